@@ -1,0 +1,62 @@
+"""Defaults of every config key that this project adds to Detectron2's."""
+
+from detectron2.config import CfgNode as CN
+
+__all__ = ["add_crnas_config"]
+
+
+def add_crnas_config(cfg: CN) -> None:
+    """Adds our keys to a Detectron2 config, in place."""
+    # ---------------------------------------------------------------- network
+    cfg.MODEL.SUPERNET = CN()
+    # Family of backbones: "resnet" (ResNet and, with MODEL.RESNETS.NUM_GROUPS > 1, ResNeXt).
+    cfg.MODEL.SUPERNET.FAMILY = "resnet"
+    # What is searched: "none" (a fixed network) or "stage" (number of blocks of each stage,
+    # CR-NAS section 3.2.1).
+    cfg.MODEL.SUPERNET.SPACE = "none"
+    # Numbers of blocks that each stage may have, one list per stage. Empty: the paper's sets.
+    cfg.MODEL.SUPERNET.STAGE_OPTIONS = []
+    # Which weights the options of a choice share: "none" (every number of blocks owns its
+    # blocks, as in CR-NAS) or "prefix" (k blocks are the first k of the deepest branch).
+    cfg.MODEL.SUPERNET.SHARING = "none"
+    # Which subnet runs in a training step: "uniform" (single path, each choice drawn uniformly)
+    # or "fixed" (only the network of MODEL.GENOTYPE is built).
+    cfg.MODEL.SUPERNET.PATH_SAMPLER = "uniform"
+
+    # A genotype.yaml sets these. In a supernet's config they name the subnet that training
+    # reports on.
+    cfg.MODEL.GENOTYPE = CN()
+    # Number of blocks of each stage, from the highest resolution to the lowest.
+    cfg.MODEL.GENOTYPE.DEPTHS = []
+
+    # ------------------------------------------------------------------- data
+    # Datasets that score the candidates of a search; archtrain is DATASETS.TRAIN.
+    cfg.DATASETS.ARCHVAL = ()
+    # Your own datasets in COCO format: a list of [name, json file, image folder]. They are
+    # registered under these names before anything else happens.
+    cfg.DATASETS.COCO_FORMAT = []
+
+    # ----------------------------------------------------------------- search
+    cfg.SEARCH = CN()
+    # "exhaustive": every genotype within the budget (CR-NAS section 3.3.1, equation 1).
+    cfg.SEARCH.ALGORITHM = "exhaustive"
+    # Fitness: "task/metric" of the evaluator's results, e.g. bbox/AP, bbox/AP50, segm/AP.
+    # Higher is better.
+    cfg.SEARCH.METRIC = "bbox/AP"
+    cfg.SEARCH.BUDGET = CN()
+    # [least, most] total number of blocks; empty: no limit.
+    cfg.SEARCH.BUDGET.BLOCKS = []
+    # Images per forward pass, in the evaluation and in the BN calibration.
+    cfg.SEARCH.IMS_PER_BATCH = 8
+    cfg.SEARCH.BN_CALIBRATION = CN()
+    # Images of archtrain from which each candidate gets its own BN statistics; 0: keep those of
+    # the supernet.
+    cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES = 200
+    # Decoded archval and calibration images are kept in memory up to this size, in GiB per
+    # worker; a larger set is decoded again for every candidate.
+    cfg.SEARCH.IMAGE_CACHE = 8.0
+    # Where the study lives, an SQLAlchemy URL (e.g. postgresql://host/db, which workers on
+    # several machines can share). Empty: SQLite in OUTPUT_DIR/search.db.
+    cfg.SEARCH.STORAGE = ""
+    # Name of the study in its storage.
+    cfg.SEARCH.STUDY_NAME = "search"

@@ -1,0 +1,133 @@
+"""Questions about datasets that are better asked before hours of work than after."""
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets import register_coco_instances
+
+__all__ = ["check_class_count", "check_datasets", "check_disjoint", "register_coco_format"]
+
+# The key with the number of classes, by meta-architecture.
+_CLASS_KEYS = {"GeneralizedRCNN": "ROI_HEADS", "RetinaNet": "RETINANET"}
+
+
+def register_coco_format(entries: Sequence[Sequence[str]]) -> None:
+    """Registers the user's datasets of ``DATASETS.COCO_FORMAT``.
+
+    Args:
+        entries: ``[name, json file, image folder]`` each.
+
+    Raises:
+        ValueError: a malformed entry, a missing file, or a name that another dataset has.
+    """
+    for entry in entries:
+        if len(entry) != 3:
+            raise ValueError(
+                f"DATASETS.COCO_FORMAT holds {entry}; expected [name, json file, image folder]."
+            )
+        name, json_file, image_root = entry
+        if not os.path.isfile(json_file) or not os.path.isdir(image_root):
+            missing = image_root if os.path.isfile(json_file) else json_file
+            raise ValueError(f"DATASETS.COCO_FORMAT names '{name}', but {missing} does not exist.")
+        if name in DatasetCatalog:
+            if MetadataCatalog.get(name).get("json_file") == json_file:
+                continue
+            raise ValueError(
+                f"DATASETS.COCO_FORMAT registers '{name}', which is another dataset's name "
+                "already; choose another."
+            )
+        register_coco_instances(name, {}, json_file, image_root)
+
+
+def check_datasets(key: str, names: Sequence[str]) -> None:
+    """Loads each dataset and looks for its files.
+
+    Args:
+        key: the config key that names them, for messages.
+
+    Raises:
+        ValueError: an unregistered name, a missing annotation file, missing or no images.
+    """
+    for name in names:
+        if name not in DatasetCatalog:
+            raise ValueError(
+                f"{key} names '{name}', which is not registered. Registered: "
+                f"{', '.join(sorted(DatasetCatalog.list()))}. DATASETS.COCO_FORMAT registers "
+                "your own."
+            )
+        try:
+            images = DatasetCatalog.get(name)
+        except FileNotFoundError as error:
+            raise ValueError(
+                f"{key} names '{name}', but {error.filename} does not exist. Detectron2 looks for "
+                "datasets below $DETECTRON2_DATASETS (default: ./datasets)."
+            ) from error
+        if not images:
+            raise ValueError(f"{key} names '{name}', which holds no images.")
+        missing = [image["file_name"] for image in images if not os.path.isfile(image["file_name"])]
+        if missing:
+            raise ValueError(
+                f"{key} names '{name}': {len(missing)} of its {len(images)} image files do not "
+                f"exist, the first is {missing[0]}."
+            )
+
+
+def check_class_count(cfg, names: Sequence[str]) -> None:
+    """Refuses datasets whose number of classes is not that of the model."""
+    node = _CLASS_KEYS.get(cfg.MODEL.META_ARCHITECTURE)
+    if node is None:
+        return
+    expected = cfg.MODEL[node].NUM_CLASSES
+    for name in names:
+        classes = MetadataCatalog.get(name).get("thing_classes")
+        if classes is not None and len(classes) != expected:
+            raise ValueError(
+                f"MODEL.{node}.NUM_CLASSES is {expected}, but '{name}' has {len(classes)} classes; "
+                f"set it to {len(classes)}."
+            )
+
+
+def check_disjoint(key: str, names: Sequence[str], other_key: str, others: Sequence[str]) -> None:
+    """Refuses two sets of datasets that share an image, whatever its file is called.
+
+    Raises:
+        ValueError: with the number of shared images and one pair of files.
+    """
+    shared = _same_images(_files(names), _files(others))
+    if shared:
+        mine, theirs = shared[0]
+        raise ValueError(
+            f"{key} {list(names)} and {other_key} {list(others)} share {len(shared)} images, e.g. "
+            f"{mine}" + (f" = {theirs}" if theirs != mine else "") + ". A score on images that "
+            "were trained on, or that pick the network and then judge it, means nothing: "
+            "separate them."
+        )
+
+
+def _files(names: Sequence[str]) -> list[str]:
+    return [image["file_name"] for name in names for image in DatasetCatalog.get(name)]
+
+
+def _same_images(files: Sequence[str], others: Sequence[str]) -> list[tuple[str, str]]:
+    # Equal content implies equal size, so only files of a size found on both sides are read.
+    by_size = defaultdict(list)
+    for other in others:
+        by_size[os.path.getsize(other)].append(other)
+    digests: dict[str, bytes] = {}
+
+    def digest(file: str) -> bytes:
+        if file not in digests:
+            with open(file, "rb") as stream:
+                digests[file] = hashlib.sha1(stream.read()).digest()
+        return digests[file]
+
+    pairs = []
+    for file in files:
+        for other in by_size.get(os.path.getsize(file), ()):
+            if os.path.realpath(file) == os.path.realpath(other) or digest(file) == digest(other):
+                pairs.append((file, other))
+                break
+    return pairs

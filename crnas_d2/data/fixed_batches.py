@@ -1,0 +1,53 @@
+"""Images that every candidate of a search sees: the same ones, in the same batches."""
+
+import logging
+from collections.abc import Collection
+from random import Random
+
+from detectron2.data import DatasetMapper, build_detection_test_loader, get_detection_dataset_dicts
+
+__all__ = ["build_fixed_batches"]
+
+logger = logging.getLogger(__name__)
+
+_GIB = 2**30
+
+
+def build_fixed_batches(
+    cfg, dataset_names: tuple[str, ...], *, num_images: int | None = None
+) -> Collection[list[dict]]:
+    """Batches of images as Detectron2's models take them in inference, in a fixed order.
+
+    Args:
+        dataset_names: whose images to take.
+        num_images: take that many, drawn with ``cfg.SEED``; ``None``: all.
+
+    Returns:
+        decoded batches in memory, or a loader that decodes them again in each pass where they
+        exceed ``SEARCH.IMAGE_CACHE``.
+    """
+    images = get_detection_dataset_dicts(list(dataset_names), filter_empty=False)
+    if num_images is not None and num_images < len(images):
+        images = Random(max(cfg.SEED, 0)).sample(images, num_images)
+    if not images or num_images == 0:
+        return []
+    loader = build_detection_test_loader(
+        images,
+        mapper=DatasetMapper(cfg, is_train=False),
+        batch_size=cfg.SEARCH.IMS_PER_BATCH,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+    )
+    batches, size = [], 0
+    for batch in loader:
+        batches.append(batch)
+        size += sum(image["image"].nbytes for image in batch)
+        if size > cfg.SEARCH.IMAGE_CACHE * _GIB:
+            logger.warning(
+                "%d images of %s exceed SEARCH.IMAGE_CACHE (%g GiB): each candidate decodes them "
+                "again.",
+                len(images),
+                ", ".join(dataset_names),
+                cfg.SEARCH.IMAGE_CACHE,
+            )
+            return loader
+    return batches

@@ -1,0 +1,18 @@
+"""Training a supernet, and what an evaluation of its subnets needs."""
+
+from .bn_calibration import calibrated
+from .checkpoint import StrictCheckpointer
+from .hooks import PathSampling
+from .path_samplers import UniformPathSampler
+from .setup import check_config, load_config
+from .trainer import Trainer
+
+__all__ = [
+    "PathSampling",
+    "StrictCheckpointer",
+    "Trainer",
+    "UniformPathSampler",
+    "calibrated",
+    "check_config",
+    "load_config",
+]

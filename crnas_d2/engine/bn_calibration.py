@@ -1,0 +1,69 @@
+"""BN calibration: a subnet's own batch statistics (single-path one-shot, Guo et al. 2019)."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from crnas_d2.layers import active_modules
+
+__all__ = ["calibrated"]
+
+
+@contextmanager
+def calibrated(model: nn.Module, batches: Collection[list[dict]]) -> Iterator[None]:
+    """Within this context the BN layers on the active path hold the statistics of ``batches``.
+
+    A supernet's running statistics mix all the paths that were trained; a subnet is judged with
+    its own. They are reset and become the plain average over the batches (momentum ``1 / k`` in
+    the k-th), then hold still. Layers off the path are not touched; on leaving, everything is as
+    before. With no batches the statistics stay as they are.
+
+    Args:
+        model: a Detectron2 detector with an active path.
+        batches: inputs of the detector, the same for every subnet that is compared.
+    """
+    layers = [
+        module
+        for module in active_modules(model)
+        if isinstance(module, _BatchNorm) and module.track_running_stats
+    ]
+    if not layers or not batches:
+        yield
+        return
+
+    was_training = [(module, module.training) for module in model.modules()]
+    kept = [
+        (layer, layer.momentum, {name: buffer.clone() for name, buffer in layer.named_buffers()})
+        for layer in layers
+    ]
+    try:
+        model.eval()
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None  # torch's word for a cumulative average
+            layer.train()
+        forward = _shortest_forward(model, layers)
+        with torch.no_grad():
+            for batch in batches:
+                forward(batch)
+        for layer in layers:
+            layer.eval()
+        yield
+    finally:
+        for layer, momentum, buffers in kept:
+            layer.momentum = momentum
+            for name, buffer in layer.named_buffers():
+                buffer.copy_(buffers[name])
+        for module, training in was_training:
+            module.training = training
+
+
+def _shortest_forward(model: nn.Module, layers: list[nn.Module]):
+    """The part of the detector that must run: the heads need not where they have no BN."""
+    in_backbone = set(active_modules(model.backbone))
+    if all(layer in in_backbone for layer in layers):
+        return lambda batch: model.backbone(model.preprocess_image(batch).tensor)
+    return model

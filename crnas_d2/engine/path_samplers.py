@@ -1,0 +1,26 @@
+"""Which subnet of a supernet runs in a training step."""
+
+from random import Random
+
+from crnas_d2.space import Genotype, SearchSpace
+
+__all__ = ["UniformPathSampler"]
+
+
+class UniformPathSampler:
+    """Single-path one-shot sampling: every choice takes an option uniformly (CR-NAS 3.3.1).
+
+    A draw depends on the seed and the iteration alone. So every rank draws the same path without
+    talking to the others, and a resumed run draws what the uninterrupted one would have.
+    """
+
+    def __init__(self, space: SearchSpace, seed: int):
+        self.space = space
+        self.seed = seed
+
+    def __call__(self, iteration: int) -> Genotype:
+        # A string seed goes through SHA-512: neighbouring iterations get unrelated streams.
+        random = Random(f"{self.seed}/{iteration}")
+        return self.space.genotype(
+            {choice.name: random.choice(choice.options) for choice in self.space.choices}
+        )

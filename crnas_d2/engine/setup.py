@@ -1,0 +1,64 @@
+"""From the command line to a checked config."""
+
+import logging
+import os
+from collections.abc import Sequence
+
+import torch
+from detectron2.config import CfgNode, get_cfg
+
+from crnas_d2.config import add_crnas_config
+from crnas_d2.data import check_class_count, check_datasets, register_coco_format
+from crnas_d2.space import build_genotype, build_search_space
+
+__all__ = ["check_config", "load_config"]
+
+logger = logging.getLogger(__name__)
+
+PATH_SAMPLERS = ("uniform", "fixed")
+
+
+def load_config(config_file: str, overrides: Sequence[str]) -> CfgNode:
+    """Detectron2's defaults and ours, then the file, then ``KEY VALUE`` overrides.
+
+    Where the config asks for a GPU and there is none, everything runs on the CPU.
+    """
+    cfg = get_cfg()
+    add_crnas_config(cfg)
+    if config_file:
+        cfg.merge_from_file(config_file)
+    cfg.merge_from_list(list(overrides))
+    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
+        logger.warning("MODEL.DEVICE is '%s' but no GPU is there: using the CPU.", cfg.MODEL.DEVICE)
+        cfg.MODEL.DEVICE = "cpu"
+    return cfg
+
+
+def check_config(cfg: CfgNode, dataset_keys: Sequence[str]) -> None:
+    """Registers the user's datasets and refuses what would fail, or mislead, hours later.
+
+    Args:
+        dataset_keys: those of ``cfg.DATASETS`` that will be read, e.g. ``TRAIN``.
+
+    Raises:
+        ValueError: naming the key, its value and what to do.
+    """
+    sampler = cfg.MODEL.SUPERNET.PATH_SAMPLER
+    if sampler not in PATH_SAMPLERS:
+        raise ValueError(
+            f"MODEL.SUPERNET.PATH_SAMPLER is '{sampler}'; expected one of {PATH_SAMPLERS}."
+        )
+    multi_path = build_search_space(cfg) is not None and sampler != "fixed"
+    build_genotype(cfg)
+    if multi_path and cfg.TEST.PRECISE_BN.ENABLED:
+        raise ValueError(
+            "TEST.PRECISE_BN.ENABLED is True: PreciseBN overwrites the statistics of every path "
+            "of a supernet with those of one. Set it to False; a search calibrates BN itself."
+        )
+    if cfg.MODEL.WEIGHTS and "://" not in cfg.MODEL.WEIGHTS:
+        if not os.path.isfile(cfg.MODEL.WEIGHTS):
+            raise ValueError(f"MODEL.WEIGHTS is {cfg.MODEL.WEIGHTS}, which does not exist.")
+    register_coco_format(cfg.DATASETS.COCO_FORMAT)
+    for key in dataset_keys:
+        check_datasets(f"DATASETS.{key}", cfg.DATASETS[key])
+        check_class_count(cfg, cfg.DATASETS[key])

@@ -1,0 +1,88 @@
+"""Choice blocks: places of a supernet where one of several options runs."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from detectron2.layers import CNNBlockBase
+from torch import nn
+
+__all__ = ["BranchDepthChoice", "ChoiceBlock", "PrefixDepthChoice", "active_modules"]
+
+
+class ChoiceBlock(CNNBlockBase):
+    """A block of which one option is active; the others neither run nor change.
+
+    It is a Detectron2 block like any other (``in_channels``, ``out_channels``, ``stride``), so
+    Detectron2's own backbones are built with it.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, options: Sequence[int]):
+        super().__init__(in_channels, out_channels, stride)
+        self.options = tuple(options)
+        self.chosen: int | None = None
+
+    def choose(self, option: int) -> None:
+        """Makes ``option`` the active one."""
+        assert option in self.options, (option, self.options)
+        self.chosen = option
+
+    @abstractmethod
+    def active_children(self) -> Sequence[nn.Module]:
+        """The child modules that run, in order."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(N, in_channels, H, W)`` to ``(N, out_channels, H / stride, W / stride)``."""
+        if self.chosen is None:
+            raise RuntimeError(
+                "The supernet has no active path: call set_path(genotype) on its backbone first."
+            )
+        for module in self.active_children():
+            x = module(x)
+        return x
+
+
+class BranchDepthChoice(ChoiceBlock):
+    """A stage whose branches, one per number of blocks, own their blocks (CR-NAS section 3.2.1).
+
+    Args:
+        branches: by number of blocks, the blocks of that branch.
+    """
+
+    def __init__(self, branches: Mapping[int, Sequence[CNNBlockBase]]):
+        # Every branch begins with the block that changes stride and channels.
+        first = next(iter(branches.values()))[0]
+        super().__init__(first.in_channels, first.out_channels, first.stride, tuple(branches))
+        self.branches = nn.ModuleDict(
+            {str(depth): nn.Sequential(*blocks) for depth, blocks in branches.items()}
+        )
+
+    def active_children(self) -> Sequence[nn.Module]:
+        return [self.branches[str(self.chosen)]]
+
+
+class PrefixDepthChoice(ChoiceBlock):
+    """A stage in which ``k`` blocks are the first ``k`` of the deepest branch.
+
+    The memory-saving alternative to :class:`BranchDepthChoice`.
+
+    Args:
+        blocks: those of the deepest branch.
+        options: the numbers of blocks that may run.
+    """
+
+    def __init__(self, blocks: Sequence[CNNBlockBase], options: Sequence[int]):
+        assert max(options) == len(blocks), (options, len(blocks))
+        super().__init__(blocks[0].in_channels, blocks[0].out_channels, blocks[0].stride, options)
+        self.blocks = nn.ModuleList(blocks)
+
+    def active_children(self) -> Sequence[nn.Module]:
+        return list(self.blocks[: self.chosen])
+
+
+def active_modules(module: nn.Module) -> Iterator[nn.Module]:
+    """``module.modules()`` without what lies off the active path."""
+    yield module
+    children = module.active_children() if isinstance(module, ChoiceBlock) else module.children()
+    for child in children:
+        yield from active_modules(child)

@@ -1,0 +1,22 @@
+"""Which normalization layer a name in a config stands for in this process."""
+
+from detectron2.utils import comm
+
+__all__ = ["resolve_norm"]
+
+
+def resolve_norm(norm: str, device: str) -> str:
+    """Turns ``SyncBN`` into the synchronized BN that works here.
+
+    ``torch.nn.SyncBatchNorm`` needs a process group and a GPU. One process has nothing to
+    synchronize, so it gets plain BN; several processes on CPUs get Detectron2's own version.
+
+    Args:
+        norm: a name that ``detectron2.layers.get_norm`` knows.
+        device: ``cfg.MODEL.DEVICE``.
+    """
+    if norm != "SyncBN":
+        return norm
+    if comm.get_world_size() == 1:
+        return "BN"
+    return "SyncBN" if device.startswith("cuda") else "naiveSyncBN"

@@ -1,0 +1,15 @@
+"""Backbones, registered by name with Detectron2."""
+
+from .build import (
+    build_supernet_backbone,
+    build_supernet_fpn_backbone,
+    build_supernet_retinanet_fpn_backbone,
+)
+from .resnet import SupernetResNet
+
+__all__ = [
+    "SupernetResNet",
+    "build_supernet_backbone",
+    "build_supernet_fpn_backbone",
+    "build_supernet_retinanet_fpn_backbone",
+]

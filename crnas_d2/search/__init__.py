@@ -1,0 +1,16 @@
+"""Searches: an Optuna study, what is enqueued in it, and the workers that evaluate it."""
+
+from .candidates import Candidate, enqueue, evaluated
+from .searchers import SEARCHERS
+from .study import open_study
+from .worker import release_dead_trials, run_worker
+
+__all__ = [
+    "SEARCHERS",
+    "Candidate",
+    "enqueue",
+    "evaluated",
+    "open_study",
+    "release_dead_trials",
+    "run_worker",
+]

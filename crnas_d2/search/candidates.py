@@ -1,0 +1,72 @@
+"""Candidates of a search, as they stand in its study."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from crnas_d2.space import Genotype, SearchSpace
+
+__all__ = ["Candidate", "enqueue", "evaluated", "genotype_of"]
+
+# The user attributes of a trial. REFUSED marks a result that would be the same the next time, in
+# contrast to a worker that died.
+ENQUEUED, METRICS, REFUSED, WORKER = "enqueued", "metrics", "refused", "worker"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One genotype that was evaluated.
+
+    Attributes:
+        fitness: ``None`` where the evaluation gave no finite number.
+        metrics: all that the evaluator said, e.g. ``{"bbox/AP": 31.4}``.
+        seconds: how long the evaluation took.
+    """
+
+    genotype: Genotype
+    fitness: float | None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def genotype_of(trial: FrozenTrial, space: SearchSpace) -> Genotype | None:
+    """The genotype of a trial, also of one that still waits; ``None`` if it has none."""
+    # A worker may have died with only some of its parameters written down.
+    values = trial.system_attrs.get("fixed_params", trial.params)
+    return space.genotype(values) if set(values) == set(space.names) else None
+
+
+def enqueue(study: optuna.Study, space: SearchSpace, genotypes: Iterable[Genotype]) -> None:
+    """Makes each genotype a waiting trial, unless it is evaluated, running or waiting already."""
+    known = {
+        genotype_of(trial, space)
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state in (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
+        or REFUSED in trial.user_attrs
+    }
+    for genotype in genotypes:
+        if genotype not in known:
+            study.enqueue_trial(space.values(genotype), user_attrs={ENQUEUED: True})
+
+
+def evaluated(study: optuna.Study, space: SearchSpace) -> list[Candidate]:
+    """Every genotype that has a result: the best first, those without a fitness last."""
+    candidates = {}
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state != TrialState.COMPLETE and REFUSED not in trial.user_attrs:
+            continue
+        genotype = genotype_of(trial, space)
+        candidates[genotype] = Candidate(
+            genotype,
+            trial.value if trial.state == TrialState.COMPLETE else None,
+            trial.user_attrs.get(METRICS, {}),
+            trial.duration.total_seconds(),
+        )
+    worst = float("-inf")
+    # Equal fitness: in the order of the genotypes, whichever worker was faster.
+    return sorted(
+        candidates.values(),
+        key=lambda c: (-(worst if c.fitness is None else c.fitness), c.genotype),
+    )

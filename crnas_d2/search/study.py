@@ -1,0 +1,90 @@
+"""The study: an Optuna ledger that is the only state of a search."""
+
+import json
+import warnings
+from collections.abc import Mapping
+
+import optuna
+import sqlalchemy
+
+__all__ = ["open_study"]
+
+_HEARTBEAT = 30  # seconds; a worker silent for twice as long is taken for dead
+
+
+def open_study(
+    url: str, name: str, description: Mapping[str, object], *, resume: bool
+) -> optuna.Study:
+    """Opens a study, or creates it where there is none.
+
+    Args:
+        url: SQLAlchemy URL of the storage, e.g. ``sqlite:///output/search.db``.
+        description: what makes two searches the same; plain JSON data.
+        resume: go on with an existing study.
+
+    Raises:
+        ValueError: the study exists and ``resume`` is false, or it is another search's.
+    """
+    storage = _open_storage(url)
+    description = json.loads(json.dumps(description))
+    if name not in optuna.get_all_study_names(storage):
+        study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+        study.set_user_attr("description", description)
+        return study
+    if not resume:
+        raise ValueError(
+            f"The study '{name}' in {url} exists already: go on with --resume, or choose another "
+            "OUTPUT_DIR (or SEARCH.STUDY_NAME)."
+        )
+    study = optuna.load_study(storage=storage, study_name=name)
+    # Missing where the creator died between its two writes: it had not enqueued anything.
+    known = study.user_attrs.get("description")
+    if known is None:
+        study.set_user_attr("description", description)
+        return study
+    different = [
+        f"{key} was {known.get(key)!r} and is {description.get(key)!r}"
+        for key in sorted(set(known) | set(description))
+        if known.get(key) != description.get(key)
+    ]
+    if different:
+        raise ValueError(
+            f"The study '{name}' in {url} is another search: {'; '.join(different)}. Its scores "
+            "cannot be compared with new ones; choose another OUTPUT_DIR (or SEARCH.STUDY_NAME)."
+        )
+    return study
+
+
+def _open_storage(url: str) -> optuna.storages.RDBStorage:
+    sqlite = url.startswith("sqlite")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        storage = optuna.storages.RDBStorage(
+            url,
+            engine_kwargs={"connect_args": {"timeout": 60}} if sqlite else None,
+            heartbeat_interval=_HEARTBEAT,
+            heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(
+                max_retry=3
+            ),
+        )
+    if sqlite:
+        _serialize_transactions(storage.engine)
+    return storage
+
+
+def _serialize_transactions(engine: sqlalchemy.Engine) -> None:
+    """Two workers must not both read that a trial is waiting before either has taken it.
+
+    SQLite ignores the row locks that Optuna asks for, so each transaction takes the lock of the
+    whole file at its beginning. A search makes a few transactions per candidate.
+    """
+
+    @sqlalchemy.event.listens_for(engine, "connect")
+    def leave_transactions_to_us(connection, _record):
+        connection.isolation_level = None
+
+    @sqlalchemy.event.listens_for(engine, "begin")
+    def begin(connection):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    engine.dispose()  # connections made before do not know the two rules

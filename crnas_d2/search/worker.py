@@ -1,0 +1,120 @@
+"""A worker: takes one waiting candidate after another from the study, and evaluates it."""
+
+import logging
+import math
+import os
+import socket
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+import optuna
+from optuna.trial import TrialState
+
+from crnas_d2.space import Genotype, SearchSpace
+
+from .candidates import ENQUEUED, METRICS, REFUSED, WORKER, enqueue, genotype_of
+
+__all__ = ["release_dead_trials", "run_worker"]
+
+logger = logging.getLogger(__name__)
+
+_POLL = 1.0  # seconds between two looks at the candidates of other workers
+_CLAIM = timedelta(seconds=60)  # a worker names itself in its trial well within this time
+
+
+def run_worker(
+    study: optuna.Study,
+    space: SearchSpace,
+    evaluate: Callable[[Genotype], Mapping[str, float]],
+    metric: str,
+    after_candidate: Callable[[], None] = lambda: None,
+) -> None:
+    """Evaluates until no candidate waits and none is left with another worker.
+
+    A result that is missing or not finite makes a failed candidate. An exception ends the
+    worker; its candidate is taken up again by the next ``--resume``.
+
+    Args:
+        evaluate: from a genotype to its metrics.
+        metric: the key of the fitness among them; higher is better.
+        after_candidate: called after each evaluation and while waiting for others.
+    """
+
+    def objective(trial: optuna.Trial) -> float:
+        trial.set_user_attr(WORKER, _me())
+        values = {
+            choice.name: trial.suggest_categorical(choice.name, choice.options)
+            for choice in space.choices
+        }
+        if ENQUEUED not in trial.user_attrs:
+            raise optuna.TrialPruned("another worker took the last waiting candidate")
+        genotype = space.genotype(values)
+        metrics = dict(evaluate(genotype))
+        fitness = _fitness(metrics, metric)
+        trial.set_user_attr(METRICS, {key: value for key, value in metrics.items() if _ok(value)})
+        logger.info("%s: %s = %s", genotype, metric, fitness)
+        if not _ok(fitness):
+            trial.set_user_attr(REFUSED, f"{metric} is {fitness}")
+        return fitness
+
+    while True:
+        states = {trial.state for trial in study.get_trials(deepcopy=False)}
+        if TrialState.WAITING in states:
+            study.optimize(objective, n_trials=1)
+        elif TrialState.RUNNING in states:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                optuna.storages.fail_stale_trials(study)
+            time.sleep(_POLL)
+        else:
+            return
+        after_candidate()
+
+
+def release_dead_trials(study: optuna.Study, space: SearchSpace) -> None:
+    """Puts back candidates that a killed worker of this machine was evaluating.
+
+    Workers of other machines are found out by their heartbeat, which takes longer.
+    """
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        if _is_dead(trial.user_attrs.get(WORKER), trial.datetime_start):
+            genotype = genotype_of(trial, space)
+            study.tell(trial.number, state=TrialState.FAIL)
+            if genotype is not None:
+                enqueue(study, space, [genotype])
+
+
+def _fitness(metrics: Mapping[str, float], metric: str) -> float:
+    if metrics and metric not in metrics:
+        raise ValueError(
+            f"SEARCH.METRIC is '{metric}', which the evaluator does not give; it gives "
+            f"{', '.join(sorted(metrics))}."
+        )
+    return metrics.get(metric, math.nan)
+
+
+def _ok(value: float) -> bool:
+    return math.isfinite(value)
+
+
+def _me() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _is_dead(worker: str | None, started: datetime) -> bool:
+    if worker is None:
+        return datetime.now() - started > _CLAIM
+    host, _, process = worker.rpartition(":")
+    if host != socket.gethostname():
+        return False
+    if int(process) == os.getpid():
+        return True  # asked before this process has begun to work: an earlier one with its number
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False

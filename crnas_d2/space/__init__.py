@@ -1,0 +1,20 @@
+"""What may vary in a backbone, and at what cost. Pure Python: no torch, no Detectron2."""
+
+from .budget import Budget
+from .build import build_budget, build_family, build_genotype, build_search_space
+from .families import FAMILIES, Family
+from .genotype import Genotype
+from .search_space import Choice, SearchSpace
+
+__all__ = [
+    "FAMILIES",
+    "Budget",
+    "Choice",
+    "Family",
+    "Genotype",
+    "SearchSpace",
+    "build_budget",
+    "build_family",
+    "build_genotype",
+    "build_search_space",
+]

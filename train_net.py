@@ -1,0 +1,75 @@
+#!/usr/bin/env python
+"""Train or evaluate a detector: a supernet, a searched network or a baseline.
+
+The flags are those of Detectron2's own train_net.py.
+"""
+
+import logging
+import os
+import sys
+
+import crnas_d2  # noqa: F401  (registers backbones and datasets)
+from crnas_d2.engine import StrictCheckpointer, Trainer, check_config, load_config
+from crnas_d2.evaluation import build_evaluator
+from crnas_d2.modeling import find_supernet
+from detectron2.engine import default_argument_parser, default_setup, launch
+
+
+class DetectionTrainer(Trainer):
+    @classmethod
+    def build_evaluator(cls, cfg, dataset_name):
+        return build_evaluator(cfg, dataset_name)
+
+
+def setup(args):
+    """The checked config; refuses to start over in a folder that holds a training."""
+    cfg = load_config(args.config_file, args.opts)
+    if args.eval_only:
+        check_config(cfg, ["TEST"])
+        if not cfg.MODEL.WEIGHTS:
+            raise ValueError("--eval-only needs MODEL.WEIGHTS, the checkpoint to evaluate.")
+        if not cfg.DATASETS.TEST:
+            raise ValueError("--eval-only needs DATASETS.TEST, the datasets to evaluate on.")
+    else:
+        check_config(cfg, ["TRAIN", "TEST"])
+        if not cfg.DATASETS.TRAIN:
+            raise ValueError("DATASETS.TRAIN is empty: name the datasets to train on.")
+        if not args.resume and os.path.exists(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")):
+            raise ValueError(
+                f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a training already: go on with --resume, or "
+                "choose another OUTPUT_DIR."
+            )
+    cfg.freeze()
+    return cfg
+
+
+def main(args, cfg):
+    default_setup(cfg, args)
+    # Spawned ranks register the user's datasets for themselves.
+    crnas_d2.data.register_coco_format(cfg.DATASETS.COCO_FORMAT)
+    if args.eval_only:
+        model = DetectionTrainer.build_model(cfg)
+        if find_supernet(model) is not None:
+            sys.exit("A supernet has no score of its own: search_net.py scores its subnets.")
+        StrictCheckpointer(model, cfg.OUTPUT_DIR).load(cfg.MODEL.WEIGHTS)
+        return DetectionTrainer.test(cfg, model)
+    trainer = DetectionTrainer(cfg)
+    logging.getLogger("detectron2").info("Model:\n%s", trainer.model)
+    trainer.resume_or_load(resume=args.resume)
+    return trainer.train()
+
+
+if __name__ == "__main__":
+    args = default_argument_parser().parse_args()
+    try:
+        cfg = setup(args)
+    except ValueError as error:
+        sys.exit(f"train_net.py: {error}")
+    launch(
+        main,
+        args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(args, cfg),
+    )
