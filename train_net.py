@@ -8,11 +8,12 @@ import logging
 import os
 import sys
 
-import crnas_d2  # noqa: F401  (registers backbones and datasets)
+from detectron2.engine import default_argument_parser, default_setup, launch
+
+import crnas_d2
 from crnas_d2.engine import StrictCheckpointer, Trainer, check_config, load_config
 from crnas_d2.evaluation import build_evaluator
 from crnas_d2.modeling import find_supernet
-from detectron2.engine import default_argument_parser, default_setup, launch
 
 
 class DetectionTrainer(Trainer):

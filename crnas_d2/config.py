@@ -55,6 +55,9 @@ def add_crnas_config(cfg: CN) -> None:
     # Decoded archval and calibration images are kept in memory up to this size, in GiB per
     # worker; a larger set is decoded again for every candidate.
     cfg.SEARCH.IMAGE_CACHE = 8.0
+    # (height, width) of the image for which costs are stated, pixels; the default is that of
+    # CR-NAS table 1.
+    cfg.SEARCH.COST_INPUT_SIZE = [800, 1088]
     # Where the study lives, an SQLAlchemy URL (e.g. postgresql://host/db, which workers on
     # several machines can share). Empty: SQLite in OUTPUT_DIR/search.db.
     cfg.SEARCH.STORAGE = ""

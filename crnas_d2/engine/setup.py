@@ -55,9 +55,9 @@ def check_config(cfg: CfgNode, dataset_keys: Sequence[str]) -> None:
             "TEST.PRECISE_BN.ENABLED is True: PreciseBN overwrites the statistics of every path "
             "of a supernet with those of one. Set it to False; a search calibrates BN itself."
         )
-    if cfg.MODEL.WEIGHTS and "://" not in cfg.MODEL.WEIGHTS:
-        if not os.path.isfile(cfg.MODEL.WEIGHTS):
-            raise ValueError(f"MODEL.WEIGHTS is {cfg.MODEL.WEIGHTS}, which does not exist.")
+    weights = cfg.MODEL.WEIGHTS
+    if weights and "://" not in weights and not os.path.isfile(weights):
+        raise ValueError(f"MODEL.WEIGHTS is {weights}, which does not exist.")
     register_coco_format(cfg.DATASETS.COCO_FORMAT)
     for key in dataset_keys:
         check_datasets(f"DATASETS.{key}", cfg.DATASETS[key])

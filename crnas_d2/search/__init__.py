@@ -3,7 +3,7 @@
 from .candidates import Candidate, enqueue, evaluated
 from .searchers import SEARCHERS
 from .study import open_study
-from .worker import release_dead_trials, run_worker
+from .worker import run_worker
 
 __all__ = [
     "SEARCHERS",
@@ -11,6 +11,5 @@ __all__ = [
     "enqueue",
     "evaluated",
     "open_study",
-    "release_dead_trials",
     "run_worker",
 ]

@@ -16,7 +16,7 @@ from crnas_d2.space import Genotype, SearchSpace
 
 from .candidates import ENQUEUED, METRICS, REFUSED, WORKER, enqueue, genotype_of
 
-__all__ = ["release_dead_trials", "run_worker"]
+__all__ = ["run_worker"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,20 +64,19 @@ def run_worker(
         if TrialState.WAITING in states:
             study.optimize(objective, n_trials=1)
         elif TrialState.RUNNING in states:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                optuna.storages.fail_stale_trials(study)
+            _release_dead_trials(study, space)
             time.sleep(_POLL)
         else:
             return
         after_candidate()
 
 
-def release_dead_trials(study: optuna.Study, space: SearchSpace) -> None:
-    """Puts back candidates that a killed worker of this machine was evaluating.
-
-    Workers of other machines are found out by their heartbeat, which takes longer.
-    """
+def _release_dead_trials(study: optuna.Study, space: SearchSpace) -> None:
+    """Puts back the candidates of killed workers. To be called by an idle worker."""
+    # Workers of other machines are known by their heartbeat, those of this one at once.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        optuna.storages.fail_stale_trials(study)
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
         if _is_dead(trial.user_attrs.get(WORKER), trial.datetime_start):
             genotype = genotype_of(trial, space)
@@ -110,7 +109,7 @@ def _is_dead(worker: str | None, started: datetime) -> bool:
     if host != socket.gethostname():
         return False
     if int(process) == os.getpid():
-        return True  # asked before this process has begun to work: an earlier one with its number
+        return True  # this worker is idle: an earlier process had its number
     try:
         os.kill(int(process), 0)
     except ProcessLookupError:

@@ -1,7 +1,7 @@
 """A search space: ordered, named choices, and the budget that makes a genotype eligible."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 from .budget import Budget
@@ -44,7 +44,7 @@ class SearchSpace:
     kind: str
     field: str
     choices: tuple[Choice, ...]
-    base: Genotype = Genotype()
+    base: Genotype = field(default_factory=Genotype)
 
     def genotype(self, values: Mapping[str, int]) -> Genotype:
         """The genotype in which every choice, by its name, takes the given option."""

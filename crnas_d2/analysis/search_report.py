@@ -1,0 +1,119 @@
+"""What a search found: candidates.csv and report.html."""
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from crnas_d2.search import Candidate
+from crnas_d2.space import Genotype, SearchSpace
+
+from .cost import Cost
+from .page import Page
+from .sketch import draw_architectures
+
+__all__ = ["write_candidates", "write_report"]
+
+_SHOWN = 10
+
+
+def write_candidates(
+    path: str | Path,
+    candidates: Sequence[Candidate],
+    space: SearchSpace,
+    cost: Callable[[Genotype], Cost],
+) -> None:
+    """Writes one line per evaluated genotype, the best first, numbers in full precision."""
+    metrics = list(dict.fromkeys(name for c in candidates for name in c.metrics))
+    with Path(path).open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow([*space.names, "fitness", *metrics, "macs", "parameters", "seconds"])
+        for candidate in candidates:
+            price = cost(candidate.genotype)
+            writer.writerow(
+                [
+                    *space.values(candidate.genotype).values(),
+                    "failed" if candidate.fitness is None else candidate.fitness,
+                    *(candidate.metrics.get(name, "") for name in metrics),
+                    price.macs,
+                    price.parameters,
+                    f"{candidate.seconds:.2f}",
+                ]
+            )
+
+
+def write_report(
+    path: str | Path,
+    candidates: Sequence[Candidate],
+    space: SearchSpace,
+    cost: Callable[[Genotype], Cost],
+    *,
+    metric: str,
+    cost_scope: str,
+) -> None:
+    """
+    Args:
+        candidates: the best first; at least one of them with a fitness.
+        metric: the name of the fitness.
+        cost_scope: what the MACs and parameters count, e.g. ``backbone body, 192x192``.
+    """
+    scored = [candidate for candidate in candidates if candidate.fitness is not None]
+    page = Page(f"Search of the {space.kind} space")
+    failed = len(candidates) - len(scored)
+    page.text(
+        f"{len(candidates)} candidates evaluated"
+        + (f", {failed} of them failed" if failed else "")
+        + f". Fitness: {metric} on archval, with the weights of the supernet; a score of the "
+        "retrained network is another number."
+    )
+    page.heading(f"The best {min(_SHOWN, len(scored))}")
+    rows = []
+    for candidate in scored[:_SHOWN]:
+        price = cost(candidate.genotype)
+        rows.append(
+            [
+                str(candidate.genotype),
+                candidate.fitness,
+                f"{price.macs / 1e9:.4g} G",
+                f"{price.parameters / 1e6:.3g} M",
+            ]
+        )
+    page.table(["genotype", metric, f"MACs ({cost_scope})", "parameters"], rows, best=0)
+    page.figure(
+        draw_architectures(
+            {f"#{rank + 1}": candidate.genotype for rank, candidate in enumerate(scored[:5])}
+        ),
+        "the blocks per stage of the five best candidates",
+    )
+    page.heading("All candidates")
+    page.figure(_distribution(scored, metric), f"sorted {metric} of all candidates")
+    page.heading("What each choice does")
+    page.text("Every dot is a candidate; the line joins the means.")
+    page.figure(_by_choice(scored, space, metric), f"{metric} against the options of each choice")
+    page.write(path)
+
+
+def _distribution(scored: Sequence[Candidate], metric: str) -> Figure:
+    figure = Figure(figsize=(9, 3))
+    axes = figure.add_subplot()
+    axes.plot(range(1, len(scored) + 1), [c.fitness for c in scored], ".-", color="#3182bd")
+    axes.set(xlabel="rank", ylabel=metric)
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def _by_choice(scored: Sequence[Candidate], space: SearchSpace, metric: str) -> Figure:
+    figure = Figure(figsize=(9, 3))
+    panels = figure.subplots(1, len(space.choices), sharey=True, squeeze=False)[0]
+    fitness = np.array([candidate.fitness for candidate in scored])
+    for axes, choice in zip(panels, space.choices, strict=True):
+        options = np.array([space.values(c.genotype)[choice.name] for c in scored])
+        present = np.unique(options)
+        axes.plot(options, fitness, ".", color="#9ecae1")
+        axes.plot(present, [fitness[options == option].mean() for option in present], "#08519c")
+        axes.set_xlabel(choice.name)
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel(metric)
+    return figure

@@ -1,0 +1,226 @@
+#!/usr/bin/env python
+"""Search the subnets of a trained supernet; write genotype.yaml, candidates.csv, report.html."""
+
+import argparse
+import hashlib
+import multiprocessing
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+import optuna
+import torch
+from detectron2.data import MetadataCatalog
+from detectron2.engine import default_setup
+from detectron2.utils.logger import setup_logger
+from tqdm import tqdm
+
+from crnas_d2 import find_supernet
+from crnas_d2.analysis import CostTable, write_candidates, write_report
+from crnas_d2.data import build_fixed_batches, check_disjoint, register_coco_format
+from crnas_d2.engine import StrictCheckpointer, Trainer, calibrated, check_config, load_config
+from crnas_d2.evaluation import SubnetEvaluator, build_evaluator
+from crnas_d2.search import (
+    SEARCHERS,
+    enqueue,
+    evaluated,
+    open_study,
+    run_worker,
+)
+from crnas_d2.space import build_budget, build_search_space
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config-file", default="", metavar="FILE", help="path to config file")
+    parser.add_argument("--resume", action="store_true", help="go on with the study in OUTPUT_DIR")
+    parser.add_argument(
+        "--num-workers",
+        type=int,
+        default=max(1, torch.cuda.device_count()),
+        help="processes that evaluate candidates on this machine (default: one per GPU)",
+    )
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="config overrides: KEY VALUE ...")
+    return parser.parse_args()
+
+
+def setup(args):
+    """The checked config, and the candidates that will be evaluated."""
+    cfg = load_config(args.config_file, args.opts)
+    check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
+    if build_search_space(cfg) is None or cfg.MODEL.SUPERNET.PATH_SAMPLER == "fixed":
+        raise ValueError(
+            "Nothing to search: MODEL.SUPERNET.SPACE is 'none' or PATH_SAMPLER is 'fixed'. Use "
+            "the config with which the supernet was trained."
+        )
+    if cfg.SEARCH.ALGORITHM not in SEARCHERS:
+        raise ValueError(
+            f"SEARCH.ALGORITHM is '{cfg.SEARCH.ALGORITHM}'; expected one of {list(SEARCHERS)}."
+        )
+    if not cfg.MODEL.WEIGHTS:
+        raise ValueError("MODEL.WEIGHTS is empty: name the checkpoint of the trained supernet.")
+    if len(cfg.DATASETS.ARCHVAL) != 1:
+        raise ValueError(
+            f"DATASETS.ARCHVAL is {cfg.DATASETS.ARCHVAL}; expected exactly one dataset."
+        )
+    archval = ("DATASETS.ARCHVAL", cfg.DATASETS.ARCHVAL)
+    check_disjoint(*archval, "DATASETS.TRAIN (archtrain)", cfg.DATASETS.TRAIN)
+    check_disjoint(*archval, "DATASETS.TEST", cfg.DATASETS.TEST)
+    candidates = SEARCHERS[cfg.SEARCH.ALGORITHM](build_search_space(cfg), build_budget(cfg))
+    cfg.freeze()
+    return cfg, candidates
+
+
+def describe(cfg):
+    """What makes two searches the same, and their scores comparable."""
+    space = build_search_space(cfg)
+    json_file = MetadataCatalog.get(cfg.DATASETS.ARCHVAL[0]).get("json_file")
+    return {
+        "space": {choice.name: choice.options for choice in space.choices},
+        "algorithm": cfg.SEARCH.ALGORITHM,
+        "budget": dict(cfg.SEARCH.BUDGET),
+        "metric": cfg.SEARCH.METRIC,
+        "weights": sha256(cfg.MODEL.WEIGHTS),
+        "archval": [*cfg.DATASETS.ARCHVAL, sha256(json_file) if json_file else None],
+        "calibration": [*cfg.DATASETS.TRAIN, cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES, cfg.SEED],
+        "images per batch": cfg.SEARCH.IMS_PER_BATCH,
+        "input": [cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST],
+    }
+
+
+def sha256(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def storage_url(cfg):
+    return cfg.SEARCH.STORAGE or f"sqlite:///{os.path.abspath(cfg.OUTPUT_DIR)}/search.db"
+
+
+def load_supernet(cfg):
+    """The supernet with its trained weights; refuses weights that do not fit."""
+    model = Trainer.build_model(cfg)
+    StrictCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    return model
+
+
+def work(cfg, model, after_candidate, num_workers):
+    """Evaluates candidates of the study until none is left."""
+    if model.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() // num_workers))
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    calibration = build_fixed_batches(
+        cfg, cfg.DATASETS.TRAIN, num_images=cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES
+    )
+    evaluator = SubnetEvaluator(
+        model,
+        build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL),
+        build_evaluator(cfg, cfg.DATASETS.ARCHVAL[0], in_search=True),
+        partial(calibrated, batches=calibration),
+    )
+    study = open_study(storage_url(cfg), cfg.SEARCH.STUDY_NAME, describe(cfg), resume=True)
+    run_worker(study, evaluator.supernet.space, evaluator, cfg.SEARCH.METRIC, after_candidate)
+
+
+def work_beside(cfg, rank, num_workers):
+    """A further worker, in a process of its own, which ends when the first one does."""
+    if cfg.MODEL.DEVICE == "cuda":
+        cfg = cfg.clone()
+        cfg.defrost()
+        cfg.MODEL.DEVICE = f"cuda:{rank % torch.cuda.device_count()}"
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name="crnas_d2")
+    register_coco_format(cfg.DATASETS.COCO_FORMAT)
+
+    def after_candidate():
+        if not multiprocessing.parent_process().is_alive():
+            sys.exit("The first worker is gone; go on with --resume.")
+
+    work(cfg, load_supernet(cfg), after_candidate, num_workers)
+
+
+def write_results(cfg, candidates, space):
+    """The files of DESIGN in OUTPUT_DIR; the best genotype on the terminal."""
+    output = Path(cfg.OUTPUT_DIR)
+    height, width = cfg.SEARCH.COST_INPUT_SIZE
+    cost = CostTable(cfg, space, (height, width))
+    best = candidates[0]
+    best.genotype.to_yaml(
+        output / "genotype.yaml",
+        family=cfg.MODEL.SUPERNET.FAMILY,
+        comment=f"{best.genotype}, the best of {len(candidates)} candidates\n"
+        f"{cfg.SEARCH.METRIC} {best.fitness} on {cfg.DATASETS.ARCHVAL[0]}, with supernet weights",
+    )
+    write_candidates(output / "candidates.csv", candidates, space, cost)
+    write_report(
+        output / "report.html",
+        candidates,
+        space,
+        cost,
+        metric=cfg.SEARCH.METRIC,
+        cost_scope=f"backbone body, {height}x{width}",
+    )
+    print(f"Best: {best.genotype} with {cfg.SEARCH.METRIC} {best.fitness:.2f}")
+    for name in ("genotype.yaml", "candidates.csv", "report.html"):
+        print(f"  {output / name}")
+
+
+def main():
+    args = parse_arguments()
+    try:
+        cfg, genotypes = setup(args)
+        model = load_supernet(cfg)
+        os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
+        study = open_study(
+            storage_url(cfg), cfg.SEARCH.STUDY_NAME, describe(cfg), resume=args.resume
+        )
+    except ValueError as error:
+        sys.exit(f"search_net.py: {error}")
+    default_setup(cfg, args)
+    # A line per candidate goes to log.txt alone; the terminal has the progress bar.
+    setup_logger(cfg.OUTPUT_DIR, name="crnas_d2", configure_stdout=False)
+
+    space = find_supernet(model).space
+    enqueue(study, space, genotypes)
+    beside = [
+        multiprocessing.get_context("spawn").Process(
+            target=work_beside, args=(cfg, rank, args.num_workers), daemon=True
+        )
+        for rank in range(1, args.num_workers)
+    ]
+    for process in beside:
+        process.start()
+
+    done = evaluated(study, space)
+    with tqdm(total=len(genotypes), initial=len(done), desc="search", unit="net") as bar:
+
+        def show_progress():
+            done = evaluated(study, space)
+            if done and done[0].fitness is not None:
+                bar.set_postfix_str(f"best {done[0].fitness:.2f} {done[0].genotype}")
+            bar.update(len(done) - bar.n)
+
+        work(cfg, model, show_progress, args.num_workers)
+    for process in beside:
+        process.join()
+
+    candidates = evaluated(study, space)
+    missing = len(set(genotypes) - {candidate.genotype for candidate in candidates})
+    if missing:
+        sys.exit(
+            f"{missing} candidates have no result, for a worker died (see the messages above and "
+            f"{cfg.OUTPUT_DIR}/log.txt*). Go on with --resume."
+        )
+    if candidates[0].fitness is None:
+        sys.exit(
+            f"No candidate has a finite {cfg.SEARCH.METRIC}: the supernet detects nothing yet, or "
+            "archval has nothing to score. Train it longer."
+        )
+    write_results(cfg, candidates, space)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""tools/install_detectron2.py: what it packs, what it refuses, what it leaves alone."""
+
+import base64
+import hashlib
+import importlib.util
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "install_detectron2.py"
+
+
+@pytest.fixture
+def tool():
+    spec = importlib.util.spec_from_file_location("install_detectron2", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def labgym_wheel(tmp_path):
+    """A wheel laid out like LabGym's: its own code, and Detectron2 under its own prefix."""
+    path = tmp_path / "labgym-3.1.2-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("LabGym/__init__.py", "")
+        wheel.writestr("LabGym/detectron2/zoo/__init__.py", "")
+        wheel.writestr(
+            "LabGym/detectron2/zoo/model.py",
+            "import LabGym.detectron2  # noqa\nfrom LabGym.detectron2.config import CfgNode\n"
+            'NAME = "LabGym.detectron2._C"\n',
+        )
+        wheel.writestr("LabGym/detectron2/__init__.py", '__version__ = "0.6"\n')
+        wheel.writestr("LabGym/detectron2/config.py", "class CfgNode(dict):\n    pass\n")
+        wheel.writestr("LabGym/detectron2/zoo/Base.yaml", '_target_: "LabGym.detectron2.x"\n')
+        wheel.writestr("labgym-3.1.2.dist-info/METADATA", "Name: LabGym\n")
+    return path
+
+
+def without_detectron2(tool, monkeypatch):
+    monkeypatch.setattr(tool, "find_detectron2", lambda: None)
+
+
+def assert_record_verifies(wheel: Path) -> None:
+    """Every entry but RECORD itself is listed with its own hash and size, and nothing else is."""
+    with zipfile.ZipFile(wheel) as archive:
+        (record_name,) = (name for name in archive.namelist() if name.endswith("/RECORD"))
+        rows = [row.split(",") for row in archive.read(record_name).decode().splitlines()]
+        assert sorted(name for name, _, _ in rows) == sorted(archive.namelist())
+        for name, digest, size in rows:
+            if name == record_name:
+                continue
+            content = archive.read(name)
+            expected = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode()
+            assert digest == "sha256=" + expected.rstrip("="), name
+            assert int(size) == len(content), name
+
+
+def test_wheel_holds_only_detectron2_with_its_own_imports(tool, labgym_wheel, tmp_path):
+    wheel = tool.build_wheel(labgym_wheel, tmp_path)
+
+    assert wheel.name == "detectron2-0.6-py3-none-any.whl"
+    assert_record_verifies(wheel)
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        assert {name.split("/")[0] for name in names} == {"detectron2", "detectron2-0.6.dist-info"}
+        assert archive.read("detectron2/zoo/model.py").decode() == (
+            "import detectron2  # noqa\nfrom detectron2.config import CfgNode\n"
+            'NAME = "detectron2._C"\n'
+        )
+        assert archive.read("detectron2/zoo/Base.yaml") == b'_target_: "detectron2.x"\n'
+    imported = subprocess.run(
+        [sys.executable, "-S", "-c", "from detectron2.zoo.model import CfgNode, NAME; print(NAME)"],
+        env={**os.environ, "PYTHONPATH": str(wheel)},
+        capture_output=True,
+        text=True,
+    )
+    assert imported.stdout.strip() == "detectron2._C", imported.stderr
+
+
+def test_wheel_carries_licence_and_origin(tool, labgym_wheel, tmp_path):
+    with zipfile.ZipFile(tool.build_wheel(labgym_wheel, tmp_path)) as archive:
+        info = "detectron2-0.6.dist-info"
+        metadata = archive.read(f"{info}/METADATA").decode()
+        assert "Apache License" in archive.read(f"{info}/LICENSE").decode()
+        assert "Copyright 2019, Facebook, Inc" in archive.read(f"{info}/NOTICE").decode()
+    assert "License: Apache-2.0\n" in metadata
+    assert "Home-page: https://github.com/facebookresearch/detectron2\n" in metadata
+    assert "Requires-Dist: setuptools<81\n" in metadata
+    assert "upstream commit 864913f0" in metadata
+
+
+def test_same_input_gives_the_same_wheel(tool, labgym_wheel, tmp_path):
+    builds = []
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        folder.mkdir()
+        builds.append(tool.build_wheel(labgym_wheel, folder).read_bytes())
+    assert builds[0] == builds[1]
+
+
+def test_wheel_with_another_checksum_is_refused(tool, labgym_wheel, monkeypatch, capsys):
+    without_detectron2(tool, monkeypatch)
+    monkeypatch.setattr(tool, "pip", lambda *_, hint: pytest.fail("pip was called"))
+
+    assert tool.main(["--labgym-wheel", str(labgym_wheel)]) == 1
+
+    message = capsys.readouterr().err
+    assert tool.LABGYM_SHA256 in message
+    assert hashlib.sha256(labgym_wheel.read_bytes()).hexdigest() in message
+    assert "--source git" in message
+
+
+def test_missing_wheel_is_named(tool, monkeypatch, capsys, tmp_path):
+    without_detectron2(tool, monkeypatch)
+    assert tool.main(["--labgym-wheel", str(tmp_path / "none.whl")]) == 1
+    assert "none.whl is no file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("source", ["index", "git"])
+def test_failing_pip_is_one_message_with_the_command(tool, source, monkeypatch, capsys):
+    without_detectron2(tool, monkeypatch)
+    failed = subprocess.CompletedProcess([], returncode=1)
+    monkeypatch.setattr(tool.subprocess, "run", lambda _: failed)
+
+    assert tool.main(["--source", source]) == 1
+
+    message = capsys.readouterr().err
+    assert f"{sys.executable} -m pip" in message
+    assert "--source" in message.split("pip", maxsplit=1)[1]  # names the other way
+
+
+@pytest.mark.parametrize("source", ["index", "git"])
+def test_importable_detectron2_is_left_alone(tool, source, tmp_path, monkeypatch, capsys):
+    package = tmp_path / "detectron2"
+    package.mkdir()
+    (package / "__init__.py").write_text('raise RuntimeError\n__version__ = "9.9"\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "detectron2", raising=False)
+    monkeypatch.setattr(tool, "pip", lambda *_, hint: pytest.fail("pip was called"))
+
+    assert tool.main(["--source", source]) == 0
+
+    output = capsys.readouterr().out
+    assert "9.9" in output
+    assert str(package) in output
+
+
+def test_empty_folder_named_detectron2_is_no_detectron2(tool, tmp_path, monkeypatch):
+    (tmp_path / "detectron2").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "detectron2", raising=False)
+    assert tool.find_detectron2() is None
+
+
+@pytest.mark.slow
+def test_install_and_uninstall_in_a_fresh_environment(tmp_path):
+    """Needs the package index. Without dependencies: seconds, and torch is not downloaded."""
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = str(tmp_path / "venv" / "bin" / "python")
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+    def run(*command: str) -> str:
+        result = subprocess.run(
+            [python, *command], capture_output=True, text=True, env=environment, cwd=tmp_path
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    def installed_files() -> set[Path]:
+        (packages,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+        return {path for path in packages.iterdir() if path.name != "__pycache__"}
+
+    before = installed_files()
+    run(str(TOOL), "--no-deps")
+
+    added = installed_files() - before
+    assert {path.name for path in added} == {"detectron2", "detectron2-0.6.dist-info"}
+    assert "detectron2 0.6" in " ".join(run("-m", "pip", "list").split())
+    metadata = run("-m", "pip", "show", "--files", "detectron2")
+    assert "License: Apache-2.0" in metadata
+    assert "detectron2-0.6.dist-info/LICENSE" in metadata
+    (package,) = (path for path in added if path.name == "detectron2")
+    sources = [path for path in package.rglob("*") if path.suffix in (".py", ".yaml")]
+    assert len(sources) == 306
+    assert not [path for path in sources if b"LabGym" in path.read_bytes()]
+    assert "left alone" in run(str(TOOL))
+
+    run("-m", "pip", "uninstall", "--yes", "detectron2")
+    assert installed_files() == before
