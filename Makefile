@@ -37,7 +37,7 @@ $(INSTALLED): pyproject.toml constraints.txt tools/install_detectron2.py
 	@echo "Ready: $(BIN)/python"
 
 demo: $(INSTALLED) ## search a detection backbone on the digits data, on a CPU
-	$(BIN)/python tools/demo.py
+	@$(BIN)/python -W ignore::FutureWarning tools/demo.py
 
 test: $(INSTALLED) ## run the fast tests
 	$(BIN)/python -m pytest tests

@@ -3,6 +3,7 @@
 
 import argparse
 import hashlib
+import logging
 import multiprocessing
 import os
 import sys
@@ -17,7 +18,7 @@ from detectron2.utils.logger import setup_logger
 from tqdm import tqdm
 
 from crnas_d2 import find_supernet
-from crnas_d2.analysis import CostTable, write_candidates, write_report
+from crnas_d2.analysis import CostTable, Page, add_search, write_candidates
 from crnas_d2.data import build_fixed_batches, check_disjoint, register_coco_format
 from crnas_d2.engine import StrictCheckpointer, Trainer, calibrated, check_config, load_config
 from crnas_d2.evaluation import SubnetEvaluator, build_evaluator
@@ -27,6 +28,7 @@ from crnas_d2.search import (
     evaluated,
     open_study,
     run_worker,
+    study_url,
 )
 from crnas_d2.space import build_budget, build_search_space
 
@@ -97,10 +99,6 @@ def sha256(path):
     return digest.hexdigest()
 
 
-def storage_url(cfg):
-    return cfg.SEARCH.STORAGE or f"sqlite:///{os.path.abspath(cfg.OUTPUT_DIR)}/search.db"
-
-
 def load_supernet(cfg):
     """The supernet with its trained weights; refuses weights that do not fit."""
     model = Trainer.build_model(cfg)
@@ -122,7 +120,7 @@ def work(cfg, model, after_candidate, num_workers):
         build_evaluator(cfg, cfg.DATASETS.ARCHVAL[0], in_search=True),
         partial(calibrated, batches=calibration),
     )
-    study = open_study(storage_url(cfg), cfg.SEARCH.STUDY_NAME, describe(cfg), resume=True)
+    study = open_study(study_url(cfg), cfg.SEARCH.STUDY_NAME, describe(cfg), resume=True)
     run_worker(study, evaluator.supernet.space, evaluator, cfg.SEARCH.METRIC, after_candidate)
 
 
@@ -155,14 +153,10 @@ def write_results(cfg, candidates, space):
         f"{cfg.SEARCH.METRIC} {best.fitness} on {cfg.DATASETS.ARCHVAL[0]}, with supernet weights",
     )
     write_candidates(output / "candidates.csv", candidates, space, cost)
-    write_report(
-        output / "report.html",
-        candidates,
-        space,
-        cost,
-        metric=cfg.SEARCH.METRIC,
-        cost_scope=f"backbone body, {height}x{width}",
-    )
+    page = Page(f"Search of the {space.kind} space")
+    scope = f"backbone body, {height}x{width}"
+    add_search(page, candidates, space, cost, metric=cfg.SEARCH.METRIC, cost_scope=scope)
+    page.write(output / "report.html")
     print(f"Best: {best.genotype} with {cfg.SEARCH.METRIC} {best.fitness:.2f}")
     for name in ("genotype.yaml", "candidates.csv", "report.html"):
         print(f"  {output / name}")
@@ -174,12 +168,12 @@ def main():
         cfg, genotypes = setup(args)
         model = load_supernet(cfg)
         os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
-        study = open_study(
-            storage_url(cfg), cfg.SEARCH.STUDY_NAME, describe(cfg), resume=args.resume
-        )
+        study = open_study(study_url(cfg), cfg.SEARCH.STUDY_NAME, describe(cfg), resume=args.resume)
     except ValueError as error:
         sys.exit(f"search_net.py: {error}")
     default_setup(cfg, args)
+    # Detectron2 asks torch about tracing, and torch warns of its own answer: not in our bar.
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
     # A line per candidate goes to log.txt alone; the terminal has the progress bar.
     setup_logger(cfg.OUTPUT_DIR, name="crnas_d2", configure_stdout=False)
 
@@ -203,7 +197,10 @@ def main():
                 bar.set_postfix_str(f"best {done[0].fitness:.2f} {done[0].genotype}")
             bar.update(len(done) - bar.n)
 
-        work(cfg, model, show_progress, args.num_workers)
+        try:
+            work(cfg, model, show_progress, args.num_workers)
+        except KeyboardInterrupt:
+            sys.exit("Stopped; go on with --resume.")
     for process in beside:
         process.join()
 

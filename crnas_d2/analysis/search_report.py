@@ -14,7 +14,7 @@ from .cost import Cost
 from .page import Page
 from .sketch import draw_architectures
 
-__all__ = ["write_candidates", "write_report"]
+__all__ = ["add_search", "write_candidates"]
 
 _SHOWN = 10
 
@@ -44,8 +44,8 @@ def write_candidates(
             )
 
 
-def write_report(
-    path: str | Path,
+def add_search(
+    page: Page,
     candidates: Sequence[Candidate],
     space: SearchSpace,
     cost: Callable[[Genotype], Cost],
@@ -53,22 +53,22 @@ def write_report(
     metric: str,
     cost_scope: str,
 ) -> None:
-    """
+    """Adds tables and figures of a search to a page.
+
     Args:
         candidates: the best first; at least one of them with a fitness.
         metric: the name of the fitness.
         cost_scope: what the MACs and parameters count, e.g. ``backbone body, 192x192``.
     """
     scored = [candidate for candidate in candidates if candidate.fitness is not None]
-    page = Page(f"Search of the {space.kind} space")
     failed = len(candidates) - len(scored)
+    page.heading(f"Search: the best {min(_SHOWN, len(scored))} candidates")
     page.text(
         f"{len(candidates)} candidates evaluated"
         + (f", {failed} of them failed" if failed else "")
-        + f". Fitness: {metric} on archval, with the weights of the supernet; a score of the "
+        + f". Fitness: {metric} on archval, with the weights of the supernet; the score of a "
         "retrained network is another number."
     )
-    page.heading(f"The best {min(_SHOWN, len(scored))}")
     rows = []
     for candidate in scored[:_SHOWN]:
         price = cost(candidate.genotype)
@@ -87,12 +87,10 @@ def write_report(
         ),
         "the blocks per stage of the five best candidates",
     )
-    page.heading("All candidates")
+    page.heading("Search: all candidates")
     page.figure(_distribution(scored, metric), f"sorted {metric} of all candidates")
-    page.heading("What each choice does")
-    page.text("Every dot is a candidate; the line joins the means.")
+    page.text("Below, every dot is a candidate; the line joins the means of each option.")
     page.figure(_by_choice(scored, space, metric), f"{metric} against the options of each choice")
-    page.write(path)
 
 
 def _distribution(scored: Sequence[Candidate], metric: str) -> Figure:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from detectron2.config import CfgNode, get_cfg
+from detectron2.modeling import build_backbone
 
 from crnas_d2.config import add_crnas_config
 from crnas_d2.data import check_class_count, check_datasets, register_coco_format
@@ -50,6 +51,8 @@ def check_config(cfg: CfgNode, dataset_keys: Sequence[str]) -> None:
         )
     multi_path = build_search_space(cfg) is not None and sampler != "fixed"
     build_genotype(cfg)
+    if cfg.MODEL.BACKBONE.NAME.startswith("build_supernet"):
+        _try_backbone(cfg)
     if multi_path and cfg.TEST.PRECISE_BN.ENABLED:
         raise ValueError(
             "TEST.PRECISE_BN.ENABLED is True: PreciseBN overwrites the statistics of every path "
@@ -62,3 +65,12 @@ def check_config(cfg: CfgNode, dataset_keys: Sequence[str]) -> None:
     for key in dataset_keys:
         check_datasets(f"DATASETS.{key}", cfg.DATASETS[key])
         check_class_count(cfg, cfg.DATASETS[key])
+
+
+def _try_backbone(cfg: CfgNode) -> None:
+    """Builds the backbone without memory or weights, for it refuses what it cannot honour."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = "meta"
+    with torch.device("meta"):
+        build_backbone(cfg)

@@ -5,6 +5,7 @@ from .backbone import (
     build_supernet_backbone,
     build_supernet_fpn_backbone,
     build_supernet_retinanet_fpn_backbone,
+    fixed_depths,
 )
 from .supernet import Supernet, find_supernet
 
@@ -15,4 +16,5 @@ __all__ = [
     "build_supernet_fpn_backbone",
     "build_supernet_retinanet_fpn_backbone",
     "find_supernet",
+    "fixed_depths",
 ]

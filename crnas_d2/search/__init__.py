@@ -2,7 +2,7 @@
 
 from .candidates import Candidate, enqueue, evaluated
 from .searchers import SEARCHERS
-from .study import open_study
+from .study import open_study, study_url
 from .worker import run_worker
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     "evaluated",
     "open_study",
     "run_worker",
+    "study_url",
 ]

@@ -1,15 +1,21 @@
 """The study: an Optuna ledger that is the only state of a search."""
 
 import json
+import os
 import warnings
 from collections.abc import Mapping
 
 import optuna
 import sqlalchemy
 
-__all__ = ["open_study"]
+__all__ = ["open_study", "study_url"]
 
 _HEARTBEAT = 30  # seconds; a worker silent for twice as long is taken for dead
+
+
+def study_url(cfg) -> str:
+    """Where the study of a config lives: ``SEARCH.STORAGE``, else a file in ``OUTPUT_DIR``."""
+    return cfg.SEARCH.STORAGE or f"sqlite:///{os.path.abspath(cfg.OUTPUT_DIR)}/search.db"
 
 
 def open_study(

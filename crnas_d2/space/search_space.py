@@ -1,7 +1,7 @@
 """A search space: ordered, named choices, and the budget that makes a genotype eligible."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from itertools import product
 
 from .budget import Budget
@@ -38,18 +38,16 @@ class SearchSpace:
         kind: what varies, a value of ``MODEL.SUPERNET.SPACE``.
         field: the field of :class:`Genotype` that holds the chosen values.
         choices: in the order in which the genotype lists them.
-        base: the genotype whose other fields every member of the space shares.
     """
 
     kind: str
     field: str
     choices: tuple[Choice, ...]
-    base: Genotype = field(default_factory=Genotype)
 
     def genotype(self, values: Mapping[str, int]) -> Genotype:
         """The genotype in which every choice, by its name, takes the given option."""
         chosen = tuple(values[choice.name] for choice in self.choices)
-        return replace(self.base, **{self.field: chosen})
+        return Genotype(**{self.field: chosen})
 
     def values(self, genotype: Genotype) -> dict[str, int]:
         """The option that ``genotype`` takes of every choice, by its name."""
@@ -63,7 +61,7 @@ class SearchSpace:
     def __iter__(self) -> Iterator[Genotype]:
         """All genotypes, eligible or not, in lexicographic order of the options."""
         for chosen in product(*(choice.options for choice in self.choices)):
-            yield replace(self.base, **{self.field: chosen})
+            yield Genotype(**{self.field: chosen})
 
     def validate(self, genotype: Genotype) -> None:
         """Refuses a genotype that this space does not hold.
@@ -94,7 +92,7 @@ class SearchSpace:
         if budget is None:
             return list(self)
         found = [
-            replace(self.base, **{self.field: chosen})
+            Genotype(**{self.field: chosen})
             for chosen in budget.affordable([choice.options for choice in self.choices])
         ]
         if not found:

@@ -5,11 +5,12 @@ from .build import (
     build_supernet_fpn_backbone,
     build_supernet_retinanet_fpn_backbone,
 )
-from .resnet import SupernetResNet
+from .resnet import SupernetResNet, fixed_depths
 
 __all__ = [
     "SupernetResNet",
     "build_supernet_backbone",
     "build_supernet_fpn_backbone",
     "build_supernet_retinanet_fpn_backbone",
+    "fixed_depths",
 ]

@@ -10,7 +10,7 @@ from crnas_d2.layers import BranchDepthChoice, ChoiceBlock, PrefixDepthChoice, r
 from crnas_d2.modeling.supernet import Supernet
 from crnas_d2.space import SearchSpace, build_family, build_genotype, build_search_space
 
-__all__ = ["SupernetResNet", "build_resnet"]
+__all__ = ["SupernetResNet", "build_resnet", "fixed_depths"]
 
 SHARINGS = ("none", "prefix")
 

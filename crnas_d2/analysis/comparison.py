@@ -1,0 +1,141 @@
+"""Trained networks side by side: what they cost, how they score, what they see."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import matplotlib.image
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from crnas_d2.modeling import fixed_depths
+from crnas_d2.space import Genotype
+
+from .cost import Cost, body_cost
+from .page import Page, format_cell
+from .sketch import draw_architectures
+
+__all__ = ["Run", "add_networks", "load_run", "network_table"]
+
+_METRICS = ("AP", "AP50", "APs", "APm", "APl")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A network that train_net.py has trained and evaluated.
+
+    Attributes:
+        name: for tables.
+        folder: its OUTPUT_DIR.
+        cost: of the backbone body, see :func:`body_cost`.
+        metrics: of the last evaluation, e.g. ``{"bbox/AP": 61.2}``.
+    """
+
+    name: str
+    folder: Path
+    cfg: CfgNode
+    genotype: Genotype
+    cost: Cost
+    metrics: dict[str, float]
+
+
+def load_run(name: str, folder: str | Path, cfg: CfgNode) -> Run:
+    """Reads what a finished training left in its OUTPUT_DIR.
+
+    Args:
+        cfg: the config of the training, ``config.yaml`` in the folder.
+
+    Raises:
+        ValueError: the folder holds no finished, evaluated training.
+    """
+    folder = Path(folder)
+    log = folder / "metrics.json"
+    if not log.is_file():
+        raise ValueError(f"{folder} holds no training: metrics.json is missing.")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    evaluations = [line for line in lines if "bbox/AP" in line]
+    if not evaluations:
+        raise ValueError(f"{log} holds no bbox/AP: the training did not end with an evaluation.")
+    metrics = {key: value for key, value in evaluations[-1].items() if "/" in key}
+    height, width = cfg.SEARCH.COST_INPUT_SIZE
+    return Run(
+        name, folder, cfg, Genotype(fixed_depths(cfg)), body_cost(cfg, (height, width)), metrics
+    )
+
+
+def network_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the table that compares the runs, as text."""
+    height, width = runs[0].cfg.SEARCH.COST_INPUT_SIZE
+    head = ["network", "blocks per stage", f"MACs (body, {height}x{width})", "parameters (body)"]
+    rows = [
+        [
+            run.name,
+            str(list(run.genotype.depths)),
+            f"{run.cost.macs / 1e9:.4g} G",
+            f"{run.cost.parameters / 1e6:.3g} M",
+            *(format_cell(run.metrics.get(f"bbox/{metric}")) for metric in _METRICS),
+        ]
+        for run in runs
+    ]
+    return [*head, *_METRICS], rows
+
+
+def add_networks(page: Page, runs: Sequence[Run], *, num_images: int = 6) -> None:
+    """Adds table, architectures, training curves and detections of the runs to a page."""
+    dataset = runs[0].cfg.DATASETS.TEST[0]
+    page.heading("Networks")
+    page.text(
+        f"AP on {dataset}, one training each (seed {runs[0].cfg.SEED}): differences below the "
+        "spread between seeds mean nothing."
+    )
+    page.table(*network_table(runs))
+    page.figure(draw_architectures({run.name: run.genotype for run in runs}), "blocks per stage")
+    page.heading("Training loss")
+    page.figure(_losses(runs), "total loss against iterations")
+    page.heading(f"Detections on {dataset}")
+    page.text("Images drawn at random, detections with a score of at least 0.5.")
+    page.figure(_detections(runs, dataset, num_images), "detections of each network")
+
+
+def _losses(runs: Sequence[Run]) -> Figure:
+    figure = Figure(figsize=(9, 3))
+    axes = figure.add_subplot()
+    for run in runs:
+        lines = [json.loads(line) for line in (run.folder / "metrics.json").open()]
+        points = [(line["iteration"], line["total_loss"]) for line in lines if "total_loss" in line]
+        axes.plot(*zip(*sorted(points), strict=True), label=run.name)
+    axes.set(xlabel="iteration", ylabel="total loss")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def _detections(runs: Sequence[Run], dataset: str, num_images: int) -> Figure:
+    images = DatasetCatalog.get(dataset)
+    images = Random(0).sample(images, min(num_images, len(images)))
+    names = MetadataCatalog.get(dataset).thing_classes
+    to_index = MetadataCatalog.get(dataset).thing_dataset_id_to_contiguous_id
+    figure = Figure(figsize=(2.2 * len(images), 2.4 * len(runs)))
+    grid = figure.subplots(len(runs), len(images), squeeze=False)
+    for row, run in zip(grid, runs, strict=True):
+        results = json.loads((run.folder / "inference/coco_instances_results.json").read_text())
+        for axes, image in zip(row, images, strict=True):
+            axes.imshow(matplotlib.image.imread(image["file_name"]))
+            axes.set(xticks=[], yticks=[])
+            for result in results:
+                if result["image_id"] == image["image_id"] and result["score"] >= 0.5:
+                    label = names[to_index[result["category_id"]]]
+                    _draw_box(axes, result["bbox"], f"{label} {result['score']:.2f}")
+        row[0].set_ylabel(run.name)
+    figure.tight_layout(pad=0.3)
+    return figure
+
+
+def _draw_box(axes, bbox: Sequence[float], text: str) -> None:
+    left, top, width, height = bbox
+    axes.add_patch(Rectangle((left, top), width, height, fill=False, color="#ffdd33", linewidth=1))
+    axes.text(left, top - 2, text, fontsize=6, color="black", backgroundcolor="#ffdd33cc", va="top")

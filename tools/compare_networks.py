@@ -1,0 +1,85 @@
+#!/usr/bin/env python
+"""Compare trained networks: a table on the terminal, and one HTML report with pictures."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import optuna
+from tabulate import tabulate
+
+from crnas_d2.analysis import (
+    CostTable,
+    Page,
+    add_networks,
+    add_search,
+    load_run,
+    network_table,
+)
+from crnas_d2.data import register_coco_format
+from crnas_d2.engine import load_config
+from crnas_d2.search import evaluated, study_url
+from crnas_d2.space import build_search_space
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "networks", nargs="+", metavar="NAME=OUTPUT_DIR", help="finished runs of train_net.py"
+    )
+    parser.add_argument("--search", metavar="OUTPUT_DIR", help="a finished search to report, too")
+    parser.add_argument("--output", required=True, metavar="FILE", help="the HTML file to write")
+    return parser.parse_args()
+
+
+def load_saved_config(folder):
+    file = Path(folder) / "config.yaml"
+    if not file.is_file():
+        raise ValueError(f"{folder} holds no run of this project: config.yaml is missing.")
+    cfg = load_config(str(file), [])
+    register_coco_format(cfg.DATASETS.COCO_FORMAT)
+    return cfg
+
+
+def load_networks(arguments):
+    for argument in arguments:
+        name, separator, folder = argument.partition("=")
+        if not separator:
+            raise ValueError(f"'{argument}' is not of the form NAME=OUTPUT_DIR.")
+        yield load_run(name, folder, load_saved_config(folder))
+
+
+def report_search(page, folder):
+    cfg = load_saved_config(folder)
+    space = build_search_space(cfg)
+    study = optuna.load_study(study_name=cfg.SEARCH.STUDY_NAME, storage=study_url(cfg))
+    height, width = cfg.SEARCH.COST_INPUT_SIZE
+    add_search(
+        page,
+        evaluated(study, space),
+        space,
+        CostTable(cfg, space, (height, width)),
+        metric=cfg.SEARCH.METRIC,
+        cost_scope=f"backbone body, {height}x{width}",
+    )
+
+
+def main():
+    args = parse_arguments()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    page = Page("Networks compared")
+    try:
+        runs = list(load_networks(args.networks))
+        add_networks(page, runs)
+        if args.search:
+            report_search(page, args.search)
+    except ValueError as error:
+        sys.exit(f"compare_networks.py: {error}")
+    page.write(args.output)
+    head, rows = network_table(runs)
+    print(tabulate(rows, headers=head, disable_numparse=True))
+    print(f"\nReport: {args.output}")
+
+
+if __name__ == "__main__":
+    main()

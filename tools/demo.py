@@ -1,0 +1,116 @@
+#!/usr/bin/env python
+"""CR-NAS stage reallocation on handwritten digits: supernet, search, retraining, comparison.
+
+Runs the same scripts that a user would, with --resume: a second call goes on where the first
+was stopped.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from crnas_d2.engine import load_config
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = ROOT / "configs" / "digits"
+
+
+class Training:
+    """One train_net.py in the background; its progress is read from its metrics.json."""
+
+    def __init__(self, title, config, folder, threads):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        total = load_config(str(config), []).SOLVER.MAX_ITER
+        self.bar = tqdm(total=total, desc=title, unit="it")
+        command = [sys.executable, ROOT / "train_net.py", "--config-file", config, "--resume"]
+        with (folder / "stdout.txt").open("w") as log:
+            self.process = subprocess.Popen(
+                [*map(str, command), "OUTPUT_DIR", str(folder)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment(OMP_NUM_THREADS=str(threads)),
+            )
+
+    def is_running(self):
+        running = self.process.poll() is None
+        metrics = self.folder / "metrics.json"
+        lines = metrics.read_text().splitlines() if metrics.exists() else []
+        if lines:
+            done = json.loads(lines[-1])["iteration"] + 1
+            self.bar.update(min(done, self.bar.total) - self.bar.n)
+        return running
+
+
+def train(*trainings):
+    """Waits for trainings that run side by side."""
+    while any([training.is_running() for training in trainings]):
+        time.sleep(1)
+    for training in trainings:
+        training.bar.close()
+    for training in trainings:
+        if training.process.returncode != 0:
+            sys.exit(f"Training failed, see {training.folder / 'stdout.txt'}; then run this again.")
+
+
+def run(*command, log=None):
+    """Runs one script to its end; its progress bar stays on the terminal."""
+    stdout = log.open("w") if log else None
+    command = [sys.executable, *map(str, command)]
+    if subprocess.run(command, stdout=stdout, env=environment()).returncode != 0:
+        sys.exit(f"{command[1]} failed, see above and {log}; then run this again.")
+
+
+def environment(**variables):
+    # Deprecations of libraries in libraries are nothing that a user of the demo can mend.
+    return {**os.environ, "PYTHONWARNINGS": "ignore", **variables}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=ROOT / "output" / "demo", metavar="DIR")
+    output = parser.parse_args().output
+    start = time.perf_counter()
+    cores = torch.get_num_threads()
+    if output.exists():
+        print(f"Going on with the run in {output}; remove that folder to start anew.")
+
+    # Side by side, for two small trainings fill two cores better than one after the other.
+    print("\n1/4  Train the supernet, and beside it the baseline")
+    share = max(1, cores // 2)
+    train(
+        Training("supernet", CONFIGS / "supernet-stage.yaml", output / "supernet", share),
+        Training("baseline", CONFIGS / "baseline.yaml", output / "baseline", share),
+    )
+    print("\n2/4  Search: score every allocation of 16 blocks on archval")
+    run(
+        *(ROOT / "search_net.py", "--config-file", CONFIGS / "supernet-stage.yaml", "--resume"),
+        *("--num-workers", cores),
+        *("MODEL.WEIGHTS", output / "supernet" / "model_final.pth"),
+        *("OUTPUT_DIR", output / "search"),
+        log=output / "search-stdout.txt",
+    )
+    print((output / "search" / "genotype.yaml").read_text())
+    print("\n3/4  Train the searched network as the baseline was trained")
+    searched = output / "searched.yaml"
+    searched.write_text(f'_BASE_: ["{CONFIGS / "baseline.yaml"}", "search/genotype.yaml"]\n')
+    train(Training("searched", searched, output / "searched", cores))
+    print("\n4/4  Compare on digits_test")
+    run(
+        ROOT / "tools" / "compare_networks.py",
+        *(f"baseline={output / 'baseline'}", f"searched={output / 'searched'}"),
+        *("--search", output / "search"),
+        *("--output", output / "report.html"),
+    )
+    print(f"\nDone in {(time.perf_counter() - start) / 60:.1f} minutes.")
+
+
+if __name__ == "__main__":
+    main()
