@@ -112,7 +112,10 @@ def work(cfg, model, after_candidate, num_workers):
         torch.set_num_threads(max(1, torch.get_num_threads() // num_workers))
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     calibration = build_fixed_batches(
-        cfg, cfg.DATASETS.TRAIN, num_images=cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES
+        cfg,
+        cfg.DATASETS.TRAIN,
+        num_images=cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES,
+        with_annotations=True,
     )
     evaluator = SubnetEvaluator(
         model,

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from random import Random
 
 from detectron2.data import DatasetMapper, build_detection_test_loader, get_detection_dataset_dicts
+from detectron2.data.detection_utils import build_augmentation
 
 __all__ = ["build_fixed_batches"]
 
@@ -14,13 +15,18 @@ _GIB = 2**30
 
 
 def build_fixed_batches(
-    cfg, dataset_names: tuple[str, ...], *, num_images: int | None = None
+    cfg,
+    dataset_names: tuple[str, ...],
+    *,
+    num_images: int | None = None,
+    with_annotations: bool = False,
 ) -> Collection[list[dict]]:
-    """Batches of images as Detectron2's models take them in inference, in a fixed order.
+    """Batches of images at the size of inference, without augmentation, in a fixed order.
 
     Args:
         dataset_names: whose images to take.
         num_images: take that many, drawn with ``cfg.SEED``; ``None``: all.
+        with_annotations: add the ``instances`` that Detectron2's models need in training.
 
     Returns:
         decoded batches in memory, or a loader that decodes them again in each pass where they
@@ -33,7 +39,11 @@ def build_fixed_batches(
         return []
     loader = build_detection_test_loader(
         images,
-        mapper=DatasetMapper(cfg, is_train=False),
+        mapper=DatasetMapper(
+            cfg,
+            is_train=with_annotations,
+            augmentations=build_augmentation(cfg, is_train=False),
+        ),
         batch_size=cfg.SEARCH.IMS_PER_BATCH,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import torch
+from detectron2.utils.events import EventStorage
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -23,7 +24,8 @@ def calibrated(model: nn.Module, batches: Collection[list[dict]]) -> Iterator[No
 
     Args:
         model: a Detectron2 detector with an active path.
-        batches: inputs of the detector, the same for every subnet that is compared.
+        batches: its inputs in training (with ``instances``, for BN in a head must see the
+            proposals that it saw in training), the same for every subnet that is compared.
     """
     layers = [
         module
@@ -45,12 +47,8 @@ def calibrated(model: nn.Module, batches: Collection[list[dict]]) -> Iterator[No
             layer.reset_running_stats()
             layer.momentum = None  # torch's word for a cumulative average
             layer.train()
-        forward = _shortest_forward(model, layers)
-        with torch.no_grad():
-            for batch in batches:
-                forward(batch)
-        for layer in layers:
-            layer.eval()
+        _forward(model, layers, batches)
+        model.eval()
         yield
     finally:
         for layer, momentum, buffers in kept:
@@ -61,9 +59,16 @@ def calibrated(model: nn.Module, batches: Collection[list[dict]]) -> Iterator[No
             module.training = training
 
 
-def _shortest_forward(model: nn.Module, layers: list[nn.Module]):
-    """The part of the detector that must run: the heads need not where they have no BN."""
+def _forward(model: nn.Module, layers: list[nn.Module], batches: Collection[list[dict]]) -> None:
     in_backbone = set(active_modules(model.backbone))
-    if all(layer in in_backbone for layer in layers):
-        return lambda batch: model.backbone(model.preprocess_image(batch).tensor)
-    return model
+    with torch.no_grad():
+        if all(layer in in_backbone for layer in layers):
+            for batch in batches:
+                model.backbone(model.preprocess_image(batch).tensor)
+            return
+        # The heads draw the proposals they train on: the same draws for every subnet.
+        with torch.random.fork_rng(), EventStorage():
+            torch.manual_seed(0)
+            model.train()
+            for batch in batches:
+                model(batch)

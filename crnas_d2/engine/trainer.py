@@ -3,6 +3,7 @@
 import logging
 import weakref
 
+import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.engine import AMPTrainer, DefaultTrainer, SimpleTrainer, TrainerBase
 from detectron2.engine.defaults import create_ddp_model
@@ -14,6 +15,7 @@ from crnas_d2.layers import resolve_norm
 from crnas_d2.modeling import find_supernet
 
 from .hooks import PathSampling
+from .optimizer import build_optimizer
 from .path_samplers import UniformPathSampler
 
 __all__ = ["Trainer"]
@@ -65,6 +67,10 @@ class Trainer(DefaultTrainer):
         cfg.defrost()
         _resolve_norms(cfg, cfg.MODEL.DEVICE)
         return build_model(cfg)
+
+    @classmethod
+    def build_optimizer(cls, cfg, model: nn.Module) -> torch.optim.Optimizer:
+        return build_optimizer(cfg, model)
 
     @classmethod
     def test(cls, cfg, model: nn.Module, evaluators=None) -> dict:

@@ -1,0 +1,149 @@
+"""tools/benchmark.py: its figures, its last line, its exit status, and that each one runs."""
+
+import importlib.util
+import itertools
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "benchmark.py"
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    spec = importlib.util.spec_from_file_location("benchmark", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    # A dataclass looks its module up here; the tool puts its checkout on the path.
+    monkeypatch.setitem(sys.modules, "benchmark", module)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def fake(tool, monkeypatch):
+    """Replaces the benchmarks by one that replays numbers; returns its log of calls."""
+    calls = []
+
+    def register(ours, theirs, *, name="fake", goal=1.5, warm_up=0):
+        def make(device):
+            """Numbers from a list."""
+            sides = itertools.cycle(ours), itertools.cycle(theirs)
+
+            def measure(side):
+                calls.append("AB"[side])
+                return float(next(sides[side]))
+
+            return lambda: measure(0), lambda: measure(1)
+
+        new = tool.Benchmark(make, goal, ("ours_ms", "theirs_ms"), len(ours), warm_up)
+        monkeypatch.setitem(tool.BENCHMARKS, name, new)
+        return calls
+
+    monkeypatch.setattr(tool, "BENCHMARKS", {})
+    return register
+
+
+def results(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def test_last_line_holds_the_medians(tool, fake, capsys):
+    fake(ours=[10, 12, 900], theirs=[10, 10, 600])
+    assert tool.main(["fake", "--device", "cpu"]) == 0
+    output = capsys.readouterr().out
+    assert json.loads(output.splitlines()[-1]) == {
+        "name": "fake",
+        "ratio": 1.2,  # of 1.0, 1.2 and 1.5, one per pair
+        "goal": 1.5,
+        "ours_ms": 12.0,
+        "theirs_ms": 10.0,
+    }
+    ratio_row = next(line.split() for line in output.splitlines() if line.startswith("ratio"))
+    assert ratio_row[1:4] == ["1.1000", "1.2000", "1.3500"]
+    assert "goal <= 1.5: met" in output
+
+
+def test_sides_alternate_after_the_warm_up(tool, fake):
+    calls = fake(ours=[1], theirs=[1], warm_up=1)
+    tool.main(["fake", "--repeats", "3", "--device", "cpu"])
+    assert "".join(calls) == "BA" + "AB" + "BA" + "AB"
+
+
+def test_warm_up_does_not_count(tool, fake, capsys):
+    fake(ours=[1000, 1, 1], theirs=[1, 1, 1], warm_up=1)
+    tool.main(["fake", "--repeats", "2", "--device", "cpu"])
+    assert results(capsys.readouterr().out)[0]["ratio"] == 1.0
+
+
+def test_exit_status_says_whether_every_goal_is_met(tool, fake, capsys):
+    fake(ours=[2], theirs=[2], name="level", goal=1.0)
+    fake(ours=[1.001], theirs=[1], name="slow", goal=1.0)
+    fake(ours=[math.nan], theirs=[1], name="broken", goal=1.0)
+    assert tool.main(["level", "--device", "cpu"]) == 0
+    assert tool.main(["slow", "--device", "cpu"]) == 1
+    assert "MISSED" in capsys.readouterr().out
+    assert tool.main(["broken", "--device", "cpu"]) == 1
+    capsys.readouterr()
+    assert tool.main(["all", "--device", "cpu"]) == 1
+    names = [result["name"] for result in results(capsys.readouterr().out)]
+    assert names == ["level", "slow", "broken"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["supernet-step", "nonsense"], []], ids=["one", "second", "none"]
+)
+def test_wrong_name_is_answered_with_the_known_ones(tool, capsys, arguments):
+    with pytest.raises(SystemExit) as stopped:
+        tool.main(arguments)
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert "known: " in error or "name a benchmark: " in error
+    assert "supernet-step, import-time" in error
+    assert not arguments or "'nonsense'" in error
+
+
+def test_refuses_no_repeats(tool, capsys):
+    with pytest.raises(SystemExit):
+        tool.main(["supernet-step", "--repeats", "0"])
+    assert "--repeats is 0; expected at least 1" in capsys.readouterr().err
+
+
+def test_list(tool, capsys):
+    assert tool.main(["--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(tool.BENCHMARKS)
+    assert "1.05" in lines[0]
+
+
+def test_supernet_step_measures_both_sides(tool, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tool.main(["supernet-step", "--repeats", "1", "--device", "cpu"])
+    (result,) = results(capsys.readouterr().out)
+    assert list(result) == ["name", "ratio", "goal", "supernet_step_ms", "detectron2_step_ms"]
+    assert result["goal"] == 1.05
+    figures = [result[key] for key in ("ratio", "supernet_step_ms", "detectron2_step_ms")]
+    assert all(math.isfinite(figure) and figure > 0 for figure in figures)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_supernet_step_refuses_sides_that_differ(tool, monkeypatch):
+    # Without the copy of the weights the two sides begin with other numbers.
+    monkeypatch.setattr(tool, "tensors", lambda modules: [])
+    with pytest.raises(RuntimeError, match="different steps"):
+        tool.supernet_step("cpu")
+
+
+def test_import_time_times_a_fresh_interpreter(tool, monkeypatch, tmp_path):
+    module = tmp_path / "crnas_d2.py"
+    module.write_text("import time; time.sleep(0.05)\n")
+    monkeypatch.setattr(tool, "ROOT", tmp_path)
+    ours, _ = tool.import_time("cpu")
+    assert 0.05 <= ours() < 10
+    module.write_text("raise ImportError('no such thing')\n")
+    with pytest.raises(subprocess.CalledProcessError):
+        ours()
