@@ -21,7 +21,7 @@ from crnas_d2 import find_supernet
 from crnas_d2.analysis import CostTable, Page, add_search, write_candidates
 from crnas_d2.data import build_fixed_batches, check_disjoint, register_coco_format
 from crnas_d2.engine import StrictCheckpointer, Trainer, calibrated, check_config, load_config
-from crnas_d2.evaluation import SubnetEvaluator, build_evaluator
+from crnas_d2.evaluation import SubnetEvaluator, build_evaluator, metric_names
 from crnas_d2.search import (
     SEARCHERS,
     enqueue,
@@ -69,6 +69,12 @@ def setup(args):
     archval = ("DATASETS.ARCHVAL", cfg.DATASETS.ARCHVAL)
     check_disjoint(*archval, "DATASETS.TRAIN (archtrain)", cfg.DATASETS.TRAIN)
     check_disjoint(*archval, "DATASETS.TEST", cfg.DATASETS.TEST)
+    metrics = metric_names(cfg, cfg.DATASETS.ARCHVAL[0])
+    if cfg.SEARCH.METRIC not in metrics:
+        raise ValueError(
+            f"SEARCH.METRIC is '{cfg.SEARCH.METRIC}'; {cfg.DATASETS.ARCHVAL[0]} gives "
+            f"{', '.join(metrics)}."
+        )
     candidates = SEARCHERS[cfg.SEARCH.ALGORITHM](build_search_space(cfg), build_budget(cfg))
     cfg.freeze()
     return cfg, candidates
@@ -110,7 +116,6 @@ def work(cfg, model, after_candidate, num_workers):
     """Evaluates candidates of the study until none is left."""
     if model.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() // num_workers))
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     calibration = build_fixed_batches(
         cfg,
         cfg.DATASETS.TRAIN,
@@ -134,6 +139,7 @@ def work_beside(cfg, rank, num_workers):
         cfg.defrost()
         cfg.MODEL.DEVICE = f"cuda:{rank % torch.cuda.device_count()}"
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name="crnas_d2")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     register_coco_format(cfg.DATASETS.COCO_FORMAT)
 
     def after_candidate():
@@ -167,6 +173,7 @@ def write_results(cfg, candidates, space):
 
 def main():
     args = parse_arguments()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         cfg, genotypes = setup(args)
         model = load_supernet(cfg)
@@ -202,6 +209,8 @@ def main():
 
         try:
             work(cfg, model, show_progress, args.num_workers)
+        except ValueError as error:
+            sys.exit(f"search_net.py: {error}")
         except KeyboardInterrupt:
             sys.exit("Stopped; go on with --resume.")
     for process in beside:

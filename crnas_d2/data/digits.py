@@ -26,7 +26,7 @@ from .digits_render import PHOTOS, DigitScenes, Scene
 logger = logging.getLogger(__name__)
 
 CLASSES = [str(digit) for digit in range(10)]
-IMAGES = {"archtrain": 2000, "archval": 300, "test": 500}
+IMAGES = {"archtrain": 2000, "archval": 200, "test": 500}
 # The JSON files, and the splits whose images each of them lists.
 DATASETS = {
     "digits_archtrain": ("archtrain",),

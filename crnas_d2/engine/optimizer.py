@@ -11,11 +11,15 @@ def build_optimizer(cfg, model: nn.Module) -> torch.optim.Optimizer:
     """Detectron2's optimizer, whose clipping leaves out parameters without a gradient.
 
     Detectron2 clips every parameter one by one, which in a supernet means those of all paths:
-    slow with ``CLIP_TYPE: norm``, an error of torch with ``value``. ``full_model`` is as it is.
+    slow with ``CLIP_TYPE: norm``, an error of torch with ``value``.
     """
     clip = cfg.SOLVER.CLIP_GRADIENTS
-    if not clip.ENABLED or clip.CLIP_TYPE == "full_model":
+    if not clip.ENABLED:
         return solver.build_optimizer(cfg, model)
+    if clip.CLIP_TYPE not in ("norm", "value"):
+        raise ValueError(
+            f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE is '{clip.CLIP_TYPE}'; expected 'norm' or 'value'."
+        )
     cfg = cfg.clone()
     cfg.defrost()
     cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False

@@ -23,12 +23,20 @@ def load_config(config_file: str, overrides: Sequence[str]) -> CfgNode:
     """Detectron2's defaults and ours, then the file, then ``KEY VALUE`` overrides.
 
     Where the config asks for a GPU and there is none, everything runs on the CPU.
+
+    Raises:
+        ValueError: a missing file, an unknown key, a value of the wrong type.
     """
+    if config_file and not os.path.isfile(config_file):
+        raise ValueError(f"--config-file is {config_file}, which does not exist.")
     cfg = get_cfg()
     add_crnas_config(cfg)
-    if config_file:
-        cfg.merge_from_file(config_file)
-    cfg.merge_from_list(list(overrides))
+    try:
+        if config_file:
+            cfg.merge_from_file(config_file)
+        cfg.merge_from_list(list(overrides))
+    except (AssertionError, KeyError) as error:  # unknown keys, and keys without a value
+        raise ValueError(*error.args) from error
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         logger.warning("MODEL.DEVICE is '%s' but no GPU is there: using the CPU.", cfg.MODEL.DEVICE)
         cfg.MODEL.DEVICE = "cpu"

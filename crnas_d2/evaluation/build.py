@@ -5,7 +5,7 @@ from detectron2.evaluation import DatasetEvaluator, PascalVOCDetectionEvaluator
 
 from .fast_coco_evaluator import FastCOCOEvaluator
 
-__all__ = ["build_evaluator"]
+__all__ = ["build_evaluator", "metric_names"]
 
 
 def build_evaluator(cfg, dataset_name: str, *, in_search: bool = False) -> DatasetEvaluator:
@@ -25,3 +25,14 @@ def build_evaluator(cfg, dataset_name: str, *, in_search: bool = False) -> Datas
         f"Dataset '{dataset_name}' has the evaluator_type '{evaluator_type}'; known: coco, "
         "pascal_voc. Set it with MetadataCatalog.get(name).evaluator_type."
     )
+
+
+def metric_names(cfg, dataset_name: str) -> list[str]:
+    """The metrics that :func:`build_evaluator` will give, as ``task/name``, e.g. ``bbox/AP``."""
+    metadata = MetadataCatalog.get(dataset_name)
+    if metadata.get("evaluator_type") == "pascal_voc":
+        return ["bbox/AP", "bbox/AP50", "bbox/AP75"]
+    tasks = ["bbox", "segm"] if cfg.MODEL.MASK_ON else ["bbox"]
+    names = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
+    names += [f"AP-{name}" for name in metadata.get("thing_classes", ())]
+    return [f"{task}/{name}" for task in tasks for name in names]

@@ -53,10 +53,12 @@ def run_worker(
         genotype = space.genotype(values)
         metrics = dict(evaluate(genotype))
         fitness = _fitness(metrics, metric)
-        trial.set_user_attr(METRICS, {key: value for key, value in metrics.items() if _ok(value)})
+        finite = {key: value for key, value in metrics.items() if math.isfinite(value)}
+        trial.set_user_attr(METRICS, finite)
         logger.info("%s: %s = %s", genotype, metric, fitness)
-        if not _ok(fitness):
+        if not math.isfinite(fitness):
             trial.set_user_attr(REFUSED, f"{metric} is {fitness}")
+            return math.nan  # Optuna's word for a failure; it would take an infinity for a value
         return fitness
 
     while True:
@@ -80,7 +82,10 @@ def _release_dead_trials(study: optuna.Study, space: SearchSpace) -> None:
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
         if _is_dead(trial.user_attrs.get(WORKER), trial.datetime_start):
             genotype = genotype_of(trial, space)
-            study.tell(trial.number, state=TrialState.FAIL)
+            try:
+                study.tell(trial.number, state=TrialState.FAIL)
+            except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
+                continue  # another idle worker was faster, and has put it back
             if genotype is not None:
                 enqueue(study, space, [genotype])
 
@@ -92,10 +97,6 @@ def _fitness(metrics: Mapping[str, float], metric: str) -> float:
             f"{', '.join(sorted(metrics))}."
         )
     return metrics.get(metric, math.nan)
-
-
-def _ok(value: float) -> bool:
-    return math.isfinite(value)
 
 
 def _me() -> str:

@@ -1,0 +1,82 @@
+import csv
+import html.parser
+
+import pytest
+
+from crnas_d2.analysis import Cost, Page, add_search, write_candidates
+from crnas_d2.search import Candidate
+from crnas_d2.space import FAMILIES, Genotype
+
+SPACE = FAMILIES["resnet"].stage_space([(1, 2), (1, 2), (2, 3), (2, 3)])
+CANDIDATES = [
+    Candidate(Genotype((1, 2, 3, 2)), 100 / 3, {"bbox/AP": 100 / 3, "bbox/AP50": 50.0}, 1.234),
+    Candidate(Genotype((2, 2, 2, 2)), 20.5, {"bbox/AP": 20.5, "bbox/APl": 7.0}, 2.0),
+    Candidate(Genotype((1, 1, 3, 3)), None, {}, 0.5),
+]
+
+
+def cost(genotype):
+    return Cost(macs=sum(genotype.depths) * 10**9, parameters=genotype.depths[0] * 10**6)
+
+
+def test_candidates_csv_has_a_line_per_candidate_in_full_precision(tmp_path):
+    write_candidates(tmp_path / "candidates.csv", CANDIDATES, SPACE, cost)
+    with (tmp_path / "candidates.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == [
+        *("res2.depth", "res3.depth", "res4.depth", "res5.depth"),
+        *("fitness", "bbox/AP", "bbox/AP50", "bbox/APl", "macs", "parameters", "seconds"),
+    ]
+    for row, candidate in zip(rows, CANDIDATES, strict=True):
+        depths = tuple(int(row[name]) for name in SPACE.names)
+        assert depths == candidate.genotype.depths
+        assert int(row["macs"]) == cost(candidate.genotype).macs
+        assert int(row["parameters"]) == cost(candidate.genotype).parameters
+    assert float(rows[0]["fitness"]) == float(rows[0]["bbox/AP"]) == 100 / 3
+    assert (rows[0]["bbox/APl"], rows[1]["bbox/AP50"]) == ("", "")
+    assert rows[2]["fitness"] == "failed" and rows[2]["bbox/AP"] == ""
+    assert [row["seconds"] for row in rows] == ["1.23", "2.00", "0.50"]
+
+
+class Links(html.parser.HTMLParser):
+    """Collects what a page would load, and its pictures."""
+
+    def __init__(self):
+        super().__init__()
+        self.loaded, self.pictures = [], []
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        if tag == "img":
+            self.pictures.append(attributes)
+        self.loaded += [attributes[name] for name in ("src", "href") if name in attributes]
+
+
+@pytest.fixture
+def report(tmp_path):
+    page = Page("A search & its <results>")
+    add_search(page, CANDIDATES, SPACE, cost, metric="bbox/AP", cost_scope="body, 64x64")
+    page.write(tmp_path / "report.html")
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+    return (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_report_is_one_file_with_its_pictures_inside(report):
+    links = Links()
+    links.feed(report)
+    assert len(links.pictures) >= 3
+    assert all(link.startswith("data:image/png;base64,") for link in links.loaded)
+    assert all(picture["alt"] for picture in links.pictures)
+
+
+def test_the_report_names_the_best_genotype_the_failures_and_the_scope(report):
+    rows = report.split("<tr")
+    best = next(row for row in rows if row.startswith(" class=best"))
+    assert str(CANDIDATES[0].genotype) in best and "33.33" in best and "8 G" in best
+    assert "3 candidates evaluated, 1 of them failed" in report
+    assert "MACs (body, 64x64)" in report and "bbox/AP" in report
+    assert str(CANDIDATES[2].genotype) not in report
+
+
+def test_text_cannot_break_the_page(report):
+    assert "<results>" not in report and "A search &amp; its &lt;results&gt;" in report

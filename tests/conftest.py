@@ -1,0 +1,69 @@
+import os
+
+import pytest
+import torch
+import toy
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.utils.env import seed_all_rng
+
+from crnas_d2.data import register_coco_format
+from crnas_d2.engine import StrictCheckpointer, Trainer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Tiny networks are faster so, here and in the processes that a test starts."""
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(scope="session")
+def toy_datasets(tmp_path_factory):
+    """Overrides that train, search and test on the toy data, registered in this process too."""
+    folder = tmp_path_factory.mktemp("toy")
+    entries = [
+        toy.make_dataset(folder, f"toy_{split}", num_images, seed)
+        for seed, (split, num_images) in enumerate(toy.SPLITS.items())
+    ]
+    register_coco_format(entries)
+    return {
+        "DATASETS.COCO_FORMAT": entries,
+        "DATASETS.TRAIN": ("toy_archtrain",),
+        "DATASETS.ARCHVAL": ("toy_archval",),
+        "DATASETS.TEST": (),
+    }
+
+
+@pytest.fixture
+def registered():
+    """Forgets, after the test, the datasets that it registered."""
+    before = set(DatasetCatalog.list())
+    yield
+    for name in set(DatasetCatalog.list()) - before:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
+@pytest.fixture(scope="session")
+def trained(toy_datasets, tmp_path_factory):
+    """A supernet that detects something, and its config with MODEL.WEIGHTS set."""
+    seed_all_rng(0)
+    cfg = toy.supernet_config(
+        toy_datasets,
+        {
+            "SOLVER.MAX_ITER": 100,
+            "SOLVER.IMS_PER_BATCH": 4,
+            "OUTPUT_DIR": str(tmp_path_factory.mktemp("trained")),
+        },
+    )
+    trainer = Trainer(cfg)
+    trainer.train()
+    cfg.MODEL.WEIGHTS = f"{cfg.OUTPUT_DIR}/model_final.pth"
+    return cfg
+
+
+@pytest.fixture
+def trained_supernet(trained):
+    model = Trainer.build_model(trained)
+    StrictCheckpointer(model).load(trained.MODEL.WEIGHTS)
+    return model.eval()

@@ -1,0 +1,65 @@
+import logging
+
+import torch
+import toy
+
+from crnas_d2.data import build_fixed_batches
+
+
+def ids(batches):
+    return [[image["image_id"] for image in batch] for batch in batches]
+
+
+def all_ids(batches):
+    return [image["image_id"] for batch in batches for image in batch]
+
+
+def test_all_images_come_in_order_in_batches(toy_datasets):
+    cfg = toy.supernet_config(toy_datasets, {"SEARCH.IMS_PER_BATCH": 3})
+    batches = build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL)
+    assert ids(batches) == [[1, 2, 3], [4, 5, 6], [7, 8]]
+    assert batches[0][0]["image"].shape == (3, toy.SIZE, toy.SIZE)
+
+
+def test_a_sample_depends_on_the_seed_alone(toy_datasets):
+    def sample(seed):
+        cfg = toy.supernet_config(toy_datasets, {"SEED": seed})
+        return all_ids(build_fixed_batches(cfg, cfg.DATASETS.TRAIN, num_images=6))
+
+    torch.manual_seed(0)
+    first = sample(1)
+    torch.manual_seed(1)
+    assert sample(1) == first != sample(2)
+    assert len(first) == len(set(first)) == 6
+
+
+def test_annotations_come_along_where_asked_and_the_images_stay_the_same(toy_datasets):
+    # Flipping is on: these are images to measure with, not to train on.
+    cfg = toy.supernet_config(toy_datasets, {"INPUT.RANDOM_FLIP": "horizontal"})
+    plain = build_fixed_batches(cfg, cfg.DATASETS.TRAIN)
+    annotated = build_fixed_batches(cfg, cfg.DATASETS.TRAIN, with_annotations=True)
+    for batch, other in zip(plain, annotated, strict=True):
+        for image, with_instances in zip(batch, other, strict=True):
+            assert "instances" not in image
+            assert len(with_instances["instances"].gt_boxes) > 0
+            assert torch.equal(image["image"], with_instances["image"])
+
+
+def test_more_images_than_there_are_means_all(toy_datasets):
+    cfg = toy.supernet_config(toy_datasets)
+    assert len(all_ids(build_fixed_batches(cfg, cfg.DATASETS.TRAIN, num_images=99))) == 12
+    assert len(build_fixed_batches(cfg, cfg.DATASETS.TRAIN, num_images=0)) == 0
+
+
+def test_what_exceeds_the_cache_is_decoded_again_and_is_the_same(toy_datasets, caplog):
+    small = {"SEARCH.IMAGE_CACHE": 1e-6, "SEARCH.IMS_PER_BATCH": 3}
+    cfg = toy.supernet_config(toy_datasets, small)
+    with caplog.at_level(logging.WARNING, logger="crnas_d2"):
+        loader = build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL)
+    assert "SEARCH.IMAGE_CACHE" in caplog.text and len(loader) == 3
+    cfg.SEARCH.IMAGE_CACHE = 1.0
+    in_memory = build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL)
+    for _ in range(2):
+        for ours, expected in zip(loader, in_memory, strict=True):
+            for image, other in zip(ours, expected, strict=True):
+                assert torch.equal(image["image"], other["image"])

@@ -1,0 +1,43 @@
+from collections import Counter
+
+from crnas_d2.engine import UniformPathSampler
+from crnas_d2.space import FAMILIES
+
+SPACE = FAMILIES["resnet"].stage_space()
+GOLDEN = [(6, 8, 14, 11), (10, 8, 23, 11), (6, 9, 2, 13), (3, 1, 6, 13)]
+
+
+def test_a_draw_depends_on_seed_and_iteration_alone():
+    sampler, other = UniformPathSampler(SPACE, seed=3), UniformPathSampler(SPACE, seed=3)
+    in_order = [sampler(iteration) for iteration in range(20)]
+    backwards = [other(iteration) for iteration in reversed(range(20))]
+    assert in_order == backwards[::-1]
+    assert in_order[7:] == [sampler(iteration) for iteration in range(7, 20)]
+    assert in_order != [UniformPathSampler(SPACE, seed=4)(i) for i in range(20)]
+
+
+def test_the_first_draws_stay_what_they_are():
+    # A change here would make a resumed training another one.
+    sampler = UniformPathSampler(SPACE, seed=0)
+    assert [sampler(iteration).depths for iteration in range(4)] == GOLDEN
+
+
+def test_every_option_is_drawn_equally_often():
+    draws = 5000
+    sampler = UniformPathSampler(SPACE, seed=0)
+    values = [SPACE.values(sampler(iteration)) for iteration in range(draws)]
+    for choice in SPACE.choices:
+        counts = Counter(value[choice.name] for value in values)
+        assert set(counts) == set(choice.options)
+        expected = draws / len(choice.options)
+        chi_square = sum((count - expected) ** 2 / expected for count in counts.values())
+        assert chi_square < 27.9  # 9 degrees of freedom: 0.1 %
+
+
+def test_choices_are_drawn_independently():
+    space = FAMILIES["resnet"].stage_space([(1, 2), (1, 2), (2, 3), (2, 3)])
+    draws = 4000
+    sampler = UniformPathSampler(space, seed=1)
+    counts = Counter(sampler(iteration) for iteration in range(draws))
+    expected = draws / 16
+    assert sum((counts[g] - expected) ** 2 / expected for g in space) < 37.7  # 15 d.o.f.: 0.1 %

@@ -1,0 +1,42 @@
+import pytest
+import torch
+import toy
+
+from crnas_d2.engine import check_config, load_config
+
+
+def test_overrides_come_after_the_file_and_keep_their_types():
+    cfg = load_config(str(toy.SUPERNET), ["SOLVER.MAX_ITER", "7", "DATASETS.ARCHVAL", "('a',)"])
+    assert cfg.SOLVER.MAX_ITER == 7 and cfg.DATASETS.ARCHVAL == ("a",)
+    assert cfg.MODEL.SUPERNET.SPACE == "stage"
+
+
+def test_without_a_gpu_everything_runs_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert load_config("", []).MODEL.DEVICE == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert load_config("", []).MODEL.DEVICE == "cuda"
+    assert load_config("", ["MODEL.DEVICE", "cpu"]).MODEL.DEVICE == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"MODEL.SUPERNET.PATH_SAMPLER": "unifrom"}, "'unifrom'.*uniform.*fixed"),
+        ({"TEST.PRECISE_BN.ENABLED": True}, r"TEST\.PRECISE_BN\.ENABLED is True"),
+        ({"MODEL.WEIGHTS": "no/such.pth"}, r"MODEL\.WEIGHTS is no/such\.pth"),
+        ({"MODEL.GENOTYPE.DEPTHS": [9, 1, 2, 2]}, r"9 is no option of res2\.depth"),
+        ({"MODEL.RESNETS.NORM": "FrozenBN"}, "FrozenBN"),
+        ({"MODEL.ROI_HEADS.NUM_CLASSES": 7}, "NUM_CLASSES is 7, but 'toy_archtrain' has 2"),
+        ({"DATASETS.TRAIN": ("toy_train",)}, r"DATASETS\.TRAIN names 'toy_train'"),
+    ],
+    ids=["path sampler", "PreciseBN", "weights", "genotype", "norm", "classes", "dataset"],
+)
+def test_a_config_that_would_fail_or_mislead_later_is_refused(toy_datasets, overrides, words):
+    cfg = toy.supernet_config(toy_datasets, overrides)
+    with pytest.raises(ValueError, match=words):
+        check_config(cfg, ["TRAIN"])
+
+
+def test_a_sound_config_passes(toy_datasets):
+    check_config(toy.supernet_config(toy_datasets), ["TRAIN", "ARCHVAL", "TEST"])

@@ -1,0 +1,245 @@
+import copy
+
+import pytest
+import torch
+import toy
+from detectron2.layers import FrozenBatchNorm2d
+from detectron2.modeling import build_backbone, build_model
+from detectron2.modeling.backbone.fpn import build_resnet_fpn_backbone
+from detectron2.modeling.backbone.resnet import BasicBlock, BottleneckBlock
+
+from crnas_d2.layers import ChoiceBlock, resolve_norm
+from crnas_d2.modeling import (
+    build_supernet_fpn_backbone,
+    build_supernet_retinanet_fpn_backbone,
+    find_supernet,
+)
+from crnas_d2.space import Genotype
+
+STAGES = ("res2", "res3", "res4", "res5")
+BLOCKS = {
+    "basic": {"MODEL.RESNETS.DEPTH": 34},
+    "bottleneck": {"MODEL.RESNETS.DEPTH": 50, "MODEL.RESNETS.RES2_OUT_CHANNELS": 8},
+    "resnext": {
+        "MODEL.RESNETS.DEPTH": 50,
+        "MODEL.RESNETS.RES2_OUT_CHANNELS": 8,
+        "MODEL.RESNETS.NUM_GROUPS": 4,
+        "MODEL.RESNETS.WIDTH_PER_GROUP": 2,
+    },
+}
+
+
+def fixed_config(depths, *overrides):
+    fixed = {"MODEL.SUPERNET.PATH_SAMPLER": "fixed", "MODEL.GENOTYPE.DEPTHS": list(depths)}
+    return toy.supernet_config(fixed, *overrides)
+
+
+def images():
+    return torch.randn(2, 3, toy.SIZE, toy.SIZE, generator=torch.Generator().manual_seed(0))
+
+
+def supernet_key(key, depths, sharing):
+    """Where the supernet keeps the parameter ``key`` of the fixed network with these depths."""
+    for stage, depth in zip(STAGES, depths, strict=True):
+        prefix = f"bottom_up.{stage}."
+        if key.startswith(prefix):
+            block = key.removeprefix(prefix)
+            home = f"branches.{depth}" if sharing == "none" else "blocks"
+            return f"{prefix}0.{home}.{block}"
+    return key
+
+
+def randomize_norms(model):
+    """Weights and statistics that differ from layer to layer, so that a mix-up shows."""
+    generator = torch.Generator().manual_seed(1)
+    for name, tensor in model.state_dict().items():
+        if tensor.dim() == 1 and "num_batches" not in name:
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+
+
+@pytest.mark.parametrize("sharing", ["none", "prefix"])
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+def test_supernet_on_a_path_equals_the_fixed_network(block, sharing, training):
+    shape = {"MODEL.SUPERNET.SHARING": sharing, **BLOCKS[block]}
+    supernet = build_backbone(toy.supernet_config(shape)).train(training)
+    randomize_norms(supernet)
+    for depths in [(1, 2, 3, 2), (2, 1, 2, 3)]:
+        fixed = build_backbone(fixed_config(depths, shape)).train(training)
+        weights = supernet.state_dict()
+        copied = {key: weights[supernet_key(key, depths, sharing)] for key in fixed.state_dict()}
+        fixed.load_state_dict(copy.deepcopy(copied))
+
+        supernet.bottom_up.set_path(Genotype(depths=depths))
+        ours, expected = supernet(images()), fixed(images())
+        assert list(ours) == ["p2", "p3", "p4", "p5", "p6"]
+        for level in expected:
+            assert torch.equal(ours[level], expected[level]), level
+        for key, value in fixed.state_dict().items():  # BN statistics move in training
+            assert torch.equal(value, weights[supernet_key(key, depths, sharing)]), key
+
+
+@pytest.mark.parametrize("sharing", ["none", "prefix"])
+def test_gradients_reach_the_path_and_nothing_else(sharing):
+    supernet = build_backbone(toy.supernet_config({"MODEL.SUPERNET.SHARING": sharing}))
+    depths = (1, 2, 2, 3)
+    fixed = build_backbone(fixed_config(depths))
+    supernet.bottom_up.set_path(Genotype(depths=depths))
+    sum(level.sum() for level in supernet(images()).values()).backward()
+    reached = {name for name, p in supernet.named_parameters() if p.grad is not None}
+    assert reached == {supernet_key(n, depths, sharing) for n, _ in fixed.named_parameters()}
+
+
+def test_sharing_none_gives_every_depth_its_own_blocks_and_prefix_shares_them():
+    def blocks_of_res5(sharing):
+        body = build_backbone(toy.supernet_config({"MODEL.SUPERNET.SHARING": sharing})).bottom_up
+        return sum(isinstance(module, BasicBlock) for module in body.res5.modules())
+
+    assert blocks_of_res5("none") == 2 + 3
+    assert blocks_of_res5("prefix") == 3
+
+
+def test_a_stage_with_one_option_is_built_without_a_choice():
+    options = {"MODEL.SUPERNET.STAGE_OPTIONS": [[2], [1, 2], [2], [2, 3]]}
+    body = build_backbone(toy.supernet_config(options)).bottom_up
+    assert [isinstance(getattr(body, stage)[0], ChoiceBlock) for stage in STAGES] == [
+        False,
+        True,
+        False,
+        True,
+    ]
+    body.set_path(Genotype(depths=(2, 1, 2, 3)))
+    assert body(images())["res5"].shape == (2, 32, 2, 2)
+
+
+def test_running_without_a_path_says_what_to_do():
+    backbone = build_backbone(toy.supernet_config())
+    with pytest.raises(RuntimeError, match=r"no active path: call set_path\(genotype\)"):
+        backbone(images())
+
+
+def test_a_path_outside_the_space_is_refused_and_the_old_one_stays():
+    supernet = build_backbone(toy.supernet_config()).bottom_up.eval()
+    supernet.set_path(Genotype(depths=(1, 1, 2, 2)))
+    expected = supernet(images())["res5"]
+    with pytest.raises(ValueError, match=r"7 is no option of res5\.depth"):
+        supernet.set_path(Genotype(depths=(2, 2, 3, 7)))
+    assert supernet.path == Genotype(depths=(1, 1, 2, 2))
+    assert torch.equal(supernet(images())["res5"], expected)
+
+
+def test_a_supernet_is_found_inside_a_detector_and_not_in_a_fixed_network():
+    supernet = find_supernet(build_model(toy.supernet_config()))
+    assert supernet.space.names == tuple(f"{stage}.depth" for stage in STAGES)
+    assert supernet.path is None
+    assert find_supernet(build_model(toy.network_config())) is None
+
+
+@pytest.mark.parametrize(
+    ("depth", "allocation", "block"),
+    [
+        (18, [2, 2, 2, 2], BasicBlock),
+        (34, [3, 4, 6, 3], BasicBlock),
+        (50, [3, 4, 6, 3], BottleneckBlock),
+        (101, [3, 4, 23, 3], BottleneckBlock),
+        (152, [3, 8, 36, 3], BottleneckBlock),
+    ],
+)
+def test_without_space_and_genotype_the_published_network_is_built(depth, allocation, block):
+    body = build_backbone(toy.network_config({"MODEL.RESNETS.DEPTH": depth})).bottom_up
+    assert [len(getattr(body, stage)) for stage in STAGES] == allocation
+    assert all(type(b) is block for stage in STAGES for b in getattr(body, stage))
+
+
+def test_an_unpublished_depth_is_refused_with_the_published_ones():
+    with pytest.raises(ValueError, match=r"DEPTH is 26.*18, 34, 50, 101, 152"):
+        build_backbone(toy.network_config({"MODEL.RESNETS.DEPTH": 26}))
+
+
+@pytest.mark.parametrize("groups", [1, 32])
+def test_the_baseline_has_the_names_and_shapes_of_detectron2s_resnet50_fpn(groups):
+    shape = {
+        "MODEL.RESNETS.DEPTH": 50,
+        "MODEL.RESNETS.NUM_GROUPS": groups,
+        "MODEL.RESNETS.STEM_OUT_CHANNELS": 64,
+        "MODEL.RESNETS.RES2_OUT_CHANNELS": 256,
+        "MODEL.RESNETS.WIDTH_PER_GROUP": 64 if groups == 1 else 4,
+        "MODEL.DEVICE": "meta",
+    }
+    cfg = toy.network_config(shape)
+    with torch.device("meta"):
+        ours = build_supernet_fpn_backbone(cfg, toy.RGB)
+        theirs = build_resnet_fpn_backbone(cfg, toy.RGB)
+    assert {key: value.shape for key, value in ours.state_dict().items()} == {
+        key: value.shape for key, value in theirs.state_dict().items()
+    }
+
+
+def test_the_baseline_computes_what_detectron2s_does():
+    cfg = toy.network_config({"MODEL.RESNETS.DEPTH": 50, "MODEL.RESNETS.STRIDE_IN_1X1": True})
+    ours = build_supernet_fpn_backbone(cfg, toy.RGB)
+    theirs = build_resnet_fpn_backbone(cfg, toy.RGB)
+    theirs.load_state_dict(ours.state_dict())
+    expected = theirs.eval()(images())
+    for level, value in ours.eval()(images()).items():
+        assert torch.equal(value, expected[level])
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ({"MODEL.RESNETS.NORM": "FrozenBN"}, "NORM is 'FrozenBN'"),
+        ({"MODEL.BACKBONE.FREEZE_AT": 2}, "FREEZE_AT is 2.*Set it to 0"),
+    ],
+    ids=["FrozenBN", "FREEZE_AT"],
+)
+def test_a_supernet_cannot_be_frozen_but_a_fixed_network_can(override, words):
+    with pytest.raises(ValueError, match=words):
+        build_backbone(toy.supernet_config(override))
+    backbone = build_backbone(fixed_config((1, 1, 2, 2), override))
+    body = backbone.bottom_up
+    if "MODEL.BACKBONE.FREEZE_AT" in override:
+        frozen = {name.split(".")[0] for name, p in body.named_parameters() if not p.requires_grad}
+        assert frozen == {"stem", "res2"}
+    assert any(isinstance(module, FrozenBatchNorm2d) for module in body.modules())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"MODEL.SUPERNET.PATH_SAMPLER": "fixed"}, r"'fixed' but MODEL\.GENOTYPE is empty"),
+        ({"MODEL.SUPERNET.SHARING": "suffix"}, r"'suffix'.*none.*prefix"),
+        ({"MODEL.RESNETS.RES5_DILATION": 2}, "RES5_DILATION"),
+        ({"MODEL.RESNETS.DEFORM_ON_PER_STAGE": [False, False, True, True]}, "DEFORM_ON_PER_STAGE"),
+    ],
+    ids=["fixed without genotype", "sharing", "dilation", "deformable"],
+)
+def test_settings_that_cannot_be_honoured_are_refused(overrides, words):
+    with pytest.raises(ValueError, match=words):
+        build_backbone(toy.supernet_config(overrides))
+
+
+def test_retinanet_gets_p3_to_p7():
+    cfg = toy.supernet_config({"MODEL.FPN.IN_FEATURES": ["res3", "res4", "res5"]})
+    backbone = build_supernet_retinanet_fpn_backbone(cfg, toy.RGB).eval()
+    backbone.bottom_up.set_path(Genotype(depths=(1, 1, 2, 2)))
+    sizes = {level: tuple(value.shape[1:]) for level, value in backbone(images()).items()}
+    assert sizes == {
+        "p3": (16, 8, 8),
+        "p4": (16, 4, 4),
+        "p5": (16, 2, 2),
+        "p6": (16, 1, 1),
+        "p7": (16, 1, 1),
+    }
+
+
+@pytest.mark.parametrize("norm", ["BN", "GN", "FrozenBN", "", "naiveSyncBN"])
+def test_other_norms_than_syncbn_stay(norm):
+    assert resolve_norm(norm, "cpu") == resolve_norm(norm, "cuda") == norm
+
+
+def test_one_process_gets_plain_bn_for_syncbn():
+    assert resolve_norm("SyncBN", "cpu") == resolve_norm("SyncBN", "cuda:0") == "BN"
+    cfg = toy.supernet_config({"MODEL.RESNETS.NORM": "SyncBN", "MODEL.FPN.NORM": "SyncBN"})
+    norms = {type(m) for m in build_backbone(cfg).modules() if "Norm" in type(m).__name__}
+    assert norms == {torch.nn.BatchNorm2d}

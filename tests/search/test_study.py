@@ -1,0 +1,244 @@
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import study_worker
+import toy
+from study_worker import DESCRIPTION, SPACE, evaluate, fitness, url
+
+from crnas_d2.search import SEARCHERS, enqueue, evaluated, open_study, run_worker
+from crnas_d2.space import FAMILIES, Budget, Genotype
+
+GENOTYPES = list(SPACE)
+
+
+@pytest.fixture
+def study(tmp_path):
+    return open_study(url(tmp_path), "search", DESCRIPTION, resume=False)
+
+
+class Counted:
+    """An evaluation that remembers its calls, and fails as it is told."""
+
+    def __init__(self, metrics=evaluate, broken_at=None):
+        self.metrics = metrics
+        self.broken_at = broken_at
+        self.calls = []
+
+    def __call__(self, genotype):
+        self.calls.append(genotype)
+        if genotype == self.broken_at:
+            raise OSError("the disk is full")
+        return self.metrics(genotype)
+
+
+def test_every_candidate_is_evaluated_once_and_the_best_comes_first(study):
+    counted = Counted()
+    enqueue(study, SPACE, GENOTYPES)
+    run_worker(study, SPACE, counted, "bbox/AP")
+    assert sorted(counted.calls) == sorted(GENOTYPES) and len(counted.calls) == len(GENOTYPES)
+    candidates = evaluated(study, SPACE)
+    assert [c.genotype for c in candidates] == sorted(GENOTYPES, key=fitness, reverse=True)
+    for candidate in candidates:
+        assert candidate.fitness == fitness(candidate.genotype)  # to the last bit
+        assert candidate.metrics == evaluate(candidate.genotype)
+
+
+def test_a_second_enqueue_adds_nothing(study):
+    counted = Counted()
+    for _ in range(2):  # while they wait
+        enqueue(study, SPACE, GENOTYPES)
+    run_worker(study, SPACE, counted, "bbox/AP")
+    enqueue(study, SPACE, GENOTYPES)  # when they are done
+    run_worker(study, SPACE, counted, "bbox/AP")
+    assert len(counted.calls) == len(GENOTYPES)
+
+
+def test_only_what_is_new_is_evaluated(study):
+    counted = Counted()
+    enqueue(study, SPACE, GENOTYPES[:5])
+    run_worker(study, SPACE, counted, "bbox/AP")
+    enqueue(study, SPACE, GENOTYPES[3:8])
+    run_worker(study, SPACE, counted, "bbox/AP")
+    assert sorted(counted.calls) == sorted(GENOTYPES[:8])
+
+
+def test_equal_fitness_is_ordered_by_genotype(study):
+    enqueue(study, SPACE, GENOTYPES[::-1])
+    run_worker(study, SPACE, lambda genotype: {"bbox/AP": 1.0}, "bbox/AP")
+    assert [c.genotype for c in evaluated(study, SPACE)] == sorted(GENOTYPES)
+
+
+def test_after_each_candidate_the_caller_is_told(study):
+    done = []
+    enqueue(study, SPACE, GENOTYPES[:4])
+    run_worker(study, SPACE, evaluate, "bbox/AP", lambda: done.append(len(evaluated(study, SPACE))))
+    assert done == [1, 2, 3, 4]
+
+
+def test_an_existing_study_needs_resume(study, tmp_path):
+    with pytest.raises(ValueError, match=r"'search' in sqlite.* exists already.*--resume"):
+        open_study(url(tmp_path), "search", DESCRIPTION, resume=False)
+    open_study(url(tmp_path), "search", DESCRIPTION, resume=True)
+    open_study(url(tmp_path), "another", DESCRIPTION, resume=False)
+
+
+def test_resume_without_a_study_begins_one(tmp_path):
+    study = open_study(url(tmp_path), "search", DESCRIPTION, resume=True)
+    assert evaluated(study, SPACE) == []
+
+
+def test_another_search_is_refused_with_what_differs(study, tmp_path):
+    other = {**DESCRIPTION, "weights": "ffff", "budget": (9, 9)}
+    with pytest.raises(ValueError) as error:
+        open_study(url(tmp_path), "search", other, resume=True)
+    message = str(error.value)
+    assert "'0a1b'" in message and "'ffff'" in message and "[8, 8]" in message
+    assert "metric" not in message and "archval" not in message
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [{"bbox/AP": math.nan}, {"bbox/AP": math.inf}, {"bbox/AP": -math.inf}, {}],
+    ids=["nan", "inf", "-inf", "none at all"],
+)
+def test_a_candidate_without_a_finite_fitness_fails_once_and_never_wins(study, metrics):
+    bad = GENOTYPES[2]
+    counted = Counted(lambda genotype: metrics if genotype == bad else {"bbox/AP": -5.0})
+    for _ in range(2):  # the second round stands for a resumed search
+        enqueue(study, SPACE, GENOTYPES[:4])
+        run_worker(study, SPACE, counted, "bbox/AP")
+    assert len(counted.calls) == 4
+    candidates = evaluated(study, SPACE)
+    assert len(candidates) == 4
+    assert candidates[-1].genotype == bad and candidates[-1].fitness is None
+    assert all(candidate.fitness == -5.0 for candidate in candidates[:-1])
+
+
+def test_other_metrics_that_are_not_finite_are_left_out(study):
+    enqueue(study, SPACE, GENOTYPES[:1])
+    run_worker(study, SPACE, lambda g: {"bbox/AP": 3.0, "bbox/APl": math.nan}, "bbox/AP")
+    assert evaluated(study, SPACE)[0].metrics == {"bbox/AP": 3.0}
+
+
+def test_an_unknown_metric_is_an_error_that_lists_the_known_ones(study):
+    enqueue(study, SPACE, GENOTYPES[:2])
+    with pytest.raises(ValueError, match=r"'segm/AP'.*bbox/AP, bbox/AP50"):
+        run_worker(study, SPACE, evaluate, "segm/AP")
+
+
+def test_an_exception_leaves_the_candidate_to_the_next_run(study, tmp_path):
+    broken = Counted(broken_at=GENOTYPES[3])
+    enqueue(study, SPACE, GENOTYPES)
+    with pytest.raises(OSError, match="disk is full"):
+        run_worker(study, SPACE, broken, "bbox/AP")
+    assert len(evaluated(study, SPACE)) == len(broken.calls) - 1
+
+    repaired = Counted()
+    resumed = open_study(url(tmp_path), "search", DESCRIPTION, resume=True)
+    enqueue(resumed, SPACE, GENOTYPES)
+    run_worker(resumed, SPACE, repaired, "bbox/AP")
+    assert GENOTYPES[3] in repaired.calls
+    assert sorted(broken.calls + repaired.calls) == sorted([*GENOTYPES, GENOTYPES[3]])
+    assert {c.genotype for c in evaluated(resumed, SPACE)} == set(GENOTYPES)
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
+def test_two_idle_workers_may_find_the_same_dead_one(study, tmp_path, monkeypatch):
+    enqueue(study, SPACE, GENOTYPES[:1])
+    dead = study.ask()
+    for choice in SPACE.choices:
+        dead.suggest_categorical(choice.name, choice.options)
+    no_process = 2**22 + 1  # above the greatest number that Linux gives
+    dead.set_user_attr("worker", f"{socket.gethostname()}:{no_process}")
+    counted = Counted()
+
+    def kill(process, signal):
+        assert process == no_process
+        monkeypatch.undo()
+        other = open_study(url(tmp_path), "search", DESCRIPTION, resume=True)
+        run_worker(other, SPACE, counted, "bbox/AP")
+        raise ProcessLookupError
+
+    # The other one takes its turn just when this one has seen that the worker is dead.
+    monkeypatch.setattr(os, "kill", kill)
+    run_worker(study, SPACE, counted, "bbox/AP")
+    assert counted.calls == GENOTYPES[:1]
+    assert [c.genotype for c in evaluated(study, SPACE)] == GENOTYPES[:1]
+
+
+def test_exhaustive_proposes_what_is_eligible():
+    space = FAMILIES["resnet"].stage_space([(1, 2), (1, 2), (2, 3), (2, 3)])
+    budget = Budget("SEARCH.BUDGET.BLOCKS", 8, 8, (1.0,) * 4)
+    found = SEARCHERS["exhaustive"](space, budget)
+    assert [genotype.depths for genotype in found] == toy.ELIGIBLE
+
+
+def start_worker(folder, *, hangs_in=0):
+    """A worker in a process of its own; each of its evaluations is a line of log.txt.
+
+    Args:
+        hangs_in: the number of the evaluation in which it waits to be killed; 0: never.
+    """
+    command = [sys.executable, study_worker.__file__, str(folder), str(hangs_in)]
+    path = os.pathsep.join([str(toy.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
+
+
+def logged(folder):
+    """The process and the genotype of each evaluation so far, in order."""
+    log = folder / "log.txt"
+    lines = log.read_text().split("\n")[:-1] if log.exists() else []
+    numbers = [list(map(int, line.split())) for line in lines]
+    return [(process, Genotype(depths=tuple(depths))) for process, *depths in numbers]
+
+
+def wait_until(condition, seconds=60):
+    deadline = time.time() + seconds
+    while not condition():
+        assert time.time() < deadline, "timed out"
+        time.sleep(0.02)
+
+
+def test_a_killed_search_ends_as_an_uninterrupted_one(study, tmp_path):
+    enqueue(study, SPACE, GENOTYPES)
+    (tmp_path / "go").touch()
+    process = start_worker(tmp_path, hangs_in=5)
+    wait_until(lambda: len(logged(tmp_path)) == 5)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = [genotype for _, genotype in logged(tmp_path)]
+
+    counted = Counted()
+    resumed = open_study(url(tmp_path), "search", DESCRIPTION, resume=True)
+    enqueue(resumed, SPACE, GENOTYPES)
+    run_worker(resumed, SPACE, counted, "bbox/AP")
+
+    # Only what the kill interrupted was begun twice.
+    assert sorted(before + counted.calls) == sorted([*GENOTYPES, before[-1]])
+
+    uninterrupted = open_study(url(tmp_path), "other", DESCRIPTION, resume=False)
+    enqueue(uninterrupted, SPACE, GENOTYPES)
+    run_worker(uninterrupted, SPACE, evaluate, "bbox/AP")
+
+    def results(study):
+        return [(c.genotype, c.fitness, c.metrics) for c in evaluated(study, SPACE)]
+
+    assert results(resumed) == results(uninterrupted)
+
+
+def test_two_workers_share_a_study_without_evaluating_anything_twice(study, tmp_path):
+    enqueue(study, SPACE, GENOTYPES)
+    processes = [start_worker(tmp_path) for _ in range(2)]
+    wait_until(lambda: len(list(tmp_path.glob("ready-*"))) == 2)
+    (tmp_path / "go").touch()
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    evaluations = logged(tmp_path)
+    assert sorted(genotype for _, genotype in evaluations) == sorted(GENOTYPES)
+    assert {process for process, _ in evaluations} == {process.pid for process in processes}
+    assert {c.genotype for c in evaluated(study, SPACE)} == set(GENOTYPES)

@@ -1,0 +1,150 @@
+from itertools import product
+
+import pytest
+import toy
+
+from crnas_d2.space import (
+    FAMILIES,
+    Budget,
+    Choice,
+    Genotype,
+    SearchSpace,
+    build_budget,
+    build_genotype,
+    build_search_space,
+)
+
+RESNET = FAMILIES["resnet"]
+
+
+def blocks(low, high, weights=RESNET.stage_weights):
+    return Budget("SEARCH.BUDGET.BLOCKS", low, high, weights)
+
+
+@pytest.mark.parametrize(("total", "size"), [(8, 9), (16, 153), (33, 374)])
+def test_number_of_eligible_allocations_of_the_paper(total, size):
+    eligible = RESNET.stage_space().eligible(blocks(total, total))
+    assert len(eligible) == len(set(eligible)) == size
+    assert all(sum(genotype.depths) == total for genotype in eligible)
+
+
+def test_eligible_equals_brute_force_with_unequal_weights_and_two_limits():
+    options = [(1, 2, 5), (3, 1), (2, 4, 6, 7), (1, 9)]
+    weights = (1.5, 1.0, 0.75, 0.25)
+    low, high = 7.0, 11.5
+    space = RESNET.stage_space(options)
+    expected = [
+        chosen
+        for chosen in product(*options)
+        if low <= sum(w * value for w, value in zip(weights, chosen, strict=True)) <= high
+    ]
+    assert 0 < len(expected) < 48  # the limits cut on both sides
+    found = [genotype.depths for genotype in space.eligible(blocks(low, high, weights))]
+    assert found == expected
+
+
+def test_without_a_budget_everything_is_eligible_in_lexicographic_order():
+    space = RESNET.stage_space([(1, 2), (1,), (2, 3), (4,)])
+    expected = [(1, 1, 2, 4), (1, 1, 3, 4), (2, 1, 2, 4), (2, 1, 3, 4)]
+    assert [genotype.depths for genotype in space.eligible(None)] == expected
+    assert [genotype.depths for genotype in space] == expected
+
+
+def test_an_empty_eligible_set_names_the_limits_and_the_reachable_totals():
+    space = RESNET.stage_space([(1, 2), (1,), (2, 5), (2,)])
+    with pytest.raises(ValueError, match=r"BUDGET\.BLOCKS \[8, 8\].*totals: 6-7, 9-10"):
+        space.eligible(blocks(8, 8))
+
+
+@pytest.mark.parametrize(
+    ("allocation", "total"),
+    [((1, 1, 2, 4), 8), ((1, 3, 5, 7), 16), ((2, 3, 17, 11), 33), ((2, 2, 6, 6), 16)],
+    ids=["R18", "R50", "R101", "ReX50"],
+)
+def test_published_allocations_are_eligible(allocation, total):
+    assert Genotype(depths=allocation) in RESNET.stage_space().eligible(blocks(total, total))
+
+
+def test_the_published_resnext101_lies_outside_the_published_sets():
+    with pytest.raises(ValueError, match=r"15 is no option of res4\.depth"):
+        RESNET.stage_space().validate(Genotype(depths=(3, 4, 15, 11)))
+
+
+@pytest.mark.parametrize("depth", [18, 50, 101])
+def test_every_baseline_lies_in_the_published_sets(depth):
+    RESNET.stage_space().validate(Genotype(depths=RESNET.baseline_depths[depth]))
+
+
+def test_values_and_genotype_are_inverse():
+    space = RESNET.stage_space()
+    genotype = Genotype(depths=(1, 3, 5, 7))
+    values = space.values(genotype)
+    assert values == {"res2.depth": 1, "res3.depth": 3, "res4.depth": 5, "res5.depth": 7}
+    assert space.genotype(values) == genotype
+
+
+def test_a_genotype_of_the_wrong_length_is_refused_with_what_is_expected():
+    with pytest.raises(ValueError) as error:
+        RESNET.stage_space().validate(Genotype(depths=(1, 2, 3)))
+    message = str(error.value)
+    assert "[1, 2, 3]" in message and "3 values" in message and "4 choices" in message
+    assert "res2.depth" in message and "MODEL.GENOTYPE.DEPTHS" in message
+
+
+def test_a_genotype_outside_the_space_is_refused_with_what_is_allowed():
+    with pytest.raises(ValueError) as error:
+        RESNET.stage_space().values(Genotype(depths=(1, 11, 5, 7)))
+    message = str(error.value)
+    assert "[1, 11, 5, 7]" in message and "11 is no option of res3.depth" in message
+    assert str(list(range(1, 11))) in message
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([[1, 2], [1, 2], [2, 3]], r"STAGE_OPTIONS has 3 lists.*res2, res3, res4, res5"),
+        ([[0, 1], [1], [2], [3]], r"\[0, 1\].*at least 1"),
+        ([[1], [1, 2.5], [2], [3]], r"2\.5.*whole numbers"),
+        ([[1], [1], [2, 3, 2], [3]], r"res4\.depth.*\[2, 3, 2\].*none of them twice"),
+        ([[1], [], [2], [3]], r"res3\.depth.*\[\].*at least one"),
+    ],
+    ids=["number of lists", "zero", "fraction", "duplicate", "no option"],
+)
+def test_malformed_stage_options_are_refused(options, words):
+    cfg = toy.supernet_config({"MODEL.SUPERNET.STAGE_OPTIONS": options})
+    with pytest.raises(ValueError, match=words):
+        build_search_space(cfg)
+
+
+def test_unknown_space_and_family_are_refused_with_what_is_known():
+    with pytest.raises(ValueError, match=r"'stages'.*none, stage"):
+        build_search_space(toy.supernet_config({"MODEL.SUPERNET.SPACE": "stages"}))
+    with pytest.raises(ValueError, match=r"'vgg'.*resnet"):
+        build_search_space(toy.supernet_config({"MODEL.SUPERNET.FAMILY": "vgg"}))
+
+
+@pytest.mark.parametrize("limits", [[16], [17, 16], [1, 2, 3]])
+def test_malformed_budget_is_refused(limits):
+    with pytest.raises(ValueError, match=r"SEARCH\.BUDGET\.BLOCKS.*\[least, most\]"):
+        build_budget(toy.supernet_config({"SEARCH.BUDGET.BLOCKS": limits}))
+
+
+def test_the_config_gives_the_space_and_the_budget():
+    cfg = toy.supernet_config()
+    eligible = build_search_space(cfg).eligible(build_budget(cfg))
+    assert [genotype.depths for genotype in eligible] == toy.ELIGIBLE
+    assert build_budget(toy.supernet_config({"SEARCH.BUDGET.BLOCKS": []})) is None
+    assert build_search_space(toy.network_config()) is None
+
+
+def test_a_genotype_in_the_config_is_checked_against_space_and_stages():
+    assert build_genotype(toy.supernet_config()) is None
+    with pytest.raises(ValueError, match=r"9 is no option of res2\.depth"):
+        build_genotype(toy.supernet_config({"MODEL.GENOTYPE.DEPTHS": [9, 1, 2, 2]}))
+    with pytest.raises(ValueError, match=r"\[1, 2\].*4 stages"):
+        build_genotype(toy.network_config({"MODEL.GENOTYPE.DEPTHS": [1, 2]}))
+
+
+def test_a_space_of_other_choices_than_stages_works_too():
+    space = SearchSpace("stage", "depths", (Choice("a", (1, 3)), Choice("b", (2,))))
+    assert list(space) == [Genotype(depths=(1, 2)), Genotype(depths=(3, 2))]

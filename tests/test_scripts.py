@@ -1,0 +1,317 @@
+"""The two scripts as a user runs them: supernet, search, retraining, evaluation."""
+
+import csv
+import json
+import re
+import runpy
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import pytest
+import torch
+import toy
+import yaml
+
+from crnas_d2.space import Genotype
+
+NUM_CANDIDATES = 16
+RESULTS = ("search.db", "genotype.yaml", "candidates.csv", "report.html", "log.txt", "config.yaml")
+# All 16 genotypes, one image at a time: long enough for a kill to come in between. An untrained
+# detector is unsure, so every detection counts: no candidate fails.
+SEARCH = {
+    "SEARCH.BUDGET.BLOCKS": [],
+    "SEARCH.IMS_PER_BATCH": 1,
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0,
+}
+
+
+def arguments(script, config, *flags, opts):
+    return [str(toy.ROOT / script), "--config-file", str(config), *flags, *opts]
+
+
+def start(script, config, *flags, opts):
+    command = [sys.executable, "-W", "ignore", *arguments(script, config, *flags, opts=opts)]
+    return subprocess.Popen(
+        command, cwd=toy.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def run(*args, **kwargs):
+    """Waits for a script that must succeed; what it printed."""
+    process = start(*args, **kwargs)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, output + errors
+    return output
+
+
+def run_here(monkeypatch, *args, **kwargs):
+    """The message with which a script refuses to start; the same in this process, for speed."""
+    command = arguments(*args, **kwargs)
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(command[0], run_name="__main__")
+    # Python prints a text to stderr and exits with 1.
+    assert isinstance(stopped.value.code, str)
+    return stopped.value.code
+
+
+def content(folder):
+    """Every file of a folder, by its relative path."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def read_candidates(folder):
+    with (folder / "candidates.csv").open(newline="") as stream:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("scripts")
+
+
+@pytest.fixture(scope="module")
+def supernet(folder, toy_datasets):
+    """The folder of a trained supernet."""
+    options = {"SOLVER.MAX_ITER": 30, "SOLVER.IMS_PER_BATCH": 4}
+    output = {"OUTPUT_DIR": folder / "supernet"}
+    opts = toy.as_arguments(toy.TINY, toy.STAGE_SPACE, toy_datasets, options, output)
+    run("train_net.py", toy.SUPERNET, opts=opts)
+    return folder / "supernet"
+
+
+@pytest.fixture(scope="module")
+def search_opts(supernet, toy_datasets):
+    """From an output folder, and what else is to differ, to the options of a search."""
+
+    def opts(output, *overrides):
+        weights = {"MODEL.WEIGHTS": supernet / "model_final.pth", "OUTPUT_DIR": output}
+        shared = (toy.TINY, toy.STAGE_SPACE, toy_datasets, SEARCH)
+        return toy.as_arguments(*shared, weights, *overrides)
+
+    return opts
+
+
+@pytest.fixture(scope="module")
+def searched(folder, search_opts):
+    """The folder of an uninterrupted search, and what it printed."""
+    output = run("search_net.py", toy.SUPERNET, opts=search_opts(folder / "search"))
+    return folder / "search", output
+
+
+@pytest.fixture(scope="module")
+def retrained(folder, searched, toy_datasets):
+    """The config of the searched network, and the folder in which it was trained."""
+    config = folder / "retrain.yaml"
+    config.write_text(f"_BASE_: [{toy.SEARCHED}, {searched[0] / 'genotype.yaml'}]\n")
+    options = {
+        "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0,
+        "DATASETS.TEST": ("toy_test",),
+        "OUTPUT_DIR": folder / "retrain",
+    }
+    run("train_net.py", config, opts=toy.as_arguments(toy.TINY, toy_datasets, options))
+    return config, folder / "retrain"
+
+
+def test_a_supernet_training_leaves_a_checkpoint_of_plain_tensors(supernet):
+    checkpoint = torch.load(supernet / "model_final.pth", weights_only=True)
+    assert checkpoint["iteration"] == 29
+    assert any(".branches." in name for name in checkpoint["model"])
+    lines = [json.loads(line) for line in (supernet / "metrics.json").read_text().splitlines()]
+    losses = [line["total_loss"] for line in lines if "total_loss" in line]
+    assert losses[-1] < losses[0]
+
+
+def test_a_search_leaves_all_its_results(searched):
+    output, printed = searched
+    assert set(RESULTS) <= {file.name for file in output.iterdir()}
+    rows = read_candidates(output)
+    assert len(rows) == NUM_CANDIDATES
+    fitness = [float(row["fitness"]) for row in rows]
+    assert fitness == sorted(fitness, reverse=True) and fitness[0] > 0
+    assert fitness == [float(row["bbox/AP"]) for row in rows]
+    best = [int(rows[0][f"res{stage}.depth"]) for stage in range(2, 6)]
+    assert Genotype.from_yaml(output / "genotype.yaml") == Genotype(depths=best)
+    assert str(best) in printed and str(output / "genotype.yaml") in printed
+    assert str(best) in (output / "report.html").read_text()
+    assert yaml.safe_load((output / "config.yaml").read_text())["OUTPUT_DIR"] == str(output)
+
+
+def finished_trials(database):
+    """How many candidates of a running search have a result."""
+    if not database.exists():
+        return 0
+    query = "SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'"
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
+        try:
+            return connection.execute(query).fetchone()[0]
+        except sqlite3.OperationalError:  # the tables are not made yet
+            return 0
+
+
+def test_a_killed_search_goes_on_with_two_workers_to_the_same_result(folder, searched, search_opts):
+    output = folder / "killed"
+    process = start("search_net.py", toy.SUPERNET, opts=search_opts(output))
+    deadline = time.time() + 120
+    while finished_trials(output / "search.db") < 2:
+        assert process.poll() is None and time.time() < deadline, process.communicate()
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert 2 <= finished_trials(output / "search.db") < NUM_CANDIDATES
+    assert not (output / "candidates.csv").exists()
+
+    flags = ("--resume", "--num-workers", "2")
+    run("search_net.py", toy.SUPERNET, *flags, opts=search_opts(output))
+    assert set(RESULTS) <= {file.name for file in output.iterdir()}
+    assert read_candidates(output) == read_candidates(searched[0])
+    best = [Genotype.from_yaml(path / "genotype.yaml") for path in (output, searched[0])]
+    assert best[0] == best[1]
+
+
+def test_the_searched_network_is_trained_and_evaluated(searched, retrained):
+    depths = Genotype.from_yaml(searched[0] / "genotype.yaml").depths
+    state = torch.load(retrained[1] / "model_final.pth", weights_only=True)["model"]
+    for stage, depth in enumerate(depths, start=2):
+        blocks = {
+            int(found.group(1))
+            for name in state
+            if (found := re.match(rf"backbone\.bottom_up\.res{stage}\.(\d+)\.conv1\.", name))
+        }
+        assert blocks == set(range(depth))
+    lines = (retrained[1] / "metrics.json").read_text().splitlines()
+    assert any("bbox/AP" in json.loads(line) for line in lines)
+
+
+def test_eval_only_repeats_the_evaluation_at_the_end_of_training(folder, retrained, toy_datasets):
+    config, trained = retrained
+    options = {
+        "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0,
+        "MODEL.WEIGHTS": trained / "model_final.pth",
+        "DATASETS.TEST": ("toy_test",),
+        "OUTPUT_DIR": folder / "evaluation",
+    }
+    opts = toy.as_arguments(toy.TINY, toy_datasets, options)
+    printed = run("train_net.py", config, "--eval-only", opts=opts)
+
+    def detections(output):
+        return json.loads((output / "inference" / "coco_instances_results.json").read_text())
+
+    ours, expected = detections(folder / "evaluation"), detections(trained)
+    assert len(ours) == len(expected) > 0
+    for detection, other in zip(ours, expected, strict=True):
+        assert detection["image_id"] == other["image_id"]
+        assert detection["score"] == pytest.approx(other["score"], abs=1e-5)
+        assert detection["bbox"] == pytest.approx(other["bbox"], abs=1e-3)
+    assert "AP50" in printed
+
+
+def one_line(message):
+    assert "\n" not in message and "Traceback" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (
+            {"MODEL.SUPERNET.STAGE_OPTIONS": [[1, 2], [1, 2], [2, 3], [2, 4]]},
+            r"MODEL\.WEIGHTS do not fit.*res5\.0\.branches\.4",
+        ),
+        ({"DATASETS.ARCHVAL": ("toy_archtrain",)}, r"ARCHVAL.*TRAIN.*share 12 images"),
+        ({"DATASETS.TEST": ("toy_archval",)}, r"ARCHVAL.*TEST.*share 8 images"),
+        ({"DATASETS.ARCHVAL": ()}, "expected exactly one dataset"),
+        ({"SEARCH.BUDGET.BLOCKS": [11, 12]}, "Reachable totals: 6-10"),
+        ({"SEARCH.ALGORITHM": "exhausting"}, "'exhausting'.*exhaustive"),
+        ({"MODEL.WEIGHTS": ""}, r"MODEL\.WEIGHTS is empty"),
+        ({"MODEL.WEIGHTS": "no/such.pth"}, r"no/such\.pth, which does not exist"),
+        ({"MODEL.SUPERNET.SPACE": "none"}, "Nothing to search"),
+        ({"SEARCH.METRICS": "bbox/AP"}, r"SEARCH\.METRICS"),
+    ],
+    ids=[
+        "weights of another space",
+        "archval in archtrain",
+        "archval in test",
+        "no archval",
+        "empty budget",
+        "algorithm",
+        "no weights",
+        "missing weights",
+        "no space",
+        "unknown key",
+    ],
+)
+def test_a_search_that_cannot_be_right_does_not_begin(
+    monkeypatch, tmp_path, search_opts, overrides, words
+):
+    opts = search_opts(tmp_path / "output", overrides)
+    message = one_line(run_here(monkeypatch, "search_net.py", toy.SUPERNET, opts=opts))
+    assert re.search(words, message)
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "overrides", "words"),
+    [
+        ((), {}, "exists already.*--resume"),
+        (("--resume",), {"SEARCH.BUDGET.BLOCKS": [8, 8]}, "is another search: budget was"),
+    ],
+    ids=["without --resume", "another search"],
+)
+def test_the_results_of_a_search_are_not_overwritten(
+    monkeypatch, searched, search_opts, flags, overrides, words
+):
+    before = content(searched[0])
+    opts = search_opts(searched[0], overrides)
+    message = one_line(run_here(monkeypatch, "search_net.py", toy.SUPERNET, *flags, opts=opts))
+    assert re.search(words, message)
+    assert content(searched[0]) == before
+
+
+def test_a_training_is_not_overwritten(monkeypatch, supernet, toy_datasets):
+    before = content(supernet)
+    opts = toy.as_arguments(toy.TINY, toy.STAGE_SPACE, toy_datasets, {"OUTPUT_DIR": supernet})
+    message = one_line(run_here(monkeypatch, "train_net.py", toy.SUPERNET, opts=opts))
+    assert "holds a training already: go on with --resume" in message
+    assert content(supernet) == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "overrides", "words"),
+    [
+        ((), {"DATASETS.TRAIN": ()}, r"DATASETS\.TRAIN is empty"),
+        ((), {"MODEL.BACKBONE.FREEZE_AT": 2}, "FREEZE_AT is 2"),
+        ((), {"MODEL.SUPERNET.DEPTH": 3}, r"MODEL\.SUPERNET\.DEPTH"),
+        (("--eval-only",), {}, r"MODEL\.WEIGHTS"),
+    ],
+    ids=["no data", "frozen supernet", "unknown key", "nothing to evaluate"],
+)
+def test_a_training_that_cannot_be_right_does_not_begin(
+    monkeypatch, tmp_path, toy_datasets, flags, overrides, words
+):
+    output = {"OUTPUT_DIR": tmp_path / "output"}
+    opts = toy.as_arguments(toy.TINY, toy.STAGE_SPACE, toy_datasets, overrides, output)
+    message = one_line(run_here(monkeypatch, "train_net.py", toy.SUPERNET, *flags, opts=opts))
+    assert re.search(words, message)
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize("script", ["train_net.py", "search_net.py"])
+def test_a_config_file_that_does_not_exist_is_named(monkeypatch, script):
+    message = one_line(run_here(monkeypatch, script, "no/such.yaml", opts=[]))
+    assert "no/such.yaml" in message
+
+
+def test_a_metric_that_the_evaluator_does_not_give_is_refused_without_a_traceback(
+    tmp_path, search_opts
+):
+    opts = search_opts(tmp_path / "output", {"SEARCH.METRIC": "bbox/AP42"})
+    process = start("search_net.py", toy.SUPERNET, opts=opts)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "'bbox/AP42'" in errors and "bbox/AP50" in errors
+    assert "Traceback" not in errors

@@ -1,0 +1,128 @@
+"""A detector and a dataset small enough for tests: seconds on a CPU, nothing downloaded."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from detectron2.layers import ShapeSpec
+from PIL import Image
+
+from crnas_d2.engine import load_config
+
+ROOT = Path(__file__).resolve().parent.parent
+SUPERNET = ROOT / "configs" / "digits" / "supernet-stage.yaml"
+SEARCHED = ROOT / "configs" / "digits" / "Base-digits.yaml"
+
+RGB = ShapeSpec(channels=3)
+CLASSES = ("bright", "dark")
+SIZE = 64
+SPLITS = {"archtrain": 12, "archval": 8, "test": 6}
+
+# Overrides that make any of the digits configs tiny, whatever its head and its schedule are.
+TINY = {
+    "MODEL.DEVICE": "cpu",
+    "MODEL.RESNETS.STEM_OUT_CHANNELS": 4,
+    "MODEL.RESNETS.RES2_OUT_CHANNELS": 4,
+    "MODEL.RESNETS.WIDTH_PER_GROUP": 4,
+    "MODEL.FPN.OUT_CHANNELS": 16,
+    "MODEL.FPN.NORM": "",
+    "MODEL.RPN.CONV_DIMS": [16],
+    "MODEL.ROI_HEADS.NUM_CLASSES": len(CLASSES),
+    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": 16,
+    "MODEL.ROI_BOX_HEAD.NUM_CONV": 0,
+    "MODEL.ROI_BOX_HEAD.NUM_FC": 1,
+    "MODEL.ROI_BOX_HEAD.FC_DIM": 16,
+    "MODEL.ROI_BOX_HEAD.NORM": "",
+    "MODEL.RPN.PRE_NMS_TOPK_TEST": 40,
+    "MODEL.RPN.POST_NMS_TOPK_TEST": 20,
+    "INPUT.MIN_SIZE_TRAIN": (SIZE,),
+    "INPUT.MAX_SIZE_TRAIN": SIZE,
+    "INPUT.MIN_SIZE_TEST": SIZE,
+    "INPUT.MAX_SIZE_TEST": SIZE,
+    "SOLVER.IMS_PER_BATCH": 2,
+    "SOLVER.BASE_LR": 0.04,
+    "SOLVER.MAX_ITER": 6,
+    "SOLVER.WARMUP_ITERS": 0,
+    "SOLVER.CLIP_GRADIENTS.ENABLED": True,
+    "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": "norm",
+    "SOLVER.CLIP_GRADIENTS.CLIP_VALUE": 5.0,
+    "DATALOADER.NUM_WORKERS": 0,
+}
+# 16 genotypes, of which 6 have 8 blocks: few enough to evaluate, enough to tell apart.
+STAGE_SPACE = {
+    "MODEL.SUPERNET.STAGE_OPTIONS": [[1, 2], [1, 2], [2, 3], [2, 3]],
+    "SEARCH.BUDGET.BLOCKS": [8, 8],
+    "SEARCH.IMS_PER_BATCH": 4,
+    "SEARCH.BN_CALIBRATION.NUM_IMAGES": 8,
+    "SEARCH.COST_INPUT_SIZE": [SIZE, SIZE],
+}
+ELIGIBLE = [
+    (1, 1, 3, 3),
+    (1, 2, 2, 3),
+    (1, 2, 3, 2),
+    (2, 1, 2, 3),
+    (2, 1, 3, 2),
+    (2, 2, 2, 2),
+]
+
+
+def as_list(*overrides: dict) -> list:
+    """``KEY, VALUE, ...`` as Detectron2 takes them; later mappings win."""
+    merged = {key: value for mapping in overrides for key, value in mapping.items()}
+    return [item for pair in merged.items() for item in pair]
+
+
+def as_arguments(*overrides: dict) -> list[str]:
+    """The same for a command line."""
+    return [str(item) for item in as_list(*overrides)]
+
+
+def supernet_config(*overrides: dict):
+    """The config of a tiny supernet detector."""
+    return load_config(str(SUPERNET), as_list(TINY, STAGE_SPACE, *overrides))
+
+
+def network_config(*overrides: dict):
+    """The config of a tiny detector with one path."""
+    return load_config(str(SEARCHED), as_list(TINY, *overrides))
+
+
+def make_dataset(folder: Path, name: str, num_images: int, seed: int) -> list[str]:
+    """Bright and dark rectangles on noise, as a COCO JSON and image files.
+
+    Returns:
+        ``[name, json file, image folder]``, an entry of ``DATASETS.COCO_FORMAT``.
+    """
+    random = np.random.default_rng(seed)
+    image_root = folder / name
+    image_root.mkdir(parents=True)
+    images, annotations = [], []
+    for index in range(num_images):
+        pixels = random.integers(90, 150, (SIZE, SIZE, 3))
+        for _ in range(int(random.integers(1, 3))):
+            width, height = (int(side) for side in random.integers(14, 40, 2))
+            x, y = int(random.integers(0, SIZE - width)), int(random.integers(0, SIZE - height))
+            label = int(random.integers(len(CLASSES)))
+            pixels[y : y + height, x : x + width] = (230, 20)[label]
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": index + 1,
+                    "category_id": label + 1,
+                    "bbox": [x, y, width, height],
+                    "area": width * height,
+                    "iscrowd": 0,
+                }
+            )
+        file_name = f"{index:03d}.png"
+        Image.fromarray(pixels.astype(np.uint8)).save(image_root / file_name)
+        images.append({"id": index + 1, "file_name": file_name, "width": SIZE, "height": SIZE})
+    categories = [{"id": i, "name": label} for i, label in enumerate(CLASSES, start=1)]
+    json_file = folder / f"{name}.json"
+    write_json(json_file, images, annotations, categories)
+    return [name, str(json_file), str(image_root)]
+
+
+def write_json(path: Path, images: list, annotations: list, categories: list) -> None:
+    content = {"info": {}, "images": images, "annotations": annotations, "categories": categories}
+    path.write_text(json.dumps(content))
