@@ -141,6 +141,16 @@ def test_a_search_leaves_all_its_results(searched):
     assert yaml.safe_load((output / "config.yaml").read_text())["OUTPUT_DIR"] == str(output)
 
 
+def test_a_comparison_shows_networks_and_search(retrained, searched, folder):
+    report = folder / "comparison.html"
+    script = [sys.executable, "-W", "ignore", str(toy.ROOT / "tools" / "compare_networks.py")]
+    options = [f"mine={retrained[1]}", "--search", str(searched[0]), "--output", str(report)]
+    printed = subprocess.run([*script, *options], capture_output=True, text=True, check=True).stdout
+    depths = str(list(Genotype.from_yaml(searched[0] / "genotype.yaml").depths))
+    assert re.search(rf"mine +{re.escape(depths)}", printed)
+    assert report.read_text().count("<img") >= 5
+
+
 def finished_trials(database):
     """How many candidates of a running search have a result."""
     if not database.exists():

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import torch
+from detectron2.data import DatasetCatalog
 from tqdm import tqdm
 
 from crnas_d2.engine import load_config
@@ -25,11 +26,10 @@ CONFIGS = ROOT / "configs" / "digits"
 class Training:
     """One train_net.py in the background; its progress is read from its metrics.json."""
 
-    def __init__(self, title, config, folder, threads):
+    def __init__(self, title, config, folder, *, iterations, threads):
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        total = load_config(str(config), []).SOLVER.MAX_ITER
-        self.bar = tqdm(total=total, desc=title, unit="it")
+        self.bar = tqdm(total=iterations, desc=title, unit="it")
         command = [sys.executable, ROOT / "train_net.py", "--config-file", config, "--resume"]
         with (folder / "stdout.txt").open("w") as log:
             self.process = subprocess.Popen(
@@ -42,9 +42,10 @@ class Training:
     def is_running(self):
         running = self.process.poll() is None
         metrics = self.folder / "metrics.json"
-        lines = metrics.read_text().splitlines() if metrics.exists() else []
-        if lines:
-            done = json.loads(lines[-1])["iteration"] + 1
+        text = metrics.read_text() if metrics.exists() else ""
+        complete = text[: text.rfind("\n")].splitlines()  # the last may be half written
+        if complete:
+            done = json.loads(complete[-1])["iteration"] + 1
             self.bar.update(min(done, self.bar.total) - self.bar.n)
         return running
 
@@ -65,7 +66,8 @@ def run(*command, log=None):
     stdout = log.open("w") if log else None
     command = [sys.executable, *map(str, command)]
     if subprocess.run(command, stdout=stdout, env=environment()).returncode != 0:
-        sys.exit(f"{command[1]} failed, see above and {log}; then run this again.")
+        seen = f"above and in {log}" if log else "above"
+        sys.exit(f"{command[1]} failed, as it says {seen}. Mend that and run this again.")
 
 
 def environment(**variables):
@@ -78,16 +80,20 @@ def main():
     parser.add_argument("--output", type=Path, default=ROOT / "output" / "demo", metavar="DIR")
     output = parser.parse_args().output
     start = time.perf_counter()
-    cores = torch.get_num_threads()
+    cores = min(torch.get_num_threads(), 8)
+    iterations = load_config(str(CONFIGS / "baseline.yaml"), []).SOLVER.MAX_ITER
     if output.exists():
         print(f"Going on with the run in {output}; remove that folder to start anew.")
 
+    for name in ("digits_train", "digits_test"):
+        DatasetCatalog.get(name)  # made here once, not by each of the scripts at the same time
+
     # Side by side, for two small trainings fill two cores better than one after the other.
     print("\n1/4  Train the supernet, and beside it the baseline")
-    share = max(1, cores // 2)
+    half = {"iterations": iterations, "threads": max(1, cores // 2)}
     train(
-        Training("supernet", CONFIGS / "supernet-stage.yaml", output / "supernet", share),
-        Training("baseline", CONFIGS / "baseline.yaml", output / "baseline", share),
+        Training("supernet", CONFIGS / "supernet-stage.yaml", output / "supernet", **half),
+        Training("baseline", CONFIGS / "baseline.yaml", output / "baseline", **half),
     )
     print("\n2/4  Search: score every allocation of 16 blocks on archval")
     run(
@@ -101,7 +107,8 @@ def main():
     print("\n3/4  Train the searched network as the baseline was trained")
     searched = output / "searched.yaml"
     searched.write_text(f'_BASE_: ["{CONFIGS / "baseline.yaml"}", "search/genotype.yaml"]\n')
-    train(Training("searched", searched, output / "searched", cores))
+    whole = {"iterations": iterations, "threads": cores}
+    train(Training("searched", searched, output / "searched", **whole))
     print("\n4/4  Compare on digits_test")
     run(
         ROOT / "tools" / "compare_networks.py",

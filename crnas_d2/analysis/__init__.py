@@ -1,6 +1,6 @@
 """Costs, pictures and reports."""
 
-from .comparison import Run, add_networks, load_run
+from .comparison import Run, add_networks, load_run, network_table
 from .cost import Cost, CostTable, body_cost, count_macs, count_parameters, detector_macs
 from .page import Page
 from .search_report import add_search, write_candidates
@@ -19,5 +19,6 @@ __all__ = [
     "detector_macs",
     "draw_architectures",
     "load_run",
+    "network_table",
     "write_candidates",
 ]

@@ -138,4 +138,5 @@ def _detections(runs: Sequence[Run], dataset: str, num_images: int) -> Figure:
 def _draw_box(axes, bbox: Sequence[float], text: str) -> None:
     left, top, width, height = bbox
     axes.add_patch(Rectangle((left, top), width, height, fill=False, color="#ffdd33", linewidth=1))
-    axes.text(left, top - 2, text, fontsize=6, color="black", backgroundcolor="#ffdd33cc", va="top")
+    label = {"facecolor": "#ffdd33", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
+    axes.text(left, top, text, fontsize=6, va="bottom", bbox=label)
