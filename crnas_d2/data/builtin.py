@@ -7,9 +7,13 @@ As Detectron2 does for its own datasets, the folder is settled at import: set
 import os
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.datasets import load_coco_json
+from detectron2.data.datasets import load_coco_json, register_coco_instances
+from detectron2.data.datasets.builtin_meta import _get_builtin_metadata
+from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 
+from .classification import register_image_folder
 from .digits import CLASSES, DATASETS, IMAGES, digits_root, make_digits
+from .handwriting import handwriting_root, make_handwriting
 
 
 def register_digits(root: str, *, images: dict[str, int] = IMAGES, prefix: str = "") -> None:
@@ -40,4 +44,57 @@ def register_digits(root: str, *, images: dict[str, int] = IMAGES, prefix: str =
         )
 
 
+def register_splits(root: str) -> None:
+    """Registers the papers' parts of COCO and VOC, which ``tools/prepare_archval.py`` makes.
+
+    ``coco_2017_archtrain``, ``coco_2017_archval``, ``voc_0712_archtrain``, ``voc_0712_archval``;
+    ``coco_2014_valminusminival`` and ``coco_2014_minival`` have their names from Detectron2. The
+    command that makes a dataset's file is its metadata ``made_by``.
+
+    Args:
+        root: the folder with ``coco``, ``VOC2007`` and ``VOC2012``.
+    """
+    voc_metadata = {
+        "thing_classes": list(CLASS_NAMES),
+        "thing_dataset_id_to_contiguous_id": {i + 1: i for i in range(len(CLASS_NAMES))},
+    }
+
+    def register(name: str, metadata: dict, json_file: str, images: str, preset: str) -> None:
+        paths = (os.path.join(root, json_file), os.path.join(root, images))
+        register_coco_instances(name, metadata, *paths)
+        MetadataCatalog.get(name).set(made_by=_PREPARE.format(preset))
+
+    for part in ("archtrain", "archval"):
+        coco_file = f"coco/annotations/instances_{part}2017.json"
+        coco_metadata = _get_builtin_metadata("coco")
+        register(f"coco_2017_{part}", coco_metadata, coco_file, "coco/train2017", "coco2017")
+        voc_file = f"voc_0712/instances_{part}.json"
+        register(f"voc_0712_{part}", voc_metadata, voc_file, "", "voc0712")
+    for name in ("coco_2014_valminusminival", "coco_2014_minival"):
+        MetadataCatalog.get(name).set(made_by=_PREPARE.format("nats-coco2014"))
+
+
+_PREPARE = "python tools/prepare_archval.py --preset {}"
+
+
+def register_imagenet(root: str) -> None:
+    """Register ``imagenet_train`` and ``imagenet_val``, the folders ``train`` and ``val``."""
+    for split in ("train", "val"):
+        register_image_folder(f"imagenet_{split}", os.path.join(root, split))
+
+
+def register_handwriting(root: str) -> None:
+    """Register ``handwriting_train`` and ``handwriting_val``, made when one is first loaded."""
+    for split in ("train", "val"):
+        register_image_folder(
+            f"handwriting_{split}", os.path.join(root, split), lambda: make_handwriting(root)
+        )
+
+
 register_digits(digits_root())
+register_handwriting(handwriting_root())
+register_imagenet(
+    os.path.join(os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets")), "imagenet")
+)
+# Where Detectron2 looks for its own.
+register_splits(os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets")))

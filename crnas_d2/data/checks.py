@@ -8,10 +8,28 @@ from collections.abc import Sequence
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 
-__all__ = ["check_class_count", "check_datasets", "check_disjoint", "register_coco_format"]
+from .classification import register_image_folders
+
+__all__ = [
+    "check_class_count",
+    "check_datasets",
+    "check_disjoint",
+    "register_coco_format",
+    "register_datasets",
+]
 
 # The key with the number of classes, by meta-architecture.
-_CLASS_KEYS = {"GeneralizedRCNN": "ROI_HEADS", "RetinaNet": "RETINANET"}
+_CLASS_KEYS = {
+    "GeneralizedRCNN": "ROI_HEADS",
+    "RetinaNet": "RETINANET",
+    "ImageClassifier": "CLASSIFIER",
+}
+
+
+def register_datasets(cfg) -> None:
+    """Registers the user's datasets, each process for itself; a second time changes nothing."""
+    register_coco_format(cfg.DATASETS.COCO_FORMAT)
+    register_image_folders(cfg.DATASETS.IMAGE_FOLDERS)
 
 
 def register_coco_format(entries: Sequence[Sequence[str]]) -> None:
@@ -61,9 +79,11 @@ def check_datasets(key: str, names: Sequence[str]) -> None:
         try:
             images = DatasetCatalog.get(name)
         except FileNotFoundError as error:
+            command = MetadataCatalog.get(name).get("made_by")
             raise ValueError(
                 f"{key} names '{name}', but {error.filename} does not exist. Detectron2 looks for "
                 "datasets below $DETECTRON2_DATASETS (default: ./datasets)."
+                + (f" This file is made by: {command}" if command else "")
             ) from error
         if not images:
             raise ValueError(f"{key} names '{name}', which holds no images.")

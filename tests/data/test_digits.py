@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crnas_d2.data import digits, digits_render
+from crnas_d2.data import digits, digits_render, generated
 from crnas_d2.data.builtin import register_digits
-from crnas_d2.data.digits import MARKER, make_digits
+from crnas_d2.data.digits import make_digits
+from crnas_d2.data.generated import MARKER
 
 SMALL = {"archtrain": 24, "archval": 8, "test": 8}
 # Of SMALL, whose images are also the first ones of the full set.
@@ -162,14 +163,14 @@ def test_leftovers_of_a_killed_creation_are_removed_when_nobody_writes_there(tmp
     """A killed process cannot clean up; a live one must not lose its folder."""
     with monkeypatch.context() as patch:
         patch.setattr(digits, "_coco_records", interrupt)
-        patch.setattr(digits.shutil, "rmtree", lambda *args, **kwargs: None)
+        patch.setattr(generated.shutil, "rmtree", lambda *args, **kwargs: None)
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
                 make_digits(tmp_path / "digits", images=SMALL)
     killed, alive = tmp_path.iterdir()
     not_ours = tmp_path / ".digits.making-by-hand"
     not_ours.mkdir()
-    long_ago = time.time() - 2 * digits.STALE_AFTER
+    long_ago = time.time() - 2 * generated.STALE_AFTER
     for path in (not_ours, killed, *killed.rglob("*")):
         os.utime(path, (long_ago, long_ago))
 

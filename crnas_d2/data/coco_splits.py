@@ -1,0 +1,180 @@
+"""COCO JSON files: parts of one, where they come from, and how they are written."""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from .splits import METHODS, held_out_count, random_split, stratified_split
+
+__all__ = ["missing_categories", "read_coco", "save_files", "sha256", "split_coco", "subset"]
+
+_KEYS = {
+    "images": {"id", "file_name"},
+    "annotations": {"image_id", "category_id"},
+    "categories": {"id", "name"},
+}
+
+
+def read_coco(file: str | os.PathLike) -> dict:
+    """The content of a COCO JSON file.
+
+    Raises:
+        ValueError: no such file, no JSON, or not the structure of COCO's instances files.
+    """
+    try:
+        coco = json.loads(Path(file).read_bytes())
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise ValueError(f"{file} is not JSON: {error}.") from error
+    if not isinstance(coco, dict) or not all(isinstance(coco.get(key), list) for key in _KEYS):
+        found = sorted(coco) if isinstance(coco, dict) else type(coco).__name__
+        raise ValueError(
+            f"{file} holds {found}; expected COCO's lists {', '.join(_KEYS)} (a file of instances; "
+            "image_info files have no annotations)."
+        )
+    for records, keys in _KEYS.items():
+        for position, record in enumerate(coco[records]):
+            if not isinstance(record, dict) or not keys <= record.keys():
+                raise ValueError(
+                    f"{file}: {records}[{position}] is {record}; expected an object with the keys "
+                    f"{', '.join(sorted(keys))}."
+                )
+    return coco
+
+
+def subset(coco: dict, image_ids: Collection[int], info: Mapping) -> dict:
+    """The part of a dataset with these images; everything but ``info`` is kept as it is.
+
+    Args:
+        info: entries added to the ``info`` of the dataset.
+    """
+    image_ids = set(image_ids)
+    return {
+        **coco,
+        "info": {**(coco.get("info") or {}), **info},
+        "images": [image for image in coco["images"] if image["id"] in image_ids],
+        "annotations": [a for a in coco["annotations"] if a["image_id"] in image_ids],
+    }
+
+
+def split_coco(
+    coco: dict,
+    size: float,
+    *,
+    seed: int,
+    stratify: bool,
+    sources: Mapping[str, str],
+    held_out: str = "archval",
+    rest: str = "archtrain",
+) -> tuple[dict, dict]:
+    """Divides a dataset by image.
+
+    Args:
+        size: of the part that is held out, see :func:`~crnas_d2.data.splits.held_out_count`.
+        stratify: by the categories of each image, crowd regions not counted.
+        sources: where the dataset comes from: sha256 by file, for ``info``.
+        held_out, rest: names of the parts, for ``info``.
+
+    Returns:
+        the rest and the part that is held out, with ``info["split"]`` saying how they were made.
+
+    Raises:
+        ValueError: an impossible size, or records that would belong to no part or to both.
+    """
+    ids = Counter(image["id"] for image in coco["images"])
+    repeated = [image_id for image_id, count in ids.items() if count > 1]
+    strays = [a.get("id") for a in coco["annotations"] if a["image_id"] not in ids]
+    if repeated or strays:
+        if repeated:
+            what = f"image id {repeated[0]} occurs twice"
+        else:
+            what = (
+                f"{len(strays)} annotations, the first with id {strays[0]}, are of no listed image"
+            )
+        raise ValueError(
+            f"The annotations cannot be divided by image: {what}. tools/prepare_dataset.py "
+            "reports such faults and mends what can be mended."
+        )
+    labels: dict[int, set] = {image_id: set() for image_id in ids}
+    for annotation in coco["annotations"]:
+        if not annotation.get("iscrowd", 0):
+            labels[annotation["image_id"]].add(annotation["category_id"])
+    count = held_out_count(size, len(labels))
+    chosen = (stratified_split if stratify else random_split)(labels, count, seed)
+    parts = []
+    for name, image_ids in ((rest, labels.keys() - chosen), (held_out, chosen)):
+        split = {
+            "part": name,
+            "images": len(image_ids),
+            "images_divided": len(labels),
+            "seed": seed,
+            "method": METHODS["stratified" if stratify else "random"],
+            "sources": dict(sources),
+        }
+        parts.append(subset(coco, image_ids, {"split": split}))
+    return parts[0], parts[1]
+
+
+def missing_categories(part: dict, whole: Sequence[dict]) -> list[str]:
+    """The names of the categories that have objects in some of ``whole``, but none in ``part``."""
+    there = {annotation["category_id"] for annotation in part["annotations"]}
+    anywhere = {annotation["category_id"] for coco in whole for annotation in coco["annotations"]}
+    return [c["name"] for c in part["categories"] if c["id"] in anywhere - there]
+
+
+def sha256(*files: str | os.PathLike) -> str:
+    """The digest of the contents of files, one after the other."""
+    digest = hashlib.sha256()
+    for file in files:
+        with open(file, "rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def save_files(files: Mapping[Path, dict | str], *, overwrite: bool = False) -> dict[Path, bool]:
+    """Writes files, each as a whole or not at all, and none if one of them is refused.
+
+    Args:
+        files: text, or what becomes JSON, by path.
+
+    Returns:
+        by path, whether it was written; ``False``: it is there already, with the same content.
+
+    Raises:
+        FileExistsError: another content is there, and ``overwrite`` is not set.
+    """
+    contents = {
+        path: (content if isinstance(content, str) else _as_json(content)).encode()
+        for path, content in files.items()
+    }
+    written = {path: not _holds(path, data) for path, data in contents.items()}
+    for path in contents:
+        if written[path] and path.exists() and not overwrite:
+            raise FileExistsError(
+                f"{path} exists and differs from what would be written. Move it away, or replace "
+                "it with --overwrite."
+            )
+    for path, data in contents.items():
+        if not written[path]:
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            partial.write_bytes(data)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+    return written
+
+
+def _as_json(content: dict) -> str:
+    return json.dumps(content, separators=(",", ":")) + "\n"
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data

@@ -1,0 +1,43 @@
+"""What a check of annotations found, as data and as a table."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tabulate import tabulate
+
+__all__ = ["REFUSED", "Report"]
+
+REFUSED = "REFUSED: "  # what an action begins with that is left to the owner of the data
+_EXAMPLES = 3
+
+
+@dataclass
+class Report:
+    """The mended copy of a dataset, and what was found in it.
+
+    ``findings`` has, by kind of fault: what was done, and one example per occurrence.
+    """
+
+    coco: dict
+    findings: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
+
+    def add(self, kind: str, action: str, examples: Iterable[str]) -> None:
+        examples = list(examples)
+        if examples:
+            self.findings[kind] = (action, examples)
+
+    def counts(self) -> dict[str, int]:
+        return {kind: len(examples) for kind, (_, examples) in self.findings.items()}
+
+    def refused(self) -> list[str]:
+        """The kinds of faults that only the owner of the data can mend."""
+        return [kind for kind, (action, _) in self.findings.items() if action.startswith(REFUSED)]
+
+    def table(self) -> str:
+        rows = []
+        for kind, (action, examples) in self.findings.items():
+            more = ", ..." if len(examples) > _EXAMPLES else ""
+            rows.append((len(examples), kind, action, ", ".join(examples[:_EXAMPLES]) + more))
+        head = ("count", "found", "done", "examples")
+        widths = [None, 30, 40, 44]
+        return tabulate(rows, head, maxcolwidths=widths) if rows else "Nothing found."

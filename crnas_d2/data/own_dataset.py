@@ -1,0 +1,126 @@
+"""The user's own annotations, COCO or VOC, checked and divided into archtrain, archval and test."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .annotation_report import check_annotations
+from .coco_splits import read_coco, sha256, split_coco, subset
+from .findings import Report
+from .image_files import read_image_files
+from .voc import voc_files, voc_to_coco
+
+__all__ = ["Part", "check_parts", "divide", "read_coco_parts", "read_voc_parts"]
+
+
+@dataclass
+class Part:
+    """Annotations, the folder of their images, and sha256 by source file."""
+
+    coco: dict
+    image_root: Path
+    sources: dict[str, str]
+
+
+def read_coco_parts(files: Mapping[str, tuple[str | os.PathLike, str | os.PathLike]]) -> dict:
+    """Reads COCO JSON files.
+
+    Args:
+        files: ``(json file, image folder)`` by the name of the part.
+
+    Returns:
+        :class:`Part` by name.
+
+    Raises:
+        ValueError: an unreadable file, no such folder, or parts with different categories.
+    """
+    parts = {}
+    for name, (file, folder) in files.items():
+        if not Path(folder).is_dir():
+            raise ValueError(f"The image folder {folder} of {file} does not exist.")
+        parts[name] = Part(read_coco(file), Path(folder), {Path(file).name: sha256(file)})
+    first, *others = parts
+    for other in others:
+        ours, theirs = (
+            sorted((c["id"], c["name"]) for c in parts[name].coco["categories"])
+            for name in (first, other)
+        )
+        if ours != theirs:
+            raise ValueError(
+                f"{files[first][0]} and {files[other][0]} have different categories: {ours} and "
+                f"{theirs}; expected the same ids and names."
+            )
+    return parts
+
+
+def read_voc_parts(folder: str | os.PathLike, image_sets: Mapping[str, str | None]) -> dict:
+    """Reads a VOC folder; the categories are all names that occur in these parts, sorted.
+
+    Args:
+        image_sets: by the name of the part; ``None``: all images. An image goes to the first
+            part that has it, and is left out of the others.
+
+    Returns, raises: see :func:`read_coco_parts`.
+    """
+    files, taken = {}, set()
+    for name, image_set in image_sets.items():
+        files[name] = [file for file in voc_files(folder, image_set) if file not in taken]
+        taken.update(files[name])
+    everything = voc_to_coco([file for some in files.values() for file in some], folder)
+    names = [category["name"] for category in everything["categories"]]
+    return {
+        name: Part(
+            voc_to_coco(some, folder, names),
+            Path(folder),
+            {f"{len(some)} files of Annotations, by name or image set": sha256(*some)},
+        )
+        for name, some in files.items()
+    }
+
+
+def check_parts(parts: Mapping[str, Part]) -> tuple[dict[str, Part], dict[str, Report]]:
+    """Decodes all images and checks all annotations, see
+    :func:`~crnas_d2.data.annotation_report.check_annotations`.
+
+    Args:
+        parts: an image that is in two of them stays in the first.
+
+    Returns:
+        the mended parts, and what was found in each.
+    """
+    mended, reports = {}, {}
+    digests: dict[str, str] = {}
+    for name, part in parts.items():
+        names = [image["file_name"] for image in part.coco["images"]]
+        files = read_image_files(names, part.image_root, title=f"Decoding images of {name}")
+        reports[name] = check_annotations(part.coco, files, digests)
+        known = {image["id"] for image in reports[name].coco["images"]}
+        info = {"checked": reports[name].counts(), "split": {"part": name, "sources": part.sources}}
+        coco = subset(reports[name].coco, known, info)
+        mended[name] = Part(coco, part.image_root, part.sources)
+        digests.update({file.digest: f"{key} in {name}" for key, file in files.items()})
+        digests.pop("", None)  # of files that could not be read
+    return mended, reports
+
+
+def divide(
+    parts: Mapping[str, Part], sizes: Sequence[tuple[str, float]], seed: int
+) -> dict[str, Part]:
+    """Holds parts out of ``train``, stratified by category, until archtrain is left.
+
+    Args:
+        parts: ``train``, and those parts that were given as files.
+        sizes: name and size of the parts to hold out, one after the other; a fraction is one of
+            the images that are left.
+    """
+    parts = dict(parts)
+    rest = parts.pop("train")
+    for name, size in sizes:
+        kept, held_out = split_coco(
+            rest.coco, size, seed=seed, stratify=True, sources=rest.sources, held_out=name
+        )
+        parts[name] = Part(held_out, rest.image_root, rest.sources)
+        rest = Part(kept, rest.image_root, rest.sources)
+    parts["archtrain"] = rest
+    return {name: parts[name] for name in ("archtrain", "archval", "test") if name in parts}

@@ -1,0 +1,130 @@
+"""PASCAL VOC annotations as COCO JSON, with the boxes that Detectron2's VOC loader reads."""
+
+import os
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["is_image_set", "voc_files", "voc_to_coco"]
+
+
+def is_image_set(folder: str | os.PathLike, name: str) -> bool:
+    """Whether a VOC folder has the image set ``ImageSets/Main/<name>.txt``."""
+    return _image_set_file(folder, name).is_file()
+
+
+def voc_files(folder: str | os.PathLike, image_set: str | None = None) -> list[Path]:
+    """The annotation files of an image set, or all, if none is named.
+
+    Raises:
+        ValueError: no VOC folder, no such image set, or annotations that it lacks.
+    """
+    annotations = Path(folder) / "Annotations"
+    if not annotations.is_dir() or not (Path(folder) / "JPEGImages").is_dir():
+        raise ValueError(f"{folder} is no VOC folder: Annotations/ or JPEGImages/ is missing.")
+    if image_set is None:
+        return sorted(annotations.glob("*.xml"))
+    list_file = _image_set_file(folder, image_set)
+    if not list_file.is_file():
+        sets = sorted(path.stem for path in list_file.parent.glob("*.txt"))
+        raise ValueError(f"{list_file} does not exist; the folder has the image sets {sets}.")
+    files = [
+        annotations / f"{line.split()[0]}.xml"
+        for line in list_file.read_text().splitlines()
+        if line.strip()
+    ]
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        raise ValueError(
+            f"{list_file} names {len(missing)} images without annotations; the first that is "
+            f"missing is {missing[0]}."
+        )
+    return files
+
+
+def voc_to_coco(
+    files: Sequence[str | os.PathLike],
+    image_root: str | os.PathLike,
+    class_names: Sequence[str] | None = None,
+) -> dict:
+    """Converts annotation files ``<folder>/Annotations/<id>.xml``.
+
+    A box runs from ``(xmin - 1, ymin - 1)`` to ``(xmax, ymax)``, as in
+    ``detectron2/data/datasets/pascal_voc.py``. Objects marked *difficult* are objects like any
+    other, as there, with the flag in the key ``difficult``. ``voc_box`` keeps the corners as the
+    file has them. Image names are relative to ``image_root``.
+
+    Args:
+        files: as :func:`voc_files` gives them, of one or more folders.
+        class_names: in the order of the category ids, which count from 1; ``None``: all names
+            that occur, sorted.
+
+    Raises:
+        ValueError: a file that is no VOC annotation, or an object of another class.
+    """
+    trees = [(Path(file), _parse(Path(file))) for file in files]
+    if class_names is None:
+        found = {name for _, tree in trees for name in _texts(tree, "object/name")}
+        class_names = sorted(found)
+    category_ids = {name: number for number, name in enumerate(class_names, start=1)}
+    names_in: dict[Path, dict[str, str]] = {}  # image files by stem, of each folder
+    images, annotations = [], []
+    for image_id, (file, tree) in enumerate(trees, start=1):
+        folder = file.parent.parent / "JPEGImages"
+        if folder not in names_in:
+            names_in[folder] = {path.stem: path.name for path in sorted(folder.iterdir())}
+        name = names_in[folder].get(file.stem, f"{file.stem}.jpg")
+        images.append(
+            {
+                "id": image_id,
+                "file_name": Path(os.path.relpath(folder / name, image_root)).as_posix(),
+                # 0 where the file does not say.
+                "width": int(float(tree.findtext("size/width") or 0)),
+                "height": int(float(tree.findtext("size/height") or 0)),
+            }
+        )
+        for element in tree.findall("object"):
+            record = _annotation(element, file, category_ids)
+            annotations.append({"id": len(annotations) + 1, "image_id": image_id, **record})
+    categories = [{"id": number, "name": name} for name, number in category_ids.items()]
+    return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
+
+
+def _annotation(element: ElementTree.Element, file: Path, category_ids: dict[str, int]) -> dict:
+    name = (element.findtext("name") or "").strip()
+    if name not in category_ids:
+        raise ValueError(f"{file} has an object '{name}'; expected one of {list(category_ids)}.")
+    try:
+        corners = [float(element.findtext(f"bndbox/{key}")) for key in _CORNERS]
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{file}: an object '{name}' has no bndbox of numbers {', '.join(_CORNERS)}."
+        ) from error
+    xmin, ymin, xmax, ymax = corners
+    width, height = xmax - (xmin - 1), ymax - (ymin - 1)
+    return {
+        "category_id": category_ids[name],
+        "bbox": [xmin - 1, ymin - 1, width, height],
+        "area": width * height,
+        "iscrowd": 0,
+        "difficult": int(element.findtext("difficult") or 0),
+        "voc_box": corners,
+    }
+
+
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+def _image_set_file(folder: str | os.PathLike, name: str) -> Path:
+    return Path(folder) / "ImageSets" / "Main" / f"{name}.txt"
+
+
+def _parse(file: Path) -> ElementTree.Element:
+    try:
+        return ElementTree.parse(file).getroot()
+    except (OSError, ElementTree.ParseError) as error:
+        raise ValueError(f"{file} is no VOC annotation: {error}.") from error
+
+
+def _texts(tree: ElementTree.Element, path: str) -> list[str]:
+    return [(element.text or "").strip() for element in tree.findall(path)]

@@ -1,0 +1,158 @@
+#!/usr/bin/env python
+"""Check your own annotations, divide them, and write configs to start from.
+
+  tools/prepare_dataset.py NAME --coco annotations.json images/ --output DIR
+  tools/prepare_dataset.py NAME --voc FOLDER --output DIR
+
+PART in --archval and --test is a fraction below 1 or a number of images, to be held out of the
+training images by category (test first, archval out of the rest), or a part that you have: a
+JSON file and its image folder, or the name of a VOC image set.
+"""
+
+import argparse
+import re
+import shlex
+import sys
+from pathlib import Path
+
+from detectron2.data import DatasetCatalog
+
+from crnas_d2.data.coco_splits import missing_categories, save_files
+from crnas_d2.data.own_dataset import check_parts, divide, read_coco_parts, read_voc_parts
+from crnas_d2.data.starter_configs import starter_configs
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def parse_arguments(arguments):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", metavar="NAME", help="the parts become NAME_archtrain and so on")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--coco", nargs=2, metavar=("JSON", "IMAGES"))
+    source.add_argument("--voc", metavar="FOLDER", help="Annotations/, JPEGImages/, ImageSets/")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    part = {"nargs": "+", "default": ["0.2"], "metavar": "PART"}
+    parser.add_argument("--archval", help="default: 0.2", **part)
+    parser.add_argument("--test", help="default: 0.2; 0: none", **part)
+    parser.add_argument(
+        "--train", metavar="SET", help="VOC: the image set to train on (default: all the others)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the drawing (default: 0)")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that differ")
+    args = parser.parse_args(arguments)
+    if not re.fullmatch(r"[\w-]+", args.name):
+        parser.error(f"NAME is '{args.name}'; expected letters, digits, _ and -")
+    if f"{args.name}_archtrain" in DatasetCatalog:
+        parser.error(f"NAME is '{args.name}', which has an archtrain already; choose another")
+    if args.train and args.coco:
+        parser.error("--train goes with --voc; a COCO file is the training set as a whole")
+    for option in (args.archval, args.test):
+        if len(option) > (2 if args.coco else 1):
+            expected = "a size or JSON IMAGES" if args.coco else "a size or one image set"
+            parser.error(f"a PART is {' '.join(option)}; expected {expected}")
+    return args
+
+
+def as_size(option):
+    """The number, if a PART is one."""
+    try:
+        return float(option[0]) if len(option) == 1 else None
+    except ValueError:
+        return None
+
+
+def read_parts(args):
+    """The parts as they are given, and the sizes of those to hold out."""
+    options = {"test": args.test, "archval": args.archval}
+    sizes = {name: as_size(option) for name, option in options.items()}
+    given = {name: option for name, option in options.items() if sizes[name] is None}
+    held_out = [(name, size) for name, size in sizes.items() if size is not None]
+    if ("test", 0) in held_out:
+        held_out.remove(("test", 0))
+    if args.voc:
+        image_sets = {name: option[0] for name, option in given.items()}
+        return read_voc_parts(args.voc, {**image_sets, "train": args.train}), held_out
+    # A JSON file without a folder lists images of the folder of the training images.
+    files = {name: (option[0], option[-1]) for name, option in given.items() if len(option) == 2}
+    files |= {name: (option[0], args.coco[1]) for name, option in given.items() if len(option) == 1}
+    return read_coco_parts({**files, "train": args.coco}), held_out
+
+
+def print_reports(reports):
+    for name, report in reports.items():
+        print(f"\n{name}: {len(report.coco['images'])} images, ", end="")
+        print(f"{len(report.coco['annotations'])} annotations\n{report.table()}")
+    refused = [f"{kind} ({name})" for name, r in reports.items() for kind in r.refused()]
+    if refused:
+        raise ValueError(f"Nothing was written; mend this first: {', '.join(refused)}.")
+
+
+def print_commands(folder, has_test):
+    output = folder / "output"
+    baseline, searched, search = (output / run for run in ("baseline", "searched", "search"))
+    weights = output / "supernet" / "model_final.pth"
+    train = ("train_net.py", "--config-file")
+    commands = [
+        (*train, folder / "supernet.yaml"),
+        ("search_net.py", "--config-file", folder / "supernet.yaml")
+        + ("MODEL.WEIGHTS", weights, "OUTPUT_DIR", search),
+        (*train, folder / "searched.yaml"),
+        (*train, folder / "baseline.yaml"),
+    ]
+    if has_test:
+        runs = (f"baseline={baseline}", f"searched={searched}", "--search", search)
+        commands.append(("tools/compare_networks.py", *runs, "--output", output / "report.html"))
+    print("\nNext:")
+    for command in commands:
+        print("  python", shlex.join(map(str, command)))
+
+
+def prepare(args):
+    parts, held_out = read_parts(args)
+    mended, reports = check_parts(parts)
+    print_reports(reports)
+    parts = divide(mended, held_out, args.seed)
+
+    files = {args.output / "annotations" / f"{name}.json": p.coco for name, p in parts.items()}
+    entries = {
+        name: (path, part.image_root)
+        for (name, part), path in zip(parts.items(), files, strict=True)
+    }
+    found = {
+        name: {kind: {"done": d, "examples": e} for kind, (d, e) in report.findings.items()}
+        for name, report in reports.items()
+    }
+    configs = starter_configs(
+        args.name,
+        entries,
+        num_classes=len(parts["archtrain"].coco["categories"]),
+        num_images={name: len(part.coco["images"]) for name, part in parts.items()},
+        folder=args.output,
+        shipped=ROOT / "configs",
+    )
+    report_file = args.output / "annotation_report.json"
+    written = save_files({**files, report_file: found, **configs}, overwrite=args.overwrite)
+    print(f"\nThe images stay where they are. Every example is in {report_file}.")
+    for path, new in written.items():
+        print(f"  {path}" + ("" if new else " (is there already, identical)"))
+    for name, part in parts.items():
+        print(f"{args.name}_{name}: {len(part.coco['images'])} images, ", end="")
+        print(f"{len(part.coco['annotations'])} annotations")
+    cocos = {name: part.coco for name, part in parts.items()}
+    missing = missing_categories(cocos["archval"], list(cocos.values()))
+    if missing:
+        print(f"No object in archval, so not scored by a search: {', '.join(missing)}")
+    print_commands(args.output, has_test="test" in parts)
+
+
+def main(arguments=None):
+    try:
+        prepare(parse_arguments(arguments))
+    except (ValueError, OSError) as error:
+        sys.exit(f"prepare_dataset.py: {error}")
+
+
+if __name__ == "__main__":
+    main()
