@@ -1,5 +1,7 @@
 #!/usr/bin/env python
-"""Train or evaluate a detector: a supernet, a searched network or a baseline.
+"""Train or evaluate a detector or, for pretraining, a classifier.
+
+Either may be a supernet, a searched network or a baseline.
 
 The flags are those of Detectron2's own train_net.py.
 """
@@ -9,6 +11,8 @@ import os
 import sys
 
 from detectron2.engine import default_argument_parser, default_setup, launch
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
 
 import crnas_d2
 from crnas_d2.engine import StrictCheckpointer, Trainer, check_config, load_config
@@ -46,17 +50,24 @@ def setup(args):
 
 def main(args, cfg):
     default_setup(cfg, args)
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="crnas_d2")
     # Spawned ranks register the user's datasets for themselves.
-    crnas_d2.data.register_coco_format(cfg.DATASETS.COCO_FORMAT)
+    crnas_d2.data.register_datasets(cfg)
     if args.eval_only:
         model = DetectionTrainer.build_model(cfg)
         if find_supernet(model) is not None:
             sys.exit("A supernet has no score of its own: search_net.py scores its subnets.")
-        StrictCheckpointer(model, cfg.OUTPUT_DIR).load(cfg.MODEL.WEIGHTS)
+        try:
+            StrictCheckpointer(model, cfg.OUTPUT_DIR).load(cfg.MODEL.WEIGHTS)
+        except ValueError as error:
+            sys.exit(f"train_net.py: {error}")
         return DetectionTrainer.test(cfg, model)
     trainer = DetectionTrainer(cfg)
     logging.getLogger("detectron2").info("Model:\n%s", trainer.model)
-    trainer.resume_or_load(resume=args.resume)
+    try:
+        trainer.resume_or_load(resume=args.resume)
+    except ValueError as error:  # weights that do not fit
+        sys.exit(f"train_net.py: {error}")
     return trainer.train()
 
 

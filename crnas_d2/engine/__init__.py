@@ -1,7 +1,7 @@
 """Training a supernet, and what an evaluation of its subnets needs."""
 
 from .bn_calibration import calibrated
-from .checkpoint import StrictCheckpointer
+from .checkpoint import StrictCheckpointer, TrainingCheckpointer
 from .hooks import PathSampling
 from .path_samplers import UniformPathSampler
 from .setup import check_config, load_config
@@ -11,6 +11,7 @@ __all__ = [
     "PathSampling",
     "StrictCheckpointer",
     "Trainer",
+    "TrainingCheckpointer",
     "UniformPathSampler",
     "calibrated",
     "check_config",

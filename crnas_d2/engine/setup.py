@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import torch
 from detectron2.config import CfgNode, get_cfg
-from detectron2.modeling import build_backbone
+from detectron2.modeling import build_backbone, build_model
 
 from crnas_d2.config import add_crnas_config
-from crnas_d2.data import check_class_count, check_datasets, register_coco_format
+from crnas_d2.data import check_class_count, check_datasets, check_task, register_datasets
 from crnas_d2.space import build_genotype, build_search_space
+
+from .lr_scheduler import check_lr_scheduler
 
 __all__ = ["check_config", "load_config"]
 
@@ -37,6 +39,10 @@ def load_config(config_file: str, overrides: Sequence[str]) -> CfgNode:
         cfg.merge_from_list(list(overrides))
     except (AssertionError, KeyError) as error:  # unknown keys, and keys without a value
         raise ValueError(*error.args) from error
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"{config_file} inherits from {error.filename}, which does not exist."
+        ) from error
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         logger.warning("MODEL.DEVICE is '%s' but no GPU is there: using the CPU.", cfg.MODEL.DEVICE)
         cfg.MODEL.DEVICE = "cpu"
@@ -57,6 +63,7 @@ def check_config(cfg: CfgNode, dataset_keys: Sequence[str]) -> None:
         raise ValueError(
             f"MODEL.SUPERNET.PATH_SAMPLER is '{sampler}'; expected one of {PATH_SAMPLERS}."
         )
+    check_lr_scheduler(cfg)
     multi_path = build_search_space(cfg) is not None and sampler != "fixed"
     build_genotype(cfg)
     if cfg.MODEL.BACKBONE.NAME.startswith("build_supernet"):
@@ -69,16 +76,22 @@ def check_config(cfg: CfgNode, dataset_keys: Sequence[str]) -> None:
     weights = cfg.MODEL.WEIGHTS
     if weights and "://" not in weights and not os.path.isfile(weights):
         raise ValueError(f"MODEL.WEIGHTS is {weights}, which does not exist.")
-    register_coco_format(cfg.DATASETS.COCO_FORMAT)
+    register_datasets(cfg)
     for key in dataset_keys:
         check_datasets(f"DATASETS.{key}", cfg.DATASETS[key])
-        check_class_count(cfg, cfg.DATASETS[key])
+    names = [name for key in dataset_keys for name in cfg.DATASETS[key]]
+    check_task(cfg, names)
+    check_class_count(cfg, names)
 
 
 def _try_backbone(cfg: CfgNode) -> None:
-    """Builds the backbone without memory or weights, for it refuses what it cannot honour."""
+    """Builds the backbone without memory or weights, for it refuses what it cannot honour.
+
+    And so does a classifier, which takes no neck.
+    """
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE = "meta"
+    classifies = cfg.MODEL.META_ARCHITECTURE == "ImageClassifier"
     with torch.device("meta"):
-        build_backbone(cfg)
+        (build_model if classifies else build_backbone)(cfg)

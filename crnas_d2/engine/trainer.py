@@ -2,19 +2,23 @@
 
 import logging
 import weakref
+from collections.abc import Iterable
 
 import torch
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.engine import AMPTrainer, DefaultTrainer, SimpleTrainer, TrainerBase
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
+from crnas_d2.data import build_test_loader, build_train_loader
 from crnas_d2.layers import resolve_norm
 from crnas_d2.modeling import find_supernet
 
+from .checkpoint import TrainingCheckpointer
 from .hooks import PathSampling
+from .lr_scheduler import build_lr_scheduler
 from .optimizer import build_optimizer
 from .path_samplers import UniformPathSampler
 
@@ -48,9 +52,7 @@ class Trainer(DefaultTrainer):
         runner = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
         self._trainer = runner(model, data_loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
-        self.checkpointer = DetectionCheckpointer(
-            model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
-        )
+        self.checkpointer = TrainingCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
@@ -62,15 +64,46 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_model(cls, cfg) -> nn.Module:
-        """The detector of ``cfg``, each ``SyncBN`` replaced by what works in this process."""
+        """The model of ``cfg``, each ``SyncBN`` replaced by what works in this process."""
         cfg = cfg.clone()
         cfg.defrost()
         _resolve_norms(cfg, cfg.MODEL.DEVICE)
         return build_model(cfg)
 
     @classmethod
+    def build_train_loader(cls, cfg) -> Iterable[list[dict]]:
+        return build_train_loader(cfg)
+
+    @classmethod
+    def build_test_loader(cls, cfg, dataset_name: str) -> Iterable[list[dict]]:
+        return build_test_loader(cfg, dataset_name)
+
+    @classmethod
     def build_optimizer(cls, cfg, model: nn.Module) -> torch.optim.Optimizer:
         return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_lr_scheduler(cls, cfg, optimizer: torch.optim.Optimizer) -> LRScheduler:
+        return build_lr_scheduler(cfg, optimizer)
+
+    @staticmethod
+    def auto_scale_workers(cfg, num_workers: int):
+        """Detectron2's scaling to another number of processes, of ``BASE_LR_END`` too.
+
+        With ``SOLVER.REFERENCE_WORLD_SIZE`` set, each process keeps its number of images, the
+        learning rates per image stay and so does the number of images seen: batch and learning
+        rates grow with the number of processes, iterations, steps and periods shrink. Cosine
+        and linear schedules are functions of iteration / ``MAX_ITER``, so their shape stays.
+        """
+        scaled = DefaultTrainer.auto_scale_workers(cfg, num_workers)
+        if scaled is not cfg:
+            frozen = scaled.is_frozen()
+            scaled.defrost()
+            # Detectron2 leaves the end of the schedule at its absolute value.
+            scaled.SOLVER.BASE_LR_END *= num_workers / cfg.SOLVER.REFERENCE_WORLD_SIZE
+            if frozen:
+                scaled.freeze()
+        return scaled
 
     @classmethod
     def test(cls, cfg, model: nn.Module, evaluators=None) -> dict:

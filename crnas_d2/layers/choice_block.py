@@ -31,6 +31,18 @@ class ChoiceBlock(CNNBlockBase):
     def active_children(self) -> Sequence[nn.Module]:
         """The child modules that run, in order."""
 
+    @abstractmethod
+    def fixed_name(self, name: str) -> tuple[int, str]:
+        """Which tensor of a fixed network the tensor ``name`` of this block stands for.
+
+        Args:
+            name: of a parameter or buffer, relative to this block.
+
+        Returns:
+            ``(k, rest)``: the tensor is ``rest`` of the k-th block after this one's place in
+            its stage. A choice that is made inside a block has ``k = 0``.
+        """
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(N, in_channels, H, W)`` to ``(N, out_channels, H / stride, W / stride)``."""
         if self.chosen is None:
@@ -60,6 +72,10 @@ class BranchDepthChoice(ChoiceBlock):
     def active_children(self) -> Sequence[nn.Module]:
         return [self.branches[str(self.chosen)]]
 
+    def fixed_name(self, name: str) -> tuple[int, str]:
+        _branches, _depth, index, rest = name.split(".", 3)
+        return int(index), rest
+
 
 class PrefixDepthChoice(ChoiceBlock):
     """A stage in which ``k`` blocks are the first ``k`` of the deepest branch.
@@ -78,6 +94,10 @@ class PrefixDepthChoice(ChoiceBlock):
 
     def active_children(self) -> Sequence[nn.Module]:
         return list(self.blocks[: self.chosen])
+
+    def fixed_name(self, name: str) -> tuple[int, str]:
+        _blocks, index, rest = name.split(".", 2)
+        return int(index), rest
 
 
 def active_modules(module: nn.Module) -> Iterator[nn.Module]:

@@ -1,0 +1,121 @@
+"""Weight files in the formats of the published ones, from a tiny network with known values."""
+
+import pickle
+
+import torch
+
+_CAFFE2_CONV = {
+    "shortcut": "branch1",
+    "conv1": "branch2a",
+    "conv2": "branch2b",
+    "conv3": "branch2c",
+}
+_CAFFE2_NORM = {"weight": "s", "bias": "b", "running_mean": "rm", "running_var": "riv"}
+_CAFFE2_NORM_LONG = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "running_mean",
+    "running_var": "running_var",
+}
+_TORCHVISION_CONV = {"shortcut": "downsample.0"}
+_TORCHVISION_NORM = {
+    "conv1": "bn1",
+    "conv2": "bn2",
+    "conv3": "bn3",
+    "shortcut": "downsample.1",
+}
+
+
+def _parts(name):
+    """``(stage, block, conv, whether a norm, parameter)`` of ``res2.0.conv1.norm.weight``."""
+    *place, parameter = name.split(".")
+    is_norm = place[-1] == "norm"
+    if is_norm:
+        place.pop()
+    return (*(place if len(place) == 3 else (place[0], None, place[1])), is_norm, parameter)
+
+
+def _arrays(state):
+    return {name: tensor.numpy() for name, tensor in state.items()}
+
+
+def caffe2_blobs(body, norm_words=_CAFFE2_NORM):
+    """Names like ``conv1_w``, ``res_conv1_bn_s``, ``res2_0_branch2a_w``; numpy arrays."""
+    blobs = {}
+    for name, array in _arrays(body).items():
+        stage, block, conv, is_norm, parameter = _parts(name)
+        if parameter == "num_batches_tracked":
+            continue
+        place = "conv1" if stage == "stem" else f"{stage}_{block}_{_CAFFE2_CONV[conv]}"
+        if is_norm:
+            place = f"res_{place}_bn" if stage == "stem" else f"{place}_bn"
+        blobs[f"{place}_{norm_words[parameter] if is_norm else 'w'}"] = array
+    return blobs
+
+
+def torchvision_state(body):
+    """Names like ``conv1.weight``, ``bn1.weight``, ``layer1.0.downsample.0.weight``."""
+    state = {}
+    for name, tensor in body.items():
+        stage, block, conv, is_norm, parameter = _parts(name)
+        word = _TORCHVISION_NORM[conv] if is_norm else _TORCHVISION_CONV.get(conv, conv)
+        place = "" if stage == "stem" else f"layer{int(stage[-1]) - 1}.{block}."
+        state[f"{place}{word}.{parameter}"] = tensor
+    return state
+
+
+def _dump(file, content):
+    file.write_bytes(pickle.dumps(content))
+
+
+def _converted(model):
+    return {"model": model, "__author__": "torchvision", "matching_heuristics": True}
+
+
+def _prefixed(prefix, body):
+    return {f"{prefix}{name}": tensor for name, tensor in body.items()}
+
+
+WRITERS = {
+    "caffe2.pkl": lambda file, body: _dump(file, caffe2_blobs(body)),
+    "caffe2-long-names.pkl": lambda file, body: _dump(file, caffe2_blobs(body, _CAFFE2_NORM_LONG)),
+    "detectron1.pkl": lambda file, body: _dump(file, {"blobs": caffe2_blobs(body), "cfg": ""}),
+    "torchvision-converted.pkl": lambda file, body: _dump(file, _converted(_arrays(body))),
+    "torchvision-converted.pth": lambda file, body: torch.save(_converted(body), file),
+    "torchvision.pth": lambda file, body: torch.save(torchvision_state(body), file),
+    "torchvision-ddp.pth": lambda file, body: torch.save(
+        {"model": _prefixed("module.", torchvision_state(body)), "epoch": 3}, file
+    ),
+    "detector.pth": lambda file, body: torch.save(
+        {"model": _prefixed("backbone.bottom_up.", body)}, file
+    ),
+    "detector.pkl": lambda file, body: _dump(
+        file,
+        {
+            "model": _arrays(_prefixed("backbone.bottom_up.", body)),
+            "__author__": "Detectron2 Model Zoo",
+        },
+    ),
+    "classifier.pth": lambda file, body: torch.save(
+        {"model": _prefixed("backbone.", body), "iteration": 3}, file
+    ),
+    "body.pth": lambda file, body: torch.save(body, file),
+}
+
+
+def write(folder, format, body):
+    """Writes the state dict of a fixed body; returns the file's name."""
+    file = folder / format
+    WRITERS[format](file, body)
+    return str(file)
+
+
+def known_values(module):
+    """A state dict of the module's names and shapes in which no two tensors are equal."""
+    generator = torch.Generator().manual_seed(5)
+    return {
+        name: torch.rand(tensor.shape, generator=generator) + 0.5
+        if tensor.is_floating_point()
+        else torch.tensor(7)
+        for name, tensor in module.state_dict().items()
+    }
