@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from crnas_d2 import find_supernet
 from crnas_d2.analysis import CostTable, Page, add_search, write_candidates
-from crnas_d2.data import build_fixed_batches, check_disjoint, register_coco_format
+from crnas_d2.data import build_fixed_batches, check_disjoint, register_datasets
 from crnas_d2.engine import StrictCheckpointer, Trainer, calibrated, check_config, load_config
 from crnas_d2.evaluation import SubnetEvaluator, build_evaluator, metric_names
 from crnas_d2.search import (
@@ -140,7 +140,7 @@ def work_beside(cfg, rank, num_workers):
         cfg.MODEL.DEVICE = f"cuda:{rank % torch.cuda.device_count()}"
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name="crnas_d2")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    register_coco_format(cfg.DATASETS.COCO_FORMAT)
+    register_datasets(cfg)
 
     def after_candidate():
         if not multiprocessing.parent_process().is_alive():

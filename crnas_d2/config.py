@@ -29,12 +29,34 @@ def add_crnas_config(cfg: CN) -> None:
     # Number of blocks of each stage, from the highest resolution to the lowest.
     cfg.MODEL.GENOTYPE.DEPTHS = []
 
+    # MODEL.META_ARCHITECTURE ImageClassifier, for pretraining.
+    cfg.MODEL.CLASSIFIER = CN()
+    cfg.MODEL.CLASSIFIER.NUM_CLASSES = 1000
+    # Share of the target that is spread evenly over all classes (Szegedy et al. 2016); DetNAS
+    # pretrains with 0.1.
+    cfg.MODEL.CLASSIFIER.LABEL_SMOOTHING = 0.0
+    # Whether the residual blocks of a ResNet begin as the identity: scale 0 in their last BN (Goyal
+    # et al. 2017, section 5.1). Branches of all depths then begin with features of one size.
+    cfg.MODEL.CLASSIFIER.ZERO_INIT_RESIDUAL = False
+
     # ------------------------------------------------------------------- data
     # Datasets that score the candidates of a search; archtrain is DATASETS.TRAIN.
     cfg.DATASETS.ARCHVAL = ()
     # Your own datasets in COCO format: a list of [name, json file, image folder]. They are
     # registered under these names before anything else happens.
     cfg.DATASETS.COCO_FORMAT = []
+    # Your own classification datasets, one folder per class as in ImageNet: a list of
+    # [name, folder], registered in the same way.
+    cfg.DATASETS.IMAGE_FOLDERS = []
+    # Images of a classifier: the usual augmentation of ImageNet. INPUT.RANDOM_FLIP (horizontal or
+    # none) and INPUT.FORMAT hold as for detection.
+    cfg.INPUT.CLASSIFICATION = CN()
+    # Side of the square that the network sees, pixels.
+    cfg.INPUT.CLASSIFICATION.CROP_SIZE = 224
+    # [least, most] share of the image's area in a training crop.
+    cfg.INPUT.CLASSIFICATION.CROP_AREA = [0.08, 1.0]
+    # Shorter side of a test image before its centre is cut out, pixels.
+    cfg.INPUT.CLASSIFICATION.RESIZE_TEST = 256
 
     # ----------------------------------------------------------------- search
     cfg.SEARCH = CN()

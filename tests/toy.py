@@ -12,6 +12,7 @@ from crnas_d2.engine import load_config
 ROOT = Path(__file__).resolve().parent.parent
 SUPERNET = ROOT / "configs" / "digits" / "supernet-stage.yaml"
 SEARCHED = ROOT / "configs" / "digits" / "Base-digits.yaml"
+PRETRAIN = ROOT / "configs" / "digits" / "pretrain-stage.yaml"
 
 RGB = ShapeSpec(channels=3)
 CLASSES = ("bright", "dark")
@@ -85,6 +86,33 @@ def supernet_config(*overrides: dict):
 def network_config(*overrides: dict):
     """The config of a tiny detector with one path."""
     return load_config(str(SEARCHED), as_list(TINY, *overrides))
+
+
+# For the classifier, on top of TINY.
+TINY_CLASSIFIER = {
+    "MODEL.CLASSIFIER.NUM_CLASSES": 3,
+    "INPUT.CLASSIFICATION.CROP_SIZE": 32,
+    "INPUT.CLASSIFICATION.CROP_AREA": [0.5, 1.0],
+    "INPUT.CLASSIFICATION.RESIZE_TEST": 40,
+    "SEARCH.COST_INPUT_SIZE": [32, 32],
+}
+
+
+def classifier_config(*overrides: dict):
+    """The config of a tiny supernet classifier."""
+    return load_config(str(PRETRAIN), as_list(TINY, STAGE_SPACE, TINY_CLASSIFIER, *overrides))
+
+
+def make_image_folder(root: Path, per_class: int, seed: int, classes=("blue", "green", "red")):
+    """One colour per class on noise, in ImageNet's layout; images of several sizes."""
+    random = np.random.default_rng(seed)
+    for label, name in enumerate(classes):
+        (root / name).mkdir(parents=True)
+        for index in range(per_class):
+            height, width = random.integers(36, 70, 2)
+            pixels = random.integers(60, 120, (height, width, 3))
+            pixels[..., 2 - label % 3] += 100
+            Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{index}.png")
 
 
 def make_dataset(folder: Path, name: str, num_images: int, seed: int) -> list[str]:

@@ -26,14 +26,14 @@ CONFIGS = ROOT / "configs" / "digits"
 class Training:
     """One train_net.py in the background; its progress is read from its metrics.json."""
 
-    def __init__(self, title, config, folder, *, iterations, threads):
+    def __init__(self, title, config, folder, *, iterations, threads, overrides=()):
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.bar = tqdm(total=iterations, desc=title, unit="it")
         command = [sys.executable, ROOT / "train_net.py", "--config-file", config, "--resume"]
         with (folder / "stdout.txt").open("w") as log:
             self.process = subprocess.Popen(
-                [*map(str, command), "OUTPUT_DIR", str(folder)],
+                [*map(str, command), "OUTPUT_DIR", str(folder), *map(str, overrides)],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment(OMP_NUM_THREADS=str(threads)),
@@ -78,21 +78,42 @@ def environment(**variables):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=ROOT / "output" / "demo", metavar="DIR")
-    output = parser.parse_args().output
+    parser.add_argument(
+        "--pretrain", action="store_true", help="pretrain the supernet as a classifier of digits"
+    )
+    args = parser.parse_args()
+    output = args.output
     start = time.perf_counter()
     cores = min(torch.get_num_threads(), 8)
     iterations = load_config(str(CONFIGS / "baseline.yaml"), []).SOLVER.MAX_ITER
     if output.exists():
+        if args.pretrain != (output / "pretrain").exists():
+            begun = "without" if args.pretrain else "with"
+            sys.exit(f"{output} was begun {begun} --pretrain: go on so, or name another --output.")
         print(f"Going on with the run in {output}; remove that folder to start anew.")
 
     for name in ("digits_train", "digits_test"):
         DatasetCatalog.get(name)  # made here once, not by each of the scripts at the same time
 
+    weights = ()
+    if args.pretrain:
+        print("\n0/4  Pretrain the supernet on single digits")
+        DatasetCatalog.get("handwriting_train")
+        config = CONFIGS / "pretrain-stage.yaml"
+        steps = load_config(str(config), []).SOLVER.MAX_ITER
+        pretrained = output / "pretrain"
+        train(Training("pretrain", config, pretrained, iterations=steps, threads=cores))
+        weights = ("MODEL.WEIGHTS", pretrained / "model_final.pth")
+
     # Side by side, for two small trainings fill two cores better than one after the other.
     print("\n1/4  Train the supernet, and beside it the baseline")
     half = {"iterations": iterations, "threads": max(1, cores // 2)}
     train(
-        Training("supernet", CONFIGS / "supernet-stage.yaml", output / "supernet", **half),
+        Training(
+            *("supernet", CONFIGS / "supernet-stage.yaml", output / "supernet"),
+            **half,
+            overrides=weights,
+        ),
         Training("baseline", CONFIGS / "baseline.yaml", output / "baseline", **half),
     )
     print("\n2/4  Search: score every allocation of 16 blocks on archval")

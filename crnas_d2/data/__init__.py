@@ -1,15 +1,30 @@
 """Datasets; importing this package registers them with Detectron2."""
 
 from . import builtin  # noqa: F401  (registers)
-from .checks import check_class_count, check_datasets, check_disjoint, register_coco_format
+from .checks import (
+    check_class_count,
+    check_datasets,
+    check_disjoint,
+    register_coco_format,
+    register_datasets,
+)
+from .classification import check_task, register_image_folders
 from .digits import make_digits
 from .fixed_batches import build_fixed_batches
+from .handwriting import make_handwriting
+from .loaders import build_test_loader, build_train_loader
 
 __all__ = [
     "build_fixed_batches",
+    "build_test_loader",
+    "build_train_loader",
     "check_class_count",
     "check_datasets",
     "check_disjoint",
+    "check_task",
     "make_digits",
+    "make_handwriting",
     "register_coco_format",
+    "register_datasets",
+    "register_image_folders",
 ]

@@ -132,19 +132,26 @@ def luma(color) -> int:
 
 
 class DigitScenes:
-    """Renders scenes of 1 to 5 digits.
+    """Renders scenes of 1 to ``max_digits`` digits.
 
     Args:
         size: side of the square images, in pixels.
         heights: smallest and largest height of a digit, in pixels; drawn log-uniformly.
+        max_digits: the numbers from 1 to it are equally likely.
         seed: another seed gives another dataset.
     """
 
-    max_digits = 5
     tries = 40  # positions tried for a digit before the scene goes without it
     brightness = 160  # least luma of a digit; the photographs are dimmed well below it
 
-    def __init__(self, *, size: int = 192, heights: tuple[int, int] = (12, 185), seed: int = 0):
+    def __init__(
+        self,
+        *,
+        size: int = 192,
+        heights: tuple[int, int] = (12, 185),
+        max_digits: int = 5,
+        seed: int = 0,
+    ):
         low, high = heights
         if not 8 <= low <= high <= size:
             raise ValueError(
@@ -152,6 +159,7 @@ class DigitScenes:
             )
         self.size = size
         self.heights = heights
+        self.max_digits = max_digits
         self.seed = seed
         self.samples, self.labels = load_handwriting()
         self.photos = {name: load_photo(name) for names in PHOTOS.values() for name in names}

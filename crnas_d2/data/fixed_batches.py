@@ -4,8 +4,9 @@ import logging
 from collections.abc import Collection
 from random import Random
 
-from detectron2.data import DatasetMapper, build_detection_test_loader, get_detection_dataset_dicts
-from detectron2.data.detection_utils import build_augmentation
+from detectron2.data import build_detection_test_loader, get_detection_dataset_dicts
+
+from .loaders import build_fixed_mapper
 
 __all__ = ["build_fixed_batches"]
 
@@ -39,11 +40,7 @@ def build_fixed_batches(
         return []
     loader = build_detection_test_loader(
         images,
-        mapper=DatasetMapper(
-            cfg,
-            is_train=with_annotations,
-            augmentations=build_augmentation(cfg, is_train=False),
-        ),
+        mapper=build_fixed_mapper(cfg, dataset_names, with_annotations=with_annotations),
         batch_size=cfg.SEARCH.IMS_PER_BATCH,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )

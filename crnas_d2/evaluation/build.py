@@ -3,6 +3,7 @@
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator, PascalVOCDetectionEvaluator
 
+from .classification_evaluator import ClassificationEvaluator
 from .fast_coco_evaluator import FastCOCOEvaluator
 
 __all__ = ["build_evaluator", "metric_names"]
@@ -21,15 +22,19 @@ def build_evaluator(cfg, dataset_name: str, *, in_search: bool = False) -> Datas
         return FastCOCOEvaluator(dataset_name, distributed=not in_search, output_dir=output_dir)
     if evaluator_type == "pascal_voc":
         return PascalVOCDetectionEvaluator(dataset_name)
+    if evaluator_type == "classification":
+        return ClassificationEvaluator(distributed=not in_search)
     raise ValueError(
         f"Dataset '{dataset_name}' has the evaluator_type '{evaluator_type}'; known: coco, "
-        "pascal_voc. Set it with MetadataCatalog.get(name).evaluator_type."
+        "pascal_voc, classification. Set it with MetadataCatalog.get(name).evaluator_type."
     )
 
 
 def metric_names(cfg, dataset_name: str) -> list[str]:
     """The metrics that :func:`build_evaluator` will give, as ``task/name``, e.g. ``bbox/AP``."""
     metadata = MetadataCatalog.get(dataset_name)
+    if metadata.get("evaluator_type") == "classification":
+        return ["classification/top1", "classification/top5"]
     if metadata.get("evaluator_type") == "pascal_voc":
         return ["bbox/AP", "bbox/AP50", "bbox/AP75"]
     tasks = ["bbox", "segm"] if cfg.MODEL.MASK_ON else ["bbox"]

@@ -1,0 +1,142 @@
+"""Folders of generated data: made on first use, complete or not there at all.
+
+A folder appears under its name only when it is complete, so an interrupted creation is started
+again by the next call, and of two processes at once the slower one uses the other's result.
+"""
+
+import json
+import logging
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["MARKER", "GeneratedFolder", "default_root", "write_json"]
+
+logger = logging.getLogger(__name__)
+
+MARKER = "made_by.json"
+STALE_AFTER = 3600  # seconds; a creation writes a file many times a second
+
+
+def default_root(name: str) -> str:
+    """``$DETECTRON2_DATASETS/name``, or a folder in the user's cache where that is not set."""
+    datasets = os.environ.get("DETECTRON2_DATASETS")
+    if datasets:
+        return os.path.join(os.path.expanduser(datasets), name)
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.path.join(cache, "crnas_d2", name)
+
+
+@dataclass(frozen=True)
+class GeneratedFolder:
+    """What makes a folder of data, and how it is recognized.
+
+    Attributes:
+        name: of the dataset, for messages.
+        settings: plain data that decide every byte of it; a folder made with others is outdated.
+        contents: names of the files and folders that :attr:`write` puts into it.
+        write: fills the folder at the first path; the second is where it will lie.
+    """
+
+    name: str
+    settings: dict
+    contents: Collection[str]
+    write: Callable[[Path, Path], None]
+
+    @property
+    def maker(self) -> str:
+        return f"crnas_d2 {self.name}"
+
+    @property
+    def marker(self) -> dict:
+        return {"maker": self.maker, **self.settings}
+
+    def make(self, root: str | os.PathLike) -> None:
+        """Makes the folder ``root``, unless it is there already with these settings.
+
+        A folder that an older version or other settings made is replaced.
+
+        Raises:
+            FileExistsError: ``root`` holds something that was not made here; it is left untouched.
+        """
+        # A link to a folder on another disk stays a link: its target is what gets made.
+        root = Path(root).resolve()
+        if self._is_current(root):
+            return
+        root.parent.mkdir(parents=True, exist_ok=True)
+        self._remove_abandoned(root)
+        building = _sibling(root)
+        building.mkdir()
+        try:
+            # First the marker, so that what is left of a killed creation is known to be ours.
+            write_json(building / MARKER, self.marker)
+            self.write(building, root)
+            self._move_into_place(building, root)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+
+    def _is_current(self, root: Path) -> bool:
+        """Whether ``root`` is complete with these settings; an error if it is not ours."""
+        if not os.path.lexists(root):
+            return False
+        made_by = self._read_marker(root)
+        if made_by == self.marker:
+            return True
+        ours = {MARKER, *self.contents} if made_by else set()
+        found = [path.name for path in root.iterdir()] if root.is_dir() else [root.name]
+        strangers = sorted(set(found) - ours)
+        if strangers:
+            raise FileExistsError(
+                f"The {self.name} dataset belongs in {root}, but crnas_d2 did not make what is "
+                f"there: {', '.join(strangers[:5])}. Move it away, or set DETECTRON2_DATASETS to "
+                "another folder."
+            )
+        return False
+
+    def _read_marker(self, folder: Path) -> dict | None:
+        try:
+            made_by = json.loads((folder / MARKER).read_text())
+        except (OSError, ValueError):
+            return None
+        ours = isinstance(made_by, dict) and made_by.get("maker") == self.maker
+        return made_by if ours else None
+
+    def _remove_abandoned(self, root: Path) -> None:
+        """Deletes what killed creations left beside ``root``."""
+        for folder in root.parent.glob(f".{root.name}.making-*"):
+            try:
+                latest = max(path.stat().st_mtime for path in (folder, *folder.glob("*/*")))
+            except OSError:  # its process has just moved or removed it
+                continue
+            if self._read_marker(folder) is not None and time.time() - latest > STALE_AFTER:
+                logger.info("Removing an unfinished %s dataset: %s", self.name, folder)
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _move_into_place(self, building: Path, root: Path) -> None:
+        """Renames ``building`` to ``root``, unless another process was faster."""
+        if self._is_current(root):
+            return
+        outdated = _sibling(root)
+        if self._read_marker(root) is not None:
+            os.replace(root, outdated)  # a folder cannot be renamed onto one that is not empty
+        try:
+            os.replace(building, root)
+        except OSError:
+            if not self._is_current(root):
+                raise
+        finally:
+            shutil.rmtree(outdated, ignore_errors=True)
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Writes plain data in one line."""
+    path.write_text(json.dumps(content, separators=(",", ":")) + "\n")
+
+
+def _sibling(root: Path) -> Path:
+    """A new name beside ``root``, on the same file system, so that a rename can be atomic."""
+    return root.with_name(f".{root.name}.making-{uuid.uuid4().hex}")

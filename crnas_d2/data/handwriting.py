@@ -1,0 +1,80 @@
+"""The ``handwriting`` dataset on disk: one digit per image, in a folder per class as ImageNet's.
+
+::
+
+    handwriting/
+      made_by.json              what made this folder, and with which settings
+      train/0/000003.png, ...   from the handwriting and the photographs of digits_archtrain
+      val/0/000017.png, ...     from those of digits_archval
+
+A backbone pretrained here has seen nothing of what its search or its test will score: neither the
+samples nor the photographs of ``digits_archval`` are in train, nor those of ``digits_test`` in
+either.
+"""
+
+import logging
+import os
+from pathlib import Path
+
+from PIL import Image
+from tqdm import tqdm
+
+from .digits_render import DigitScenes
+from .generated import GeneratedFolder, default_root
+
+logger = logging.getLogger(__name__)
+
+IMAGES = {"train": 2000, "val": 300}
+# From our splits to those of the digits.
+SOURCES = {"train": "archtrain", "val": "archval"}
+VERSION = 1  # raise it whenever a pixel or a name of the dataset changes
+SEED = 1  # other scenes than those of the digits dataset, which has 0
+
+
+def handwriting_root() -> str:
+    """Where the registered dataset lies."""
+    return default_root("handwriting")
+
+
+def make_handwriting(
+    root: str | os.PathLike,
+    *,
+    images: dict[str, int] = IMAGES,
+    size: int = 64,
+    heights: tuple[int, int] = (52, 62),
+) -> None:
+    """Make the dataset in folder ``root``, unless it is there already with these settings.
+
+    Args:
+        root: the dataset's folder.
+        images: number of images per split; image k is the same whatever the number.
+        size: side of the square images, in pixels.
+        heights: smallest and largest height of a digit, in pixels.
+
+    Raises:
+        FileExistsError: ``root`` holds something that was not made here; it is left untouched.
+    """
+    if set(images) != set(SOURCES) or min(images.values()) < 1:
+        raise ValueError(f"images={images}: expected a positive number for each of {list(SOURCES)}")
+
+    def write(folder: Path, root: Path) -> None:
+        scenes = DigitScenes(size=size, heights=heights, max_digits=1, seed=SEED)
+        total = sum(images.values())
+        logger.info("Making the handwriting dataset (%d images) in %s", total, root)
+        with tqdm(total=total, desc=f"Making handwriting in {root}", unit="img") as bar:
+            for split, count in images.items():
+                for index in range(count):
+                    scene = scenes.render(SOURCES[split], index)
+                    (digit,) = scene.digits
+                    file = folder / split / str(digit.label) / f"{index:06d}.png"
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    Image.fromarray(scene.pixels).save(file, compress_level=3)
+                    bar.update()
+
+    settings = {
+        "version": VERSION,
+        "images": dict(images),
+        "size": size,
+        "heights": list(heights),
+    }
+    GeneratedFolder("handwriting", settings, ("train", "val"), write).make(root)

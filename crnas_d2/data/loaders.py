@@ -1,0 +1,62 @@
+"""Detectron2's loaders, for detection and for classification data."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from detectron2.data import (
+    DatasetMapper,
+    build_detection_test_loader,
+    build_detection_train_loader,
+)
+from detectron2.data.detection_utils import build_augmentation
+from detectron2.utils import comm
+
+from .classification import ClassificationMapper, build_transform, is_classification
+
+__all__ = ["build_fixed_mapper", "build_test_loader", "build_train_loader"]
+
+
+def build_train_loader(cfg) -> Iterable[list[dict]]:
+    """An endless loader of ``DATASETS.TRAIN``: batches of this rank's share of the images."""
+    if not is_classification(cfg.DATASETS.TRAIN[0]):
+        return build_detection_train_loader(cfg)
+    # Crops are all of one size, so there are no shapes to group.
+    return build_detection_train_loader(
+        cfg, mapper=_classification_mapper(cfg, is_train=True), aspect_ratio_grouping=False
+    )
+
+
+def build_test_loader(cfg, dataset_name: str) -> Iterable[list[dict]]:
+    """A loader of this rank's share of a dataset, each image once.
+
+    Detectors take one image at a time, as Detectron2 does; a classifier as many as in training.
+    """
+    if not is_classification(dataset_name):
+        return build_detection_test_loader(cfg, dataset_name)
+    return build_detection_test_loader(
+        cfg,
+        dataset_name,
+        mapper=_classification_mapper(cfg, is_train=False),
+        batch_size=max(1, cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size()),
+    )
+
+
+def build_fixed_mapper(
+    cfg, dataset_names: Sequence[str], *, with_annotations: bool
+) -> Callable[[dict], dict]:
+    """From an entry of a dataset to an input at the size of inference, without augmentation.
+
+    Args:
+        with_annotations: add the ``instances`` that Detectron2's models need in training; images
+            of a classification dataset have their ``label`` anyway.
+    """
+    if is_classification(dataset_names[0]):
+        return _classification_mapper(cfg, is_train=False)
+    return DatasetMapper(
+        cfg, is_train=with_annotations, augmentations=build_augmentation(cfg, is_train=False)
+    )
+
+
+def _classification_mapper(cfg, *, is_train: bool) -> ClassificationMapper:
+    return ClassificationMapper(
+        image_format=cfg.INPUT.FORMAT, transform=build_transform(cfg, is_train=is_train)
+    )

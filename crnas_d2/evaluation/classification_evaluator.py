@@ -1,0 +1,48 @@
+"""Top-1 and top-5 accuracy."""
+
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils import comm
+
+__all__ = ["ClassificationEvaluator"]
+
+
+class ClassificationEvaluator(DatasetEvaluator):
+    """Accuracy in percent: how often the true class is among the k with the highest scores.
+
+    A class that ties with the true one counts as above it, so constant scores are not taken for
+    right answers; nor are scores that are not a number.
+
+    Args:
+        distributed: count the images of all ranks; else those of this process.
+    """
+
+    def __init__(self, *, distributed: bool = True):
+        self.distributed = distributed
+        self.reset()
+
+    def reset(self) -> None:
+        self._ranks: list[int] = []
+
+    def process(self, inputs: list[dict], outputs: list[dict]) -> None:
+        """
+        Args:
+            inputs: with ``label``, the index of the true class.
+            outputs: with ``scores``, (number of classes,).
+        """
+        for image, output in zip(inputs, outputs, strict=True):
+            scores = output["scores"]
+            below = scores < scores[image["label"]]
+            self._ranks.append(int((~below).sum()))
+
+    def evaluate(self) -> dict[str, dict[str, float]]:
+        """``{"classification": {"top1": ..., "top5": ...}}``; nothing off the main process."""
+        counts = [len(self._ranks), *(sum(rank <= k for rank in self._ranks) for k in (1, 5))]
+        if self.distributed:
+            comm.synchronize()
+            gathered = comm.gather(counts, dst=0)
+            if not comm.is_main_process():
+                return {}
+            counts = [sum(column) for column in zip(*gathered, strict=True)]
+        images, *right = counts
+        accuracies = [100 * count / images if images else float("nan") for count in right]
+        return {"classification": dict(zip(("top1", "top5"), accuracies, strict=True))}

@@ -1,0 +1,111 @@
+"""Image classification, on which a backbone is pretrained before it detects."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import configurable
+from detectron2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone
+from detectron2.modeling.backbone.resnet import BasicBlock, BottleneckBlock
+from detectron2.structures import ImageList
+from torch import nn
+
+__all__ = ["ImageClassifier"]
+
+
+@META_ARCH_REGISTRY.register()
+class ImageClassifier(nn.Module):
+    """A backbone, global average pooling and one linear layer.
+
+    The body's parameters are named ``backbone.*``; a detector with a neck keeps the same body as
+    ``backbone.bottom_up.*``.
+
+    Args:
+        backbone: with a single output, which is pooled.
+        num_classes: length of the scores.
+        zero_init_residual: begin with residual blocks that are the identity (Goyal et al. 2017,
+            section 5.1); of Detectron2's ResNet blocks alone.
+        label_smoothing: share of the target that is spread evenly over all classes (Szegedy et
+            al. 2016, section 7).
+        pixel_mean, pixel_std: per channel, in the order and range of the images.
+
+    Raises:
+        ValueError: the backbone has several outputs, as one with a neck has.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        num_classes: int,
+        label_smoothing: float,
+        zero_init_residual: bool,
+        pixel_mean: Sequence[float],
+        pixel_std: Sequence[float],
+    ):
+        super().__init__()
+        shapes = backbone.output_shape()
+        if len(shapes) != 1:
+            raise ValueError(
+                f"ImageClassifier pools the one output of a body, but this backbone has "
+                f"{len(shapes)}: {', '.join(shapes)}. Set MODEL.BACKBONE.NAME to a body without "
+                "neck (build_supernet_backbone) and its OUT_FEATURES to the last stage ([res5])."
+            )
+        [(self.in_feature, shape)] = shapes.items()
+        self.backbone = backbone
+        self.label_smoothing = label_smoothing
+        if zero_init_residual:
+            _zero_residuals(backbone)
+        self.linear = nn.Linear(shape.channels, num_classes)
+        # Goyal et al. 2017, section 5.1; as in Detectron2's ResNet.
+        nn.init.normal_(self.linear.weight, std=0.01)
+        nn.init.zeros_(self.linear.bias)
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
+
+    @classmethod
+    def from_config(cls, cfg) -> dict:
+        return {
+            "backbone": build_backbone(cfg),
+            "num_classes": cfg.MODEL.CLASSIFIER.NUM_CLASSES,
+            "label_smoothing": cfg.MODEL.CLASSIFIER.LABEL_SMOOTHING,
+            "zero_init_residual": cfg.MODEL.CLASSIFIER.ZERO_INIT_RESIDUAL,
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        return self.pixel_mean.device
+
+    def forward(self, batched_inputs: list[dict]) -> dict[str, torch.Tensor] | list[dict]:
+        """
+        Args:
+            batched_inputs: per image ``image``, (C, H, W) in the range of ``pixel_mean``, and in
+                training ``label``, the index of its class.
+
+        Returns:
+            in training ``{"loss_cls": scalar}``; else per image ``{"scores": (num_classes,)}``,
+            probabilities.
+        """
+        features = self.backbone(self.preprocess_image(batched_inputs).tensor)[self.in_feature]
+        logits = self.linear(features.mean(dim=(2, 3)))
+        if not self.training:
+            return [{"scores": scores} for scores in logits.float().softmax(dim=1)]
+        labels = torch.tensor([image["label"] for image in batched_inputs], device=self.device)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        return {"loss_cls": loss}
+
+    def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:
+        """Normalizes, pads and batches the images, as Detectron2's detectors do."""
+        images = [image["image"].to(self.device) for image in batched_inputs]
+        images = [(image - self.pixel_mean) / self.pixel_std for image in images]
+        return ImageList.from_tensors(images, self.backbone.size_divisibility)
+
+
+def _zero_residuals(backbone: nn.Module) -> None:
+    for module in backbone.modules():
+        if isinstance(module, (BasicBlock, BottleneckBlock)):
+            last = module.conv3 if isinstance(module, BottleneckBlock) else module.conv2
+            nn.init.zeros_(last.norm.weight)

@@ -1,0 +1,108 @@
+import copy
+import math
+
+import pytest
+import torch
+import toy
+
+from crnas_d2.engine import Trainer, calibrated
+from crnas_d2.modeling import find_supernet
+from crnas_d2.space import Genotype
+
+PATHS = [Genotype(depths=depths) for depths in toy.ELIGIBLE]
+
+
+def batch(num_images=4, classes=3, size=64):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (num_images, 3, size, size), generator=generator).byte()
+    return [{"image": image, "label": k % classes} for k, image in enumerate(images)]
+
+
+def classifier(*overrides):
+    torch.manual_seed(0)
+    return Trainer.build_model(toy.classifier_config(*overrides))
+
+
+def fixed(*overrides):
+    return classifier(
+        {"MODEL.SUPERNET.SPACE": "none", "MODEL.GENOTYPE.DEPTHS": [1, 2, 2, 1]}, *overrides
+    )
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_is_the_smoothed_cross_entropy(smoothing):
+    model = fixed({"MODEL.CLASSIFIER.LABEL_SMOOTHING": smoothing})
+    images = batch()
+    model.train()
+    loss = model(images)
+    assert set(loss) == {"loss_cls"}
+
+    body = model.backbone(model.preprocess_image(images).tensor)["res5"]
+    by_hand = 0.0
+    for features, image in zip(body, images, strict=True):
+        scores = (model.linear.weight @ features.mean(dim=(1, 2)) + model.linear.bias).tolist()
+        total = math.log(sum(map(math.exp, scores)))
+        target = [smoothing / 3] * 3
+        target[image["label"]] += 1 - smoothing
+        by_hand += sum(t * (total - s) for t, s in zip(target, scores, strict=True)) / len(images)
+    assert loss["loss_cls"].item() == pytest.approx(by_hand, abs=1e-5)
+
+
+def test_inference_gives_the_probabilities_of_each_image():
+    model = fixed().eval()
+    images = batch()
+    outputs = model(images)
+    assert len(outputs) == len(images)
+    for image, output in zip(images, outputs, strict=True):
+        assert output["scores"].shape == (3,)
+        assert output["scores"].sum().item() == pytest.approx(1, abs=1e-5)
+        alone = model([{"image": image["image"]}])  # no label, no other images
+        assert torch.allclose(alone[0]["scores"], output["scores"], atol=1e-5)
+
+
+def test_images_are_normalized_as_by_the_detectors():
+    images = batch()
+    detector = Trainer.build_model(toy.network_config()).preprocess_image(images)
+    ours = fixed().preprocess_image(images)
+    assert torch.equal(ours.tensor, detector.tensor)
+
+
+def test_a_body_with_several_outputs_is_refused():
+    with pytest.raises(ValueError, match=r"has 2: res4, res5.*build_supernet_backbone"):
+        fixed({"MODEL.RESNETS.OUT_FEATURES": ["res4", "res5"]})
+
+
+@pytest.mark.parametrize("depth", [34, 50])
+def test_residual_blocks_may_begin_as_the_identity(depth):
+    norms = []
+    for zero in (True, False):
+        overrides = {"MODEL.CLASSIFIER.ZERO_INIT_RESIDUAL": zero, "MODEL.RESNETS.DEPTH": depth}
+        block = fixed(overrides).backbone.res3[1].eval()
+        features = torch.rand(1, block.in_channels, 8, 8)
+        norms.append((block(features) - features).norm().item())
+    assert norms[0] == 0 < norms[1]
+
+
+def test_a_neck_is_refused():
+    overrides = {
+        "MODEL.BACKBONE.NAME": "build_supernet_fpn_backbone",
+        "MODEL.RESNETS.OUT_FEATURES": ["res2", "res3", "res4", "res5"],
+    }
+    with pytest.raises(ValueError, match=r"has 5: p2.*p6"):
+        fixed(overrides)
+
+
+def test_every_path_of_a_supernet_classifies_and_can_be_calibrated():
+    model = classifier().eval()
+    calibration = [batch(), batch(2)]
+    before = copy.deepcopy(model.state_dict())
+    seen = []
+    for path in PATHS[:2]:
+        find_supernet(model).set_path(path)
+        plain = model(batch())[0]["scores"]
+        with calibrated(model, calibration), torch.no_grad():
+            seen.append(model(batch())[0]["scores"])
+        assert not torch.equal(seen[-1], plain)
+    assert not torch.equal(*seen)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
