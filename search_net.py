@@ -14,12 +14,14 @@ import optuna
 import torch
 from detectron2.data import MetadataCatalog
 from detectron2.engine import default_setup
+from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import setup_logger
 from tqdm import tqdm
 
 from crnas_d2 import find_supernet
 from crnas_d2.analysis import CostTable, Page, add_search, write_candidates
-from crnas_d2.data import build_fixed_batches, check_disjoint, register_datasets
+from crnas_d2.data import build_fixed_batches, register_datasets
+from crnas_d2.data.coco_splits import sha256
 from crnas_d2.engine import StrictCheckpointer, Trainer, calibrated, check_config, load_config
 from crnas_d2.evaluation import SubnetEvaluator, build_evaluator, metric_names
 from crnas_d2.search import (
@@ -30,7 +32,7 @@ from crnas_d2.search import (
     run_worker,
     study_url,
 )
-from crnas_d2.space import build_budget, build_search_space
+from crnas_d2.space import build_budget, build_search_space, is_supernet
 
 
 def parse_arguments():
@@ -50,8 +52,10 @@ def parse_arguments():
 def setup(args):
     """The checked config, and the candidates that will be evaluated."""
     cfg = load_config(args.config_file, args.opts)
+    if args.num_workers < 1:
+        raise ValueError(f"--num-workers is {args.num_workers}; expected at least 1.")
     check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
-    if build_search_space(cfg) is None or cfg.MODEL.SUPERNET.PATH_SAMPLER == "fixed":
+    if not is_supernet(cfg):
         raise ValueError(
             "Nothing to search: MODEL.SUPERNET.SPACE is 'none' or PATH_SAMPLER is 'fixed'. Use "
             "the config with which the supernet was trained."
@@ -66,9 +70,11 @@ def setup(args):
         raise ValueError(
             f"DATASETS.ARCHVAL is {cfg.DATASETS.ARCHVAL}; expected exactly one dataset."
         )
-    archval = ("DATASETS.ARCHVAL", cfg.DATASETS.ARCHVAL)
-    check_disjoint(*archval, "DATASETS.TRAIN (archtrain)", cfg.DATASETS.TRAIN)
-    check_disjoint(*archval, "DATASETS.TEST", cfg.DATASETS.TEST)
+    if os.path.exists(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")):
+        raise ValueError(
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a training, whose files a search would overwrite; "
+            "choose another OUTPUT_DIR."
+        )
     metrics = metric_names(cfg, cfg.DATASETS.ARCHVAL[0])
     if cfg.SEARCH.METRIC not in metrics:
         raise ValueError(
@@ -83,26 +89,28 @@ def setup(args):
 def describe(cfg):
     """What makes two searches the same, and their scores comparable."""
     space = build_search_space(cfg)
-    json_file = MetadataCatalog.get(cfg.DATASETS.ARCHVAL[0]).get("json_file")
+    model = cfg.MODEL.clone()
+    model.defrost()
+    del model["DEVICE"], model["WEIGHTS"]
+    settings = model.dump() + cfg.INPUT.dump() + cfg.TEST.dump()
     return {
         "space": {choice.name: choice.options for choice in space.choices},
         "algorithm": cfg.SEARCH.ALGORITHM,
         "budget": dict(cfg.SEARCH.BUDGET),
         "metric": cfg.SEARCH.METRIC,
-        "weights": sha256(cfg.MODEL.WEIGHTS),
-        "archval": [*cfg.DATASETS.ARCHVAL, sha256(json_file) if json_file else None],
-        "calibration": [*cfg.DATASETS.TRAIN, cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES, cfg.SEED],
+        "weights": sha256(PathManager.get_local_path(cfg.MODEL.WEIGHTS)),
+        "archval": [identify(name) for name in cfg.DATASETS.ARCHVAL],
+        "archtrain": [identify(name) for name in cfg.DATASETS.TRAIN],
+        "calibration": [cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES, cfg.SEED],
         "images per batch": cfg.SEARCH.IMS_PER_BATCH,
-        "input": [cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST],
+        "digest of MODEL, INPUT and TEST": hashlib.sha256(settings.encode()).hexdigest(),
     }
 
 
-def sha256(path):
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def identify(dataset_name):
+    """A dataset's name and, where it lies in one file, the digest of its annotations."""
+    json_file = MetadataCatalog.get(dataset_name).get("json_file")
+    return [dataset_name, sha256(json_file) if json_file else None]
 
 
 def load_supernet(cfg):
@@ -135,9 +143,7 @@ def work(cfg, model, after_candidate, num_workers):
 def work_beside(cfg, rank, num_workers):
     """A further worker, in a process of its own, which ends when the first one does."""
     if cfg.MODEL.DEVICE == "cuda":
-        cfg = cfg.clone()
-        cfg.defrost()
-        cfg.MODEL.DEVICE = f"cuda:{rank % torch.cuda.device_count()}"
+        torch.cuda.set_device(rank % torch.cuda.device_count())
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name="crnas_d2")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     register_datasets(cfg)
@@ -191,7 +197,7 @@ def main():
     enqueue(study, space, genotypes)
     beside = [
         multiprocessing.get_context("spawn").Process(
-            target=work_beside, args=(cfg, rank, args.num_workers), daemon=True
+            target=work_beside, args=(cfg, rank, args.num_workers)
         )
         for rank in range(1, args.num_workers)
     ]

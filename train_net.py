@@ -18,6 +18,10 @@ import crnas_d2
 from crnas_d2.engine import StrictCheckpointer, Trainer, check_config, load_config
 from crnas_d2.evaluation import build_evaluator
 from crnas_d2.modeling import find_supernet
+from crnas_d2.space import is_supernet
+
+# What a training, or a search, leaves in its OUTPUT_DIR.
+TRACES = ("last_checkpoint", "metrics.json", "search.db")
 
 
 class DetectionTrainer(Trainer):
@@ -36,13 +40,15 @@ def setup(args):
         if not cfg.DATASETS.TEST:
             raise ValueError("--eval-only needs DATASETS.TEST, the datasets to evaluate on.")
     else:
-        check_config(cfg, ["TRAIN", "TEST"])
+        # The search would refuse an archval that was trained on, but days later.
+        check_config(cfg, ["TRAIN", "TEST", "ARCHVAL"] if is_supernet(cfg) else ["TRAIN", "TEST"])
         if not cfg.DATASETS.TRAIN:
             raise ValueError("DATASETS.TRAIN is empty: name the datasets to train on.")
-        if not args.resume and os.path.exists(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")):
+        found = [name for name in TRACES if os.path.exists(os.path.join(cfg.OUTPUT_DIR, name))]
+        if found and not args.resume:
             raise ValueError(
-                f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a training already: go on with --resume, or "
-                "choose another OUTPUT_DIR."
+                f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds another run already ({found[0]}): go on with "
+                "--resume, or choose another OUTPUT_DIR."
             )
     cfg.freeze()
     return cfg

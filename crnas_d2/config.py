@@ -23,8 +23,8 @@ def add_crnas_config(cfg: CN) -> None:
     # or "fixed" (only the network of MODEL.GENOTYPE is built).
     cfg.MODEL.SUPERNET.PATH_SAMPLER = "uniform"
 
-    # A genotype.yaml sets these. In a supernet's config they name the subnet that training
-    # reports on.
+    # The network to build where PATH_SAMPLER is "fixed" or SPACE is "none"; a genotype.yaml sets
+    # it. Empty: the allocation published for MODEL.RESNETS.DEPTH.
     cfg.MODEL.GENOTYPE = CN()
     # Number of blocks of each stage, from the highest resolution to the lowest.
     cfg.MODEL.GENOTYPE.DEPTHS = []
@@ -74,8 +74,8 @@ def add_crnas_config(cfg: CN) -> None:
     # Images of archtrain from which each candidate gets its own BN statistics; 0: keep those of
     # the supernet.
     cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES = 200
-    # Decoded archval and calibration images are kept in memory up to this size, in GiB per
-    # worker; a larger set is decoded again for every candidate.
+    # The decoded images of archval, and those of the calibration, are each kept in memory if they
+    # take no more than this, in GiB per worker; a larger set is decoded again for every candidate.
     cfg.SEARCH.IMAGE_CACHE = 8.0
     # (height, width) of the image for which costs are stated, pixels; the default is that of
     # CR-NAS table 1.

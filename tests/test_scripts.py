@@ -176,7 +176,9 @@ def test_a_killed_search_goes_on_with_two_workers_to_the_same_result(folder, sea
     assert not (output / "candidates.csv").exists()
 
     flags = ("--resume", "--num-workers", "2")
-    run("search_net.py", toy.SUPERNET, *flags, opts=search_opts(output))
+    # Loader processes, Detectron2's default, must be allowed to the second worker too.
+    loaders = {"DATALOADER.NUM_WORKERS": 1}
+    run("search_net.py", toy.SUPERNET, *flags, opts=search_opts(output, loaders))
     assert set(RESULTS) <= {file.name for file in output.iterdir()}
     assert read_candidates(output) == read_candidates(searched[0])
     best = [Genotype.from_yaml(path / "genotype.yaml") for path in (output, searched[0])]
@@ -282,11 +284,24 @@ def test_the_results_of_a_search_are_not_overwritten(
     assert content(searched[0]) == before
 
 
+def test_a_training_and_its_folder_are_not_those_of_a_search(monkeypatch, supernet, search_opts):
+    opts = search_opts(supernet)
+    message = one_line(run_here(monkeypatch, "search_net.py", toy.SUPERNET, opts=opts))
+    assert "holds a training" in message
+
+
+def test_a_supernet_is_not_trained_on_its_archval(monkeypatch, tmp_path, toy_datasets):
+    overrides = {"DATASETS.ARCHVAL": ("toy_archtrain",), "OUTPUT_DIR": tmp_path / "output"}
+    opts = toy.as_arguments(toy.TINY, toy.STAGE_SPACE, toy_datasets, overrides)
+    message = one_line(run_here(monkeypatch, "train_net.py", toy.SUPERNET, opts=opts))
+    assert re.search(r"ARCHVAL.*TRAIN.*share 12 images", message)
+
+
 def test_a_training_is_not_overwritten(monkeypatch, supernet, toy_datasets):
     before = content(supernet)
     opts = toy.as_arguments(toy.TINY, toy.STAGE_SPACE, toy_datasets, {"OUTPUT_DIR": supernet})
     message = one_line(run_here(monkeypatch, "train_net.py", toy.SUPERNET, opts=opts))
-    assert "holds a training already: go on with --resume" in message
+    assert "holds another run already (last_checkpoint): go on with --resume" in message
     assert content(supernet) == before
 
 

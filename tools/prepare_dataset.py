@@ -40,7 +40,9 @@ def parse_arguments(arguments):
         "--train", metavar="SET", help="VOC: the image set to train on (default: all the others)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the drawing (default: 0)")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that differ")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace annotations and data.yaml"
+    )
     args = parser.parse_args(arguments)
     if not re.fullmatch(r"[\w-]+", args.name):
         parser.error(f"NAME is '{args.name}'; expected letters, digits, _ and -")
@@ -109,6 +111,15 @@ def print_commands(folder, has_test):
         print("  python", shlex.join(map(str, command)))
 
 
+def edited(configs):
+    """The configs that are there with another content, which may be the user's."""
+    return [
+        path
+        for path, text in configs.items()
+        if path.name != "data.yaml" and path.exists() and path.read_bytes() != text.encode()
+    ]
+
+
 def prepare(args):
     parts, held_out = read_parts(args)
     mended, reports = check_parts(parts)
@@ -133,10 +144,14 @@ def prepare(args):
         shipped=ROOT / "configs",
     )
     report_file = args.output / "annotation_report.json"
+    kept = edited(configs)
+    configs = {path: text for path, text in configs.items() if path not in kept}
     written = save_files({**files, report_file: found, **configs}, overwrite=args.overwrite)
     print(f"\nThe images stay where they are. Every example is in {report_file}.")
     for path, new in written.items():
         print(f"  {path}" + ("" if new else " (is there already, identical)"))
+    for path in kept:
+        print(f"kept: {path}, which you may have edited")
     for name, part in parts.items():
         print(f"{args.name}_{name}: {len(part.coco['images'])} images, ", end="")
         print(f"{len(part.coco['annotations'])} annotations")

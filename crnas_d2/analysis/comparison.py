@@ -50,9 +50,14 @@ def load_run(name: str, folder: str | Path, cfg: CfgNode) -> Run:
         cfg: the config of the training, ``config.yaml`` in the folder.
 
     Raises:
-        ValueError: the folder holds no finished, evaluated training.
+        ValueError: the folder holds no finished training that was evaluated on one dataset.
     """
     folder = Path(folder)
+    if len(cfg.DATASETS.TEST) != 1:
+        raise ValueError(
+            f"{folder} was trained with DATASETS.TEST {tuple(cfg.DATASETS.TEST)}; the comparison "
+            "takes one dataset, so train with one."
+        )
     log = folder / "metrics.json"
     if not log.is_file():
         raise ValueError(f"{folder} holds no training: metrics.json is missing.")
@@ -68,7 +73,12 @@ def load_run(name: str, folder: str | Path, cfg: CfgNode) -> Run:
 
 
 def network_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of the table that compares the runs, as text."""
+    """Head and rows of the table that compares the runs, as text.
+
+    Raises:
+        ValueError: runs tested on different datasets, or with costs at different input sizes.
+    """
+    _check_comparable(runs)
     height, width = runs[0].cfg.SEARCH.COST_INPUT_SIZE
     head = ["network", "blocks per stage", f"MACs (body, {height}x{width})", "parameters (body)"]
     rows = [
@@ -85,20 +95,51 @@ def network_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
 
 
 def add_networks(page: Page, runs: Sequence[Run], *, num_images: int = 6) -> None:
-    """Adds table, architectures, training curves and detections of the runs to a page."""
+    """Adds table, architectures, training curves and detections of the runs to a page.
+
+    Raises:
+        ValueError: see :func:`network_table`.
+    """
+    head, rows = network_table(runs)
     dataset = runs[0].cfg.DATASETS.TEST[0]
     page.heading("Networks")
     page.text(
         f"AP on {dataset}, one training each (seed {runs[0].cfg.SEED}): differences below the "
         "spread between seeds mean nothing."
     )
-    page.table(*network_table(runs))
+    page.table(head, rows)
     page.figure(draw_architectures({run.name: run.genotype for run in runs}), "blocks per stage")
     page.heading("Training loss")
     page.figure(_losses(runs), "total loss against iterations")
     page.heading(f"Detections on {dataset}")
+    missing = [file for run in runs if not (file := _results_file(run)).is_file()]
+    if missing:
+        page.text(f"Not shown: {missing[0]} is missing, which only COCO's evaluation writes.")
+        return
     page.text("Images drawn at random, detections with a score of at least 0.5.")
     page.figure(_detections(runs, dataset, num_images), "detections of each network")
+
+
+def _check_comparable(runs: Sequence[Run]) -> None:
+    first = runs[0]
+    for run in runs[1:]:
+        for key, ours, theirs in (
+            ("DATASETS.TEST", first.cfg.DATASETS.TEST, run.cfg.DATASETS.TEST),
+            (
+                "SEARCH.COST_INPUT_SIZE",
+                first.cfg.SEARCH.COST_INPUT_SIZE,
+                run.cfg.SEARCH.COST_INPUT_SIZE,
+            ),
+        ):
+            if tuple(ours) != tuple(theirs):
+                raise ValueError(
+                    f"{first.name} and {run.name} cannot be compared: their {key} is "
+                    f"{tuple(ours)} and {tuple(theirs)}; expected the same."
+                )
+
+
+def _results_file(run: Run) -> Path:
+    return run.folder / "inference" / "coco_instances_results.json"
 
 
 def _losses(runs: Sequence[Run]) -> Figure:
@@ -122,7 +163,7 @@ def _detections(runs: Sequence[Run], dataset: str, num_images: int) -> Figure:
     figure = Figure(figsize=(2.2 * len(images), 2.4 * len(runs)))
     grid = figure.subplots(len(runs), len(images), squeeze=False)
     for row, run in zip(grid, runs, strict=True):
-        results = json.loads((run.folder / "inference/coco_instances_results.json").read_text())
+        results = json.loads(_results_file(run).read_text())
         for axes, image in zip(row, images, strict=True):
             axes.imshow(matplotlib.image.imread(image["file_name"]))
             axes.set(xticks=[], yticks=[])

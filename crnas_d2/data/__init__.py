@@ -2,6 +2,7 @@
 
 from . import builtin  # noqa: F401  (registers)
 from .checks import (
+    check_archval,
     check_class_count,
     check_datasets,
     check_disjoint,
@@ -18,6 +19,7 @@ __all__ = [
     "build_fixed_batches",
     "build_test_loader",
     "build_train_loader",
+    "check_archval",
     "check_class_count",
     "check_datasets",
     "check_disjoint",

@@ -11,6 +11,7 @@ from detectron2.data.datasets import register_coco_instances
 from .classification import register_image_folders
 
 __all__ = [
+    "check_archval",
     "check_class_count",
     "check_datasets",
     "check_disjoint",
@@ -78,6 +79,8 @@ def check_datasets(key: str, names: Sequence[str]) -> None:
             )
         try:
             images = DatasetCatalog.get(name)
+        except ValueError as error:  # broken JSON among others
+            raise ValueError(f"{key} names '{name}', which cannot be read: {error}") from error
         except FileNotFoundError as error:
             command = MetadataCatalog.get(name).get("made_by")
             raise ValueError(
@@ -96,7 +99,11 @@ def check_datasets(key: str, names: Sequence[str]) -> None:
 
 
 def check_class_count(cfg, names: Sequence[str]) -> None:
-    """Refuses datasets whose number of classes is not that of the model."""
+    """Refuses datasets whose classes are not as many as the model's, or not those of the first.
+
+    Args:
+        names: of all datasets that will be read, loaded before.
+    """
     node = _CLASS_KEYS.get(cfg.MODEL.META_ARCHITECTURE)
     if node is None:
         return
@@ -108,6 +115,19 @@ def check_class_count(cfg, names: Sequence[str]) -> None:
                 f"MODEL.{node}.NUM_CLASSES is {expected}, but '{name}' has {len(classes)} classes; "
                 f"set it to {len(classes)}."
             )
+        first = MetadataCatalog.get(names[0]).get("thing_classes")
+        if classes != first:
+            raise ValueError(
+                f"'{names[0]}' has the classes {first}, '{name}' has {classes}: a class must have "
+                "the same place in both. Order the categories of both files by the same ids."
+            )
+
+
+def check_archval(cfg) -> None:
+    """Refuses an archval that shares an image with archtrain or with the test set."""
+    archval = ("DATASETS.ARCHVAL", cfg.DATASETS.ARCHVAL)
+    check_disjoint(*archval, "DATASETS.TRAIN (archtrain)", cfg.DATASETS.TRAIN)
+    check_disjoint(*archval, "DATASETS.TEST", cfg.DATASETS.TEST)
 
 
 def check_disjoint(key: str, names: Sequence[str], other_key: str, others: Sequence[str]) -> None:

@@ -56,7 +56,7 @@ def make_digits(
         heights: smallest and largest height of a digit, in pixels.
 
     Raises:
-        FileExistsError: ``root`` holds something that was not made here; it is left untouched.
+        ValueError: ``root`` holds something that was not made here; it is left untouched.
     """
     if set(images) != set(PHOTOS) or min(images.values()) < 1:
         raise ValueError(f"images={images}: expected a positive number for each of {list(PHOTOS)}")

@@ -13,6 +13,7 @@ __all__ = ["build_fixed_batches"]
 logger = logging.getLogger(__name__)
 
 _GIB = 2**30
+_JUDGED = 8  # batches whose size stands for that of all
 
 
 def build_fixed_batches(
@@ -48,7 +49,9 @@ def build_fixed_batches(
     for batch in loader:
         batches.append(batch)
         size += sum(image["image"].nbytes for image in batch)
-        if size > cfg.SEARCH.IMAGE_CACHE * _GIB:
+        # Judged by the images so far, not to fill the memory with what is thrown away.
+        expected = size * len(loader) / len(batches)
+        if len(batches) >= min(_JUDGED, len(loader)) and expected > cfg.SEARCH.IMAGE_CACHE * _GIB:
             logger.warning(
                 "%d images of %s exceed SEARCH.IMAGE_CACHE (%g GiB): each candidate decodes them "
                 "again.",

@@ -61,7 +61,7 @@ class GeneratedFolder:
         A folder that an older version or other settings made is replaced.
 
         Raises:
-            FileExistsError: ``root`` holds something that was not made here; it is left untouched.
+            ValueError: ``root`` holds something that was not made here; it is left untouched.
         """
         # A link to a folder on another disk stays a link: its target is what gets made.
         root = Path(root).resolve()
@@ -90,7 +90,7 @@ class GeneratedFolder:
         found = [path.name for path in root.iterdir()] if root.is_dir() else [root.name]
         strangers = sorted(set(found) - ours)
         if strangers:
-            raise FileExistsError(
+            raise ValueError(
                 f"The {self.name} dataset belongs in {root}, but crnas_d2 did not make what is "
                 f"there: {', '.join(strangers[:5])}. Move it away, or set DETECTRON2_DATASETS to "
                 "another folder."

@@ -52,7 +52,7 @@ def make_handwriting(
         heights: smallest and largest height of a digit, in pixels.
 
     Raises:
-        FileExistsError: ``root`` holds something that was not made here; it is left untouched.
+        ValueError: ``root`` holds something that was not made here; it is left untouched.
     """
     if set(images) != set(SOURCES) or min(images.values()) < 1:
         raise ValueError(f"images={images}: expected a positive number for each of {list(SOURCES)}")

@@ -5,6 +5,8 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
 
+from PIL import Image
+
 __all__ = ["is_image_set", "voc_files", "voc_to_coco"]
 
 
@@ -52,7 +54,8 @@ def voc_to_coco(
     A box runs from ``(xmin - 1, ymin - 1)`` to ``(xmax, ymax)``, as in
     ``detectron2/data/datasets/pascal_voc.py``. Objects marked *difficult* are objects like any
     other, as there, with the flag in the key ``difficult``. ``voc_box`` keeps the corners as the
-    file has them. Image names are relative to ``image_root``.
+    file has them. An image is the file of ``JPEGImages`` that the annotation's ``filename`` names,
+    or else the image file with the annotation's stem. Image names are relative to ``image_root``.
 
     Args:
         files: as :func:`voc_files` gives them, of one or more folders.
@@ -67,13 +70,13 @@ def voc_to_coco(
         found = {name for _, tree in trees for name in _texts(tree, "object/name")}
         class_names = sorted(found)
     category_ids = {name: number for number, name in enumerate(class_names, start=1)}
-    names_in: dict[Path, dict[str, str]] = {}  # image files by stem, of each folder
+    images_in: dict[Path, _ImageFolder] = {}
     images, annotations = [], []
     for image_id, (file, tree) in enumerate(trees, start=1):
         folder = file.parent.parent / "JPEGImages"
-        if folder not in names_in:
-            names_in[folder] = {path.stem: path.name for path in sorted(folder.iterdir())}
-        name = names_in[folder].get(file.stem, f"{file.stem}.jpg")
+        if folder not in images_in:
+            images_in[folder] = _ImageFolder(folder)
+        name = images_in[folder].name(file, tree)
         images.append(
             {
                 "id": image_id,
@@ -100,6 +103,13 @@ def _annotation(element: ElementTree.Element, file: Path, category_ids: dict[str
         raise ValueError(
             f"{file}: an object '{name}' has no bndbox of numbers {', '.join(_CORNERS)}."
         ) from error
+    difficult = element.findtext("difficult") or "0"
+    try:
+        flag = int(difficult)
+    except ValueError as error:
+        raise ValueError(
+            f"{file}: an object '{name}' has difficult '{difficult}'; expected 0 or 1."
+        ) from error
     xmin, ymin, xmax, ymax = corners
     width, height = xmax - (xmin - 1), ymax - (ymin - 1)
     return {
@@ -107,9 +117,25 @@ def _annotation(element: ElementTree.Element, file: Path, category_ids: dict[str
         "bbox": [xmin - 1, ymin - 1, width, height],
         "area": width * height,
         "iscrowd": 0,
-        "difficult": int(element.findtext("difficult") or 0),
+        "difficult": flag,
         "voc_box": corners,
     }
+
+
+class _ImageFolder:
+    """The names of the files in a folder of images, listed once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._names = {path.name for path in folder.iterdir()}
+        suffixes = Image.registered_extensions()
+        # In this order a.jpg beats a.png, which may be its mask.
+        images = (Path(name) for name in sorted(self._names, reverse=True))
+        self._by_stem = {path.stem: path.name for path in images if path.suffix.lower() in suffixes}
+
+    def name(self, file: Path, tree: ElementTree.Element) -> str:
+        """The name of the image that an annotation file describes, whether it is there or not."""
+        named = (tree.findtext("filename") or "").strip()
+        return named if named in self._names else self._by_stem.get(file.stem, f"{file.stem}.jpg")
 
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")

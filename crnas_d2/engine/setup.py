@@ -5,12 +5,19 @@ import os
 from collections.abc import Sequence
 
 import torch
+import yaml
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_backbone, build_model
 
 from crnas_d2.config import add_crnas_config
-from crnas_d2.data import check_class_count, check_datasets, check_task, register_datasets
-from crnas_d2.space import build_genotype, build_search_space
+from crnas_d2.data import (
+    check_archval,
+    check_class_count,
+    check_datasets,
+    check_task,
+    register_datasets,
+)
+from crnas_d2.space import build_genotype, build_search_space, is_supernet
 
 from .lr_scheduler import check_lr_scheduler
 
@@ -39,6 +46,8 @@ def load_config(config_file: str, overrides: Sequence[str]) -> CfgNode:
         cfg.merge_from_list(list(overrides))
     except (AssertionError, KeyError) as error:  # unknown keys, and keys without a value
         raise ValueError(*error.args) from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"{config_file} is no valid YAML: {error}") from error
     except FileNotFoundError as error:
         raise ValueError(
             f"{config_file} inherits from {error.filename}, which does not exist."
@@ -64,11 +73,16 @@ def check_config(cfg: CfgNode, dataset_keys: Sequence[str]) -> None:
             f"MODEL.SUPERNET.PATH_SAMPLER is '{sampler}'; expected one of {PATH_SAMPLERS}."
         )
     check_lr_scheduler(cfg)
-    multi_path = build_search_space(cfg) is not None and sampler != "fixed"
-    build_genotype(cfg)
+    build_search_space(cfg)
+    if build_genotype(cfg) is not None and is_supernet(cfg):
+        raise ValueError(
+            f"MODEL.GENOTYPE names one network, but MODEL.SUPERNET.SPACE is "
+            f"'{cfg.MODEL.SUPERNET.SPACE}' with PATH_SAMPLER '{sampler}', which builds all of "
+            "them. Set PATH_SAMPLER to 'fixed' for the one, or empty MODEL.GENOTYPE."
+        )
     if cfg.MODEL.BACKBONE.NAME.startswith("build_supernet"):
         _try_backbone(cfg)
-    if multi_path and cfg.TEST.PRECISE_BN.ENABLED:
+    if is_supernet(cfg) and cfg.TEST.PRECISE_BN.ENABLED:
         raise ValueError(
             "TEST.PRECISE_BN.ENABLED is True: PreciseBN overwrites the statistics of every path "
             "of a supernet with those of one. Set it to False; a search calibrates BN itself."
@@ -82,6 +96,8 @@ def check_config(cfg: CfgNode, dataset_keys: Sequence[str]) -> None:
     names = [name for key in dataset_keys for name in cfg.DATASETS[key]]
     check_task(cfg, names)
     check_class_count(cfg, names)
+    if "ARCHVAL" in dataset_keys:
+        check_archval(cfg)
 
 
 def _try_backbone(cfg: CfgNode) -> None:

@@ -18,7 +18,7 @@ def build_evaluator(cfg, dataset_name: str, *, in_search: bool = False) -> Datas
     """
     evaluator_type = MetadataCatalog.get(dataset_name).get("evaluator_type", "none")
     if evaluator_type == "coco":
-        output_dir = None if in_search else f"{cfg.OUTPUT_DIR}/inference"
+        output_dir = None if in_search else _predictions_folder(cfg, dataset_name)
         return FastCOCOEvaluator(dataset_name, distributed=not in_search, output_dir=output_dir)
     if evaluator_type == "pascal_voc":
         return PascalVOCDetectionEvaluator(dataset_name)
@@ -39,5 +39,12 @@ def metric_names(cfg, dataset_name: str) -> list[str]:
         return ["bbox/AP", "bbox/AP50", "bbox/AP75"]
     tasks = ["bbox", "segm"] if cfg.MODEL.MASK_ON else ["bbox"]
     names = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
-    names += [f"AP-{name}" for name in metadata.get("thing_classes", ())]
+    classes = metadata.get("thing_classes", ())
+    if len(classes) > 1:  # Detectron2 gives no AP of an only class
+        names += [f"AP-{name}" for name in classes]
     return [f"{task}/{name}" for task in tasks for name in names]
+
+
+def _predictions_folder(cfg, dataset_name: str) -> str:
+    folder = f"{cfg.OUTPUT_DIR}/inference"
+    return f"{folder}/{dataset_name}" if len(cfg.DATASETS.TEST) > 1 else folder

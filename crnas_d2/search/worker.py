@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from crnas_d2.space import Genotype, SearchSpace
 
@@ -43,7 +43,7 @@ def run_worker(
     """
 
     def objective(trial: optuna.Trial) -> float:
-        trial.set_user_attr(WORKER, _me())
+        trial.set_user_attr(WORKER, _me(trial.number))
         values = {
             choice.name: trial.suggest_categorical(choice.name, choice.options)
             for choice in space.choices
@@ -80,13 +80,13 @@ def _release_dead_trials(study: optuna.Study, space: SearchSpace) -> None:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.storages.fail_stale_trials(study)
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        if _is_dead(trial.user_attrs.get(WORKER), trial.datetime_start):
+        if _is_dead(trial):
             genotype = genotype_of(trial, space)
             try:
                 study.tell(trial.number, state=TrialState.FAIL)
             except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
                 continue  # another idle worker was faster, and has put it back
-            if genotype is not None:
+            if genotype is not None and ENQUEUED in trial.user_attrs:
                 enqueue(study, space, [genotype])
 
 
@@ -99,20 +99,21 @@ def _fitness(metrics: Mapping[str, float], metric: str) -> float:
     return metrics.get(metric, math.nan)
 
 
-def _me() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
+def _me(trial_number: int) -> dict:
+    return {"host": socket.gethostname(), "process": os.getpid(), "trial": trial_number}
 
 
-def _is_dead(worker: str | None, started: datetime) -> bool:
-    if worker is None:
-        return datetime.now() - started > _CLAIM
-    host, _, process = worker.rpartition(":")
-    if host != socket.gethostname():
+def _is_dead(trial: FrozenTrial) -> bool:
+    worker = trial.user_attrs.get(WORKER)
+    # A candidate that is tried again brings the name of the worker that lost it.
+    if worker is None or worker["trial"] != trial.number:
+        return datetime.now() - trial.datetime_start > _CLAIM
+    if worker["host"] != socket.gethostname():
         return False
-    if int(process) == os.getpid():
+    if worker["process"] == os.getpid():
         return True  # this worker is idle: an earlier process had its number
     try:
-        os.kill(int(process), 0)
+        os.kill(worker["process"], 0)
     except ProcessLookupError:
         return True
     except PermissionError:

@@ -1,7 +1,13 @@
 """What may vary in a backbone, and at what cost. Pure Python: no torch, no Detectron2."""
 
 from .budget import Budget
-from .build import build_budget, build_family, build_genotype, build_search_space
+from .build import (
+    build_budget,
+    build_family,
+    build_genotype,
+    build_search_space,
+    is_supernet,
+)
 from .families import FAMILIES, Family
 from .genotype import Genotype
 from .search_space import Choice, SearchSpace
@@ -17,4 +23,5 @@ __all__ = [
     "build_family",
     "build_genotype",
     "build_search_space",
+    "is_supernet",
 ]

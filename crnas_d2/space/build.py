@@ -5,7 +5,7 @@ from .families import FAMILIES, Family
 from .genotype import Genotype
 from .search_space import SearchSpace
 
-__all__ = ["build_budget", "build_family", "build_genotype", "build_search_space"]
+__all__ = ["build_budget", "build_family", "build_genotype", "build_search_space", "is_supernet"]
 
 SPACES = ("none", "stage")
 
@@ -17,6 +17,11 @@ def build_family(cfg) -> Family:
             f"MODEL.SUPERNET.FAMILY is '{name}'; known families: {', '.join(FAMILIES)}."
         )
     return FAMILIES[name]
+
+
+def is_supernet(cfg) -> bool:
+    """Whether the config builds a supernet rather than one network."""
+    return cfg.MODEL.SUPERNET.SPACE != "none" and cfg.MODEL.SUPERNET.PATH_SAMPLER != "fixed"
 
 
 def build_search_space(cfg) -> SearchSpace | None:

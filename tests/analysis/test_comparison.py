@@ -45,6 +45,40 @@ def test_an_unfinished_training_is_refused(folder, tmp_path):
         load_run("searched", *folder)
 
 
+def test_several_test_datasets_are_refused(folder):
+    output, cfg = folder
+    cfg.DATASETS.TEST = ("toy_test", "toy_archval")
+    with pytest.raises(ValueError, match=r"'toy_test', 'toy_archval'.*takes one dataset"):
+        load_run("searched", output, cfg)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("DATASETS.TEST", ("toy_archval",), r"DATASETS\.TEST is \('toy_test',\) and \('toy_arch"),
+        ("SEARCH.COST_INPUT_SIZE", [64, 96], r"COST_INPUT_SIZE is \(64, 64\) and \(64, 96\)"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(folder, key, value, words):
+    output, cfg = folder
+    other = cfg.clone()
+    other.merge_from_list([key, value])
+    runs = [load_run("baseline", output, cfg), load_run("searched", output, other)]
+    with pytest.raises(ValueError, match=words):
+        add_networks(Page("Networks"), runs)
+
+
+def test_a_voc_test_set_is_compared_without_its_detections(folder, tmp_path):
+    output, cfg = folder
+    cfg.DATASETS.TEST = ("voc_2007_test",)
+    (output / "inference" / "coco_instances_results.json").unlink()
+    page = Page("Networks")
+    add_networks(page, [load_run("searched", output, cfg)])
+    page.write(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "coco_instances_results.json is missing" in text and text.count("<img") == 2
+
+
 def test_networks_are_shown_side_by_side(folder, tmp_path):
     runs = [load_run(name, *folder) for name in ("baseline", "searched")]
     page = Page("Networks")

@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -101,6 +102,22 @@ def test_the_number_of_classes_must_be_that_of_the_model(entry, architecture):
         check_class_count(cfg, ("mine",))
     cfg.MODEL[node].NUM_CLASSES = 2
     check_class_count(cfg, ("mine",))
+
+
+def test_classes_must_be_in_the_same_order(entry, tmp_path):
+    name, json_file, image_root = entry
+    content = json.loads(Path(json_file).read_text())
+    names = [category["name"] for category in content["categories"]]
+    for category, other in zip(content["categories"], reversed(names), strict=True):
+        category["name"] = other
+    turned = tmp_path / "turned.json"
+    turned.write_text(json.dumps(content))
+    register_coco_format([entry, ["turned", str(turned), image_root]])
+    check_datasets("DATASETS.TRAIN", ["mine", "turned"])
+    cfg = toy.supernet_config({})
+    check_class_count(cfg, ("mine",))
+    with pytest.raises(ValueError, match="'turned' has.*the same place"):
+        check_class_count(cfg, ("mine", "turned"))
 
 
 def test_different_images_are_disjoint(entry, tmp_path):

@@ -64,7 +64,7 @@ def test_a_complete_folder_is_used_as_it_is_and_others_are_left_alone(root, tmp_
     make_handwriting(root, images=SMALL)
     assert (root / MARKER).stat().st_mtime_ns == before
     (tmp_path / "thesis.txt").touch()
-    with pytest.raises(FileExistsError, match=r"The handwriting dataset belongs in .*thesis\.txt"):
+    with pytest.raises(ValueError, match=r"The handwriting dataset belongs in .*thesis\.txt"):
         make_handwriting(tmp_path, images=SMALL)
 
 

@@ -98,6 +98,18 @@ def test_images_are_named_from_a_common_folder_and_by_the_file_that_is_there(voc
     assert names[:3] == [f"VOC/JPEGImages/{name}" for name in ("a1.PNG", "a2.jpg", "b1.jpg")]
 
 
+def test_the_named_image_wins_and_other_files_are_no_images(voc):
+    for name in ("a1.txt", "a1.png", "b1.xml"):
+        (voc / "JPEGImages" / name).touch()
+    (voc / "JPEGImages" / "a2.jpg").rename(voc / "JPEGImages" / "0002.jpg")
+    for name, described in (("a2", "0002.jpg"), ("b1", "gone.jpg")):
+        file = voc / "Annotations" / f"{name}.xml"
+        described = f"<annotation><filename>{described}</filename>"
+        file.write_text(file.read_text().replace("<annotation>", described))
+    names = [image["file_name"] for image in voc_to_coco(voc_files(voc), voc)["images"]]
+    assert names == [f"JPEGImages/{name}.jpg" for name in ("a1", "0002", "b1", "b2")]
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -113,8 +125,12 @@ def test_images_are_named_from_a_common_folder_and_by_the_file_that_is_there(voc
             lambda voc: write_voc(voc, {"a1": [("cat", 0, "x", 1, 2, 2)]}, {}),
             "'cat' has no bndbox of numbers xmin, ymin, xmax, ymax",
         ),
+        (
+            lambda voc: write_voc(voc, {"a1": [("cat", "no", 1, 1, 2, 2)]}, {}),
+            r"a1\.xml: an object 'cat' has difficult 'no'; expected 0 or 1",
+        ),
     ],
-    ids=["annotation", "image set", "folder", "xml", "class", "box"],
+    ids=["annotation", "image set", "folder", "xml", "class", "box", "difficult"],
 )
 def test_a_faulty_folder_is_refused(voc, spoil, words):
     spoil(voc)

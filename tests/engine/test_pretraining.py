@@ -55,7 +55,7 @@ def pretrained(request, folders, tmp_path_factory):
         "OUTPUT_DIR": str(tmp_path_factory.mktemp("pretrained")),
     }
     cfg = toy.classifier_config(folders, overrides, kind)
-    check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
+    check_config(cfg, ["TRAIN", "TEST"])
     trainer = PretrainingTrainer(cfg)
     trainer.train()
     return kind, cfg, trainer, f"{cfg.OUTPUT_DIR}/model_final.pth"

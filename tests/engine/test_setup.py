@@ -26,11 +26,12 @@ def test_without_a_gpu_everything_runs_on_the_cpu(monkeypatch):
         ({"TEST.PRECISE_BN.ENABLED": True}, r"TEST\.PRECISE_BN\.ENABLED is True"),
         ({"MODEL.WEIGHTS": "no/such.pth"}, r"MODEL\.WEIGHTS is no/such\.pth"),
         ({"MODEL.GENOTYPE.DEPTHS": [9, 1, 2, 2]}, r"9 is no option of res2\.depth"),
+        ({"MODEL.GENOTYPE.DEPTHS": [2, 2, 2, 2]}, "names one network, but .*PATH_SAMPLER"),
         ({"MODEL.RESNETS.NORM": "FrozenBN"}, "FrozenBN"),
         ({"MODEL.ROI_HEADS.NUM_CLASSES": 7}, "NUM_CLASSES is 7, but 'toy_archtrain' has 2"),
         ({"DATASETS.TRAIN": ("toy_train",)}, r"DATASETS\.TRAIN names 'toy_train'"),
     ],
-    ids=["path sampler", "PreciseBN", "weights", "genotype", "norm", "classes", "dataset"],
+    ids=["path sampler", "PreciseBN", "weights", "genotype", "genotype of a supernet", "norm", "classes", "dataset"],
 )
 def test_a_config_that_would_fail_or_mislead_later_is_refused(toy_datasets, overrides, words):
     cfg = toy.supernet_config(toy_datasets, overrides)

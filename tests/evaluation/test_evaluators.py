@@ -13,7 +13,7 @@ from detectron2.structures import Boxes, Instances
 
 from crnas_d2.data import build_fixed_batches, register_coco_format
 from crnas_d2.engine import calibrated
-from crnas_d2.evaluation import FastCOCOEvaluator, SubnetEvaluator, build_evaluator
+from crnas_d2.evaluation import FastCOCOEvaluator, SubnetEvaluator, build_evaluator, metric_names
 from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype
 
@@ -117,6 +117,38 @@ def test_the_metadata_choose_the_evaluator(toy_datasets, tmp_path, registered):
     del MetadataCatalog.get("strange").evaluator_type
     with pytest.raises(ValueError, match=r"'strange'.*'none'; known: coco, pascal_voc"):
         build_evaluator(cfg, "strange")
+
+
+@pytest.mark.parametrize("classes", [["one"], ["one", "two"]])
+def test_the_metrics_that_are_named_are_those_that_come(
+    hard_dataset, toy_datasets, registered, tmp_path, classes
+):
+    for annotation in hard_dataset["annotations"]:
+        annotation["category_id"] = min(annotation["category_id"], len(classes))
+    hard_dataset["categories"] = [{"id": i, "name": name} for i, name in enumerate(classes, 1)]
+    json_file = tmp_path / "classes.json"
+    json_file.write_text(json.dumps(hard_dataset))
+    register_coco_format([["classes", str(json_file), str(tmp_path / "hard")]])
+    DatasetCatalog.get("classes")
+    predictions = list(predict(hard_dataset, 0))
+    for _, output in predictions:
+        output["instances"].pred_classes.clamp_(max=len(classes) - 1)
+    cfg = toy.network_config(toy_datasets)
+    found = score(build_evaluator(cfg, "classes", in_search=True), predictions)["bbox"]
+    assert metric_names(cfg, "classes") == [f"bbox/{name}" for name in found]
+
+
+def test_each_of_several_test_sets_has_a_folder_for_its_predictions(
+    toy_datasets, hard_dataset, tmp_path
+):
+    predictions = list(predict(hard_dataset, 0))
+    cfg = toy.network_config(toy_datasets, {"OUTPUT_DIR": str(tmp_path / "output")})
+    for test in (("hard",), ("hard", "toy_test")):
+        cfg.DATASETS.TEST = test
+        score(build_evaluator(cfg, "hard"), predictions)
+    files = (tmp_path / "output").rglob("coco_instances_results.json")
+    folders = sorted(str(file.parent.relative_to(tmp_path / "output")) for file in files)
+    assert folders == ["inference", "inference/hard"]
 
 
 def test_a_search_leaves_no_predictions_in_the_output_folder(

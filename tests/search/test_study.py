@@ -155,7 +155,8 @@ def test_two_idle_workers_may_find_the_same_dead_one(study, tmp_path, monkeypatc
     for choice in SPACE.choices:
         dead.suggest_categorical(choice.name, choice.options)
     no_process = 2**22 + 1  # above the greatest number that Linux gives
-    dead.set_user_attr("worker", f"{socket.gethostname()}:{no_process}")
+    worker = {"host": socket.gethostname(), "process": no_process, "trial": dead.number}
+    dead.set_user_attr("worker", worker)
     counted = Counted()
 
     def kill(process, signal):

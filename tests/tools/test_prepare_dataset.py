@@ -105,6 +105,24 @@ def test_running_again_changes_nothing_and_another_split_is_refused(tool, coco, 
     assert (folder / "annotations/archval.json").read_bytes() not in before.values()
 
 
+def test_configs_that_the_user_edited_outlive_data_that_moves(tool, coco, tmp_path, capsys):
+    folder = tmp_path / "out"
+    tool.main(["mine", "--coco", *coco, "--output", str(folder)])
+    edited = folder / "baseline.yaml"
+    edited.write_text(edited.read_text().replace("BASE_LR: 0.02", "BASE_LR: 0.01"))
+    before = {path: path.read_bytes() for path in folder.glob("*.yaml")}
+    moved = str(tmp_path / "moved")
+    os.rename(coco[1], moved)
+    command = ["mine", "--coco", coco[0], moved, "--output", str(folder)]
+    with pytest.raises(SystemExit, match=r"data\.yaml exists and differs"):
+        tool.main(command)
+    capsys.readouterr()
+    tool.main([*command, "--overwrite"])
+    assert f"kept: {edited}, which you may have edited" in capsys.readouterr().out
+    changed = [path.name for path, content in before.items() if path.read_bytes() != content]
+    assert changed == ["data.yaml"] and moved in (folder / "data.yaml").read_text()
+
+
 def test_faults_are_reported_mended_and_recorded(tool, coco, tmp_path, capsys):
     content = json.loads(Path(coco[0]).read_text())
     content["annotations"][0]["bbox"][2] = 0

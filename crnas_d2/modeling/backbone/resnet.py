@@ -8,7 +8,13 @@ from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem, Bottlenec
 
 from crnas_d2.layers import BranchDepthChoice, ChoiceBlock, PrefixDepthChoice, resolve_norm
 from crnas_d2.modeling.supernet import Supernet
-from crnas_d2.space import SearchSpace, build_family, build_genotype, build_search_space
+from crnas_d2.space import (
+    SearchSpace,
+    build_family,
+    build_genotype,
+    build_search_space,
+    is_supernet,
+)
 
 __all__ = ["SupernetResNet", "build_resnet", "fixed_depths"]
 
@@ -71,7 +77,7 @@ def build_resnet(cfg, input_shape: ShapeSpec) -> Backbone:
     """
     resnets = cfg.MODEL.RESNETS
     _check(cfg)
-    space = None if cfg.MODEL.SUPERNET.PATH_SAMPLER == "fixed" else build_search_space(cfg)
+    space = build_search_space(cfg) if is_supernet(cfg) else None
     if space is not None:
         depth_options = [choice.options for choice in space.choices]
     else:
@@ -136,7 +142,7 @@ def _check(cfg) -> None:
             "The supernet builders have no RES5_DILATION and no deformable convolution; reset "
             "MODEL.RESNETS.RES5_DILATION and DEFORM_ON_PER_STAGE."
         )
-    if supernet.SPACE == "none" or supernet.PATH_SAMPLER == "fixed":
+    if not is_supernet(cfg):
         return
     if cfg.MODEL.BACKBONE.FREEZE_AT > 0:
         raise ValueError(
