@@ -15,7 +15,8 @@ network = The message above says why. Check the network and the free disk space 
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "Variables: PYTHON=$(PYTHON) (makes the environment), VENV=$(VENV) (where it lies)"
+	@echo "Variables: PYTHON=$(PYTHON) (makes the environment), VENV=$(VENV) (where it lies),"
+	@echo "           DEMO=--pretrain (the demo begins with a pretraining)"
 
 env: $(INSTALLED) ## make the virtual environment, once (6 GB with torch's CUDA libraries)
 
@@ -37,7 +38,7 @@ $(INSTALLED): pyproject.toml constraints.txt tools/install_detectron2.py
 	@echo "Ready: $(BIN)/python"
 
 demo: $(INSTALLED) ## search a detection backbone on the digits data, on a CPU
-	@$(BIN)/python -W ignore::FutureWarning tools/demo.py
+	@$(BIN)/python -W ignore::FutureWarning tools/demo.py $(DEMO)
 
 test: $(INSTALLED) ## run the fast tests
 	$(BIN)/python -m pytest tests

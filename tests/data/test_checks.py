@@ -105,7 +105,7 @@ def test_the_number_of_classes_must_be_that_of_the_model(entry, architecture):
 
 
 def test_classes_must_be_in_the_same_order(entry, tmp_path):
-    name, json_file, image_root = entry
+    _, json_file, image_root = entry
     content = json.loads(Path(json_file).read_text())
     names = [category["name"] for category in content["categories"]]
     for category, other in zip(content["categories"], reversed(names), strict=True):
@@ -116,7 +116,7 @@ def test_classes_must_be_in_the_same_order(entry, tmp_path):
     check_datasets("DATASETS.TRAIN", ["mine", "turned"])
     cfg = toy.supernet_config({})
     check_class_count(cfg, ("mine",))
-    with pytest.raises(ValueError, match="'turned' has.*the same place"):
+    with pytest.raises(ValueError, match=r"'turned' has.*the same place"):
         check_class_count(cfg, ("mine", "turned"))
 
 

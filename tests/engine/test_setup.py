@@ -31,7 +31,16 @@ def test_without_a_gpu_everything_runs_on_the_cpu(monkeypatch):
         ({"MODEL.ROI_HEADS.NUM_CLASSES": 7}, "NUM_CLASSES is 7, but 'toy_archtrain' has 2"),
         ({"DATASETS.TRAIN": ("toy_train",)}, r"DATASETS\.TRAIN names 'toy_train'"),
     ],
-    ids=["path sampler", "PreciseBN", "weights", "genotype", "genotype of a supernet", "norm", "classes", "dataset"],
+    ids=[
+        "path sampler",
+        "PreciseBN",
+        "weights",
+        "genotype",
+        "genotype of a supernet",
+        "norm",
+        "classes",
+        "dataset",
+    ],
 )
 def test_a_config_that_would_fail_or_mislead_later_is_refused(toy_datasets, overrides, words):
     cfg = toy.supernet_config(toy_datasets, overrides)
