@@ -35,7 +35,7 @@ def folders(tmp_path):
     }
 
 
-KEYS = ["TRAIN", "ARCHVAL", "TEST"]
+KEYS = ["TRAIN", "TEST"]
 
 
 def test_labels_follow_the_names_of_the_folders(folders):

@@ -36,7 +36,8 @@ def loaded_as_coco(tmp_path):
         return load_coco_json(str(json_file), str(folder), name)
 
     yield load
-    MetadataCatalog.remove(name)
+    if name in MetadataCatalog.list():
+        MetadataCatalog.remove(name)
 
 
 def assert_same_as_detectron2(folder, image_set, names, load):
