@@ -156,7 +156,7 @@ def work_beside(cfg, rank, num_workers):
 
 
 def write_results(cfg, candidates, space):
-    """The files of DESIGN in OUTPUT_DIR; the best genotype on the terminal."""
+    """Writes genotype, candidates and report into OUTPUT_DIR, and prints the best genotype."""
     output = Path(cfg.OUTPUT_DIR)
     height, width = cfg.SEARCH.COST_INPUT_SIZE
     cost = CostTable(cfg, space, (height, width))
