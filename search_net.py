@@ -22,17 +22,17 @@ from crnas_d2 import find_supernet
 from crnas_d2.analysis import CostTable, Page, add_search, write_candidates
 from crnas_d2.data import build_fixed_batches, register_datasets
 from crnas_d2.data.coco_splits import sha256
-from crnas_d2.engine import StrictCheckpointer, Trainer, calibrated, check_config, load_config
-from crnas_d2.evaluation import SubnetEvaluator, build_evaluator, metric_names
-from crnas_d2.search import (
-    SEARCHERS,
-    enqueue,
-    evaluated,
-    open_study,
-    run_worker,
-    study_url,
+from crnas_d2.engine import (
+    StrictCheckpointer,
+    Trainer,
+    batch_statistics,
+    calibrated,
+    check_config,
+    load_config,
 )
-from crnas_d2.space import build_budget, build_search_space, is_supernet
+from crnas_d2.evaluation import SubnetEvaluator, build_evaluator, metric_names
+from crnas_d2.search import build_searcher, evaluated, open_study, run_worker, study_url
+from crnas_d2.space import build_search_space, is_supernet
 
 
 def parse_arguments():
@@ -50,7 +50,7 @@ def parse_arguments():
 
 
 def setup(args):
-    """The checked config, and the candidates that will be evaluated."""
+    """The checked config, and the search algorithm it names."""
     cfg = load_config(args.config_file, args.opts)
     if args.num_workers < 1:
         raise ValueError(f"--num-workers is {args.num_workers}; expected at least 1.")
@@ -59,10 +59,6 @@ def setup(args):
         raise ValueError(
             "Nothing to search: MODEL.SUPERNET.SPACE is 'none' or PATH_SAMPLER is 'fixed'. Use "
             "the config with which the supernet was trained."
-        )
-    if cfg.SEARCH.ALGORITHM not in SEARCHERS:
-        raise ValueError(
-            f"SEARCH.ALGORITHM is '{cfg.SEARCH.ALGORITHM}'; expected one of {list(SEARCHERS)}."
         )
     if not cfg.MODEL.WEIGHTS:
         raise ValueError("MODEL.WEIGHTS is empty: name the checkpoint of the trained supernet.")
@@ -81,9 +77,14 @@ def setup(args):
             f"SEARCH.METRIC is '{cfg.SEARCH.METRIC}'; {cfg.DATASETS.ARCHVAL[0]} gives "
             f"{', '.join(metrics)}."
         )
-    candidates = SEARCHERS[cfg.SEARCH.ALGORITHM](build_search_space(cfg), build_budget(cfg))
+    partial = cfg.SEARCH.BN_CALIBRATION.PARTIAL
+    if partial not in ("batch", "calibration"):
+        raise ValueError(
+            f"SEARCH.BN_CALIBRATION.PARTIAL is '{partial}'; expected 'batch' or 'calibration'."
+        )
+    searcher = build_searcher(cfg)
     cfg.freeze()
-    return cfg, candidates
+    return cfg, searcher
 
 
 def describe(cfg):
@@ -95,13 +96,16 @@ def describe(cfg):
     settings = model.dump() + cfg.INPUT.dump() + cfg.TEST.dump()
     return {
         "space": {choice.name: choice.options for choice in space.choices},
+        "base": str(space.base),
         "algorithm": cfg.SEARCH.ALGORITHM,
+        "greedy": dict(cfg.SEARCH.GREEDY),
         "budget": dict(cfg.SEARCH.BUDGET),
         "metric": cfg.SEARCH.METRIC,
         "weights": sha256(PathManager.get_local_path(cfg.MODEL.WEIGHTS)),
         "archval": [identify(name) for name in cfg.DATASETS.ARCHVAL],
         "archtrain": [identify(name) for name in cfg.DATASETS.TRAIN],
-        "calibration": [cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES, cfg.SEED],
+        "calibration": dict(cfg.SEARCH.BN_CALIBRATION),
+        "seed": cfg.SEED,
         "images per batch": cfg.SEARCH.IMS_PER_BATCH,
         "digest of MODEL, INPUT and TEST": hashlib.sha256(settings.encode()).hexdigest(),
     }
@@ -130,14 +134,19 @@ def work(cfg, model, after_candidate, num_workers):
         num_images=cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES,
         with_annotations=True,
     )
+    calibrate = partial(calibrated, batches=calibration)
+    by_batch = cfg.SEARCH.BN_CALIBRATION.PARTIAL == "batch"
     evaluator = SubnetEvaluator(
         model,
         build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL),
         build_evaluator(cfg, cfg.DATASETS.ARCHVAL[0], in_search=True),
-        partial(calibrated, batches=calibration),
+        calibrate,
+        batch_statistics if by_batch else calibrate,
+        seed=cfg.SEED,
     )
     study = open_study(study_url(cfg), cfg.SEARCH.STUDY_NAME, describe(cfg), resume=True)
-    run_worker(study, evaluator.supernet.space, evaluator, cfg.SEARCH.METRIC, after_candidate)
+    space = evaluator.supernet.space
+    run_worker(study, space, build_searcher(cfg), evaluator, cfg.SEARCH.METRIC, after_candidate)
 
 
 def work_beside(cfg, rank, num_workers):
@@ -160,7 +169,7 @@ def write_results(cfg, candidates, space):
     output = Path(cfg.OUTPUT_DIR)
     height, width = cfg.SEARCH.COST_INPUT_SIZE
     cost = CostTable(cfg, space, (height, width))
-    best = candidates[0]
+    best = next(c for c in candidates if space.is_complete(c.genotype))
     best.genotype.to_yaml(
         output / "genotype.yaml",
         family=cfg.MODEL.SUPERNET.FAMILY,
@@ -181,7 +190,7 @@ def main():
     args = parse_arguments()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        cfg, genotypes = setup(args)
+        cfg, searcher = setup(args)
         model = load_supernet(cfg)
         os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
         study = open_study(study_url(cfg), cfg.SEARCH.STUDY_NAME, describe(cfg), resume=args.resume)
@@ -194,7 +203,6 @@ def main():
     setup_logger(cfg.OUTPUT_DIR, name="crnas_d2", configure_stdout=False)
 
     space = find_supernet(model).space
-    enqueue(study, space, genotypes)
     beside = [
         multiprocessing.get_context("spawn").Process(
             target=work_beside, args=(cfg, rank, args.num_workers)
@@ -205,7 +213,7 @@ def main():
         process.start()
 
     done = evaluated(study, space)
-    with tqdm(total=len(genotypes), initial=len(done), desc="search", unit="net") as bar:
+    with tqdm(total=searcher.total, initial=len(done), desc="search", unit="net") as bar:
 
         def show_progress():
             done = evaluated(study, space)
@@ -223,11 +231,11 @@ def main():
         process.join()
 
     candidates = evaluated(study, space)
-    missing = len(set(genotypes) - {candidate.genotype for candidate in candidates})
+    missing = searcher.propose(candidates)
     if missing:
         sys.exit(
-            f"{missing} candidates have no result, for a worker died (see the messages above and "
-            f"{cfg.OUTPUT_DIR}/log.txt*). Go on with --resume."
+            f"{len(missing)} candidates have no result, for a worker died (see the messages above "
+            f"and {cfg.OUTPUT_DIR}/log.txt*). Go on with --resume."
         )
     if candidates[0].fitness is None:
         sys.exit(

@@ -9,25 +9,50 @@ def add_crnas_config(cfg: CN) -> None:
     """Adds our keys to a Detectron2 config, in place."""
     # ---------------------------------------------------------------- network
     cfg.MODEL.SUPERNET = CN()
-    # Family of backbones: "resnet" (ResNet and, with MODEL.RESNETS.NUM_GROUPS > 1, ResNeXt).
+    # Family of backbones: "resnet" (ResNet and, with MODEL.RESNETS.NUM_GROUPS > 1, ResNeXt) or
+    # "mobilenetv2".
     cfg.MODEL.SUPERNET.FAMILY = "resnet"
-    # What is searched: "none" (a fixed network) or "stage" (number of blocks of each stage,
-    # CR-NAS section 3.2.1).
+    # What is searched: "none" (a fixed network), "stage" (number of blocks of each stage, CR-NAS
+    # section 3.2.1) or "operation" (dilation of each block, section 3.2.2, for the depths of
+    # MODEL.GENOTYPE.DEPTHS).
     cfg.MODEL.SUPERNET.SPACE = "none"
     # Numbers of blocks that each stage may have, one list per stage. Empty: the paper's sets.
     cfg.MODEL.SUPERNET.STAGE_OPTIONS = []
-    # Which weights the options of a choice share: "none" (every number of blocks owns its
-    # blocks, as in CR-NAS) or "prefix" (k blocks are the first k of the deepest branch).
+    # Which weights the options of a choice share: "none" (every option has its own, as in
+    # CR-NAS); in the stage space also "prefix" (k blocks are the first k of the deepest branch),
+    # in the operation space "weight" (the dilations of a block use the same weights).
     cfg.MODEL.SUPERNET.SHARING = "none"
     # Which subnet runs in a training step: "uniform" (single path, each choice drawn uniformly)
     # or "fixed" (only the network of MODEL.GENOTYPE is built).
     cfg.MODEL.SUPERNET.PATH_SAMPLER = "uniform"
 
     # The network to build where PATH_SAMPLER is "fixed" or SPACE is "none"; a genotype.yaml sets
-    # it. Empty: the allocation published for MODEL.RESNETS.DEPTH.
+    # it. In the operation space, its DEPTHS are the base of the search.
     cfg.MODEL.GENOTYPE = CN()
-    # Number of blocks of each stage, from the highest resolution to the lowest.
+    # Family for which it was found; one that differs from MODEL.SUPERNET.FAMILY is refused.
+    cfg.MODEL.GENOTYPE.FAMILY = ""
+    # Number of blocks of each stage, from the highest resolution to the lowest. Empty: the
+    # allocation published for MODEL.RESNETS.DEPTH.
     cfg.MODEL.GENOTYPE.DEPTHS = []
+    # Operation of each block, as many as DEPTHS has blocks. CR-NAS: 0, 1, 2 for dilation 1, 2, 3.
+    # Empty: the first operation everywhere.
+    cfg.MODEL.GENOTYPE.OPS = []
+
+    # build_supernet_nasfpn_backbone, which also reads MODEL.FPN.{IN_FEATURES, OUT_CHANNELS, NORM}.
+    cfg.MODEL.NAS_FPN = CN()
+    # Pyramids that follow each other: N of "N @ channels" (Ghiasi et al. 2019, section 4.2).
+    cfg.MODEL.NAS_FPN.NUM_STACKS = 7
+
+    # Family "mobilenetv2" (Sandler et al. 2018), which reads no key of MODEL.RESNETS.
+    cfg.MODEL.MOBILENETV2 = CN()
+    # Factor of all channels, rounded to multiples of 8 as in torchvision; the last convolution
+    # keeps its 1280 channels where the factor is below 1.
+    cfg.MODEL.MOBILENETV2.WIDTH_MULT = 1.0
+    # Norm of every convolution, as MODEL.RESNETS.NORM: "BN", "SyncBN", "FrozenBN", "GN", ...
+    cfg.MODEL.MOBILENETV2.NORM = "BN"
+    # Outputs: res2, res3, res4, res5, the last ones of stride 4, 8, 16, 32. A classifier takes
+    # ["res5"], the 1280 channels.
+    cfg.MODEL.MOBILENETV2.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
 
     # MODEL.META_ARCHITECTURE ImageClassifier, for pretraining.
     cfg.MODEL.CLASSIFIER = CN()
@@ -60,8 +85,12 @@ def add_crnas_config(cfg: CN) -> None:
 
     # ----------------------------------------------------------------- search
     cfg.SEARCH = CN()
-    # "exhaustive": every genotype within the budget (CR-NAS section 3.3.1, equation 1).
+    # "exhaustive": every genotype within the budget (CR-NAS section 3.3.1, equation 1). "greedy":
+    # one choice after the other, keeping the best beginnings (CR-NAS algorithm 1).
     cfg.SEARCH.ALGORITHM = "exhaustive"
+    cfg.SEARCH.GREEDY = CN()
+    # Partial genotypes that are kept and extended (K of algorithm 1).
+    cfg.SEARCH.GREEDY.TOP_K = 3
     # Fitness: "task/metric" of the evaluator's results, e.g. bbox/AP, bbox/AP50, segm/AP.
     # Higher is better.
     cfg.SEARCH.METRIC = "bbox/AP"
@@ -74,6 +103,10 @@ def add_crnas_config(cfg: CN) -> None:
     # Images of archtrain from which each candidate gets its own BN statistics; 0: keep those of
     # the supernet.
     cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES = 200
+    # BN of a partial genotype, which runs as another network in each mini-batch of archval:
+    # "calibration" (each of these networks as above) or "batch" (the statistics of the mini-batch
+    # itself, at no cost).
+    cfg.SEARCH.BN_CALIBRATION.PARTIAL = "batch"
     # The decoded images of archval, and those of the calibration, are each kept in memory if they
     # take no more than this, in GiB per worker; a larger set is decoded again for every candidate.
     cfg.SEARCH.IMAGE_CACHE = 8.0

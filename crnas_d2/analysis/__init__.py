@@ -1,8 +1,10 @@
 """Costs, pictures and reports."""
 
 from .comparison import Run, add_networks, load_run, network_table
-from .cost import Cost, CostTable, body_cost, count_macs, count_parameters, detector_macs
+from .cost import Cost, CostTable, body_cost, count_macs, count_parameters
+from .detector_cost import detector_cost, detector_macs, find_body, meta_network, runnable_size
 from .page import Page
+from .receptive_field import ReceptiveField, receptive_fields
 from .search_report import add_search, write_candidates
 from .sketch import draw_architectures
 
@@ -10,15 +12,21 @@ __all__ = [
     "Cost",
     "CostTable",
     "Page",
+    "ReceptiveField",
     "Run",
     "add_networks",
     "add_search",
     "body_cost",
     "count_macs",
     "count_parameters",
+    "detector_cost",
     "detector_macs",
     "draw_architectures",
+    "find_body",
     "load_run",
+    "meta_network",
     "network_table",
+    "receptive_fields",
+    "runnable_size",
     "write_candidates",
 ]

@@ -12,8 +12,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from crnas_d2.modeling import fixed_depths
-from crnas_d2.space import Genotype
+from crnas_d2.space import Genotype, build_genotype
 
 from .cost import Cost, body_cost
 from .page import Page, format_cell
@@ -67,9 +66,7 @@ def load_run(name: str, folder: str | Path, cfg: CfgNode) -> Run:
         raise ValueError(f"{log} holds no bbox/AP: the training did not end with an evaluation.")
     metrics = {key: value for key, value in evaluations[-1].items() if "/" in key}
     height, width = cfg.SEARCH.COST_INPUT_SIZE
-    return Run(
-        name, folder, cfg, Genotype(fixed_depths(cfg)), body_cost(cfg, (height, width)), metrics
-    )
+    return Run(name, folder, cfg, build_genotype(cfg), body_cost(cfg, (height, width)), metrics)
 
 
 def network_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import build_model
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -13,7 +12,7 @@ from crnas_d2.layers import active_modules
 from crnas_d2.modeling import build_supernet_backbone, find_supernet
 from crnas_d2.space import Genotype, SearchSpace
 
-__all__ = ["Cost", "CostTable", "body_cost", "count_macs", "count_parameters", "detector_macs"]
+__all__ = ["Cost", "CostTable", "body_cost", "count_macs", "count_parameters"]
 
 
 @dataclass(frozen=True)
@@ -86,33 +85,6 @@ class CostTable:
     def __call__(self, genotype: Genotype) -> Cost:
         differences = (self.differences[item] for item in self.space.values(genotype).items())
         return sum(differences, start=self.reference)
-
-
-def detector_macs(
-    cfg, input_size: tuple[int, int] = (800, 1088), num_proposals: int = 2000
-) -> dict[str, int]:
-    """MACs of a Faster R-CNN for one image, by part, without ROIAlign.
-
-    CR-NAS (table 1) counts 800x1088 pixels and, as its figures tell, 2000 proposals.
-    """
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.DEVICE = "meta"
-    with torch.device("meta"):
-        model = build_model(cfg).eval()
-        image = torch.empty(1, 3, *input_size)
-        features = model.backbone(image)
-    body = count_macs(model.backbone.bottom_up, image)
-    rpn, heads = model.proposal_generator, model.roi_heads
-    size = heads.box_pooler.output_size
-    channels = features[heads.in_features[0]].shape[1]
-    boxes = torch.empty(num_proposals, channels, *size, device="meta")
-    return {
-        "body": body,
-        "neck": count_macs(model.backbone, image) - body,
-        "rpn": count_macs(rpn.rpn_head, [features[name] for name in rpn.in_features]),
-        "box head": count_macs(nn.Sequential(heads.box_head, heads.box_predictor), boxes),
-    }
 
 
 def _meta_body(cfg) -> nn.Module:

@@ -1,6 +1,6 @@
 """Training a supernet, and what an evaluation of its subnets needs."""
 
-from .bn_calibration import calibrated
+from .bn_calibration import batch_statistics, calibrated
 from .checkpoint import StrictCheckpointer, TrainingCheckpointer
 from .hooks import PathSampling
 from .path_samplers import UniformPathSampler
@@ -13,6 +13,7 @@ __all__ = [
     "Trainer",
     "TrainingCheckpointer",
     "UniformPathSampler",
+    "batch_statistics",
     "calibrated",
     "check_config",
     "load_config",

@@ -1,4 +1,4 @@
-"""BN calibration: a subnet's own batch statistics (single-path one-shot, Guo et al. 2019)."""
+"""A subnet's own BN statistics (single-path one-shot, Guo et al. 2019)."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from crnas_d2.layers import active_modules
 
-__all__ = ["calibrated"]
+__all__ = ["batch_statistics", "calibrated"]
 
 
 @contextmanager
@@ -27,21 +27,11 @@ def calibrated(model: nn.Module, batches: Collection[list[dict]]) -> Iterator[No
         batches: its inputs in training (with ``instances``, for BN in a head must see the
             proposals that it saw in training), the same for every subnet that is compared.
     """
-    layers = [
-        module
-        for module in active_modules(model)
-        if isinstance(module, _BatchNorm) and module.track_running_stats
-    ]
+    layers = _layers_on_path(model)
     if not layers or not batches:
         yield
         return
-
-    was_training = [(module, module.training) for module in model.modules()]
-    kept = [
-        (layer, layer.momentum, {name: buffer.clone() for name, buffer in layer.named_buffers()})
-        for layer in layers
-    ]
-    try:
+    with _kept(model, layers):
         model.eval()
         for layer in layers:
             layer.reset_running_stats()
@@ -49,6 +39,41 @@ def calibrated(model: nn.Module, batches: Collection[list[dict]]) -> Iterator[No
             layer.train()
         _forward(model, layers, batches)
         model.eval()
+        yield
+
+
+@contextmanager
+def batch_statistics(model: nn.Module) -> Iterator[None]:
+    """Within this context the BN layers on the active path normalize each batch by itself.
+
+    The alternative to :func:`calibrated` where a path runs for one batch only. All else is in
+    evaluation; on leaving, everything is as before.
+    """
+    layers = _layers_on_path(model)
+    with _kept(model, layers):
+        model.eval()
+        for layer in layers:
+            layer.train()
+        yield
+
+
+def _layers_on_path(model: nn.Module) -> list[_BatchNorm]:
+    return [
+        module
+        for module in active_modules(model)
+        if isinstance(module, _BatchNorm) and module.track_running_stats
+    ]
+
+
+@contextmanager
+def _kept(model: nn.Module, layers: list[_BatchNorm]) -> Iterator[None]:
+    """Puts statistics, momentum and the mode of all modules back on leaving."""
+    was_training = [(module, module.training) for module in model.modules()]
+    kept = [
+        (layer, layer.momentum, {name: buffer.clone() for name, buffer in layer.named_buffers()})
+        for layer in layers
+    ]
+    try:
         yield
     finally:
         for layer, momentum, buffers in kept:

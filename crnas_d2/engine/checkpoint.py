@@ -18,7 +18,7 @@ class TrainingCheckpointer(DetectionCheckpointer):
     """A Detectron2 checkpointer that fills a supernet's replicas and says what it filled.
 
     It reads this project's checkpoints, Detectron2's model zoo (Caffe2 and torchvision ``.pkl``,
-    detectors) and raw state dicts of torchvision's ResNet and ResNeXt, see
+    detectors) and raw state dicts of torchvision's ResNet, ResNeXt and MobileNetV2, see
     :func:`crnas_d2.engine.weights.match_weights`. Where a model has a body, a neck and heads, a
     file that holds the body alone is enough; the log says what starts from scratch.
 
@@ -59,7 +59,8 @@ class TrainingCheckpointer(DetectionCheckpointer):
                 f"file holds {_first(weights.items())}; the model needs "
                 f"{_first((name, self.model.state_dict()[name]) for name in body)}. Use weights "
                 "of the same family, type of block and width (MODEL.SUPERNET.FAMILY, "
-                "MODEL.RESNETS.*), or an empty MODEL.WEIGHTS to start from scratch."
+                "MODEL.RESNETS.*, MODEL.MOBILENETV2.*), or an empty MODEL.WEIGHTS to start from "
+                "scratch."
             )
         state = self.model.state_dict()
         for name, value in matched.tensors.items():

@@ -21,6 +21,4 @@ class UniformPathSampler:
     def __call__(self, iteration: int) -> Genotype:
         # A string seed goes through SHA-512: neighbouring iterations get unrelated streams.
         random = Random(f"{self.seed}/{iteration}")
-        return self.space.genotype(
-            {choice.name: random.choice(choice.options) for choice in self.space.choices}
-        )
+        return self.space.complete(self.space.base, random)

@@ -73,12 +73,14 @@ def check_config(cfg: CfgNode, dataset_keys: Sequence[str]) -> None:
             f"MODEL.SUPERNET.PATH_SAMPLER is '{sampler}'; expected one of {PATH_SAMPLERS}."
         )
     check_lr_scheduler(cfg)
-    build_search_space(cfg)
-    if build_genotype(cfg) is not None and is_supernet(cfg):
+    space = build_search_space(cfg)
+    if not is_supernet(cfg):
+        build_genotype(cfg)
+    elif cfg.MODEL.GENOTYPE[space.field.upper()]:
         raise ValueError(
-            f"MODEL.GENOTYPE names one network, but MODEL.SUPERNET.SPACE is "
-            f"'{cfg.MODEL.SUPERNET.SPACE}' with PATH_SAMPLER '{sampler}', which builds all of "
-            "them. Set PATH_SAMPLER to 'fixed' for the one, or empty MODEL.GENOTYPE."
+            f"MODEL.GENOTYPE.{space.field.upper()} names one network, but MODEL.SUPERNET.SPACE is "
+            f"'{space.kind}' with PATH_SAMPLER '{sampler}', which builds all of them. Set "
+            "PATH_SAMPLER to 'fixed' for the one, or empty that key."
         )
     if cfg.MODEL.BACKBONE.NAME.startswith("build_supernet"):
         _try_backbone(cfg)

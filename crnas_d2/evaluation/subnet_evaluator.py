@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import count
+from random import Random
 
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from torch import nn
@@ -16,11 +18,18 @@ __all__ = ["SubnetEvaluator"]
 class SubnetEvaluator:
     """Scores one subnet after another. Built once per worker; what it holds stays in memory.
 
+    A partial genotype, which decides on the first choices only, is completed at random anew for
+    each mini-batch of archval, and the predictions of all these networks give one score (CR-NAS
+    section 3.3.2). All partial genotypes of one length get the same completions, so that a
+    difference between two of them is not one of the draws.
+
     Args:
         model: a detector on a supernet, with trained weights.
         batches: the images of archval.
         evaluator: what turns predictions into metrics.
         calibrate: a context in which the BN statistics fit the active path.
+        calibrate_partial: the same, for the network of a single mini-batch.
+        seed: of the completions.
     """
 
     def __init__(
@@ -29,24 +38,48 @@ class SubnetEvaluator:
         batches: Collection[list[dict]],
         evaluator: DatasetEvaluator,
         calibrate: Callable[[nn.Module], AbstractContextManager],
+        calibrate_partial: Callable[[nn.Module], AbstractContextManager],
+        seed: int = 0,
     ):
         self.model = model
         self.supernet = find_supernet(model)
         self.batches = batches
         self.evaluator = evaluator
         self.calibrate = calibrate
+        self.calibrate_partial = calibrate_partial
+        self.seed = seed
         assert self.supernet is not None, "the model has no supernet backbone"
 
     def __call__(self, genotype: Genotype) -> dict[str, float]:
         """The metrics of one subnet in full precision, e.g. ``{"bbox/AP": 31.4, ...}``."""
-        self.supernet.set_path(genotype)
-        with self.calibrate(self.model), _quiet("detectron2.evaluation"):
-            results = inference_on_dataset(self.model, self.batches, self.evaluator)
+        with _quiet("detectron2.evaluation"):
+            if self.supernet.space.is_complete(genotype):
+                self.supernet.set_path(genotype)
+                with self.calibrate(self.model):
+                    results = inference_on_dataset(self.model, self.batches, self.evaluator)
+            else:
+                predict = self._completing(genotype)
+                results = inference_on_dataset(predict, self.batches, self.evaluator)
         return {
             f"{task}/{name}": float(value)
             for task, metrics in results.items()
             for name, value in metrics.items()
         }
+
+    def _completing(self, partial: Genotype) -> Callable[[list[dict]], list[dict]]:
+        """The model, but that each call runs another completion of ``partial``."""
+        space = self.supernet.space
+        level = len(space.values(partial, partial=True))
+        numbers = count()
+
+        def predict(batch: list[dict]) -> list[dict]:
+            random = Random(f"{self.seed}/{level}/{next(numbers)}")
+            self.supernet.set_path(space.complete(partial, random))
+            with self.calibrate_partial(self.model):
+                return self.model(batch)
+
+        self.model.eval()
+        return predict
 
 
 @contextmanager

@@ -7,7 +7,13 @@ import torch
 from detectron2.layers import CNNBlockBase
 from torch import nn
 
-__all__ = ["BranchDepthChoice", "ChoiceBlock", "PrefixDepthChoice", "active_modules"]
+__all__ = [
+    "BranchDepthChoice",
+    "ChoiceBlock",
+    "OperationChoice",
+    "PrefixDepthChoice",
+    "active_modules",
+]
 
 
 class ChoiceBlock(CNNBlockBase):
@@ -98,6 +104,28 @@ class PrefixDepthChoice(ChoiceBlock):
     def fixed_name(self, name: str) -> tuple[int, str]:
         _blocks, index, rest = name.split(".", 2)
         return int(index), rest
+
+
+class OperationChoice(ChoiceBlock):
+    """A block with several candidate operations, each with weights of its own.
+
+    The choice block of single-path one-shot supernets (Guo et al. 2019, section 3.2).
+
+    Args:
+        candidates: by operation, the block that carries it out; all of one shape.
+    """
+
+    def __init__(self, candidates: Mapping[int, CNNBlockBase]):
+        first = next(iter(candidates.values()))
+        super().__init__(first.in_channels, first.out_channels, first.stride, tuple(candidates))
+        self.candidates = nn.ModuleDict({str(op): block for op, block in candidates.items()})
+
+    def active_children(self) -> Sequence[nn.Module]:
+        return [self.candidates[str(self.chosen)]]
+
+    def fixed_name(self, name: str) -> tuple[int, str]:
+        _candidates, _op, rest = name.split(".", 2)
+        return 0, rest
 
 
 def active_modules(module: nn.Module) -> Iterator[nn.Module]:

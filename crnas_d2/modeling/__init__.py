@@ -1,11 +1,13 @@
 """Supernets and the networks that a genotype names."""
 
 from .backbone import (
+    MobileNetV2,
+    SupernetMobileNetV2,
     SupernetResNet,
     build_supernet_backbone,
     build_supernet_fpn_backbone,
+    build_supernet_nasfpn_backbone,
     build_supernet_retinanet_fpn_backbone,
-    fixed_depths,
 )
 from .meta_arch import ImageClassifier
 from .subnet_weights import fixed_names, subnet_state_dict
@@ -13,13 +15,15 @@ from .supernet import Supernet, find_supernet
 
 __all__ = [
     "ImageClassifier",
+    "MobileNetV2",
     "Supernet",
+    "SupernetMobileNetV2",
     "SupernetResNet",
     "build_supernet_backbone",
     "build_supernet_fpn_backbone",
+    "build_supernet_nasfpn_backbone",
     "build_supernet_retinanet_fpn_backbone",
     "find_supernet",
-    "fixed_depths",
     "fixed_names",
     "subnet_state_dict",
 ]

@@ -1,5 +1,7 @@
 """What every supernet backbone can do, whatever its family."""
 
+from collections.abc import Mapping
+
 from torch import nn
 
 from crnas_d2.layers import ChoiceBlock
@@ -19,7 +21,7 @@ class Supernet:
     space: SearchSpace
     path: Genotype | None = None
 
-    def init_supernet(self, space: SearchSpace, choice_blocks: dict[str, ChoiceBlock]) -> None:
+    def init_supernet(self, space: SearchSpace, choice_blocks: Mapping[str, ChoiceBlock]) -> None:
         """
         Args:
             choice_blocks: by the name of the choice, the modules that carry it out. A choice

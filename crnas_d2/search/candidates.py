@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from crnas_d2.space import Genotype, SearchSpace
 
-__all__ = ["Candidate", "enqueue", "evaluated", "genotype_of"]
+__all__ = ["Candidate", "enqueue", "evaluated", "genotype_of", "is_double"]
 
 # The user attributes of a trial. REFUSED marks a result that would be the same the next time, in
 # contrast to a worker that died.
@@ -20,6 +20,7 @@ class Candidate:
     """One genotype that was evaluated.
 
     Attributes:
+        genotype: complete, or partial in a search that decides one choice after the other.
         fitness: ``None`` where the evaluation gave no finite number.
         metrics: all that the evaluator said, e.g. ``{"bbox/AP": 31.4}``.
         seconds: how long the evaluation took.
@@ -33,9 +34,10 @@ class Candidate:
 
 def genotype_of(trial: FrozenTrial, space: SearchSpace) -> Genotype | None:
     """The genotype of a trial, also of one that still waits; ``None`` if it has none."""
+    if "fixed_params" in trial.system_attrs:
+        return space.genotype(trial.system_attrs["fixed_params"])
     # A worker may have died with only some of its parameters written down.
-    values = trial.system_attrs.get("fixed_params", trial.params)
-    return space.genotype(values) if set(values) == set(space.names) else None
+    return space.genotype(trial.params) if set(trial.params) == set(space.names) else None
 
 
 def enqueue(study: optuna.Study, space: SearchSpace, genotypes: Iterable[Genotype]) -> None:
@@ -43,12 +45,29 @@ def enqueue(study: optuna.Study, space: SearchSpace, genotypes: Iterable[Genotyp
     known = {
         genotype_of(trial, space)
         for trial in study.get_trials(deepcopy=False)
-        if trial.state in (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
-        or REFUSED in trial.user_attrs
+        if _is_taken_care_of(trial)
     }
     for genotype in genotypes:
         if genotype not in known:
-            study.enqueue_trial(space.values(genotype), user_attrs={ENQUEUED: True})
+            values = space.values(genotype, partial=True)
+            study.enqueue_trial(values, user_attrs={ENQUEUED: True})
+
+
+def is_double(study: optuna.Study, space: SearchSpace, number: int) -> bool:
+    """Whether an earlier trial takes care of the same genotype.
+
+    Two workers that propose at the same time may both enqueue what neither has seen of the other.
+    """
+    *earlier, trial = study.get_trials(deepcopy=False)[: number + 1]
+    genotype = genotype_of(trial, space)
+    return any(
+        _is_taken_care_of(other) and genotype_of(other, space) == genotype for other in earlier
+    )
+
+
+def _is_taken_care_of(trial: FrozenTrial) -> bool:
+    open_or_done = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
+    return trial.state in open_or_done or REFUSED in trial.user_attrs
 
 
 def evaluated(study: optuna.Study, space: SearchSpace) -> list[Candidate]:

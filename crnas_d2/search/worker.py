@@ -14,7 +14,17 @@ from optuna.trial import FrozenTrial, TrialState
 
 from crnas_d2.space import Genotype, SearchSpace
 
-from .candidates import ENQUEUED, METRICS, REFUSED, WORKER, enqueue, genotype_of
+from .candidates import (
+    ENQUEUED,
+    METRICS,
+    REFUSED,
+    WORKER,
+    enqueue,
+    evaluated,
+    genotype_of,
+    is_double,
+)
+from .searcher import Searcher
 
 __all__ = ["run_worker"]
 
@@ -27,11 +37,12 @@ _CLAIM = timedelta(seconds=60)  # a worker names itself in its trial well within
 def run_worker(
     study: optuna.Study,
     space: SearchSpace,
+    searcher: Searcher,
     evaluate: Callable[[Genotype], Mapping[str, float]],
     metric: str,
     after_candidate: Callable[[], None] = lambda: None,
 ) -> None:
-    """Evaluates until no candidate waits and none is left with another worker.
+    """Evaluates what the searcher proposes, beside other workers, until the search is over.
 
     A result that is missing or not finite makes a failed candidate. An exception ends the
     worker; its candidate is taken up again by the next ``--resume``.
@@ -44,13 +55,14 @@ def run_worker(
 
     def objective(trial: optuna.Trial) -> float:
         trial.set_user_attr(WORKER, _me(trial.number))
-        values = {
-            choice.name: trial.suggest_categorical(choice.name, choice.options)
-            for choice in space.choices
-        }
         if ENQUEUED not in trial.user_attrs:
             raise optuna.TrialPruned("another worker took the last waiting candidate")
-        genotype = space.genotype(values)
+        if is_double(study, space, trial.number):
+            raise optuna.TrialPruned("another worker has proposed it too")
+        genotype = genotype_of(study.get_trials(deepcopy=False)[trial.number], space)
+        decided = space.values(genotype, partial=True)
+        for choice in space.choices[: len(decided)]:
+            trial.suggest_categorical(choice.name, choice.options)
         metrics = dict(evaluate(genotype))
         fitness = _fitness(metrics, metric)
         finite = {key: value for key, value in metrics.items() if math.isfinite(value)}
@@ -69,7 +81,10 @@ def run_worker(
             _release_dead_trials(study, space)
             time.sleep(_POLL)
         else:
-            return
+            proposed = searcher.propose(evaluated(study, space))
+            if not proposed:
+                return
+            enqueue(study, space, proposed)
         after_candidate()
 
 

@@ -8,11 +8,12 @@ from .build import (
     build_search_space,
     is_supernet,
 )
-from .families import FAMILIES, Family
+from .families import DILATIONS, FAMILIES, Family
 from .genotype import Genotype
 from .search_space import Choice, SearchSpace
 
 __all__ = [
+    "DILATIONS",
     "FAMILIES",
     "Budget",
     "Choice",

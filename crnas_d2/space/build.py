@@ -7,14 +7,25 @@ from .search_space import SearchSpace
 
 __all__ = ["build_budget", "build_family", "build_genotype", "build_search_space", "is_supernet"]
 
-SPACES = ("none", "stage")
+SPACES = ("none", "stage", "operation")
 
 
 def build_family(cfg) -> Family:
+    """The family of ``MODEL.SUPERNET.FAMILY``.
+
+    Raises:
+        ValueError: an unknown one, or a genotype of another.
+    """
     name = cfg.MODEL.SUPERNET.FAMILY
     if name not in FAMILIES:
         raise ValueError(
             f"MODEL.SUPERNET.FAMILY is '{name}'; known families: {', '.join(FAMILIES)}."
+        )
+    genotype_family = cfg.MODEL.GENOTYPE.FAMILY
+    if genotype_family not in ("", name):
+        raise ValueError(
+            f"MODEL.GENOTYPE is one of the family '{genotype_family}', but MODEL.SUPERNET.FAMILY "
+            f"is '{name}'. Inherit from a base config of its own family, or from another genotype."
         )
     return FAMILIES[name]
 
@@ -25,35 +36,87 @@ def is_supernet(cfg) -> bool:
 
 
 def build_search_space(cfg) -> SearchSpace | None:
-    """The space that ``MODEL.SUPERNET.SPACE`` names, ``None`` for ``none``."""
+    """The space that ``MODEL.SUPERNET.SPACE`` names, ``None`` for ``none``.
+
+    Raises:
+        ValueError: an unknown space, or a ``MODEL.GENOTYPE`` that cannot be its base.
+    """
     kind = cfg.MODEL.SUPERNET.SPACE
     if kind not in SPACES:
         raise ValueError(f"MODEL.SUPERNET.SPACE is '{kind}'; expected one of {', '.join(SPACES)}.")
     family = build_family(cfg)
     if kind == "none":
         return None
-    return family.stage_space(cfg.MODEL.SUPERNET.STAGE_OPTIONS)
+    if kind == "stage":
+        return family.stage_space(cfg.MODEL.SUPERNET.STAGE_OPTIONS)
+    return family.operation_space(_depths(cfg, family))
 
 
-def build_genotype(cfg) -> Genotype | None:
-    """The genotype of ``MODEL.GENOTYPE``, checked against the space; ``None`` where it is empty.
+def build_genotype(cfg) -> Genotype:
+    """The one network that the config names.
+
+    That is ``MODEL.GENOTYPE`` or, where it has no ``DEPTHS``, the allocation published for
+    ``MODEL.RESNETS.DEPTH``.
 
     Raises:
-        ValueError: a wrong number of stages, or values outside the space.
+        ValueError: values outside the space or the family, or nothing that names a network.
     """
+    family = build_family(cfg)
+    supernet = cfg.MODEL.SUPERNET
     genotype = Genotype.from_config(cfg.MODEL.GENOTYPE)
-    if genotype == Genotype():
-        return None
+    field = {"stage": "depths", "operation": "ops"}.get(supernet.SPACE)
+    if field and not getattr(genotype, field):
+        raise ValueError(
+            f"MODEL.SUPERNET.PATH_SAMPLER is '{supernet.PATH_SAMPLER}', which asks for one network "
+            f"of the {supernet.SPACE} space, but MODEL.GENOTYPE.{field.upper()} is empty: add a "
+            "genotype.yaml to _BASE_, or set MODEL.SUPERNET.SPACE to 'none' for the published "
+            "network."
+        )
+    genotype = Genotype(depths=_depths(cfg, family), ops=genotype.ops)
     space = build_search_space(cfg)
+    if genotype.ops:
+        _check_ops(genotype, family)
     if space is not None:
         space.validate(genotype)
-    stages = build_family(cfg).stages
-    if len(genotype.depths) != len(stages):
-        raise ValueError(
-            f"MODEL.GENOTYPE.DEPTHS is {list(genotype.depths)}; the family "
-            f"'{cfg.MODEL.SUPERNET.FAMILY}' has {len(stages)} stages ({', '.join(stages)})."
-        )
     return genotype
+
+
+def _depths(cfg, family: Family) -> tuple[int, ...]:
+    """``MODEL.GENOTYPE.DEPTHS``, else those published for the network."""
+    depths = Genotype.from_config(cfg.MODEL.GENOTYPE).depths
+    if not depths:
+        published = family.baseline_depths
+        layers = next(iter(published)) if len(published) == 1 else cfg.MODEL.RESNETS.DEPTH
+        if layers not in published:
+            raise ValueError(
+                f"MODEL.RESNETS.DEPTH is {layers}; published depths: "
+                f"{', '.join(map(str, published))}. Set MODEL.GENOTYPE.DEPTHS for another "
+                "allocation."
+            )
+        return published[layers]
+    if len(depths) != len(family.stages):
+        raise ValueError(
+            f"MODEL.GENOTYPE.DEPTHS is {list(depths)}; the family '{cfg.MODEL.SUPERNET.FAMILY}' "
+            f"has {len(family.stages)} stages ({', '.join(family.stages)})."
+        )
+    return depths
+
+
+def _check_ops(genotype: Genotype, family: Family) -> None:
+    ops, blocks = genotype.ops, sum(genotype.depths)
+    if len(ops) != blocks:
+        raise ValueError(
+            f"MODEL.GENOTYPE.OPS has {len(ops)} values, {list(ops)}; DEPTHS "
+            f"{list(genotype.depths)} has {blocks} blocks, and each needs one."
+        )
+    for stage, codes in zip(family.stages, genotype.ops_of_stages(), strict=True):
+        known = family.operations_of(stage)
+        if not set(codes) <= set(known):
+            names = ", ".join(f"{code} ({family.operations[code]})" for code in known)
+            raise ValueError(
+                f"MODEL.GENOTYPE.OPS is {list(ops)}, of which {list(codes)} are those of {stage}; "
+                f"expected {names}."
+            )
 
 
 def build_budget(cfg) -> Budget | None:
@@ -61,6 +124,11 @@ def build_budget(cfg) -> Budget | None:
     limits = cfg.SEARCH.BUDGET.BLOCKS
     if not limits:
         return None
+    if cfg.MODEL.SUPERNET.SPACE != "stage":
+        raise ValueError(
+            f"SEARCH.BUDGET.BLOCKS is {list(limits)}, but all networks of the "
+            f"{cfg.MODEL.SUPERNET.SPACE} space have the same blocks. Set it to []."
+        )
     if len(limits) != 2 or limits[0] > limits[1]:
         raise ValueError(
             f"SEARCH.BUDGET.BLOCKS is {list(limits)}; expected [least, most], e.g. [16, 16]."

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from .genotype import Genotype
 from .search_space import Choice, SearchSpace
 
-__all__ = ["FAMILIES", "Family"]
+__all__ = ["DILATIONS", "FAMILIES", "Family"]
+
+# CR-NAS's operations (section 3.2.2): the dilation of a block's 3x3 convolution, by code.
+DILATIONS = (1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -17,13 +20,17 @@ class Family:
         stages: names of the stages, from the highest resolution to the lowest.
         stage_options: the numbers of blocks that each stage may have.
         stage_weights: cost of one block of each stage, in blocks.
-        baseline_depths: by network depth (``MODEL.RESNETS.DEPTH``), the published allocation.
+        baseline_depths: by number of layers (``MODEL.RESNETS.DEPTH``), the published allocation.
+        operations: what a block may do; a genotype has the index of one of them per block.
+        without_operations: stages whose blocks know the first operation only.
     """
 
     stages: tuple[str, ...]
     stage_options: tuple[tuple[int, ...], ...]
     stage_weights: tuple[float, ...]
     baseline_depths: dict[int, tuple[int, ...]]
+    operations: tuple[str, ...] = tuple(f"dilation {dilation}" for dilation in DILATIONS)
+    without_operations: frozenset[str] = frozenset()
 
     def stage_space(self, options: Sequence[Sequence[int]] = ()) -> SearchSpace:
         """The stage reallocation space (CR-NAS section 3.2.1).
@@ -43,8 +50,26 @@ class Family:
             choices.append(Choice(f"{stage}.depth", Genotype(depths=tuple(numbers)).depths))
         return SearchSpace(kind="stage", field="depths", choices=tuple(choices))
 
+    def operation_space(self, depths: Sequence[int]) -> SearchSpace:
+        """The space of one operation per block (CR-NAS section 3.2.2).
 
-_UP_TO_TEN = tuple(range(1, 11))
+        Args:
+            depths: the number of blocks of each stage, which all genotypes have in common.
+        """
+        choices = tuple(
+            Choice(f"{stage}.{index}.op", self.operations_of(stage))
+            for stage, depth in zip(self.stages, depths, strict=True)
+            for index in range(depth)
+        )
+        base = Genotype(depths=tuple(depths))
+        return SearchSpace(kind="operation", field="ops", choices=choices, base=base)
+
+    def operations_of(self, stage: str) -> tuple[int, ...]:
+        """The indices of the operations that the blocks of ``stage`` may have."""
+        return (0,) if stage in self.without_operations else tuple(range(len(self.operations)))
+
+
+_UP_TO_FIVE, _UP_TO_TEN = tuple(range(1, 6)), tuple(range(1, 11))
 
 FAMILIES: dict[str, Family] = {
     # ResNeXt is this family with MODEL.RESNETS.NUM_GROUPS > 1; CR-NAS (A.2) gives it the same
@@ -66,5 +91,26 @@ FAMILIES: dict[str, Family] = {
             101: (3, 4, 23, 3),
             152: (3, 8, 36, 3),
         },
+    ),
+    # All that CR-NAS (A.2) counts: the stem, seven stages of inverted residual blocks named by
+    # their channels, and the two convolutions of the tail, of which the last one is the
+    # classifier's. It varies five of the stages, whose blocks differ in cost.
+    "mobilenetv2": Family(
+        stages=("stem", "c16", "c24", "c32", "c64", "c96", "c160", "c320", "tail", "classifier"),
+        stage_options=(
+            (1,),
+            (1,),
+            _UP_TO_FIVE,
+            _UP_TO_FIVE,
+            tuple(range(3, 8)),
+            tuple(range(2, 7)),
+            tuple(range(2, 7)),
+            (1,),
+            (1,),
+            (1,),
+        ),
+        stage_weights=(0.0, 0.0, 1.5, 1.0, 1.0, 0.75, 1.25, 0.0, 0.0, 0.0),
+        baseline_depths={20: (1, 1, 2, 3, 4, 3, 3, 1, 1, 1)},
+        without_operations=frozenset({"stem", "tail", "classifier"}),
     ),
 }

@@ -1,7 +1,8 @@
 """The genotype: which subnet of a supernet is meant."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from itertools import accumulate
 from pathlib import Path
 
 import yaml
@@ -15,20 +16,37 @@ class Genotype:
 
     Attributes:
         depths: number of blocks of each stage, from the highest resolution to the lowest.
+        ops: index of the operation of each block, in the order in which the blocks run; empty:
+            the first operation everywhere. Only some blocks, the first ones, have an operation
+            in a partial genotype, which a greedy search extends.
     """
 
     depths: tuple[int, ...] = ()
+    ops: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "depths", _positive_ints("DEPTHS", self.depths))
+        depths = _whole_numbers("DEPTHS", self.depths, least=1, each="one per stage")
+        ops = _whole_numbers("OPS", self.ops, least=0, each="one per block")
+        object.__setattr__(self, "depths", depths)
+        object.__setattr__(self, "ops", ops)
 
     @classmethod
     def from_config(cls, node: Mapping) -> "Genotype":
         """Reads a ``MODEL.GENOTYPE`` mapping (its keys are the field names in upper case)."""
-        unknown = sorted(set(node) - {"DEPTHS"})
+        known = [field.name.upper() for field in fields(cls)]
+        unknown = sorted(set(node) - {*known, "FAMILY"})
         if unknown:
-            raise ValueError(f"MODEL.GENOTYPE has unknown keys {unknown}; known keys: ['DEPTHS'].")
-        return cls(depths=node.get("DEPTHS", ()))
+            raise ValueError(
+                f"MODEL.GENOTYPE has unknown keys {unknown}; known keys: {[*known, 'FAMILY']}."
+            )
+        return cls(**{name.lower(): node[name] for name in known if name in node})
+
+    def ops_of_stages(self) -> tuple[tuple[int, ...], ...]:
+        """The operations of the blocks, stage by stage."""
+        ops = self.ops or (0,) * sum(self.depths)
+        ends = list(accumulate(self.depths))
+        assert len(ops) == ends[-1], self
+        return tuple(ops[end - depth : end] for end, depth in zip(ends, self.depths, strict=True))
 
     def to_config(self) -> dict:
         """The content of ``MODEL.GENOTYPE``: plain lists, empty fields left out."""
@@ -51,13 +69,14 @@ class Genotype:
         """Writes a config fragment; ``_BASE_: [Base.yaml, genotype.yaml]`` builds the network.
 
         Args:
-            family: the family whose blocks the numbers count, ``MODEL.SUPERNET.FAMILY``.
+            family: the family whose blocks the numbers count, ``MODEL.SUPERNET.FAMILY``. A
+                config of another family refuses the file.
             comment: lines for the head of the file.
         """
         config = {
             "MODEL": {
-                "SUPERNET": {"FAMILY": family, "PATH_SAMPLER": "fixed"},
-                "GENOTYPE": self.to_config(),
+                "SUPERNET": {"PATH_SAMPLER": "fixed"},
+                "GENOTYPE": {"FAMILY": family, **self.to_config()},
             }
         }
         head = "".join(f"# {line}\n" for line in comment.splitlines())
@@ -68,11 +87,11 @@ class Genotype:
         return " ".join(f"{name}={list(value)}" for name, value in asdict(self).items() if value)
 
 
-def _positive_ints(name: str, values: Sequence) -> tuple[int, ...]:
+def _whole_numbers(name: str, values: Sequence, *, least: int, each: str) -> tuple[int, ...]:
     # bool is an int in Python, but "True blocks" is a typing mistake in a config.
-    if not all(isinstance(value, int) and value is not True and value >= 1 for value in values):
+    if not all(type(value) is int and value >= least for value in values):
         raise ValueError(
-            f"MODEL.GENOTYPE.{name} is {list(values)}; expected whole numbers of at least 1, "
-            "one per stage."
+            f"MODEL.GENOTYPE.{name} is {list(values)}; expected whole numbers of at least "
+            f"{least}, {each}."
         )
     return tuple(values)

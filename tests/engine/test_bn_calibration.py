@@ -6,7 +6,7 @@ import toy
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from crnas_d2.data import build_fixed_batches
-from crnas_d2.engine import Trainer, calibrated
+from crnas_d2.engine import Trainer, batch_statistics, calibrated
 from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype
 
@@ -214,3 +214,21 @@ def test_the_result_equals_that_of_the_calibrated_fixed_network(supernet, batche
             assert torch.equal(
                 ours["instances"].pred_boxes.tensor, theirs["instances"].pred_boxes.tensor
             )
+
+
+def test_batch_statistics_normalize_each_batch_by_itself_and_leave_no_trace(supernet, batches):
+    supernet.train()
+    before = everything(supernet)
+    layers = {name: layer for name, layer in norms(supernet).items() if is_on_path(name)}
+    means = {}  # taken at once, for an activation behind the layer works in place
+    for name, layer in layers.items():
+        layer.register_forward_hook(
+            lambda _layer, _inputs, y, name=name: means.update({name: y.mean(dim=(0, 2, 3))})
+        )
+    with torch.no_grad(), batch_statistics(supernet):
+        assert not supernet.roi_heads.training and not supernet.proposal_generator.training
+        supernet(next(iter(batches)))
+    assert means.keys() == layers.keys()
+    for name, mean in means.items():
+        assert torch.allclose(mean, layers[name].bias, atol=1e-4)
+    assert_untouched(supernet, before)

@@ -25,7 +25,10 @@ def test_without_a_gpu_everything_runs_on_the_cpu(monkeypatch):
         ({"MODEL.SUPERNET.PATH_SAMPLER": "unifrom"}, "'unifrom'.*uniform.*fixed"),
         ({"TEST.PRECISE_BN.ENABLED": True}, r"TEST\.PRECISE_BN\.ENABLED is True"),
         ({"MODEL.WEIGHTS": "no/such.pth"}, r"MODEL\.WEIGHTS is no/such\.pth"),
-        ({"MODEL.GENOTYPE.DEPTHS": [9, 1, 2, 2]}, r"9 is no option of res2\.depth"),
+        (
+            {"MODEL.GENOTYPE.DEPTHS": [9, 1, 2, 2], "MODEL.SUPERNET.PATH_SAMPLER": "fixed"},
+            r"9 is no option of res2\.depth",
+        ),
         ({"MODEL.GENOTYPE.DEPTHS": [2, 2, 2, 2]}, "names one network, but .*PATH_SAMPLER"),
         ({"MODEL.RESNETS.NORM": "FrozenBN"}, "FrozenBN"),
         ({"MODEL.ROI_HEADS.NUM_CLASSES": 7}, "NUM_CLASSES is 7, but 'toy_archtrain' has 2"),

@@ -207,7 +207,10 @@ def test_a_supernet_cannot_be_frozen_but_a_fixed_network_can(override, words):
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"MODEL.SUPERNET.PATH_SAMPLER": "fixed"}, r"'fixed' but MODEL\.GENOTYPE is empty"),
+        (
+            {"MODEL.SUPERNET.PATH_SAMPLER": "fixed"},
+            r"'fixed'.* but MODEL\.GENOTYPE\.DEPTHS is empty",
+        ),
         ({"MODEL.SUPERNET.SHARING": "suffix"}, r"'suffix'.*none.*prefix"),
         ({"MODEL.RESNETS.RES5_DILATION": 2}, "RES5_DILATION"),
         ({"MODEL.RESNETS.DEFORM_ON_PER_STAGE": [False, False, True, True]}, "DEFORM_ON_PER_STAGE"),

@@ -1,15 +1,36 @@
-"""The toy search of test_study.py, and one worker of it as a script."""
+"""Toy searches of the tests beside, and one worker of them as a script."""
 
+import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
 
-from crnas_d2.search import open_study, run_worker
-from crnas_d2.space import FAMILIES
+import toy
+
+from crnas_d2.search import ExhaustiveSearcher, GreedySearcher, open_study, run_worker
+from crnas_d2.space import FAMILIES, Genotype
 
 SPACE = FAMILIES["resnet"].stage_space([(1, 2, 3), (1,), (2, 3), (2, 3)])
+OPERATIONS = FAMILIES["resnet"].operation_space((1, 1, 1, 1))
+SEARCHES = {
+    "stage": (SPACE, ExhaustiveSearcher(SPACE, None)),
+    "operation": (OPERATIONS, GreedySearcher(OPERATIONS, 2)),
+}
 DESCRIPTION = {"metric": "bbox/AP", "weights": "0a1b", "archval": ["toy", 1], "budget": (8, 8)}
+
+
+class NoMore:
+    """Proposes nothing beside what the test has enqueued."""
+
+    total = 0
+
+    def propose(self, candidates):
+        return []
+
+
+NO_MORE = NoMore()
 
 
 def url(folder):
@@ -17,23 +38,55 @@ def url(folder):
 
 
 def fitness(genotype):
-    """A different number for every genotype."""
-    weights = (1.1, 2.3, 3.7, 0.1)
-    return sum(depth * weight for depth, weight in zip(genotype.depths, weights, strict=True))
+    """A different number for every genotype; a partial one counts what it has decided."""
+    depths = sum(d * w for d, w in zip(genotype.depths, (1.1, 2.3, 3.7, 0.1), strict=True))
+    weights = (0.7, -0.31, 0.53, -0.87)
+    return depths + sum(w * (op + 1) for w, op in zip(weights, genotype.ops, strict=False))
 
 
 def evaluate(genotype):
     return {"bbox/AP": fitness(genotype), "bbox/AP50": 2 * fitness(genotype)}
 
 
-def main(folder, hangs_in):
+def start_worker(folder, search="stage", *, hangs_in=0):
+    """A worker in a process of its own; each of its evaluations is a line of log.txt.
+
+    Args:
+        search: a key of SEARCHES.
+        hangs_in: the number of the evaluation in which it waits to be killed; 0: never.
+    """
+    command = [sys.executable, __file__, str(folder), search, str(hangs_in)]
+    paths = [str(toy.ROOT), str(toy.ROOT / "tests"), os.environ.get("PYTHONPATH")]
+    path = os.pathsep.join(filter(None, paths))
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
+
+
+def logged(folder):
+    """The process and the genotype of each evaluation so far, in order."""
+    log = folder / "log.txt"
+    lines = log.read_text().split("\n")[:-1] if log.exists() else []
+    return [
+        (process, Genotype(tuple(depths), tuple(ops)))
+        for process, depths, ops in map(json.loads, lines)
+    ]
+
+
+def wait_until(condition, seconds=60):
+    deadline = time.time() + seconds
+    while not condition():
+        assert time.time() < deadline, "timed out"
+        time.sleep(0.02)
+
+
+def main(folder, search, hangs_in):
+    space, searcher = SEARCHES[search]
     calls = 0
 
     def logging_evaluate(genotype):
         nonlocal calls
         calls += 1
         with (folder / "log.txt").open("a") as log:
-            log.write(" ".join(map(str, (os.getpid(), *genotype.depths))) + "\n")
+            log.write(json.dumps([os.getpid(), genotype.depths, genotype.ops]) + "\n")
         if calls == hangs_in:
             time.sleep(600)
         time.sleep(0.02)  # long enough for another worker to get its turn
@@ -43,8 +96,8 @@ def main(folder, hangs_in):
     (folder / f"ready-{os.getpid()}").touch()
     while not (folder / "go").exists():  # workers that start at once get in each other's way
         time.sleep(0.001)
-    run_worker(study, SPACE, logging_evaluate, "bbox/AP")
+    run_worker(study, space, searcher, logging_evaluate, "bbox/AP")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

@@ -2,17 +2,21 @@ import math
 import os
 import signal
 import socket
-import subprocess
-import sys
-import time
 
 import pytest
-import study_worker
-import toy
-from study_worker import DESCRIPTION, SPACE, evaluate, fitness, url
+from study_worker import (
+    DESCRIPTION,
+    NO_MORE,
+    SPACE,
+    evaluate,
+    fitness,
+    logged,
+    start_worker,
+    url,
+    wait_until,
+)
 
-from crnas_d2.search import SEARCHERS, enqueue, evaluated, open_study, run_worker
-from crnas_d2.space import FAMILIES, Budget, Genotype
+from crnas_d2.search import enqueue, evaluated, open_study, run_worker
 
 GENOTYPES = list(SPACE)
 
@@ -40,7 +44,7 @@ class Counted:
 def test_every_candidate_is_evaluated_once_and_the_best_comes_first(study):
     counted = Counted()
     enqueue(study, SPACE, GENOTYPES)
-    run_worker(study, SPACE, counted, "bbox/AP")
+    run_worker(study, SPACE, NO_MORE, counted, "bbox/AP")
     assert sorted(counted.calls) == sorted(GENOTYPES) and len(counted.calls) == len(GENOTYPES)
     candidates = evaluated(study, SPACE)
     assert [c.genotype for c in candidates] == sorted(GENOTYPES, key=fitness, reverse=True)
@@ -53,31 +57,38 @@ def test_a_second_enqueue_adds_nothing(study):
     counted = Counted()
     for _ in range(2):  # while they wait
         enqueue(study, SPACE, GENOTYPES)
-    run_worker(study, SPACE, counted, "bbox/AP")
+    run_worker(study, SPACE, NO_MORE, counted, "bbox/AP")
     enqueue(study, SPACE, GENOTYPES)  # when they are done
-    run_worker(study, SPACE, counted, "bbox/AP")
+    run_worker(study, SPACE, NO_MORE, counted, "bbox/AP")
     assert len(counted.calls) == len(GENOTYPES)
 
 
 def test_only_what_is_new_is_evaluated(study):
     counted = Counted()
     enqueue(study, SPACE, GENOTYPES[:5])
-    run_worker(study, SPACE, counted, "bbox/AP")
+    run_worker(study, SPACE, NO_MORE, counted, "bbox/AP")
     enqueue(study, SPACE, GENOTYPES[3:8])
-    run_worker(study, SPACE, counted, "bbox/AP")
+    run_worker(study, SPACE, NO_MORE, counted, "bbox/AP")
     assert sorted(counted.calls) == sorted(GENOTYPES[:8])
 
 
 def test_equal_fitness_is_ordered_by_genotype(study):
     enqueue(study, SPACE, GENOTYPES[::-1])
-    run_worker(study, SPACE, lambda genotype: {"bbox/AP": 1.0}, "bbox/AP")
+    run_worker(study, SPACE, NO_MORE, lambda genotype: {"bbox/AP": 1.0}, "bbox/AP")
     assert [c.genotype for c in evaluated(study, SPACE)] == sorted(GENOTYPES)
 
 
 def test_after_each_candidate_the_caller_is_told(study):
     done = []
     enqueue(study, SPACE, GENOTYPES[:4])
-    run_worker(study, SPACE, evaluate, "bbox/AP", lambda: done.append(len(evaluated(study, SPACE))))
+    run_worker(
+        study,
+        SPACE,
+        NO_MORE,
+        evaluate,
+        "bbox/AP",
+        lambda: done.append(len(evaluated(study, SPACE))),
+    )
     assert done == [1, 2, 3, 4]
 
 
@@ -112,7 +123,7 @@ def test_a_candidate_without_a_finite_fitness_fails_once_and_never_wins(study, m
     counted = Counted(lambda genotype: metrics if genotype == bad else {"bbox/AP": -5.0})
     for _ in range(2):  # the second round stands for a resumed search
         enqueue(study, SPACE, GENOTYPES[:4])
-        run_worker(study, SPACE, counted, "bbox/AP")
+        run_worker(study, SPACE, NO_MORE, counted, "bbox/AP")
     assert len(counted.calls) == 4
     candidates = evaluated(study, SPACE)
     assert len(candidates) == 4
@@ -122,27 +133,27 @@ def test_a_candidate_without_a_finite_fitness_fails_once_and_never_wins(study, m
 
 def test_other_metrics_that_are_not_finite_are_left_out(study):
     enqueue(study, SPACE, GENOTYPES[:1])
-    run_worker(study, SPACE, lambda g: {"bbox/AP": 3.0, "bbox/APl": math.nan}, "bbox/AP")
+    run_worker(study, SPACE, NO_MORE, lambda g: {"bbox/AP": 3.0, "bbox/APl": math.nan}, "bbox/AP")
     assert evaluated(study, SPACE)[0].metrics == {"bbox/AP": 3.0}
 
 
 def test_an_unknown_metric_is_an_error_that_lists_the_known_ones(study):
     enqueue(study, SPACE, GENOTYPES[:2])
     with pytest.raises(ValueError, match=r"'segm/AP'.*bbox/AP, bbox/AP50"):
-        run_worker(study, SPACE, evaluate, "segm/AP")
+        run_worker(study, SPACE, NO_MORE, evaluate, "segm/AP")
 
 
 def test_an_exception_leaves_the_candidate_to_the_next_run(study, tmp_path):
     broken = Counted(broken_at=GENOTYPES[3])
     enqueue(study, SPACE, GENOTYPES)
     with pytest.raises(OSError, match="disk is full"):
-        run_worker(study, SPACE, broken, "bbox/AP")
+        run_worker(study, SPACE, NO_MORE, broken, "bbox/AP")
     assert len(evaluated(study, SPACE)) == len(broken.calls) - 1
 
     repaired = Counted()
     resumed = open_study(url(tmp_path), "search", DESCRIPTION, resume=True)
     enqueue(resumed, SPACE, GENOTYPES)
-    run_worker(resumed, SPACE, repaired, "bbox/AP")
+    run_worker(resumed, SPACE, NO_MORE, repaired, "bbox/AP")
     assert GENOTYPES[3] in repaired.calls
     assert sorted(broken.calls + repaired.calls) == sorted([*GENOTYPES, GENOTYPES[3]])
     assert {c.genotype for c in evaluated(resumed, SPACE)} == set(GENOTYPES)
@@ -163,47 +174,14 @@ def test_two_idle_workers_may_find_the_same_dead_one(study, tmp_path, monkeypatc
         assert process == no_process
         monkeypatch.undo()
         other = open_study(url(tmp_path), "search", DESCRIPTION, resume=True)
-        run_worker(other, SPACE, counted, "bbox/AP")
+        run_worker(other, SPACE, NO_MORE, counted, "bbox/AP")
         raise ProcessLookupError
 
     # The other one takes its turn just when this one has seen that the worker is dead.
     monkeypatch.setattr(os, "kill", kill)
-    run_worker(study, SPACE, counted, "bbox/AP")
+    run_worker(study, SPACE, NO_MORE, counted, "bbox/AP")
     assert counted.calls == GENOTYPES[:1]
     assert [c.genotype for c in evaluated(study, SPACE)] == GENOTYPES[:1]
-
-
-def test_exhaustive_proposes_what_is_eligible():
-    space = FAMILIES["resnet"].stage_space([(1, 2), (1, 2), (2, 3), (2, 3)])
-    budget = Budget("SEARCH.BUDGET.BLOCKS", 8, 8, (1.0,) * 4)
-    found = SEARCHERS["exhaustive"](space, budget)
-    assert [genotype.depths for genotype in found] == toy.ELIGIBLE
-
-
-def start_worker(folder, *, hangs_in=0):
-    """A worker in a process of its own; each of its evaluations is a line of log.txt.
-
-    Args:
-        hangs_in: the number of the evaluation in which it waits to be killed; 0: never.
-    """
-    command = [sys.executable, study_worker.__file__, str(folder), str(hangs_in)]
-    path = os.pathsep.join([str(toy.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
-
-
-def logged(folder):
-    """The process and the genotype of each evaluation so far, in order."""
-    log = folder / "log.txt"
-    lines = log.read_text().split("\n")[:-1] if log.exists() else []
-    numbers = [list(map(int, line.split())) for line in lines]
-    return [(process, Genotype(depths=tuple(depths))) for process, *depths in numbers]
-
-
-def wait_until(condition, seconds=60):
-    deadline = time.time() + seconds
-    while not condition():
-        assert time.time() < deadline, "timed out"
-        time.sleep(0.02)
 
 
 def test_a_killed_search_ends_as_an_uninterrupted_one(study, tmp_path):
@@ -218,14 +196,14 @@ def test_a_killed_search_ends_as_an_uninterrupted_one(study, tmp_path):
     counted = Counted()
     resumed = open_study(url(tmp_path), "search", DESCRIPTION, resume=True)
     enqueue(resumed, SPACE, GENOTYPES)
-    run_worker(resumed, SPACE, counted, "bbox/AP")
+    run_worker(resumed, SPACE, NO_MORE, counted, "bbox/AP")
 
     # Only what the kill interrupted was begun twice.
     assert sorted(before + counted.calls) == sorted([*GENOTYPES, before[-1]])
 
     uninterrupted = open_study(url(tmp_path), "other", DESCRIPTION, resume=False)
     enqueue(uninterrupted, SPACE, GENOTYPES)
-    run_worker(uninterrupted, SPACE, evaluate, "bbox/AP")
+    run_worker(uninterrupted, SPACE, NO_MORE, evaluate, "bbox/AP")
 
     def results(study):
         return [(c.genotype, c.fitness, c.metrics) for c in evaluated(study, SPACE)]

@@ -138,11 +138,20 @@ def test_the_config_gives_the_space_and_the_budget():
 
 
 def test_a_genotype_in_the_config_is_checked_against_space_and_stages():
-    assert build_genotype(toy.supernet_config()) is None
+    fixed = {"MODEL.SUPERNET.PATH_SAMPLER": "fixed"}
+    with pytest.raises(ValueError, match=r"'fixed'.*of the stage space.*DEPTHS is empty"):
+        build_genotype(toy.supernet_config(fixed))
     with pytest.raises(ValueError, match=r"9 is no option of res2\.depth"):
-        build_genotype(toy.supernet_config({"MODEL.GENOTYPE.DEPTHS": [9, 1, 2, 2]}))
+        build_genotype(toy.supernet_config(fixed, {"MODEL.GENOTYPE.DEPTHS": [9, 1, 2, 2]}))
     with pytest.raises(ValueError, match=r"\[1, 2\].*4 stages"):
         build_genotype(toy.network_config({"MODEL.GENOTYPE.DEPTHS": [1, 2]}))
+
+
+def test_without_a_genotype_the_config_names_the_published_network():
+    assert build_genotype(toy.network_config()) == Genotype(depths=(3, 4, 6, 3))
+    ops = {"MODEL.RESNETS.DEPTH": 18, "MODEL.GENOTYPE.OPS": [0, 1, 2, 0, 0, 0, 1, 0]}
+    expected = Genotype(depths=(2, 2, 2, 2), ops=(0, 1, 2, 0, 0, 0, 1, 0))
+    assert build_genotype(toy.network_config(ops)) == expected
 
 
 def test_a_space_of_other_choices_than_stages_works_too():

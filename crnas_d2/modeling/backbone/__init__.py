@@ -3,14 +3,18 @@
 from .build import (
     build_supernet_backbone,
     build_supernet_fpn_backbone,
+    build_supernet_nasfpn_backbone,
     build_supernet_retinanet_fpn_backbone,
 )
-from .resnet import SupernetResNet, fixed_depths
+from .mobilenetv2 import MobileNetV2, SupernetMobileNetV2
+from .resnet import SupernetResNet
 
 __all__ = [
+    "MobileNetV2",
+    "SupernetMobileNetV2",
     "SupernetResNet",
     "build_supernet_backbone",
     "build_supernet_fpn_backbone",
+    "build_supernet_nasfpn_backbone",
     "build_supernet_retinanet_fpn_backbone",
-    "fixed_depths",
 ]

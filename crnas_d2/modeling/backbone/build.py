@@ -7,15 +7,18 @@ from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool, LastLevelP6P
 from crnas_d2.layers import resolve_norm
 from crnas_d2.space import build_family
 
+from .mobilenetv2 import build_mobilenetv2
+from .nas_fpn import NASFPN
 from .resnet import build_resnet
 
 __all__ = [
     "build_supernet_backbone",
     "build_supernet_fpn_backbone",
+    "build_supernet_nasfpn_backbone",
     "build_supernet_retinanet_fpn_backbone",
 ]
 
-_BUILDERS = {"resnet": build_resnet}
+_BUILDERS = {"resnet": build_resnet, "mobilenetv2": build_mobilenetv2}
 
 
 @BACKBONE_REGISTRY.register()
@@ -37,6 +40,18 @@ def build_supernet_retinanet_fpn_backbone(cfg, input_shape: ShapeSpec) -> Backbo
     body = build_supernet_backbone(cfg, input_shape)
     channels = body.output_shape()["res5"].channels
     return _with_fpn(cfg, body, LastLevelP6P7(channels, cfg.MODEL.FPN.OUT_CHANNELS))
+
+
+@BACKBONE_REGISTRY.register()
+def build_supernet_nasfpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
+    """The body with a NAS-FPN (P3 to P7)."""
+    return NASFPN(
+        bottom_up=build_supernet_backbone(cfg, input_shape),
+        in_features=cfg.MODEL.FPN.IN_FEATURES,
+        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
+        num_stacks=cfg.MODEL.NAS_FPN.NUM_STACKS,
+        norm=resolve_norm(cfg.MODEL.FPN.NORM, cfg.MODEL.DEVICE),
+    )
 
 
 def _with_fpn(cfg, body: Backbone, top_block) -> FPN:

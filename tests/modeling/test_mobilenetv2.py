@@ -1,0 +1,413 @@
+import copy
+
+import pytest
+import torch
+import torchvision
+import toy
+from detectron2.layers import FrozenBatchNorm2d
+from detectron2.modeling import build_backbone, build_model
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from crnas_d2.analysis import CostTable, body_cost, count_macs, count_parameters, detector_macs
+from crnas_d2.engine import load_config
+from crnas_d2.layers import ChoiceBlock
+from crnas_d2.modeling import (
+    MobileNetV2,
+    SupernetMobileNetV2,
+    build_supernet_retinanet_fpn_backbone,
+    find_supernet,
+    fixed_names,
+    subnet_state_dict,
+)
+from crnas_d2.modeling.backbone.mobilenetv2 import InvertedResidual
+from crnas_d2.space import FAMILIES, Genotype, build_budget, build_search_space
+
+STAGES = ("c16", "c24", "c32", "c64", "c96", "c160", "c320", "tail")
+BASELINE = (1, 1, 2, 3, 4, 3, 3, 1, 1, 1)
+# CR-NAS, table 6; the end of the code, which the text of the paper has lost, is 0, 0.
+CR_DEPTHS = (1, 1, 2, 2, 3, 4, 4, 1, 1, 1)
+CR_OPS = (0, 1, 0, 1, 0, 2, 0, 1, 1, 0, 0, 1, 1, 0, 1, 1, 0, 2, 0, 0)
+CR = {"MODEL.GENOTYPE.DEPTHS": list(CR_DEPTHS), "MODEL.GENOTYPE.OPS": list(CR_OPS)}
+
+FAMILY = {"MODEL.SUPERNET.FAMILY": "mobilenetv2", "MODEL.BACKBONE.NAME": "build_supernet_backbone"}
+NARROW = {"MODEL.MOBILENETV2.WIDTH_MULT": 0.25}
+FPN = {"MODEL.BACKBONE.NAME": "build_supernet_fpn_backbone"}
+CLASSIFIER = {"MODEL.META_ARCHITECTURE": "ImageClassifier"}
+RES5 = {"MODEL.MOBILENETV2.OUT_FEATURES": ["res5"]}
+# 2 x 2 x 2 allocations, of which (1, 1, 1, 2, 3, 2, 2, 1, 1, 1) is the smallest.
+STAGE_SPACE = {
+    "MODEL.SUPERNET.SPACE": "stage",
+    "MODEL.SUPERNET.STAGE_OPTIONS": [[1], [1], [1, 2], [2], [3, 4], [2], [2, 3], [1], [1], [1]],
+}
+# 11 places, of which the first and the last two have no dilation.
+OPERATION_SPACE = {
+    "MODEL.SUPERNET.SPACE": "operation",
+    "MODEL.GENOTYPE.DEPTHS": [1, 1, 2, 1, 1, 1, 1, 1, 1, 1],
+}
+WHOLE_DETECTOR = str(toy.ROOT / "configs" / "Base-RCNN-FPN.yaml")
+
+
+def config(*overrides):
+    return toy.network_config(FAMILY, *overrides)
+
+
+def body_of(*overrides):
+    return build_backbone(config(*overrides))
+
+
+def meta_body(*overrides):
+    with torch.device("meta"):
+        return body_of({"MODEL.DEVICE": "meta"}, *overrides)
+
+
+def images(size=toy.SIZE):
+    return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def randomize_norms(model):
+    """Weights and statistics that differ from layer to layer, so that a mix-up shows."""
+    generator = torch.Generator().manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            for name, tensor in module.state_dict().items():
+                if "num_batches" not in name:
+                    tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+
+
+# --------------------------------------------------------------------- network
+
+
+def test_the_published_network_costs_what_torchvisions_does():
+    ours = meta_body()
+    with torch.device("meta"):
+        theirs = torchvision.models.mobilenet_v2(weights=None).features.eval()
+    image = torch.empty(1, 3, 224, 224, device="meta")
+    assert count_macs(ours, image) == count_macs(theirs, image) == 299_494_272
+    assert count_parameters(ours) == count_parameters(theirs) == 2_223_872
+    assert [len(getattr(ours, stage)) for stage in STAGES] == [1, 2, 3, 4, 3, 3, 1, 1]
+    assert type(ours) is MobileNetV2 and find_supernet(ours) is None
+
+
+@pytest.mark.parametrize("width", [0.25, 0.35, 0.75, 1.0, 1.4])
+def test_widths_are_rounded_as_torchvision_does(width):
+    ours = meta_body({"MODEL.MOBILENETV2.WIDTH_MULT": width})
+    with torch.device("meta"):
+        theirs = torchvision.models.mobilenet_v2(weights=None, width_mult=width).features
+    assert [tensor.shape for tensor in ours.state_dict().values()] == [
+        tensor.shape for tensor in theirs.state_dict().values()
+    ]
+
+
+def test_outputs_have_the_channels_and_strides_that_they_announce():
+    body = body_of().eval()
+    announced = {name: (s.channels, s.stride) for name, s in body.output_shape().items()}
+    assert announced == {"res2": (24, 4), "res3": (32, 8), "res4": (96, 16), "res5": (1280, 32)}
+    for size in (64, 70):
+        for name, value in body(images(size)).items():
+            channels, stride = announced[name]
+            assert value.shape == (2, channels, -(-size // stride), -(-size // stride))
+
+
+def test_a_block_widens_filters_and_narrows_with_a_residual_where_shapes_allow():
+    plain, narrowing, strided = (
+        InvertedResidual(*channels, stride=stride).eval()
+        for channels, stride in [((8, 8), 1), ((8, 16), 1), ((8, 8), 2)]
+    )
+    assert plain.conv1.weight.shape == (48, 8, 1, 1)
+    assert plain.conv2.weight.shape == (48, 1, 3, 3) and plain.conv2.groups == 48
+    assert plain.conv3.weight.shape == (8, 48, 1, 1)
+    x = torch.randn(1, 8, 6, 6)
+    for block, shape in [(plain, (8, 6, 6)), (narrowing, (16, 6, 6)), (strided, (8, 3, 3))]:
+        nn.init.zeros_(block.conv3.weight)
+        assert block(x)[0].shape == shape
+        # Without weights in the last convolution, what comes out is what was added.
+        assert torch.equal(block(x), x if block is plain else torch.zeros(1, *shape))
+    single = InvertedResidual(8, 8, expansion=1)
+    assert single.conv1 is None
+    assert {name.split(".")[0] for name in single.state_dict()} == {"conv2", "conv3"}
+
+
+@pytest.mark.parametrize(
+    ("features", "last"), [(["res5"], "tail"), (["res2", "res4"], "c96"), (["res3"], "c32")]
+)
+def test_stages_that_no_output_needs_are_not_built(features, last):
+    options = {"MODEL.MOBILENETV2.OUT_FEATURES": features}
+    body, whole = body_of(NARROW, options).eval(), body_of(NARROW).eval()
+    children = [name for name, _ in body.named_children()]
+    assert children == ["stem", *STAGES[: STAGES.index(last) + 1]]
+    body.load_state_dict({name: whole.state_dict()[name] for name in body.state_dict()})
+    outputs, expected = body(images()), whole(images())
+    assert list(outputs) == list(body.output_shape()) == features
+    assert all(torch.equal(outputs[name], expected[name]) for name in features)
+
+
+def test_the_other_familys_keys_do_not_matter():
+    other = {"MODEL.RESNETS.DEPTH": 7, "MODEL.RESNETS.RES5_DILATION": 2, "MODEL.RESNETS.NORM": "X"}
+    shapes = [[(n, t.shape) for n, t in meta_body(*o).state_dict().items()] for o in ([], [other])]
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize(
+    ("freeze_at", "frozen"),
+    [
+        (0, []),
+        (1, ["stem"]),
+        (2, ["stem", "c16", "c24"]),
+        (3, ["stem", "c16", "c24", "c32"]),
+        (4, ["stem", "c16", "c24", "c32", "c64", "c96"]),
+        (5, ["stem", *STAGES]),
+    ],
+)
+def test_freeze_at_counts_as_in_detectron2(freeze_at, frozen):
+    body = body_of(NARROW, {"MODEL.BACKBONE.FREEZE_AT": freeze_at})
+    for name, stage in body.named_children():
+        assert {p.requires_grad for p in stage.parameters()} == {name not in frozen}
+        norms = {type(module) for module in stage.modules() if "Norm" in type(module).__name__}
+        assert norms == {FrozenBatchNorm2d if name in frozen else nn.BatchNorm2d}
+
+
+@pytest.mark.parametrize(
+    ("norm", "kind"),
+    [("SyncBN", nn.BatchNorm2d), ("FrozenBN", FrozenBatchNorm2d), ("", None)],
+)
+def test_every_convolution_has_the_norm_of_the_config(norm, kind):
+    body = body_of(NARROW, {"MODEL.MOBILENETV2.NORM": norm})
+    convs = [module for module in body.modules() if isinstance(module, nn.Conv2d)]
+    assert len(convs) == 1 + 2 + 16 * 3 + 1
+    assert {type(conv.norm) for conv in convs} == {type(None) if kind is None else kind}
+    assert all(conv.bias is None for conv in convs)
+
+
+def test_convolutions_start_as_torchvisions_do():
+    torch.manual_seed(0)
+    body = body_of()
+    for conv in (body.stem.conv1, body.c320[0].conv2, body.tail[0].conv1):
+        fan_out = conv.out_channels * conv.kernel_size[0] ** 2
+        assert conv.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.1)
+
+
+# -------------------------------------------------------------------- supernet
+
+
+def test_43_allocations_cost_as_much_as_the_published_one():
+    cfg = config({"MODEL.SUPERNET.SPACE": "stage", "SEARCH.BUDGET.BLOCKS": [16, 16]})
+    weights = FAMILIES["mobilenetv2"].stage_weights
+    assert sum(w * d for w, d in zip(weights, BASELINE, strict=True)) == 16
+    eligible = build_search_space(cfg).eligible(build_budget(cfg))
+    assert len(eligible) == 43
+    assert Genotype(BASELINE) in eligible and Genotype(CR_DEPTHS) in eligible
+
+
+def randomized_supernet(*overrides):
+    supernet = body_of(NARROW, *overrides)
+    assert type(supernet) is SupernetMobileNetV2
+    randomize_norms(supernet)
+    return supernet
+
+
+def assert_subnet_is_fixed_network(supernet, genotype, *overrides):
+    fixed = body_of(
+        NARROW,
+        *overrides,
+        {
+            "MODEL.SUPERNET.PATH_SAMPLER": "fixed",
+            "MODEL.GENOTYPE.DEPTHS": list(genotype.depths),
+            "MODEL.GENOTYPE.OPS": list(genotype.ops),
+        },
+    )
+    assert type(fixed) is MobileNetV2
+    weights = subnet_state_dict(supernet, genotype)
+    fixed.load_state_dict(copy.deepcopy(weights))
+    for training in (False, True):
+        expected = fixed.train(training)(images())
+        ours = supernet.train(training)(images())
+        assert list(ours) == ["res2", "res3", "res4", "res5"]
+        for name, value in expected.items():
+            assert torch.equal(ours[name], value), name
+    for name, value in fixed.state_dict().items():  # BN statistics move in training
+        assert torch.equal(value, weights[name]), name
+
+
+@pytest.mark.parametrize("sharing", ["none", "prefix"])
+def test_a_path_of_the_stage_supernet_equals_the_fixed_network(sharing):
+    space = {**STAGE_SPACE, "MODEL.SUPERNET.SHARING": sharing}
+    supernet = randomized_supernet(space)
+    for varied in [(1, 3, 2), (2, 4, 3)]:
+        depths = (1, 1, varied[0], 2, varied[1], 2, varied[2], 1, 1, 1)
+        assert_subnet_is_fixed_network(supernet, Genotype(depths), space)
+
+
+@pytest.mark.parametrize("sharing", ["none", "weight"])
+def test_a_path_of_the_operation_supernet_equals_the_fixed_network(sharing):
+    space = {**OPERATION_SPACE, "MODEL.SUPERNET.SHARING": sharing}
+    supernet = randomized_supernet(space)
+    depths = tuple(OPERATION_SPACE["MODEL.GENOTYPE.DEPTHS"])
+    for ops in [(0, 2, 1, 0, 2, 1, 0, 1, 2, 0, 0), (0,) * 11, (0, *(1,) * 8, 0, 0)]:
+        assert_subnet_is_fixed_network(supernet, Genotype(depths, ops), space)
+
+
+def test_the_supernet_holds_what_its_space_says():
+    supernet = meta_body({"MODEL.SUPERNET.SPACE": "stage"})
+
+    def blocks(stage):
+        return sum(isinstance(m, InvertedResidual) for m in getattr(supernet, stage).modules())
+
+    held = [blocks(stage) for stage in STAGES]
+    assert held == [1, 15, 15, 25, 20, 20, 1, 0]
+    choices = [name for name, m in supernet.named_modules() if isinstance(m, ChoiceBlock)]
+    assert choices == [f"{stage}.0" for stage in ("c24", "c32", "c64", "c96", "c160")]
+    names = set(fixed_names(supernet).values())
+    assert {"stem.conv1.weight", "c24.4.conv2.norm.weight", "tail.0.conv1.weight"} <= names
+
+    supernet = meta_body({"MODEL.SUPERNET.SPACE": "operation"})
+    choices = [m for m in supernet.modules() if isinstance(m, ChoiceBlock)]
+    assert len(choices) == 17 and all(choice.options == (0, 1, 2) for choice in choices)
+    assert set(fixed_names(supernet).values()) == set(meta_body().state_dict())
+
+
+def test_the_cost_table_counts_the_networks_that_are_built():
+    short = {**NARROW, "MODEL.MOBILENETV2.OUT_FEATURES": ["res3"]}
+    options = [[1], [1], [1, 2], [2, 3], [3], [2], [2], [1], [1], [1]]
+    space = {"MODEL.SUPERNET.SPACE": "stage", "MODEL.SUPERNET.STAGE_OPTIONS": options}
+    cfg = config(short, space)
+    table = CostTable(cfg, build_search_space(cfg), (64, 96))
+    for depths in [(1, 1, 2, 3, 3, 2, 2, 1, 1, 1), (1, 1, 1, 3, 3, 2, 2, 1, 1, 1)]:
+        fixed = config(short, {"MODEL.GENOTYPE.DEPTHS": list(depths)})
+        assert table(Genotype(depths)) == body_cost(fixed, (64, 96))
+
+
+def test_gradients_reach_the_path_and_nothing_else():
+    supernet = randomized_supernet(STAGE_SPACE)
+    depths = (1, 1, 2, 2, 3, 2, 3, 1, 1, 1)
+    supernet.set_path(Genotype(depths))
+    sum(output.sum() for output in supernet(images()).values()).backward()
+    names = fixed_names(supernet)
+    reached = {names[n] for n, p in supernet.named_parameters() if p.grad is not None}
+    fixed = body_of(NARROW, {"MODEL.GENOTYPE.DEPTHS": list(depths)})
+    assert reached == {name for name, _ in fixed.named_parameters()}
+
+
+# ------------------------------------------------------------------- dilations
+
+
+@pytest.mark.parametrize("op", [0, 1, 2])
+def test_the_dilation_is_that_of_the_depthwise_convolution_and_keeps_sizes(op):
+    ops = (0, *(op,) * 17, 0, 0)
+    body = body_of(NARROW, {"MODEL.GENOTYPE.OPS": list(ops)}).eval()
+    plain = body_of(NARROW).eval()
+    blocks = [module for module in body.modules() if isinstance(module, InvertedResidual)]
+    assert len(blocks) == 17
+    assert sum(block.stride == 2 for block in blocks) == 4
+    for block in blocks:
+        assert block.conv2.dilation == (1 + op, 1 + op)
+        assert block.conv3.dilation == (1, 1)
+    for size in (64, 70):
+        shapes = {name: value.shape for name, value in body(images(size)).items()}
+        assert shapes == {name: value.shape for name, value in plain(images(size)).items()}
+
+
+def test_the_published_code_dilates_block_by_block():
+    body = body_of(NARROW, CR)
+    assert [len(getattr(body, stage)) for stage in STAGES] == [1, 2, 2, 3, 4, 4, 1, 1]
+    blocks = [module for module in body.modules() if isinstance(module, InvertedResidual)]
+    assert [block.conv2.dilation[0] - 1 for block in blocks] == list(CR_OPS[1:-2])
+
+
+# ------------------------------------------------------- detectors, classifiers
+
+
+def test_cr_mobilenetv2_runs_in_a_detector():
+    model = build_model(config(NARROW, FPN, CR)).eval()
+    features = model.backbone(images())
+    sizes = {name: tuple(value.shape[1:]) for name, value in features.items()}
+    expected = {"p2": 16, "p3": 8, "p4": 4, "p5": 2, "p6": 1}
+    assert sizes == {name: (16, size, size) for name, size in expected.items()}
+    [output] = model([{"image": torch.zeros(3, toy.SIZE, toy.SIZE)}])
+    assert "instances" in output
+
+
+def test_retinanet_gets_p3_to_p7():
+    cfg = config(NARROW, {"MODEL.FPN.IN_FEATURES": ["res3", "res4", "res5"]})
+    backbone = build_supernet_retinanet_fpn_backbone(cfg, toy.RGB).eval()
+    sizes = {level: tuple(value.shape[1:]) for level, value in backbone(images()).items()}
+    expected = {"p3": 8, "p4": 4, "p5": 2, "p6": 1, "p7": 1}
+    assert sizes == {level: (16, size, size) for level, size in expected.items()}
+
+
+def gigamacs(*overrides):
+    cfg = load_config(WHOLE_DETECTOR, toy.as_list(FAMILY, FPN, *overrides))
+    return {part: macs / 1e9 for part, macs in detector_macs(cfg).items()}
+
+
+def test_whole_detectors_cost_what_crnas_says():
+    # Table 1 has 121.1 and 121.4, which differ by as much: we count convolutions and linear layers.
+    baseline, searched = gigamacs(), gigamacs(CR)
+    assert sum(baseline.values()) == pytest.approx(120.25, abs=0.005)
+    assert sum(searched.values()) == pytest.approx(120.54, abs=0.005)
+    assert sum(searched.values()) == pytest.approx(sum(baseline.values()), rel=0.003)
+    # Of the body alone it is 5.6% more, though the stage weights of the paper call them equal.
+    assert baseline["body"] == pytest.approx(5.1953, abs=1e-4)
+    assert searched["body"] == pytest.approx(5.4879, abs=1e-4)
+    plain = config({"MODEL.GENOTYPE.DEPTHS": list(CR_DEPTHS)})  # dilations are free
+    assert body_cost(plain, (800, 1088)).macs == searched["body"] * 1e9
+
+
+def test_a_classifier_pools_the_last_convolution():
+    model = build_model(config(NARROW, CLASSIFIER, RES5)).eval()
+    assert model.linear.in_features == 1280
+    [output] = model([{"image": torch.zeros(3, 64, 64)}])
+    assert output["scores"].sum().item() == pytest.approx(1, abs=1e-5)
+    with pytest.raises(ValueError, match="pools the one output"):
+        build_model(config(NARROW, CLASSIFIER))
+
+
+# ---------------------------------------------------------------------- errors
+
+
+def single(stage, depth, depths=BASELINE):
+    index = FAMILIES["mobilenetv2"].stages.index(stage)
+    return [*depths[:index], depth, *depths[index + 1 :]]
+
+
+@pytest.mark.parametrize("stage", ["stem", "tail", "classifier"])
+@pytest.mark.parametrize("space", ["none", "stage", "operation"])
+def test_single_layers_cannot_be_repeated(space, stage):
+    overrides = {"MODEL.SUPERNET.SPACE": space, "MODEL.GENOTYPE.DEPTHS": single(stage, 2)}
+    words = rf"MODEL\.GENOTYPE\.DEPTHS gives the stage '{stage}' 2 blocks.*set .*'{stage}' to 1"
+    if space == "stage":
+        options = [[depth] for depth in BASELINE]
+        options = {"MODEL.SUPERNET.STAGE_OPTIONS": single(stage, [1, 2], options)}
+        overrides = {"MODEL.SUPERNET.SPACE": space, **options}
+        words = rf"STAGE_OPTIONS gives the stage '{stage}' 1 or 2 blocks.*set .*'{stage}' to 1"
+    with pytest.raises(ValueError, match=words):
+        body_of(NARROW, overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"MODEL.BACKBONE.FREEZE_AT": 2}, "FREEZE_AT is 2.*Set it to 0"),
+        ({"MODEL.MOBILENETV2.NORM": "FrozenBN"}, r"MODEL\.MOBILENETV2\.NORM is 'FrozenBN'"),
+        ({"MODEL.SUPERNET.SHARING": "weight"}, r"SHARING is 'weight'.*none.*prefix"),
+    ],
+    ids=["FREEZE_AT", "FrozenBN", "SHARING"],
+)
+def test_a_supernet_refuses_what_it_cannot_honour(overrides, words):
+    with pytest.raises(ValueError, match=words):
+        body_of(NARROW, STAGE_SPACE, overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"MODEL.MOBILENETV2.WIDTH_MULT": 0.0}, r"WIDTH_MULT is 0\.0.*positive"),
+        ({"MODEL.MOBILENETV2.OUT_FEATURES": []}, r"OUT_FEATURES is \[\].*res2, res3, res4, res5"),
+        ({"MODEL.MOBILENETV2.OUT_FEATURES": ["c24"]}, r"OUT_FEATURES is \['c24'\].*\[res5\]"),
+        ({"MODEL.GENOTYPE.OPS": [1, *[0] * 19]}, r"those of stem; expected 0"),
+    ],
+    ids=["width", "no output", "unknown output", "dilated stem"],
+)
+def test_settings_that_cannot_be_honoured_are_refused(overrides, words):
+    with pytest.raises(ValueError, match=words):
+        body_of(overrides)

@@ -1,0 +1,97 @@
+"""The greedy search in its study: killed, resumed, shared."""
+
+import signal
+
+import pytest
+from study_worker import (
+    DESCRIPTION,
+    SEARCHES,
+    evaluate,
+    logged,
+    start_worker,
+    url,
+    wait_until,
+)
+
+from crnas_d2.search import enqueue, evaluated, open_study, run_worker
+
+SPACE, SEARCHER = SEARCHES["operation"]
+
+
+@pytest.fixture
+def study(tmp_path):
+    return open_study(url(tmp_path), "search", DESCRIPTION, resume=False)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """What a search by one worker finds, from its beginning to its end."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    study = open_study(url(folder), "search", DESCRIPTION, resume=False)
+    run_worker(study, SPACE, SEARCHER, evaluate, "bbox/AP")
+    return results(study)
+
+
+def results(study):
+    return [(c.genotype, c.fitness, c.metrics) for c in evaluated(study, SPACE)]
+
+
+def test_every_level_is_evaluated_once(uninterrupted):
+    by_level = [len(genotype.ops) for genotype, _, _ in uninterrupted]
+    assert [by_level.count(level) for level in range(1, 5)] == [3, 6, 6, 6]
+    assert len(uninterrupted) == SEARCHER.total == 21
+
+
+def test_a_study_holds_no_more_parameters_than_were_decided(study):
+    run_worker(study, SPACE, SEARCHER, evaluate, "bbox/AP")
+    for trial in study.get_trials():
+        assert tuple(trial.params) == SPACE.names[: len(trial.params)]
+
+
+@pytest.mark.parametrize("hangs_in", [2, 6], ids=["first level", "second level"])
+def test_killed_inside_a_level_and_resumed_equals_uninterrupted(
+    study, tmp_path, uninterrupted, hangs_in
+):
+    (tmp_path / "go").touch()
+    process = start_worker(tmp_path, "operation", hangs_in=hangs_in)
+    wait_until(lambda: len(logged(tmp_path)) == hangs_in)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = [genotype for _, genotype in logged(tmp_path)]
+
+    begun = list(before)
+    resumed = open_study(url(tmp_path), "search", DESCRIPTION, resume=True)
+
+    def counted(genotype):
+        begun.append(genotype)
+        return evaluate(genotype)
+
+    run_worker(resumed, SPACE, SEARCHER, counted, "bbox/AP")
+    assert results(resumed) == uninterrupted
+    # Only what the kill interrupted was begun twice.
+    assert sorted(begun) == sorted([*(genotype for genotype, _, _ in uninterrupted), before[-1]])
+
+
+def test_two_workers_share_every_level(study, tmp_path, uninterrupted):
+    processes = [start_worker(tmp_path, "operation") for _ in range(2)]
+    wait_until(lambda: len(list(tmp_path.glob("ready-*"))) == 2)
+    (tmp_path / "go").touch()
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    assert results(study) == uninterrupted
+    evaluations = logged(tmp_path)
+    assert len({genotype for _, genotype in evaluations}) == len(evaluations) == SEARCHER.total
+    assert {process for process, _ in evaluations} == {process.pid for process in processes}
+
+
+def test_what_two_workers_have_proposed_at_once_is_evaluated_once(study):
+    first, *others = SEARCHER.propose([])
+    enqueue(study, SPACE, [first, *others])
+    study.enqueue_trial(SPACE.values(first, partial=True), user_attrs={"enqueued": True})
+    seen = []
+
+    def counted(genotype):
+        seen.append(genotype)
+        return evaluate(genotype)
+
+    run_worker(study, SPACE, SEARCHER, counted, "bbox/AP")
+    assert len(seen) == len(set(seen)) == SEARCHER.total

@@ -1,0 +1,158 @@
+from itertools import pairwise
+
+import pytest
+import toy
+
+from crnas_d2.search import Candidate, ExhaustiveSearcher, GreedySearcher, build_searcher
+from crnas_d2.space import FAMILIES, Budget, Choice, Genotype, SearchSpace
+
+SPACE = FAMILIES["resnet"].operation_space((1, 1, 1, 2))
+OPERATION = {"MODEL.SUPERNET.SPACE": "operation", "SEARCH.BUDGET.BLOCKS": []}
+
+
+def run(searcher, fitness):
+    """Evaluates what the searcher proposes; the candidates, level by level."""
+    levels = []
+    while proposed := searcher.propose([c for level in levels for c in level]):
+        levels.append([Candidate(genotype, fitness(genotype)) for genotype in proposed])
+    return levels
+
+
+def best(candidates):
+    return max(candidates, key=lambda candidate: candidate.fitness).genotype
+
+
+def separable(genotype):
+    """Each block has its own best operation, whatever the others do."""
+    wanted = (2, 0, 1, 1, 2)
+    pairs = enumerate(zip(genotype.ops, wanted, strict=False))
+    return -sum(abs(op - w) * 3.0**-block for block, (op, w) in pairs)
+
+
+def entangled(genotype):
+    """The mean over all completions of a fitness in which blocks depend on each other."""
+
+    def whole(ops):
+        a, b, c, d, e = ops
+        return (a - 1) * (b - 1) + 0.7 * (b - 1) * (d - 1) - 0.6 * c * (e - 1) + 0.05 * a + 0.03 * d
+
+    completions = [g.ops for g in SPACE if g.ops[: len(genotype.ops)] == genotype.ops]
+    return sum(map(whole, completions)) / len(completions)
+
+
+def brute_force(fitness):
+    return max(SPACE, key=fitness)
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+def test_greedy_finds_the_optimum_of_a_separable_fitness(top_k):
+    levels = run(GreedySearcher(SPACE, top_k), separable)
+    assert best(levels[-1]) == brute_force(separable) == Genotype((1, 1, 1, 2), (2, 0, 1, 1, 2))
+
+
+def test_greedy_that_keeps_everything_is_brute_force():
+    levels = run(GreedySearcher(SPACE, SPACE.size), entangled)
+    assert best(levels[-1]) == brute_force(entangled)
+    assert len(levels[-1]) == SPACE.size
+
+
+def test_keeping_more_finds_what_the_single_best_beginning_misses():
+    found = {k: entangled(best(run(GreedySearcher(SPACE, k), entangled)[-1])) for k in (1, 9)}
+    assert found[1] < found[9]
+
+
+def test_each_level_extends_the_best_of_the_level_before():
+    levels = run(GreedySearcher(SPACE, 2), entangled)
+    assert [len(level) for level in levels] == [3, 6, 6, 6, 6]
+    for before, level in pairwise(levels):
+        ranked = sorted(before, key=lambda candidate: candidate.fitness, reverse=True)
+        kept = {candidate.genotype.ops for candidate in ranked[:2]}
+        assert {candidate.genotype.ops[:-1] for candidate in level} == kept
+        assert all(candidate.genotype.ops[-1] in (0, 1, 2) for candidate in level)
+
+
+@pytest.mark.parametrize("blocks", [8, 16, 33])
+def test_the_number_of_evaluations_is_that_of_the_paper(blocks):
+    depths = (1, 1, 1, blocks - 3)
+    searcher = GreedySearcher(FAMILIES["resnet"].operation_space(depths), 3)
+    assert searcher.total == 3 + 9 * (blocks - 1)
+    assert sum(len(level) for level in run(searcher, lambda genotype: 0.0)) == searcher.total
+
+
+def test_the_number_of_evaluations_where_choices_have_other_numbers_of_options():
+    choices = [Choice("a", (0,)), Choice("b", (0, 1)), Choice("c", (0, 1, 2)), Choice("d", (0, 1))]
+    searcher = GreedySearcher(SearchSpace("operation", "ops", tuple(choices)), 4)
+    levels = run(searcher, lambda genotype: 0.0)
+    assert [len(level) for level in levels] == [1, 2, 6, 8]
+    assert searcher.total == 17
+
+
+def test_only_what_is_missing_of_a_level_is_proposed():
+    searcher = GreedySearcher(SPACE, 2)
+    levels = run(searcher, entangled)
+    done = [*levels[0], *levels[1][:2], *levels[1][3:5]]
+    assert searcher.propose(done) == [levels[1][2].genotype, levels[1][5].genotype]
+
+
+def test_equal_fitness_keeps_the_first_genotypes_whatever_the_order_of_the_results():
+    searcher = GreedySearcher(SPACE, 2)
+    level = [Candidate(Genotype(SPACE.base.depths, (op,)), 1.0) for op in (2, 0, 1)]
+    assert {g.ops[0] for g in searcher.propose(level)} == {0, 1}
+    assert searcher.propose(level) == searcher.propose(level[::-1])
+
+
+def test_a_failed_candidate_is_not_extended():
+    searcher = GreedySearcher(SPACE, 3)
+    level = [Candidate(Genotype(SPACE.base.depths, (op,)), (None, 1.0, 2.0)[op]) for op in range(3)]
+    assert {g.ops[0] for g in searcher.propose(level)} == {1, 2}
+
+
+def test_a_level_without_any_fitness_ends_the_search_with_the_reason():
+    level = [Candidate(Genotype(SPACE.base.depths, (op,)), None) for op in range(3)]
+    with pytest.raises(ValueError, match=r"decides on res2\.0\.op.*Train it longer"):
+        GreedySearcher(SPACE, 3).propose(level)
+
+
+@pytest.mark.parametrize("top_k", [0, -1])
+def test_greedy_keeps_at_least_one(top_k):
+    with pytest.raises(ValueError, match=rf"TOP_K is {top_k}; expected at least 1"):
+        GreedySearcher(SPACE, top_k)
+
+
+def test_exhaustive_proposes_what_is_eligible_and_not_yet_done():
+    space = FAMILIES["resnet"].stage_space([(1, 2), (1, 2), (2, 3), (2, 3)])
+    searcher = ExhaustiveSearcher(space, Budget("SEARCH.BUDGET.BLOCKS", 8, 8, (1.0,) * 4))
+    assert searcher.total == len(toy.ELIGIBLE)
+    assert [genotype.depths for genotype in searcher.propose([])] == toy.ELIGIBLE
+    done = [Candidate(Genotype(depths), 1.0) for depths in toy.ELIGIBLE[1:]]
+    assert [genotype.depths for genotype in searcher.propose(done)] == toy.ELIGIBLE[:1]
+
+
+def test_a_space_that_is_too_large_is_not_searched_one_by_one():
+    with pytest.raises(ValueError, match=r"operation space has 43,046,721 genotypes.*'greedy'"):
+        ExhaustiveSearcher(FAMILIES["resnet"].operation_space((3, 4, 6, 3)), None)
+
+
+def test_the_config_names_the_search():
+    exhaustive = build_searcher(toy.supernet_config())
+    assert exhaustive.total == len(toy.ELIGIBLE)
+    overrides = {"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 2], "SEARCH.ALGORITHM": "greedy"}
+    greedy = build_searcher(toy.network_config(OPERATION, overrides, {"SEARCH.GREEDY.TOP_K": 2}))
+    assert greedy.space == SPACE and greedy.top_k == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"SEARCH.ALGORITHM": "gready"}, r"'gready'.*exhaustive.*greedy"),
+        ({"SEARCH.ALGORITHM": "greedy"}, r"BLOCKS is \[8, 8\].*greedy search cannot"),
+        (
+            {"SEARCH.ALGORITHM": "greedy", "SEARCH.BUDGET.BLOCKS": [], "SEARCH.GREEDY.TOP_K": 0},
+            "TOP_K is 0",
+        ),
+    ],
+    ids=["unknown", "budget", "top k"],
+)
+def test_a_search_that_cannot_be_is_refused(overrides, words):
+    with pytest.raises(ValueError, match=words):
+        build_searcher(toy.supernet_config(overrides))

@@ -1,0 +1,136 @@
+from random import Random
+
+import pytest
+import toy
+
+from crnas_d2.space import (
+    FAMILIES,
+    Budget,
+    Choice,
+    Genotype,
+    SearchSpace,
+    build_budget,
+    build_genotype,
+    build_search_space,
+)
+
+RESNET, MOBILENETV2 = FAMILIES["resnet"], FAMILIES["mobilenetv2"]
+DEPTHS = (1, 2, 1, 2)
+SPACE = RESNET.operation_space(DEPTHS)
+OPERATION = {"MODEL.SUPERNET.SPACE": "operation", "SEARCH.BUDGET.BLOCKS": []}
+
+
+def test_one_choice_per_block_named_by_its_place():
+    assert SPACE.names == (
+        *("res2.0.op", "res3.0.op", "res3.1.op"),
+        *("res4.0.op", "res5.0.op", "res5.1.op"),
+    )
+    assert all(choice.options == (0, 1, 2) for choice in SPACE.choices)
+    assert SPACE.size == 3**6 == len(list(SPACE))
+
+
+def test_the_operation_space_of_resnet50_has_the_size_of_the_paper():
+    assert RESNET.operation_space((3, 4, 6, 3)).size == 3**16
+
+
+def test_every_genotype_keeps_the_depths_of_the_base():
+    genotype = SPACE.genotype(dict.fromkeys(SPACE.names, 2))
+    assert genotype == Genotype(depths=DEPTHS, ops=(2,) * 6)
+    assert SPACE.values(genotype) == dict.fromkeys(SPACE.names, 2)
+    assert all(found.depths == DEPTHS for found in SPACE)
+
+
+def test_only_the_blocks_with_a_depthwise_convolution_are_searched_in_mobilenetv2():
+    space = MOBILENETV2.operation_space(MOBILENETV2.baseline_depths[20])
+    assert len(space.choices) == 20
+    fixed = {choice.name for choice in space.choices if choice.options == (0,)}
+    assert fixed == {"stem.0.op", "tail.0.op", "classifier.0.op"}
+    assert space.size == 3**17
+
+
+def test_the_weighted_budget_of_mobilenetv2():
+    budget = Budget("SEARCH.BUDGET.BLOCKS", 16, 16, MOBILENETV2.stage_weights)
+    assert budget.cost(MOBILENETV2.baseline_depths[20]) == 16.0
+    eligible = MOBILENETV2.stage_space().eligible(budget)
+    assert len(eligible) == 43
+    assert Genotype(depths=(1, 1, 2, 2, 3, 4, 4, 1, 1, 1)) in eligible
+
+
+def test_a_partial_genotype_decides_on_the_first_choices():
+    partial = SPACE.genotype({"res2.0.op": 1, "res3.0.op": 2})
+    assert partial == Genotype(depths=DEPTHS, ops=(1, 2))
+    assert SPACE.values(partial, partial=True) == {"res2.0.op": 1, "res3.0.op": 2}
+    assert not SPACE.is_complete(partial) and SPACE.is_complete(Genotype(DEPTHS, (0,) * 6))
+    with pytest.raises(ValueError, match=r"OPS is \[1, 2\], which has 2 values.*6 choices"):
+        SPACE.values(partial)
+    with pytest.raises(ValueError, match="7 values"):
+        SPACE.values(Genotype(DEPTHS, (0,) * 7), partial=True)
+
+
+def test_a_completion_keeps_what_is_decided_and_draws_the_rest_uniformly():
+    partial = Genotype(DEPTHS, (1, 2))
+    drawn = [SPACE.complete(partial, Random(seed)) for seed in range(600)]
+    assert all(genotype.ops[:2] == (1, 2) for genotype in drawn)
+    for block in range(2, 6):
+        counts = [sum(genotype.ops[block] == op for genotype in drawn) for op in range(3)]
+        assert min(counts) > 150  # 200 expected, 11.5 their standard deviation
+
+
+def test_partial_genotypes_of_one_length_get_equal_completions():
+    for seed in range(20):
+        one = SPACE.complete(Genotype(DEPTHS, (0, 0)), Random(seed))
+        other = SPACE.complete(Genotype(DEPTHS, (2, 1)), Random(seed))
+        assert one.ops[2:] == other.ops[2:]
+
+
+def test_the_depths_of_the_config_are_the_base_of_the_operation_space():
+    cfg = toy.network_config(OPERATION, {"MODEL.GENOTYPE.DEPTHS": list(DEPTHS)})
+    assert build_search_space(cfg) == SPACE
+    published = build_search_space(toy.network_config(OPERATION))
+    assert published.base == Genotype(depths=(3, 4, 6, 3))
+
+
+@pytest.mark.parametrize("space", ["none", "stage", "operation"])
+def test_a_network_with_operations_is_named_in_every_space(space):
+    genotype = {
+        "MODEL.GENOTYPE.DEPTHS": [1, 2, 2, 3],
+        "MODEL.GENOTYPE.OPS": [0, 1, 2, 0, 1, 2, 2, 1],
+    }
+    fixed = {"MODEL.SUPERNET.PATH_SAMPLER": "fixed", "MODEL.SUPERNET.SPACE": space}
+    expected = Genotype(depths=(1, 2, 2, 3), ops=(0, 1, 2, 0, 1, 2, 2, 1))
+    assert build_genotype(toy.supernet_config(fixed, genotype)) == expected
+    assert expected.ops_of_stages() == ((0,), (1, 2), (0, 1), (2, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"MODEL.GENOTYPE.OPS": [0, 1]}, r"OPS has 2 values, \[0, 1\]; DEPTHS \[1, 2, 1, 2\].* 6"),
+        ({"MODEL.GENOTYPE.OPS": [0, 0, 0, 3, 0, 0]}, r"\[3\] are those of res4.*2 \(dilation 3\)"),
+        ({"MODEL.GENOTYPE.OPS": [0, 0, 0, -1, 0, 0]}, "at least 0, one per block"),
+        ({"MODEL.GENOTYPE.FAMILY": "mobilenetv2"}, "'mobilenetv2'.*FAMILY is 'resnet'"),
+    ],
+    ids=["length", "operation", "negative", "family"],
+)
+def test_malformed_genotypes_are_refused(overrides, words):
+    cfg = toy.network_config({"MODEL.GENOTYPE.DEPTHS": list(DEPTHS)}, overrides)
+    with pytest.raises(ValueError, match=words):
+        build_genotype(cfg)
+
+
+def test_the_stem_of_mobilenetv2_has_no_dilation():
+    overrides = {"MODEL.SUPERNET.FAMILY": "mobilenetv2", "MODEL.GENOTYPE.OPS": [1] + [0] * 19}
+    with pytest.raises(ValueError, match=r"\[1\] are those of stem; expected 0 \(dilation 1\)\."):
+        build_genotype(toy.network_config(overrides))
+
+
+def test_a_number_of_blocks_is_no_budget_of_the_operation_space():
+    cfg = toy.network_config(OPERATION, {"SEARCH.BUDGET.BLOCKS": [16, 16]})
+    with pytest.raises(ValueError, match=r"BLOCKS is \[16, 16\].*operation space have the same"):
+        build_budget(cfg)
+
+
+def test_two_choices_may_have_different_options():
+    space = SearchSpace("operation", "ops", (Choice("a", (0, 2)), Choice("b", (1,))))
+    assert space.size == 2
+    assert space.complete(Genotype(ops=(2,)), Random(0)) == Genotype(ops=(2, 1))
