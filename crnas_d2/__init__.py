@@ -6,7 +6,7 @@ Importing this package registers its backbones and datasets with Detectron2.
 from . import data, modeling  # noqa: F401  (registration)
 from .config import add_crnas_config
 from .modeling import find_supernet
-from .space import Choice, Genotype, SearchSpace
+from .space import Choice, Genotype, SearchSpace, genotype_file
 
 __version__ = "0.1.0"
 
@@ -16,4 +16,5 @@ __all__ = [
     "SearchSpace",
     "add_crnas_config",
     "find_supernet",
+    "genotype_file",
 ]

@@ -1,19 +1,15 @@
 """The two scripts as a user runs them: supernet, search, retraining, evaluation."""
 
-import csv
 import json
 import re
-import runpy
-import sqlite3
 import subprocess
 import sys
-import time
-from contextlib import closing
 
 import pytest
 import torch
 import toy
 import yaml
+from scripts import finished_trials, kill_after, read_candidates, run, run_here, start
 
 from crnas_d2.space import Genotype
 
@@ -28,45 +24,10 @@ SEARCH = {
 }
 
 
-def arguments(script, config, *flags, opts):
-    return [str(toy.ROOT / script), "--config-file", str(config), *flags, *opts]
-
-
-def start(script, config, *flags, opts):
-    command = [sys.executable, "-W", "ignore", *arguments(script, config, *flags, opts=opts)]
-    return subprocess.Popen(
-        command, cwd=toy.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def run(*args, **kwargs):
-    """Waits for a script that must succeed; what it printed."""
-    process = start(*args, **kwargs)
-    output, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, output + errors
-    return output
-
-
-def run_here(monkeypatch, *args, **kwargs):
-    """The message with which a script refuses to start; the same in this process, for speed."""
-    command = arguments(*args, **kwargs)
-    monkeypatch.setattr(sys, "argv", command)
-    with pytest.raises(SystemExit) as stopped:
-        runpy.run_path(command[0], run_name="__main__")
-    # Python prints a text to stderr and exits with 1.
-    assert isinstance(stopped.value.code, str)
-    return stopped.value.code
-
-
 def content(folder):
     """Every file of a folder, by its relative path."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
-
-
-def read_candidates(folder):
-    with (folder / "candidates.csv").open(newline="") as stream:
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
 
 
 @pytest.fixture(scope="module")
@@ -151,27 +112,10 @@ def test_a_comparison_shows_networks_and_search(retrained, searched, folder):
     assert report.read_text().count("<img") >= 5
 
 
-def finished_trials(database):
-    """How many candidates of a running search have a result."""
-    if not database.exists():
-        return 0
-    query = "SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'"
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
-        try:
-            return connection.execute(query).fetchone()[0]
-        except sqlite3.OperationalError:  # the tables are not made yet
-            return 0
-
-
 def test_a_killed_search_goes_on_with_two_workers_to_the_same_result(folder, searched, search_opts):
     output = folder / "killed"
     process = start("search_net.py", toy.SUPERNET, opts=search_opts(output))
-    deadline = time.time() + 120
-    while finished_trials(output / "search.db") < 2:
-        assert process.poll() is None and time.time() < deadline, process.communicate()
-        time.sleep(0.01)
-    process.kill()
-    process.communicate()
+    kill_after(process, output / "search.db", 2)
     assert 2 <= finished_trials(output / "search.db") < NUM_CANDIDATES
     assert not (output / "candidates.csv").exists()
 

@@ -27,7 +27,13 @@ def parse_arguments():
     parser.add_argument(
         "networks", nargs="+", metavar="NAME=OUTPUT_DIR", help="finished runs of train_net.py"
     )
-    parser.add_argument("--search", metavar="OUTPUT_DIR", help="a finished search to report, too")
+    parser.add_argument(
+        "--search",
+        action="append",
+        default=[],
+        metavar="OUTPUT_DIR",
+        help="a finished search to report, too; may be given again",
+    )
     parser.add_argument("--output", required=True, metavar="FILE", help="the HTML file to write")
     return parser.parse_args()
 
@@ -71,8 +77,8 @@ def main():
     try:
         runs = list(load_networks(args.networks))
         add_networks(page, runs)
-        if args.search:
-            report_search(page, args.search)
+        for folder in args.search:
+            report_search(page, folder)
     except ValueError as error:
         sys.exit(f"compare_networks.py: {error}")
     page.write(args.output)

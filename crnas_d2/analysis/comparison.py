@@ -81,7 +81,7 @@ def network_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
     rows = [
         [
             run.name,
-            str(list(run.genotype.depths)),
+            str(list(run.genotype.depths)) + _codes(run.genotype),
             f"{run.cost.macs / 1e9:.4g} G",
             f"{run.cost.parameters / 1e6:.3g} M",
             *(format_cell(run.metrics.get(f"bbox/{metric}")) for metric in _METRICS),
@@ -115,6 +115,13 @@ def add_networks(page: Page, runs: Sequence[Run], *, num_images: int = 6) -> Non
         return
     page.text("Images drawn at random, detections with a score of at least 0.5.")
     page.figure(_detections(runs, dataset, num_images), "detections of each network")
+
+
+def _codes(genotype: Genotype) -> str:
+    """The operations, stage by stage: `` 0 101 20100 0210122``."""
+    if not genotype.ops:
+        return ""
+    return " " + " ".join("".join(map(str, ops)) for ops in genotype.ops_of_stages())
 
 
 def _check_comparable(runs: Sequence[Run]) -> None:

@@ -25,20 +25,23 @@ def write_candidates(
     space: SearchSpace,
     cost: Callable[[Genotype], Cost],
 ) -> None:
-    """Writes one line per evaluated genotype, the best first, numbers in full precision."""
+    """Writes one line per evaluated genotype, the best first, numbers in full precision.
+
+    What a partial genotype leaves open is empty, and so is its cost.
+    """
     metrics = list(dict.fromkeys(name for c in candidates for name in c.metrics))
     with Path(path).open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow([*space.names, "fitness", *metrics, "macs", "parameters", "seconds"])
         for candidate in candidates:
-            price = cost(candidate.genotype)
+            values = space.values(candidate.genotype, partial=True)
+            price = cost(candidate.genotype) if space.is_complete(candidate.genotype) else None
             writer.writerow(
                 [
-                    *space.values(candidate.genotype).values(),
+                    *(values.get(name, "") for name in space.names),
                     "failed" if candidate.fitness is None else candidate.fitness,
                     *(candidate.metrics.get(name, "") for name in metrics),
-                    price.macs,
-                    price.parameters,
+                    *((price.macs, price.parameters) if price else ("", "")),
                     f"{candidate.seconds:.2f}",
                 ]
             )
@@ -56,13 +59,14 @@ def add_search(
     """Adds tables and figures of a search to a page.
 
     Args:
-        candidates: the best first; at least one of them with a fitness.
+        candidates: the best first; at least one complete genotype with a fitness.
         metric: the name of the fitness.
         cost_scope: what the MACs and parameters count, e.g. ``backbone body, 192x192``.
     """
     scored = [candidate for candidate in candidates if candidate.fitness is not None]
+    complete = [c for c in scored if space.is_complete(c.genotype)]
     failed = len(candidates) - len(scored)
-    page.heading(f"Search: the best {min(_SHOWN, len(scored))} candidates")
+    page.heading(f"Search of the {space.kind} space: the best {min(_SHOWN, len(complete))}")
     page.text(
         f"{len(candidates)} candidates evaluated"
         + (f", {failed} of them failed" if failed else "")
@@ -70,7 +74,7 @@ def add_search(
         "retrained network is another number."
     )
     rows = []
-    for candidate in scored[:_SHOWN]:
+    for candidate in complete[:_SHOWN]:
         price = cost(candidate.genotype)
         rows.append(
             [
@@ -83,10 +87,20 @@ def add_search(
     page.table(["genotype", metric, f"MACs ({cost_scope})", "parameters"], rows, best=0)
     page.figure(
         draw_architectures(
-            {f"#{rank + 1}": candidate.genotype for rank, candidate in enumerate(scored[:5])}
+            {f"#{rank + 1}": candidate.genotype for rank, candidate in enumerate(complete[:5])}
         ),
         "the blocks per stage of the five best candidates",
     )
+    if len(complete) < len(scored):
+        page.heading("Search: choice after choice")
+        page.text(
+            "Every dot is a partial genotype, scored with all later choices drawn anew for each "
+            "batch of archval; the line joins the beginnings of the best one. Only dots above one "
+            "another are comparable: they had the same draws."
+        )
+        best = complete[0].genotype
+        page.figure(_levels(scored, best, space, metric), f"{metric} of each level of the search")
+        return
     page.heading("Search: all candidates")
     page.figure(_distribution(scored, metric), f"sorted {metric} of all candidates")
     page.text("Below, every dot is a candidate; the line joins the means of each option.")
@@ -102,16 +116,43 @@ def _distribution(scored: Sequence[Candidate], metric: str) -> Figure:
     return figure
 
 
+def _levels(scored: Sequence[Candidate], best: Genotype, space: SearchSpace, metric: str) -> Figure:
+    figure = Figure(figsize=(9, 3.5))
+    axes = figure.add_subplot()
+    decided = [space.values(candidate.genotype, partial=True) for candidate in scored]
+    axes.plot([len(d) for d in decided], [c.fitness for c in scored], ".", color="#9ecae1")
+    chosen = space.values(best)
+    path = sorted(
+        (len(values), candidate.fitness)
+        for values, candidate in zip(decided, scored, strict=True)
+        if values.items() <= chosen.items()
+    )
+    axes.plot(*zip(*path, strict=True), ".-", color="#08519c")
+    axes.set_xticks([level for level, _ in path])
+    names = [f"{space.names[level - 1]} {chosen[space.names[level - 1]]}" for level, _ in path]
+    axes.set_xticklabels(names, rotation=90, fontsize=7)
+    axes.set_ylabel(metric)
+    axes.grid(alpha=0.3)
+    return figure
+
+
 def _by_choice(scored: Sequence[Candidate], space: SearchSpace, metric: str) -> Figure:
-    figure = Figure(figsize=(9, 3))
-    panels = figure.subplots(1, len(space.choices), sharey=True, squeeze=False)[0]
+    varied = [choice for choice in space.choices if len(choice.options) > 1]
+    columns = min(len(varied), 5)
+    rows = -(-len(varied) // columns)
+    figure = Figure(figsize=(9, 2.6 * rows))
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes in panels.flat[len(varied) :]:
+        axes.set_visible(False)
     fitness = np.array([candidate.fitness for candidate in scored])
-    for axes, choice in zip(panels, space.choices, strict=True):
+    for axes, choice in zip(panels.flat, varied, strict=False):
         options = np.array([space.values(c.genotype)[choice.name] for c in scored])
         present = np.unique(options)
         axes.plot(options, fitness, ".", color="#9ecae1")
         axes.plot(present, [fitness[options == option].mean() for option in present], "#08519c")
         axes.set_xlabel(choice.name)
         axes.grid(alpha=0.3)
-    panels[0].set_ylabel(metric)
+    for axes in panels[:, 0]:
+        axes.set_ylabel(metric)
+    figure.tight_layout()
     return figure

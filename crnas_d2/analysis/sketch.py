@@ -10,10 +10,12 @@ from crnas_d2.space import Genotype
 __all__ = ["draw_architectures"]
 
 _COLOURS = ("#9ecae1", "#6baed6", "#3182bd", "#08519c")
+_INKS = ("black", "black", "white", "white")
 
 
 def draw_architectures(genotypes: Mapping[str, Genotype]) -> Figure:
-    """
+    """Where a genotype has operations, each square holds the index of its block's.
+
     Args:
         genotypes: by the name to print beside each.
     """
@@ -22,10 +24,13 @@ def draw_architectures(genotypes: Mapping[str, Genotype]) -> Figure:
     axes = figure.add_subplot()
     for row, (name, genotype) in enumerate(genotypes.items()):
         left = 0.0
-        for stage, depth in enumerate(genotype.depths):
-            colour = _COLOURS[stage % len(_COLOURS)]
-            for _ in range(depth):
+        for stage, ops in enumerate(genotype.ops_of_stages()):
+            colour, ink = _COLOURS[stage % len(_COLOURS)], _INKS[stage % len(_INKS)]
+            for op in ops:
                 axes.add_patch(Rectangle((left, -row), 0.8, 0.6, color=colour))
+                if genotype.ops:
+                    place = (left + 0.4, 0.3 - row)
+                    axes.text(*place, str(op), color=ink, ha="center", va="center", fontsize=8)
                 left += 1
             left += 0.5
         axes.text(-0.5, 0.3 - row, name, ha="right", va="center")

@@ -28,7 +28,7 @@ class SubnetEvaluator:
         batches: the images of archval.
         evaluator: what turns predictions into metrics.
         calibrate: a context in which the BN statistics fit the active path.
-        calibrate_partial: the same, for the network of a single mini-batch.
+        calibrate_partial: the same for the network of a single mini-batch; default: ``calibrate``.
         seed: of the completions.
     """
 
@@ -38,7 +38,7 @@ class SubnetEvaluator:
         batches: Collection[list[dict]],
         evaluator: DatasetEvaluator,
         calibrate: Callable[[nn.Module], AbstractContextManager],
-        calibrate_partial: Callable[[nn.Module], AbstractContextManager],
+        calibrate_partial: Callable[[nn.Module], AbstractContextManager] | None = None,
         seed: int = 0,
     ):
         self.model = model
@@ -46,7 +46,7 @@ class SubnetEvaluator:
         self.batches = batches
         self.evaluator = evaluator
         self.calibrate = calibrate
-        self.calibrate_partial = calibrate_partial
+        self.calibrate_partial = calibrate_partial or calibrate
         self.seed = seed
         assert self.supernet is not None, "the model has no supernet backbone"
 

@@ -14,7 +14,8 @@ class GreedySearcher:
 
     At each level, the ``top_k`` best partial genotypes of the level before are extended by every
     option of the next choice, and evaluated; the first level has the options of the first choice
-    alone. So for three operations, B blocks and K = 3 it takes 3 + 9 (B - 1) evaluations.
+    alone. So for three operations, B blocks and K = 3 it takes 3 + 9 (B - 1) evaluations. A choice
+    of a single option is taken without an evaluation of its own.
 
     Args:
         top_k: K, partial genotypes kept from level to level.
@@ -28,8 +29,9 @@ class GreedySearcher:
             raise ValueError(f"SEARCH.GREEDY.TOP_K is {top_k}; expected at least 1 (CR-NAS: 3).")
         self.space = space
         self.top_k = top_k
+        self.levels = [choice for choice in space.choices if len(choice.options) > 1]
         self.total, kept = 0, 1
-        for choice in space.choices:
+        for choice in self.levels:
             width = kept * len(choice.options)
             self.total, kept = self.total + width, min(top_k, width)
 
@@ -39,10 +41,12 @@ class GreedySearcher:
             ValueError: every candidate of a level has failed.
         """
         fitness = {candidate.genotype: candidate.fitness for candidate in candidates}
-        kept = [self.space.base]
-        for choice in self.space.choices:
+        kept = [self._extend({})]
+        for choice in self.levels:
             level = [
-                self._extend(genotype, option) for genotype in kept for option in choice.options
+                self._extend({**self.space.values(beginning, partial=True), choice.name: option})
+                for beginning in kept
+                for option in choice.options
             ]
             missing = [genotype for genotype in level if genotype not in fitness]
             if missing:
@@ -58,6 +62,10 @@ class GreedySearcher:
             kept = sorted(scored, key=lambda genotype: (-fitness[genotype], genotype))[: self.top_k]
         return []
 
-    def _extend(self, genotype: Genotype, option: int) -> Genotype:
-        values = self.space.values(genotype, partial=True)
-        return self.space.genotype({**values, self.space.names[len(values)]: option})
+    def _extend(self, values: dict[str, int]) -> Genotype:
+        """The genotype of these values and of the choices behind them that have a single option."""
+        for choice in self.space.choices[len(values) :]:
+            if len(choice.options) > 1:
+                break
+            values = {**values, choice.name: choice.options[0]}
+        return self.space.genotype(values)

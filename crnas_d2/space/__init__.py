@@ -10,6 +10,7 @@ from .build import (
 )
 from .families import DILATIONS, FAMILIES, Family
 from .genotype import Genotype
+from .published import genotype_file
 from .search_space import Choice, SearchSpace
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "build_family",
     "build_genotype",
     "build_search_space",
+    "genotype_file",
     "is_supernet",
 ]

@@ -80,3 +80,48 @@ def test_the_report_names_the_best_genotype_the_failures_and_the_scope(report):
 
 def test_text_cannot_break_the_page(report):
     assert "<results>" not in report and "A search &amp; its &lt;results&gt;" in report
+
+
+OPERATIONS = FAMILIES["resnet"].operation_space((1, 1, 1, 1))
+
+
+@pytest.fixture
+def greedy_candidates():
+    """Two levels of partial genotypes, a failure among them, and the complete ones."""
+    levels = [(1, (0.5, 0.2, None)), (2, (0.6, 0.4, 0.1)), (3, (0.7, 0.6)), (4, (0.8, 0.75))]
+    candidates = [
+        Candidate(Genotype((1, 1, 1, 1), (0,) * (level - 1) + (op,)), fitness, {}, 1.0)
+        for level, scores in levels
+        for op, fitness in enumerate(scores)
+    ]
+    return sorted(candidates, key=lambda c: -1 if c.fitness is None else c.fitness, reverse=True)
+
+
+def test_what_a_partial_genotype_leaves_open_is_empty_in_the_csv(tmp_path, greedy_candidates):
+    write_candidates(tmp_path / "candidates.csv", greedy_candidates, OPERATIONS, cost)
+    with (tmp_path / "candidates.csv").open(newline="") as stream:
+        rows = {tuple(r[name] for name in OPERATIONS.names): r for r in csv.DictReader(stream)}
+    assert rows["0", "1", "", ""]["fitness"] == "0.4" and rows["0", "1", "", ""]["macs"] == ""
+    assert rows["0", "0", "0", "1"]["macs"] == "4000000000"
+    assert len(rows) == len(greedy_candidates) == 10
+
+
+def test_a_search_choice_after_choice_is_shown_by_its_levels(tmp_path, greedy_candidates):
+    page = Page("Greedy")
+    add_search(page, greedy_candidates, OPERATIONS, cost, metric="bbox/AP", cost_scope="body")
+    page.write(tmp_path / "report.html")
+    report = (tmp_path / "report.html").read_text()
+    best = next(row for row in report.split("<tr") if row.startswith(" class=best"))
+    assert "ops=[0, 0, 0, 0]" in best and "0.80" in best
+    assert report.count("ops=[") == 2  # partial genotypes are no results
+    assert "10 candidates evaluated, 1 of them failed" in report
+    assert "bbox/AP of each level of the search" in report
+
+
+def test_choices_of_a_single_option_have_no_panel(tmp_path):
+    family = FAMILIES["mobilenetv2"]
+    space = family.stage_space()
+    candidates = [Candidate(Genotype(family.baseline_depths[20]), 1.0, {}, 1.0)]
+    page = Page("MobileNetV2")
+    add_search(page, candidates, space, cost, metric="bbox/AP", cost_scope="body")
+    assert sum("<img" in part for part in page.parts) == 3

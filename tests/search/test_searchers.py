@@ -80,11 +80,14 @@ def test_the_number_of_evaluations_is_that_of_the_paper(blocks):
 
 
 def test_the_number_of_evaluations_where_choices_have_other_numbers_of_options():
-    choices = [Choice("a", (0,)), Choice("b", (0, 1)), Choice("c", (0, 1, 2)), Choice("d", (0, 1))]
-    searcher = GreedySearcher(SearchSpace("operation", "ops", tuple(choices)), 4)
+    options = {"a": (3,), "b": (0, 1), "c": (0, 1, 2), "d": (5,), "e": (0, 1), "f": (7,)}
+    choices = tuple(Choice(name, values) for name, values in options.items())
+    searcher = GreedySearcher(SearchSpace("operation", "ops", choices), 4)
     levels = run(searcher, lambda genotype: 0.0)
-    assert [len(level) for level in levels] == [1, 2, 6, 8]
-    assert searcher.total == 17
+    assert [len(level) for level in levels] == [2, 6, 8]
+    assert searcher.total == 16
+    # What cannot vary is taken along.
+    assert {level[0].genotype.ops for level in levels} == {(3, 0), (3, 0, 0, 5), (3, 0, 0, 5, 0, 7)}
 
 
 def test_only_what_is_missing_of_a_level_is_proposed():

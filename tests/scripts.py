@@ -1,0 +1,69 @@
+"""The scripts as a user runs them, for the tests."""
+
+import csv
+import runpy
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import pytest
+import toy
+
+
+def arguments(script, config, *flags, opts):
+    return [str(toy.ROOT / script), "--config-file", str(config), *flags, *opts]
+
+
+def start(script, config, *flags, opts):
+    command = [sys.executable, "-W", "ignore", *arguments(script, config, *flags, opts=opts)]
+    return subprocess.Popen(
+        command, cwd=toy.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def run(*args, **kwargs):
+    """Waits for a script that must succeed; what it printed."""
+    process = start(*args, **kwargs)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, output + errors
+    return output
+
+
+def run_here(monkeypatch, *args, **kwargs):
+    """The message with which a script refuses to start; the same in this process, for speed."""
+    command = arguments(*args, **kwargs)
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(command[0], run_name="__main__")
+    # Python prints a text to stderr and exits with 1.
+    assert isinstance(stopped.value.code, str)
+    return stopped.value.code
+
+
+def read_candidates(folder):
+    with (folder / "candidates.csv").open(newline="") as stream:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
+
+
+def finished_trials(database):
+    """How many candidates of a running search have a result."""
+    if not database.exists():
+        return 0
+    query = "SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'"
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
+        try:
+            return connection.execute(query).fetchone()[0]
+        except sqlite3.OperationalError:  # the tables are not made yet
+            return 0
+
+
+def kill_after(process, database, num_finished):
+    """Kills a running search as soon as it has so many results."""
+    deadline = time.time() + 120
+    while finished_trials(database) < num_finished:
+        assert process.poll() is None and time.time() < deadline, process.communicate()
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()

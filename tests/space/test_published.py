@@ -1,0 +1,134 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import toy
+import yaml
+from detectron2.modeling import build_backbone
+
+from crnas_d2.engine import load_config
+from crnas_d2.space import FAMILIES, Genotype, build_genotype
+from crnas_d2.space.published import genotype_file
+
+# CR-NAS: blocks of the networks in the tables' order, by the name of the file.
+BLOCKS = {
+    "stage-MobileNetV2": 20,
+    "stage-R18": 8,
+    "stage-R50": 16,
+    "stage-R101": 33,
+    "stage-X50-32x4d": 16,
+    "stage-X101-32x4d": 33,
+    "CR-MobileNetV2": 20,
+    "CR-R18": 8,
+    "CR-R50": 16,
+    "CR-R101": 33,
+}
+# The body of each network, as thin as it can be.
+THIN = {
+    "R18": {"MODEL.RESNETS.DEPTH": 18},
+    "R50": {"MODEL.RESNETS.DEPTH": 50},
+    "R101": {"MODEL.RESNETS.DEPTH": 101},
+    "X50-32x4d": {"MODEL.RESNETS.DEPTH": 50, "MODEL.RESNETS.NUM_GROUPS": 2},
+    "X101-32x4d": {"MODEL.RESNETS.DEPTH": 101, "MODEL.RESNETS.NUM_GROUPS": 2},
+    "MobileNetV2": {
+        "MODEL.SUPERNET.FAMILY": "mobilenetv2",
+        "MODEL.MOBILENETV2.WIDTH_MULT": 0.1,
+    },
+}
+
+
+@pytest.fixture(params=list(BLOCKS))
+def name(request):
+    return request.param
+
+
+def config(name, tmp_path):
+    """A thin body of a published network, from a config that inherits from its file."""
+    file = tmp_path / "network.yaml"
+    file.write_text(f"_BASE_: [{toy.SEARCHED}, {genotype_file('CR-NAS/' + name)}]\n")
+    thin = {"MODEL.BACKBONE.NAME": "build_supernet_backbone", **THIN[name.split("-", 1)[1]]}
+    return load_config(str(file), toy.as_list(toy.TINY, thin))
+
+
+def test_all_published_networks_are_here():
+    folder = Path(genotype_file("CR-NAS/CR-R50")).parent
+    assert {file.stem for file in folder.iterdir()} == set(BLOCKS)
+
+
+def test_a_wheel_has_all_of_them():
+    listing = """
+from setuptools import Distribution
+package = Distribution({"script_name": "setup.py"})
+package.parse_config_files()
+package.include_package_data = False  # or it writes an egg-info beside the sources
+build = package.get_command_obj("build_py")
+build.ensure_finalized()
+print(*build.get_outputs(), sep="\\n")
+"""
+    command = [sys.executable, "-W", "ignore", "-c", listing]
+    run = subprocess.run(command, cwd=toy.ROOT, capture_output=True, text=True, check=True)
+    packed = {Path(file).stem for file in run.stdout.split() if file.endswith(".yaml")}
+    assert packed >= set(BLOCKS)
+
+
+def test_a_file_is_what_a_search_would_write(name, tmp_path):
+    text = Path(genotype_file(f"CR-NAS/{name}")).read_text()
+    comment = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("#")]
+    family = yaml.safe_load(text)["MODEL"]["GENOTYPE"]["FAMILY"]
+    genotype = Genotype.from_yaml(genotype_file(f"CR-NAS/{name}"))
+    genotype.to_yaml(tmp_path / "again.yaml", family=family, comment="\n".join(comment))
+    assert (tmp_path / "again.yaml").read_text() == text
+    assert "CR-NAS" in comment[0] + comment[1] and "table" in comment[0] + comment[1]
+
+
+def test_a_network_has_the_blocks_of_its_baseline(name, tmp_path):
+    cfg = config(name, tmp_path)
+    genotype = build_genotype(cfg)
+    assert genotype == Genotype.from_yaml(genotype_file(f"CR-NAS/{name}"))
+    assert sum(genotype.depths) == BLOCKS[name]
+    assert len(genotype.ops) == (BLOCKS[name] if name.startswith("CR-") else 0)
+    family = FAMILIES[cfg.MODEL.SUPERNET.FAMILY]
+    if cfg.MODEL.SUPERNET.FAMILY == "mobilenetv2":
+        cost = sum(w * n for w, n in zip(family.stage_weights, genotype.depths, strict=True))
+        assert cost == 16.0
+    else:
+        assert sum(genotype.depths) == sum(family.baseline_depths[cfg.MODEL.RESNETS.DEPTH])
+
+
+def test_all_stage_results_but_one_lie_in_the_space_of_the_paper(name):
+    genotype = Genotype(depths=Genotype.from_yaml(genotype_file(f"CR-NAS/{name}")).depths)
+    space = FAMILIES["mobilenetv2" if "Mobile" in name else "resnet"].stage_space()
+    if name == "stage-X101-32x4d":  # its own table and its own section differ
+        with pytest.raises(ValueError, match=r"15 is no option of res4\.depth"):
+            space.validate(genotype)
+    else:
+        space.validate(genotype)
+
+
+def test_a_level_goes_on_where_the_one_before_ended():
+    for network in ("MobileNetV2", "R18", "R50", "R101"):
+        stage, final = (
+            Genotype.from_yaml(genotype_file(f"CR-NAS/{level}-{network}"))
+            for level in ("stage", "CR")
+        )
+        assert stage.depths == final.depths
+
+
+def test_a_network_runs_with_its_dilations(name, tmp_path):
+    cfg = config(name, tmp_path)
+    body = build_backbone(cfg).eval()
+    with torch.no_grad():
+        features = body(torch.zeros(1, 3, 64, 64))
+    assert features["res5"].shape[-2:] == (2, 2)
+    genotype = build_genotype(cfg)
+    convs = [m for m in body.modules() if isinstance(m, torch.nn.Conv2d)]
+    rates = [conv.dilation[0] for conv in convs if conv.dilation[0] > 1]
+    assert rates == [op + 1 for op in genotype.ops if op > 0]
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    for name in ("CR-R50", "CR-NAS/R50", "CR-NAS/../CR-NAS/CR-R50", ""):
+        with pytest.raises(ValueError, match=rf"'{name}'; known: .*CR-NAS/CR-R50, .*stage-R18"):
+            genotype_file(name)

@@ -1,0 +1,344 @@
+"""The recipes of projects/CR-NAS: their numbers; one step and one inference of each kind."""
+
+import json
+import re
+from functools import cache
+
+import pytest
+import torch
+import toy
+
+from crnas_d2.analysis import detector_macs
+from crnas_d2.data import register_coco_format, register_image_folders
+from crnas_d2.engine import Trainer, check_config, load_config
+from crnas_d2.evaluation import build_evaluator
+from crnas_d2.modeling import find_supernet
+from crnas_d2.search import build_searcher
+from crnas_d2.space import Genotype, build_genotype, build_search_space, genotype_file
+
+PROJECT = toy.ROOT / "projects" / "CR-NAS"
+CONFIGS = PROJECT / "configs"
+FOLDERS = ("baseline", "pretrain", "search", "searched", "supernet")
+
+# Narrow networks, small images and few boxes; nothing else of a config changes.
+TINY = {
+    "MODEL.DEVICE": "cpu",
+    "MODEL.WEIGHTS": "",
+    "MODEL.RESNETS.STEM_OUT_CHANNELS": 4,
+    "MODEL.RESNETS.RES2_OUT_CHANNELS": 32,
+    "MODEL.RESNETS.WIDTH_PER_GROUP": 1,
+    "MODEL.MOBILENETV2.WIDTH_MULT": 0.1,
+    "MODEL.FPN.OUT_CHANNELS": 16,
+    "MODEL.RPN.PRE_NMS_TOPK_TRAIN": 60,
+    "MODEL.RPN.PRE_NMS_TOPK_TEST": 20,
+    "MODEL.RPN.POST_NMS_TOPK_TRAIN": 30,
+    "MODEL.RPN.POST_NMS_TOPK_TEST": 10,
+    "MODEL.ROI_HEADS.NUM_CLASSES": len(toy.CLASSES),
+    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": 16,
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0,
+    "MODEL.ROI_BOX_HEAD.FC_DIM": 16,
+    "MODEL.ROI_MASK_HEAD.CONV_DIM": 8,
+    "MODEL.RETINANET.NUM_CLASSES": len(toy.CLASSES),
+    "MODEL.RETINANET.SCORE_THRESH_TEST": 0.0,
+    "INPUT.MIN_SIZE_TRAIN": (toy.SIZE,),
+    "INPUT.MAX_SIZE_TRAIN": toy.SIZE,
+    "INPUT.MIN_SIZE_TEST": toy.SIZE,
+    "INPUT.MAX_SIZE_TEST": toy.SIZE,
+    "SOLVER.REFERENCE_WORLD_SIZE": 0,
+    "SOLVER.IMS_PER_BATCH": 2,
+    "SOLVER.MAX_ITER": 1,
+    "SOLVER.STEPS": (),
+    "DATALOADER.NUM_WORKERS": 0,
+}
+
+
+# pycocotools and Detectron2 with NumPy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+@cache
+def config(name):
+    """A config of the project as it is, e.g. ``searched/mask_rcnn_CR-R50_FPN_1x``."""
+    return load_config(str(CONFIGS / f"{name}.yaml"), [])
+
+
+def names(*folders):
+    return sorted(f"{folder}/{p.stem}" for folder in folders for p in (CONFIGS / folder).iterdir())
+
+
+class ToyTrainer(Trainer):
+    @classmethod
+    def build_evaluator(cls, cfg, dataset_name):
+        return build_evaluator(cfg, dataset_name)
+
+
+@pytest.fixture(scope="module")
+def masks(tmp_path_factory):
+    """Overrides that train and test on four toy images whose objects have polygons."""
+    entry = toy.make_dataset(tmp_path_factory.mktemp("masks"), "toy_masks", 4, seed=7)
+    with open(entry[1]) as stream:
+        content = json.load(stream)
+    for annotation in content["annotations"]:
+        x, y, width, height = annotation["bbox"]
+        right, low = x + width, y + height
+        annotation["segmentation"] = [[x, y, right, y, right, low, x, low]]
+    with open(entry[1], "w") as stream:
+        json.dump(content, stream)
+    register_coco_format([entry])
+    return {"DATASETS.TRAIN": ("toy_masks",), "DATASETS.TEST": (), "DATASETS.ARCHVAL": ()}
+
+
+def train_one_step(name, masks, folder):
+    file = str(CONFIGS / f"{name}.yaml")
+    cfg = load_config(file, toy.as_list(TINY, masks, {"OUTPUT_DIR": str(folder)}))
+    trainer = ToyTrainer(cfg)
+    before = [parameter.clone() for parameter in trainer.model.parameters()]
+    trainer.train()
+    after = trainer.model.parameters()
+    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    metrics = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+    assert all(torch.tensor(line["total_loss"]).isfinite() for line in metrics) and metrics
+    return cfg, trainer.model, metrics[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "tasks", "losses"),
+    [
+        ("baseline/faster_rcnn_R18_FPN_1x", {"bbox"}, {"loss_box_reg"}),
+        ("searched/faster_rcnn_CR-R50_FPN_2x", {"bbox"}, {"loss_box_reg"}),
+        ("searched/faster_rcnn_stage-X50-32x4d_FPN_1x", {"bbox"}, {"loss_box_reg"}),
+        ("searched/faster_rcnn_CR-R50_NAS-FPN_1x", {"bbox"}, {"loss_box_reg"}),
+        ("searched/mask_rcnn_CR-MobileNetV2_FPN_1x", {"bbox", "segm"}, {"loss_mask"}),
+        (
+            "searched/cascade_mask_rcnn_CR-R101_FPN_20e",
+            {"bbox", "segm"},
+            {"loss_mask", "loss_box_reg_stage0", "loss_box_reg_stage2"},
+        ),
+        ("searched/retinanet_CR-R50_FPN_1x", {"bbox"}, {"loss_cls", "loss_box_reg"}),
+    ],
+)
+def test_a_network_trains_and_detects(name, tasks, losses, masks, tmp_path):
+    cfg, model, logged = train_one_step(name, masks, tmp_path)
+    assert losses <= set(logged)
+    cfg.DATASETS.TEST = ("toy_masks",)
+    results = ToyTrainer.test(cfg, model)
+    assert set(results) == tasks
+    assert {"AP", "AP50"} <= set(results["bbox"])
+
+
+@pytest.mark.parametrize("name", ["supernet/stage-R50", "supernet/operation-MobileNetV2"])
+def test_a_supernet_trains_and_its_subnets_detect(name, masks, tmp_path):
+    cfg, model, _ = train_one_step(name, masks, tmp_path)
+    supernet = find_supernet(model)
+    supernet.set_path(next(iter(build_search_space(cfg))))
+    model.eval()
+    with torch.no_grad():
+        [found] = model([{"image": torch.zeros(3, toy.SIZE, toy.SIZE)}])
+    assert found["instances"].pred_boxes.tensor.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("classifier", "detector"),
+    [
+        ("pretrain/CR-MobileNetV2", "searched/faster_rcnn_CR-MobileNetV2_FPN_1x"),
+        ("pretrain/supernet-operation-R18", "supernet/operation-R18"),
+    ],
+)
+def test_a_detector_starts_from_its_pretrained_body(
+    classifier, detector, masks, tmp_path, registered
+):
+    toy.make_image_folder(tmp_path / "images", per_class=2, seed=0)
+    register_image_folders([["toy_folder", str(tmp_path / "images")]])
+    images = {"DATASETS.TRAIN": ("toy_folder",), "DATASETS.TEST": (), "SOLVER.IMS_PER_BATCH": 6}
+    (tmp_path / "first").mkdir()
+    _, classifies, _ = train_one_step(
+        classifier, {**toy.TINY_CLASSIFIER, **images}, tmp_path / "first"
+    )
+    second = {
+        "MODEL.WEIGHTS": str(tmp_path / "first" / "model_final.pth"),
+        "OUTPUT_DIR": str(tmp_path / "second"),
+    }
+    file = str(CONFIGS / f"{detector}.yaml")
+    trainer = Trainer(load_config(file, toy.as_list(TINY, masks, second)))
+    trainer.resume_or_load(resume=False)
+    pretrained = classifies.backbone.state_dict()
+    loaded = trainer.model.backbone.bottom_up.state_dict()
+    assert set(loaded) == set(pretrained)
+    for name, value in loaded.items():
+        assert torch.equal(value, pretrained[name]), name
+
+
+COCO, VOC, ARCHTRAIN, IMAGENET = 118_287, 5_011 + 11_540, 118_287 - 5_000, 1_281_167
+# Epochs, and those after which the rate is divided by 10 (CR-NAS section 4.1, A.1, A.3, A.4).
+SCHEDULES = {
+    "1x": (COCO, 13, (8, 11)),
+    "2x": (COCO, 25, (16, 22)),
+    "VOC": (VOC, 18, (15, 17)),
+    "20e": (COCO, 20, (16, 19)),
+}
+
+
+def check_schedule(solver, images, epochs, steps):
+    assert round(epochs * images / 16) == solver.MAX_ITER
+    assert tuple(round(epoch * images / 16) for epoch in steps) == solver.STEPS
+    assert (solver.IMS_PER_BATCH, solver.GAMMA, solver.REFERENCE_WORLD_SIZE) == (16, 0.1, 8)
+    assert (solver.MOMENTUM, solver.WEIGHT_DECAY) == (0.9, 1e-4)
+    assert solver.WARMUP_ITERS > 0
+
+
+@pytest.mark.parametrize("name", names("baseline", "searched"))
+def test_a_detector_has_the_schedule_of_its_name(name):
+    cfg = config(name)
+    schedule = name.rsplit("_", 1)[1]
+    check_schedule(cfg.SOLVER, *SCHEDULES[schedule])
+    assert (0.01 if "retinanet" in name else 16 * 0.00125) == cfg.SOLVER.BASE_LR
+    sizes = (600, 1000) if schedule == "VOC" else (800, 1333)
+    assert (*cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN) == sizes
+    assert sizes == (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+    if schedule == "VOC":
+        assert cfg.DATASETS.TRAIN == ("voc_2007_trainval", "voc_2012_trainval")
+        assert cfg.DATASETS.TEST == ("voc_2007_test",) and cfg.MODEL.ROI_HEADS.NUM_CLASSES == 20
+    else:
+        assert cfg.DATASETS.TRAIN == ("coco_2017_train",)
+        assert cfg.DATASETS.TEST == ("coco_2017_val",)
+
+
+@pytest.mark.parametrize("name", names("baseline", "searched"))
+def test_a_detector_has_the_network_of_its_name(name):
+    network = re.search(r"_((CR-|stage-)?(MobileNetV2|[RX]\d+(-32x4d)?))_", name)[1]
+    cfg = config(name)
+    genotype = build_genotype(cfg)
+    if name.startswith("searched/"):
+        published = load_config(genotype_file(f"CR-NAS/{network}"), []).MODEL.GENOTYPE
+        assert published == cfg.MODEL.GENOTYPE
+    else:
+        assert not cfg.MODEL.GENOTYPE.DEPTHS and not genotype.ops
+    assert f"output/CR-NAS/pretrain/{network}/model_final.pth" == cfg.MODEL.WEIGHTS
+
+
+def test_supernets_are_trained_as_the_paper_says():
+    for name in ("stage-R18", "stage-R50", "stage-X50-32x4d", "operation-MobileNetV2"):
+        cfg = config(f"supernet/{name}")
+        check_schedule(cfg.SOLVER, ARCHTRAIN, 25, (16, 22))
+        assert cfg.SOLVER.BASE_LR == 16 * 0.00125
+        assert cfg.DATASETS.TRAIN == ("coco_2017_archtrain",)
+        assert cfg.DATASETS.ARCHVAL == ("coco_2017_archval",)
+        solver = config(f"pretrain/supernet-{name}").SOLVER
+        assert round(150 * IMAGENET / 1024) == solver.MAX_ITER
+        assert (solver.IMS_PER_BATCH, solver.BASE_LR) == (1024, 0.4)
+        assert (solver.MOMENTUM, solver.WEIGHT_DECAY) == (0.9, 1e-4)
+
+
+def body(cfg):
+    """All that makes the body of a network what it is."""
+    model = cfg.MODEL.clone()
+    model.MOBILENETV2.OUT_FEATURES = model.RESNETS.OUT_FEATURES = []
+    return [model[key] for key in ("SUPERNET", "GENOTYPE", "RESNETS", "MOBILENETV2")]
+
+
+def test_every_run_starts_from_a_run_with_the_same_body():
+    runs = {name: config(name) for name in names(*FOLDERS) if "Base-" not in name}
+    by_folder = {cfg.OUTPUT_DIR: name for name, cfg in runs.items()}
+    assert len(by_folder) == len(runs), "two runs in one folder"
+    for name, cfg in runs.items():
+        if name.startswith("pretrain/"):
+            assert cfg.MODEL.WEIGHTS == ""
+        else:
+            first = by_folder[cfg.MODEL.WEIGHTS.removesuffix("/model_final.pth")]
+            assert body(runs[first]) == body(cfg), f"{name} starts from {first}"
+
+
+# Evaluations of a whole search: the eligible allocations, or 3 + 9 per further block.
+SEARCHES = {
+    "stage-R18": 9,
+    "stage-R50": 153,
+    "stage-R101": 374,
+    "stage-X50-32x4d": 153,
+    "stage-X101-32x4d": 374,
+    "stage-MobileNetV2": 43,
+    "operation-R18": 3 + 9 * 7,
+    "operation-R50": 3 + 9 * 15,
+    "operation-R101": 3 + 9 * 32,
+    # The stem before, and the two convolutions after the 17 blocks have one operation each.
+    "operation-MobileNetV2": 3 + 9 * 16,
+}
+
+
+def test_a_search_has_as_many_candidates_as_the_paper_lets_it_have():
+    found = {name.split("/")[1]: build_searcher(config(name)).total for name in names("search")}
+    assert found == SEARCHES
+
+
+def test_the_configs_that_the_readme_writes_go_on_from_a_genotype_of_ones_own(tmp_path):
+    for folder in ("configs", "crnas_d2", "projects"):
+        (tmp_path / folder).symlink_to(toy.ROOT / folder)
+    output = tmp_path / "output" / "CR-NAS"
+    stage, final = Genotype((2, 2, 5, 7)), Genotype((2, 2, 5, 7), (0, 1) * 8)
+    for folder, genotype in (("search/stage-R50", stage), ("own/search-operation", final)):
+        (output / folder).mkdir(parents=True)
+        genotype.to_yaml(output / folder / "genotype.yaml", family="resnet")
+    text = (PROJECT / "README.md").read_text()
+    written = re.findall(r"cat > output/CR-NAS/(\S+) <<'END'\n(.*?)END\n", text, re.DOTALL)
+    for name, content in written:
+        (output / name).write_text(content)
+    own = {name: load_config(str(output / name), []) for name, _ in written}
+
+    shipped = config("supernet/operation-R50")
+    operation, first = own["own-operation.yaml"], own["own-pretrain-operation.yaml"]
+    assert build_search_space(operation).base == stage
+    assert build_searcher(operation).total == build_searcher(shipped).total
+    assert operation.SOLVER == shipped.SOLVER and operation.MODEL.RESNETS == shipped.MODEL.RESNETS
+    assert body(first) == body(operation)
+    assert f"{first.OUTPUT_DIR}/model_final.pth" == operation.MODEL.WEIGHTS
+
+    network, classifier = own["own-1x.yaml"], own["own-pretrain.yaml"]
+    assert build_genotype(network) == build_genotype(classifier) == final
+    assert body(network) == body(classifier)
+    assert f"{classifier.OUTPUT_DIR}/model_final.pth" == network.MODEL.WEIGHTS
+    assert network.SOLVER == config("searched/faster_rcnn_CR-R50_FPN_1x").SOLVER
+    for cfg in (first, classifier):
+        assert cfg.SOLVER.MAX_ITER == config("pretrain/CR-R50").SOLVER.MAX_ITER
+        assert cfg.SOLVER.LR_SCHEDULER_NAME == "WarmupCosineLR" and cfg.MODEL.WEIGHTS == ""
+
+
+def test_a_genotype_of_another_family_is_refused_with_both_names(tmp_path):
+    file = tmp_path / "mixed.yaml"
+    bases = [CONFIGS / "searched/faster_rcnn_CR-R50_FPN_1x.yaml"]
+    bases.append(genotype_file("CR-NAS/CR-MobileNetV2"))
+    file.write_text(f"_BASE_: [{', '.join(map(str, bases))}]\n")
+    cfg = load_config(str(file), ["MODEL.WEIGHTS", ""])
+    with pytest.raises(ValueError, match=r"family 'mobilenetv2', but .*FAMILY is 'resnet'"):
+        check_config(cfg, [])
+
+
+def test_weights_that_are_not_there_yet_are_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"output/CR-NAS/pretrain/CR-R18/model_final\.pth"):
+        check_config(config("searched/faster_rcnn_CR-R18_FPN_1x").clone(), [])
+
+
+def test_the_readme_names_every_detector_and_no_file_that_is_missing():
+    text = (PROJECT / "README.md").read_text().replace("$CONFIGS/", "projects/CR-NAS/configs/")
+    for file in re.findall(r"(?<![\w./-])(?:projects|configs|tools)/[\w./-]+\.(?:yaml|py)", text):
+        assert (toy.ROOT / file).is_file(), file
+    listed = re.findall(r"^\| `((?:baseline|searched)/[\w.-]+)` \|", text, re.MULTILINE)
+    others = ["baseline/retinanet_R50_FPN_1x", "searched/retinanet_CR-R50_FPN_1x"]
+    assert sorted(listed + others) == names("baseline", "searched")
+
+
+# CR-NAS, tables 1 and 3, in G.
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("baseline/faster_rcnn_MobileNetV2_FPN_1x", 121.1),
+        ("searched/faster_rcnn_CR-MobileNetV2_FPN_1x", 121.4),
+        ("searched/faster_rcnn_CR-R18_FPN_1x", 147.6),
+        ("searched/faster_rcnn_CR-R50_FPN_1x", 192.7),
+        ("searched/mask_rcnn_CR-MobileNetV2_FPN_1x", 189.8),
+        ("searched/mask_rcnn_CR-R101_FPN_1x", 325.8),
+    ],
+)
+def test_a_detector_costs_what_the_paper_says(name, published):
+    # We count convolutions and linear layers; BN and activations make the paper's a bit more.
+    macs = sum(detector_macs(config(name), (800, 1088)).values()) / 1e9
+    assert 0.99 * published < macs < published

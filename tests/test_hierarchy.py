@@ -1,0 +1,153 @@
+"""CR-NAS from end to end: stage search, operation search on what it found, retraining."""
+
+import json
+import re
+
+import pytest
+import toy
+from scripts import finished_trials, kill_after, read_candidates, run, start
+
+from crnas_d2.analysis import CostTable
+from crnas_d2.engine import load_config
+from crnas_d2.space import Genotype, build_search_space
+
+OPERATION = toy.ROOT / "configs" / "digits" / "supernet-operation.yaml"
+BLOCKS = 7
+TOP_K = 2
+NUM_CANDIDATES = 3 + 3 * TOP_K * (BLOCKS - 1)
+# An untrained detector is unsure, so every detection counts: no candidate fails.
+SEARCH = {
+    **toy.STAGE_SPACE,
+    "SEARCH.BUDGET.BLOCKS": [],
+    "SEARCH.GREEDY.TOP_K": TOP_K,
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0,
+}
+del SEARCH["MODEL.SUPERNET.STAGE_OPTIONS"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("hierarchy")
+
+
+@pytest.fixture(scope="module")
+def operation_config(folder):
+    """The operation level on the result of a stage search."""
+    Genotype(depths=(1, 2, 2, 2)).to_yaml(folder / "genotype.yaml", family="resnet")
+    config = folder / "operation.yaml"
+    config.write_text(f"_BASE_: [genotype.yaml, {OPERATION}]\n")
+    return config
+
+
+@pytest.fixture(scope="module")
+def supernet(folder, operation_config, toy_datasets):
+    options = {"SOLVER.MAX_ITER": 20, "OUTPUT_DIR": folder / "supernet"}
+    run("train_net.py", operation_config, opts=toy.as_arguments(toy.TINY, toy_datasets, options))
+    return folder / "supernet" / "model_final.pth"
+
+
+@pytest.fixture(scope="module")
+def search_opts(supernet, toy_datasets):
+    def opts(output, *overrides):
+        paths = {"MODEL.WEIGHTS": supernet, "OUTPUT_DIR": output}
+        return toy.as_arguments(toy.TINY, SEARCH, toy_datasets, paths, *overrides)
+
+    return opts
+
+
+@pytest.fixture(scope="module")
+def searched(folder, operation_config, search_opts):
+    output = folder / "search"
+    printed = run("search_net.py", operation_config, opts=search_opts(output))
+    return output, printed
+
+
+def test_the_greedy_search_names_a_whole_network_with_the_depths_it_began_with(searched):
+    output, printed = searched
+    found = Genotype.from_yaml(output / "genotype.yaml")
+    assert found.depths == (1, 2, 2, 2) and len(found.ops) == BLOCKS
+    assert f"Best: {found}" in printed
+    rows = read_candidates(output)
+    assert len(rows) == NUM_CANDIDATES
+    complete = [row for row in rows if row["res5.1.op"] != ""]
+    assert len(complete) == 3 * TOP_K
+    best = max(complete, key=lambda row: float(row["fitness"]))
+    places = [key for key in best if re.fullmatch(r"res\d\.\d\.op", key)]
+    assert tuple(int(best[place]) for place in places) == found.ops
+    assert str(found) in (output / "report.html").read_text()
+
+
+@pytest.mark.parametrize("statistics", ["batch", "calibration"])
+def test_killed_inside_a_level_it_goes_on_with_two_workers_to_the_same_result(
+    folder, operation_config, search_opts, searched, statistics
+):
+    overrides = {"SEARCH.BN_CALIBRATION.PARTIAL": statistics}
+    output = folder / f"killed-{statistics}"
+    opts = search_opts(output, overrides)
+    process = start("search_net.py", operation_config, opts=opts)
+    kill_after(process, output / "search.db", 5)
+    assert 5 <= finished_trials(output / "search.db") < NUM_CANDIDATES
+    run("search_net.py", operation_config, "--resume", "--num-workers", "2", opts=opts)
+    rows = read_candidates(output)
+    assert len(rows) == NUM_CANDIDATES
+    same = rows == read_candidates(searched[0])
+    assert same == (statistics == "batch")  # the default; the other one scores otherwise
+
+
+def test_every_network_of_the_operation_space_costs_the_same(operation_config):
+    cfg = load_config(str(operation_config), toy.as_list(toy.TINY))
+    space = build_search_space(cfg)
+    cost = CostTable(cfg, space, (toy.SIZE, toy.SIZE))
+    costs = {cost(genotype) for genotype in list(space)[::97]}
+    assert len(costs) == 1
+
+
+def test_the_network_that_was_found_is_trained_and_evaluated(folder, searched, toy_datasets):
+    config = folder / "dilated.yaml"
+    config.write_text(f"_BASE_: [{toy.SEARCHED}, search/genotype.yaml]\n")
+    options = {"DATASETS.TEST": ("toy_test",), "OUTPUT_DIR": folder / "dilated"}
+    run("train_net.py", config, opts=toy.as_arguments(toy.TINY, toy_datasets, options))
+    lines = (folder / "dilated" / "metrics.json").read_text().splitlines()
+    assert any("bbox/AP" in json.loads(line) for line in lines)
+
+
+@pytest.mark.slow
+def test_the_whole_hierarchy_on_digits(tmp_path):
+    """Both levels and the comparison, with the data and the configs of make demo-crnas."""
+    short = {
+        "SOLVER.MAX_ITER": 60,
+        "SOLVER.WARMUP_ITERS": 10,
+        "SOLVER.IMS_PER_BATCH": 4,
+        "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0,
+    }
+    stage = {
+        "MODEL.SUPERNET.STAGE_OPTIONS": [[1, 2], [1], [2], [2, 3]],
+        "SEARCH.BUDGET.BLOCKS": [7, 7],
+    }
+
+    def step(script, config, folder, *overrides, weights=None):
+        paths = {"OUTPUT_DIR": tmp_path / folder}
+        if weights:
+            paths["MODEL.WEIGHTS"] = tmp_path / weights / "model_final.pth"
+        run(script, config, opts=toy.as_arguments(short, paths, *overrides))
+        return tmp_path / folder
+
+    step("train_net.py", toy.SUPERNET, "supernet", stage)
+    found = step("search_net.py", toy.SUPERNET, "search", stage, weights="supernet")
+    depths = Genotype.from_yaml(found / "genotype.yaml").depths
+    assert sum(depths) == 7
+
+    config = tmp_path / "operation.yaml"
+    config.write_text(f"_BASE_: [search/genotype.yaml, {OPERATION}]\n")
+    step("train_net.py", config, "operations")
+    greedy = {"SEARCH.GREEDY.TOP_K": 1}
+    found = step("search_net.py", config, "search-operation", greedy, weights="operations")
+    genotype = Genotype.from_yaml(found / "genotype.yaml")
+    assert genotype.depths == depths and len(genotype.ops) == 7
+    assert len(read_candidates(found)) == 3 * 7
+
+    config = tmp_path / "dilated.yaml"
+    config.write_text(f"_BASE_: [{toy.SEARCHED}, search-operation/genotype.yaml]\n")
+    output = step("train_net.py", config, "dilated")
+    lines = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
+    assert any("bbox/AP" in line for line in lines)

@@ -1,0 +1,95 @@
+"""What the demos are made of: trainings in the background, scripts in the foreground."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from detectron2.data import DatasetCatalog
+from tqdm import tqdm
+
+from crnas_d2.engine import load_config
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Training:
+    """One train_net.py in the background; its progress is read from its metrics.json.
+
+    Args:
+        title: of its progress bar.
+        folder: its OUTPUT_DIR.
+        threads: of torch.
+    """
+
+    def __init__(self, title, config, folder, *, threads, overrides=()):
+        self.folder = folder
+        self.title = title
+        self.iterations = load_config(str(config), []).SOLVER.MAX_ITER
+        self.command = [
+            *(sys.executable, ROOT / "train_net.py", "--config-file", config, "--resume"),
+            *("OUTPUT_DIR", folder, *overrides),
+        ]
+        self.threads = max(1, threads)
+
+    def start(self):
+        self.bar = tqdm(total=self.iterations, desc=self.title, unit="it")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "stdout.txt").open("w") as log:
+            self.process = subprocess.Popen(
+                list(map(str, self.command)),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment(OMP_NUM_THREADS=str(self.threads)),
+            )
+
+    def is_running(self):
+        running = self.process.poll() is None
+        metrics = self.folder / "metrics.json"
+        text = metrics.read_text() if metrics.exists() else ""
+        complete = text[: text.rfind("\n")].splitlines()  # the last may be half written
+        if complete:
+            done = json.loads(complete[-1])["iteration"] + 1
+            self.bar.update(min(done, self.bar.total) - self.bar.n)
+        return running
+
+
+def train(*trainings):
+    """Runs trainings side by side, to their ends."""
+    for training in trainings:
+        training.start()
+    while any([training.is_running() for training in trainings]):
+        time.sleep(1)
+    for training in trainings:
+        training.bar.close()
+    for training in trainings:
+        if training.process.returncode != 0:
+            sys.exit(f"Training failed, see {training.folder / 'stdout.txt'}; then run this again.")
+
+
+def run(*command, log=None):
+    """Runs one script to its end; its progress bar stays on the terminal."""
+    stdout = log.open("w") if log else None
+    command = [sys.executable, *map(str, command)]
+    if subprocess.run(command, stdout=stdout, env=environment()).returncode != 0:
+        seen = f"above and in {log}" if log else "above"
+        sys.exit(f"{command[1]} failed, as it says {seen}. Mend that and run this again.")
+
+
+def make_datasets(*names):
+    """Makes datasets here, once, and not by each of the scripts at the same time."""
+    for name in names:
+        DatasetCatalog.get(name)
+
+
+def cores():
+    """Cores to use; more than eight only wait for each other on such small images."""
+    return min(torch.get_num_threads(), 8)
+
+
+def environment(**variables):
+    # Deprecations of libraries in libraries are nothing that a user of a demo can mend.
+    return {**os.environ, "PYTHONWARNINGS": "ignore", **variables}
