@@ -9,18 +9,20 @@ def add_crnas_config(cfg: CN) -> None:
     """Adds our keys to a Detectron2 config, in place."""
     # ---------------------------------------------------------------- network
     cfg.MODEL.SUPERNET = CN()
-    # Family of backbones: "resnet" (ResNet and, with MODEL.RESNETS.NUM_GROUPS > 1, ResNeXt) or
-    # "mobilenetv2".
+    # Family of backbones: "resnet" (ResNet and, with MODEL.RESNETS.NUM_GROUPS > 1, ResNeXt),
+    # "mobilenetv2" or "shufflenetv2".
     cfg.MODEL.SUPERNET.FAMILY = "resnet"
     # What is searched: "none" (a fixed network), "stage" (number of blocks of each stage, CR-NAS
-    # section 3.2.1) or "operation" (dilation of each block, section 3.2.2, for the depths of
-    # MODEL.GENOTYPE.DEPTHS).
+    # section 3.2.1; not of "shufflenetv2") or "operation" (for the depths of
+    # MODEL.GENOTYPE.DEPTHS, what each block does: its dilation, CR-NAS section 3.2.2; of
+    # "shufflenetv2" its kernel or an Xception block, DetNAS section 3.2).
     cfg.MODEL.SUPERNET.SPACE = "none"
     # Numbers of blocks that each stage may have, one list per stage. Empty: the paper's sets.
     cfg.MODEL.SUPERNET.STAGE_OPTIONS = []
     # Which weights the options of a choice share: "none" (every option has its own, as in
     # CR-NAS); in the stage space also "prefix" (k blocks are the first k of the deepest branch),
-    # in the operation space "weight" (the dilations of a block use the same weights).
+    # in the operation space "weight" (the dilations of a block use the same weights; not of
+    # "shufflenetv2", whose operations differ in shape).
     cfg.MODEL.SUPERNET.SHARING = "none"
     # Which subnet runs in a training step: "uniform" (single path, each choice drawn uniformly)
     # or "fixed" (only the network of MODEL.GENOTYPE is built).
@@ -32,10 +34,11 @@ def add_crnas_config(cfg: CN) -> None:
     # Family for which it was found; one that differs from MODEL.SUPERNET.FAMILY is refused.
     cfg.MODEL.GENOTYPE.FAMILY = ""
     # Number of blocks of each stage, from the highest resolution to the lowest. Empty: the
-    # allocation published for MODEL.RESNETS.DEPTH.
+    # allocation published for MODEL.RESNETS.DEPTH or MODEL.SHUFFLENETV2.DEPTH.
     cfg.MODEL.GENOTYPE.DEPTHS = []
     # Operation of each block, as many as DEPTHS has blocks. CR-NAS: 0, 1, 2 for dilation 1, 2, 3.
-    # Empty: the first operation everywhere.
+    # DetNAS: 0, 1, 2 for kernel 3, 5, 7 and 3 for an Xception block. Empty: the first operation
+    # everywhere.
     cfg.MODEL.GENOTYPE.OPS = []
 
     # build_supernet_nasfpn_backbone, which also reads MODEL.FPN.{IN_FEATURES, OUT_CHANNELS, NORM}.
@@ -53,6 +56,20 @@ def add_crnas_config(cfg: CN) -> None:
     # Outputs: res2, res3, res4, res5, the last ones of stride 4, 8, 16, 32. A classifier takes
     # ["res5"], the 1280 channels.
     cfg.MODEL.MOBILENETV2.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
+
+    # Family "shufflenetv2" (Ma et al. 2018, as in DetNAS), which reads no key of MODEL.RESNETS.
+    cfg.MODEL.SHUFFLENETV2 = CN()
+    # Blocks of the network: 20 or 40, DetNAS's search spaces 1 and 2 (table 2). Their channels hold
+    # unless CHANNELS, their blocks per stage unless MODEL.GENOTYPE.DEPTHS says otherwise.
+    cfg.MODEL.SHUFFLENETV2.DEPTH = 20
+    # Channels of the stem and of the four stages, e.g. [16, 64, 160, 320, 640], those of DEPTH 20.
+    # Each stage has an even number, more than the one before. Empty: those of DEPTH.
+    cfg.MODEL.SHUFFLENETV2.CHANNELS = []
+    # Norm of every convolution, as MODEL.RESNETS.NORM: "BN", "SyncBN", "FrozenBN", "GN", ...
+    cfg.MODEL.SHUFFLENETV2.NORM = "BN"
+    # Outputs: res2, res3, res4, res5, of stride 4, 8, 16, 32, and head, a 1x1 convolution to 1024
+    # channels after res5. DetNAS's classifiers take ["head"], which no detector needs.
+    cfg.MODEL.SHUFFLENETV2.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
 
     # MODEL.META_ARCHITECTURE ImageClassifier, for pretraining.
     cfg.MODEL.CLASSIFIER = CN()
@@ -86,11 +103,31 @@ def add_crnas_config(cfg: CN) -> None:
     # ----------------------------------------------------------------- search
     cfg.SEARCH = CN()
     # "exhaustive": every genotype within the budget (CR-NAS section 3.3.1, equation 1). "greedy":
-    # one choice after the other, keeping the best beginnings (CR-NAS algorithm 1).
+    # one choice after the other, keeping the best beginnings (CR-NAS algorithm 1). "evolution":
+    # DetNAS algorithm 2. "random": genotypes drawn uniformly within the budget, the baseline of
+    # every search. "optuna": the sampler of SEARCH.OPTUNA. The last two evaluate as many
+    # candidates as evolution would.
     cfg.SEARCH.ALGORITHM = "exhaustive"
     cfg.SEARCH.GREEDY = CN()
     # Partial genotypes that are kept and extended (K of algorithm 1).
     cfg.SEARCH.GREEDY.TOP_K = 3
+    cfg.SEARCH.EVOLUTION = CN()
+    # Candidates of a generation (|P|; DetNAS 50).
+    cfg.SEARCH.EVOLUTION.POPULATION = 50
+    # Generations, the first one included: 20 of 50 are 1,000 candidates.
+    cfg.SEARCH.EVOLUTION.GENERATIONS = 20
+    # The best candidates so far, from which the next generation descends.
+    cfg.SEARCH.EVOLUTION.PARENTS = 10
+    # Probability that a mutation draws the operation of a block anew.
+    cfg.SEARCH.EVOLUTION.MUTATION_PROBABILITY = 0.1
+    # Share of crossovers in a generation; the others are mutations.
+    cfg.SEARCH.EVOLUTION.CROSSOVER_SHARE = 0.5
+    cfg.SEARCH.OPTUNA = CN()
+    # Name of a sampler in optuna.samplers, with its default arguments and SEED.
+    cfg.SEARCH.OPTUNA.SAMPLER = "TPESampler"
+    # Minimized beside the fitness, by algorithm "optuna" (NSGAIISampler is made for that) or
+    # "random": "macs" or "parameters" of the backbone body; empty: nothing.
+    cfg.SEARCH.SECOND_OBJECTIVE = ""
     # Fitness: "task/metric" of the evaluator's results, e.g. bbox/AP, bbox/AP50, segm/AP.
     # Higher is better.
     cfg.SEARCH.METRIC = "bbox/AP"

@@ -2,8 +2,10 @@
 
 from .backbone import (
     MobileNetV2,
+    ShuffleNetV2,
     SupernetMobileNetV2,
     SupernetResNet,
+    SupernetShuffleNetV2,
     build_supernet_backbone,
     build_supernet_fpn_backbone,
     build_supernet_nasfpn_backbone,
@@ -16,9 +18,11 @@ from .supernet import Supernet, find_supernet
 __all__ = [
     "ImageClassifier",
     "MobileNetV2",
+    "ShuffleNetV2",
     "Supernet",
     "SupernetMobileNetV2",
     "SupernetResNet",
+    "SupernetShuffleNetV2",
     "build_supernet_backbone",
     "build_supernet_fpn_backbone",
     "build_supernet_nasfpn_backbone",

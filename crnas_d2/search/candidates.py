@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from crnas_d2.space import Genotype, SearchSpace
 
-__all__ = ["Candidate", "enqueue", "evaluated", "genotype_of", "is_double"]
+__all__ = ["Candidate", "enqueue", "evaluated", "genotype_of", "is_double", "is_taken_care_of"]
 
 # The user attributes of a trial. REFUSED marks a result that would be the same the next time, in
 # contrast to a worker that died.
@@ -45,7 +45,7 @@ def enqueue(study: optuna.Study, space: SearchSpace, genotypes: Iterable[Genotyp
     known = {
         genotype_of(trial, space)
         for trial in study.get_trials(deepcopy=False)
-        if _is_taken_care_of(trial)
+        if is_taken_care_of(trial)
     }
     for genotype in genotypes:
         if genotype not in known:
@@ -61,11 +61,12 @@ def is_double(study: optuna.Study, space: SearchSpace, number: int) -> bool:
     *earlier, trial = study.get_trials(deepcopy=False)[: number + 1]
     genotype = genotype_of(trial, space)
     return any(
-        _is_taken_care_of(other) and genotype_of(other, space) == genotype for other in earlier
+        is_taken_care_of(other) and genotype_of(other, space) == genotype for other in earlier
     )
 
 
-def _is_taken_care_of(trial: FrozenTrial) -> bool:
+def is_taken_care_of(trial: FrozenTrial) -> bool:
+    """Whether a trial has a result, or will have one."""
     open_or_done = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
     return trial.state in open_or_done or REFUSED in trial.user_attrs
 
@@ -79,7 +80,7 @@ def evaluated(study: optuna.Study, space: SearchSpace) -> list[Candidate]:
         genotype = genotype_of(trial, space)
         candidates[genotype] = Candidate(
             genotype,
-            trial.value if trial.state == TrialState.COMPLETE else None,
+            trial.values[0] if trial.state == TrialState.COMPLETE else None,
             trial.user_attrs.get(METRICS, {}),
             trial.duration.total_seconds(),
         )

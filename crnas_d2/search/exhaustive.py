@@ -5,13 +5,14 @@ from collections.abc import Collection
 from crnas_d2.space import Budget, Genotype, SearchSpace
 
 from .candidates import Candidate
+from .searcher import ListSearcher
 
 __all__ = ["ExhaustiveSearcher"]
 
 _MOST = 100_000  # a space beyond that was not meant to be evaluated one by one
 
 
-class ExhaustiveSearcher:
+class ExhaustiveSearcher(ListSearcher):
     """Evaluates every genotype within the budget: the best is the arg max of equation 1.
 
     Raises:

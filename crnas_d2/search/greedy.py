@@ -5,11 +5,12 @@ from collections.abc import Collection
 from crnas_d2.space import Genotype, SearchSpace
 
 from .candidates import Candidate
+from .searcher import ListSearcher
 
 __all__ = ["GreedySearcher"]
 
 
-class GreedySearcher:
+class GreedySearcher(ListSearcher):
     """Decides the choices of a space in their order.
 
     At each level, the ``top_k`` best partial genotypes of the level before are extended by every

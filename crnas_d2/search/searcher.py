@@ -3,11 +3,13 @@
 from collections.abc import Collection
 from typing import Protocol
 
+from optuna.samplers import BaseSampler
+
 from crnas_d2.space import Genotype
 
 from .candidates import Candidate
 
-__all__ = ["Searcher"]
+__all__ = ["ListSearcher", "Searcher"]
 
 
 class Searcher(Protocol):
@@ -18,9 +20,12 @@ class Searcher(Protocol):
 
     Attributes:
         total: number of evaluations of the whole search.
+        sampler: what proposes a candidate when it is asked for one; ``None`` where
+            :meth:`propose` lists them.
     """
 
     total: int
+    sampler: BaseSampler | None
 
     def propose(self, candidates: Collection[Candidate]) -> list[Genotype]:
         """The genotypes to evaluate next; none when the search is over.
@@ -28,3 +33,25 @@ class Searcher(Protocol):
         Args:
             candidates: all that were evaluated.
         """
+
+    def may_ask(self, candidates: Collection[Candidate], num_running: int) -> bool:
+        """Whether the sampler is to propose one more candidate.
+
+        Args:
+            num_running: candidates that are being evaluated now.
+        """
+
+    def admits(self, genotype: Genotype) -> bool:
+        """Whether a genotype that the sampler has proposed is within the budget."""
+
+
+class ListSearcher:
+    """The part of a :class:`Searcher` that those have in common which list their candidates."""
+
+    sampler = None
+
+    def may_ask(self, candidates: Collection[Candidate], num_running: int) -> bool:
+        return False
+
+    def admits(self, genotype: Genotype) -> bool:
+        return True

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 _POLL = 1.0  # seconds between two looks at the candidates of other workers
 _CLAIM = timedelta(seconds=60)  # a worker names itself in its trial well within this time
+_MOST_PASSED_OVER = 1_000
 
 
 def run_worker(
@@ -41,6 +42,7 @@ def run_worker(
     evaluate: Callable[[Genotype], Mapping[str, float]],
     metric: str,
     after_candidate: Callable[[], None] = lambda: None,
+    second_objective: Callable[[Genotype], float] | None = None,
 ) -> None:
     """Evaluates what the searcher proposes, beside other workers, until the search is over.
 
@@ -51,18 +53,32 @@ def run_worker(
         evaluate: from a genotype to its metrics.
         metric: the key of the fitness among them; higher is better.
         after_candidate: called after each evaluation and while waiting for others.
-    """
+        second_objective: from a genotype to what is minimized beside the fitness, where the
+            study has two objectives.
 
-    def objective(trial: optuna.Trial) -> float:
+    Raises:
+        ValueError: a metric that the evaluator does not give; a sampler that proposes nothing new.
+    """
+    if searcher.sampler is not None:
+        study.sampler = searcher.sampler
+    passed_over = 0
+
+    def objective(trial: optuna.Trial) -> float | tuple[float, float]:
+        nonlocal passed_over
         trial.set_user_attr(WORKER, _me(trial.number))
-        if ENQUEUED not in trial.user_attrs:
+        if ENQUEUED not in trial.user_attrs and searcher.sampler is None:
             raise optuna.TrialPruned("another worker took the last waiting candidate")
-        if is_double(study, space, trial.number):
-            raise optuna.TrialPruned("another worker has proposed it too")
-        genotype = genotype_of(study.get_trials(deepcopy=False)[trial.number], space)
-        decided = space.values(genotype, partial=True)
-        for choice in space.choices[: len(decided)]:
-            trial.suggest_categorical(choice.name, choice.options)
+        genotype = _suggest(trial, study, space)
+        if is_double(study, space, trial.number) or not searcher.admits(genotype):
+            passed_over += 1
+            if passed_over == _MOST_PASSED_OVER:
+                raise ValueError(
+                    f"{_MOST_PASSED_OVER} proposals of {type(study.sampler).__name__} in a row "
+                    "are known already or outside of SEARCH.BUDGET. Evaluate fewer candidates, "
+                    "widen the budget, or use SEARCH.ALGORITHM 'evolution' or 'random'."
+                )
+            raise optuna.TrialPruned("known already, or outside of the budget")
+        passed_over = 0
         metrics = dict(evaluate(genotype))
         fitness = _fitness(metrics, metric)
         finite = {key: value for key, value in metrics.items() if math.isfinite(value)}
@@ -70,15 +86,17 @@ def run_worker(
         logger.info("%s: %s = %s", genotype, metric, fitness)
         if not math.isfinite(fitness):
             trial.set_user_attr(REFUSED, f"{metric} is {fitness}")
-            return math.nan  # Optuna's word for a failure; it would take an infinity for a value
-        return fitness
+            fitness = math.nan  # Optuna's word for a failure; it would take an infinity for a value
+        return fitness if second_objective is None else (fitness, second_objective(genotype))
 
     while True:
-        states = {trial.state for trial in study.get_trials(deepcopy=False)}
-        if TrialState.WAITING in states:
+        # First of all: what a dead worker holds would be known to a sampler, and passed over.
+        _release_dead_trials(study, space)
+        states = [trial.state for trial in study.get_trials(deepcopy=False)]
+        running = states.count(TrialState.RUNNING)
+        if TrialState.WAITING in states or searcher.may_ask(evaluated(study, space), running):
             study.optimize(objective, n_trials=1)
-        elif TrialState.RUNNING in states:
-            _release_dead_trials(study, space)
+        elif running:
             time.sleep(_POLL)
         else:
             proposed = searcher.propose(evaluated(study, space))
@@ -88,8 +106,19 @@ def run_worker(
         after_candidate()
 
 
+def _suggest(trial: optuna.Trial, study: optuna.Study, space: SearchSpace) -> Genotype:
+    """What was enqueued for a trial, else what the sampler proposes."""
+    choices = space.choices
+    if ENQUEUED in trial.user_attrs:
+        genotype = genotype_of(study.get_trials(deepcopy=False)[trial.number], space)
+        choices = choices[: len(space.values(genotype, partial=True))]
+    return space.genotype(
+        {choice.name: trial.suggest_categorical(choice.name, choice.options) for choice in choices}
+    )
+
+
 def _release_dead_trials(study: optuna.Study, space: SearchSpace) -> None:
-    """Puts back the candidates of killed workers. To be called by an idle worker."""
+    """Puts back the candidates of killed workers."""
     # Workers of other machines are known by their heartbeat, those of this one at once.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

@@ -39,7 +39,8 @@ def build_search_space(cfg) -> SearchSpace | None:
     """The space that ``MODEL.SUPERNET.SPACE`` names, ``None`` for ``none``.
 
     Raises:
-        ValueError: an unknown space, or a ``MODEL.GENOTYPE`` that cannot be its base.
+        ValueError: an unknown space, one that the family does not have, or a ``MODEL.GENOTYPE``
+            that cannot be its base.
     """
     kind = cfg.MODEL.SUPERNET.SPACE
     if kind not in SPACES:
@@ -48,6 +49,7 @@ def build_search_space(cfg) -> SearchSpace | None:
     if kind == "none":
         return None
     if kind == "stage":
+        _check_has_stage_space(cfg, family)
         return family.stage_space(cfg.MODEL.SUPERNET.STAGE_OPTIONS)
     return family.operation_space(_depths(cfg, family))
 
@@ -55,8 +57,8 @@ def build_search_space(cfg) -> SearchSpace | None:
 def build_genotype(cfg) -> Genotype:
     """The one network that the config names.
 
-    That is ``MODEL.GENOTYPE`` or, where it has no ``DEPTHS``, the allocation published for
-    ``MODEL.RESNETS.DEPTH``.
+    That is ``MODEL.GENOTYPE`` or, where it has no ``DEPTHS``, the allocation published for the
+    ``DEPTH`` in the family's section of the config, e.g. ``MODEL.RESNETS.DEPTH``.
 
     Raises:
         ValueError: values outside the space or the family, or nothing that names a network.
@@ -81,15 +83,26 @@ def build_genotype(cfg) -> Genotype:
     return genotype
 
 
+def _check_has_stage_space(cfg, family: Family) -> None:
+    if not family.stage_options:
+        others = [name for name, other in FAMILIES.items() if other.stage_options]
+        raise ValueError(
+            "MODEL.SUPERNET.SPACE is 'stage', but no paper varies the number of blocks of the "
+            f"family '{cfg.MODEL.SUPERNET.FAMILY}'. Families with a stage space: "
+            f"{', '.join(others)}. Set MODEL.SUPERNET.SPACE to 'operation', or "
+            "MODEL.SUPERNET.FAMILY to one of these."
+        )
+
+
 def _depths(cfg, family: Family) -> tuple[int, ...]:
     """``MODEL.GENOTYPE.DEPTHS``, else those published for the network."""
     depths = Genotype.from_config(cfg.MODEL.GENOTYPE).depths
     if not depths:
-        published = family.baseline_depths
-        layers = next(iter(published)) if len(published) == 1 else cfg.MODEL.RESNETS.DEPTH
+        published, section = family.baseline_depths, family.depth_section
+        layers = cfg.MODEL[section].DEPTH if section else next(iter(published))
         if layers not in published:
             raise ValueError(
-                f"MODEL.RESNETS.DEPTH is {layers}; published depths: "
+                f"MODEL.{section}.DEPTH is {layers}; published depths: "
                 f"{', '.join(map(str, published))}. Set MODEL.GENOTYPE.DEPTHS for another "
                 "allocation."
             )

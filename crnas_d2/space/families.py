@@ -18,19 +18,24 @@ class Family:
 
     Attributes:
         stages: names of the stages, from the highest resolution to the lowest.
-        stage_options: the numbers of blocks that each stage may have.
+        stage_options: the numbers of blocks that each stage may have; empty: no paper varies them.
         stage_weights: cost of one block of each stage, in blocks.
-        baseline_depths: by number of layers (``MODEL.RESNETS.DEPTH``), the published allocation.
+        baseline_depths: by number of layers, the published allocation.
+        depth_section: the section of ``MODEL`` whose ``DEPTH`` is the number of layers; empty where
+            there is one published allocation.
         operations: what a block may do; a genotype has the index of one of them per block.
         without_operations: stages whose blocks know the first operation only.
+        shares_weights: whether all operations of a block can use the same weights.
     """
 
     stages: tuple[str, ...]
     stage_options: tuple[tuple[int, ...], ...]
     stage_weights: tuple[float, ...]
     baseline_depths: dict[int, tuple[int, ...]]
+    depth_section: str = ""
     operations: tuple[str, ...] = tuple(f"dilation {dilation}" for dilation in DILATIONS)
     without_operations: frozenset[str] = frozenset()
+    shares_weights: bool = True
 
     def stage_space(self, options: Sequence[Sequence[int]] = ()) -> SearchSpace:
         """The stage reallocation space (CR-NAS section 3.2.1).
@@ -38,6 +43,7 @@ class Family:
         Args:
             options: numbers of blocks per stage; empty: those of the paper.
         """
+        assert self.stage_options, "this family has no stage space"
         options = options or self.stage_options
         if len(options) != len(self.stages):
             raise ValueError(
@@ -51,7 +57,7 @@ class Family:
         return SearchSpace(kind="stage", field="depths", choices=tuple(choices))
 
     def operation_space(self, depths: Sequence[int]) -> SearchSpace:
-        """The space of one operation per block (CR-NAS section 3.2.2).
+        """The space of one operation per block (CR-NAS section 3.2.2, DetNAS section 3.2).
 
         Args:
             depths: the number of blocks of each stage, which all genotypes have in common.
@@ -91,6 +97,7 @@ FAMILIES: dict[str, Family] = {
             101: (3, 4, 23, 3),
             152: (3, 8, 36, 3),
         },
+        depth_section="RESNETS",
     ),
     # All that CR-NAS (A.2) counts: the stem, seven stages of inverted residual blocks named by
     # their channels, and the two convolutions of the tail, of which the last one is the
@@ -112,5 +119,16 @@ FAMILIES: dict[str, Family] = {
         stage_weights=(0.0, 0.0, 1.5, 1.0, 1.0, 0.75, 1.25, 0.0, 0.0, 0.0),
         baseline_depths={20: (1, 1, 2, 3, 4, 3, 3, 1, 1, 1)},
         without_operations=frozenset({"stem", "tail", "classifier"}),
+    ),
+    # DetNAS, section 3.2 and table 2: search spaces 1 (20 blocks) and 2 (40 blocks, wider). What
+    # varies is the block alone.
+    "shufflenetv2": Family(
+        stages=("res2", "res3", "res4", "res5"),
+        stage_options=(),
+        stage_weights=(),
+        baseline_depths={20: (4, 4, 8, 4), 40: (8, 8, 16, 8)},
+        depth_section="SHUFFLENETV2",
+        operations=("kernel 3", "kernel 5", "kernel 7", "xception"),
+        shares_weights=False,
     ),
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 import toy
 
 from crnas_d2.search import ExhaustiveSearcher, GreedySearcher, open_study, run_worker
+from crnas_d2.search.searcher import ListSearcher
 from crnas_d2.space import FAMILIES, Genotype
 
 SPACE = FAMILIES["resnet"].stage_space([(1, 2, 3), (1,), (2, 3), (2, 3)])
@@ -21,7 +22,7 @@ SEARCHES = {
 DESCRIPTION = {"metric": "bbox/AP", "weights": "0a1b", "archval": ["toy", 1], "budget": (8, 8)}
 
 
-class NoMore:
+class NoMore(ListSearcher):
     """Proposes nothing beside what the test has enqueued."""
 
     total = 0

@@ -8,11 +8,14 @@ from .build import (
 )
 from .mobilenetv2 import MobileNetV2, SupernetMobileNetV2
 from .resnet import SupernetResNet
+from .shufflenetv2 import ShuffleNetV2, SupernetShuffleNetV2
 
 __all__ = [
     "MobileNetV2",
+    "ShuffleNetV2",
     "SupernetMobileNetV2",
     "SupernetResNet",
+    "SupernetShuffleNetV2",
     "build_supernet_backbone",
     "build_supernet_fpn_backbone",
     "build_supernet_nasfpn_backbone",

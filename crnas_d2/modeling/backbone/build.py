@@ -10,6 +10,7 @@ from crnas_d2.space import build_family
 from .mobilenetv2 import build_mobilenetv2
 from .nas_fpn import NASFPN
 from .resnet import build_resnet
+from .shufflenetv2 import build_shufflenetv2
 
 __all__ = [
     "build_supernet_backbone",
@@ -18,7 +19,11 @@ __all__ = [
     "build_supernet_retinanet_fpn_backbone",
 ]
 
-_BUILDERS = {"resnet": build_resnet, "mobilenetv2": build_mobilenetv2}
+_BUILDERS = {
+    "resnet": build_resnet,
+    "mobilenetv2": build_mobilenetv2,
+    "shufflenetv2": build_shufflenetv2,
+}
 
 
 @BACKBONE_REGISTRY.register()

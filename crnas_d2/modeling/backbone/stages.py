@@ -109,11 +109,19 @@ def check_supernet(cfg, norm_key: str, norm: str) -> None:
     """
     if not is_supernet(cfg):
         return
-    kind, sharing = cfg.MODEL.SUPERNET.SPACE, cfg.MODEL.SUPERNET.SHARING
+    # The space is built first, for it knows whether there is one of this kind.
+    kind, sharing = build_search_space(cfg).kind, cfg.MODEL.SUPERNET.SHARING
     if sharing not in _SHARINGS[kind]:
         raise ValueError(
             f"MODEL.SUPERNET.SHARING is '{sharing}'; expected one of {_SHARINGS[kind]} in the "
             f"{kind} space."
+        )
+    family = build_family(cfg)
+    if sharing == "weight" and not family.shares_weights:
+        raise ValueError(
+            f"MODEL.SUPERNET.SHARING is 'weight', but the operations of the family "
+            f"'{cfg.MODEL.SUPERNET.FAMILY}' ({', '.join(family.operations)}) have weights of "
+            "different shapes, unlike dilations, so that they have none to share. Set it to 'none'."
         )
     if cfg.MODEL.BACKBONE.FREEZE_AT > 0:
         raise ValueError(

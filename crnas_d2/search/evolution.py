@@ -1,0 +1,141 @@
+"""Evolution within a budget (DetNAS, algorithm 2), as an Optuna sampler."""
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from random import Random
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseGASampler
+from optuna.trial import FrozenTrial, TrialState
+
+from crnas_d2.space import Genotype, SearchSpace
+
+from .candidates import genotype_of, is_taken_care_of
+
+__all__ = ["EvolutionSampler"]
+
+_MOST_DRAWS = 200_000  # without anything new, before the space counts as used up
+_MOST_CHILDREN = 1_000  # parents that are nearly alike may have no other child within the budget
+
+
+class EvolutionSampler(BaseGASampler):
+    """Proposes the candidates of one generation after the other.
+
+    The first generation is drawn uniformly from the genotypes within the budget. Of each later
+    one, the first part are mutations of a parent, the rest crossovers of two. Parents are the best
+    of all candidates before the generation: algorithm 2 (line 12) takes those of the last
+    generation alone, but no genotype is evaluated twice here, so they could not stay in it.
+
+    What is proposed depends on the seed and on the results in the study alone. So a search by one
+    worker that was stopped goes on as if it had not been. Candidates that failed are replaced.
+
+    Args:
+        admits: whether a genotype is within the budget.
+        population_size: candidates of a generation.
+        num_parents: the best candidates, from which the next generation descends.
+        mutation_probability: that a mutation draws a choice anew.
+        crossover_share: of crossovers in a generation.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        admits: Callable[[Genotype], bool],
+        *,
+        population_size: int = 50,
+        num_parents: int = 10,
+        mutation_probability: float = 0.1,
+        crossover_share: float = 0.5,
+        seed: int = 0,
+    ):
+        super().__init__(population_size)
+        self.space = space
+        self.admits = admits
+        self.num_parents = num_parents
+        self.mutation_probability = mutation_probability
+        self.num_mutations = population_size - round(population_size * crossover_share)
+        self.seed = seed
+
+    def select_parent(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
+        """The best candidates of the generations before ``generation``."""
+        before = [
+            trial for earlier in range(generation) for trial in self.get_population(study, earlier)
+        ]
+        # Equal fitness: in the order of the genotypes, so that every worker selects the same.
+        before.sort(key=lambda trial: (-trial.value, genotype_of(trial, self.space)))
+        return before[: self.num_parents]
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return {c.name: CategoricalDistribution(c.options) for c in self.space.choices}
+
+    def sample_relative(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        search_space: dict[str, BaseDistribution],
+    ) -> dict[str, int]:
+        """
+        Raises:
+            ValueError: nothing new was found within the budget.
+        """
+        generation = self.get_trial_generation(study, trial)
+        others = [
+            other
+            for other in study.get_trials(deepcopy=False)
+            if other.number != trial.number and is_taken_care_of(other)
+        ]
+        known = {genotype_of(other, self.space) for other in others}
+        key = self._get_generation_key()
+        born = sum(
+            other.system_attrs.get(key) == generation
+            and other.state in (TrialState.COMPLETE, TrialState.RUNNING)
+            for other in others
+        )
+        passed, in_vain = set(), 0
+        for genotype in self._proposals(study, generation, born):
+            if genotype not in known and self.admits(genotype):
+                return self.space.values(genotype)
+            # Candidates of before are met again, each once, on the way to a new one.
+            in_vain = 0 if genotype in known and genotype not in passed else in_vain + 1
+            passed.add(genotype)
+            if in_vain == _MOST_DRAWS:
+                break
+        raise ValueError(
+            f"{_MOST_DRAWS:,} draws gave no genotype that is new and within SEARCH.BUDGET; "
+            f"{len(known)} are evaluated. Evaluate fewer (SEARCH.EVOLUTION.POPULATION, "
+            "GENERATIONS), or widen the budget."
+        )
+
+    def sample_independent(self, study, trial, param_name, param_distribution):
+        raise AssertionError(f"{param_name} is no choice of the search space")
+
+    def _proposals(self, study: optuna.Study, generation: int, born: int) -> Iterator[Genotype]:
+        """What the next candidate may be, in the order in which it is to be tried."""
+        trials = self.get_parent_population(study, generation)
+        parents = sorted(genotype_of(trial, self.space) for trial in trials)
+        if parents:
+            kinds = ["mutation", "crossover"] if born < self.num_mutations else ["crossover"]
+            for kind in kinds:
+                for attempt in range(_MOST_CHILDREN):
+                    random = Random(f"{self.seed}/{generation}/{kind}/{attempt}")
+                    vary = self._mutate if kind == "mutation" else self._cross
+                    yield vary(parents, random)
+        for attempt in count():
+            random = Random(f"{self.seed}/{generation}/random/{attempt}")
+            yield self.space.complete(self.space.base, random)
+
+    def _mutate(self, parents: list[Genotype], random: Random) -> Genotype:
+        values = self.space.values(random.choice(parents))
+        for choice in self.space.choices:
+            if random.random() < self.mutation_probability:
+                values[choice.name] = random.choice(choice.options)
+        return self.space.genotype(values)
+
+    def _cross(self, parents: list[Genotype], random: Random) -> Genotype:
+        mother, father = (self.space.values(random.choice(parents)) for _ in range(2))
+        return self.space.genotype(
+            {name: random.choice((mother[name], father[name])) for name in mother}
+        )

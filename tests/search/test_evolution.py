@@ -1,0 +1,242 @@
+"""Evolution and random search in their study: generations, budget, failures, resuming."""
+
+import math
+from random import Random
+
+import optuna
+import pytest
+from study_worker import DESCRIPTION, url
+
+from crnas_d2.search import evaluated, open_study, run_worker
+from crnas_d2.search.evolution import EvolutionSampler
+from crnas_d2.search.sampled import SampledSearcher
+from crnas_d2.space import Choice, Genotype, SearchSpace
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+SPACE = SearchSpace(
+    "operation", "ops", tuple(Choice(f"block{i}.op", (0, 1, 2, 3)) for i in range(12))
+)
+_RANDOM = Random(7)
+GAINS = [[_RANDOM.random() for _ in range(4)] for _ in range(12)]
+BEST = sum(map(max, GAINS))
+
+
+def fitness(genotype):
+    """Each block contributes what its operation is worth, whatever the others do."""
+    return sum(gains[op] for gains, op in zip(GAINS, genotype.ops, strict=True))
+
+
+def cost(genotype):
+    return sum(genotype.ops)
+
+
+def anything(genotype):
+    return True
+
+
+def sampler(population_size=20, admits=anything, **arguments):
+    arguments = {"num_parents": 5, "seed": 1, **arguments}
+    return EvolutionSampler(SPACE, admits, population_size=population_size, **arguments)
+
+
+def search(study, total, evolution, evaluate=lambda genotype: {"AP": fitness(genotype)}):
+    """The genotypes in the order in which they were evaluated."""
+    seen = []
+
+    def counted(genotype):
+        seen.append(genotype)
+        return evaluate(genotype)
+
+    searcher = SampledSearcher(evolution, total, evolution.admits)
+    run_worker(study, SPACE, searcher, counted, "AP")
+    return seen
+
+
+def in_memory():
+    return optuna.create_study(direction="maximize")
+
+
+def generations(study, evolution):
+    """The genotypes of each generation."""
+    found = []
+    while population := evolution.get_population(study, len(found)):
+        found.append([SPACE.genotype(trial.params) for trial in population])
+    return found
+
+
+def test_evolution_finds_the_optimum_of_a_separable_fitness_far_faster_than_random():
+    for seed in range(2):
+        evolved = search(in_memory(), 300, sampler(30, num_parents=10, seed=seed))
+        drawn = search(in_memory(), 300, sampler(300, seed=seed))
+        assert len(set(evolved)) == len(evolved) == len(set(drawn)) == 300
+        best_drawn = max(map(fitness, drawn))
+        # Where evolution has overtaken all that random search finds.
+        overtaken = next(i for i, genotype in enumerate(evolved) if fitness(genotype) > best_drawn)
+        assert overtaken < 150
+        assert max(map(fitness, evolved)) > BEST - 0.35 * (BEST - best_drawn)
+
+
+def test_a_seed_gives_the_same_search_and_another_seed_another():
+    first, again = (search(in_memory(), 60, sampler()) for _ in range(2))
+    assert first == again
+    assert first != search(in_memory(), 60, sampler(seed=2))
+
+
+def test_generations_have_the_size_of_the_population():
+    study, evolution = in_memory(), sampler(15)
+    search(study, 50, evolution)
+    assert [len(generation) for generation in generations(study, evolution)] == [15, 15, 15, 5]
+
+
+def test_children_descend_from_the_best_of_all_before():
+    study, evolution = in_memory(), sampler(20, mutation_probability=0.1)
+    search(study, 60, evolution)
+    first, second, third = generations(study, evolution)
+    for earlier, generation in ((first, second), (first + second, third)):
+        parents = sorted(earlier, key=fitness, reverse=True)[:5]
+        mutants, crossed = generation[:10], generation[10:]
+        for child in crossed:  # each block is that of one parent
+            for block, op in enumerate(child.ops):
+                assert op in {parent.ops[block] for parent in parents}
+
+        def changes(child, parents=parents):
+            return min(
+                sum(a != b for a, b in zip(child.ops, parent.ops, strict=True))
+                for parent in parents
+            )
+
+        assert all(changes(child) >= 1 for child in mutants)
+        # 12 blocks, each drawn anew with probability 0.1.
+        assert sum(map(changes, mutants)) / len(mutants) < 3
+
+
+def test_without_crossovers_all_children_are_mutations():
+    study, evolution = in_memory(), sampler(20, crossover_share=0.0, mutation_probability=0.02)
+    search(study, 40, evolution)
+    parents = sorted(generations(study, evolution)[0], key=fitness, reverse=True)[:5]
+    for child in generations(study, evolution)[1]:
+        assert any(
+            sum(a != b for a, b in zip(child.ops, parent.ops, strict=True)) <= 3
+            for parent in parents
+        )
+
+
+def test_everything_evaluated_is_within_the_budget():
+    seen = search(in_memory(), 100, sampler(admits=lambda genotype: 10 <= cost(genotype) <= 12))
+    assert len(set(seen)) == 100
+    assert all(10 <= cost(genotype) <= 12 for genotype in seen)
+
+
+def test_an_infeasible_budget_ends_the_search_with_the_reason(monkeypatch):
+    monkeypatch.setattr("crnas_d2.search.evolution._MOST_DRAWS", 500)
+    with pytest.raises(ValueError, match=r"500 draws gave no genotype.*SEARCH\.BUDGET; 0 are"):
+        search(in_memory(), 10, sampler(admits=lambda genotype: False))
+
+
+def test_a_space_that_is_used_up_ends_the_search_with_the_reason(monkeypatch):
+    monkeypatch.setattr("crnas_d2.search.evolution._MOST_DRAWS", 2000)
+    few = {Genotype(ops=(op,) * 12) for op in range(4)}
+    near = {Genotype(ops=(0,) * i + (1,) + (0,) * (11 - i)) for i in range(12)} | few
+    with pytest.raises(ValueError, match=r"new and within SEARCH\.BUDGET; .* are evaluated"):
+        search(in_memory(), 50, sampler(4, admits=lambda g: g in near or cost(g) < 1))
+
+
+def test_a_failed_candidate_is_replaced_and_is_no_parent():
+    bad = {0}
+
+    def evaluate(genotype):
+        return {"AP": math.nan if genotype.ops[0] in bad else fitness(genotype)}
+
+    study, evolution = in_memory(), sampler(20)
+    seen = search(study, 60, evolution, evaluate)
+    failed = [genotype for genotype in seen if genotype.ops[0] == 0]
+    assert failed and len(seen) == 60 + len(failed) == len(set(seen))
+    assert [len(generation) for generation in generations(study, evolution)] == [20, 20, 20]
+    for generation in range(1, 3):
+        parents = evolution.get_parent_population(study, generation)
+        assert all(trial.params["block0.op"] != 0 for trial in parents)
+    assert sum(c.fitness is None for c in evaluated(study, SPACE)) == len(failed)
+
+
+def test_a_supernet_that_detects_nothing_ends_the_search():
+    with pytest.raises(ValueError, match=r"None of the first 20 candidates.*Train it longer"):
+        search(in_memory(), 60, sampler(), lambda genotype: {"AP": math.nan})
+
+
+@pytest.mark.parametrize("stopped_in", [5, 27], ids=["first generation", "second generation"])
+def test_stopped_in_mid_generation_and_resumed_equals_uninterrupted(tmp_path, stopped_in):
+    expected = search(in_memory(), 45, sampler(20))
+
+    class Killed(BaseException):
+        """Nothing in between may catch it, as nothing catches a kill."""
+
+    calls = []
+
+    def evaluate(genotype):
+        calls.append(genotype)
+        if len(calls) == stopped_in:
+            raise Killed
+        return {"AP": fitness(genotype)}
+
+    study = open_study(url(tmp_path), "search", DESCRIPTION, resume=False)
+    with pytest.raises(Killed):
+        search(study, 45, sampler(20), evaluate)
+    resumed = open_study(url(tmp_path), "search", DESCRIPTION, resume=True)
+    rest = search(resumed, 45, sampler(20))
+    assert calls[:-1] + rest == expected
+    assert rest[0] == calls[-1]
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
+def test_several_samplers_on_one_study_propose_nothing_twice(tmp_path):
+    """As two workers do: each asks with trials of the other still running."""
+    study = open_study(url(tmp_path), "search", DESCRIPTION, resume=False)
+    study.sampler = sampler(6)
+    running, seen = [], []
+    for _ in range(20):
+        trial = study.ask()
+        values = {c.name: trial.suggest_categorical(c.name, c.options) for c in SPACE.choices}
+        seen.append(SPACE.genotype(values))
+        running.append((trial, fitness(seen[-1])))
+        if len(running) == 3:
+            study.tell(*running.pop(0))
+    assert len(set(seen)) == 20
+
+
+@pytest.mark.parametrize("name", ["TPESampler", "RandomSampler"])
+def test_a_stock_sampler_leads_a_search(name):
+    stock = getattr(optuna.samplers, name)(seed=3)
+    study = in_memory()
+    seen = []
+
+    def evaluate(genotype):
+        seen.append(genotype)
+        return {"AP": fitness(genotype)}
+
+    searcher = SampledSearcher(stock, 30, lambda genotype: cost(genotype) <= 18)
+    run_worker(study, SPACE, searcher, evaluate, "AP")
+    assert len(set(seen)) == len(seen) == 30
+    assert all(cost(genotype) <= 18 for genotype in seen)
+
+
+def test_a_stock_sampler_that_finds_nothing_more_ends_the_search(monkeypatch):
+    monkeypatch.setattr("crnas_d2.search.worker._MOST_PASSED_OVER", 25)
+    searcher = SampledSearcher(optuna.samplers.RandomSampler(seed=0), 5, lambda genotype: False)
+    with pytest.raises(ValueError, match=r"25 proposals of RandomSampler in a row"):
+        run_worker(in_memory(), SPACE, searcher, lambda genotype: {"AP": 1.0}, "AP")
+
+
+def test_two_objectives_keep_fitness_and_cost():
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    searcher = SampledSearcher(optuna.samplers.NSGAIISampler(seed=1), 30, anything)
+
+    def evaluate(genotype):
+        return {"AP": fitness(genotype)}
+
+    run_worker(study, SPACE, searcher, evaluate, "AP", second_objective=cost)
+    candidates = evaluated(study, SPACE)
+    assert [c.fitness for c in candidates] == sorted((c.fitness for c in candidates), reverse=True)
+    for trial in study.best_trials:
+        genotype = SPACE.genotype(trial.params)
+        assert trial.values == [fitness(genotype), cost(genotype)]

@@ -1,0 +1,135 @@
+"""DetNAS's search spaces 1 and 2: one of four blocks at every place (section 3.2, table 2)."""
+
+from pathlib import Path
+
+import pytest
+import toy
+import yaml
+
+from crnas_d2.space import (
+    FAMILIES,
+    Genotype,
+    build_budget,
+    build_genotype,
+    build_search_space,
+    genotype_file,
+)
+
+SHUFFLENETV2 = FAMILIES["shufflenetv2"]
+FAMILY = {"MODEL.SUPERNET.FAMILY": "shufflenetv2"}
+OPERATION = {**FAMILY, "MODEL.SUPERNET.SPACE": "operation"}
+DEPTHS = {20: (4, 4, 8, 4), 40: (8, 8, 16, 8)}
+# By file, the number of blocks.
+PUBLISHED = {
+    "DetNASNet-300M-FPN": 20,
+    "DetNASNet-300M-RetinaNet": 20,
+    "DetNASNet-1.3G-FPN": 40,
+    "ShuffleNetV2-20": 20,
+    "ShuffleNetV2-40": 40,
+}
+
+
+def depth(layers):
+    return {"MODEL.SHUFFLENETV2.DEPTH": layers}
+
+
+@pytest.mark.parametrize("layers", [20, 40])
+def test_the_spaces_have_the_sizes_of_the_paper(layers):
+    space = build_search_space(toy.network_config(OPERATION, depth(layers)))
+    assert space.size == 4**layers
+    assert space.base == Genotype(depths=DEPTHS[layers])
+    assert space.names[0] == "res2.0.op" and space.names[-1] == f"res5.{layers // 5 - 1}.op"
+    assert all(choice.options == (0, 1, 2, 3) for choice in space.choices)
+
+
+def test_the_family_reads_its_own_depth():
+    other = {"MODEL.RESNETS.DEPTH": 7}
+    for layers in (20, 40):
+        cfg = toy.network_config(FAMILY, depth(layers), other)
+        assert build_genotype(cfg) == Genotype(depths=DEPTHS[layers])
+    with pytest.raises(ValueError, match=r"MODEL\.SHUFFLENETV2\.DEPTH is 50; published .*20, 40"):
+        build_genotype(toy.network_config(FAMILY, depth(50)))
+
+
+def test_the_depths_of_the_genotype_come_first():
+    cfg = toy.network_config(OPERATION, {"MODEL.GENOTYPE.DEPTHS": [1, 2, 1, 1]})
+    assert build_search_space(cfg).size == 4**5
+
+
+@pytest.mark.parametrize("sampler", ["uniform", "fixed"])
+def test_there_is_no_stage_space(sampler):
+    stage = {"MODEL.SUPERNET.SPACE": "stage", "MODEL.SUPERNET.PATH_SAMPLER": sampler}
+    for options in ([], [[1, 2], [1, 2], [2, 3], [2, 3]]):
+        cfg = toy.network_config(FAMILY, stage, {"MODEL.SUPERNET.STAGE_OPTIONS": options})
+        words = r"SPACE is 'stage'.*'shufflenetv2'.*stage space: resnet, mobilenetv2\."
+        with pytest.raises(ValueError, match=words):
+            build_search_space(cfg)
+    cfg = toy.network_config(FAMILY, stage, {"MODEL.GENOTYPE.DEPTHS": [4, 4, 8, 4]})
+    with pytest.raises(ValueError, match=words):
+        build_genotype(cfg)
+
+
+@pytest.mark.parametrize(
+    ("ops", "words"),
+    [
+        ([0] * 19, r"OPS has 19 values.*DEPTHS \[4, 4, 8, 4\] has 20 blocks"),
+        (
+            [0] * 19 + [4],
+            r"\[0, 0, 0, 4\] are those of res5; expected 0 \(kernel 3\), 1 \(kernel 5\), "
+            r"2 \(kernel 7\), 3 \(xception\)",
+        ),
+        ([0] * 19 + [-1], "at least 0, one per block"),
+    ],
+    ids=["length", "operation", "negative"],
+)
+def test_malformed_codes_are_refused(ops, words):
+    cfg = toy.network_config(FAMILY, {"MODEL.GENOTYPE.OPS": ops})
+    with pytest.raises(ValueError, match=words):
+        build_genotype(cfg)
+
+
+def test_a_number_of_blocks_is_no_budget():
+    cfg = toy.network_config(OPERATION, {"SEARCH.BUDGET.BLOCKS": [20, 20]})
+    with pytest.raises(ValueError, match="operation space have the same blocks"):
+        build_budget(cfg)
+
+
+# --------------------------------------------------------- published genotypes
+
+
+def test_all_published_networks_are_here():
+    folder = Path(genotype_file("DetNAS/DetNASNet-1.3G-FPN")).parent
+    assert {file.name.removesuffix(".yaml") for file in folder.iterdir()} == set(PUBLISHED)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_file_is_what_a_search_would_write(name, tmp_path):
+    text = Path(genotype_file(f"DetNAS/{name}")).read_text()
+    comment = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("#")]
+    genotype = Genotype.from_yaml(genotype_file(f"DetNAS/{name}"))
+    again = tmp_path / "again.yaml"
+    genotype.to_yaml(again, family="shufflenetv2", comment="\n".join(comment))
+    assert again.read_text() == text
+    assert "DetNAS" in comment[0] and "table" in comment[1]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_network_lies_in_its_search_space(name):
+    file = genotype_file(f"DetNAS/{name}")
+    genotype = Genotype.from_yaml(file)
+    cfg = toy.network_config(OPERATION, depth(PUBLISHED[name]))
+    assert yaml.safe_load(Path(file).read_text())["MODEL"]["GENOTYPE"]["FAMILY"] == "shufflenetv2"
+    build_search_space(cfg).validate(genotype)
+    assert genotype.depths == DEPTHS[PUBLISHED[name]]
+    assert (set(genotype.ops) == {0}) == name.startswith("ShuffleNetV2")
+    cfg.merge_from_file(file)
+    assert build_genotype(cfg) == genotype
+
+
+def test_large_kernels_come_early_and_deep_blocks_late_as_the_paper_says():
+    """DetNAS, section 4.4, of the network for FPN that figure 3b shows."""
+    genotype = Genotype.from_yaml(genotype_file("DetNAS/DetNASNet-300M-FPN"))
+    first, second, third, fourth = genotype.ops_of_stages()
+    large = sum(op in (1, 2) for op in (*first, *second))
+    assert large == 7 and sum(op in (1, 2) for op in (*third, *fourth)) == 4
+    assert 3 not in (*first, *second) and (*third, *fourth).count(3) == 6
