@@ -11,10 +11,10 @@ or_fail = || { printf 'make: %s\n      %s\n' "$(1)" "$(2)" >&2; exit 1; }
 network = The message above says why. Check the network and the free disk space (6 GB), then run make again.
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo demo-crnas test test-slow bench lint format clean
+.PHONY: help env demo demo-crnas demo-detnas test test-slow bench lint format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Variables: PYTHON=$(PYTHON) (makes the environment), VENV=$(VENV) (where it lies),"
 	@echo "           DEMO=--pretrain (the demo begins with a pretraining)"
 
@@ -42,6 +42,9 @@ demo: $(INSTALLED) ## search a detection backbone on the digits data, on a CPU
 
 demo-crnas: $(INSTALLED) ## the same, then the second level: a dilation for each block
 	@$(BIN)/python -W ignore::FutureWarning tools/demo.py --operations $(DEMO)
+
+demo-detnas: $(INSTALLED) ## evolution on a ShuffleNetV2 supernet, against random networks
+	@$(BIN)/python -W ignore::FutureWarning tools/demo_detnas.py $(DEMO)
 
 test: $(INSTALLED) ## run the fast tests
 	$(BIN)/python -m pytest tests

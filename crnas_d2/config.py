@@ -125,15 +125,24 @@ def add_crnas_config(cfg: CN) -> None:
     cfg.SEARCH.OPTUNA = CN()
     # Name of a sampler in optuna.samplers, with its default arguments and SEED.
     cfg.SEARCH.OPTUNA.SAMPLER = "TPESampler"
-    # Minimized beside the fitness, by algorithm "optuna" (NSGAIISampler is made for that) or
-    # "random": "macs" or "parameters" of the backbone body; empty: nothing.
+    # Minimized beside the fitness, by algorithm "optuna" (NSGAIISampler is made for that): "macs"
+    # or "parameters" of the backbone body; empty: nothing.
     cfg.SEARCH.SECOND_OBJECTIVE = ""
     # Fitness: "task/metric" of the evaluator's results, e.g. bbox/AP, bbox/AP50, segm/AP.
     # Higher is better.
     cfg.SEARCH.METRIC = "bbox/AP"
+    # Limits, [least, most]; empty: none. All of them hold at once.
     cfg.SEARCH.BUDGET = CN()
-    # [least, most] total number of blocks; empty: no limit.
+    # Blocks, weighted by their cost in "mobilenetv2"; of the stage space.
     cfg.SEARCH.BUDGET.BLOCKS = []
+    # Multiply-adds of the backbone body's convolutions for one image of SEARCH.COST_INPUT_SIZE;
+    # DetNAS: [0, 300e6] for 224x224 pixels.
+    cfg.SEARCH.BUDGET.MACS = []
+    # Parameters of the backbone body.
+    cfg.SEARCH.BUDGET.PARAMETERS = []
+    # Milliseconds of the backbone body for one image of SEARCH.COST_INPUT_SIZE on MODEL.DEVICE, as
+    # the sum of its blocks, which are measured once, into OUTPUT_DIR/latency.json.
+    cfg.SEARCH.BUDGET.LATENCY = []
     # Images per forward pass, in the evaluation and in the BN calibration.
     cfg.SEARCH.IMS_PER_BATCH = 8
     cfg.SEARCH.BN_CALIBRATION = CN()
@@ -147,8 +156,8 @@ def add_crnas_config(cfg: CN) -> None:
     # The decoded images of archval, and those of the calibration, are each kept in memory if they
     # take no more than this, in GiB per worker; a larger set is decoded again for every candidate.
     cfg.SEARCH.IMAGE_CACHE = 8.0
-    # (height, width) of the image for which costs are stated, pixels; the default is that of
-    # CR-NAS table 1.
+    # (height, width) of the image for which costs are stated and limited, pixels; the default is
+    # that of CR-NAS table 1, DetNAS's is [224, 224].
     cfg.SEARCH.COST_INPUT_SIZE = [800, 1088]
     # Where the study lives, an SQLAlchemy URL (e.g. postgresql://host/db, which workers on
     # several machines can share). Empty: SQLite in OUTPUT_DIR/search.db.

@@ -39,7 +39,7 @@ for files in sys.argv[1:]:
 def is_fragment(file):
     """Names no builder: as the output of a search, it belongs on top of another config."""
     config = CfgNode.load_yaml_with_base(str(file))
-    return "NAME" not in config["MODEL"].get("BACKBONE", {})
+    return "NAME" not in config.get("MODEL", {}).get("BACKBONE", {})
 
 
 def test_every_shipped_config_builds_its_model():

@@ -2,74 +2,25 @@
 
 import json
 import re
-from functools import cache
 
 import pytest
 import torch
 import toy
+from project_toy import Project, ToyTrainer, body, train_classifier_then_load, train_one_step
 
-from crnas_d2.analysis import detector_macs
-from crnas_d2.data import register_coco_format, register_image_folders
-from crnas_d2.engine import Trainer, check_config, load_config
-from crnas_d2.evaluation import build_evaluator
+from crnas_d2.analysis import build_budgets, detector_macs
+from crnas_d2.data import register_coco_format
+from crnas_d2.engine import check_config, load_config
 from crnas_d2.modeling import find_supernet
 from crnas_d2.search import build_searcher
 from crnas_d2.space import Genotype, build_genotype, build_search_space, genotype_file
 
-PROJECT = toy.ROOT / "projects" / "CR-NAS"
-CONFIGS = PROJECT / "configs"
+PROJECT = Project("CR-NAS")
 FOLDERS = ("baseline", "pretrain", "search", "searched", "supernet")
-
-# Narrow networks, small images and few boxes; nothing else of a config changes.
-TINY = {
-    "MODEL.DEVICE": "cpu",
-    "MODEL.WEIGHTS": "",
-    "MODEL.RESNETS.STEM_OUT_CHANNELS": 4,
-    "MODEL.RESNETS.RES2_OUT_CHANNELS": 32,
-    "MODEL.RESNETS.WIDTH_PER_GROUP": 1,
-    "MODEL.MOBILENETV2.WIDTH_MULT": 0.1,
-    "MODEL.FPN.OUT_CHANNELS": 16,
-    "MODEL.RPN.PRE_NMS_TOPK_TRAIN": 60,
-    "MODEL.RPN.PRE_NMS_TOPK_TEST": 20,
-    "MODEL.RPN.POST_NMS_TOPK_TRAIN": 30,
-    "MODEL.RPN.POST_NMS_TOPK_TEST": 10,
-    "MODEL.ROI_HEADS.NUM_CLASSES": len(toy.CLASSES),
-    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": 16,
-    "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0,
-    "MODEL.ROI_BOX_HEAD.FC_DIM": 16,
-    "MODEL.ROI_MASK_HEAD.CONV_DIM": 8,
-    "MODEL.RETINANET.NUM_CLASSES": len(toy.CLASSES),
-    "MODEL.RETINANET.SCORE_THRESH_TEST": 0.0,
-    "INPUT.MIN_SIZE_TRAIN": (toy.SIZE,),
-    "INPUT.MAX_SIZE_TRAIN": toy.SIZE,
-    "INPUT.MIN_SIZE_TEST": toy.SIZE,
-    "INPUT.MAX_SIZE_TEST": toy.SIZE,
-    "SOLVER.REFERENCE_WORLD_SIZE": 0,
-    "SOLVER.IMS_PER_BATCH": 2,
-    "SOLVER.MAX_ITER": 1,
-    "SOLVER.STEPS": (),
-    "DATALOADER.NUM_WORKERS": 0,
-}
-
+config, names = PROJECT.config, PROJECT.names
 
 # pycocotools and Detectron2 with NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
-
-@cache
-def config(name):
-    """A config of the project as it is, e.g. ``searched/mask_rcnn_CR-R50_FPN_1x``."""
-    return load_config(str(CONFIGS / f"{name}.yaml"), [])
-
-
-def names(*folders):
-    return sorted(f"{folder}/{p.stem}" for folder in folders for p in (CONFIGS / folder).iterdir())
-
-
-class ToyTrainer(Trainer):
-    @classmethod
-    def build_evaluator(cls, cfg, dataset_name):
-        return build_evaluator(cfg, dataset_name)
 
 
 @pytest.fixture(scope="module")
@@ -86,19 +37,6 @@ def masks(tmp_path_factory):
         json.dump(content, stream)
     register_coco_format([entry])
     return {"DATASETS.TRAIN": ("toy_masks",), "DATASETS.TEST": (), "DATASETS.ARCHVAL": ()}
-
-
-def train_one_step(name, masks, folder):
-    file = str(CONFIGS / f"{name}.yaml")
-    cfg = load_config(file, toy.as_list(TINY, masks, {"OUTPUT_DIR": str(folder)}))
-    trainer = ToyTrainer(cfg)
-    before = [parameter.clone() for parameter in trainer.model.parameters()]
-    trainer.train()
-    after = trainer.model.parameters()
-    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
-    metrics = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
-    assert all(torch.tensor(line["total_loss"]).isfinite() for line in metrics) and metrics
-    return cfg, trainer.model, metrics[0]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +56,7 @@ def train_one_step(name, masks, folder):
     ],
 )
 def test_a_network_trains_and_detects(name, tasks, losses, masks, tmp_path):
-    cfg, model, logged = train_one_step(name, masks, tmp_path)
+    cfg, model, logged = train_one_step(PROJECT.file(name), masks, tmp_path)
     assert losses <= set(logged)
     cfg.DATASETS.TEST = ("toy_masks",)
     results = ToyTrainer.test(cfg, model)
@@ -128,7 +66,7 @@ def test_a_network_trains_and_detects(name, tasks, losses, masks, tmp_path):
 
 @pytest.mark.parametrize("name", ["supernet/stage-R50", "supernet/operation-MobileNetV2"])
 def test_a_supernet_trains_and_its_subnets_detect(name, masks, tmp_path):
-    cfg, model, _ = train_one_step(name, masks, tmp_path)
+    cfg, model, _ = train_one_step(PROJECT.file(name), masks, tmp_path)
     supernet = find_supernet(model)
     supernet.set_path(next(iter(build_search_space(cfg))))
     model.eval()
@@ -147,22 +85,9 @@ def test_a_supernet_trains_and_its_subnets_detect(name, masks, tmp_path):
 def test_a_detector_starts_from_its_pretrained_body(
     classifier, detector, masks, tmp_path, registered
 ):
-    toy.make_image_folder(tmp_path / "images", per_class=2, seed=0)
-    register_image_folders([["toy_folder", str(tmp_path / "images")]])
-    images = {"DATASETS.TRAIN": ("toy_folder",), "DATASETS.TEST": (), "SOLVER.IMS_PER_BATCH": 6}
-    (tmp_path / "first").mkdir()
-    _, classifies, _ = train_one_step(
-        classifier, {**toy.TINY_CLASSIFIER, **images}, tmp_path / "first"
+    pretrained, loaded = train_classifier_then_load(
+        PROJECT.file(classifier), PROJECT.file(detector), masks, tmp_path
     )
-    second = {
-        "MODEL.WEIGHTS": str(tmp_path / "first" / "model_final.pth"),
-        "OUTPUT_DIR": str(tmp_path / "second"),
-    }
-    file = str(CONFIGS / f"{detector}.yaml")
-    trainer = Trainer(load_config(file, toy.as_list(TINY, masks, second)))
-    trainer.resume_or_load(resume=False)
-    pretrained = classifies.backbone.state_dict()
-    loaded = trainer.model.backbone.bottom_up.state_dict()
     assert set(loaded) == set(pretrained)
     for name, value in loaded.items():
         assert torch.equal(value, pretrained[name]), name
@@ -229,23 +154,8 @@ def test_supernets_are_trained_as_the_paper_says():
         assert (solver.MOMENTUM, solver.WEIGHT_DECAY) == (0.9, 1e-4)
 
 
-def body(cfg):
-    """All that makes the body of a network what it is."""
-    model = cfg.MODEL.clone()
-    model.MOBILENETV2.OUT_FEATURES = model.RESNETS.OUT_FEATURES = []
-    return [model[key] for key in ("SUPERNET", "GENOTYPE", "RESNETS", "MOBILENETV2")]
-
-
 def test_every_run_starts_from_a_run_with_the_same_body():
-    runs = {name: config(name) for name in names(*FOLDERS) if "Base-" not in name}
-    by_folder = {cfg.OUTPUT_DIR: name for name, cfg in runs.items()}
-    assert len(by_folder) == len(runs), "two runs in one folder"
-    for name, cfg in runs.items():
-        if name.startswith("pretrain/"):
-            assert cfg.MODEL.WEIGHTS == ""
-        else:
-            first = by_folder[cfg.MODEL.WEIGHTS.removesuffix("/model_final.pth")]
-            assert body(runs[first]) == body(cfg), f"{name} starts from {first}"
+    assert PROJECT.check_runs(*FOLDERS) == set(names("pretrain"))
 
 
 # Evaluations of a whole search: the eligible allocations, or 3 + 9 per further block.
@@ -264,8 +174,12 @@ SEARCHES = {
 }
 
 
+def candidates(cfg):
+    return build_searcher(cfg, build_budgets(cfg)).total
+
+
 def test_a_search_has_as_many_candidates_as_the_paper_lets_it_have():
-    found = {name.split("/")[1]: build_searcher(config(name)).total for name in names("search")}
+    found = {name.split("/")[1]: candidates(config(name)) for name in names("search")}
     assert found == SEARCHES
 
 
@@ -277,8 +191,9 @@ def test_the_configs_that_the_readme_writes_go_on_from_a_genotype_of_ones_own(tm
     for folder, genotype in (("search/stage-R50", stage), ("own/search-operation", final)):
         (output / folder).mkdir(parents=True)
         genotype.to_yaml(output / folder / "genotype.yaml", family="resnet")
-    text = (PROJECT / "README.md").read_text()
-    written = re.findall(r"cat > output/CR-NAS/(\S+) <<'END'\n(.*?)END\n", text, re.DOTALL)
+    written = re.findall(
+        r"cat > output/CR-NAS/(\S+) <<'END'\n(.*?)END\n", PROJECT.readme, re.DOTALL
+    )
     for name, content in written:
         (output / name).write_text(content)
     own = {name: load_config(str(output / name), []) for name, _ in written}
@@ -286,7 +201,7 @@ def test_the_configs_that_the_readme_writes_go_on_from_a_genotype_of_ones_own(tm
     shipped = config("supernet/operation-R50")
     operation, first = own["own-operation.yaml"], own["own-pretrain-operation.yaml"]
     assert build_search_space(operation).base == stage
-    assert build_searcher(operation).total == build_searcher(shipped).total
+    assert candidates(operation) == candidates(shipped)
     assert operation.SOLVER == shipped.SOLVER and operation.MODEL.RESNETS == shipped.MODEL.RESNETS
     assert body(first) == body(operation)
     assert f"{first.OUTPUT_DIR}/model_final.pth" == operation.MODEL.WEIGHTS
@@ -303,7 +218,7 @@ def test_the_configs_that_the_readme_writes_go_on_from_a_genotype_of_ones_own(tm
 
 def test_a_genotype_of_another_family_is_refused_with_both_names(tmp_path):
     file = tmp_path / "mixed.yaml"
-    bases = [CONFIGS / "searched/faster_rcnn_CR-R50_FPN_1x.yaml"]
+    bases = [PROJECT.file("searched/faster_rcnn_CR-R50_FPN_1x")]
     bases.append(genotype_file("CR-NAS/CR-MobileNetV2"))
     file.write_text(f"_BASE_: [{', '.join(map(str, bases))}]\n")
     cfg = load_config(str(file), ["MODEL.WEIGHTS", ""])
@@ -318,10 +233,9 @@ def test_weights_that_are_not_there_yet_are_named(tmp_path, monkeypatch):
 
 
 def test_the_readme_names_every_detector_and_no_file_that_is_missing():
-    text = (PROJECT / "README.md").read_text().replace("$CONFIGS/", "projects/CR-NAS/configs/")
-    for file in re.findall(r"(?<![\w./-])(?:projects|configs|tools)/[\w./-]+\.(?:yaml|py)", text):
-        assert (toy.ROOT / file).is_file(), file
-    listed = re.findall(r"^\| `((?:baseline|searched)/[\w.-]+)` \|", text, re.MULTILINE)
+    PROJECT.check_readme()
+    row = r"^\| `((?:baseline|searched)/[\w.-]+)` \|"
+    listed = re.findall(row, PROJECT.readme, re.MULTILINE)
     others = ["baseline/retinanet_R50_FPN_1x", "searched/retinanet_CR-R50_FPN_1x"]
     assert sorted(listed + others) == names("baseline", "searched")
 

@@ -10,9 +10,17 @@ import sys
 import time
 from pathlib import Path
 
-from demo_steps import ROOT, Training, cores, make_datasets, run, train
-
-CONFIGS = ROOT / "configs" / "digits"
+from demo_steps import (
+    CONFIGS,
+    ROOT,
+    Training,
+    cores,
+    make_datasets,
+    network_config,
+    run,
+    search,
+    train,
+)
 
 
 def parse_arguments():
@@ -43,25 +51,6 @@ def pretrain(output):
     folder = output / "pretrain"
     train(Training("pretrain", config, folder, threads=cores()))
     return "MODEL.WEIGHTS", folder / "model_final.pth"
-
-
-def search(config, supernet, folder):
-    """Searches a trained supernet; its genotype.yaml names the network that was found."""
-    run(
-        *(ROOT / "search_net.py", "--config-file", config, "--resume"),
-        *("--num-workers", cores()),
-        *("MODEL.WEIGHTS", supernet / "model_final.pth"),
-        *("OUTPUT_DIR", folder),
-        log=folder.parent / f"{folder.name}-stdout.txt",
-    )
-    print((folder / "genotype.yaml").read_text())
-
-
-def searched_config(output, name, search_folder):
-    """The baseline's config, but with the network that was found."""
-    file = output / f"{name}.yaml"
-    file.write_text(f'_BASE_: ["{CONFIGS / "baseline.yaml"}", "{search_folder}/genotype.yaml"]\n')
-    return file
 
 
 def stage_level(output, weights, beside):
@@ -106,11 +95,11 @@ def main():
     baseline = CONFIGS / "baseline.yaml"
     half = max(1, cores() // 2)
     stage_level(output, weights, Training("baseline", baseline, output / "baseline", threads=half))
-    config = searched_config(output, "searched", "search")
+    config = network_config(output, "searched", baseline, "search/genotype.yaml")
     if args.operations:
         searched = Training("searched", config, output / "searched", threads=half)
         operation_level(output, searched)
-        config = searched_config(output, "dilated", "search-operation")
+        config = network_config(output, "dilated", baseline, "search-operation/genotype.yaml")
         networks.append(f"dilated={output / 'dilated'}")
         searches += ["--search", output / "search-operation"]
     print("\nTrain the network that was found as the baseline was trained")

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from crnas_d2.engine import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = ROOT / "configs" / "digits"
 
 
 class Training:
@@ -77,6 +78,25 @@ def run(*command, log=None):
     if subprocess.run(command, stdout=stdout, env=environment()).returncode != 0:
         seen = f"above and in {log}" if log else "above"
         sys.exit(f"{command[1]} failed, as it says {seen}. Mend that and run this again.")
+
+
+def search(config, supernet, folder):
+    """Searches a trained supernet; its genotype.yaml names the network that was found."""
+    run(
+        *(ROOT / "search_net.py", "--config-file", config, "--resume"),
+        *("--num-workers", cores()),
+        *("MODEL.WEIGHTS", supernet / "model_final.pth"),
+        *("OUTPUT_DIR", folder),
+        log=folder.parent / f"{folder.name}-stdout.txt",
+    )
+    print((folder / "genotype.yaml").read_text())
+
+
+def network_config(output, name, base, genotype):
+    """A config of a network: that of another one, with a genotype found in ``output``."""
+    file = output / f"{name}.yaml"
+    file.write_text(f'_BASE_: ["{base}", "{genotype}"]\n')
+    return file
 
 
 def make_datasets(*names):

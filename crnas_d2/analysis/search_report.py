@@ -10,13 +10,40 @@ from matplotlib.figure import Figure
 from crnas_d2.search import Candidate
 from crnas_d2.space import Genotype, SearchSpace
 
-from .cost import Cost
+from .cost import Cost, CostTable
 from .page import Page
 from .sketch import draw_architectures
 
-__all__ = ["add_search", "write_candidates"]
+__all__ = ["add_search", "pareto_front", "write_candidates", "write_search"]
 
 _SHOWN = 10
+
+
+def write_search(cfg, candidates: Sequence[Candidate], space: SearchSpace) -> Candidate:
+    """Writes ``genotype.yaml``, ``candidates.csv`` and ``report.html`` into ``OUTPUT_DIR``.
+
+    Args:
+        candidates: the best first; at least one complete genotype with a fitness.
+
+    Returns:
+        the best one.
+    """
+    output = Path(cfg.OUTPUT_DIR)
+    height, width = cfg.SEARCH.COST_INPUT_SIZE
+    cost = CostTable(cfg, space, (height, width))
+    best = next(c for c in candidates if space.is_complete(c.genotype))
+    best.genotype.to_yaml(
+        output / "genotype.yaml",
+        family=cfg.MODEL.SUPERNET.FAMILY,
+        comment=f"{best.genotype}, the best of {len(candidates)} candidates\n"
+        f"{cfg.SEARCH.METRIC} {best.fitness} on {cfg.DATASETS.ARCHVAL[0]}, with supernet weights",
+    )
+    write_candidates(output / "candidates.csv", candidates, space, cost)
+    page = Page(f"Search of the {space.kind} space")
+    scope = f"backbone body, {height}x{width}"
+    add_search(page, candidates, space, cost, metric=cfg.SEARCH.METRIC, cost_scope=scope)
+    page.write(output / "report.html")
+    return best
 
 
 def write_candidates(
@@ -101,10 +128,52 @@ def add_search(
         best = complete[0].genotype
         page.figure(_levels(scored, best, space, metric), f"{metric} of each level of the search")
         return
+    if len({cost(candidate.genotype).macs for candidate in complete}) > 1:
+        front = pareto_front(complete, lambda genotype: cost(genotype).macs)
+        page.heading("Search: the Pareto front")
+        page.text(f"The candidates than which none is better with as few MACs ({cost_scope}).")
+        rows = [[str(c.genotype), c.fitness, f"{cost(c.genotype).macs / 1e9:.4g} G"] for c in front]
+        page.table(["genotype", metric, "MACs"], rows)
+        page.figure(_tradeoff(complete, front, cost, metric), f"{metric} against MACs")
     page.heading("Search: all candidates")
     page.figure(_distribution(scored, metric), f"sorted {metric} of all candidates")
     page.text("Below, every dot is a candidate; the line joins the means of each option.")
     page.figure(_by_choice(scored, space, metric), f"{metric} against the options of each choice")
+
+
+def pareto_front(
+    candidates: Sequence[Candidate], cost: Callable[[Genotype], float]
+) -> list[Candidate]:
+    """The candidates than which no other has a fitness as high at a lower or equal cost.
+
+    Args:
+        candidates: the best first, all with a fitness.
+
+    Returns:
+        the cheapest first; of equals, one.
+    """
+    front: list[Candidate] = []
+    for candidate in sorted(candidates, key=lambda c: (cost(c.genotype), -c.fitness)):
+        if not front or candidate.fitness > front[-1].fitness:
+            front.append(candidate)
+    return front
+
+
+def _tradeoff(
+    scored: Sequence[Candidate],
+    front: Sequence[Candidate],
+    cost: Callable[[Genotype], Cost],
+    metric: str,
+) -> Figure:
+    figure = Figure(figsize=(9, 3.5))
+    axes = figure.add_subplot()
+    for candidates, style in ((scored, "."), (front, ".-")):
+        macs = [cost(candidate.genotype).macs / 1e9 for candidate in candidates]
+        colour = "#9ecae1" if style == "." else "#08519c"
+        axes.plot(macs, [candidate.fitness for candidate in candidates], style, color=colour)
+    axes.set(xlabel="MACs, G", ylabel=metric)
+    axes.grid(alpha=0.3)
+    return figure
 
 
 def _distribution(scored: Sequence[Candidate], metric: str) -> Figure:

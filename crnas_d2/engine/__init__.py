@@ -4,6 +4,7 @@ from .bn_calibration import batch_statistics, calibrated
 from .checkpoint import StrictCheckpointer, TrainingCheckpointer
 from .hooks import PathSampling
 from .path_samplers import UniformPathSampler
+from .search_setup import check_search, describe_search
 from .setup import check_config, load_config
 from .trainer import Trainer
 
@@ -16,5 +17,7 @@ __all__ = [
     "batch_statistics",
     "calibrated",
     "check_config",
+    "check_search",
+    "describe_search",
     "load_config",
 ]

@@ -3,7 +3,7 @@
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import optuna
 import sqlalchemy
@@ -19,7 +19,12 @@ def study_url(cfg) -> str:
 
 
 def open_study(
-    url: str, name: str, description: Mapping[str, object], *, resume: bool
+    url: str,
+    name: str,
+    description: Mapping[str, object],
+    *,
+    resume: bool,
+    directions: Sequence[str] = ("maximize",),
 ) -> optuna.Study:
     """Opens a study, or creates it where there is none.
 
@@ -27,6 +32,7 @@ def open_study(
         url: SQLAlchemy URL of the storage, e.g. ``sqlite:///output/search.db``.
         description: what makes two searches the same; plain JSON data.
         resume: go on with an existing study.
+        directions: ``maximize`` for the fitness, then that of a second objective.
 
     Raises:
         ValueError: the study exists and ``resume`` is false, or it is another search's.
@@ -34,7 +40,7 @@ def open_study(
     storage = _open_storage(url)
     description = json.loads(json.dumps(description))
     if name not in optuna.get_all_study_names(storage):
-        study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+        study = optuna.create_study(storage=storage, study_name=name, directions=directions)
         study.set_user_attr("description", description)
         return study
     if not resume:

@@ -1,6 +1,6 @@
 """From a config to the search space and the budget it describes."""
 
-from .budget import Budget
+from .budget import Budget, parse_limits
 from .families import FAMILIES, Family
 from .genotype import Genotype
 from .search_space import SearchSpace
@@ -133,18 +133,23 @@ def _check_ops(genotype: Genotype, family: Family) -> None:
 
 
 def build_budget(cfg) -> Budget | None:
-    """The limits of ``SEARCH.BUDGET``, ``None`` where there are none."""
-    limits = cfg.SEARCH.BUDGET.BLOCKS
-    if not limits:
+    """The limits of ``SEARCH.BUDGET.BLOCKS``, ``None`` where there are none.
+
+    Raises:
+        ValueError: malformed limits, or a space in which all networks have the same blocks.
+    """
+    key, values = "SEARCH.BUDGET.BLOCKS", cfg.SEARCH.BUDGET.BLOCKS
+    limits = parse_limits(key, values, "[16, 16]")
+    if limits is None:
         return None
     if cfg.MODEL.SUPERNET.SPACE != "stage":
         raise ValueError(
-            f"SEARCH.BUDGET.BLOCKS is {list(limits)}, but all networks of the "
-            f"{cfg.MODEL.SUPERNET.SPACE} space have the same blocks. Set it to []."
+            f"{key} is {list(values)}, but all networks of the {cfg.MODEL.SUPERNET.SPACE} space "
+            "have the same blocks. Set it to []."
         )
-    if len(limits) != 2 or limits[0] > limits[1]:
-        raise ValueError(
-            f"SEARCH.BUDGET.BLOCKS is {list(limits)}; expected [least, most], e.g. [16, 16]."
-        )
-    low, high = map(float, limits)
-    return Budget("SEARCH.BUDGET.BLOCKS", low, high, build_family(cfg).stage_weights)
+    choices, weights = build_search_space(cfg).choices, build_family(cfg).stage_weights
+    costs = tuple(
+        {blocks: weight * blocks for blocks in choice.options}
+        for choice, weight in zip(choices, weights, strict=True)
+    )
+    return Budget(key, *limits, costs)

@@ -1,15 +1,21 @@
-"""A search space: ordered, named choices, and the budget that makes a genotype eligible."""
+"""A search space: ordered, named choices, and the budgets that make a genotype eligible."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 from random import Random
 
-from .budget import Budget
+from .budget import NOTHING, Budget, Share, affordable, share_within
 from .genotype import Genotype
 
-__all__ = ["Choice", "SearchSpace"]
+__all__ = ["RARE", "Choice", "SearchSpace", "check_budgets"]
+
+logger = logging.getLogger(__name__)
+
+# A smaller part of the space within the limits is warned of: of 10,000 draws, not one may be in it.
+RARE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -116,18 +122,67 @@ class SearchSpace:
                     f"the {self.kind} space allows {list(choice.options)}."
                 )
 
-    def eligible(self, budget: Budget | None) -> list[Genotype]:
-        """All genotypes within the budget, in lexicographic order.
+    def admits(self, genotype: Genotype, budgets: Sequence[Budget]) -> bool:
+        """Whether a complete genotype is within all budgets."""
+        chosen = getattr(genotype, self.field)
+        return all(budget.admits(chosen) for budget in budgets)
+
+    def eligible(self, budgets: Sequence[Budget] = ()) -> list[Genotype]:
+        """All genotypes within all budgets, in lexicographic order.
 
         Raises:
             ValueError: there is none; the message gives the costs that can be reached.
         """
-        if budget is None:
-            return list(self)
-        found = [
-            self._with(chosen)
-            for chosen in budget.affordable([choice.options for choice in self.choices])
-        ]
+        found = [self._with(chosen) for chosen in affordable(self._options, budgets)]
         if not found:
-            raise ValueError(budget.explain([choice.options for choice in self.choices]))
+            raise ValueError(_explain(self, budgets))
         return found
+
+    def share(self, budgets: Sequence[Budget]) -> Share:
+        """The part of all genotypes that is within all budgets, see :func:`share_within`."""
+        return share_within(self._options, budgets)
+
+    @property
+    def _options(self) -> list[tuple[int, ...]]:
+        return [choice.options for choice in self.choices]
+
+
+def check_budgets(space: SearchSpace, budgets: Sequence[Budget]) -> list[str]:
+    """Refuses limits that no genotype meets, and warns of those that hardly one meets.
+
+    In a large space, limits that cannot be met together, or a range of latencies that none has,
+    may only be warned of: the part of the space within them is estimated there.
+
+    Returns:
+        for the log, a line per budget, and one for all together where there are several.
+
+    Raises:
+        ValueError: nothing is within the budgets, with the costs that can be reached.
+    """
+    shares = [space.share((budget,)) for budget in budgets]
+    together = shares[0] if len(budgets) == 1 else space.share(budgets)
+    if NOTHING in (*shares, together):
+        raise ValueError(_explain(space, budgets))
+    lines = [budget.describe(share) for budget, share in zip(budgets, shares, strict=True)]
+    if len(budgets) > 1:
+        lines.append(f"{together} of the space within these limits together")
+    if together.value < RARE:
+        logger.warning(
+            "Hardly a genotype is within SEARCH.BUDGET, and a search may take long to find one: "
+            "%s. Widen the limits.",
+            "; ".join(lines),
+        )
+    return lines
+
+
+def _explain(space: SearchSpace, budgets: Sequence[Budget]) -> str:
+    """Why no genotype is within all budgets."""
+    shares = [space.share((budget,)) for budget in budgets]
+    for budget, share in zip(budgets, shares, strict=True):
+        if share == NOTHING:
+            return budget.explain()
+    each = "; ".join(b.describe(share) for b, share in zip(budgets, shares, strict=True))
+    return (
+        f"No genotype is within all limits of SEARCH.BUDGET, each of which some meet: {each}. "
+        "Widen one of them, or set it to []."
+    )

@@ -1,11 +1,13 @@
+from random import Random
+
 import pytest
 import torch
 import toy
 
 from crnas_d2.analysis import Cost, CostTable, body_cost, count_macs, count_parameters
 from crnas_d2.engine import load_config
-from crnas_d2.modeling import build_supernet_backbone
-from crnas_d2.space import Genotype, build_search_space
+from crnas_d2.modeling import SupernetResNet, build_supernet_backbone
+from crnas_d2.space import Genotype, build_search_space, genotype_file
 
 FASTER_RCNN = str(toy.ROOT / "configs" / "Base-RCNN-FPN.yaml")
 SIZE = (64, 96)
@@ -24,6 +26,82 @@ def test_the_table_gives_the_cost_of_the_network_that_is_built(sharing, depth):
         assert table(Genotype(depths=depths)) == built
         costs.add(built)
     assert len(costs) == 4
+
+
+RESNET = {
+    "MODEL.RESNETS.DEPTH": 50,
+    "MODEL.SUPERNET.STAGE_OPTIONS": [[1, 3], [1, 2, 4], [2, 5], [3]],
+}
+MOBILENETV2 = {"MODEL.SUPERNET.FAMILY": "mobilenetv2", "MODEL.MOBILENETV2.WIDTH_MULT": 0.25}
+STAGES = {
+    "MODEL.SUPERNET.STAGE_OPTIONS": [
+        *([1], [1], [1, 3], [2], [3, 4], [2, 3, 5], [2], [1], [1], [1]),
+    ]
+}
+SHUFFLENETV2 = {
+    "MODEL.SUPERNET.FAMILY": "shufflenetv2",
+    "MODEL.SHUFFLENETV2.CHANNELS": [4, 8, 16, 24, 32],
+    "MODEL.GENOTYPE.DEPTHS": [2, 1, 2, 3],
+}
+# What follows the last output is not built.
+SHORT = {"MODEL.MOBILENETV2.OUT_FEATURES": ["res3"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "sharing", "shape"),
+    [
+        ("stage", "none", RESNET),
+        ("stage", "prefix", {**RESNET, "MODEL.RESNETS.NUM_GROUPS": 2}),
+        ("operation", "none", {**RESNET, "MODEL.GENOTYPE.DEPTHS": [1, 2, 2, 3]}),
+        ("operation", "weight", {**RESNET, "MODEL.GENOTYPE.DEPTHS": [1, 2, 2, 3]}),
+        ("stage", "none", {**MOBILENETV2, **STAGES}),
+        ("operation", "none", {**MOBILENETV2, **SHORT}),
+        ("operation", "none", SHUFFLENETV2),
+    ],
+    ids=["resnet", "prefix", "operation", "weight", "mobilenetv2", "short", "shufflenetv2"],
+)
+def test_budgets_of_the_table_equal_a_count_of_the_network_that_is_built(kind, sharing, shape):
+    overrides = {**shape, "MODEL.SUPERNET.SPACE": kind, "MODEL.SUPERNET.SHARING": sharing}
+    cfg = toy.network_config(overrides, {"MODEL.SUPERNET.PATH_SAMPLER": "uniform"})
+    space = build_search_space(cfg)
+    table = CostTable(cfg, space, SIZE)
+    macs, parameters = (
+        table.budget(f"SEARCH.BUDGET.{name.upper()}", (0, 1), name)
+        for name in ("macs", "parameters")
+    )
+    random = Random(0)
+    for _ in range(3):
+        genotype = space.complete(space.base, random)
+        named = {f"MODEL.GENOTYPE.{key}": v for key, v in genotype.to_config().items()}
+        fixed = {"MODEL.SUPERNET.PATH_SAMPLER": "fixed"}
+        built = body_cost(toy.network_config(overrides, named, fixed), SIZE)
+        assert table(genotype) == built
+        chosen = tuple(space.values(genotype).values())
+        assert (macs.cost(chosen), parameters.cost(chosen)) == (built.macs, built.parameters)
+        assert type(macs.cost(chosen)) is int  # so that limits are met exactly
+
+
+def test_the_table_takes_one_pass_for_each_option(monkeypatch):
+    passes = []
+    cfg = toy.supernet_config({"MODEL.SUPERNET.STAGE_OPTIONS": [[1, 2], [1], [2, 4, 5], [2]]})
+    forward = SupernetResNet.forward
+    monkeypatch.setattr(
+        SupernetResNet, "forward", lambda self, x: passes.append(x) or forward(self, x)
+    )
+    CostTable(cfg, build_search_space(cfg), SIZE)
+    assert len(passes) == 3
+
+
+def test_the_published_networks_of_detnas_keep_within_300m():
+    overrides = {"MODEL.SUPERNET.FAMILY": "shufflenetv2", "MODEL.SUPERNET.SPACE": "operation"}
+    cfg = toy.network_config(overrides)
+    space = build_search_space(cfg)
+    budget = CostTable(cfg, space, (224, 224)).budget("SEARCH.BUDGET.MACS", (0, 300e6), "macs")
+    for neck, macs in {"FPN": 288_082_368, "RetinaNet": 291_205_824}.items():
+        genotype = Genotype.from_yaml(genotype_file(f"DetNAS/DetNASNet-300M-{neck}"))
+        assert budget.cost(genotype.ops) == macs and space.admits(genotype, [budget])
+    assert budget.reach == (237_222_720, 365_472_576)
+    assert space.share([budget]).value == pytest.approx(0.688656, abs=1e-6)
 
 
 def test_macs_of_layers_written_out():

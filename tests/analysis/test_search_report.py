@@ -4,6 +4,7 @@ import html.parser
 import pytest
 
 from crnas_d2.analysis import Cost, Page, add_search, write_candidates
+from crnas_d2.analysis.search_report import pareto_front
 from crnas_d2.search import Candidate
 from crnas_d2.space import FAMILIES, Genotype
 
@@ -125,3 +126,33 @@ def test_choices_of_a_single_option_have_no_panel(tmp_path):
     page = Page("MobileNetV2")
     add_search(page, candidates, space, cost, metric="bbox/AP", cost_scope="body")
     assert sum("<img" in part for part in page.parts) == 3
+
+
+def test_the_pareto_front_holds_what_nothing_beats():
+    scores = {(1, 1): 0.5, (1, 2): 0.4, (2, 1): 0.7, (2, 2): 0.7, (1, 3): 0.6, (3, 1): 0.9}
+    candidates = [Candidate(Genotype(ops=ops), fitness) for ops, fitness in scores.items()]
+    front = pareto_front(candidates, lambda genotype: sum(genotype.ops))
+    assert [candidate.genotype.ops for candidate in front] == [(1, 1), (2, 1), (3, 1)]
+    for candidate in candidates:  # by the definition
+        beaten = any(
+            sum(other.genotype.ops) <= sum(candidate.genotype.ops)
+            and other.fitness >= candidate.fitness
+            and other is not candidate
+            and (sum(other.genotype.ops), -other.fitness)
+            != (sum(candidate.genotype.ops), -candidate.fitness)
+            for other in candidates
+        )
+        assert beaten == (candidate not in front)
+
+
+def test_where_costs_differ_the_report_has_the_pareto_front(report):
+    assert "Pareto front" not in report  # all of its candidates have 8 blocks
+    page = Page("Pareto")
+    cheaper = Candidate(Genotype((1, 1, 2, 2)), 12.5)
+    candidates = [*CANDIDATES, cheaper]
+    add_search(page, candidates, SPACE, cost, metric="bbox/AP", cost_scope="body, 64x64")
+    text = "".join(page.parts)
+    assert "Pareto front" in text and "bbox/AP against MACs" in text
+    front = text[text.index("Pareto front") :]
+    assert str(cheaper.genotype) in front and str(CANDIDATES[0].genotype) in front
+    assert str(CANDIDATES[1].genotype) not in front

@@ -194,7 +194,7 @@ def test_43_allocations_cost_as_much_as_the_published_one():
     cfg = config({"MODEL.SUPERNET.SPACE": "stage", "SEARCH.BUDGET.BLOCKS": [16, 16]})
     weights = FAMILIES["mobilenetv2"].stage_weights
     assert sum(w * d for w, d in zip(weights, BASELINE, strict=True)) == 16
-    eligible = build_search_space(cfg).eligible(build_budget(cfg))
+    eligible = build_search_space(cfg).eligible([build_budget(cfg)])
     assert len(eligible) == 43
     assert Genotype(BASELINE) in eligible and Genotype(CR_DEPTHS) in eligible
 

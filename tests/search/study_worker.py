@@ -16,7 +16,7 @@ from crnas_d2.space import FAMILIES, Genotype
 SPACE = FAMILIES["resnet"].stage_space([(1, 2, 3), (1,), (2, 3), (2, 3)])
 OPERATIONS = FAMILIES["resnet"].operation_space((1, 1, 1, 1))
 SEARCHES = {
-    "stage": (SPACE, ExhaustiveSearcher(SPACE, None)),
+    "stage": (SPACE, ExhaustiveSearcher(SPACE, ())),
     "operation": (OPERATIONS, GreedySearcher(OPERATIONS, 2)),
 }
 DESCRIPTION = {"metric": "bbox/AP", "weights": "0a1b", "archval": ["toy", 1], "budget": (8, 8)}

@@ -1,8 +1,10 @@
 from itertools import pairwise
 
+import optuna
 import pytest
 import toy
 
+from crnas_d2.analysis import build_budgets
 from crnas_d2.search import Candidate, ExhaustiveSearcher, GreedySearcher, build_searcher
 from crnas_d2.space import FAMILIES, Budget, Choice, Genotype, SearchSpace
 
@@ -124,7 +126,8 @@ def test_greedy_keeps_at_least_one(top_k):
 
 def test_exhaustive_proposes_what_is_eligible_and_not_yet_done():
     space = FAMILIES["resnet"].stage_space([(1, 2), (1, 2), (2, 3), (2, 3)])
-    searcher = ExhaustiveSearcher(space, Budget("SEARCH.BUDGET.BLOCKS", 8, 8, (1.0,) * 4))
+    costs = tuple({blocks: blocks for blocks in choice.options} for choice in space.choices)
+    searcher = ExhaustiveSearcher(space, [Budget("SEARCH.BUDGET.BLOCKS", 8, 8, costs)])
     assert searcher.total == len(toy.ELIGIBLE)
     assert [genotype.depths for genotype in searcher.propose([])] == toy.ELIGIBLE
     done = [Candidate(Genotype(depths), 1.0) for depths in toy.ELIGIBLE[1:]]
@@ -132,30 +135,90 @@ def test_exhaustive_proposes_what_is_eligible_and_not_yet_done():
 
 
 def test_a_space_that_is_too_large_is_not_searched_one_by_one():
-    with pytest.raises(ValueError, match=r"operation space has 43,046,721 genotypes.*'greedy'"):
-        ExhaustiveSearcher(FAMILIES["resnet"].operation_space((3, 4, 6, 3)), None)
+    with pytest.raises(
+        ValueError, match=r"space has about 43,046,721 eligible.*'greedy'"
+    ):
+        ExhaustiveSearcher(FAMILIES["resnet"].operation_space((3, 4, 6, 3)), ())
+
+
+def search_of(cfg):
+    return build_searcher(cfg, build_budgets(cfg))
 
 
 def test_the_config_names_the_search():
-    exhaustive = build_searcher(toy.supernet_config())
+    exhaustive = search_of(toy.supernet_config())
     assert exhaustive.total == len(toy.ELIGIBLE)
     overrides = {"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 2], "SEARCH.ALGORITHM": "greedy"}
-    greedy = build_searcher(toy.network_config(OPERATION, overrides, {"SEARCH.GREEDY.TOP_K": 2}))
+    greedy = search_of(toy.network_config(OPERATION, overrides, {"SEARCH.GREEDY.TOP_K": 2}))
     assert greedy.space == SPACE and greedy.top_k == 2
+
+
+EVOLUTION = {
+    "SEARCH.BUDGET.BLOCKS": [],
+    "SEARCH.EVOLUTION.POPULATION": 4,
+    "SEARCH.EVOLUTION.GENERATIONS": 3,
+}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "generation"), [("evolution", 4), ("random", 12), ("optuna", None)]
+)
+def test_searches_that_sample_evaluate_equally_many(algorithm, generation):
+    searcher = search_of(toy.supernet_config(EVOLUTION, {"SEARCH.ALGORITHM": algorithm}))
+    assert searcher.total == 12 and searcher.propose([]) == []
+    if generation is None:
+        assert isinstance(searcher.sampler, optuna.samplers.TPESampler)
+    else:
+        assert searcher.sampler.population_size == generation
 
 
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"SEARCH.ALGORITHM": "gready"}, r"'gready'.*exhaustive.*greedy"),
-        ({"SEARCH.ALGORITHM": "greedy"}, r"BLOCKS is \[8, 8\].*greedy search cannot"),
+        ({"SEARCH.ALGORITHM": "gready"}, r"'gready'.*exhaustive.*greedy.*evolution"),
         (
-            {"SEARCH.ALGORITHM": "greedy", "SEARCH.BUDGET.BLOCKS": [], "SEARCH.GREEDY.TOP_K": 0},
-            "TOP_K is 0",
+            {"SEARCH.ALGORITHM": "greedy", "SEARCH.BUDGET.BLOCKS": [8, 8]},
+            r"BLOCKS \[8, 8\].*greedy search cannot",
+        ),
+        ({"SEARCH.ALGORITHM": "greedy", "SEARCH.GREEDY.TOP_K": 0}, "TOP_K is 0"),
+        (
+            {"SEARCH.ALGORITHM": "random", "SEARCH.EVOLUTION.GENERATIONS": 9},
+            r"36 candidates, POPULATION 4 x GENERATIONS 9, but only 16",
+        ),
+        (
+            {"SEARCH.ALGORITHM": "evolution", "SEARCH.EVOLUTION.PARENTS": 0},
+            r"EVOLUTION\.PARENTS is 0; expected at least 1",
+        ),
+        (
+            {"SEARCH.ALGORITHM": "evolution", "SEARCH.EVOLUTION.MUTATION_PROBABILITY": 1.5},
+            r"MUTATION_PROBABILITY is 1\.5; expected above 0 and at most 1",
+        ),
+        (
+            {"SEARCH.ALGORITHM": "evolution", "SEARCH.EVOLUTION.CROSSOVER_SHARE": -0.1},
+            r"CROSSOVER_SHARE is -0\.1; expected from 0 to 1",
+        ),
+        (
+            {"SEARCH.ALGORITHM": "optuna", "SEARCH.OPTUNA.SAMPLER": "NSGA2"},
+            r"'NSGA2'; optuna\.samplers has .*NSGAIISampler",
+        ),
+        (
+            {"SEARCH.ALGORITHM": "optuna", "SEARCH.OPTUNA.SAMPLER": "GridSampler"},
+            r"'GridSampler', which cannot be made without arguments",
+        ),
+        (
+            {"SEARCH.ALGORITHM": "evolution", "SEARCH.SECOND_OBJECTIVE": "macs"},
+            r"'macs', but SEARCH\.ALGORITHM 'evolution' has one",
+        ),
+        (
+            {"SEARCH.ALGORITHM": "optuna", "SEARCH.SECOND_OBJECTIVE": "watts"},
+            r"SECOND_OBJECTIVE is 'watts'; expected one of",
         ),
     ],
-    ids=["unknown", "budget", "top k"],
+    ids=[
+        *("unknown", "budget", "top k", "too many", "parents", "mutation", "crossover"),
+        *("sampler", "arguments", "two objectives", "objective"),
+    ],
 )
 def test_a_search_that_cannot_be_is_refused(overrides, words):
     with pytest.raises(ValueError, match=words):
-        build_searcher(toy.supernet_config(overrides))
+        search_of(toy.supernet_config(EVOLUTION, overrides))

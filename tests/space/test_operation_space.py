@@ -5,7 +5,6 @@ import toy
 
 from crnas_d2.space import (
     FAMILIES,
-    Budget,
     Choice,
     Genotype,
     SearchSpace,
@@ -49,9 +48,11 @@ def test_only_the_blocks_with_a_depthwise_convolution_are_searched_in_mobilenetv
 
 
 def test_the_weighted_budget_of_mobilenetv2():
-    budget = Budget("SEARCH.BUDGET.BLOCKS", 16, 16, MOBILENETV2.stage_weights)
+    overrides = {"MODEL.SUPERNET.SPACE": "stage", "SEARCH.BUDGET.BLOCKS": [16, 16]}
+    overrides["MODEL.SUPERNET.FAMILY"] = "mobilenetv2"
+    budget = build_budget(toy.network_config(overrides))
     assert budget.cost(MOBILENETV2.baseline_depths[20]) == 16.0
-    eligible = MOBILENETV2.stage_space().eligible(budget)
+    eligible = MOBILENETV2.stage_space().eligible([budget])
     assert len(eligible) == 43
     assert Genotype(depths=(1, 1, 2, 2, 3, 4, 4, 1, 1, 1)) in eligible
 

@@ -17,13 +17,19 @@ from crnas_d2.space import (
 RESNET = FAMILIES["resnet"]
 
 
-def blocks(low, high, weights=RESNET.stage_weights):
-    return Budget("SEARCH.BUDGET.BLOCKS", low, high, weights)
+def blocks(space, low, high, weights=RESNET.stage_weights):
+    """The number of blocks of each stage, weighted, as a limit."""
+    costs = tuple(
+        {number: weight * number for number in choice.options}
+        for choice, weight in zip(space.choices, weights, strict=True)
+    )
+    return [Budget("SEARCH.BUDGET.BLOCKS", low, high, costs)]
 
 
 @pytest.mark.parametrize(("total", "size"), [(8, 9), (16, 153), (33, 374)])
 def test_number_of_eligible_allocations_of_the_paper(total, size):
-    eligible = RESNET.stage_space().eligible(blocks(total, total))
+    space = RESNET.stage_space()
+    eligible = space.eligible(blocks(space, total, total))
     assert len(eligible) == len(set(eligible)) == size
     assert all(sum(genotype.depths) == total for genotype in eligible)
 
@@ -39,21 +45,21 @@ def test_eligible_equals_brute_force_with_unequal_weights_and_two_limits():
         if low <= sum(w * value for w, value in zip(weights, chosen, strict=True)) <= high
     ]
     assert 0 < len(expected) < 48  # the limits cut on both sides
-    found = [genotype.depths for genotype in space.eligible(blocks(low, high, weights))]
+    found = [genotype.depths for genotype in space.eligible(blocks(space, low, high, weights))]
     assert found == expected
 
 
 def test_without_a_budget_everything_is_eligible_in_lexicographic_order():
     space = RESNET.stage_space([(1, 2), (1,), (2, 3), (4,)])
     expected = [(1, 1, 2, 4), (1, 1, 3, 4), (2, 1, 2, 4), (2, 1, 3, 4)]
-    assert [genotype.depths for genotype in space.eligible(None)] == expected
+    assert [genotype.depths for genotype in space.eligible()] == expected
     assert [genotype.depths for genotype in space] == expected
 
 
 def test_an_empty_eligible_set_names_the_limits_and_the_reachable_totals():
     space = RESNET.stage_space([(1, 2), (1,), (2, 5), (2,)])
     with pytest.raises(ValueError, match=r"BUDGET\.BLOCKS \[8, 8\].*totals: 6-7, 9-10"):
-        space.eligible(blocks(8, 8))
+        space.eligible(blocks(space, 8, 8))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +68,8 @@ def test_an_empty_eligible_set_names_the_limits_and_the_reachable_totals():
     ids=["R18", "R50", "R101", "ReX50"],
 )
 def test_published_allocations_are_eligible(allocation, total):
-    assert Genotype(depths=allocation) in RESNET.stage_space().eligible(blocks(total, total))
+    space = RESNET.stage_space()
+    assert Genotype(depths=allocation) in space.eligible(blocks(space, total, total))
 
 
 def test_the_published_resnext101_lies_outside_the_published_sets():
@@ -123,7 +130,10 @@ def test_unknown_space_and_family_are_refused_with_what_is_known():
         build_search_space(toy.supernet_config({"MODEL.SUPERNET.FAMILY": "vgg"}))
 
 
-@pytest.mark.parametrize("limits", [[16], [17, 16], [1, 2, 3]])
+@pytest.mark.parametrize(
+    "limits",
+    [[16], [17, 16], [1, 2, 3], [-1, 16], ["few", 16], [True, 16], [0, ".inf"], [None, 1]],
+)
 def test_malformed_budget_is_refused(limits):
     with pytest.raises(ValueError, match=r"SEARCH\.BUDGET\.BLOCKS.*\[least, most\]"):
         build_budget(toy.supernet_config({"SEARCH.BUDGET.BLOCKS": limits}))
@@ -131,7 +141,7 @@ def test_malformed_budget_is_refused(limits):
 
 def test_the_config_gives_the_space_and_the_budget():
     cfg = toy.supernet_config()
-    eligible = build_search_space(cfg).eligible(build_budget(cfg))
+    eligible = build_search_space(cfg).eligible([build_budget(cfg)])
     assert [genotype.depths for genotype in eligible] == toy.ELIGIBLE
     assert build_budget(toy.supernet_config({"SEARCH.BUDGET.BLOCKS": []})) is None
     assert build_search_space(toy.network_config()) is None

@@ -1,0 +1,149 @@
+"""What the tests of projects/* share: their configs, and how to run one at toy size."""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import torch
+import toy
+
+from crnas_d2.data import register_image_folders
+from crnas_d2.engine import Trainer, load_config
+from crnas_d2.evaluation import build_evaluator
+
+# Narrow networks, small images and few boxes; nothing else of a config changes.
+TINY = {
+    "MODEL.DEVICE": "cpu",
+    "MODEL.WEIGHTS": "",
+    "MODEL.RESNETS.STEM_OUT_CHANNELS": 4,
+    "MODEL.RESNETS.RES2_OUT_CHANNELS": 32,
+    "MODEL.RESNETS.WIDTH_PER_GROUP": 1,
+    "MODEL.MOBILENETV2.WIDTH_MULT": 0.1,
+    "MODEL.SHUFFLENETV2.CHANNELS": [4, 8, 12, 16, 20],
+    "MODEL.FPN.OUT_CHANNELS": 16,
+    "MODEL.RPN.PRE_NMS_TOPK_TRAIN": 60,
+    "MODEL.RPN.PRE_NMS_TOPK_TEST": 20,
+    "MODEL.RPN.POST_NMS_TOPK_TRAIN": 30,
+    "MODEL.RPN.POST_NMS_TOPK_TEST": 10,
+    "MODEL.ROI_HEADS.NUM_CLASSES": len(toy.CLASSES),
+    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": 16,
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0,
+    "MODEL.ROI_BOX_HEAD.CONV_DIM": 8,
+    "MODEL.ROI_BOX_HEAD.FC_DIM": 16,
+    "MODEL.ROI_MASK_HEAD.CONV_DIM": 8,
+    "MODEL.RETINANET.NUM_CLASSES": len(toy.CLASSES),
+    "MODEL.RETINANET.SCORE_THRESH_TEST": 0.0,
+    "INPUT.MIN_SIZE_TRAIN": (toy.SIZE,),
+    "INPUT.MAX_SIZE_TRAIN": toy.SIZE,
+    "INPUT.MIN_SIZE_TEST": toy.SIZE,
+    "INPUT.MAX_SIZE_TEST": toy.SIZE,
+    "SOLVER.REFERENCE_WORLD_SIZE": 0,
+    "SOLVER.IMS_PER_BATCH": 2,
+    "SOLVER.MAX_ITER": 1,
+    "SOLVER.STEPS": (),
+    "DATALOADER.NUM_WORKERS": 0,
+}
+
+
+class Project:
+    """The configs and the README of one folder of ``projects``."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.configs = toy.ROOT / "projects" / name / "configs"
+        self.readme = (toy.ROOT / "projects" / name / "README.md").read_text()
+
+    def file(self, name: str) -> str:
+        return str(self.configs / f"{name}.yaml")
+
+    def config(self, name: str):
+        """A config as it is, e.g. ``searched/mask_rcnn_CR-R50_FPN_1x``."""
+        return _load(self.file(name))
+
+    def names(self, *folders: str) -> list[str]:
+        return sorted(f"{f}/{path.stem}" for f in folders for path in (self.configs / f).iterdir())
+
+    def check_runs(self, *folders: str) -> set[str]:
+        """Every run has its own folder, and goes on from one with the same body.
+
+        Returns:
+            the runs that start from random weights.
+        """
+        runs = {name: self.config(name) for name in self.names(*folders) if "Base-" not in name}
+        by_folder = {cfg.OUTPUT_DIR: name for name, cfg in runs.items()}
+        assert len(by_folder) == len(runs), "two runs in one folder"
+        for name, cfg in runs.items():
+            if cfg.MODEL.WEIGHTS:
+                first = by_folder[cfg.MODEL.WEIGHTS.removesuffix("/model_final.pth")]
+                assert body(runs[first]) == body(cfg), f"{name} starts from {first}"
+        return {name for name, cfg in runs.items() if not cfg.MODEL.WEIGHTS}
+
+    def check_readme(self) -> None:
+        """It names no file that is missing."""
+        text = self.readme.replace("$CONFIGS/", f"projects/{self.name}/configs/")
+        pattern = r"(?<![\w./-])(?:projects|configs|tools)/[\w./-]+\.(?:yaml|py)"
+        for file in re.findall(pattern, text):
+            assert (toy.ROOT / file).is_file(), file
+
+
+@cache
+def _load(file: str):
+    return load_config(file, [])
+
+
+def body(cfg) -> list:
+    """All that makes the body of a network what it is."""
+    model = cfg.MODEL.clone()
+    for family in ("RESNETS", "MOBILENETV2", "SHUFFLENETV2"):
+        model[family].OUT_FEATURES = []
+    keys = ("SUPERNET", "GENOTYPE", "RESNETS", "MOBILENETV2", "SHUFFLENETV2")
+    return [model[key] for key in keys]
+
+
+class ToyTrainer(Trainer):
+    @classmethod
+    def build_evaluator(cls, cfg, dataset_name):
+        return build_evaluator(cfg, dataset_name)
+
+
+def train_one_step(file: str, overrides: dict, folder: Path):
+    """Trains one step of a config at toy size.
+
+    Returns:
+        the config, the model, and the metrics that were logged.
+    """
+    cfg = load_config(file, toy.as_list(TINY, overrides, {"OUTPUT_DIR": str(folder)}))
+    trainer = ToyTrainer(cfg)
+    before = [parameter.clone() for parameter in trainer.model.parameters()]
+    trainer.train()
+    after = trainer.model.parameters()
+    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    metrics = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+    assert all(torch.tensor(line["total_loss"]).isfinite() for line in metrics) and metrics
+    return cfg, trainer.model, metrics[0]
+
+
+def train_classifier_then_load(classifier: str, detector: str, overrides: dict, folder: Path):
+    """Pretrains one step on a toy image folder, which gets registered, and loads the checkpoint.
+
+    Args:
+        classifier, detector: config files.
+
+    Returns:
+        the parameters of the body by name: of the classifier, and of the detector.
+    """
+    toy.make_image_folder(folder / "images", per_class=2, seed=0)
+    register_image_folders([["toy_folder", str(folder / "images")]])
+    images = {"DATASETS.TRAIN": ("toy_folder",), "DATASETS.TEST": (), "SOLVER.IMS_PER_BATCH": 6}
+    (folder / "first").mkdir()
+    _, classifies, _ = train_one_step(
+        classifier, {**toy.TINY_CLASSIFIER, **images}, folder / "first"
+    )
+    second = {
+        "MODEL.WEIGHTS": str(folder / "first" / "model_final.pth"),
+        "OUTPUT_DIR": str(folder / "second"),
+    }
+    trainer = Trainer(load_config(detector, toy.as_list(TINY, overrides, second)))
+    trainer.resume_or_load(resume=False)
+    return classifies.backbone.state_dict(), trainer.model.backbone.bottom_up.state_dict()

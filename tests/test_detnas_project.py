@@ -1,0 +1,319 @@
+"""The recipes of projects/DetNAS: their numbers; one step and one inference of each kind."""
+
+import os
+import re
+import shlex
+import subprocess
+
+import pytest
+import torch
+import toy
+from project_toy import Project, ToyTrainer, body, train_classifier_then_load, train_one_step
+
+from crnas_d2.analysis import body_cost, build_budgets
+from crnas_d2.engine import Trainer, check_config, load_config
+from crnas_d2.modeling import find_supernet
+from crnas_d2.search import build_searcher
+from crnas_d2.space import Genotype, build_genotype, build_search_space, genotype_file
+
+PROJECT = Project("DetNAS")
+FOLDERS = ("baseline", "pretrain", "search", "searched", "supernet")
+config, names = PROJECT.config, PROJECT.names
+DETECTORS = names("baseline", "searched")
+RUNS = [name for name in names(*FOLDERS) if "Base-" not in name]
+
+# pycocotools and Detectron2 with NumPy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+@pytest.mark.parametrize(
+    ("name", "losses"),
+    [
+        ("baseline/faster_rcnn_ShuffleNetV2-20_FPN_VOC", {"loss_rpn_cls", "loss_box_reg"}),
+        ("searched/faster_rcnn_DetNASNet-300M-FPN_1x", {"loss_rpn_cls", "loss_box_reg"}),
+        ("searched/retinanet_DetNASNet-300M-RetinaNet_1x", {"loss_cls", "loss_box_reg"}),
+    ],
+)
+def test_a_network_trains_and_detects(name, losses, toy_datasets, tmp_path):
+    cfg, model, logged = train_one_step(PROJECT.file(name), toy_datasets, tmp_path)
+    assert losses <= set(logged)
+    cfg.DATASETS.TEST = ("toy_test",)
+    assert {"AP", "AP50"} <= set(ToyTrainer.test(cfg, model)["bbox"])
+
+
+@pytest.mark.parametrize("name", ["supernet/P-FPN-COCO", "supernet/S-RetinaNet-VOC"])
+def test_a_supernet_trains_and_its_subnets_detect(name, toy_datasets, tmp_path):
+    _, model, _ = train_one_step(PROJECT.file(name), toy_datasets, tmp_path)
+    supernet = find_supernet(model)
+    supernet.set_path(Genotype((4, 4, 8, 4), (3, 2, 1, 0) * 5))
+    model.eval()
+    with torch.no_grad():
+        [found] = model([{"image": torch.zeros(3, toy.SIZE, toy.SIZE)}])
+    assert found["instances"].pred_boxes.tensor.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("classifier", "detector"),
+    [
+        (
+            "pretrain/DetNASNet-300M-RetinaNet",
+            "searched/retinanet_DetNASNet-300M-RetinaNet_1x",
+        ),
+        ("pretrain/supernet-space1", "supernet/P-FPN-COCO"),
+    ],
+)
+def test_a_detector_starts_from_its_pretrained_body(
+    classifier, detector, toy_datasets, tmp_path, registered
+):
+    pretrained, loaded = train_classifier_then_load(
+        PROJECT.file(classifier), PROJECT.file(detector), toy_datasets, tmp_path
+    )
+    assert {name.split(".")[0] for name in set(pretrained) - set(loaded)} == {"head"}
+    for name, value in loaded.items():
+        assert torch.equal(value, pretrained[name]), name
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_config_is_accepted(name):
+    cfg = config(name).clone()
+    cfg.MODEL.WEIGHTS = ""
+    check_config(cfg, [])
+
+
+# Iterations in thousands, and those after which the rate is divided by 10 (DetNAS section 4.1 and
+# table 1; the steps of VOC and from scratch at the same fractions).
+SCHEDULES = {
+    ("COCO", 1): (90, (60, 80)),
+    ("VOC", 1): (22.5, (15, 20)),
+    ("COCO", 2): (180, (120, 160)),
+    ("VOC", 2): (45, (30, 40)),
+}
+
+
+def check_detector(cfg, detector, data, times=1):
+    """All that the paper says of a detector and its training."""
+    thousands, steps = SCHEDULES[data, times]
+    solver, retinanet = cfg.SOLVER, detector == "RetinaNet"
+    assert 1000 * thousands == solver.MAX_ITER
+    assert tuple(1000 * step for step in steps) == solver.STEPS
+    assert (solver.IMS_PER_BATCH, solver.GAMMA, solver.REFERENCE_WORLD_SIZE) == (16, 0.1, 8)
+    assert (solver.MOMENTUM, solver.WEIGHT_DECAY) == (0.9, 1e-4)
+    assert solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR"
+    assert (0.01 if retinanet else 0.02) == solver.BASE_LR
+    assert (*cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN) == (800, 1333)
+    assert (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST) == (800, 1333)
+
+    model = cfg.MODEL
+    assert ("RetinaNet" if retinanet else "GeneralizedRCNN") == model.META_ARCHITECTURE
+    node = model.RETINANET if retinanet else model.ROI_HEADS
+    assert {"COCO": 80, "VOC": 20}[data] == node.NUM_CLASSES
+    assert model.SHUFFLENETV2.NORM == model.RESNETS.NORM == "SyncBN"
+    assert ("" if retinanet else "SyncBN") == model.FPN.NORM
+    levels = ["res3", "res4", "res5"] if retinanet else ["res2", "res3", "res4", "res5"]
+    assert levels == model.FPN.IN_FEATURES == model.SHUFFLENETV2.OUT_FEATURES
+    if not retinanet:
+        head = model.ROI_BOX_HEAD
+        assert (head.NAME, head.NUM_CONV, head.NUM_FC) == ("FastRCNNConvFCHead", 4, 1)
+        assert (head.CONV_DIM, head.FC_DIM, head.NORM) == (256, 1024, "SyncBN")
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_detector_has_the_schedule_and_the_network_of_its_name(name):
+    cfg = config(name)
+    data = "VOC" if name.endswith("_VOC") else "COCO"
+    check_detector(cfg, "RetinaNet" if "/retinanet" in name else "FPN", data)
+    if data == "VOC":
+        assert cfg.DATASETS.TRAIN == ("voc_2007_trainval", "voc_2012_trainval")
+        assert cfg.DATASETS.TEST == ("voc_2007_test",)
+    else:
+        assert cfg.DATASETS.TRAIN == ("coco_2017_train",)
+        assert cfg.DATASETS.TEST == ("coco_2017_val",)
+    network = re.search(r"_(R\d+|ShuffleNetV2-\d+|DetNASNet-[\w.]+-\w+?)_", name)[1]
+    assert f"output/DetNAS/pretrain/{network}/model_final.pth" == cfg.MODEL.WEIGHTS
+    if network.startswith("R"):
+        assert cfg.MODEL.SUPERNET.FAMILY == "resnet" and network == f"R{cfg.MODEL.RESNETS.DEPTH}"
+    else:
+        published = load_config(genotype_file(f"DetNAS/{network}"), []).MODEL.GENOTYPE
+        assert published == cfg.MODEL.GENOTYPE
+        assert len(build_genotype(cfg).ops) == cfg.MODEL.SHUFFLENETV2.DEPTH
+
+
+def test_supernets_are_trained_as_the_paper_says():
+    for name in names("supernet"):
+        if "Base-" in name:
+            continue
+        cfg = config(name)
+        label = "P-FPN-COCO" if name.endswith("/DetNASNet") else name.split("/")[1]
+        scheme, detector, data = label.split("-")
+        check_detector(cfg, detector, data, times={"P": 1, "S": 2}[scheme])
+        space = 2 if name.endswith("/DetNASNet") else 1
+        pretrained = f"output/DetNAS/pretrain/supernet-space{space}/model_final.pth"
+        assert (pretrained if scheme == "P" else "") == cfg.MODEL.WEIGHTS
+        splits = {"COCO": "coco_2017", "VOC": "voc_0712"}[data]
+        assert ((f"{splits}_archtrain",), ()) == (cfg.DATASETS.TRAIN, cfg.DATASETS.TEST)
+        assert (f"{splits}_archval",) == cfg.DATASETS.ARCHVAL
+
+
+@pytest.mark.parametrize("name", names("pretrain"))
+def test_pretraining_is_that_of_the_paper(name):
+    cfg = config(name)
+    solver = cfg.SOLVER
+    assert (solver.MAX_ITER, solver.IMS_PER_BATCH, solver.BASE_LR) == (300_000, 1024, 0.5)
+    assert (solver.LR_SCHEDULER_NAME, solver.BASE_LR_END) == ("WarmupLinearLR", 0)
+    assert (solver.MOMENTUM, solver.WEIGHT_DECAY, solver.WARMUP_ITERS) == (0.9, 4e-5, 0)
+    assert cfg.MODEL.SHUFFLENETV2.OUT_FEATURES == ["head"]
+    assert cfg.MODEL.SHUFFLENETV2.NORM == cfg.MODEL.RESNETS.NORM == "SyncBN"
+
+
+def test_every_run_starts_from_a_run_with_the_same_body():
+    scratch = {name for name in names("supernet") if name.startswith("supernet/S-")}
+    assert PROJECT.check_runs(*FOLDERS) == set(names("pretrain")) | scratch
+
+
+@pytest.mark.parametrize("name", names("search"))
+def test_a_search_is_algorithm_2_by_the_metric_of_its_dataset(name):
+    cfg = config(name)
+    evolution = cfg.SEARCH.EVOLUTION
+    assert cfg.SEARCH.ALGORITHM == "evolution"
+    assert (evolution.POPULATION, evolution.GENERATIONS, evolution.PARENTS) == (50, 20, 10)
+    assert (evolution.MUTATION_PROBABILITY, evolution.CROSSOVER_SHARE) == (0.1, 0.5)
+    assert cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES == 500 * 8
+    if name.endswith("/ClsNASNet"):
+        assert (cfg.SEARCH.METRIC, cfg.DATASETS.TEST) == ("classification/top1", ())
+        assert cfg.DATASETS.ARCHVAL == ("imagenet_val",)
+        return
+    assert ("bbox/AP50" if name.endswith("VOC") else "bbox/AP") == cfg.SEARCH.METRIC
+    most = 1_300_000_000 if name.endswith("/DetNASNet") else 300_000_000
+    assert [0, most] == cfg.SEARCH.BUDGET.MACS and cfg.SEARCH.COST_INPUT_SIZE == [224, 224]
+
+
+@pytest.mark.parametrize(
+    ("search", "blocks", "most", "network"),
+    [
+        ("P-FPN-COCO", 20, 300e6, "DetNASNet-300M-FPN"),
+        ("P-RetinaNet-COCO", 20, 300e6, "DetNASNet-300M-RetinaNet"),
+        ("ClsNASNet", 20, 300e6, "DetNASNet-300M-FPN"),
+        ("DetNASNet", 40, 1.3e9, "DetNASNet-1.3G-FPN"),
+    ],
+)
+def test_a_search_has_the_space_and_the_budget_of_the_paper(search, blocks, most, network):
+    cfg = config(f"search/{search}")
+    space, [budget] = build_search_space(cfg), build_budgets(cfg)
+    assert space.size == 4**blocks
+    assert build_searcher(cfg, [budget]).total == 20 * 50
+    # A classifier's body has a convolution more, which no detector has.
+    detecting = config(f"pretrain/{network}").clone()
+    detecting.MODEL.SHUFFLENETV2.OUT_FEATURES = ["res5"]
+    macs = body_cost(detecting, (224, 224)).macs
+    genotype = build_genotype(detecting)
+    assert space.admits(genotype, [budget])
+    left = budget.high - budget.cost(list(space.values(genotype).values()))
+    assert (budget.low, left) == (0, most - macs)
+
+
+COSTS = {
+    "R50": "3855.93",
+    "R101": "7568.15",
+    **dict(re.findall(r"^\| `([\w.-]+)`.* \| ([\d.]+) M \|$", PROJECT.readme, re.MULTILINE)),
+}
+
+
+@pytest.mark.parametrize("network", [name.split("/")[1] for name in names("pretrain")])
+def test_a_network_costs_what_the_readme_says(network):
+    if network.startswith("supernet"):
+        return
+    cfg = config(f"pretrain/{network}").clone()
+    cfg.MODEL.SHUFFLENETV2.OUT_FEATURES = ["res5"]
+    assert f"{body_cost(cfg, (224, 224)).macs / 1e6:.2f}" == COSTS[network]
+    assert f"{COSTS[network]} M" in PROJECT.readme
+
+
+def test_the_baselines_are_as_large_as_the_paper_says():
+    assert 0.98 < float(COSTS["ShuffleNetV2-20"]) / 300 <= 1
+    assert 0.98 < float(COSTS["ShuffleNetV2-40"]) / 1300 <= 1
+
+
+def test_the_configs_that_the_readme_writes_train_the_networks_of_ones_own(tmp_path):
+    [script] = re.findall(r"```\n(mkdir -p output/DetNAS/own\n.*?)```", PROJECT.readme, re.DOTALL)
+    for folder in ("configs", "crnas_d2", "projects"):
+        (tmp_path / folder).symlink_to(toy.ROOT / folder)
+    output = tmp_path / "output" / "DetNAS"
+    searches = [name.split("/")[1] for name in names("search") if "DetNASNet" not in name]
+    files = {name: f"search/{name}/genotype.yaml" for name in searches}
+    files |= {f"random-{i}": f"random/random-{i}.yaml" for i in range(1, 6)}
+    genotypes = {
+        name: Genotype((4, 4, 8, 4), tuple((index * step) % 4 for step in range(20)))
+        for index, name in enumerate(files)
+    }
+    for name, file in files.items():
+        (output / file).parent.mkdir(parents=True, exist_ok=True)
+        genotypes[name].to_yaml(output / file, family="shufflenetv2")
+    program = tmp_path / "bin" / "python"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho "$@"\n')
+    program.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    run = subprocess.run(
+        ["bash", "-e", "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    everywhere = {"ClsNASNet", *(f"random-{i}" for i in range(1, 6))}
+    detectors = {
+        "1x": "FPN-COCO",
+        "VOC": "FPN-VOC",
+        "RetinaNet-1x": "RetinaNet-COCO",
+        "RetinaNet-VOC": "RetinaNet-VOC",
+    }
+    expected = {(name, base) for name in everywhere for base in detectors}
+    expected |= {(f"{scheme}-{of}", base) for scheme in "PS" for base, of in detectors.items()}
+    pretrained, found = {}, set()
+    for line in run.stdout.splitlines():
+        file = re.fullmatch(r"train_net\.py --num-gpus 8 --config-file (\S+)", line)[1]
+        cfg = load_config(str(tmp_path / file), [])
+        name = file.removeprefix("output/DetNAS/own/").removesuffix(".yaml")
+        assert f"output/DetNAS/own/{name}" == cfg.OUTPUT_DIR
+        if name.startswith("pretrain-"):
+            network = name.removeprefix("pretrain-")
+            assert config("pretrain/DetNASNet-300M-FPN").SOLVER == cfg.SOLVER
+            pretrained[f"{cfg.OUTPUT_DIR}/model_final.pth"] = cfg
+        else:
+            network, base = name.split("_")
+            assert body(pretrained[cfg.MODEL.WEIGHTS]) == body(cfg)
+            check_detector(cfg, *detectors[base].split("-"))
+            found.add((network, base))
+        assert build_genotype(cfg) == genotypes[network], name
+    assert found == expected and len(pretrained) == len(genotypes)
+
+
+def test_the_detector_of_detectrons_model_zoo_is_an_override_away():
+    [command] = re.findall(r"\n(python train_net\.py [^`]*R-50\.pkl[^`]*)```", PROJECT.readme)
+    words = shlex.split(command.replace("\\\n", "").replace("$CONFIGS", str(PROJECT.configs)))
+    file = words.index("--config-file") + 1
+    cfg = load_config(words[file], words[file + 1 :])
+    check_config(cfg, [])
+    cfg.MODEL.WEIGHTS = ""
+    model = Trainer.build_model(cfg)
+    kinds = {type(module).__name__ for module in model.modules()}
+    assert "FrozenBatchNorm2d" in kinds and not kinds & {"BatchNorm2d", "SyncBatchNorm"}
+    linear = [type(module) for module in model.roi_heads.box_head].count(torch.nn.Linear)
+    assert linear == 2
+    assert model.backbone.bottom_up.res3[0].conv1.stride == (2, 2)  # as MSRA's weights have it
+
+
+def test_weights_that_are_not_there_yet_are_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"output/DetNAS/pretrain/supernet-space1/model_final"):
+        check_config(config("supernet/P-FPN-COCO").clone(), [])
+
+
+def test_the_readme_names_every_detector_and_no_file_that_is_missing():
+    PROJECT.check_readme()
+    listed = re.findall(r"^\| `((?:baseline|searched)/[\w.-]+)` \|", PROJECT.readme, re.MULTILINE)
+    assert sorted(listed) == DETECTORS
+    for name in names("search", "supernet"):
+        assert "Base-" in name or name.split("/")[1] in PROJECT.readme, name

@@ -1,0 +1,93 @@
+#!/usr/bin/env python
+"""DetNAS on handwritten digits: evolution on a ShuffleNetV2 supernet, against random networks.
+
+Runs the same scripts that a user would, with --resume: a second call goes on where the first
+was stopped.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+from demo_steps import (
+    CONFIGS,
+    ROOT,
+    Training,
+    cores,
+    make_datasets,
+    network_config,
+    run,
+    search,
+    train,
+)
+
+SUPERNET = CONFIGS / "supernet-shufflenetv2.yaml"
+NETWORK = CONFIGS / "network-shufflenetv2.yaml"
+NUM_RANDOM = 5  # as in DetNAS, section 4.3
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    output = ROOT / "output" / "demo-detnas"
+    parser.add_argument("--output", type=Path, default=output, metavar="DIR")
+    args = parser.parse_args()
+    if args.output.exists():
+        print(f"Going on with the run in {args.output}; remove that folder to start anew.")
+    return args
+
+
+def random_networks(output):
+    """The configs of networks drawn within the budget of the search."""
+    folder = output / "random"
+    if not folder.exists():
+        run(
+            *(ROOT / "tools" / "random_genotypes.py", "--config-file", SUPERNET),
+            *("--number", NUM_RANDOM, "--output", folder),
+        )
+    names = [f"random-{number + 1}" for number in range(NUM_RANDOM)]
+    return [network_config(output, name, NETWORK, f"random/{name}.yaml") for name in names]
+
+
+def main():
+    output = parse_arguments().output
+    start = time.perf_counter()
+    make_datasets("digits_train", "digits_test", "handwriting_train")
+    half = cores() // 2
+
+    print("\nPretrain the supernet on single digits, and beside it train the baseline")
+    baseline = CONFIGS / "baseline-shufflenetv2.yaml"
+    config = CONFIGS / "pretrain-shufflenetv2.yaml"
+    train(
+        Training("pretrain", config, output / "pretrain", threads=half),
+        Training("baseline", baseline, output / "baseline", threads=half),
+    )
+    print("\nTrain the supernet, and beside it the first of the random networks")
+    configs = random_networks(output)
+    waiting = [Training(c.stem, c, output / c.stem, threads=half) for c in configs]
+    weights = ("MODEL.WEIGHTS", output / "pretrain" / "model_final.pth")
+    supernet = output / "supernet"
+    train(
+        Training("supernet", SUPERNET, supernet, threads=half, overrides=weights),
+        waiting.pop(0),
+    )
+    print("\nEvolution within 15 M MACs, scored on archval")
+    search(SUPERNET, supernet, output / "search")
+    print("\nTrain the network that was found, and the other random ones, two at a time")
+    config = network_config(output, "searched", NETWORK, "search/genotype.yaml")
+    waiting.insert(0, Training("searched", config, output / "searched", threads=half))
+    while waiting:
+        train(*waiting[:2])
+        del waiting[:2]
+
+    print("\nCompare on digits_test")
+    names = ["baseline", "searched", *(config.stem for config in configs)]
+    run(
+        ROOT / "tools" / "compare_networks.py",
+        *(f"{name}={output / name}" for name in names),
+        *("--search", output / "search", "--output", output / "report.html"),
+    )
+    print(f"\nDone in {(time.perf_counter() - start) / 60:.1f} minutes.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+#!/usr/bin/env python
+"""Draw networks of a search space within SEARCH.BUDGET: the random baseline of a search."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from crnas_d2.analysis import build_budgets
+from crnas_d2.engine import load_config
+from crnas_d2.search import draw_genotypes
+from crnas_d2.space import build_search_space, check_budgets
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config-file", required=True, metavar="FILE", help="config of a search")
+    parser.add_argument("--number", type=int, default=5, metavar="N")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder for random-1.yaml, ..."
+    )
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="config overrides: KEY VALUE ...")
+    return parser.parse_args()
+
+
+def main():
+    args = parse_arguments()
+    try:
+        cfg = load_config(args.config_file, args.opts)
+        space = build_search_space(cfg)
+        if space is None:
+            raise ValueError("MODEL.SUPERNET.SPACE is 'none': there is nothing to draw from.")
+        budgets = build_budgets(cfg)
+        print(*check_budgets(space, budgets), sep="\n")
+        genotypes = draw_genotypes(space, budgets, args.number, max(cfg.SEED, 0))
+        args.output.mkdir(parents=True, exist_ok=True)
+        files = [args.output / f"random-{number + 1}.yaml" for number in range(args.number)]
+        if existing := [str(file) for file in files if file.exists()]:
+            raise ValueError(f"{', '.join(existing)} exist already; name another --output.")
+    except ValueError as error:
+        sys.exit(f"random_genotypes.py: {error}")
+    for file, genotype in zip(files, genotypes, strict=True):
+        comment = f"{genotype}, drawn at random (SEED {max(cfg.SEED, 0)})"
+        genotype.to_yaml(file, family=cfg.MODEL.SUPERNET.FAMILY, comment=comment)
+        print(f"{file}: {genotype}")
+
+
+if __name__ == "__main__":
+    main()
