@@ -1,5 +1,6 @@
 """Layers that a supernet is made of."""
 
+from .channel_mixed_conv import ChannelMixedConv2d
 from .choice_block import (
     BranchDepthChoice,
     ChoiceBlock,
@@ -7,16 +8,21 @@ from .choice_block import (
     PrefixDepthChoice,
     active_modules,
 )
+from .decoded_conv import DecodedConv2d, decode_conv, decoded_weights
 from .dilation import DilationChoice, set_dilation
 from .norm import resolve_norm
 
 __all__ = [
     "BranchDepthChoice",
+    "ChannelMixedConv2d",
     "ChoiceBlock",
+    "DecodedConv2d",
     "DilationChoice",
     "OperationChoice",
     "PrefixDepthChoice",
     "active_modules",
+    "decode_conv",
+    "decoded_weights",
     "resolve_norm",
     "set_dilation",
 ]

@@ -8,6 +8,15 @@ from .build import (
     build_search_space,
     is_supernet,
 )
+from .dilations import (
+    DILATION_SETS,
+    Dilation,
+    channel_order,
+    check_dilation_indices,
+    has_plain_dilation,
+    num_channel_groups,
+    parse_dilations,
+)
 from .families import DILATIONS, FAMILIES, Family
 from .genotype import Genotype
 from .published import genotype_file
@@ -15,9 +24,11 @@ from .search_space import Choice, SearchSpace, check_budgets
 
 __all__ = [
     "DILATIONS",
+    "DILATION_SETS",
     "FAMILIES",
     "Budget",
     "Choice",
+    "Dilation",
     "Family",
     "Genotype",
     "SearchSpace",
@@ -26,8 +37,13 @@ __all__ = [
     "build_family",
     "build_genotype",
     "build_search_space",
+    "channel_order",
     "check_budgets",
+    "check_dilation_indices",
     "genotype_file",
+    "has_plain_dilation",
     "is_supernet",
+    "num_channel_groups",
+    "parse_dilations",
     "parse_limits",
 ]

@@ -68,6 +68,38 @@ def test_last_line_holds_the_medians(tool, fake, capsys):
     assert "goal <= 1.5: met" in output
 
 
+def test_of_several_cases_the_one_with_the_highest_ratio_counts(tool, monkeypatch, capsys):
+    def make(device):
+        """Three cases."""
+        figures = {"small": (3, 2), "large": (32, 20), "middle": (13, 10)}
+        return {
+            case: (lambda ours=ours: ours, lambda theirs=theirs: theirs)
+            for case, (ours, theirs) in figures.items()
+        }
+
+    monkeypatch.setattr(
+        tool, "BENCHMARKS", {"cases": tool.Benchmark(make, 1.55, ("a_s", "b_s"), 1)}
+    )
+    assert tool.main(["cases", "--device", "cpu"]) == 1
+    output = capsys.readouterr().out
+    (result,) = results(output)
+    assert result == {"name": "cases", "ratio": 1.6, "goal": 1.55, "a_s": 32.0, "b_s": 20.0}
+    rows = [line.split() for line in output.splitlines()]
+    titles = [row[0] for row in rows if row[-2:] == ["upper", "quartile"]]
+    assert titles == ["small", "large", "middle"]
+    assert [row[-1] for row in rows if row[0] == "ratio"] == ["met", "MISSED", "met"]
+
+
+def test_without_a_goal_the_ratio_is_only_told(tool, fake, capsys):
+    fake(ours=[300], theirs=[100], goal=None)
+    assert tool.main(["fake", "--device", "cpu"]) == 0
+    output = capsys.readouterr().out
+    assert "no goal" in output and "met" not in output.lower()
+    assert results(output)[0]["goal"] is None
+    assert tool.main(["--list"]) == 0
+    assert "no goal" in capsys.readouterr().out
+
+
 def test_sides_alternate_after_the_warm_up(tool, fake):
     calls = fake(ours=[1], theirs=[1], warm_up=1)
     tool.main(["fake", "--repeats", "3", "--device", "cpu"])
@@ -136,6 +168,43 @@ def test_supernet_step_refuses_sides_that_differ(tool, monkeypatch):
     monkeypatch.setattr(tool, "tensors", lambda modules: [])
     with pytest.raises(RuntimeError, match="different steps"):
         tool.supernet_step("cpu")
+
+
+@pytest.fixture
+def small(tool, monkeypatch):
+    """The convolutions of the benchmarks, at a size that costs nothing."""
+    monkeypatch.setattr(tool, "CHANNELS", 32)
+    monkeypatch.setattr(tool, "MAP", (6, 7))
+    return tool
+
+
+def test_mixed_conv_memory_is_that_of_the_maps(small, capsys):
+    assert small.main(["mixed-conv-memory", "--device", "cpu"]) == 0
+    output = capsys.readouterr().out
+    (result,) = results(output)
+    assert list(result) == ["name", "ratio", "goal", "mixed_conv_mib", "written_out_mib"]
+    assert result["goal"] == 0.65
+    # The input, over the input and three outputs; and some shares.
+    maps = 2 * 32 * 6 * 7 * 4 / 2**20
+    assert maps <= result["mixed_conv_mib"] <= 1.1 * maps
+    assert 4 * maps <= result["written_out_mib"] <= 4.1 * maps
+    titles = [line[:11] for line in output.splitlines() if line.endswith("upper quartile")]
+    assert titles == ["3 dilations", "5 dilations", "9 dilations"]
+
+
+@pytest.mark.parametrize(
+    "name, goal, keys",
+    [
+        ("mixed-conv-time", 1.15, ["mixed_conv_ms", "plain_convs_ms"]),
+        ("decoded-conv", None, ["decoded_conv_ms", "plain_conv_ms"]),
+    ],
+)
+def test_convolutions_are_timed(small, capsys, name, goal, keys):
+    small.main([name, "--repeats", "1", "--device", "cpu"])
+    (result,) = results(capsys.readouterr().out)
+    assert list(result) == ["name", "ratio", "goal", *keys]
+    assert result["goal"] == goal
+    assert all(math.isfinite(result[key]) and result[key] > 0 for key in ("ratio", *keys))
 
 
 def test_import_time_times_a_fresh_interpreter(tool, monkeypatch, tmp_path):

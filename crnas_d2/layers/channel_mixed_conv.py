@@ -1,0 +1,175 @@
+"""A convolution whose output channels mix several dilations: the search phase of NATS."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from detectron2.layers import Conv2d
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from crnas_d2.space.dilations import num_channel_groups, parse_dilations
+
+__all__ = ["ChannelMixedConv2d"]
+
+
+class ChannelMixedConv2d(nn.Module):
+    """A 3x3 convolution with a softmax over dilations in each group of output channels.
+
+    NATS section 3.2, Eq. 3: the output of group ``i`` is
+    ``y*_i = sum_g softmax(alpha_i)_g y^g_i``, where ``y^g`` is the whole convolution with
+    dilation ``g``. A convolution is linear in its filters, so the filters are scaled instead of
+    the outputs: ``y* = sum_g conv_g(x, softmax(alpha)_g W_g)``. Same values, same gradients, and
+    no output of a single dilation is kept for the backward pass.
+
+    It takes the place of a bias-free ``detectron2.layers.Conv2d``, with ``norm`` and
+    ``activation`` after the mix. ``(N, in_channels, H, W)`` to
+    ``(N, out_channels, ceil(H / stride), ceil(W / stride))``.
+
+    State: ``weights.<g>`` of shape ``(out_channels, in_channels / groups, 3, 3)``, one replica per
+    dilation or a single ``weights.0``; ``alpha`` of shape ``(channel groups, dilations)``, which
+    starts at 0; ``norm.*``. Every replica stands for the base convolution's ``weight``.
+
+    Attributes:
+        dilations: the genotypes, pairs (height, width).
+        num_channel_groups: rows of ``alpha``. Not ``groups``, those of the convolution itself.
+
+    Args:
+        dilations: the genotypes; a number stands for a pair of it.
+        num_groups, channels_per_group: one of them says how the output channels are cut.
+        stride, groups: as in ``torch.nn.Conv2d``. The padding of each dilation is the one that
+            keeps the size of the map at stride 1.
+        share_weights: all dilations use one weight. The paper gives each its own.
+
+    Raises:
+        ValueError: the channel groups or the dilations do not fit.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        dilations: Sequence,
+        num_groups: int | None = None,
+        channels_per_group: int | None = None,
+        stride: int | tuple[int, int] = 1,
+        groups: int = 1,
+        share_weights: bool = False,
+        norm: nn.Module | None = None,
+        activation: Callable[[Tensor], Tensor] | None = None,
+    ):
+        super().__init__()
+        base = nn.Conv2d(in_channels, out_channels, 3, stride=stride, groups=groups, bias=False)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = base.kernel_size
+        self.stride = base.stride
+        self.groups = groups
+        self.dilations = parse_dilations(dilations)
+        self.num_channel_groups = num_channel_groups(
+            out_channels,
+            num_groups=num_groups,
+            channels_per_group=channels_per_group,
+            conv_groups=groups,
+        )
+        replicas = 1 if share_weights else len(self.dilations)
+        self.weights = nn.ParameterList(base.weight.detach().clone() for _ in range(replicas))
+        self.alpha = nn.Parameter(torch.zeros(self.num_channel_groups, len(self.dilations)))
+        self.norm = norm
+        self.activation = activation
+
+    @classmethod
+    def from_conv(cls, conv: Conv2d, **keywords) -> "ChannelMixedConv2d":
+        """Takes the place of ``conv``, with its weight in every replica (NATS section 3.4).
+
+        Args:
+            conv: 3x3, not dilated, without bias; its norm and activation move over.
+            keywords: ``dilations`` and the others of the constructor that ``conv`` leaves open.
+        """
+        assert conv.kernel_size == (3, 3) and conv.dilation == (1, 1) and conv.bias is None, conv
+        mixed = cls(
+            conv.in_channels,
+            conv.out_channels,
+            stride=conv.stride,
+            groups=conv.groups,
+            norm=conv.norm,
+            activation=conv.activation,
+            **keywords,
+        ).to(conv.weight)
+        for weight in mixed.weights:
+            weight.data.copy_(conv.weight.detach())
+        return mixed
+
+    def forward(self, x: Tensor) -> Tensor:
+        device = x.device.type  # may be meta, which knows no autocast
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            # Once here: each convolution would make, and keep, a copy of its own.
+            x = x.to(torch.get_autocast_dtype(device))
+        shares = self.alpha.softmax(dim=1)  # in float32 under autocast too
+        shares = shares[:, :, None].expand(-1, -1, self.out_channels // self.num_channel_groups)
+        shares = shares.permute(1, 0, 2).flatten(1)  # (dilations, out_channels)
+        y = None
+        for index, (share, dilation) in enumerate(zip(shares, self.dilations, strict=True)):
+            weight = self.weights[index if len(self.weights) > 1 else 0]
+            part = _ScaledConv2d.apply(x, weight, share, self.stride, dilation, self.groups)
+            y = part if y is None else y.add_(part)
+        if self.norm is not None:
+            y = self.norm(y)
+        if self.activation is not None:
+            y = self.activation(y)
+        return y
+
+    def genotype_of_groups(self) -> tuple[int, ...]:
+        """For each channel group, the index of its strongest dilation (NATS Eq. 4).
+
+        Among equals the first one counts.
+        """
+        return tuple(self.alpha.detach().argmax(dim=1).tolist())
+
+    @torch.no_grad()
+    def entropy(self) -> Tensor:
+        """How undecided each channel group is, ``(channel groups,)``: 0 to log(dilations) nats."""
+        return -(self.alpha.softmax(dim=1) * self.alpha.log_softmax(dim=1)).sum(dim=1)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.in_channels}, {self.out_channels}, stride={self.stride}, groups={self.groups}, "
+            f"dilations={list(self.dilations)}, channel_groups={self.num_channel_groups}, "
+            f"replicas={len(self.weights)}"
+        )
+
+
+class _ScaledConv2d(torch.autograd.Function):
+    """A convolution with its filters scaled, which scales them again in the backward pass.
+
+    Autograd would keep the scaled filters of every dilation. In res5, at NATS's one image per GPU
+    and with its nine dilations, they take four times what Eq. 3 written out keeps; ``x``, which
+    all dilations share, takes a tenth of that.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, scale, stride, dilation, groups):
+        ctx.save_for_backward(x, weight, scale)
+        ctx.geometry = stride, dilation, groups
+        # Padding equal to the dilation: half a kernel of 3.
+        return F.conv2d(x, _scaled(weight, scale, x), None, stride, dilation, dilation, groups)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        x, weight, scale = ctx.saved_tensors
+        stride, dilation, groups = ctx.geometry
+        needs_x, needs_weight, needs_scale, *_ = ctx.needs_input_grad
+        grad_x, grad_scaled, _ = torch.ops.aten.convolution_backward(
+            *(grad, x, _scaled(weight, scale, x), None, stride, dilation, dilation),
+            *(False, (0, 0), groups, (needs_x, needs_weight or needs_scale, False)),
+        )
+        grad_weight = grad_scaled * scale[:, None, None, None] if needs_weight else None
+        grad_scale = (grad_scaled * weight).sum(dim=(1, 2, 3)) if needs_scale else None
+        return grad_x, grad_weight, grad_scale, None, None, None
+
+
+def _scaled(weight: Tensor, scale: Tensor, x: Tensor) -> Tensor:
+    """Scaled in the weight's precision, which may be higher than that of ``x``."""
+    return (weight * scale[:, None, None, None]).to(x.dtype)

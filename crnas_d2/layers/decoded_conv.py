@@ -1,0 +1,173 @@
+"""A convolution whose output channels have different dilations: what a NATS search finds."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from detectron2.layers import Conv2d
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from crnas_d2.space.dilations import (
+    channel_order,
+    check_dilation_indices,
+    num_channel_groups,
+    parse_dilations,
+)
+
+__all__ = ["DecodedConv2d", "decode_conv", "decoded_weights"]
+
+
+class DecodedConv2d(nn.Module):
+    """A 3x3 convolution cut along its output channels into one sub-convolution per dilation.
+
+    NATS section 3.3, Eq. 5 and 6: each dilation that some channel group chose computes the
+    channels of its groups, and the results are concatenated. Parameters and MACs are those of the
+    convolution that was cut, ``(N, in_channels, H, W)`` to
+    ``(N, out_channels, ceil(H / stride), ceil(W / stride))``.
+
+    Nothing is gathered at run time, so the channels stand in another order than in the base
+    network. Who loads base weights puts the neighbours into the same order: the layers that follow
+    (norm, next convolution's inputs) into ``output_order``, the ones before (their outputs and
+    norm) into ``input_order``. Only a grouped convolution has an ``input_order`` of its own; its
+    sub-convolutions read the inputs of their conv groups, which then lie side by side.
+
+    State: ``weights.<g>`` of shape ``(channels of dilation g, in_channels / groups, 3, 3)`` for
+    each dilation ``g`` that occurs; ``norm.*``. There is no ``weight``: weights of the base
+    network, whose channels stand in their own order, must not load as if they were in this one.
+
+    Attributes:
+        output_order: by position in the output, the channel of the base convolution.
+        input_order: by position in the input that it expects, the same for the input.
+        dilations: of the sub-convolutions, in their order.
+
+    Args:
+        dilations: all of the search; a number stands for a pair of it.
+        genotype: for each channel group, the index of its dilation. At least two must occur; for
+            one there is :func:`decode_conv`.
+        stride, groups: as in ``torch.nn.Conv2d``.
+
+    Raises:
+        ValueError: the genotype does not fit the dilations or the convolution.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        dilations: Sequence,
+        genotype: Sequence[int],
+        stride: int | tuple[int, int] = 1,
+        groups: int = 1,
+        norm: nn.Module | None = None,
+        activation: Callable[[Tensor], Tensor] | None = None,
+    ):
+        super().__init__()
+        dilations = parse_dilations(dilations)
+        check_dilation_indices(genotype, dilations)
+        num_channel_groups(out_channels, num_groups=len(genotype), conv_groups=groups)
+        assert len(set(genotype)) > 1, "decode_conv() makes a plain convolution of this genotype"
+        base = nn.Conv2d(in_channels, out_channels, 3, stride=stride, groups=groups, bias=False)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = base.kernel_size
+        self.stride = base.stride
+        self.groups = groups
+        self.genotype = tuple(genotype)
+        self.output_order = channel_order(genotype, out_channels)
+        # All outputs of a plain convolution read all inputs.
+        self.input_order = (
+            channel_order(genotype, in_channels) if groups > 1 else tuple(range(in_channels))
+        )
+        parts = decoded_weights(base.weight.detach(), genotype)
+        self.weights = nn.ParameterDict(
+            {name.removeprefix("weights."): nn.Parameter(part) for name, part in parts.items()}
+        )
+        self.dilations = tuple(dilations[int(index)] for index in self.weights)
+        self.norm = norm
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs, first = [], 0
+        for weight, dilation in zip(self.weights.values(), self.dilations, strict=True):
+            inputs, groups = x, self.groups
+            if self.groups > 1:
+                groups = self.groups * weight.shape[0] // self.out_channels
+                channels = groups * weight.shape[1]
+                inputs = x.narrow(1, first, channels)
+                first += channels
+            # Padding equal to the dilation: half a kernel of 3.
+            outputs.append(F.conv2d(inputs, weight, None, self.stride, dilation, dilation, groups))
+        y = torch.cat(outputs, dim=1)
+        if self.norm is not None:
+            y = self.norm(y)
+        if self.activation is not None:
+            y = self.activation(y)
+        return y
+
+    def extra_repr(self) -> str:
+        channels = [weight.shape[0] for weight in self.weights.values()]
+        return (
+            f"{self.in_channels}, {self.out_channels}, stride={self.stride}, groups={self.groups}, "
+            f"dilations={list(self.dilations)}, channels={channels}"
+        )
+
+
+def decode_conv(
+    conv: Conv2d, *, dilations: Sequence, genotype: Sequence[int]
+) -> Conv2d | DecodedConv2d:
+    """The convolution of a decoded genotype in the place of ``conv``, with the weight of ``conv``.
+
+    Args:
+        conv: 3x3, not dilated, without bias; its norm and activation move over.
+        dilations, genotype: as for :class:`DecodedConv2d`.
+
+    Returns:
+        Where all channel groups chose the same dilation, ``conv`` itself, now with that one: the
+        same names, the same order of channels.
+    """
+    assert conv.kernel_size == (3, 3) and conv.dilation == (1, 1) and conv.bias is None, conv
+    dilations = parse_dilations(dilations)
+    check_dilation_indices(genotype, dilations)
+    num_channel_groups(conv.out_channels, num_groups=len(genotype), conv_groups=conv.groups)
+    if len(set(genotype)) == 1:
+        conv.dilation = conv.padding = dilations[genotype[0]]
+        return conv
+    decoded = DecodedConv2d(
+        conv.in_channels,
+        conv.out_channels,
+        dilations=dilations,
+        genotype=genotype,
+        stride=conv.stride,
+        groups=conv.groups,
+        norm=conv.norm,
+        activation=conv.activation,
+    ).to(conv.weight)
+    parts = decoded_weights(conv.weight.detach(), genotype)
+    decoded.load_state_dict(parts, strict=False)  # all but the norm, which is in place
+    return decoded
+
+
+def decoded_weights(
+    replicas: Tensor | Sequence[Tensor], genotype: Sequence[int]
+) -> dict[str, Tensor]:
+    """Cuts weights along their output channels, for a decoded convolution (NATS section 3.4).
+
+    Args:
+        replicas: the base convolution's weight ``(out_channels, in_channels / groups, 3, 3)``, or
+            the weights of a :class:`ChannelMixedConv2d`: one per dilation, or a single one.
+        genotype: for each channel group, the index of its dilation.
+
+    Returns:
+        By name inside what :func:`decode_conv` returns: ``weights.<g>`` with the rows of the
+        groups that chose dilation ``g``, or ``weight`` where all groups chose the same.
+    """
+    if isinstance(replicas, Tensor):
+        replicas = [replicas]
+    chosen = sorted(set(genotype))
+    parts = {}
+    for index in chosen:
+        weight = replicas[index if len(replicas) > 1 else 0]
+        own = [group for group, choice in enumerate(genotype) if choice == index]
+        parts[f"weights.{index}"] = weight.unflatten(0, (len(genotype), -1))[own].flatten(0, 1)
+    return parts if len(chosen) > 1 else {"weight": parts[f"weights.{chosen[0]}"]}

@@ -1,0 +1,142 @@
+"""NATS's genotypes: a dilation for each group of output channels (sections 3.2 to 3.4, 4.3)."""
+
+from collections.abc import Sequence
+
+__all__ = [
+    "DILATION_SETS",
+    "Dilation",
+    "channel_order",
+    "check_dilation_indices",
+    "has_plain_dilation",
+    "num_channel_groups",
+    "parse_dilations",
+]
+
+Dilation = tuple[int, int]  # (height, width), in pixels of the convolution's input
+
+
+def parse_dilations(values: Sequence[int | Sequence[int]]) -> tuple[Dilation, ...]:
+    """Reads a set of genotypes in the paper's notation: ``[1, 2, (1, 3)]``.
+
+    Args:
+        values: pairs (height, width); a number stands for the same dilation along both.
+
+    Raises:
+        ValueError: the set is empty, names a dilation twice, or holds anything but whole numbers
+            of at least 1.
+    """
+    fix = "expected whole numbers of at least 1 or pairs of them, as in [1, 2, [1, 3], [3, 1]]."
+    if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+        raise ValueError(f"The dilations are {values!r}; {fix}")
+    dilations = tuple(_pair(value) for value in values)
+    if None in dilations:
+        raise ValueError(
+            f"The dilations are {values!r}, with {values[dilations.index(None)]!r}; {fix}"
+        )
+    twice = sorted({pair for pair in dilations if dilations.count(pair) > 1})
+    if twice:
+        raise ValueError(f"The dilations {values!r} name {twice} more than once; name each once.")
+    return dilations
+
+
+def _pair(value) -> Dilation | None:
+    pair = (value, value) if not isinstance(value, list | tuple) else tuple(value)
+    # bool is an int in Python, but "dilation True" is a typing mistake in a config.
+    valid = len(pair) == 2 and all(type(part) is int and part >= 1 for part in pair)
+    return pair if valid else None
+
+
+def has_plain_dilation(dilations: Sequence[Dilation]) -> bool:
+    """Whether a set holds (1, 1).
+
+    Without it, no network of the space computes what the pretrained one did.
+    """
+    return (1, 1) in dilations
+
+
+_A, _A5 = parse_dilations((1, 3)), parse_dilations((1, 3, 5))
+_B, _B5 = parse_dilations((1, 2, 3)), parse_dilations((1, 2, 3, 4, 5))
+_C, _C5 = (*_B, (1, 3), (3, 1)), (*_B5, (1, 3), (3, 1), (1, 5), (5, 1))
+
+# By name and stage: the sets of NATS's section 4.3 ("Influence of genotypes", Table 5). Its stages
+# 3 to 5 are res3 to res5. Set C is the one of its other tables.
+DILATION_SETS: dict[str, dict[str, tuple[Dilation, ...]]] = {
+    "A": {"res3": _A, "res4": _A, "res5": _A5},
+    "B": {"res3": _B, "res4": _B, "res5": _B5},
+    "C": {"res3": _C, "res4": _C, "res5": _C5},
+}
+
+
+def num_channel_groups(
+    channels: int,
+    *,
+    num_groups: int | None = None,
+    channels_per_group: int | None = None,
+    conv_groups: int = 1,
+) -> int:
+    """Into how many groups, each with a genotype of its own, a convolution's output is cut.
+
+    Args:
+        channels: output channels of the convolution.
+        num_groups: a fixed number of groups (NATS Table 2: 1 to 32, best 16), or
+        channels_per_group: a fixed size of the groups (NATS Table 3: 1 to 64 channels).
+        conv_groups: groups of the convolution itself, as in ResNeXt. A channel group holds whole
+            ones, since all outputs of a conv group read the same inputs.
+
+    Raises:
+        ValueError: not one of the two is given, or it does not fit the convolution.
+    """
+    if (num_groups is None) == (channels_per_group is None):
+        raise ValueError(
+            f"num_groups is {num_groups} and channels_per_group is {channels_per_group}; "
+            "give one of them and leave the other None."
+        )
+    name = "num_groups" if channels_per_group is None else "channels_per_group"
+    value = num_groups if channels_per_group is None else channels_per_group
+    if type(value) is not int or value < 1 or channels % value:
+        raise ValueError(
+            f"{name} is {value!r}, but the convolution has {channels} output channels; "
+            f"expected a divisor of {channels}."
+        )
+    number = value if channels_per_group is None else channels // value
+    size, conv_size = channels // number, channels // conv_groups
+    if conv_groups > 1 and size % conv_size:
+        raise ValueError(
+            f"{name} = {value} makes groups of {size} channels, which cuts the convolution's own "
+            f"{conv_groups} groups of {conv_size}; expected a multiple of {conv_size} channels "
+            f"per group, so at most {conv_groups} groups."
+        )
+    return number
+
+
+def check_dilation_indices(genotype: Sequence[int], dilations: Sequence[Dilation]) -> None:
+    """Checks one convolution's genotype: for each channel group, the index of its dilation.
+
+    Raises:
+        ValueError: it is empty, or an entry is no index into ``dilations``.
+    """
+    wrong = [
+        index for index in genotype if type(index) is not int or not 0 <= index < len(dilations)
+    ]
+    if wrong or not genotype:
+        raise ValueError(
+            f"The genotype of a convolution is {list(genotype)}"
+            f"{f', with {wrong[0]!r}' if wrong else ''}; expected for each channel group a number "
+            f"from 0 to {len(dilations) - 1}, an index into its dilations {list(dilations)}."
+        )
+
+
+def channel_order(genotype: Sequence[int], channels: int) -> tuple[int, ...]:
+    """Which channel stands where after the sub-convolutions are concatenated (NATS Eq. 6).
+
+    Args:
+        genotype: for each channel group, the index of its dilation.
+        channels: output channels of the convolution; or, for the inputs of a grouped one, input
+            channels.
+
+    Returns:
+        By new position the original channel: ordered by genotype, and by number within one.
+    """
+    size = channels // len(genotype)
+    groups = sorted(range(len(genotype)), key=lambda group: genotype[group])
+    return tuple(group * size + channel for group in groups for channel in range(size))
