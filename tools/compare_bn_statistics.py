@@ -1,0 +1,79 @@
+#!/usr/bin/env python
+"""Score random subnets with both values of SEARCH.BN_CALIBRATION.PARTIAL, and compare.
+
+A greedy search runs another network in each batch of archval. Whether it may normalize with the
+statistics of that batch, which cost nothing, is seen where both can be had: on whole networks.
+"""
+
+import argparse
+import sys
+import time
+from functools import partial
+
+from detectron2.utils.logger import setup_logger
+from scipy.stats import spearmanr
+from tabulate import tabulate
+
+from crnas_d2 import find_supernet
+from crnas_d2.data import build_fixed_batches
+from crnas_d2.engine import (
+    StrictCheckpointer,
+    Trainer,
+    batch_statistics,
+    calibrated,
+    check_config,
+    check_search,
+    load_config,
+)
+from crnas_d2.evaluation import SubnetEvaluator, build_evaluator
+from crnas_d2.search import draw_genotypes
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config-file", required=True, metavar="FILE", help="config of a search")
+    parser.add_argument("--number", type=int, default=24, metavar="N", help="networks to score")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="config overrides: KEY VALUE ...")
+    return parser.parse_args()
+
+
+def main():
+    args = parse_arguments()
+    setup_logger(name="crnas_d2")
+    try:
+        cfg = load_config(args.config_file, args.opts)
+        check_config(cfg, ["TRAIN", "ARCHVAL"])
+        check_search(cfg)
+    except ValueError as error:
+        sys.exit(f"compare_bn_statistics.py: {error}")
+    model = Trainer.build_model(cfg)
+    StrictCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    calibration = build_fixed_batches(
+        cfg,
+        cfg.DATASETS.TRAIN,
+        num_images=cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES,
+        with_annotations=True,
+    )
+    archval = build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL)
+    networks = draw_genotypes(find_supernet(model).space, (), args.number, max(cfg.SEED, 0))
+    scores, rows = {}, []
+    for name, context in (
+        ("calibration", partial(calibrated, batches=calibration)),
+        ("batch", batch_statistics),
+    ):
+        evaluator = build_evaluator(cfg, cfg.DATASETS.ARCHVAL[0], in_search=True)
+        score = SubnetEvaluator(model, archval, evaluator, context)
+        score(networks[0])  # decodes the images
+        start = time.perf_counter()
+        scores[name] = [score(genotype)[cfg.SEARCH.METRIC] for genotype in networks]
+        seconds = (time.perf_counter() - start) / len(networks)
+        low, high = min(scores[name]), max(scores[name])
+        mean = sum(scores[name]) / len(networks)
+        rows.append([name, f"{mean:.2f}", f"{low:.2f} to {high:.2f}", f"{seconds:.2f}"])
+    print(tabulate(rows, headers=["statistics", f"mean {cfg.SEARCH.METRIC}", "range", "s each"]))
+    rank = spearmanr(scores["calibration"], scores["batch"]).statistic
+    print(f"Rank correlation (Spearman) of the two over {args.number} networks: {rank:.2f}")
+
+
+if __name__ == "__main__":
+    main()
