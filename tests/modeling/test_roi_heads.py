@@ -4,6 +4,7 @@ import toy
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes
 
+from crnas_d2.engine import load_config
 from crnas_d2.modeling import ScaledROIHeads
 
 SCALED = {"MODEL.ROI_HEADS.NAME": "ScaledROIHeads"}
@@ -36,7 +37,9 @@ def test_the_size_says_from_which_level_a_box_is_pooled(size, levels):
 
 
 def test_the_default_size_is_that_of_detectron2():
-    ours = build_model(toy.network_config(SCALED))
+    default = load_config("", []).MODEL.ROI_BOX_HEAD.CANONICAL_BOX_SIZE
+    size = {"MODEL.ROI_BOX_HEAD.CANONICAL_BOX_SIZE": default}
+    ours = build_model(toy.network_config(SCALED, size))
     theirs = build_model(toy.network_config({"MODEL.ROI_HEADS.NAME": "StandardROIHeads"}))
     sides = [16, 32, 64, 111, 112, 185]
     assert pooled_levels(ours, sides) == pooled_levels(theirs, sides)
