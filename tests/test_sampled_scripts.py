@@ -1,0 +1,106 @@
+"""search_net.py with searches that an Optuna sampler leads: evolution, random, two objectives."""
+
+import pytest
+import toy
+from scripts import finished_trials, kill_after, read_candidates, run, start
+
+from crnas_d2.analysis import CostTable
+from crnas_d2.space import Genotype, build_search_space
+
+# Of the 16 genotypes, those that cost no more than 8 blocks of any stage do.
+CFG = toy.supernet_config()
+COST = CostTable(CFG, build_search_space(CFG), (toy.SIZE, toy.SIZE))
+MOST = COST(Genotype((2, 2, 2, 2))).macs
+SEARCH = {
+    "SEARCH.BUDGET.BLOCKS": [],
+    "SEARCH.BUDGET.MACS": [0, MOST],
+    "SEARCH.IMS_PER_BATCH": 1,
+    "SEARCH.EVOLUTION.POPULATION": 4,
+    "SEARCH.EVOLUTION.GENERATIONS": 2,
+    "SEARCH.EVOLUTION.PARENTS": 2,
+    # An untrained detector is unsure, so every detection counts: no candidate fails.
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0,
+}
+
+
+@pytest.fixture(scope="module")
+def supernet(tmp_path_factory, toy_datasets):
+    folder = tmp_path_factory.mktemp("sampled")
+    options = {"SOLVER.MAX_ITER": 20, "OUTPUT_DIR": folder}
+    opts = toy.as_arguments(toy.TINY, toy.STAGE_SPACE, toy_datasets, options)
+    run("train_net.py", toy.SUPERNET, opts=opts)
+    return folder / "model_final.pth"
+
+
+@pytest.fixture(scope="module")
+def search_opts(supernet, toy_datasets):
+    def opts(output, algorithm, *overrides):
+        paths = {"MODEL.WEIGHTS": supernet, "OUTPUT_DIR": output, "SEARCH.ALGORITHM": algorithm}
+        shared = (toy.TINY, toy.STAGE_SPACE, toy_datasets, SEARCH)
+        return toy.as_arguments(*shared, paths, *overrides)
+
+    return opts
+
+
+def genotypes(rows):
+    names = [f"res{stage}.depth" for stage in range(2, 6)]
+    return [Genotype(tuple(int(row[name]) for name in names)) for row in rows]
+
+
+def test_a_killed_evolution_goes_on_to_the_result_of_an_uninterrupted_one(tmp_path, search_opts):
+    opts = search_opts(tmp_path / "killed", "evolution")
+    process = start("search_net.py", toy.SUPERNET, opts=opts)
+    kill_after(process, tmp_path / "killed" / "search.db", 5)
+    assert 5 <= finished_trials(tmp_path / "killed" / "search.db") < 8
+    run("search_net.py", toy.SUPERNET, "--resume", opts=opts)
+
+    printed = run("search_net.py", toy.SUPERNET, opts=search_opts(tmp_path / "whole", "evolution"))
+    rows = read_candidates(tmp_path / "whole")
+    assert read_candidates(tmp_path / "killed") == rows
+    found = genotypes(rows)
+    assert len(set(found)) == len(rows) == 8
+    costs = [int(row["macs"]) for row in rows]
+    assert costs == [COST(genotype).macs for genotype in found] and max(costs) <= MOST
+    assert "MACs reachable" in printed and "of the space within SEARCH.BUDGET.MACS" in printed
+
+
+def test_random_search_is_one_config_line_away(tmp_path, search_opts):
+    run("search_net.py", toy.SUPERNET, opts=search_opts(tmp_path / "random", "random"))
+    found = genotypes(read_candidates(tmp_path / "random"))
+    assert len(set(found)) == len(found) == 8
+    best = Genotype.from_yaml(tmp_path / "random" / "genotype.yaml")
+    assert best == found[0]
+
+
+def test_two_objectives_end_in_a_pareto_front(tmp_path, search_opts):
+    overrides = {
+        "SEARCH.OPTUNA.SAMPLER": "NSGAIISampler",
+        "SEARCH.SECOND_OBJECTIVE": "parameters",
+        "SEARCH.BUDGET.MACS": [],
+    }
+    opts = search_opts(tmp_path / "two", "optuna", overrides)
+    run("search_net.py", toy.SUPERNET, "--num-workers", "2", opts=opts)
+    found = genotypes(read_candidates(tmp_path / "two"))
+    assert len(set(found)) == len(found) >= 8
+    assert "Pareto front" in (tmp_path / "two" / "report.html").read_text()
+
+
+def test_random_networks_are_drawn_within_the_budget(tmp_path, search_opts):
+    opts = ["--number", "3", "--output", str(tmp_path / "drawn"), *search_opts("", "random")]
+    printed = run("tools/random_genotypes.py", toy.SUPERNET, opts=opts)
+    files = sorted((tmp_path / "drawn").iterdir())
+    assert [file.name for file in files] == [f"random-{number}.yaml" for number in (1, 2, 3)]
+    drawn = [Genotype.from_yaml(file) for file in files]
+    assert len(set(drawn)) == 3 and all(COST(genotype).macs <= MOST for genotype in drawn)
+    assert all(str(genotype) in printed for genotype in drawn)
+
+
+def test_an_infeasible_budget_is_refused_with_the_range(tmp_path, search_opts):
+    limits = {"SEARCH.BUDGET.MACS": [0, 1000]}
+    opts = search_opts(tmp_path / "none", "evolution", limits)
+    process = start("search_net.py", toy.SUPERNET, opts=opts)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    message = errors.strip().splitlines()[-1]
+    assert "SEARCH.BUDGET.MACS [0, 1000]" in message and "Reachable" in message
+    assert not (tmp_path / "none" / "search.db").exists()
