@@ -71,10 +71,6 @@ def add_crnas_config(cfg: CN) -> None:
     # channels after res5. DetNAS's classifiers take ["head"], which no detector needs.
     cfg.MODEL.SHUFFLENETV2.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
 
-    # MODEL.ROI_HEADS.NAME ScaledROIHeads: side of the box that is pooled from p4, pixels; boxes of
-    # half of it from p3 and so on (Lin et al. 2017, equation 1, where it is 224).
-    cfg.MODEL.ROI_BOX_HEAD.CANONICAL_BOX_SIZE = 224
-
     # MODEL.META_ARCHITECTURE ImageClassifier, for pretraining.
     cfg.MODEL.CLASSIFIER = CN()
     cfg.MODEL.CLASSIFIER.NUM_CLASSES = 1000

@@ -12,14 +12,12 @@ from .backbone import (
     build_supernet_retinanet_fpn_backbone,
 )
 from .meta_arch import ImageClassifier
-from .roi_heads import ScaledROIHeads
 from .subnet_weights import fixed_names, subnet_state_dict
 from .supernet import Supernet, find_supernet
 
 __all__ = [
     "ImageClassifier",
     "MobileNetV2",
-    "ScaledROIHeads",
     "ShuffleNetV2",
     "Supernet",
     "SupernetMobileNetV2",

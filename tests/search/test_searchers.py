@@ -135,9 +135,7 @@ def test_exhaustive_proposes_what_is_eligible_and_not_yet_done():
 
 
 def test_a_space_that_is_too_large_is_not_searched_one_by_one():
-    with pytest.raises(
-        ValueError, match=r"space has about 43,046,721 eligible.*'greedy'"
-    ):
+    with pytest.raises(ValueError, match=r"space has about 43,046,721 eligible.*'greedy'"):
         ExhaustiveSearcher(FAMILIES["resnet"].operation_space((3, 4, 6, 3)), ())
 
 
