@@ -4,7 +4,9 @@ from .budgets import LATENCY_FILE, build_budgets
 from .comparison import Run, add_networks, load_run, network_table
 from .cost import Cost, CostTable, body_cost, count_macs, count_parameters
 from .detector_cost import detector_cost, detector_macs, find_body, meta_network, runnable_size
-from .latency import LatencyCheck, LatencyMeter, LatencyTable, open_latency_table
+from .latency import open_latency_table
+from .latency_meter import LatencyMeter
+from .latency_table import LatencyCheck, LatencyTable
 from .page import Page
 from .receptive_field import ReceptiveField, receptive_fields
 from .search_report import add_search, write_candidates, write_search

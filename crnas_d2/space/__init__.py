@@ -1,6 +1,6 @@
 """What may vary in a backbone, and at what cost. Pure Python: no torch, no Detectron2."""
 
-from .budget import Budget, Share, parse_limits
+from .budget import Budget, parse_limits
 from .build import (
     build_budget,
     build_family,
@@ -21,6 +21,7 @@ from .families import DILATIONS, FAMILIES, Family
 from .genotype import Genotype
 from .published import genotype_file
 from .search_space import Choice, SearchSpace, check_budgets
+from .share import Share
 
 __all__ = [
     "DILATIONS",

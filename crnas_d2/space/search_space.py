@@ -7,8 +7,9 @@ from itertools import product
 from math import prod
 from random import Random
 
-from .budget import NOTHING, Budget, Share, affordable, share_within
+from .budget import Budget, affordable
 from .genotype import Genotype
+from .share import NOTHING, Share, share_within
 
 __all__ = ["RARE", "Choice", "SearchSpace", "check_budgets"]
 

@@ -1,8 +1,7 @@
 import pytest
 import toy
 
-from crnas_d2.analysis import CostTable, build_budgets
-from crnas_d2.analysis import latency as latency_module
+from crnas_d2.analysis import CostTable, build_budgets, latency_meter
 from crnas_d2.space import build_search_space, check_budgets
 
 STAGE = {"SEARCH.BUDGET.BLOCKS": []}
@@ -16,8 +15,8 @@ def test_without_limits_there_is_nothing_to_measure(monkeypatch):
 
 
 def test_all_limits_hold_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(latency_module, "_LEAST_ROUNDS", 2)
-    monkeypatch.setattr(latency_module, "_MOST_ROUNDS", 2)
+    monkeypatch.setattr(latency_meter, "_LEAST_ROUNDS", 2)
+    monkeypatch.setattr(latency_meter, "_MOST_ROUNDS", 2)
     cfg = toy.supernet_config({"OUTPUT_DIR": str(tmp_path)})
     space = build_search_space(cfg)
     table = CostTable(cfg, space, (toy.SIZE, toy.SIZE))

@@ -8,10 +8,17 @@ import torch
 import toy
 from detectron2.layers import CNNBlockBase
 
-from crnas_d2.analysis import LatencyCheck, LatencyMeter, LatencyTable, open_latency_table
+from crnas_d2.analysis import (
+    LatencyCheck,
+    LatencyMeter,
+    LatencyTable,
+    latency_meter,
+    open_latency_table,
+)
 from crnas_d2.analysis import latency as latency_module
 from crnas_d2.analysis.cost import CostTable
-from crnas_d2.analysis.latency import Clock, CPUClock, build_meter
+from crnas_d2.analysis.latency import build_meter
+from crnas_d2.analysis.latency_meter import Clock, CPUClock
 from crnas_d2.layers import ChoiceBlock, active_modules
 from crnas_d2.space import FAMILIES, Genotype, build_search_space
 
@@ -116,7 +123,7 @@ def test_a_check_sets_sums_against_whole_networks():
 
 def test_the_number_of_rounds_is_bounded_by_time(monkeypatch):
     # Every round takes 3 passes of 40 ms.
-    monkeypatch.setattr(latency_module, "_WARM_UP", 1)
+    monkeypatch.setattr(latency_meter, "_WARM_UP", 1)
     passes = []
     for seconds, rounds in [(0, 5), (1.2, 10), (3600, 50)]:
         meter = Meter(OPERATION)
@@ -198,8 +205,8 @@ def test_another_torch_is_warned_of_for_limits_must_stay(tmp_path, caplog):
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(latency_module, "_LEAST_ROUNDS", 3)
-    monkeypatch.setattr(latency_module, "_MOST_ROUNDS", 3)
+    monkeypatch.setattr(latency_meter, "_LEAST_ROUNDS", 3)
+    monkeypatch.setattr(latency_meter, "_MOST_ROUNDS", 3)
 
 
 def test_a_real_measurement_is_made_once(tmp_path, quick, monkeypatch):

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from crnas_d2.analysis import CostTable, body_cost, count_parameters, receptive_fields
 from crnas_d2.engine import StrictCheckpointer, TrainingCheckpointer
 from crnas_d2.engine.weights import match_weights
-from crnas_d2.layers import OperationChoice
+from crnas_d2.layers import OperationChoice, ShuffleBlock, XceptionBlock
 from crnas_d2.modeling import (
     ShuffleNetV2,
     SupernetShuffleNetV2,
@@ -22,7 +22,7 @@ from crnas_d2.modeling import (
     fixed_names,
     subnet_state_dict,
 )
-from crnas_d2.modeling.backbone.shufflenetv2 import BLOCKS, ShuffleBlock, XceptionBlock
+from crnas_d2.modeling.backbone.shufflenetv2 import BLOCKS
 from crnas_d2.space import FAMILIES, Genotype, build_search_space, genotype_file
 
 STAGES = ("res2", "res3", "res4", "res5")

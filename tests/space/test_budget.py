@@ -5,8 +5,9 @@ from random import Random
 import pytest
 
 from crnas_d2.space import Budget, Choice, Genotype, SearchSpace, check_budgets, parse_limits
-from crnas_d2.space import budget as budget_module
-from crnas_d2.space.budget import affordable, share_within
+from crnas_d2.space import share as share_module
+from crnas_d2.space.budget import affordable
+from crnas_d2.space.share import share_within
 
 
 def make_space(*options):
@@ -125,7 +126,7 @@ def test_the_share_is_that_of_all_genotypes(seed, monkeypatch):
     assert [share.value for share in counted] == [one, both]
     assert all(share.is_exact for share in counted)
     # The ways of large spaces.
-    monkeypatch.setattr(budget_module, "_MOST_COUNTED", 0)
+    monkeypatch.setattr(share_module, "_MOST_COUNTED", 0)
     assert space.share(budgets[:1]) == counted[0]
     drawn = space.share(budgets)
     assert not drawn.is_exact and drawn == space.share(budgets)

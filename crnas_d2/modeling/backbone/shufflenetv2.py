@@ -1,30 +1,19 @@
 """ShuffleNetV2 (Ma et al., ECCV 2018): DetNAS's supernets and every fixed subnet of them."""
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-import fvcore.nn.weight_init as weight_init
-import torch
-import torch.nn.functional as F
-from detectron2.layers import CNNBlockBase, Conv2d, ShapeSpec, get_norm
+from detectron2.layers import CNNBlockBase, ShapeSpec
 from detectron2.modeling.backbone.backbone import Backbone
 from torch import Tensor, nn
 
-from crnas_d2.layers import ChoiceBlock, resolve_norm
+from crnas_d2.layers import ChoiceBlock, ConvReLU, ShuffleBlock, XceptionBlock, resolve_norm
 from crnas_d2.modeling.supernet import Supernet
 from crnas_d2.space import FAMILIES, SearchSpace
 
 from .stages import check_supernet, new_stage_builder
 
-__all__ = [
-    "ConvReLU",
-    "ShuffleBlock",
-    "ShuffleNetV2",
-    "SupernetShuffleNetV2",
-    "XceptionBlock",
-    "build_shufflenetv2",
-]
+__all__ = ["ShuffleNetV2", "SupernetShuffleNetV2", "build_shufflenetv2"]
 
 FAMILY = FAMILIES["shufflenetv2"]
 # DetNAS, table 2: by number of blocks, the channels of the stem and of the four stages.
@@ -32,125 +21,6 @@ CHANNELS = {20: (16, 64, 160, 320, 640), 40: (48, 96, 240, 480, 960)}
 # The convolution before the classifier's linear layer, in both search spaces of DetNAS.
 HEAD_CHANNELS = 1024
 OUTPUTS = (*FAMILY.stages, "head")
-
-
-class ConvReLU(CNNBlockBase):
-    """A convolution with norm and ReLU: the stem (3x3, stride 2) and the head (1x1)."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int = 3,
-        stride: int = 1,
-        norm: str = "BN",
-    ):
-        super().__init__(in_channels, out_channels, stride)
-        self.conv1 = _conv(in_channels, out_channels, kernel_size, norm, stride, activation=F.relu_)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(N, in_channels, H, W)`` to ``(N, out_channels, H / stride, W / stride)``."""
-        return self.conv1(x)
-
-
-class _TwoBranchBlock(CNNBlockBase):
-    """One part of the output comes from a branch of convolutions, the other one passes it by.
-
-    Stride 1 (figure 3c of the paper): half of the input passes unchanged, the other half goes
-    through the branch. Stride 2 (figure 3d): the whole input goes through the branch, which makes
-    the channels that are new, and through ``projection``, which keeps their number.
-
-    Where the paper splits the channels in the middle and shuffles the output, the block takes the
-    even places of its input past the branch and the odd ones through it, as in the authors' code
-    of DetNAS: the next block mixes both parts in the same way, and nothing has to be moved.
-
-    Args:
-        kernel_size: of the projection's depthwise convolution.
-        norm: of every convolution, a name that ``detectron2.layers.get_norm`` knows.
-    """
-
-    def __init__(
-        self, in_channels: int, out_channels: int, stride: int, kernel_size: int, norm: str
-    ):
-        super().__init__(in_channels, out_channels, stride)
-        assert out_channels % 2 == 0, out_channels
-        self.projection = None
-        middle_channels = out_channels // 2
-        if stride == 1:
-            assert in_channels == out_channels, (in_channels, out_channels)
-            channels = (middle_channels, middle_channels, middle_channels)
-        else:
-            assert in_channels < out_channels, (in_channels, out_channels)
-            channels = (in_channels, middle_channels, out_channels - in_channels)
-            projection = _separable(in_channels, in_channels, kernel_size, norm, stride)
-            self.projection = nn.Sequential(*projection)
-        self.branch = nn.Sequential(*self.make_branch(*channels, kernel_size, norm))
-
-    @abstractmethod
-    def make_branch(
-        self, in_channels: int, middle_channels: int, out_channels: int, kernel_size: int, norm: str
-    ) -> list[Conv2d]:
-        """The convolutions of the branch, in order; one of them has the stride of the block."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(N, in_channels, H, W)`` to ``(N, out_channels, H / stride, W / stride)``."""
-        if self.projection is None:
-            passing, x = x[:, 0::2], x[:, 1::2]
-        else:
-            passing = self.projection(x)
-        return torch.cat([passing, self.branch(x)], dim=1)
-
-
-class ShuffleBlock(_TwoBranchBlock):
-    """The block of ShuffleNetV2, with any kernel: DetNAS's operations 0, 1 and 2.
-
-    Its branch: 1x1 (ReLU), depthwise (linear, has the stride), 1x1 (ReLU). The width inside is
-    half of ``out_channels``.
-
-    Args:
-        in_channels, out_channels: equal for stride 1; else more come out than go in.
-        kernel_size: of the depthwise convolutions.
-        norm: of every convolution, a name that ``detectron2.layers.get_norm`` knows.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        stride: int = 1,
-        kernel_size: int = 3,
-        norm: str = "BN",
-    ):
-        super().__init__(in_channels, out_channels, stride, kernel_size, norm)
-
-    def make_branch(self, in_channels, middle_channels, out_channels, kernel_size, norm):
-        return [
-            _conv(in_channels, middle_channels, 1, norm, activation=F.relu_),
-            *_separable(middle_channels, out_channels, kernel_size, norm, self.stride),
-        ]
-
-
-class XceptionBlock(_TwoBranchBlock):
-    """DetNAS's operation 3: three separable convolutions 3x3, of which the first has the stride.
-
-    Each is a depthwise convolution (linear) and a 1x1 (ReLU). The width between them is half of
-    ``out_channels``.
-
-    Args:
-        in_channels, out_channels, norm: as in :class:`ShuffleBlock`.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, norm: str = "BN"):
-        super().__init__(in_channels, out_channels, stride, 3, norm)
-
-    def make_branch(self, in_channels, middle_channels, out_channels, kernel_size, norm):
-        return [
-            *_separable(in_channels, middle_channels, kernel_size, norm, self.stride),
-            *_separable(middle_channels, middle_channels, kernel_size, norm),
-            *_separable(middle_channels, out_channels, kernel_size, norm),
-        ]
-
-
 # By operation, in the order of FAMILY.operations.
 BLOCKS = (
     partial(ShuffleBlock, kernel_size=3),
@@ -302,41 +172,6 @@ def _needed(out_features: Sequence[str]) -> tuple[str, ...]:
     Any other would take memory and, in DistributedDataParallel, wait for gradients that never come.
     """
     return OUTPUTS[: 1 + max(map(OUTPUTS.index, out_features))]
-
-
-def _separable(
-    in_channels: int, out_channels: int, kernel_size: int, norm: str, stride: int = 1
-) -> list[Conv2d]:
-    """A depthwise convolution, linear, and a 1x1 with ReLU."""
-    return [
-        _conv(in_channels, in_channels, kernel_size, norm, stride, groups=in_channels),
-        _conv(in_channels, out_channels, 1, norm, activation=F.relu_),
-    ]
-
-
-def _conv(
-    in_channels: int,
-    out_channels: int,
-    kernel_size: int,
-    norm: str,
-    stride: int = 1,
-    groups: int = 1,
-    activation=None,
-) -> Conv2d:
-    conv = Conv2d(
-        in_channels,
-        out_channels,
-        kernel_size=kernel_size,
-        stride=stride,
-        padding=kernel_size // 2,
-        groups=groups,
-        bias=False,
-        norm=get_norm(norm, out_channels),
-        activation=activation,
-    )
-    # Kaiming normal over the fan-out (He et al. 2015), as Detectron2's ResNet.
-    weight_init.c2_msra_fill(conv)
-    return conv
 
 
 def _check_outputs(out_features: Sequence[str]) -> None:
