@@ -44,12 +44,14 @@ def calibrated(model: nn.Module, batches: Collection[list[dict]]) -> Iterator[No
 
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[None]:
-    """Within this context the BN layers on the active path normalize each batch by itself.
+    """Within this context the BN of the backbone's active path normalizes each batch by itself.
 
-    The alternative to :func:`calibrated` where a path runs for one batch only. All else is in
-    evaluation; on leaving, everything is as before.
+    The alternative to :func:`calibrated` where a path runs for one batch only. BN in a head keeps
+    its running statistics: the proposals of inference are others than those it was trained on, so
+    a batch of them has other statistics. All else is in evaluation; on leaving, everything is as
+    before.
     """
-    layers = _layers_on_path(model)
+    layers = _layers_on_path(model.backbone)
     with _kept(model, layers):
         model.eval()
         for layer in layers:

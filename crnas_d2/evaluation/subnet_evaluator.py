@@ -52,11 +52,13 @@ class SubnetEvaluator:
 
     def __call__(self, genotype: Genotype) -> dict[str, float]:
         """The metrics of one subnet in full precision, e.g. ``{"bbox/AP": 31.4, ...}``."""
+        # Functions, not the module: Detectron2 would put all of it into evaluation, BN too.
+        self.model.eval()
         with _quiet("detectron2.evaluation"):
             if self.supernet.space.is_complete(genotype):
                 self.supernet.set_path(genotype)
                 with self.calibrate(self.model):
-                    results = inference_on_dataset(self.model, self.batches, self.evaluator)
+                    results = inference_on_dataset(self._predict, self.batches, self.evaluator)
             else:
                 predict = self._completing(genotype)
                 results = inference_on_dataset(predict, self.batches, self.evaluator)
@@ -76,10 +78,12 @@ class SubnetEvaluator:
             random = Random(f"{self.seed}/{level}/{next(numbers)}")
             self.supernet.set_path(space.complete(partial, random))
             with self.calibrate_partial(self.model):
-                return self.model(batch)
+                return self._predict(batch)
 
-        self.model.eval()
         return predict
+
+    def _predict(self, batch: list[dict]) -> list[dict]:
+        return self.model(batch)
 
 
 @contextmanager

@@ -232,3 +232,13 @@ def test_batch_statistics_normalize_each_batch_by_itself_and_leave_no_trace(supe
     for name, mean in means.items():
         assert torch.allclose(mean, layers[name].bias, atol=1e-4)
     assert_untouched(supernet, before)
+
+
+def test_batch_statistics_leave_the_head_with_those_of_training(toy_datasets):
+    head = {"MODEL.ROI_BOX_HEAD.NUM_CONV": 1, "MODEL.ROI_BOX_HEAD.NORM": "BN"}
+    model = Trainer.build_model(toy.supernet_config(toy_datasets, head)).train()
+    find_supernet(model).set_path(PATH)
+    with batch_statistics(model):
+        in_training = {name for name, layer in norms(model).items() if layer.training}
+    assert in_training == {name for name in norms(model) if is_on_path(name)}
+    assert any(name.startswith("roi_heads.") for name in norms(model))

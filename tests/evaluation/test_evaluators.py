@@ -306,3 +306,12 @@ def test_one_score_is_made_of_the_predictions_of_all_batches(trained, trained_su
     evaluator = partial_evaluator(cfg, trained_supernet, recorder)
     found = evaluator(Genotype(depths=(2, 1)))
     assert evaluator(recorder.paths[0]) == pytest.approx(found, nan_ok=True)
+
+
+def test_the_context_says_which_statistics_a_whole_network_has(trained, trained_supernet):
+    """Nothing between the context and the model may put BN back into evaluation."""
+    genotype = Genotype(depths=toy.ELIGIBLE[0])
+    scores = []
+    for context in (batch_statistics, partial(calibrated, batches=[])):
+        scores.append(partial_evaluator(trained, trained_supernet, context)(genotype)["bbox/AP"])
+    assert scores[0] != scores[1]
