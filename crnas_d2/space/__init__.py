@@ -3,11 +3,13 @@
 from .budget import Budget, Share, parse_limits
 from .build import (
     build_budget,
+    build_channels,
     build_family,
     build_genotype,
     build_search_space,
     is_supernet,
 )
+from .channel_space import ChannelSpace, SearchedConv, warn_without_plain_dilation
 from .dilations import (
     DILATION_SETS,
     Dilation,
@@ -27,13 +29,16 @@ __all__ = [
     "DILATION_SETS",
     "FAMILIES",
     "Budget",
+    "ChannelSpace",
     "Choice",
     "Dilation",
     "Family",
     "Genotype",
     "SearchSpace",
+    "SearchedConv",
     "Share",
     "build_budget",
+    "build_channels",
     "build_family",
     "build_genotype",
     "build_search_space",
@@ -46,4 +51,5 @@ __all__ = [
     "num_channel_groups",
     "parse_dilations",
     "parse_limits",
+    "warn_without_plain_dilation",
 ]
