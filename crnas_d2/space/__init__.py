@@ -16,6 +16,7 @@ from .dilations import (
     channel_order,
     check_dilation_indices,
     has_plain_dilation,
+    multiply_dilations,
     num_channel_groups,
     parse_dilations,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "genotype_file",
     "has_plain_dilation",
     "is_supernet",
+    "multiply_dilations",
     "num_channel_groups",
     "parse_dilations",
     "parse_limits",
