@@ -11,6 +11,7 @@ from .backbone import (
     build_supernet_nasfpn_backbone,
     build_supernet_retinanet_fpn_backbone,
 )
+from .decoded_weights import decode_state_dict
 from .meta_arch import ImageClassifier
 from .roi_heads import ScaledROIHeads
 from .subnet_weights import fixed_names, subnet_state_dict
@@ -29,6 +30,7 @@ __all__ = [
     "build_supernet_fpn_backbone",
     "build_supernet_nasfpn_backbone",
     "build_supernet_retinanet_fpn_backbone",
+    "decode_state_dict",
     "find_supernet",
     "fixed_names",
     "subnet_state_dict",
