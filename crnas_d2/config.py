@@ -128,6 +128,18 @@ def add_crnas_config(cfg: CN) -> None:
     # Shorter side of a test image before its centre is cut out, pixels.
     cfg.INPUT.CLASSIFICATION.RESIZE_TEST = 256
 
+    # -------------------------------------------- training of the channel space
+    # The weights are trained as any network; alpha by Adam at a constant rate, with one step on
+    # DATASETS.ARCHVAL after each step of the weights on DATASETS.TRAIN (NATS sections 3.2, 4.2).
+    cfg.SOLVER.ALPHA = CN()
+    # Learning rate of Adam; it does not depend on the number of images per batch.
+    cfg.SOLVER.ALPHA.BASE_LR = 0.01
+    # L2 penalty of Adam.
+    cfg.SOLVER.ALPHA.WEIGHT_DECAY = 1e-5
+    # Part of SOLVER.MAX_ITER, from 0 to below 1, in the beginning of which alpha is not trained;
+    # NATS 10 of 25 epochs.
+    cfg.SOLVER.ALPHA.START = 0.4
+
     # ----------------------------------------------------------------- search
     cfg.SEARCH = CN()
     # "exhaustive": every genotype within the budget (CR-NAS section 3.3.1, equation 1). "greedy":

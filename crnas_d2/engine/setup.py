@@ -115,6 +115,12 @@ def _check_supernet_settings(cfg: CfgNode, space: SearchSpace | ChannelSpace) ->
             f"with '{expected}'. Set it to that, or to 'fixed' for the network of MODEL.GENOTYPE."
         )
     if space.kind == "channel":
+        start = cfg.SOLVER.ALPHA.START
+        if not 0 <= start < 1:
+            raise ValueError(
+                f"SOLVER.ALPHA.START is {start}; expected a part of SOLVER.MAX_ITER, from 0 to "
+                "below 1, for alpha must be trained in the rest of it."
+            )
         if cfg.MODEL.WEIGHTS:
             warn_without_plain_dilation(space)
         return
