@@ -121,3 +121,21 @@ def test_a_search_that_cannot_be_right_does_not_begin(
     message = run_here(monkeypatch, "train_net.py", toy.SEARCHED, opts=opts)
     assert re.search(words, message) and "\n" not in message
     assert not (tmp_path / "output").exists()
+
+
+def test_random_networks_and_the_found_one_have_the_cost_of_the_base_network(
+    folder, found, toy_datasets
+):
+    opts = toy.as_arguments(toy.TINY, CHANNEL)
+    flags = ("--number", "2", "--output", str(folder / "random"))
+    run("tools/random_genotypes.py", toy.SEARCHED, *flags, opts=opts)
+    config = folder / "random.yaml"
+    config.write_text(f"_BASE_: [{toy.SEARCHED}, random/random-1.yaml]\n")
+    depths = {"MODEL.GENOTYPE.DEPTHS": CHANNEL["MODEL.GENOTYPE.DEPTHS"]}
+    costs = set()
+    for network in (toy.SEARCHED, config, found):
+        output = run("tools/analyze_genotype.py", network, opts=toy.as_arguments(toy.TINY, depths))
+        costs.update(re.findall(r"^body .*", output, re.MULTILINE))
+    assert len(costs) == 1
+    genotypes = {Genotype.from_yaml(folder / "random" / f"random-{n}.yaml") for n in (1, 2)}
+    assert len(genotypes) == 2

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from random import Random
 
 from .dilations import (
     DILATION_SETS,
@@ -78,6 +79,12 @@ class ChannelSpace:
         genotype = replace(self.base, channels=channels)
         self.validate(genotype)
         return genotype
+
+    def draw(self, random: Random) -> Genotype:
+        """A network whose channel groups have dilations drawn uniformly, each by itself."""
+        return self.genotype(
+            [random.choices(range(len(c.dilations)), k=c.num_groups) for c in self.convs]
+        )
 
     def to_config(self) -> dict:
         """The keys of ``MODEL.SUPERNET.CHANNEL`` that say what a genotype means."""

@@ -1,6 +1,7 @@
 """The channel space: which convolutions, dilations and numbers of groups (NATS 3 and 4.3)."""
 
 import logging
+from random import Random
 
 import pytest
 import toy
@@ -105,6 +106,29 @@ def test_a_genotype_file_alone_names_the_network(tmp_path):
     for space_kind in ("none", "channel"):
         overrides = toy.as_list(toy.TINY, {"MODEL.SUPERNET.SPACE": space_kind})
         assert build_genotype(load_config(str(tmp_path / "net.yaml"), overrides)) == FOUND
+
+
+def test_the_digits_config_searches_the_channels_of_a_network_that_was_found(tmp_path):
+    nats = toy.ROOT / "configs" / "digits" / "supernet-nats.yaml"
+    assert build_search_space(load_config(str(nats), [])).base == Genotype((3, 4, 6, 3))
+    Genotype((1, 2, 1, 1), (0, 0, 1, 2, 0)).to_yaml(tmp_path / "genotype.yaml", family="resnet")
+    config = tmp_path / "channels.yaml"
+    config.write_text(f"_BASE_: [genotype.yaml, {nats}]\n")
+    space = build_search_space(load_config(str(config), []))
+    assert space.base == Genotype((1, 2, 1, 1), (0, 0, 1, 2, 0))
+    assert [(conv.channels, conv.num_groups) for conv in space.convs] == [
+        *((16, 8), (16, 8), (32, 8), (64, 8))
+    ]
+
+
+def test_random_genotypes_are_the_baseline_of_a_search():
+    space = build_search_space(config(SMALL))
+    drawn = [space.draw(Random(seed)) for seed in range(40)]
+    assert drawn == [space.draw(Random(seed)) for seed in range(40)]
+    assert len(set(drawn)) == 40
+    for genotype in drawn:
+        space.validate(genotype)
+    assert {index for genotype in drawn for index in genotype.channels[2]} == {0, 1, 2}
 
 
 def test_a_set_without_the_plain_dilation_is_warned_of(caplog):
