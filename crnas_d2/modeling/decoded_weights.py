@@ -84,6 +84,15 @@ def _check_owner(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
             indices = list(conv.genotype)
             found = found[indices] if max(indices) < len(found) else found
             fix = "MODEL.SUPERNET.CHANNEL must name the dilations of the search that found it."
+        elif kind == "alpha" and isinstance(conv, ChannelMixedConv2d):
+            if found.shape != conv.alpha.shape:
+                raise ValueError(
+                    f"MODEL.WEIGHTS are those of another search: {key} has the shape "
+                    f"{tuple(found.shape)} in the file, (channel groups, dilations), and "
+                    f"{tuple(conv.alpha.shape)} in this model. MODEL.SUPERNET.CHANNEL must be "
+                    "that of the search."
+                )
+            continue
         else:
             continue
         if expected is None or not torch.equal(found.cpu(), expected.cpu()):

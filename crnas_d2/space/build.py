@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from .budget import Budget, parse_limits
-from .channel_space import ChannelSpace, build_channel_space
+from .channel_settings import build_channel_space
+from .channel_space import ChannelSpace
 from .families import FAMILIES, Family
 from .genotype import Genotype
 from .search_space import SearchSpace

@@ -252,3 +252,11 @@ def test_weights_of_other_dilations_are_refused(trained, loaded, checkpointer, t
     file = save(build_model(trained), tmp_path / "other.pth")
     with pytest.raises(ValueError, match=r"other dilations: backbone\.bottom_up\.res3\.0\.conv2"):
         checkpointer(build_model(loaded)).load(file)
+
+
+@pytest.mark.parametrize("checkpointer", [StrictCheckpointer, TrainingCheckpointer])
+def test_weights_of_a_search_with_other_groups_are_refused(checkpointer, tmp_path):
+    file = save(build_model(supernet_config()), tmp_path / "other.pth")
+    model = build_model(supernet_config({"MODEL.SUPERNET.CHANNEL.NUM_GROUPS": 2}))
+    with pytest.raises(ValueError, match=r"another search: .*alpha has the shape \(4, 2\)"):
+        checkpointer(model).load(file)
