@@ -3,6 +3,7 @@
 import pytest
 import torch
 import toy
+import weight_files
 from detectron2.layers import FrozenBatchNorm2d
 from detectron2.modeling import build_backbone, build_model
 from detectron2.modeling.backbone.resnet import BasicBlock, BottleneckBlock, ResNet
@@ -164,6 +165,21 @@ def test_weights_of_a_bare_backbone_fit_a_detector(config, tmp_path, caplog):
         TrainingCheckpointer(decoded).load(str(tmp_path / "body.pth"))
     assert "backbone.bottom_up.res" not in caplog.text  # nothing of the body is left out
     assert_same_outputs(decoded, expected, exact=True)
+
+
+@pytest.mark.parametrize("format", weight_files.WRITERS)
+def test_published_files_fit_the_supernet_and_the_decoded_network(format, tmp_path):
+    base = build_model(base_config(BLOCKS["resnext"]))
+    randomize(base)
+    file = weight_files.write(tmp_path, format, base.backbone.bottom_up.state_dict())
+    decoded = build_model(decoded_config(CHANNELS, BLOCKS["resnext"]))
+    supernet = build_model(supernet_config(BLOCKS["resnext"]))
+    for model in (decoded, supernet):
+        TrainingCheckpointer(model).load(file)
+    decide(supernet, CHANNELS)
+    assert_same_outputs(decoded, supernet)
+    stem = "backbone.bottom_up.stem.conv1.weight"
+    assert torch.equal(decoded.state_dict()[stem], base.state_dict()[stem])
 
 
 @each_block
