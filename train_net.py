@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Train or evaluate a detector or, for pretraining, a classifier.
 
-Either may be a supernet, a searched network or a baseline.
+Either may be a supernet, a searched network or a baseline. A channel supernet is searched while it
+is trained: at the end there are genotype.yaml and report.html.
 
 The flags are those of Detectron2's own train_net.py.
 """
@@ -15,10 +16,11 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 import crnas_d2
+from crnas_d2.analysis import write_channel_search
 from crnas_d2.engine import StrictCheckpointer, Trainer, check_config, load_config
 from crnas_d2.evaluation import build_evaluator
-from crnas_d2.modeling import find_supernet
-from crnas_d2.space import is_supernet
+from crnas_d2.modeling import decoded_genotype, find_supernet
+from crnas_d2.space import build_search_space, is_supernet
 
 # What a training, or a search, leaves in its OUTPUT_DIR.
 TRACES = ("last_checkpoint", "metrics.json", "search.db")
@@ -44,6 +46,11 @@ def setup(args):
         check_config(cfg, ["TRAIN", "TEST", "ARCHVAL"] if is_supernet(cfg) else ["TRAIN", "TEST"])
         if not cfg.DATASETS.TRAIN:
             raise ValueError("DATASETS.TRAIN is empty: name the datasets to train on.")
+        if is_channel_search(cfg) and not cfg.DATASETS.ARCHVAL:
+            raise ValueError(
+                "DATASETS.ARCHVAL is empty: name the datasets that train alpha, none of whose "
+                "images is in DATASETS.TRAIN."
+            )
         found = [name for name in TRACES if os.path.exists(os.path.join(cfg.OUTPUT_DIR, name))]
         if found and not args.resume:
             raise ValueError(
@@ -52,6 +59,10 @@ def setup(args):
             )
     cfg.freeze()
     return cfg
+
+
+def is_channel_search(cfg):
+    return cfg.MODEL.SUPERNET.SPACE == "channel" and is_supernet(cfg)
 
 
 def main(args, cfg):
@@ -74,7 +85,14 @@ def main(args, cfg):
         trainer.resume_or_load(resume=args.resume)
     except ValueError as error:  # weights that do not fit
         sys.exit(f"train_net.py: {error}")
-    return trainer.train()
+    results = trainer.train()
+    if is_channel_search(cfg) and comm.is_main_process():
+        space = build_search_space(cfg)
+        genotype = decoded_genotype(trainer.model, space)
+        write_channel_search(cfg.OUTPUT_DIR, genotype, space, cfg.MODEL.SUPERNET.FAMILY)
+        for name in ("genotype.yaml", "report.html"):
+            print(f"  {os.path.join(cfg.OUTPUT_DIR, name)}")
+    return results
 
 
 if __name__ == "__main__":

@@ -13,23 +13,44 @@ def add_crnas_config(cfg: CN) -> None:
     # "mobilenetv2" or "shufflenetv2".
     cfg.MODEL.SUPERNET.FAMILY = "resnet"
     # What is searched: "none" (a fixed network), "stage" (number of blocks of each stage, CR-NAS
-    # section 3.2.1; not of "shufflenetv2") or "operation" (for the depths of
+    # section 3.2.1; not of "shufflenetv2"), "operation" (for the depths of
     # MODEL.GENOTYPE.DEPTHS, what each block does: its dilation, CR-NAS section 3.2.2; of
-    # "shufflenetv2" its kernel or an Xception block, DetNAS section 3.2).
+    # "shufflenetv2" its kernel or an Xception block, DetNAS section 3.2) or "channel" (for the
+    # depths and operations of MODEL.GENOTYPE, the dilation of each group of channels in the 3x3
+    # convolutions, NATS section 3; of "resnet" only).
     cfg.MODEL.SUPERNET.SPACE = "none"
     # Numbers of blocks that each stage may have, one list per stage. Empty: the paper's sets.
     cfg.MODEL.SUPERNET.STAGE_OPTIONS = []
     # Which weights the options of a choice share: "none" (every option has its own, as in
     # CR-NAS); in the stage space also "prefix" (k blocks are the first k of the deepest branch),
-    # in the operation space "weight" (the dilations of a block use the same weights; not of
+    # in the operation and channel spaces "weight" (all dilations use the same weights; not of
     # "shufflenetv2", whose operations differ in shape).
     cfg.MODEL.SUPERNET.SHARING = "none"
-    # Which subnet runs in a training step: "uniform" (single path, each choice drawn uniformly)
-    # or "fixed" (only the network of MODEL.GENOTYPE is built).
+    # Which subnet runs in a training step: "uniform" (single path, each choice drawn uniformly),
+    # "alpha" (of the channel space: all of it, the channel groups weighted by the softmax of
+    # alpha, NATS equation 3) or "fixed" (only the network of MODEL.GENOTYPE is built).
     cfg.MODEL.SUPERNET.PATH_SAMPLER = "uniform"
 
+    # The channel space. A genotype with CHANNELS also needs STAGES and the dilations of its search.
+    cfg.MODEL.SUPERNET.CHANNEL = CN()
+    # Stages in which conv2 of each block is searched (NATS section 4.3: stages 3 to 5).
+    cfg.MODEL.SUPERNET.CHANNEL.STAGES = ["res3", "res4", "res5"]
+    # The dilations to choose from: "A", "B" or "C" (NATS section 4.3 and table 5).
+    cfg.MODEL.SUPERNET.CHANNEL.DILATION_SET = "C"
+    # Others: for each of STAGES a list like [1, 2, [1, 3]]; a pair is (height, width), in pixels of
+    # the convolution's input. They multiply the dilation that the base network has, so that 1
+    # always means the base network. Empty: those of DILATION_SET.
+    cfg.MODEL.SUPERNET.CHANNEL.DILATIONS = []
+    # Channel groups of each convolution (NATS table 2: 1 to 32, best 16). In ResNeXt a channel
+    # group holds whole groups of the convolution.
+    cfg.MODEL.SUPERNET.CHANNEL.NUM_GROUPS = 16
+    # The other way to say it: channels per group (NATS table 3: 1 to 64; 32 for ResNet-101 and
+    # ResNeXt-101). 0: NUM_GROUPS holds; otherwise it is not read.
+    cfg.MODEL.SUPERNET.CHANNEL.CHANNELS_PER_GROUP = 0
+
     # The network to build where PATH_SAMPLER is "fixed" or SPACE is "none"; a genotype.yaml sets
-    # it. In the operation space, its DEPTHS are the base of the search.
+    # it. In the operation space, its DEPTHS are the base of the search, in the channel space DEPTHS
+    # and OPS.
     cfg.MODEL.GENOTYPE = CN()
     # Family for which it was found; one that differs from MODEL.SUPERNET.FAMILY is refused.
     cfg.MODEL.GENOTYPE.FAMILY = ""
@@ -40,6 +61,9 @@ def add_crnas_config(cfg: CN) -> None:
     # DetNAS: 0, 1, 2 for kernel 3, 5, 7 and 3 for an Xception block. Empty: the first operation
     # everywhere.
     cfg.MODEL.GENOTYPE.OPS = []
+    # For each searched convolution (MODEL.SUPERNET.CHANNEL.STAGES), in the order in which they run,
+    # a list with the index of the dilation of each channel group. Empty: the base network.
+    cfg.MODEL.GENOTYPE.CHANNELS = []
 
     # build_supernet_nasfpn_backbone, which also reads MODEL.FPN.{IN_FEATURES, OUT_CHANNELS, NORM}.
     cfg.MODEL.NAS_FPN = CN()
@@ -99,6 +123,18 @@ def add_crnas_config(cfg: CN) -> None:
     cfg.INPUT.CLASSIFICATION.CROP_AREA = [0.08, 1.0]
     # Shorter side of a test image before its centre is cut out, pixels.
     cfg.INPUT.CLASSIFICATION.RESIZE_TEST = 256
+
+    # -------------------------------------------- training of the channel space
+    # The weights are trained as any network; alpha by Adam at a constant rate, with one step on
+    # DATASETS.ARCHVAL after each step of the weights on DATASETS.TRAIN (NATS sections 3.2, 4.2).
+    cfg.SOLVER.ALPHA = CN()
+    # Learning rate of Adam; it does not depend on the number of images per batch.
+    cfg.SOLVER.ALPHA.BASE_LR = 0.01
+    # L2 penalty of Adam.
+    cfg.SOLVER.ALPHA.WEIGHT_DECAY = 1e-5
+    # Part of SOLVER.MAX_ITER, from 0 to below 1, in the beginning of which alpha is not trained;
+    # NATS 10 of 25 epochs.
+    cfg.SOLVER.ALPHA.START = 0.4
 
     # ----------------------------------------------------------------- search
     cfg.SEARCH = CN()

@@ -4,6 +4,7 @@
 import argparse
 import sys
 from pathlib import Path
+from random import Random
 
 from crnas_d2.analysis import build_budgets
 from crnas_d2.engine import load_config
@@ -22,6 +23,16 @@ def parse_arguments():
     return parser.parse_args()
 
 
+def draw(cfg, space, number):
+    """Different genotypes; those of the channel space all have the cost of the base network."""
+    seed = max(cfg.SEED, 0)
+    if space.kind == "channel":
+        return [space.draw(Random(f"{seed}/{index}")) for index in range(number)]
+    budgets = build_budgets(cfg)
+    print(*check_budgets(space, budgets), sep="\n")
+    return draw_genotypes(space, budgets, number, seed)
+
+
 def main():
     args = parse_arguments()
     try:
@@ -29,18 +40,17 @@ def main():
         space = build_search_space(cfg)
         if space is None:
             raise ValueError("MODEL.SUPERNET.SPACE is 'none': there is nothing to draw from.")
-        budgets = build_budgets(cfg)
-        print(*check_budgets(space, budgets), sep="\n")
-        genotypes = draw_genotypes(space, budgets, args.number, max(cfg.SEED, 0))
+        genotypes = draw(cfg, space, args.number)
         args.output.mkdir(parents=True, exist_ok=True)
         files = [args.output / f"random-{number + 1}.yaml" for number in range(args.number)]
         if existing := [str(file) for file in files if file.exists()]:
             raise ValueError(f"{', '.join(existing)} exist already; name another --output.")
     except ValueError as error:
         sys.exit(f"random_genotypes.py: {error}")
+    meaning = space.to_config() if space.kind == "channel" else None
     for file, genotype in zip(files, genotypes, strict=True):
         comment = f"{genotype}, drawn at random (SEED {max(cfg.SEED, 0)})"
-        genotype.to_yaml(file, family=cfg.MODEL.SUPERNET.FAMILY, comment=comment)
+        genotype.to_yaml(file, family=cfg.MODEL.SUPERNET.FAMILY, comment=comment, channel=meaning)
         print(f"{file}: {genotype}")
 
 

@@ -1,6 +1,7 @@
 """Costs, pictures and reports."""
 
 from .budgets import LATENCY_FILE, build_budgets
+from .channel_report import add_channel_search, write_channel_search
 from .comparison import Run, add_networks, load_run, network_table
 from .cost import Cost, CostTable, body_cost, count_macs, count_parameters
 from .detector_cost import detector_cost, detector_macs, find_body, meta_network, runnable_size
@@ -22,6 +23,7 @@ __all__ = [
     "Page",
     "ReceptiveField",
     "Run",
+    "add_channel_search",
     "add_networks",
     "add_search",
     "body_cost",
@@ -39,5 +41,6 @@ __all__ = [
     "receptive_fields",
     "runnable_size",
     "write_candidates",
+    "write_channel_search",
     "write_search",
 ]

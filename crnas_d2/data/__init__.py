@@ -14,9 +14,12 @@ from .digits import make_digits
 from .fixed_batches import build_fixed_batches
 from .handwriting import make_handwriting
 from .loaders import build_test_loader, build_train_loader
+from .resumable_loader import ResumableLoader, build_resumable_loader
 
 __all__ = [
+    "ResumableLoader",
     "build_fixed_batches",
+    "build_resumable_loader",
     "build_test_loader",
     "build_train_loader",
     "check_archval",

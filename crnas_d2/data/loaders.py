@@ -12,7 +12,12 @@ from detectron2.utils import comm
 
 from .classification import ClassificationMapper, build_transform, is_classification
 
-__all__ = ["build_fixed_mapper", "build_test_loader", "build_train_loader"]
+__all__ = [
+    "build_fixed_mapper",
+    "build_test_loader",
+    "build_train_loader",
+    "build_train_mapper",
+]
 
 
 def build_train_loader(cfg) -> Iterable[list[dict]]:
@@ -23,6 +28,13 @@ def build_train_loader(cfg) -> Iterable[list[dict]]:
     return build_detection_train_loader(
         cfg, mapper=_classification_mapper(cfg, is_train=True), aspect_ratio_grouping=False
     )
+
+
+def build_train_mapper(cfg, dataset_names: Sequence[str]) -> Callable[[dict], dict]:
+    """From an entry of a dataset to an input as in training, with augmentation."""
+    if is_classification(dataset_names[0]):
+        return _classification_mapper(cfg, is_train=True)
+    return DatasetMapper(cfg, is_train=True)
 
 
 def build_test_loader(cfg, dataset_name: str) -> Iterable[list[dict]]:

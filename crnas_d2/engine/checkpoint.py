@@ -7,6 +7,8 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from fvcore.common.checkpoint import _IncompatibleKeys
 
+from crnas_d2.modeling import decode_state_dict
+
 from .weights import match_weights
 
 __all__ = ["StrictCheckpointer", "TrainingCheckpointer"]
@@ -78,11 +80,17 @@ class StrictCheckpointer(DetectionCheckpointer):
     """A Detectron2 checkpointer that refuses weights which do not fit the model in every name.
 
     Detectron2 warns and goes on with random weights, which is right before training and never
-    right before an evaluation.
+    right before an evaluation. A network with decoded channels also takes the weights of its base
+    network or supernet.
 
     Raises:
         ValueError: on ``load``, with the names and shapes that differ.
     """
+
+    def _load_model(self, checkpoint: dict[str, Any]) -> _IncompatibleKeys:
+        self._convert_ndarray_to_tensor(checkpoint["model"])
+        checkpoint["model"] = decode_state_dict(self.model, checkpoint["model"])
+        return super()._load_model(checkpoint)
 
     def _log_incompatible_keys(self, incompatible: _IncompatibleKeys) -> None:
         problems = {

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 from detectron2.engine import HookBase
+from detectron2.utils import comm
+from torch import nn
 
-from crnas_d2.modeling import Supernet
-from crnas_d2.space import Genotype
+from crnas_d2.modeling import Supernet, alpha_summary
+from crnas_d2.space import ChannelSpace, Genotype
 
-__all__ = ["PathSampling"]
+__all__ = ["AlphaProgress", "PathSampling"]
 
 
 class PathSampling(HookBase):
@@ -24,3 +26,24 @@ class PathSampling(HookBase):
 
     def before_step(self) -> None:
         self.supernet.set_path(self.path_sampler(self.trainer.iter))
+
+
+class AlphaProgress(HookBase):
+    """Writes how far a channel search is into the event storage, see :func:`alpha_summary`.
+
+    Args:
+        model: the channel supernet.
+        period: iterations between two entries; the first and the last step have one each.
+    """
+
+    def __init__(self, model: nn.Module, space: ChannelSpace, period: int = 20):
+        self.model = model
+        self.space = space
+        self.period = period
+
+    def after_step(self) -> None:
+        step = self.trainer.iter + 1
+        due = step % self.period == 0 or step in (1, self.trainer.max_iter)
+        if due and comm.is_main_process():
+            summary = alpha_summary(self.model, self.space)
+            self.trainer.storage.put_scalars(smoothing_hint=False, **summary)

@@ -4,15 +4,39 @@ import torch
 from detectron2 import solver
 from torch import nn
 
-__all__ = ["build_optimizer"]
+from crnas_d2.modeling import find_mixed_convs
+
+__all__ = ["build_alpha_optimizer", "build_optimizer"]
 
 
 def build_optimizer(cfg, model: nn.Module) -> torch.optim.Optimizer:
     """Detectron2's optimizer, whose clipping leaves out parameters without a gradient.
 
     Detectron2 clips every parameter one by one, which in a supernet means those of all paths:
-    slow with ``CLIP_TYPE: norm``, an error of torch with ``value``.
+    slow with ``CLIP_TYPE: norm``, an error of torch with ``value``. The alpha of a channel supernet
+    is left out, see :func:`build_alpha_optimizer`.
     """
+    alphas = _alphas(model)
+    for alpha in alphas:
+        alpha.requires_grad_(False)  # Detectron2 takes what has a gradient
+    try:
+        return _build_weight_optimizer(cfg, model)
+    finally:
+        for alpha in alphas:
+            alpha.requires_grad_(True)
+
+
+def build_alpha_optimizer(cfg, model: nn.Module) -> torch.optim.Adam:
+    """Adam for the alpha of a channel supernet, at a constant rate (NATS section 4.2)."""
+    settings = cfg.SOLVER.ALPHA
+    return torch.optim.Adam(_alphas(model), lr=settings.BASE_LR, weight_decay=settings.WEIGHT_DECAY)
+
+
+def _alphas(model: nn.Module) -> list[nn.Parameter]:
+    return [conv.alpha for conv in find_mixed_convs(model).values()]
+
+
+def _build_weight_optimizer(cfg, model: nn.Module) -> torch.optim.Optimizer:
     clip = cfg.SOLVER.CLIP_GRADIENTS
     if not clip.ENABLED:
         return solver.build_optimizer(cfg, model)

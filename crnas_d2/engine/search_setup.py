@@ -24,6 +24,11 @@ def check_search(cfg) -> None:
             "Nothing to search: MODEL.SUPERNET.SPACE is 'none' or PATH_SAMPLER is 'fixed'. Use "
             "the config with which the supernet was trained."
         )
+    if cfg.MODEL.SUPERNET.SPACE == "channel":
+        raise ValueError(
+            "MODEL.SUPERNET.SPACE is 'channel', which is searched by gradient while the supernet "
+            "is trained: train_net.py writes genotype.yaml when it is done."
+        )
     if not cfg.MODEL.WEIGHTS:
         raise ValueError("MODEL.WEIGHTS is empty: name the checkpoint of the trained supernet.")
     if len(cfg.DATASETS.ARCHVAL) != 1:

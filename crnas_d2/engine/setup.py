@@ -17,7 +17,14 @@ from crnas_d2.data import (
     check_task,
     register_datasets,
 )
-from crnas_d2.space import build_genotype, build_search_space, is_supernet
+from crnas_d2.space import (
+    ChannelSpace,
+    SearchSpace,
+    build_genotype,
+    build_search_space,
+    is_supernet,
+    warn_without_plain_dilation,
+)
 
 from .lr_scheduler import check_lr_scheduler
 
@@ -25,7 +32,7 @@ __all__ = ["check_config", "load_config"]
 
 logger = logging.getLogger(__name__)
 
-PATH_SAMPLERS = ("uniform", "fixed")
+PATH_SAMPLERS = ("uniform", "alpha", "fixed")
 
 
 def load_config(config_file: str, overrides: Sequence[str]) -> CfgNode:
@@ -82,13 +89,10 @@ def check_config(cfg: CfgNode, dataset_keys: Sequence[str]) -> None:
             f"'{space.kind}' with PATH_SAMPLER '{sampler}', which builds all of them. Set "
             "PATH_SAMPLER to 'fixed' for the one, or empty that key."
         )
+    else:
+        _check_supernet_settings(cfg, space)
     if cfg.MODEL.BACKBONE.NAME.startswith("build_supernet"):
         _try_backbone(cfg)
-    if is_supernet(cfg) and cfg.TEST.PRECISE_BN.ENABLED:
-        raise ValueError(
-            "TEST.PRECISE_BN.ENABLED is True: PreciseBN overwrites the statistics of every path "
-            "of a supernet with those of one. Set it to False; a search calibrates BN itself."
-        )
     weights = cfg.MODEL.WEIGHTS
     if weights and "://" not in weights and not os.path.isfile(weights):
         raise ValueError(f"MODEL.WEIGHTS is {weights}, which does not exist.")
@@ -100,6 +104,37 @@ def check_config(cfg: CfgNode, dataset_keys: Sequence[str]) -> None:
     check_class_count(cfg, names)
     if "ARCHVAL" in dataset_keys:
         check_archval(cfg)
+
+
+def _check_supernet_settings(cfg: CfgNode, space: SearchSpace | ChannelSpace) -> None:
+    expected = "alpha" if space.kind == "channel" else "uniform"
+    sampler = cfg.MODEL.SUPERNET.PATH_SAMPLER
+    if sampler != expected:
+        raise ValueError(
+            f"MODEL.SUPERNET.PATH_SAMPLER is '{sampler}', but the {space.kind} space is trained "
+            f"with '{expected}'. Set it to that, or to 'fixed' for the network of MODEL.GENOTYPE."
+        )
+    if space.kind == "channel":
+        start = cfg.SOLVER.ALPHA.START
+        if not 0 <= start < 1:
+            raise ValueError(
+                f"SOLVER.ALPHA.START is {start}; expected a part of SOLVER.MAX_ITER, from 0 to "
+                "below 1, for alpha must be trained in the rest of it."
+            )
+        if cfg.MODEL.WEIGHTS:
+            warn_without_plain_dilation(space)
+        return
+    if cfg.MODEL.GENOTYPE.CHANNELS:
+        raise ValueError(
+            f"MODEL.GENOTYPE.CHANNELS is set, but MODEL.SUPERNET.SPACE is '{space.kind}', whose "
+            "networks do not have the convolutions that it was found for. Set it to [], and search "
+            "the channels of the network that this search finds."
+        )
+    if cfg.TEST.PRECISE_BN.ENABLED:
+        raise ValueError(
+            "TEST.PRECISE_BN.ENABLED is True: PreciseBN overwrites the statistics of every path "
+            "of a supernet with those of one. Set it to False; a search calibrates BN itself."
+        )
 
 
 def _try_backbone(cfg: CfgNode) -> None:

@@ -14,10 +14,12 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from crnas_d2.data import build_test_loader, build_train_loader
 from crnas_d2.layers import resolve_norm
-from crnas_d2.modeling import find_supernet
+from crnas_d2.modeling import find_mixed_convs, find_supernet
+from crnas_d2.space import build_search_space
 
+from .alternating_trainer import build_alternating_trainer
 from .checkpoint import TrainingCheckpointer
-from .hooks import PathSampling
+from .hooks import AlphaProgress, PathSampling
 from .lr_scheduler import build_lr_scheduler
 from .optimizer import build_optimizer
 from .path_samplers import UniformPathSampler
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 class Trainer(DefaultTrainer):
     """Detectron2's default trainer, for models of which only a part runs in each step.
 
+    A channel supernet is searched while it is trained, see :class:`AlternatingTrainer`.
+
     As with Detectron2's, a subclass says in ``build_evaluator`` how a dataset is scored.
     """
 
@@ -41,7 +45,8 @@ class Trainer(DefaultTrainer):
         model = self.build_model(cfg)
         supernet = find_supernet(model)
         optimizer = self.build_optimizer(cfg, model)
-        data_loader = self.build_train_loader(cfg)
+        is_mixed = bool(find_mixed_convs(model))
+        data_loader = None if is_mixed else self.build_train_loader(cfg)
         ddp_args = {} if cfg.MODEL.DEVICE.startswith("cuda") else {"device_ids": None}
         model = create_ddp_model(
             model,
@@ -49,8 +54,11 @@ class Trainer(DefaultTrainer):
             find_unused_parameters=supernet is not None,
             **ddp_args,
         )
-        runner = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
-        self._trainer = runner(model, data_loader, optimizer)
+        if is_mixed:
+            self._trainer = build_alternating_trainer(cfg, model, optimizer)
+        else:
+            runner = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
+            self._trainer = runner(model, data_loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = TrainingCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
         self.start_iter = 0
@@ -60,6 +68,9 @@ class Trainer(DefaultTrainer):
         if supernet is not None:
             sampler = UniformPathSampler(supernet.space, seed=max(cfg.SEED, 0))
             self.register_hooks([PathSampling(supernet, sampler)])
+        if is_mixed:
+            # Before the writers, which take what is there.
+            self.register_hooks([AlphaProgress(model, build_search_space(cfg))])
         self.register_hooks(self.build_hooks())
 
     @classmethod

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from crnas_d2.modeling import fixed_names
+from crnas_d2.modeling import decode_state_dict, fixed_names
 
 from .weight_names import body_prefix, to_detectron2_names
 
 __all__ = ["MatchedWeights", "match_weights"]
 
-# Counters that only a BN without momentum reads, and constants that old Detectron2 files hold.
-_UNIMPORTANT = ("num_batches_tracked", "pixel_mean", "pixel_std")
+# Counters that only a BN without momentum reads, constants that old Detectron2 files hold, and what
+# a channel search begins with, of which no other file knows.
+_UNIMPORTANT = ("num_batches_tracked", "pixel_mean", "pixel_std", ".alpha", ".dilation_set")
 _CELL_ANCHORS = "anchor_generator.cell_anchors"
 
 
@@ -94,7 +95,8 @@ def match_weights(
     is, and weights of a single network fill every replica. The body is found by its prefix in
     both, so that a classifier, a detector with a neck and a bare backbone can exchange it.
     Detectron2's matching by suffix is not used for the body: ``0.conv1.weight`` ends the names
-    of many blocks.
+    of many blocks. A network with decoded channels takes its own weights as they are, those of its
+    base network or supernet by :func:`crnas_d2.modeling.decode_state_dict`.
 
     Args:
         weights: by the names of the file.
@@ -107,12 +109,16 @@ def match_weights(
     targets = {*state, *fixed.values()}
     named = to_detectron2_names(weights, author)
     file_body = body_prefix(name for _, name, _ in named)
+    # Their weights have other names in other networks.
+    decoded = tuple(f"{name}." for name, part in model.named_modules() if hasattr(part, "genotype"))
     # By name in a fixed network with the model's prefix: (name in the file, tensor).
     places = defaultdict(list)
     for file_name, name, tensor in named:
         moved = body + name.removeprefix(file_body)
-        is_body = name.startswith(file_body) and (file_body or moved in targets)
+        is_known = moved in targets or moved.startswith(decoded)
+        is_body = name.startswith(file_body) and (file_body or is_known)
         places[moved if is_body else name].append((file_name, tensor))
+    places = _decoded(model, places)
 
     wanted = {name: name if name in places else fixed[name] for name in state}
     if by_suffix:
@@ -132,6 +138,16 @@ def match_weights(
         else:
             _take(matched, sources[0][1], place, names, state)
     return matched
+
+
+def _decoded(model: nn.Module, places: dict[str, list]) -> dict[str, list]:
+    """The same with the weights that decoded convolutions take from another network."""
+    single = {place: sources[0][1] for place, sources in places.items() if len(sources) == 1}
+    decoded = decode_state_dict(model, single)
+    result = {place: sources for place, sources in places.items() if place not in single}
+    for place, tensor in decoded.items():
+        result[place] = [(places[place][0][0] if place in single else place, tensor)]
+    return result
 
 
 def _take(

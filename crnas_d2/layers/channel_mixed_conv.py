@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from crnas_d2.space.dilations import num_channel_groups, parse_dilations
+from crnas_d2.space.dilations import multiply_dilations, num_channel_groups, parse_dilations
 
 __all__ = ["ChannelMixedConv2d"]
 
@@ -28,7 +28,8 @@ class ChannelMixedConv2d(nn.Module):
 
     State: ``weights.<g>`` of shape ``(out_channels, in_channels / groups, 3, 3)``, one replica per
     dilation or a single ``weights.0``; ``alpha`` of shape ``(channel groups, dilations)``, which
-    starts at 0; ``norm.*``. Every replica stands for the base convolution's ``weight``.
+    starts at 0; ``dilation_set`` of shape ``(dilations, 2)``, by which a checkpoint of other
+    genotypes is known; ``norm.*``. Every replica stands for the base convolution's ``weight``.
 
     Attributes:
         dilations: the genotypes, pairs (height, width).
@@ -76,21 +77,24 @@ class ChannelMixedConv2d(nn.Module):
         replicas = 1 if share_weights else len(self.dilations)
         self.weights = nn.ParameterList(base.weight.detach().clone() for _ in range(replicas))
         self.alpha = nn.Parameter(torch.zeros(self.num_channel_groups, len(self.dilations)))
+        self.register_buffer("dilation_set", torch.tensor(self.dilations))
         self.norm = norm
         self.activation = activation
 
     @classmethod
-    def from_conv(cls, conv: Conv2d, **keywords) -> "ChannelMixedConv2d":
+    def from_conv(cls, conv: Conv2d, *, dilations: Sequence, **keywords) -> "ChannelMixedConv2d":
         """Takes the place of ``conv``, with its weight in every replica (NATS section 3.4).
 
         Args:
-            conv: 3x3, not dilated, without bias; its norm and activation move over.
-            keywords: ``dilations`` and the others of the constructor that ``conv`` leaves open.
+            conv: 3x3, without bias; its norm and activation move over.
+            dilations: of the genotypes; they multiply that of ``conv``.
+            keywords: the others of the constructor that ``conv`` leaves open.
         """
-        assert conv.kernel_size == (3, 3) and conv.dilation == (1, 1) and conv.bias is None, conv
+        assert conv.kernel_size == (3, 3) and conv.bias is None, conv
         mixed = cls(
             conv.in_channels,
             conv.out_channels,
+            dilations=multiply_dilations(dilations, conv.dilation),
             stride=conv.stride,
             groups=conv.groups,
             norm=conv.norm,

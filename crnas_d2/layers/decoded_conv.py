@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from crnas_d2.space.dilations import (
     channel_order,
     check_dilation_indices,
+    multiply_dilations,
     num_channel_groups,
     parse_dilations,
 )
@@ -29,11 +30,15 @@ class DecodedConv2d(nn.Module):
     network. Who loads base weights puts the neighbours into the same order: the layers that follow
     (norm, next convolution's inputs) into ``output_order``, the ones before (their outputs and
     norm) into ``input_order``. Only a grouped convolution has an ``input_order`` of its own; its
-    sub-convolutions read the inputs of their conv groups, which then lie side by side.
+    sub-convolutions read the inputs of their conv groups, which then lie side by side. Where the
+    output is added to a shortcut, no neighbour can take it in: ``restore_order`` moves the channels
+    back at run time, a copy of the map, before the norm.
 
     State: ``weights.<g>`` of shape ``(channels of dilation g, in_channels / groups, 3, 3)`` for
-    each dilation ``g`` that occurs; ``norm.*``. There is no ``weight``: weights of the base
-    network, whose channels stand in their own order, must not load as if they were in this one.
+    each dilation ``g`` that occurs; ``group_dilations`` of shape ``(channel groups, 2)``, by which
+    a checkpoint of another genotype is known; ``norm.*``. There is no ``weight``: weights of the
+    base network, whose channels stand in their own order, must not load as if they were in this
+    one.
 
     Attributes:
         output_order: by position in the output, the channel of the base convolution.
@@ -45,6 +50,7 @@ class DecodedConv2d(nn.Module):
         genotype: for each channel group, the index of its dilation. At least two must occur; for
             one there is :func:`decode_conv`.
         stride, groups: as in ``torch.nn.Conv2d``.
+        restore_order: whether the output's channels stand in the order of the base convolution.
 
     Raises:
         ValueError: the genotype does not fit the dilations or the convolution.
@@ -59,6 +65,7 @@ class DecodedConv2d(nn.Module):
         genotype: Sequence[int],
         stride: int | tuple[int, int] = 1,
         groups: int = 1,
+        restore_order: bool = False,
         norm: nn.Module | None = None,
         activation: Callable[[Tensor], Tensor] | None = None,
     ):
@@ -74,7 +81,15 @@ class DecodedConv2d(nn.Module):
         self.stride = base.stride
         self.groups = groups
         self.genotype = tuple(genotype)
-        self.output_order = channel_order(genotype, out_channels)
+        self.restore_order = restore_order
+        self.output_order = order = channel_order(genotype, out_channels)
+        if restore_order:
+            self.output_order = tuple(range(out_channels))
+            places = sorted(range(out_channels), key=order.__getitem__)
+            self.register_buffer("places", torch.tensor(places), persistent=False)
+        self.register_buffer(
+            "group_dilations", torch.tensor([dilations[index] for index in genotype])
+        )
         # All outputs of a plain convolution read all inputs.
         self.input_order = (
             channel_order(genotype, in_channels) if groups > 1 else tuple(range(in_channels))
@@ -99,6 +114,8 @@ class DecodedConv2d(nn.Module):
             # Padding equal to the dilation: half a kernel of 3.
             outputs.append(F.conv2d(inputs, weight, None, self.stride, dilation, dilation, groups))
         y = torch.cat(outputs, dim=1)
+        if self.restore_order:
+            y = y.index_select(1, self.places)
         if self.norm is not None:
             y = self.norm(y)
         if self.activation is not None:
@@ -114,24 +131,26 @@ class DecodedConv2d(nn.Module):
 
 
 def decode_conv(
-    conv: Conv2d, *, dilations: Sequence, genotype: Sequence[int]
+    conv: Conv2d, *, dilations: Sequence, genotype: Sequence[int], restore_order: bool = False
 ) -> Conv2d | DecodedConv2d:
     """The convolution of a decoded genotype in the place of ``conv``, with the weight of ``conv``.
 
     Args:
-        conv: 3x3, not dilated, without bias; its norm and activation move over.
-        dilations, genotype: as for :class:`DecodedConv2d`.
+        conv: 3x3, without bias; its norm and activation move over.
+        dilations: all of the search; they multiply that of ``conv``.
+        genotype, restore_order: as for :class:`DecodedConv2d`.
 
     Returns:
         Where all channel groups chose the same dilation, ``conv`` itself, now with that one: the
-        same names, the same order of channels.
+        same names, the same order of channels. Either has an attribute ``genotype``.
     """
-    assert conv.kernel_size == (3, 3) and conv.dilation == (1, 1) and conv.bias is None, conv
-    dilations = parse_dilations(dilations)
+    assert conv.kernel_size == (3, 3) and conv.bias is None, conv
+    dilations = multiply_dilations(dilations, conv.dilation)
     check_dilation_indices(genotype, dilations)
     num_channel_groups(conv.out_channels, num_groups=len(genotype), conv_groups=conv.groups)
     if len(set(genotype)) == 1:
         conv.dilation = conv.padding = dilations[genotype[0]]
+        conv.genotype = tuple(genotype)
         return conv
     decoded = DecodedConv2d(
         conv.in_channels,
@@ -140,11 +159,14 @@ def decode_conv(
         genotype=genotype,
         stride=conv.stride,
         groups=conv.groups,
+        restore_order=restore_order,
         norm=conv.norm,
         activation=conv.activation,
     ).to(conv.weight)
     parts = decoded_weights(conv.weight.detach(), genotype)
-    decoded.load_state_dict(parts, strict=False)  # all but the norm, which is in place
+    decoded.load_state_dict(
+        parts, strict=False
+    )  # all but norm and group_dilations, which are in place
     return decoded
 
 

@@ -11,6 +11,8 @@ from .backbone import (
     build_supernet_nasfpn_backbone,
     build_supernet_retinanet_fpn_backbone,
 )
+from .channel_supernet import alpha_summary, decoded_genotype, find_mixed_convs
+from .decoded_weights import decode_state_dict
 from .meta_arch import ImageClassifier
 from .subnet_weights import fixed_names, subnet_state_dict
 from .supernet import Supernet, find_supernet
@@ -23,10 +25,14 @@ __all__ = [
     "SupernetMobileNetV2",
     "SupernetResNet",
     "SupernetShuffleNetV2",
+    "alpha_summary",
     "build_supernet_backbone",
     "build_supernet_fpn_backbone",
     "build_supernet_nasfpn_backbone",
     "build_supernet_retinanet_fpn_backbone",
+    "decode_state_dict",
+    "decoded_genotype",
+    "find_mixed_convs",
     "find_supernet",
     "fixed_names",
     "subnet_state_dict",

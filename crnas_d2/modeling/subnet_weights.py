@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from crnas_d2.layers import ChoiceBlock, active_modules
+from crnas_d2.layers import ChannelMixedConv2d, ChoiceBlock, active_modules
 from crnas_d2.space import Genotype
 
 from .supernet import find_supernet
@@ -15,7 +15,8 @@ def fixed_names(model: nn.Module) -> dict[str, str]:
 
     Several tensors of a supernet stand for the same one: its replicas. E.g. the first block of
     every branch of ``res2``, ``res2.0.branches.3.0.conv1.weight`` and others, stands for
-    ``res2.0.conv1.weight``. Outside of choice blocks a tensor stands for itself.
+    ``res2.0.conv1.weight``; and ``conv2.weights.<g>`` of a mix of dilations for ``conv2.weight``.
+    Everything else stands for itself.
     """
     # named_modules() has parents first; the name inside an inner choice is resolved before the
     # outer one moves the whole block.
@@ -27,6 +28,10 @@ def fixed_names(model: nn.Module) -> dict[str, str]:
             if name.startswith(f"{place}."):
                 offset, rest = block.fixed_name(names[name].removeprefix(f"{place}."))
                 names[name] = f"{_later(place, offset)}.{rest}"
+    for place, module in model.named_modules():
+        if isinstance(module, ChannelMixedConv2d):
+            for index in range(len(module.weights)):
+                names[f"{place}.weights.{index}"] = f"{place}.weight"
     return names
 
 

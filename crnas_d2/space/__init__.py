@@ -3,17 +3,20 @@
 from .budget import Budget, parse_limits
 from .build import (
     build_budget,
+    build_channels,
     build_family,
     build_genotype,
     build_search_space,
     is_supernet,
 )
+from .channel_space import ChannelSpace, SearchedConv, warn_without_plain_dilation
 from .dilations import (
     DILATION_SETS,
     Dilation,
     channel_order,
     check_dilation_indices,
     has_plain_dilation,
+    multiply_dilations,
     num_channel_groups,
     parse_dilations,
 )
@@ -28,13 +31,16 @@ __all__ = [
     "DILATION_SETS",
     "FAMILIES",
     "Budget",
+    "ChannelSpace",
     "Choice",
     "Dilation",
     "Family",
     "Genotype",
     "SearchSpace",
+    "SearchedConv",
     "Share",
     "build_budget",
+    "build_channels",
     "build_family",
     "build_genotype",
     "build_search_space",
@@ -44,7 +50,9 @@ __all__ = [
     "genotype_file",
     "has_plain_dilation",
     "is_supernet",
+    "multiply_dilations",
     "num_channel_groups",
     "parse_dilations",
     "parse_limits",
+    "warn_without_plain_dilation",
 ]

@@ -1,13 +1,24 @@
 """From a config to the search space and the budget it describes."""
 
+from dataclasses import replace
+
 from .budget import Budget, parse_limits
+from .channel_settings import build_channel_space
+from .channel_space import ChannelSpace
 from .families import FAMILIES, Family
 from .genotype import Genotype
 from .search_space import SearchSpace
 
-__all__ = ["build_budget", "build_family", "build_genotype", "build_search_space", "is_supernet"]
+__all__ = [
+    "build_budget",
+    "build_channels",
+    "build_family",
+    "build_genotype",
+    "build_search_space",
+    "is_supernet",
+]
 
-SPACES = ("none", "stage", "operation")
+SPACES = ("none", "stage", "operation", "channel")
 
 
 def build_family(cfg) -> Family:
@@ -35,7 +46,7 @@ def is_supernet(cfg) -> bool:
     return cfg.MODEL.SUPERNET.SPACE != "none" and cfg.MODEL.SUPERNET.PATH_SAMPLER != "fixed"
 
 
-def build_search_space(cfg) -> SearchSpace | None:
+def build_search_space(cfg) -> SearchSpace | ChannelSpace | None:
     """The space that ``MODEL.SUPERNET.SPACE`` names, ``None`` for ``none``.
 
     Raises:
@@ -51,7 +62,31 @@ def build_search_space(cfg) -> SearchSpace | None:
     if kind == "stage":
         _check_has_stage_space(cfg, family)
         return family.stage_space(cfg.MODEL.SUPERNET.STAGE_OPTIONS)
+    if kind == "channel":
+        return build_channels(cfg)
     return family.operation_space(_depths(cfg, family))
+
+
+def build_channels(cfg) -> ChannelSpace:
+    """The space of ``MODEL.SUPERNET.CHANNEL``, on the depths and operations of ``MODEL.GENOTYPE``.
+
+    Whatever is searched: a genotype with ``CHANNELS`` is one of it.
+
+    Raises:
+        ValueError: a family without one, or values that do not fit.
+    """
+    family = build_family(cfg)
+    if not family.has_channel_space:
+        others = ", ".join(name for name, other in FAMILIES.items() if other.has_channel_space)
+        raise ValueError(
+            f"The family '{cfg.MODEL.SUPERNET.FAMILY}' has no channel space, which NATS searches "
+            f"in: {others}. Set MODEL.SUPERNET.FAMILY to it, or MODEL.SUPERNET.SPACE to another "
+            "space and MODEL.GENOTYPE.CHANNELS to []."
+        )
+    genotype = replace(Genotype.from_config(cfg.MODEL.GENOTYPE), depths=_depths(cfg, family))
+    if genotype.ops:
+        _check_ops(genotype, family)
+    return build_channel_space(cfg, genotype, family.stages)
 
 
 def build_genotype(cfg) -> Genotype:
@@ -66,7 +101,7 @@ def build_genotype(cfg) -> Genotype:
     family = build_family(cfg)
     supernet = cfg.MODEL.SUPERNET
     genotype = Genotype.from_config(cfg.MODEL.GENOTYPE)
-    field = {"stage": "depths", "operation": "ops"}.get(supernet.SPACE)
+    field = {"stage": "depths", "operation": "ops", "channel": "channels"}.get(supernet.SPACE)
     if field and not getattr(genotype, field):
         raise ValueError(
             f"MODEL.SUPERNET.PATH_SAMPLER is '{supernet.PATH_SAMPLER}', which asks for one network "
@@ -74,11 +109,13 @@ def build_genotype(cfg) -> Genotype:
             "genotype.yaml to _BASE_, or set MODEL.SUPERNET.SPACE to 'none' for the published "
             "network."
         )
-    genotype = Genotype(depths=_depths(cfg, family), ops=genotype.ops)
+    genotype = replace(genotype, depths=_depths(cfg, family))
     space = build_search_space(cfg)
     if genotype.ops:
         _check_ops(genotype, family)
-    if space is not None:
+    if genotype.channels:
+        build_channels(cfg).validate(genotype)
+    if space is not None and space.kind != "channel":
         space.validate(genotype)
     return genotype
 

@@ -8,6 +8,7 @@ __all__ = [
     "channel_order",
     "check_dilation_indices",
     "has_plain_dilation",
+    "multiply_dilations",
     "num_channel_groups",
     "parse_dilations",
 ]
@@ -52,6 +53,11 @@ def has_plain_dilation(dilations: Sequence[Dilation]) -> bool:
     Without it, no network of the space computes what the pretrained one did.
     """
     return (1, 1) in dilations
+
+
+def multiply_dilations(values: Sequence, base: Dilation) -> tuple[Dilation, ...]:
+    """The genotypes on a convolution that is dilated already: (1, 1) leaves it as it is."""
+    return tuple((height * base[0], width * base[1]) for height, width in parse_dilations(values))
 
 
 _A, _A5 = parse_dilations((1, 3)), parse_dilations((1, 3, 5))

@@ -26,6 +26,7 @@ class Family:
         operations: what a block may do; a genotype has the index of one of them per block.
         without_operations: stages whose blocks know the first operation only.
         shares_weights: whether all operations of a block can use the same weights.
+        has_channel_space: whether NATS searches the channels of its convolutions.
     """
 
     stages: tuple[str, ...]
@@ -36,6 +37,7 @@ class Family:
     operations: tuple[str, ...] = tuple(f"dilation {dilation}" for dilation in DILATIONS)
     without_operations: frozenset[str] = frozenset()
     shares_weights: bool = True
+    has_channel_space: bool = False
 
     def stage_space(self, options: Sequence[Sequence[int]] = ()) -> SearchSpace:
         """The stage reallocation space (CR-NAS section 3.2.1).
@@ -98,6 +100,7 @@ FAMILIES: dict[str, Family] = {
             152: (3, 8, 36, 3),
         },
         depth_section="RESNETS",
+        has_channel_space=True,
     ),
     # All that CR-NAS (A.2) counts: the stem, seven stages of inverted residual blocks named by
     # their channels, and the two convolutions of the tail, of which the last one is the

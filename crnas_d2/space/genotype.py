@@ -19,16 +19,21 @@ class Genotype:
         ops: index of the operation of each block, in the order in which the blocks run; empty:
             the first operation everywhere. Only some blocks, the first ones, have an operation
             in a partial genotype, which a greedy search extends.
+        channels: for each convolution whose channels were searched, in the order in which they run,
+            the index of the dilation of each channel group (NATS section 3.3); empty: those of
+            ``ops`` everywhere.
     """
 
     depths: tuple[int, ...] = ()
     ops: tuple[int, ...] = ()
+    channels: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         depths = _whole_numbers("DEPTHS", self.depths, least=1, each="one per stage")
         ops = _whole_numbers("OPS", self.ops, least=0, each="one per block")
         object.__setattr__(self, "depths", depths)
         object.__setattr__(self, "ops", ops)
+        object.__setattr__(self, "channels", _lists_of_indices(self.channels))
 
     @classmethod
     def from_config(cls, node: Mapping) -> "Genotype":
@@ -50,7 +55,7 @@ class Genotype:
 
     def to_config(self) -> dict:
         """The content of ``MODEL.GENOTYPE``: plain lists, empty fields left out."""
-        return {name.upper(): list(value) for name, value in asdict(self).items() if value}
+        return {name.upper(): _plain(value) for name, value in asdict(self).items() if value}
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> "Genotype":
@@ -65,17 +70,22 @@ class Genotype:
             raise ValueError(f"{path} holds no MODEL.GENOTYPE, so it names no network.")
         return cls.from_config(node)
 
-    def to_yaml(self, path: str | Path, *, family: str, comment: str = "") -> None:
+    def to_yaml(
+        self, path: str | Path, *, family: str, comment: str = "", channel: Mapping | None = None
+    ) -> None:
         """Writes a config fragment; ``_BASE_: [Base.yaml, genotype.yaml]`` builds the network.
 
         Args:
             family: the family whose blocks the numbers count, ``MODEL.SUPERNET.FAMILY``. A
                 config of another family refuses the file.
             comment: lines for the head of the file.
+            channel: what gives ``channels`` their meaning: keys of ``MODEL.SUPERNET.CHANNEL``, see
+                :meth:`ChannelSpace.to_config`.
         """
+        supernet = {"PATH_SAMPLER": "fixed", **({"CHANNEL": dict(channel)} if channel else {})}
         config = {
             "MODEL": {
-                "SUPERNET": {"PATH_SAMPLER": "fixed"},
+                "SUPERNET": supernet,
                 "GENOTYPE": {"FAMILY": family, **self.to_config()},
             }
         }
@@ -84,7 +94,8 @@ class Genotype:
         Path(path).write_text(head + body)
 
     def __str__(self) -> str:
-        return " ".join(f"{name}={list(value)}" for name, value in asdict(self).items() if value)
+        fields = asdict(self).items()
+        return " ".join(f"{name}={_plain(value)}" for name, value in fields if value)
 
 
 def _whole_numbers(name: str, values: Sequence, *, least: int, each: str) -> tuple[int, ...]:
@@ -95,3 +106,19 @@ def _whole_numbers(name: str, values: Sequence, *, least: int, each: str) -> tup
             f"{least}, {each}."
         )
     return tuple(values)
+
+
+def _lists_of_indices(values: Sequence[Sequence]) -> tuple[tuple[int, ...], ...]:
+    for indices in values:
+        if not isinstance(indices, list | tuple) or not indices:
+            raise ValueError(
+                f"MODEL.GENOTYPE.CHANNELS is {_plain(values)}, with {indices!r}; expected a list "
+                "for each searched convolution, with the index of a dilation per channel group."
+            )
+    each = "one per channel group"
+    return tuple(_whole_numbers("CHANNELS", indices, least=0, each=each) for indices in values)
+
+
+def _plain(values: Sequence) -> list:
+    """Lists instead of tuples, as YAML knows them."""
+    return [_plain(value) if isinstance(value, list | tuple) else value for value in values]

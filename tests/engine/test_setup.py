@@ -2,7 +2,7 @@ import pytest
 import torch
 import toy
 
-from crnas_d2.engine import check_config, load_config
+from crnas_d2.engine import check_config, check_search, load_config
 
 
 def test_overrides_come_after_the_file_and_keep_their_types():
@@ -22,6 +22,8 @@ def test_without_a_gpu_everything_runs_on_the_cpu(monkeypatch):
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
+        ({"MODEL.SUPERNET.PATH_SAMPLER": "alpha"}, "'alpha', but the stage space.*'uniform'"),
+        ({"MODEL.GENOTYPE.CHANNELS": [[0]]}, "CHANNELS is set, but .*'stage'"),
         ({"MODEL.SUPERNET.PATH_SAMPLER": "unifrom"}, "'unifrom'.*uniform.*fixed"),
         ({"TEST.PRECISE_BN.ENABLED": True}, r"TEST\.PRECISE_BN\.ENABLED is True"),
         ({"MODEL.WEIGHTS": "no/such.pth"}, r"MODEL\.WEIGHTS is no/such\.pth"),
@@ -35,6 +37,8 @@ def test_without_a_gpu_everything_runs_on_the_cpu(monkeypatch):
         ({"DATASETS.TRAIN": ("toy_train",)}, r"DATASETS\.TRAIN names 'toy_train'"),
     ],
     ids=[
+        "path sampler of another space",
+        "channels",
         "path sampler",
         "PreciseBN",
         "weights",
@@ -53,3 +57,37 @@ def test_a_config_that_would_fail_or_mislead_later_is_refused(toy_datasets, over
 
 def test_a_sound_config_passes(toy_datasets):
     check_config(toy.supernet_config(toy_datasets), ["TRAIN", "ARCHVAL", "TEST"])
+
+
+CHANNEL = {
+    "MODEL.SUPERNET.SPACE": "channel",
+    "MODEL.SUPERNET.PATH_SAMPLER": "alpha",
+    "MODEL.SUPERNET.CHANNEL.NUM_GROUPS": 4,
+}
+
+
+def test_a_channel_supernet_is_checked_as_the_one_network_that_it_is(toy_datasets):
+    norms = {"MODEL.RESNETS.NORM": "FrozenBN", "MODEL.BACKBONE.FREEZE_AT": 2}
+    precise = {"TEST.PRECISE_BN.ENABLED": True}
+    cfg = toy.network_config(toy_datasets, CHANNEL, norms, precise)
+    check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"MODEL.SUPERNET.PATH_SAMPLER": "uniform"}, "'uniform', but the channel space.*'alpha'"),
+        ({"MODEL.GENOTYPE.CHANNELS": [[0] * 4] * 13}, "CHANNELS names one network"),
+        ({"DATASETS.ARCHVAL": ("toy_archtrain",)}, "share 12 images"),
+    ],
+    ids=["path sampler", "genotype", "overlap"],
+)
+def test_a_channel_search_that_would_mislead_is_refused(toy_datasets, overrides, words):
+    cfg = toy.network_config(toy_datasets, CHANNEL, overrides)
+    with pytest.raises(ValueError, match=words):
+        check_config(cfg, ["TRAIN", "ARCHVAL"])
+
+
+def test_search_net_says_that_channels_are_searched_by_training(toy_datasets):
+    with pytest.raises(ValueError, match=r"'channel'.*train_net\.py writes genotype\.yaml"):
+        check_search(toy.network_config(toy_datasets, CHANNEL))

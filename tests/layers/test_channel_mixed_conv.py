@@ -182,7 +182,8 @@ def test_entropy_runs_from_open_to_decided():
 def test_state_round_trip():
     source, target = mixed_conv(norm=nn.BatchNorm2d(16)), mixed_conv(norm=nn.BatchNorm2d(16))
     names = list(source.state_dict())
-    assert names[:6] == ["alpha", "weights.0", "weights.1", "weights.2", "weights.3", "norm.weight"]
+    weights = [f"weights.{index}" for index in range(4)]
+    assert names[:7] == ["alpha", "dilation_set", *weights, "norm.weight"]
     nn.init.normal_(source.alpha)
     target.load_state_dict(source.state_dict())
     x = torch.randn(2, 8, 5, 5, dtype=torch.double)

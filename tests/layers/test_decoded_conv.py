@@ -43,7 +43,7 @@ def decoded(mixed: ChannelMixedConv2d) -> Conv2d | DecodedConv2d:
     conv = plain_conv(mixed.out_channels, groups=mixed.groups, stride=mixed.stride)
     genotype = mixed.genotype_of_groups()
     conv = decode_conv(conv, dilations=DILATIONS, genotype=genotype)
-    conv.load_state_dict(decoded_weights(mixed.weights, genotype))
+    conv.load_state_dict({**conv.state_dict(), **decoded_weights(mixed.weights, genotype)})
     return conv
 
 
@@ -130,7 +130,8 @@ def test_order_of_channels_folds_into_the_neighbours(groups):
         elif name.startswith("conv3."):
             state[name] = tensor[:, after]
     replicas = [state.pop(f"conv2.weights.{g}") for g in range(len(DILATIONS))]
-    del state["conv2.alpha"]
+    del state["conv2.alpha"], state["conv2.dilation_set"]
+    state["conv2.group_dilations"] = found.conv2.group_dilations
     parts = decoded_weights(replicas, GENOTYPE)
     found.load_state_dict({**state, **{f"conv2.{name}": part for name, part in parts.items()}})
 
@@ -138,6 +139,31 @@ def test_order_of_channels_folds_into_the_neighbours(groups):
     for mode in (False, True):
         base.train(mode), found.train(mode)
         torch.testing.assert_close(found(x), base(x), rtol=1e-11, atol=1e-11)
+
+
+def test_the_order_of_the_base_convolution_is_restored_at_run_time():
+    mixed = decided_mix()
+    norm = nn.BatchNorm2d(16).double().eval()
+    nn.init.uniform_(norm.weight)
+    conv = plain_conv()
+    conv.norm = norm
+    conv = decode_conv(conv, dilations=DILATIONS, genotype=GENOTYPE, restore_order=True)
+    conv.load_state_dict(decoded_weights(mixed.weights, GENOTYPE), strict=False)
+    x = torch.randn(2, 16, 11, 9, dtype=torch.double)
+    torch.testing.assert_close(conv(x), norm(mixed(x)), rtol=1e-12, atol=1e-12)
+    assert conv.output_order == tuple(range(16))
+    assert "places" not in conv.state_dict()
+
+
+@pytest.mark.parametrize("genotype", [GENOTYPE, (0,) * 4])
+def test_the_dilations_multiply_that_of_the_base_convolution(genotype):
+    conv, expected = plain_conv(), plain_conv()
+    conv.dilation = conv.padding = (2, 3)
+    conv = decode_conv(conv, dilations=DILATIONS, genotype=genotype)
+    multiplied = ((2, 3), (4, 6), (2, 9), (10, 3))
+    expected = decode_conv(expected, dilations=multiplied, genotype=genotype)
+    x = torch.randn(2, 16, 11, 9, dtype=torch.double)
+    assert torch.equal(conv(x), expected(x))
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -159,7 +185,8 @@ def test_parameters_and_macs_are_those_of_the_base_convolution(groups, stride):
 
 def test_state_round_trip():
     convs = [decode_conv(plain_conv(), dilations=DILATIONS, genotype=GENOTYPE) for _ in range(2)]
-    assert list(convs[0].state_dict()) == ["weights.0", "weights.1", "weights.3"]
+    names = list(convs[0].state_dict())
+    assert names == ["group_dilations", "weights.0", "weights.1", "weights.3"]
     for weight in convs[0].weights.values():
         nn.init.normal_(weight)
     convs[1].load_state_dict(convs[0].state_dict())

@@ -11,6 +11,7 @@ from crnas_d2.layers import ChoiceBlock, resolve_norm, set_dilation
 from crnas_d2.modeling.supernet import Supernet
 from crnas_d2.space import DILATIONS, SearchSpace, build_family
 
+from .channels import check_channels, new_channel_builder
 from .stages import check_supernet, new_stage_builder
 
 __all__ = ["SupernetResNet", "build_resnet"]
@@ -43,7 +44,7 @@ def build_resnet(cfg, input_shape: ShapeSpec) -> Backbone:
     stands for BasicBlock, any other for Bottleneck. What varies is ``MODEL.SUPERNET.SPACE``,
     unless ``PATH_SAMPLER`` is ``fixed``; see :func:`crnas_d2.space.build_genotype` for the one
     network. A fixed network is a plain Detectron2 ResNet with the parameter names of Detectron2's
-    model zoo.
+    model zoo; the channel space and its genotypes replace ``conv2`` in some blocks of one.
 
     Raises:
         ValueError: a setting that this backbone cannot honour.
@@ -55,11 +56,12 @@ def build_resnet(cfg, input_shape: ShapeSpec) -> Backbone:
             "MODEL.RESNETS.RES5_DILATION and DEFORM_ON_PER_STAGE."
         )
     check_supernet(cfg, "MODEL.RESNETS.NORM", resnets.NORM)
+    check_channels(cfg)
     norm = resolve_norm(resnets.NORM, cfg.MODEL.DEVICE)
     stem = BasicStem(input_shape.channels, resnets.STEM_OUT_CHANNELS, norm)
     in_channels, out_channels = resnets.STEM_OUT_CHANNELS, resnets.RES2_OUT_CHANNELS
     bottleneck_channels = resnets.NUM_GROUPS * resnets.WIDTH_PER_GROUP
-    build_stage = new_stage_builder(cfg)
+    build_stage, change_channels = new_stage_builder(cfg), new_channel_builder(cfg)
     stages = []
     for index, name in enumerate(build_family(cfg).stages):
         block_args = {"in_channels": in_channels, "out_channels": out_channels, "norm": norm}
@@ -74,6 +76,7 @@ def build_resnet(cfg, input_shape: ShapeSpec) -> Backbone:
             )
         block_args["stride"] = 1 if index == 0 else 2
         stages.append(build_stage(name, partial(make_blocks, **block_args)))
+        change_channels(name, stages[-1])
         in_channels = out_channels
         out_channels, bottleneck_channels = out_channels * 2, bottleneck_channels * 2
 

@@ -23,7 +23,11 @@ from crnas_d2.space import (
 __all__ = ["StageBuilder", "check_supernet", "new_stage_builder"]
 
 # By MODEL.SUPERNET.SPACE, the values of SHARING.
-_SHARINGS = {"stage": ("none", "prefix"), "operation": ("none", "weight")}
+_SHARINGS = {
+    "stage": ("none", "prefix"),
+    "operation": ("none", "weight"),
+    "channel": ("none", "weight"),
+}
 
 
 class StageBuilder:
@@ -92,9 +96,14 @@ class StageBuilder:
 
 
 def new_stage_builder(cfg) -> StageBuilder:
-    """The builder for ``MODEL.SUPERNET`` and ``MODEL.GENOTYPE``."""
+    """The builder for ``MODEL.SUPERNET`` and ``MODEL.GENOTYPE``.
+
+    The channel space leaves no choice open here: it varies the convolutions of one network.
+    """
     space = build_search_space(cfg) if is_supernet(cfg) else None
     genotype = build_genotype(cfg) if space is None else space.base
+    if space is not None and space.kind == "channel":
+        space = None
     ops = {}
     if genotype.depths:
         ops = dict(zip(build_family(cfg).stages, genotype.ops_of_stages(), strict=True))
@@ -116,6 +125,8 @@ def check_supernet(cfg, norm_key: str, norm: str) -> None:
             f"MODEL.SUPERNET.SHARING is '{sharing}'; expected one of {_SHARINGS[kind]} in the "
             f"{kind} space."
         )
+    if kind == "channel":
+        return  # all of it runs in every step, as one network: what follows is about paths
     family = build_family(cfg)
     if sharing == "weight" and not family.shares_weights:
         raise ValueError(

@@ -1,0 +1,139 @@
+"""An endless training loader that goes on where a killed one stopped."""
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from random import Random
+
+import numpy as np
+import torch
+from detectron2.data import build_batch_data_loader, get_detection_dataset_dicts
+from detectron2.utils import comm
+from torch.utils.data import Dataset, Sampler
+
+from .loaders import build_train_mapper
+
+__all__ = ["ResumableLoader", "build_resumable_loader"]
+
+
+class ResumableLoader(Iterable[list[dict]]):
+    """Endless batches of this rank's share of the images, each a function of seed and position.
+
+    Order and augmentation of the n-th image follow from the seed and n alone, whatever the number
+    of workers and wherever the loader began. Detectron2's own loaders begin anew. Images are not
+    grouped by aspect ratio, which would make a batch depend on all those before it.
+
+    Attributes:
+        position: batches taken so far.
+
+    Args:
+        images: entries of datasets in Detectron2's format.
+        mapper: from an entry to an input of the model.
+        ims_per_batch: images of a batch, over all ranks.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[dict],
+        mapper: Callable[[dict], dict],
+        *,
+        ims_per_batch: int,
+        seed: int,
+        num_workers: int = 0,
+    ):
+        self.dataset = _SeededImages(images, mapper, seed)
+        self.ims_per_batch = ims_per_batch
+        self.seed = seed
+        self.num_workers = num_workers
+        self.position = 0
+
+    def __iter__(self) -> Iterator[list[dict]]:
+        sampler = _NumberedSampler(
+            len(self.dataset), self.seed, start=self.position * self.ims_per_batch
+        )
+        batches = build_batch_data_loader(
+            self.dataset,
+            sampler,
+            self.ims_per_batch,
+            num_workers=self.num_workers,
+            # torch draws a seed when the iteration begins: not from the generator of the training.
+            generator=torch.Generator(),
+        )
+        for batch in batches:
+            self.position += 1  # workers are ahead; what counts is what was taken
+            yield batch
+
+    def state_dict(self) -> dict:
+        return {"position": self.position, "ims_per_batch": self.ims_per_batch}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Before the first batch is taken.
+
+        Where ``ims_per_batch`` has changed, no image up to the saved position comes again.
+        """
+        self.position = -(-state["position"] * state["ims_per_batch"] // self.ims_per_batch)
+
+
+class _NumberedSampler(Sampler):
+    """``(number, index)`` of this rank's images: each image once, shuffled, then again."""
+
+    def __init__(self, size: int, seed: int, start: int):
+        self.size, self.seed, self.start = size, seed, start
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        number, epoch, order = self.start + comm.get_rank(), None, []
+        while True:
+            if number // self.size != epoch:
+                epoch = number // self.size
+                order = Random(f"{self.seed}/{epoch}").sample(range(self.size), self.size)
+            yield number, order[number % self.size]
+            number += comm.get_world_size()
+
+
+class _SeededImages(Dataset):
+    """By ``(number, index)``, an image whose augmentation is drawn for this number."""
+
+    def __init__(self, images: Sequence[dict], mapper: Callable[[dict], dict], seed: int):
+        self.images, self.mapper, self.seed = images, mapper, seed
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, item: tuple[int, int]) -> dict:
+        number, index = item
+        with _generators_seeded(f"{self.seed}/image {number}"):
+            return self.mapper(self.images[index])
+
+
+@contextmanager
+def _generators_seeded(key: str) -> Iterator[None]:
+    """Seeds the global generators, of which augmentations draw, and puts them back afterwards."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    seed = Random(key).getrandbits(32)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+def build_resumable_loader(cfg, names: Sequence[str], seed: int) -> ResumableLoader:
+    """The loader of some datasets, with batches and augmentation as in training.
+
+    Args:
+        names: of registered datasets.
+    """
+    images = get_detection_dataset_dicts(
+        list(names), filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    )
+    return ResumableLoader(
+        images,
+        build_train_mapper(cfg, names),
+        ims_per_batch=cfg.SOLVER.IMS_PER_BATCH,
+        seed=seed,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+    )

@@ -1,0 +1,110 @@
+"""The gradient search of NATS: weights and alpha are trained by turns, on two splits."""
+
+from random import Random
+
+import torch
+from detectron2.engine import AMPTrainer, SimpleTrainer, TrainerBase
+from detectron2.utils import comm
+from torch import nn
+
+from crnas_d2.data import build_resumable_loader
+
+from .optimizer import build_alpha_optimizer
+
+__all__ = ["AlternatingTrainer", "build_alternating_trainer"]
+
+
+class AlternatingTrainer(TrainerBase):
+    """Each iteration trains the weights on one batch and then alpha on one of the other split.
+
+    NATS sections 3.2 and 4.2. Both steps run the whole mix in training mode, so that BN statistics
+    follow both splits. Every parameter has a gradient in both steps, as DistributedDataParallel
+    expects; the optimizer of the step takes its own, and the others are dropped.
+
+    All that a step draws follows from the seed, the iteration and the rank, and the loaders know
+    their positions: a resumed search is the uninterrupted one.
+
+    Attributes:
+        model, data_loader, optimizer: those of the weights.
+
+    Args:
+        weights, alphas: the two halves of an iteration; their loaders are resumable.
+        alpha_start: the first iteration in which alpha is trained.
+    """
+
+    def __init__(
+        self, weights: SimpleTrainer, alphas: SimpleTrainer, *, alpha_start: int, seed: int
+    ):
+        super().__init__()
+        self.weights, self.alphas = weights, alphas
+        self.alpha_start = alpha_start
+        self.seed = seed
+        self.model, self.data_loader = weights.model, weights.data_loader
+        self.optimizer = weights.optimizer
+
+    def run_step(self) -> None:
+        self._run(self.weights, "weights")
+        if self.iter >= self.alpha_start:
+            self._run(self.alphas, "alpha")
+
+    def _run(self, half: SimpleTrainer, name: str) -> None:
+        # RPN and ROI heads sample boxes with the global generator of the device.
+        random = Random(f"{self.seed}/{self.iter}/{name}/{comm.get_rank()}")
+        torch.manual_seed(random.getrandbits(32))
+        half.model.zero_grad(set_to_none=True)
+        half.iter = self.iter
+        half.run_step()
+
+    def state_dict(self) -> dict:
+        state = super().state_dict()
+        for name, half in (("weights", self.weights), ("alpha", self.alphas)):
+            state[name] = {**half.state_dict(), "loader": half.data_loader.state_dict()}
+        return state
+
+    def load_state_dict(self, state: dict) -> None:
+        super().load_state_dict(state)
+        for name, half in (("weights", self.weights), ("alpha", self.alphas)):
+            half.load_state_dict(state[name])
+            half.data_loader.load_state_dict(state[name]["loader"])
+
+
+class _AlphaLosses:
+    """Mix-in that writes the losses of a step under names of their own: ``alpha/loss_cls``, ..."""
+
+    def _write_metrics(self, loss_dict, data_time, prefix="", iter=None):
+        losses = {f"alpha/{name}": value for name, value in loss_dict.items()}
+        super()._write_metrics(losses, data_time, "alpha/", iter)
+
+
+class _SimpleAlphaTrainer(_AlphaLosses, SimpleTrainer):
+    pass
+
+
+class _AMPAlphaTrainer(_AlphaLosses, AMPTrainer):
+    pass
+
+
+def build_alternating_trainer(
+    cfg, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> AlternatingTrainer:
+    """Trains the weights on ``DATASETS.TRAIN``, alpha on ``DATASETS.ARCHVAL``.
+
+    Args:
+        model: a channel supernet, wrapped for the distributed case.
+        optimizer: of its weights.
+    """
+    seed = max(cfg.SEED, 0)
+    kinds = (SimpleTrainer, _SimpleAlphaTrainer)
+    if cfg.SOLVER.AMP.ENABLED:
+        kinds = (AMPTrainer, _AMPAlphaTrainer)
+    parts = [
+        (optimizer, cfg.DATASETS.TRAIN, seed),
+        # Another order of images where both splits have the same size.
+        (build_alpha_optimizer(cfg, model), cfg.DATASETS.ARCHVAL, seed + 1),
+    ]
+    weights, alphas = (
+        kind(model, build_resumable_loader(cfg, names, loader_seed), part_optimizer)
+        for kind, (part_optimizer, names, loader_seed) in zip(kinds, parts, strict=True)
+    )
+    alpha_start = round(cfg.SOLVER.ALPHA.START * cfg.SOLVER.MAX_ITER)
+    return AlternatingTrainer(weights, alphas, alpha_start=alpha_start, seed=seed)

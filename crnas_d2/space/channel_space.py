@@ -1,0 +1,121 @@
+"""The channel space: a dilation for each group of output channels (NATS sections 3.2 to 3.4)."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from random import Random
+
+from .dilations import (
+    Dilation,
+    check_dilation_indices,
+    has_plain_dilation,
+    num_channel_groups,
+)
+from .genotype import Genotype
+
+__all__ = ["ChannelSpace", "SearchedConv", "warn_without_plain_dilation"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SearchedConv:
+    """A convolution of which each group of output channels has a dilation of its own.
+
+    Attributes:
+        name: in the backbone body, e.g. ``res4.2.conv2``.
+        channels: its output channels.
+        conv_groups: groups of the convolution itself, as in ResNeXt.
+        dilations: to choose from, relative to that of the base network.
+        num_groups: its channel groups.
+    """
+
+    name: str
+    channels: int
+    conv_groups: int
+    dilations: tuple[Dilation, ...]
+    num_groups: int
+
+
+@dataclass(frozen=True)
+class ChannelSpace:
+    """The genotypes that a channel supernet mixes.
+
+    Unlike a :class:`SearchSpace` it has no budget: all genotypes have the parameters and the MACs
+    of the base network.
+
+    Attributes:
+        convs: in the order in which the network runs them, that of ``Genotype.channels``.
+        base: the depths and operations that all genotypes have in common.
+    """
+
+    convs: tuple[SearchedConv, ...]
+    base: Genotype
+
+    kind = "channel"
+    field = "channels"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(conv.name for conv in self.convs)
+
+    @property
+    def size(self) -> int:
+        """Number of genotypes."""
+        return prod(len(conv.dilations) ** conv.num_groups for conv in self.convs)
+
+    def genotype(self, channels: Sequence[Sequence[int]]) -> Genotype:
+        """The network in which the groups of each convolution have these dilations, by index."""
+        genotype = replace(self.base, channels=channels)
+        self.validate(genotype)
+        return genotype
+
+    def draw(self, random: Random) -> Genotype:
+        """A network whose channel groups have dilations drawn uniformly, each by itself."""
+        return self.genotype(
+            [random.choices(range(len(c.dilations)), k=c.num_groups) for c in self.convs]
+        )
+
+    def to_config(self) -> dict:
+        """The keys of ``MODEL.SUPERNET.CHANNEL`` that say what a genotype means."""
+        dilations = {conv.name.split(".")[0]: conv.dilations for conv in self.convs}
+        return {
+            "STAGES": list(dilations),
+            "DILATIONS": [[list(pair) for pair in pairs] for pairs in dilations.values()],
+        }
+
+    def validate(self, genotype: Genotype) -> None:
+        """Refuses a genotype that no network of these convolutions and dilations can have.
+
+        Raises:
+            ValueError: with the offending value and what is allowed.
+        """
+        if len(genotype.channels) != len(self.convs):
+            raise ValueError(
+                f"MODEL.GENOTYPE.CHANNELS has {len(genotype.channels)} lists; the channel space "
+                f"has {len(self.convs)} convolutions ({', '.join(self.names)}), and each needs "
+                "one. MODEL.SUPERNET.CHANNEL.STAGES and MODEL.GENOTYPE.DEPTHS must be those of the "
+                "search."
+            )
+        for conv, indices in zip(self.convs, genotype.channels, strict=True):
+            try:
+                check_dilation_indices(indices, conv.dilations)
+                num_channel_groups(
+                    conv.channels, num_groups=len(indices), conv_groups=conv.conv_groups
+                )
+            except ValueError as error:
+                raise ValueError(f"MODEL.GENOTYPE.CHANNELS of {conv.name}: {error}") from error
+
+
+def warn_without_plain_dilation(space: ChannelSpace) -> None:
+    """Pretrained weights match the base network, which such a space does not hold."""
+    lacking = [conv.name for conv in space.convs if not has_plain_dilation(conv.dilations)]
+    if lacking:
+        logger.warning(
+            "The dilations of %s%s do not hold (1, 1), so that no network of the space computes "
+            "what the pretrained weights of MODEL.WEIGHTS did. Add 1 to "
+            "MODEL.SUPERNET.CHANNEL.DILATIONS.",
+            ", ".join(lacking[:3]),
+            ", ..." if len(lacking) > 3 else "",
+        )

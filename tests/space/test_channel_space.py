@@ -1,0 +1,179 @@
+"""The channel space: which convolutions, dilations and numbers of groups (NATS 3 and 4.3)."""
+
+import logging
+from random import Random
+
+import pytest
+import toy
+import yaml
+
+from crnas_d2.engine import load_config
+from crnas_d2.space import (
+    DILATION_SETS,
+    Genotype,
+    build_genotype,
+    build_search_space,
+    warn_without_plain_dilation,
+)
+
+CHANNEL = "MODEL.SUPERNET.CHANNEL."
+SPACE = {"MODEL.SUPERNET.SPACE": "channel", "MODEL.SUPERNET.PATH_SAMPLER": "alpha"}
+R50 = {
+    "MODEL.RESNETS.DEPTH": 50,
+    "MODEL.RESNETS.RES2_OUT_CHANNELS": 256,
+    "MODEL.RESNETS.WIDTH_PER_GROUP": 64,
+}
+SMALL = {  # 4, 8, 16, 32 channels
+    "MODEL.GENOTYPE.DEPTHS": [1, 1, 2, 1],
+    f"{CHANNEL}STAGES": ["res4", "res5"],
+    f"{CHANNEL}DILATIONS": [[1, 2], [1, 3, [1, 3]]],
+    f"{CHANNEL}NUM_GROUPS": 4,
+}
+CHANNELS = ((0, 1, 1, 0), (1, 1, 1, 1), (2, 0, 1, 2))
+FOUND = Genotype((1, 1, 2, 1), (0, 0, 1, 2, 0), CHANNELS)
+
+
+def config(*overrides):
+    return toy.network_config(SPACE, *overrides)
+
+
+def test_the_space_of_resnet50_is_that_of_the_paper():
+    space = build_search_space(config(R50))
+    assert space.names[:3] == ("res3.0.conv2", "res3.1.conv2", "res3.2.conv2")
+    assert len(space.convs) == 4 + 6 + 3
+    assert [space.convs[i].channels for i in (0, 4, 10)] == [128, 256, 512]
+    assert {conv.num_groups for conv in space.convs} == {16}
+    assert [len(space.convs[i].dilations) for i in (0, 4, 10)] == [5, 5, 9]
+    assert space.size == 5 ** (16 * 10) * 9 ** (16 * 3)
+
+
+@pytest.mark.parametrize("name", DILATION_SETS)
+def test_sets_of_the_paper_by_name(name):
+    space = build_search_space(config(R50, {f"{CHANNEL}DILATION_SET": name}))
+    for conv in space.convs:
+        assert conv.dilations == DILATION_SETS[name][conv.name.split(".")[0]]
+
+
+def test_a_fixed_size_of_the_groups_makes_more_of_them_where_there_are_more_channels():
+    space = build_search_space(config(R50, {f"{CHANNEL}CHANNELS_PER_GROUP": 32}))
+    assert [space.convs[i].num_groups for i in (0, 4, 10)] == [4, 8, 16]
+
+
+def test_the_groups_of_resnext_are_whole_groups_of_the_convolution():
+    x101 = {"MODEL.RESNETS.NUM_GROUPS": 32, "MODEL.RESNETS.WIDTH_PER_GROUP": 4}
+    space = build_search_space(config(R50, x101, {f"{CHANNEL}CHANNELS_PER_GROUP": 32}))
+    # conv2 of X101-32x4d: 256, 512, 1024 channels.
+    assert [space.convs[i].num_groups for i in (0, 4, 10)] == [8, 16, 32]
+    with pytest.raises(ValueError, match=r"CHANNELS_PER_GROUP, in res3: .*cuts the convolution's"):
+        build_search_space(config(R50, x101, {f"{CHANNEL}CHANNELS_PER_GROUP": 4}))
+
+
+def test_depths_and_operations_are_those_that_other_searches_found():
+    found = {"MODEL.GENOTYPE.OPS": [0, 0, 1, 2, 0]}
+    space = build_search_space(config(SMALL, found))
+    assert space.base == Genotype((1, 1, 2, 1), (0, 0, 1, 2, 0))
+    assert space.names == ("res4.0.conv2", "res4.1.conv2", "res5.0.conv2")
+    assert space.genotype(CHANNELS) == FOUND
+
+
+def test_genotypes_with_channels_are_hashable_and_keep_their_order():
+    lists = Genotype([1, 1, 2, 1], [0, 0, 1, 2, 0], [list(indices) for indices in CHANNELS])
+    assert lists == FOUND and len({lists, FOUND}) == 1
+    other = Genotype((1, 1, 2, 1), (0, 0, 1, 2, 0), CHANNELS[::-1])
+    assert other != FOUND and sorted([other, FOUND]) == [FOUND, other]
+
+
+@pytest.mark.parametrize("channels", [[0, 1], [[0, -1]], [[]], [[0.0]], [[True]], "01"])
+def test_only_lists_of_indices_are_channels(channels):
+    with pytest.raises(ValueError, match=r"MODEL\.GENOTYPE\.CHANNELS is .*expected"):
+        Genotype((1, 1, 1, 1), (), channels)
+
+
+def test_a_genotype_file_alone_names_the_network(tmp_path):
+    space = build_search_space(config(SMALL, {"MODEL.GENOTYPE.OPS": list(FOUND.ops)}))
+    file = tmp_path / "genotype.yaml"
+    FOUND.to_yaml(file, family="resnet", channel=space.to_config())
+    assert Genotype.from_yaml(file) == FOUND
+    assert yaml.safe_load(file.read_text())["MODEL"]["SUPERNET"] == {
+        "PATH_SAMPLER": "fixed",
+        "CHANNEL": {
+            "STAGES": ["res4", "res5"],
+            "DILATIONS": [[[1, 1], [2, 2]], [[1, 1], [3, 3], [1, 3]]],
+        },
+    }
+    # Neither the default number of groups nor SPACE matters to it.
+    (tmp_path / "net.yaml").write_text(f"_BASE_: [{toy.SEARCHED}, genotype.yaml]\n")
+    for space_kind in ("none", "channel"):
+        overrides = toy.as_list(toy.TINY, {"MODEL.SUPERNET.SPACE": space_kind})
+        assert build_genotype(load_config(str(tmp_path / "net.yaml"), overrides)) == FOUND
+
+
+def test_the_digits_config_searches_the_channels_of_a_network_that_was_found(tmp_path):
+    nats = toy.ROOT / "configs" / "digits" / "supernet-nats.yaml"
+    assert build_search_space(load_config(str(nats), [])).base == Genotype((3, 4, 6, 3))
+    Genotype((1, 2, 1, 1), (0, 0, 1, 2, 0)).to_yaml(tmp_path / "genotype.yaml", family="resnet")
+    config = tmp_path / "channels.yaml"
+    config.write_text(f"_BASE_: [genotype.yaml, {nats}]\n")
+    space = build_search_space(load_config(str(config), []))
+    assert space.base == Genotype((1, 2, 1, 1), (0, 0, 1, 2, 0))
+    assert [(conv.channels, conv.num_groups) for conv in space.convs] == [
+        *((16, 8), (16, 8), (32, 8), (64, 8))
+    ]
+
+
+def test_random_genotypes_are_the_baseline_of_a_search():
+    space = build_search_space(config(SMALL))
+    drawn = [space.draw(Random(seed)) for seed in range(40)]
+    assert drawn == [space.draw(Random(seed)) for seed in range(40)]
+    assert len(set(drawn)) == 40
+    for genotype in drawn:
+        space.validate(genotype)
+    assert {index for genotype in drawn for index in genotype.channels[2]} == {0, 1, 2}
+
+
+def test_a_set_without_the_plain_dilation_is_warned_of(caplog):
+    overrides = {f"{CHANNEL}DILATIONS": [[1, 2], [2, 3]]}
+    with caplog.at_level(logging.WARNING):
+        warn_without_plain_dilation(build_search_space(config(SMALL)))
+        assert not caplog.records
+        warn_without_plain_dilation(build_search_space(config(SMALL, overrides)))
+    assert "res5.0.conv2 do not hold (1, 1)" in caplog.text
+    assert "res4" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({f"{CHANNEL}STAGES": ["res3", "p3"]}, r"STAGES is \['res3', 'p3'\].*res2, res3"),
+        ({f"{CHANNEL}DILATIONS": [[1, 2]]}, r"has 1 lists.*one for each of .*res4"),
+        ({f"{CHANNEL}DILATIONS": [[1, 2], [1, 0]]}, r"DILATIONS of res5.*with 0"),
+        ({f"{CHANNEL}DILATIONS": [], f"{CHANNEL}DILATION_SET": "D"}, r"'D'; expected.*A, B, C"),
+        ({f"{CHANNEL}DILATIONS": [], f"{CHANNEL}STAGES": ["res2"]}, "has nothing for res2"),
+        ({f"{CHANNEL}NUM_GROUPS": 12}, r"NUM_GROUPS, in res4: .* 12.*divisor of 16"),
+        (
+            {"MODEL.SUPERNET.FAMILY": "shufflenetv2", "MODEL.GENOTYPE.DEPTHS": []},
+            "no channel space",
+        ),
+        ({"MODEL.GENOTYPE.OPS": [0, 1]}, r"OPS has 2 values"),
+    ],
+    ids=["stages", "lists", "dilation", "set", "set-stage", "groups", "family", "ops"],
+)
+def test_settings_that_do_not_fit_are_refused(overrides, words):
+    with pytest.raises(ValueError, match=words):
+        build_search_space(config(SMALL, overrides))
+
+
+@pytest.mark.parametrize(
+    ("channels", "words"),
+    [
+        ([], r"PATH_SAMPLER is 'fixed'.*CHANNELS is empty"),
+        ([[0, 1]], r"CHANNELS has 1 lists.*3 convolutions \(res4\.0\.conv2"),
+        ([[0, 1], [0, 2], [0, 1]], r"CHANNELS of res4\.1\.conv2: .*with 2.*from 0 to 1"),
+        ([[0, 1], [0, 1, 0], [0, 1]], r"CHANNELS of res4\.1\.conv2: num_groups is 3.*16"),
+    ],
+    ids=["none", "number", "index", "groups"],
+)
+def test_genotypes_that_do_not_fit_are_refused(channels, words):
+    fixed = {"MODEL.SUPERNET.PATH_SAMPLER": "fixed", "MODEL.GENOTYPE.CHANNELS": channels}
+    with pytest.raises(ValueError, match=words):
+        build_genotype(config(SMALL, fixed))
