@@ -49,6 +49,9 @@ def count_on_a_rank(folder):
     evaluator = ClassificationEvaluator()
     process(evaluator, COUNTED[:3] if comm.get_rank() == 0 else COUNTED[3:])
     torch.save(evaluator.evaluate(), f"{folder}/rank{comm.get_rank()}.pth")
+    # A process that ends with gloo's threads at work may be aborted.
+    comm.synchronize()
+    torch.distributed.destroy_process_group()
 
 
 def test_the_images_of_all_ranks_are_counted_once(tmp_path, monkeypatch):
