@@ -11,7 +11,7 @@ or_fail = || { printf 'make: %s\n      %s\n' "$(1)" "$(2)" >&2; exit 1; }
 network = The message above says why. Check the network and the free disk space (6 GB), then run make again.
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo demo-crnas demo-detnas test test-slow bench lint format clean
+.PHONY: help env demo demo-crnas demo-detnas demo-nats test test-slow bench lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ demo-crnas: $(INSTALLED) ## the same, then the second level: a dilation for each
 
 demo-detnas: $(INSTALLED) ## evolution on a ShuffleNetV2 supernet, against random networks
 	@$(BIN)/python -W ignore::FutureWarning tools/demo_detnas.py $(DEMO)
+
+demo-nats: $(INSTALLED) ## a dilation for each channel group, by gradient
+	@$(BIN)/python -W ignore::FutureWarning tools/demo_nats.py $(DEMO)
 
 test: $(INSTALLED) ## run the fast tests
 	$(BIN)/python -m pytest tests

@@ -31,6 +31,13 @@ def run(*args, **kwargs):
     return output
 
 
+def compare(*arguments):
+    """What tools/compare_networks.py prints."""
+    script = [sys.executable, "-W", "ignore", str(toy.ROOT / "tools" / "compare_networks.py")]
+    command = [*script, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def run_here(monkeypatch, *args, **kwargs):
     """The message with which a script refuses to start; the same in this process, for speed."""
     command = arguments(*args, **kwargs)

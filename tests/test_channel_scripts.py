@@ -9,7 +9,7 @@ import pytest
 import torch
 import toy
 import yaml
-from scripts import run, run_here, start
+from scripts import compare, run, run_here, start
 
 from crnas_d2.space import Genotype
 
@@ -72,10 +72,16 @@ def test_the_found_network_is_evaluated_with_the_weights_of_the_supernet(
     assert (folder / "eval" / "inference" / "coco_instances_results.json").exists()
 
 
-def test_the_found_network_is_retrained_and_evaluated_again(folder, found, searched, toy_datasets):
+@pytest.fixture(scope="module")
+def retrained(folder, found, searched, toy_datasets):
+    """The folder of the found network's training."""
     start_weights = {"MODEL.WEIGHTS": searched / "model_final.pth", "OUTPUT_DIR": folder / "train"}
     run("train_net.py", found, opts=toy.as_arguments(toy.TINY, toy_datasets, TEST, start_weights))
-    again = {"MODEL.WEIGHTS": folder / "train" / "model_final.pth", "OUTPUT_DIR": folder / "again"}
+    return folder / "train"
+
+
+def test_the_found_network_is_retrained_and_evaluated_again(folder, found, retrained, toy_datasets):
+    again = {"MODEL.WEIGHTS": retrained / "model_final.pth", "OUTPUT_DIR": folder / "again"}
     opts = toy.as_arguments(toy.TINY, toy_datasets, TEST, again)
     run("train_net.py", found, "--eval-only", opts=opts)
     results = [
@@ -83,6 +89,15 @@ def test_the_found_network_is_retrained_and_evaluated_again(folder, found, searc
         for run_name in ("train", "again")
     ]
     assert results[0] and results[0] == results[1]
+
+
+def test_the_found_network_is_compared(folder, searched, retrained):
+    report = folder / "compared.html"
+    printed = compare(f"found={retrained}", "--search", searched, "--output", report)
+    assert re.search(r"found +\[1, 2, 1, 1\], \d+ % dilated", printed)
+    text = report.read_text()
+    assert "Alpha over time" in text and "Channels by dilation" in text
+    assert text.count("<img") == 6
 
 
 def test_a_killed_search_resumes_to_the_same_genotype_and_weights(folder, searched, toy_datasets):

@@ -2,14 +2,12 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 import torch
 import toy
 import yaml
-from scripts import finished_trials, kill_after, read_candidates, run, run_here, start
+from scripts import compare, finished_trials, kill_after, read_candidates, run, run_here, start
 
 from crnas_d2.space import Genotype
 
@@ -104,9 +102,7 @@ def test_a_search_leaves_all_its_results(searched):
 
 def test_a_comparison_shows_networks_and_search(retrained, searched, folder):
     report = folder / "comparison.html"
-    script = [sys.executable, "-W", "ignore", str(toy.ROOT / "tools" / "compare_networks.py")]
-    options = [f"mine={retrained[1]}", "--search", str(searched[0]), "--output", str(report)]
-    printed = subprocess.run([*script, *options], capture_output=True, text=True, check=True).stdout
+    printed = compare(f"mine={retrained[1]}", "--search", searched[0], "--output", report)
     depths = str(list(Genotype.from_yaml(searched[0] / "genotype.yaml").depths))
     assert re.search(rf"mine +{re.escape(depths)}", printed)
     assert report.read_text().count("<img") >= 5

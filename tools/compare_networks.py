@@ -11,6 +11,7 @@ from tabulate import tabulate
 from crnas_d2.analysis import (
     CostTable,
     Page,
+    add_channel_search,
     add_networks,
     add_search,
     load_run,
@@ -58,6 +59,9 @@ def load_networks(arguments):
 def report_search(page, folder):
     cfg = load_saved_config(folder)
     space = build_search_space(cfg)
+    if cfg.MODEL.SUPERNET.SPACE == "channel":
+        add_channel_search(page, folder, space)
+        return
     study = optuna.load_study(study_name=cfg.SEARCH.STUDY_NAME, storage=study_url(cfg))
     height, width = cfg.SEARCH.COST_INPUT_SIZE
     add_search(

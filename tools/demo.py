@@ -14,6 +14,7 @@ from demo_steps import (
     CONFIGS,
     ROOT,
     Training,
+    announce,
     cores,
     make_datasets,
     network_config,
@@ -35,11 +36,10 @@ def parse_arguments():
         help="then search a dilation for each block of the network that was found",
     )
     args = parser.parse_args()
-    if args.output.exists():
-        if args.pretrain != (args.output / "pretrain").exists():
-            begun = "without" if args.pretrain else "with"
-            sys.exit(f"{args.output} was begun {begun} --pretrain: go on so, or name another.")
-        print(f"Going on with the run in {args.output}; remove that folder to start anew.")
+    if args.output.exists() and args.pretrain != (args.output / "pretrain").exists():
+        begun = "without" if args.pretrain else "with"
+        sys.exit(f"{args.output} was begun {begun} --pretrain: go on so, or name another.")
+    announce(args.output)
     return args
 
 

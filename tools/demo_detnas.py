@@ -5,9 +5,7 @@ Runs the same scripts that a user would, with --resume: a second call goes on wh
 was stopped.
 """
 
-import argparse
 import time
-from pathlib import Path
 
 from demo_steps import (
     CONFIGS,
@@ -16,24 +14,16 @@ from demo_steps import (
     cores,
     make_datasets,
     network_config,
+    parse_output,
     run,
     search,
     train,
+    train_in_pairs,
 )
 
 SUPERNET = CONFIGS / "supernet-shufflenetv2.yaml"
 NETWORK = CONFIGS / "network-shufflenetv2.yaml"
 NUM_RANDOM = 5  # as in DetNAS, section 4.3
-
-
-def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
-    output = ROOT / "output" / "demo-detnas"
-    parser.add_argument("--output", type=Path, default=output, metavar="DIR")
-    args = parser.parse_args()
-    if args.output.exists():
-        print(f"Going on with the run in {args.output}; remove that folder to start anew.")
-    return args
 
 
 def random_networks(output):
@@ -49,7 +39,7 @@ def random_networks(output):
 
 
 def main():
-    output = parse_arguments().output
+    output = parse_output(__doc__, "demo-detnas")
     start = time.perf_counter()
     make_datasets("digits_train", "digits_test", "handwriting_train")
     half = cores() // 2
@@ -75,9 +65,7 @@ def main():
     print("\nTrain the network that was found, and the other random ones, two at a time")
     config = network_config(output, "searched", NETWORK, "search/genotype.yaml")
     waiting.insert(0, Training("searched", config, output / "searched", threads=half))
-    while waiting:
-        train(*waiting[:2])
-        del waiting[:2]
+    train_in_pairs(waiting)
 
     print("\nCompare on digits_test")
     names = ["baseline", "searched", *(config.stem for config in configs)]

@@ -1,5 +1,6 @@
 """What the demos are made of: trainings in the background, scripts in the foreground."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -58,6 +59,21 @@ class Training:
         return running
 
 
+def parse_output(description, name):
+    """The folder of a demo whose only option it is; ``name`` is its place in ``output``."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--output", type=Path, default=ROOT / "output" / name, metavar="DIR")
+    output = parser.parse_args().output
+    announce(output)
+    return output
+
+
+def announce(output):
+    """Says that a demo goes on, where it does."""
+    if output.exists():
+        print(f"Going on with the run in {output}; remove that folder to start anew.")
+
+
 def train(*trainings):
     """Runs trainings side by side, to their ends."""
     for training in trainings:
@@ -69,6 +85,14 @@ def train(*trainings):
     for training in trainings:
         if training.process.returncode != 0:
             sys.exit(f"Training failed, see {training.folder / 'stdout.txt'}; then run this again.")
+
+
+def train_in_pairs(trainings):
+    """Two at a time: small trainings fill cores better side by side than one after the other."""
+    waiting = list(trainings)
+    while waiting:
+        train(*waiting[:2])
+        del waiting[:2]
 
 
 def run(*command, log=None):

@@ -11,7 +11,7 @@ from .latency_table import LatencyCheck, LatencyTable
 from .page import Page
 from .receptive_field import ReceptiveField, receptive_fields
 from .search_report import add_search, write_candidates, write_search
-from .sketch import draw_architectures
+from .sketch import draw_architectures, draw_channels
 
 __all__ = [
     "LATENCY_FILE",
@@ -33,6 +33,7 @@ __all__ = [
     "detector_cost",
     "detector_macs",
     "draw_architectures",
+    "draw_channels",
     "find_body",
     "load_run",
     "meta_network",

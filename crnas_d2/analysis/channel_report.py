@@ -1,7 +1,6 @@
 """What a channel search found: genotype.yaml, and report.html with alpha over time."""
 
 import json
-from collections import Counter
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -9,6 +8,7 @@ from matplotlib.figure import Figure
 from crnas_d2.space import ChannelSpace, Genotype
 
 from .page import Page
+from .sketch import draw_channels
 
 __all__ = ["add_channel_search", "write_channel_search"]
 
@@ -32,19 +32,20 @@ def write_channel_search(
         channel=space.to_config(),
     )
     page = Page("Search of the channel space")
-    lines = (output / "metrics.json").read_text().splitlines()
-    add_channel_search(page, genotype, space, [json.loads(line) for line in lines])
+    add_channel_search(page, output, space)
     page.write(output / "report.html")
 
 
-def add_channel_search(
-    page: Page, genotype: Genotype, space: ChannelSpace, metrics: list[dict]
-) -> None:
+def add_channel_search(page: Page, output: str | Path, space: ChannelSpace) -> None:
     """Adds the shares of the dilations, convolution by convolution, and alpha over time.
 
     Args:
-        metrics: the entries of ``metrics.json``, see :func:`crnas_d2.modeling.alpha_summary`.
+        output: folder of a finished search: its ``genotype.yaml``, and ``metrics.json`` with what
+            :func:`crnas_d2.modeling.alpha_summary` says.
     """
+    output = Path(output)
+    genotype = Genotype.from_yaml(output / "genotype.yaml")
+    metrics = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
     page.heading("Dilations that were found")
     page.text(
         "The part of the channel groups that chose each dilation, (height, width) relative to the "
@@ -52,13 +53,18 @@ def add_channel_search(
     )
     dilations = list(dict.fromkeys(pair for conv in space.convs for pair in conv.dilations))
     rows = []
-    for conv, indices in zip(space.convs, genotype.channels, strict=True):
-        counts = Counter(conv.dilations[index] for index in indices)
-        shares = [
-            f"{100 * counts[pair] / len(indices):.0f} %" if pair in conv.dilations else ""
+    for conv, indices, shares in zip(
+        space.convs, genotype.channels, space.dilation_shares(genotype), strict=True
+    ):
+        cells = [
+            f"{100 * shares.get(pair, 0):.0f} %" if pair in conv.dilations else ""
             for pair in dilations
         ]
-        rows.append([conv.name, len(indices), *shares])
+        rows.append([conv.name, len(indices), *cells])
+    page.figure(
+        draw_channels({"channels by dilation": (space, genotype)}),
+        "the part of the channels of each convolution that each dilation has",
+    )
     page.table(["convolution", "groups", *map(str, dilations)], rows)
     # A resumed run writes some iterations again; the later entry counts.
     entries = {entry["iteration"]: entry for entry in metrics if "iteration" in entry}

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import mul
 from pathlib import Path
 from random import Random
 
@@ -12,11 +13,11 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from crnas_d2.space import Genotype, build_genotype
+from crnas_d2.space import Genotype, build_channels, build_genotype
 
 from .cost import Cost, body_cost
 from .page import Page, format_cell
-from .sketch import draw_architectures
+from .sketch import draw_architectures, draw_channels
 
 __all__ = ["Run", "add_networks", "load_run", "network_table"]
 
@@ -77,13 +78,15 @@ def network_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
     """
     _check_comparable(runs)
     height, width = runs[0].cfg.SEARCH.COST_INPUT_SIZE
-    head = ["network", "blocks per stage", f"MACs (body, {height}x{width})", "parameters (body)"]
+    cost = [f"MACs (body, {height}x{width})", "parameters (body)"]
+    head = ["network", "blocks per stage", *cost, "seed"]
     rows = [
         [
             run.name,
-            str(list(run.genotype.depths)) + _codes(run.genotype),
+            str(list(run.genotype.depths)) + _codes(run.genotype) + _dilated(run),
             f"{run.cost.macs / 1e9:.4g} G",
             f"{run.cost.parameters / 1e6:.3g} M",
+            str(run.cfg.SEED) if run.cfg.SEED >= 0 else "none",
             *(format_cell(run.metrics.get(f"bbox/{metric}")) for metric in _METRICS),
         ]
         for run in runs
@@ -101,11 +104,15 @@ def add_networks(page: Page, runs: Sequence[Run], *, num_images: int = 6) -> Non
     dataset = runs[0].cfg.DATASETS.TEST[0]
     page.heading("Networks")
     page.text(
-        f"AP on {dataset}, one training each (seed {runs[0].cfg.SEED}): differences below the "
-        "spread between seeds mean nothing."
+        f"AP on {dataset}. Each row is one training: differences below the spread between seeds "
+        "mean nothing."
     )
     page.table(head, rows)
     page.figure(draw_architectures({run.name: run.genotype for run in runs}), "blocks per stage")
+    mixed = {run.name: (build_channels(run.cfg), run.genotype) for run in runs if _is_mixed(run)}
+    if mixed:
+        page.text("Channels by dilation, (height, width), in each convolution that was searched:")
+        page.figure(draw_channels(mixed), "channels by dilation in each convolution")
     page.heading("Training loss")
     page.figure(_losses(runs), "total loss against iterations")
     page.heading(f"Detections on {dataset}")
@@ -122,6 +129,21 @@ def _codes(genotype: Genotype) -> str:
     if not genotype.ops:
         return ""
     return " " + " ".join("".join(map(str, ops)) for ops in genotype.ops_of_stages())
+
+
+def _is_mixed(run: Run) -> bool:
+    return bool(run.genotype.channels)
+
+
+def _dilated(run: Run) -> str:
+    """How many channels of the searched convolutions differ from the base: ``, 63 % dilated``."""
+    if not _is_mixed(run):
+        return ""
+    space = build_channels(run.cfg)
+    widths = [conv.channels for conv in space.convs]
+    plain = [shares.get((1, 1), 0.0) for shares in space.dilation_shares(run.genotype)]
+    share = 1 - sum(map(mul, widths, plain)) / sum(widths)
+    return f", {100 * share:.0f} % dilated"
 
 
 def _check_comparable(runs: Sequence[Run]) -> None:

@@ -1,13 +1,15 @@
-"""Sketches of architectures: one square per block, as in CR-NAS figure 4."""
+"""Sketches of architectures: a square for each block as in CR-NAS figure 4, or a bar."""
 
 from collections.abc import Mapping
 
+import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from crnas_d2.space import Genotype
+from crnas_d2.space import ChannelSpace, Genotype
 
-__all__ = ["draw_architectures"]
+__all__ = ["draw_architectures", "draw_channels"]
 
 _COLOURS = ("#9ecae1", "#6baed6", "#3182bd", "#08519c")
 _INKS = ("black", "black", "white", "white")
@@ -39,3 +41,32 @@ def draw_architectures(genotypes: Mapping[str, Genotype]) -> Figure:
     axes.set_ylim(-len(genotypes) + 0.8, 0.8)
     axes.set_axis_off()
     return figure
+
+
+def draw_channels(networks: Mapping[str, tuple[ChannelSpace, Genotype]]) -> Figure:
+    """A bar for each convolution: the part of its channels that each dilation has.
+
+    Args:
+        networks: by the name to print above its bars, a network of a channel space.
+    """
+    convs = [conv for space, _ in networks.values() for conv in space.convs]
+    dilations = sorted({pair for conv in convs for pair in conv.dilations})
+    colours = dict(zip(dilations, _map_colours(len(dilations)), strict=True))
+    figure = Figure(figsize=(9, 1.9 * len(networks) + 0.8))
+    panels = figure.subplots(len(networks), squeeze=False)[:, 0]
+    for axes, (name, (space, genotype)) in zip(panels, networks.items(), strict=True):
+        tops = np.zeros(len(space.convs))
+        for pair in dilations:
+            shares = np.array([share.get(pair, 0.0) for share in space.dilation_shares(genotype)])
+            if shares.any():
+                axes.bar(space.names, shares, bottom=tops, color=colours[pair], label=str(pair))
+            tops += shares
+        axes.set(title=name, ylim=(0, 1))
+        axes.tick_params(axis="x", labelrotation=90, labelsize=7)
+        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.tight_layout()
+    return figure
+
+
+def _map_colours(number: int) -> np.ndarray:
+    return colormaps["viridis"](np.linspace(0.95, 0.05, number))

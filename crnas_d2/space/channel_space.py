@@ -1,6 +1,7 @@
 """The channel space: a dilation for each group of output channels (NATS sections 3.2 to 3.4)."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -76,6 +77,14 @@ class ChannelSpace:
         return self.genotype(
             [random.choices(range(len(c.dilations)), k=c.num_groups) for c in self.convs]
         )
+
+    def dilation_shares(self, genotype: Genotype) -> list[dict[Dilation, float]]:
+        """For each convolution, the part of its channels that each dilation has; absent: none."""
+        shares = []
+        for conv, indices in zip(self.convs, genotype.channels, strict=True):
+            counts = Counter(conv.dilations[index] for index in indices)
+            shares.append({pair: count / len(indices) for pair, count in counts.items()})
+        return shares
 
     def to_config(self) -> dict:
         """The keys of ``MODEL.SUPERNET.CHANNEL`` that say what a genotype means."""

@@ -1,0 +1,79 @@
+#!/usr/bin/env python
+"""NATS on handwritten digits: a dilation for each channel group, by gradient.
+
+The base network and what two searches make of it, of channel groups and of whole convolutions,
+begin with the same pretrained weights and are trained alike, each with two seeds. Runs the same
+scripts that a user would, with --resume: a second call goes on where the first was stopped.
+"""
+
+import time
+
+from demo_steps import (
+    CONFIGS,
+    ROOT,
+    Training,
+    cores,
+    make_datasets,
+    network_config,
+    parse_output,
+    run,
+    train,
+    train_in_pairs,
+)
+
+SEEDS = (1, 2)
+
+
+def main():
+    output = parse_output(__doc__, "demo-nats")
+    start = time.perf_counter()
+    make_datasets("digits_train", "digits_test", "handwriting_train")
+    half = cores() // 2
+
+    print("\nPretrain the base network on single digits")
+    pretrained = output / "pretrain"
+    train(Training("pretrain", CONFIGS / "pretrain-baseline.yaml", pretrained, threads=cores()))
+    weights = ("MODEL.WEIGHTS", pretrained / "model_final.pth")
+
+    print("\nSearch by gradient: a dilation for each channel group, and for each convolution")
+    searches = {"channels": "supernet-nats.yaml", "paths": "supernet-nats-path.yaml"}
+    train(
+        *(
+            Training(
+                name, CONFIGS / file, output / f"search-{name}", threads=half, overrides=weights
+            )
+            for name, file in searches.items()
+        )
+    )
+
+    print("\nTrain the base network and those that were found, from the pretrained weights")
+    base = CONFIGS / "baseline.yaml"
+    configs = {"base": base} | {
+        name: network_config(output, name, base, f"search-{name}/genotype.yaml")
+        for name in searches
+    }
+    trainings = {
+        f"{name}-{seed}": Training(
+            f"{name}-{seed}",
+            config,
+            output / f"{name}-{seed}",
+            threads=half,
+            overrides=(*weights, "SEED", seed),
+        )
+        for name, config in configs.items()
+        for seed in SEEDS
+    }
+    train_in_pairs(trainings.values())
+
+    print("\nCompare on digits_test")
+    run(
+        ROOT / "tools" / "compare_networks.py",
+        *(f"{name}={training.folder}" for name, training in trainings.items()),
+        *("--search", output / "search-channels", "--search", output / "search-paths"),
+        *("--output", output / "report.html"),
+    )
+    print(f"\nDone in {(time.perf_counter() - start) / 60:.1f} minutes.")
+
+
+if __name__ == "__main__":
+    main()
