@@ -33,7 +33,8 @@ def add_crnas_config(cfg: CN) -> None:
 
     # The channel space. A genotype with CHANNELS also needs STAGES and the dilations of its search.
     cfg.MODEL.SUPERNET.CHANNEL = CN()
-    # Stages in which conv2 of each block is searched (NATS section 4.3: stages 3 to 5).
+    # Stages in which a 3x3 convolution of each block is searched (NATS section 4.3: stages 3 to 5):
+    # conv2 of a Bottleneck, conv1 of a BasicBlock.
     cfg.MODEL.SUPERNET.CHANNEL.STAGES = ["res3", "res4", "res5"]
     # The dilations to choose from: "A", "B" or "C" (NATS section 4.3 and table 5).
     cfg.MODEL.SUPERNET.CHANNEL.DILATION_SET = "C"

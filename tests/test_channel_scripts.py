@@ -57,10 +57,10 @@ def test_a_search_leaves_a_genotype_and_a_report(searched):
     assert config["MODEL"]["SUPERNET"]["CHANNEL"]["STAGES"] == ["res3", "res5"]
     state = torch.load(searched / "model_final.pth", weights_only=True)["model"]
     for name, indices in zip(("res3.0", "res3.1", "res5.0"), genotype.channels, strict=True):
-        alpha = state[f"backbone.bottom_up.{name}.conv2.alpha"]
+        alpha = state[f"backbone.bottom_up.{name}.conv1.alpha"]
         assert alpha.argmax(dim=1).tolist() == list(indices) and alpha.any()
     report = (searched / "report.html").read_text()
-    assert all(text in report for text in ("res5.0.conv2", "(1, 3)", "Alpha over time", "<img"))
+    assert all(text in report for text in ("res5.0.conv1", "(1, 3)", "Alpha over time", "<img"))
 
 
 def test_the_found_network_is_evaluated_with_the_weights_of_the_supernet(

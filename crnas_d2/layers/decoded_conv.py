@@ -30,9 +30,8 @@ class DecodedConv2d(nn.Module):
     network. Who loads base weights puts the neighbours into the same order: the layers that follow
     (norm, next convolution's inputs) into ``output_order``, the ones before (their outputs and
     norm) into ``input_order``. Only a grouped convolution has an ``input_order`` of its own; its
-    sub-convolutions read the inputs of their conv groups, which then lie side by side. Where the
-    output is added to a shortcut, no neighbour can take it in: ``restore_order`` moves the channels
-    back at run time, a copy of the map, before the norm.
+    sub-convolutions read the inputs of their conv groups, which then lie side by side. The output
+    must not meet a shortcut, whose channels keep the order of the base network.
 
     State: ``weights.<g>`` of shape ``(channels of dilation g, in_channels / groups, 3, 3)`` for
     each dilation ``g`` that occurs; ``group_dilations`` of shape ``(channel groups, 2)``, by which
@@ -50,7 +49,6 @@ class DecodedConv2d(nn.Module):
         genotype: for each channel group, the index of its dilation. At least two must occur; for
             one there is :func:`decode_conv`.
         stride, groups: as in ``torch.nn.Conv2d``.
-        restore_order: whether the output's channels stand in the order of the base convolution.
 
     Raises:
         ValueError: the genotype does not fit the dilations or the convolution.
@@ -65,7 +63,6 @@ class DecodedConv2d(nn.Module):
         genotype: Sequence[int],
         stride: int | tuple[int, int] = 1,
         groups: int = 1,
-        restore_order: bool = False,
         norm: nn.Module | None = None,
         activation: Callable[[Tensor], Tensor] | None = None,
     ):
@@ -81,12 +78,7 @@ class DecodedConv2d(nn.Module):
         self.stride = base.stride
         self.groups = groups
         self.genotype = tuple(genotype)
-        self.restore_order = restore_order
-        self.output_order = order = channel_order(genotype, out_channels)
-        if restore_order:
-            self.output_order = tuple(range(out_channels))
-            places = sorted(range(out_channels), key=order.__getitem__)
-            self.register_buffer("places", torch.tensor(places), persistent=False)
+        self.output_order = channel_order(genotype, out_channels)
         self.register_buffer(
             "group_dilations", torch.tensor([dilations[index] for index in genotype])
         )
@@ -114,8 +106,6 @@ class DecodedConv2d(nn.Module):
             # Padding equal to the dilation: half a kernel of 3.
             outputs.append(F.conv2d(inputs, weight, None, self.stride, dilation, dilation, groups))
         y = torch.cat(outputs, dim=1)
-        if self.restore_order:
-            y = y.index_select(1, self.places)
         if self.norm is not None:
             y = self.norm(y)
         if self.activation is not None:
@@ -131,14 +121,14 @@ class DecodedConv2d(nn.Module):
 
 
 def decode_conv(
-    conv: Conv2d, *, dilations: Sequence, genotype: Sequence[int], restore_order: bool = False
+    conv: Conv2d, *, dilations: Sequence, genotype: Sequence[int]
 ) -> Conv2d | DecodedConv2d:
     """The convolution of a decoded genotype in the place of ``conv``, with the weight of ``conv``.
 
     Args:
         conv: 3x3, without bias; its norm and activation move over.
         dilations: all of the search; they multiply that of ``conv``.
-        genotype, restore_order: as for :class:`DecodedConv2d`.
+        genotype: as for :class:`DecodedConv2d`.
 
     Returns:
         Where all channel groups chose the same dilation, ``conv`` itself, now with that one: the
@@ -159,14 +149,11 @@ def decode_conv(
         genotype=genotype,
         stride=conv.stride,
         groups=conv.groups,
-        restore_order=restore_order,
         norm=conv.norm,
         activation=conv.activation,
     ).to(conv.weight)
-    parts = decoded_weights(conv.weight.detach(), genotype)
-    decoded.load_state_dict(
-        parts, strict=False
-    )  # all but norm and group_dilations, which are in place
+    # All but norm and group_dilations, which are in place.
+    decoded.load_state_dict(decoded_weights(conv.weight.detach(), genotype), strict=False)
     return decoded
 
 

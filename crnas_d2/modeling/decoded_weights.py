@@ -15,8 +15,8 @@ def decode_state_dict(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[s
 
     NATS section 3.4: the base weight, or the replica of the chosen dilation, is cut along its
     output channels. The new order of the channels is folded into the layers around the
-    convolution: its norm and the inputs of ``conv3``; and, where it is a grouped convolution, the
-    outputs of ``conv1`` and their norm.
+    convolution: its norm and the inputs of the next convolution; and, where it is a grouped one,
+    the outputs of the convolution before it and their norm.
 
     The network's own weights, and all of a model without decoded convolutions, stay as they are.
 
@@ -28,14 +28,13 @@ def decode_state_dict(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[s
     """
     decoded = dict(weights)
     _check_owner(model, decoded)
-    for place, block in model.named_modules():
-        if hasattr(getattr(block, "conv2", None), "genotype"):
-            _decode_block(place, block, decoded)
+    for place, conv in model.named_modules():
+        if hasattr(conv, "genotype"):
+            _decode_conv(place, conv, decoded)
     return decoded
 
 
-def _decode_block(place: str, block: nn.Module, weights: dict[str, Tensor]) -> None:
-    conv, name = block.conv2, f"{place}.conv2"
+def _decode_conv(name: str, conv: nn.Module, weights: dict[str, Tensor]) -> None:
     replicas = _base_weights(name, weights)
     if not replicas:
         return
@@ -49,14 +48,17 @@ def _decode_block(place: str, block: nn.Module, weights: dict[str, Tensor]) -> N
     if not isinstance(conv, DecodedConv2d):
         return
     weights[f"{name}.group_dilations"] = conv.group_dilations
-    after, before = list(conv.output_order), list(conv.input_order)
+    block, _, own = name.rpartition(".conv")  # a block's convolutions are conv1, conv2, ...
+    before, after = f"{block}.conv{int(own) - 1}", f"{block}.conv{int(own) + 1}"
     for key, tensor in weights.items():
-        if key.startswith(f"{name}.norm.") and tensor.dim():
-            weights[key] = tensor[after]
-        elif key.startswith((f"{place}.conv1.weight", f"{place}.conv1.norm.")) and tensor.dim():
-            weights[key] = tensor[before]
-        elif key == f"{place}.conv3.weight":
-            weights[key] = tensor[:, after]
+        if not tensor.dim():
+            continue  # how many batches a BN has seen
+        if key.startswith(f"{name}.norm."):
+            weights[key] = tensor[list(conv.output_order)]
+        elif key == f"{after}.weight":
+            weights[key] = tensor[:, list(conv.output_order)]
+        elif conv.groups > 1 and key.startswith((f"{before}.weight", f"{before}.norm.")):
+            weights[key] = tensor[list(conv.input_order)]
 
 
 def _base_weights(name: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

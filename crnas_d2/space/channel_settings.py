@@ -15,7 +15,9 @@ _KEY = "MODEL.SUPERNET.CHANNEL"
 def build_channel_space(cfg, genotype: Genotype, stages: Sequence[str]) -> ChannelSpace:
     """The space of ``MODEL.SUPERNET.CHANNEL`` on a ResNet or ResNeXt.
 
-    Its convolutions are the 3x3 ones that CR-NAS dilates too: ``conv2`` of each block.
+    Its convolutions are the 3x3 one of each Bottleneck, ``conv2``, and the first 3x3 one of each
+    BasicBlock, ``conv1``: behind both another convolution of the block can take in the order of
+    channels, which the output of a block shares with its shortcut.
 
     Args:
         genotype: the network whose convolutions are searched. One that has ``channels`` already
@@ -30,6 +32,7 @@ def build_channel_space(cfg, genotype: Genotype, stages: Sequence[str]) -> Chann
     is_basic = resnets.DEPTH in (18, 34)  # BasicBlock, which knows no groups
     width = resnets.RES2_OUT_CHANNELS if is_basic else resnets.NUM_GROUPS * resnets.WIDTH_PER_GROUP
     conv_groups = 1 if is_basic else resnets.NUM_GROUPS
+    place = "conv1" if is_basic else "conv2"
     convs = []
     for index, (stage, depth) in enumerate(zip(stages, genotype.depths, strict=True)):
         if stage not in dilations:
@@ -41,7 +44,7 @@ def build_channel_space(cfg, genotype: Genotype, stages: Sequence[str]) -> Chann
                 num_groups = len(genotype.channels[len(convs) % len(genotype.channels)])
             else:
                 num_groups = _num_groups(cfg, stage, channels, conv_groups)
-            name = f"{stage}.{block}.conv2"
+            name = f"{stage}.{block}.{place}"
             convs.append(SearchedConv(name, channels, conv_groups, dilations[stage], num_groups))
     return ChannelSpace(tuple(convs), replace(genotype, channels=()))
 

@@ -141,20 +141,6 @@ def test_order_of_channels_folds_into_the_neighbours(groups):
         torch.testing.assert_close(found(x), base(x), rtol=1e-11, atol=1e-11)
 
 
-def test_the_order_of_the_base_convolution_is_restored_at_run_time():
-    mixed = decided_mix()
-    norm = nn.BatchNorm2d(16).double().eval()
-    nn.init.uniform_(norm.weight)
-    conv = plain_conv()
-    conv.norm = norm
-    conv = decode_conv(conv, dilations=DILATIONS, genotype=GENOTYPE, restore_order=True)
-    conv.load_state_dict(decoded_weights(mixed.weights, GENOTYPE), strict=False)
-    x = torch.randn(2, 16, 11, 9, dtype=torch.double)
-    torch.testing.assert_close(conv(x), norm(mixed(x)), rtol=1e-12, atol=1e-12)
-    assert conv.output_order == tuple(range(16))
-    assert "places" not in conv.state_dict()
-
-
 @pytest.mark.parametrize("genotype", [GENOTYPE, (0,) * 4])
 def test_the_dilations_multiply_that_of_the_base_convolution(genotype):
     conv, expected = plain_conv(), plain_conv()

@@ -11,10 +11,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from crnas_d2.engine import StrictCheckpointer, TrainingCheckpointer
 from crnas_d2.layers import ChannelMixedConv2d, DecodedConv2d
-from crnas_d2.modeling import find_supernet
+from crnas_d2.modeling import find_mixed_convs, find_supernet
 
 DEPTHS = [1, 1, 2, 1]
-NAMES = ("res3.0.conv2", "res4.0.conv2", "res4.1.conv2", "res5.0.conv2")
+PLACES = ("res3.0", "res4.0", "res4.1", "res5.0")
 CHANNELS = [[1, 0, 1, 0], [2, 0, 0, 1], [2, 2, 2, 2], [1, 3, 0, 2]]
 BASE = {
     "MODEL.GENOTYPE.DEPTHS": DEPTHS,
@@ -34,6 +34,11 @@ BLOCKS = {
 }
 each_block = pytest.mark.parametrize("block", BLOCKS)
 each_sharing = pytest.mark.parametrize("sharing", ["none", "weight"])
+
+
+def names_of(block):
+    """The searched convolutions: the 3x3 of each block that is not the last one."""
+    return tuple(f"{place}.{'conv1' if block == 'basic' else 'conv2'}" for place in PLACES)
 
 
 def base_config(*overrides):
@@ -63,9 +68,8 @@ def randomize(model):
 
 def decide(model, channels):
     """Alpha so large that the softmax is exactly 0 or 1."""
-    for name, indices in zip(NAMES, channels, strict=True):
-        alpha = model.get_submodule(f"backbone.bottom_up.{name}").alpha.data
-        for row, index in zip(alpha, indices, strict=True):
+    for conv, indices in zip(find_mixed_convs(model).values(), channels, strict=True):
+        for row, index in zip(conv.alpha.data, indices, strict=True):
             row[index] = 1e4
 
 
@@ -83,10 +87,10 @@ def assert_same_outputs(model, other, exact=False):
 
 
 @each_block
-def test_conv2_of_the_searched_stages_is_mixed(block):
+def test_a_convolution_of_each_block_of_the_searched_stages_is_mixed(block):
     body = build_backbone(supernet_config(BLOCKS[block])).bottom_up
     mixed = {n: m for n, m in body.named_modules() if isinstance(m, ChannelMixedConv2d)}
-    assert tuple(mixed) == NAMES
+    assert tuple(mixed) == names_of(block)
     assert [conv.alpha.shape for conv in mixed.values()] == [(4, 2), (4, 3), (4, 3), (4, 4)]
     assert type(body) is ResNet and find_supernet(body) is None  # no path to choose
     expected_class = BasicBlock if block == "basic" else BottleneckBlock
@@ -101,7 +105,7 @@ def test_pretrained_weights_fill_every_replica(block, sharing, tmp_path, caplog)
     supernet = build_model(supernet_config(BLOCKS[block], {"MODEL.SUPERNET.SHARING": sharing}))
     TrainingCheckpointer(supernet).load(save(base, tmp_path / "base.pth"))
     state, weights = supernet.state_dict(), base.state_dict()
-    for name, num_dilations in zip(NAMES, (2, 3, 3, 4), strict=True):
+    for name, num_dilations in zip(names_of(block), (2, 3, 3, 4), strict=True):
         place = f"backbone.bottom_up.{name}"
         replicas = [key for key in state if key.startswith(f"{place}.weights.")]
         assert len(replicas) == (num_dilations if sharing == "none" else 1)
@@ -134,7 +138,8 @@ def test_a_decided_supernet_equals_the_network_decoded_from_it(
     decoded = build_model(decoded_config(CHANNELS, BLOCKS[block]))
     checkpointer(decoded).load(save(supernet, tmp_path / "supernet.pth"))
     # Its third convolution has one dilation alone.
-    kinds = [type(decoded.backbone.bottom_up.get_submodule(n)) is DecodedConv2d for n in NAMES]
+    body = decoded.backbone.bottom_up
+    kinds = [type(body.get_submodule(name)) is DecodedConv2d for name in names_of(block)]
     assert kinds == [True, True, False, True]
     assert_same_outputs(decoded, supernet)
 
@@ -209,7 +214,7 @@ def test_parameters_and_macs_are_those_of_the_base_network(block):
 
 
 def test_the_dilations_multiply_those_of_the_base_network(tmp_path):
-    ops = {"MODEL.GENOTYPE.OPS": [0, 0, 1, 2, 0]}
+    ops = BLOCKS["bottleneck"] | {"MODEL.GENOTYPE.OPS": [0, 0, 1, 2, 0]}
     body = build_backbone(supernet_config(ops)).bottom_up
     assert body.res4[0].conv2.dilations == ((2, 2), (4, 4), (2, 6))
     assert body.res4[1].conv2.dilations == ((3, 3), (6, 6), (3, 9))
@@ -222,9 +227,9 @@ def test_the_dilations_multiply_those_of_the_base_network(tmp_path):
 def test_the_norm_is_that_of_the_base_network_and_early_stages_may_be_frozen(norm):
     cfg = supernet_config({"MODEL.RESNETS.NORM": norm, "MODEL.BACKBONE.FREEZE_AT": 2})
     body = build_backbone(cfg).bottom_up
-    assert isinstance(body.res3[0].conv2.norm, FrozenBatchNorm2d) == (norm == "FrozenBN")
+    assert isinstance(body.res3[0].conv1.norm, FrozenBatchNorm2d) == (norm == "FrozenBN")
     assert not any(p.requires_grad for p in (*body.stem.parameters(), *body.res2.parameters()))
-    assert all(p.requires_grad for p in body.res3[0].conv2.parameters())
+    assert all(p.requires_grad for p in body.res3[0].conv1.parameters())
 
 
 def test_every_weight_and_every_alpha_gets_a_gradient():
@@ -266,7 +271,7 @@ OTHER_SETS = {"MODEL.SUPERNET.CHANNEL.DILATIONS": [[1, 3], [1, 2, [1, 3]], [1, 2
 )
 def test_weights_of_other_dilations_are_refused(trained, loaded, checkpointer, tmp_path):
     file = save(build_model(trained), tmp_path / "other.pth")
-    with pytest.raises(ValueError, match=r"other dilations: backbone\.bottom_up\.res3\.0\.conv2"):
+    with pytest.raises(ValueError, match=r"other dilations: backbone\.bottom_up\.res3\.0\.conv1"):
         checkpointer(build_model(loaded)).load(file)
 
 

@@ -72,7 +72,7 @@ def test_depths_and_operations_are_those_that_other_searches_found():
     found = {"MODEL.GENOTYPE.OPS": [0, 0, 1, 2, 0]}
     space = build_search_space(config(SMALL, found))
     assert space.base == Genotype((1, 1, 2, 1), (0, 0, 1, 2, 0))
-    assert space.names == ("res4.0.conv2", "res4.1.conv2", "res5.0.conv2")
+    assert space.names == ("res4.0.conv1", "res4.1.conv1", "res5.0.conv1")
     assert space.genotype(CHANNELS) == FOUND
 
 
@@ -137,7 +137,7 @@ def test_a_set_without_the_plain_dilation_is_warned_of(caplog):
         warn_without_plain_dilation(build_search_space(config(SMALL)))
         assert not caplog.records
         warn_without_plain_dilation(build_search_space(config(SMALL, overrides)))
-    assert "res5.0.conv2 do not hold (1, 1)" in caplog.text
+    assert "res5.0.conv1 do not hold (1, 1)" in caplog.text
     assert "res4" not in caplog.text
 
 
@@ -167,9 +167,9 @@ def test_settings_that_do_not_fit_are_refused(overrides, words):
     ("channels", "words"),
     [
         ([], r"PATH_SAMPLER is 'fixed'.*CHANNELS is empty"),
-        ([[0, 1]], r"CHANNELS has 1 lists.*3 convolutions \(res4\.0\.conv2"),
-        ([[0, 1], [0, 2], [0, 1]], r"CHANNELS of res4\.1\.conv2: .*with 2.*from 0 to 1"),
-        ([[0, 1], [0, 1, 0], [0, 1]], r"CHANNELS of res4\.1\.conv2: num_groups is 3.*16"),
+        ([[0, 1]], r"CHANNELS has 1 lists.*3 convolutions \(res4\.0\.conv1"),
+        ([[0, 1], [0, 2], [0, 1]], r"CHANNELS of res4\.1\.conv1: .*with 2.*from 0 to 1"),
+        ([[0, 1], [0, 1, 0], [0, 1]], r"CHANNELS of res4\.1\.conv1: num_groups is 3.*16"),
     ],
     ids=["none", "number", "index", "groups"],
 )

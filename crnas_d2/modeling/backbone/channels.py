@@ -1,11 +1,10 @@
-"""Blocks whose ``conv2`` has a dilation per channel group: NATS's supernet and what it finds."""
+"""A dilation per channel group in a convolution of each block: NATS's supernet and its finds."""
 
 from collections.abc import Callable, Sequence
 
-from detectron2.layers import CNNBlockBase
-from detectron2.modeling.backbone.resnet import BasicBlock
+from detectron2.layers import CNNBlockBase, Conv2d
 
-from crnas_d2.layers import ChannelMixedConv2d, decode_conv
+from crnas_d2.layers import ChannelMixedConv2d, DecodedConv2d, decode_conv
 from crnas_d2.space import (
     SearchedConv,
     build_channels,
@@ -18,7 +17,7 @@ __all__ = ["check_channels", "new_channel_builder"]
 
 
 def new_channel_builder(cfg) -> Callable[[str, Sequence[CNNBlockBase]], None]:
-    """From a stage's name and blocks to the same blocks with their ``conv2`` replaced.
+    """From a stage's name and blocks to the same blocks with a convolution of each replaced.
 
     In a supernet of the channel space by the mix of all dilations, in a network with
     ``MODEL.GENOTYPE.CHANNELS`` by what was found; elsewhere nothing happens.
@@ -26,9 +25,9 @@ def new_channel_builder(cfg) -> Callable[[str, Sequence[CNNBlockBase]], None]:
     if _is_mixed(cfg):
         share_weights = cfg.MODEL.SUPERNET.SHARING == "weight"
 
-        def replace(block: CNNBlockBase, conv: SearchedConv) -> None:
-            block.conv2 = ChannelMixedConv2d.from_conv(
-                block.conv2,
+        def replace(base: Conv2d, conv: SearchedConv) -> ChannelMixedConv2d:
+            return ChannelMixedConv2d.from_conv(
+                base,
                 dilations=conv.dilations,
                 num_groups=conv.num_groups,
                 share_weights=share_weights,
@@ -37,25 +36,20 @@ def new_channel_builder(cfg) -> Callable[[str, Sequence[CNNBlockBase]], None]:
     elif _is_decoded(cfg):
         chosen = dict(zip(build_channels(cfg).names, build_genotype(cfg).channels, strict=True))
 
-        def replace(block: CNNBlockBase, conv: SearchedConv) -> None:
-            block.conv2 = decode_conv(
-                block.conv2,
-                dilations=conv.dilations,
-                genotype=chosen[conv.name],
-                # Its conv2 is the last one, and the shortcut keeps the order of the base network.
-                restore_order=isinstance(block, BasicBlock),
-            )
+        def replace(base: Conv2d, conv: SearchedConv) -> Conv2d | DecodedConv2d:
+            return decode_conv(base, dilations=conv.dilations, genotype=chosen[conv.name])
 
     else:
         return lambda stage, blocks: None
 
-    convs = {conv.name: conv for conv in build_channels(cfg).convs}
+    convs = build_channels(cfg).convs
 
     def change_channels(stage: str, blocks: Sequence[CNNBlockBase]) -> None:
-        for index, block in enumerate(blocks):
-            conv = convs.get(f"{stage}.{index}.conv2")
-            if conv is not None:
-                replace(block, conv)
+        for conv in convs:
+            searched_stage, index, name = conv.name.split(".")
+            if searched_stage == stage:
+                block = blocks[int(index)]
+                setattr(block, name, replace(getattr(block, name), conv))
 
     return change_channels
 

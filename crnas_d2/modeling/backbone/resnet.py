@@ -44,7 +44,7 @@ def build_resnet(cfg, input_shape: ShapeSpec) -> Backbone:
     stands for BasicBlock, any other for Bottleneck. What varies is ``MODEL.SUPERNET.SPACE``,
     unless ``PATH_SAMPLER`` is ``fixed``; see :func:`crnas_d2.space.build_genotype` for the one
     network. A fixed network is a plain Detectron2 ResNet with the parameter names of Detectron2's
-    model zoo; the channel space and its genotypes replace ``conv2`` in some blocks of one.
+    model zoo; the channel space and its genotypes replace one convolution in some of its blocks.
 
     Raises:
         ValueError: a setting that this backbone cannot honour.
