@@ -46,7 +46,7 @@ def test_every_shipped_config_builds_its_model(tmp_path):
     root = after_searches(tmp_path)
     folders = [root / "configs", root / "projects"]
     shipped = sorted(file for folder in folders for file in folder.rglob("*.yaml"))
-    assert len(shipped) >= 100
+    assert len(shipped) >= 200
     base = root / "configs" / "Base-RCNN-FPN.yaml"
     arguments = [f"{base},{file}" if is_fragment(file) else str(file) for file in shipped]
     command = [sys.executable, "-W", "ignore", "-c", BUILD, *arguments]
