@@ -1,3 +1,4 @@
+import json
 import os
 
 import pytest
@@ -32,6 +33,22 @@ def toy_datasets(tmp_path_factory):
         "DATASETS.ARCHVAL": ("toy_archval",),
         "DATASETS.TEST": (),
     }
+
+
+@pytest.fixture(scope="session")
+def masks(tmp_path_factory):
+    """Overrides that train and test on four toy images whose objects have polygons."""
+    entry = toy.make_dataset(tmp_path_factory.mktemp("masks"), "toy_masks", 4, seed=7)
+    with open(entry[1]) as stream:
+        content = json.load(stream)
+    for annotation in content["annotations"]:
+        x, y, width, height = annotation["bbox"]
+        right, low = x + width, y + height
+        annotation["segmentation"] = [[x, y, right, y, right, low, x, low]]
+    with open(entry[1], "w") as stream:
+        json.dump(content, stream)
+    register_coco_format([entry])
+    return {"DATASETS.TRAIN": ("toy_masks",), "DATASETS.TEST": (), "DATASETS.ARCHVAL": ()}
 
 
 @pytest.fixture

@@ -1,9 +1,13 @@
 """What the tests of projects/* share: their configs, and how to run one at toy size."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
 from functools import cache
 from pathlib import Path
+from random import Random
 
 import torch
 import toy
@@ -11,6 +15,7 @@ import toy
 from crnas_d2.data import register_image_folders
 from crnas_d2.engine import Trainer, load_config
 from crnas_d2.evaluation import build_evaluator
+from crnas_d2.space import build_search_space
 
 # Narrow networks, small images and few boxes; nothing else of a config changes.
 TINY = {
@@ -47,11 +52,16 @@ TINY = {
 
 
 class Project:
-    """The configs and the README of one folder of ``projects``."""
+    """The configs and the README of one folder of ``projects``.
 
-    def __init__(self, name: str):
+    Args:
+        root: of the clone, or what :func:`after_searches` has made of it.
+    """
+
+    def __init__(self, name: str, root: Path = toy.ROOT):
         self.name = name
-        self.configs = toy.ROOT / "projects" / name / "configs"
+        self.root = root
+        self.configs = root / "projects" / name / "configs"
         self.readme = (toy.ROOT / "projects" / name / "README.md").read_text()
 
     def file(self, name: str) -> str:
@@ -92,6 +102,54 @@ def _load(file: str):
     return load_config(file, [])
 
 
+def copy_configs(folder: Path) -> Path:
+    """All shipped configs in a folder that is not the clone, for those that inherit from output."""
+    for name in ("configs", "projects", "crnas_d2/genotypes"):
+        shutil.copytree(toy.ROOT / name, folder / name)
+    return folder
+
+
+def after_searches(folder: Path) -> Path:
+    """The same after all channel searches, each of which has found a random network."""
+    copy_configs(folder)
+    for file in sorted(folder.glob("projects/*/configs/search/*.yaml")):
+        cfg = _load(str(file))
+        if cfg.MODEL.SUPERNET.SPACE == "channel" and "Base-" not in file.name:
+            output, space = folder / cfg.OUTPUT_DIR, build_search_space(cfg)
+            output.mkdir(parents=True)
+            genotype = space.draw(Random(file.stem))
+            settings = {"family": cfg.MODEL.SUPERNET.FAMILY, "channel": space.to_config()}
+            genotype.to_yaml(output / "genotype.yaml", **settings)
+    return folder
+
+
+def printed_commands(script: str, folder: Path) -> list[str]:
+    """The calls of ``python`` that a bash script makes in a folder; none of them is run."""
+    program = folder / "bin" / "python"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho "$@"\n')
+    program.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    run = subprocess.run(
+        ["bash", "-e", "-c", script],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return run.stdout.splitlines()
+
+
+def check_schedule(solver, images: int, epochs: int, steps: tuple[int, ...]) -> None:
+    """The step schedule of CR-NAS and NATS, for 16 images per batch."""
+    assert round(epochs * images / 16) == solver.MAX_ITER
+    assert tuple(round(epoch * images / 16) for epoch in steps) == solver.STEPS
+    assert (solver.IMS_PER_BATCH, solver.GAMMA, solver.REFERENCE_WORLD_SIZE) == (16, 0.1, 8)
+    assert (solver.MOMENTUM, solver.WEIGHT_DECAY) == (0.9, 1e-4)
+    assert solver.WARMUP_ITERS > 0
+
+
 def body(cfg) -> list:
     """All that makes the body of a network what it is."""
     model = cfg.MODEL.clone()
@@ -108,13 +166,14 @@ class ToyTrainer(Trainer):
 
 
 def train_one_step(file: str, overrides: dict, folder: Path):
-    """Trains one step of a config at toy size.
+    """Trains one step of a config at toy size, from ``MODEL.WEIGHTS`` if an override names them.
 
     Returns:
         the config, the model, and the metrics that were logged.
     """
     cfg = load_config(file, toy.as_list(TINY, overrides, {"OUTPUT_DIR": str(folder)}))
     trainer = ToyTrainer(cfg)
+    trainer.resume_or_load(resume=False)
     before = [parameter.clone() for parameter in trainer.model.parameters()]
     trainer.train()
     after = trainer.model.parameters()

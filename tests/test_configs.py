@@ -5,8 +5,8 @@ import sys
 
 import toy
 from detectron2.config import CfgNode
+from project_toy import after_searches
 
-BASE = toy.ROOT / "configs" / "Base-RCNN-FPN.yaml"
 # On the meta device, without memory or random weights; configs that differ in their data and
 # their schedule alone have one model.
 BUILD = """
@@ -42,11 +42,13 @@ def is_fragment(file):
     return "NAME" not in config.get("MODEL", {}).get("BACKBONE", {})
 
 
-def test_every_shipped_config_builds_its_model():
-    folders = [toy.ROOT / "configs", toy.ROOT / "projects"]
+def test_every_shipped_config_builds_its_model(tmp_path):
+    root = after_searches(tmp_path)
+    folders = [root / "configs", root / "projects"]
     shipped = sorted(file for folder in folders for file in folder.rglob("*.yaml"))
-    assert len(shipped) >= 100
-    arguments = [f"{BASE},{file}" if is_fragment(file) else str(file) for file in shipped]
+    assert len(shipped) >= 200
+    base = root / "configs" / "Base-RCNN-FPN.yaml"
+    arguments = [f"{base},{file}" if is_fragment(file) else str(file) for file in shipped]
     command = [sys.executable, "-W", "ignore", "-c", BUILD, *arguments]
     run = subprocess.run(command, cwd=toy.ROOT, capture_output=True, text=True)
     assert (run.stdout, run.returncode) == ("", 0), run.stdout + run.stderr

@@ -1,15 +1,20 @@
 """The recipes of projects/CR-NAS: their numbers; one step and one inference of each kind."""
 
-import json
 import re
 
 import pytest
 import torch
 import toy
-from project_toy import Project, ToyTrainer, body, train_classifier_then_load, train_one_step
+from project_toy import (
+    Project,
+    ToyTrainer,
+    body,
+    check_schedule,
+    train_classifier_then_load,
+    train_one_step,
+)
 
 from crnas_d2.analysis import build_budgets, detector_macs
-from crnas_d2.data import register_coco_format
 from crnas_d2.engine import check_config, load_config
 from crnas_d2.modeling import find_supernet
 from crnas_d2.search import build_searcher
@@ -21,22 +26,6 @@ config, names = PROJECT.config, PROJECT.names
 
 # pycocotools and Detectron2 with NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
-
-@pytest.fixture(scope="module")
-def masks(tmp_path_factory):
-    """Overrides that train and test on four toy images whose objects have polygons."""
-    entry = toy.make_dataset(tmp_path_factory.mktemp("masks"), "toy_masks", 4, seed=7)
-    with open(entry[1]) as stream:
-        content = json.load(stream)
-    for annotation in content["annotations"]:
-        x, y, width, height = annotation["bbox"]
-        right, low = x + width, y + height
-        annotation["segmentation"] = [[x, y, right, y, right, low, x, low]]
-    with open(entry[1], "w") as stream:
-        json.dump(content, stream)
-    register_coco_format([entry])
-    return {"DATASETS.TRAIN": ("toy_masks",), "DATASETS.TEST": (), "DATASETS.ARCHVAL": ()}
 
 
 @pytest.mark.parametrize(
@@ -101,14 +90,6 @@ SCHEDULES = {
     "VOC": (VOC, 18, (15, 17)),
     "20e": (COCO, 20, (16, 19)),
 }
-
-
-def check_schedule(solver, images, epochs, steps):
-    assert round(epochs * images / 16) == solver.MAX_ITER
-    assert tuple(round(epoch * images / 16) for epoch in steps) == solver.STEPS
-    assert (solver.IMS_PER_BATCH, solver.GAMMA, solver.REFERENCE_WORLD_SIZE) == (16, 0.1, 8)
-    assert (solver.MOMENTUM, solver.WEIGHT_DECAY) == (0.9, 1e-4)
-    assert solver.WARMUP_ITERS > 0
 
 
 @pytest.mark.parametrize("name", names("baseline", "searched"))

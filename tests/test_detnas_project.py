@@ -1,14 +1,19 @@
 """The recipes of projects/DetNAS: their numbers; one step and one inference of each kind."""
 
-import os
 import re
 import shlex
-import subprocess
 
 import pytest
 import torch
 import toy
-from project_toy import Project, ToyTrainer, body, train_classifier_then_load, train_one_step
+from project_toy import (
+    Project,
+    ToyTrainer,
+    body,
+    printed_commands,
+    train_classifier_then_load,
+    train_one_step,
+)
 
 from crnas_d2.analysis import body_cost, build_budgets
 from crnas_d2.engine import Trainer, check_config, load_config
@@ -248,20 +253,6 @@ def test_the_configs_that_the_readme_writes_train_the_networks_of_ones_own(tmp_p
     for name, file in files.items():
         (output / file).parent.mkdir(parents=True, exist_ok=True)
         genotypes[name].to_yaml(output / file, family="shufflenetv2")
-    program = tmp_path / "bin" / "python"
-    program.parent.mkdir()
-    program.write_text('#!/bin/sh\necho "$@"\n')
-    program.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
-    run = subprocess.run(
-        ["bash", "-e", "-c", script],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
     everywhere = {"ClsNASNet", *(f"random-{i}" for i in range(1, 6))}
     detectors = {
         "1x": "FPN-COCO",
@@ -272,7 +263,7 @@ def test_the_configs_that_the_readme_writes_train_the_networks_of_ones_own(tmp_p
     expected = {(name, base) for name in everywhere for base in detectors}
     expected |= {(f"{scheme}-{of}", base) for scheme in "PS" for base, of in detectors.items()}
     pretrained, found = {}, set()
-    for line in run.stdout.splitlines():
+    for line in printed_commands(script, tmp_path):
         file = re.fullmatch(r"train_net\.py --num-gpus 8 --config-file (\S+)", line)[1]
         cfg = load_config(str(tmp_path / file), [])
         name = file.removeprefix("output/DetNAS/own/").removesuffix(".yaml")

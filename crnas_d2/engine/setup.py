@@ -56,8 +56,11 @@ def load_config(config_file: str, overrides: Sequence[str]) -> CfgNode:
     except yaml.YAMLError as error:
         raise ValueError(f"{config_file} is no valid YAML: {error}") from error
     except FileNotFoundError as error:
+        missing = os.path.normpath(error.filename)
+        is_found = os.path.basename(missing) == "genotype.yaml"
         raise ValueError(
-            f"{config_file} inherits from {error.filename}, which does not exist."
+            f"{config_file} inherits from {missing}, which does not exist."
+            + (" A search leaves it in its OUTPUT_DIR: run that first." if is_found else "")
         ) from error
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         logger.warning("MODEL.DEVICE is '%s' but no GPU is there: using the CPU.", cfg.MODEL.DEVICE)

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 import toy
@@ -9,6 +11,18 @@ def test_overrides_come_after_the_file_and_keep_their_types():
     cfg = load_config(str(toy.SUPERNET), ["SOLVER.MAX_ITER", "7", "DATASETS.ARCHVAL", "('a',)"])
     assert cfg.SOLVER.MAX_ITER == 7 and cfg.DATASETS.ARCHVAL == ("a",)
     assert cfg.MODEL.SUPERNET.SPACE == "stage"
+
+
+def test_a_genotype_that_was_not_searched_yet_is_named(tmp_path):
+    file = tmp_path / "searched" / "1x.yaml"
+    file.parent.mkdir()
+    for name, words in [
+        ("../search/genotype.yaml", "search/genotype.yaml, which does not exist. A search leaves"),
+        ("Base.yaml", "searched/Base.yaml, which does not exist."),
+    ]:
+        file.write_text(f"_BASE_: {name}\n")
+        with pytest.raises(ValueError, match=re.escape(f"{file} inherits from {tmp_path}/{words}")):
+            load_config(str(file), [])
 
 
 def test_without_a_gpu_everything_runs_on_the_cpu(monkeypatch):
