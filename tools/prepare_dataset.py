@@ -103,12 +103,22 @@ def print_commands(folder, has_test):
         (*train, folder / "searched.yaml"),
         (*train, folder / "baseline.yaml"),
     ]
+    by_gradient = [(*train, folder / f"{run}.yaml") for run in ("channels", "mixed", "pretrained")]
     if has_test:
         runs = (f"baseline={baseline}", f"searched={searched}", "--search", search)
         commands.append(("tools/compare_networks.py", *runs, "--output", output / "report.html"))
-    print("\nNext:")
-    for command in commands:
-        print("  python", shlex.join(map(str, command)))
+        runs = [f"{run}={output / run}" for run in ("pretrained", "mixed")]
+        by_gradient.append(
+            ("tools/compare_networks.py", *runs, "--search", output / "channels")
+            + ("--output", output / "channels.html")
+        )
+    for title, block in (
+        ("Next: blocks per stage, from scratch:", commands),
+        ("Or dilations of channels, from ImageNet weights:", by_gradient),
+    ):
+        print(f"\n{title}")
+        for command in block:
+            print("  python", shlex.join(map(str, command)))
 
 
 def edited(configs):
@@ -141,7 +151,7 @@ def prepare(args):
         num_classes=len(parts["archtrain"].coco["categories"]),
         num_images={name: len(part.coco["images"]) for name, part in parts.items()},
         folder=args.output,
-        shipped=ROOT / "configs",
+        shipped=ROOT,
     )
     report_file = args.output / "annotation_report.json"
     kept = edited(configs)

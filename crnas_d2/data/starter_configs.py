@@ -2,13 +2,15 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 __all__ = ["starter_configs"]
 
 # CR-NAS, appendix A.1: epochs, and the epochs after which the learning rate is divided by 10.
 _SUPERNET, _NETWORK = (25, 16, 22), (13, 8, 11)
+# NATS, section 4.2: epochs of a search, whose rate falls along a cosine.
+_CHANNELS = 25
 _BATCH = 16
 # A small dataset needs more epochs than COCO; this is the least number of iterations.
 _LEAST = 5000
@@ -23,21 +25,22 @@ def starter_configs(
     folder: Path,
     shipped: Path,
 ) -> dict[Path, str]:
-    """Configs of a stage supernet, of its baseline and of the network that a search will find.
+    """Configs of a stage supernet and a channel search, of their baselines and of what they find.
 
     Args:
         name: of the dataset; its parts are ``<name>_archtrain`` and so on.
         entries: ``(json file, image folder)`` of archtrain, archval and, if there is one, test.
         num_images: of archtrain and archval.
         folder: where the configs will lie; output goes to ``output`` below it.
-        shipped: the folder with this project's configs, which these inherit from.
+        shipped: the root of this project, whose configs these inherit from.
 
     Returns:
         text by path.
     """
     # The files of the data by absolute path: the configs work from any folder.
     folder = Path(os.path.abspath(folder))
-    inherit = Path(os.path.relpath(os.path.abspath(shipped), folder))
+    shipped = Path(os.path.relpath(os.path.abspath(shipped), folder))
+    inherit, nats = shipped / "configs", shipped / "projects" / "NATS" / "configs"
     listed = "\n".join(
         f"    - {json.dumps([f'{name}_{part}', *map(os.path.abspath, entry)], ensure_ascii=False)}"
         for part, entry in entries.items()
@@ -45,15 +48,17 @@ def starter_configs(
     test = f'("{name}_test",)' if "test" in entries else "()"
     archtrain = num_images["archtrain"]
     both = archtrain + num_images["archval"]
+    split = f'''DATASETS:
+  TRAIN: ("{name}_archtrain",)
+  ARCHVAL: ("{name}_archval",)
+  TEST: {test}
+'''
+    everything = f'''DATASETS:
+  TRAIN: ("{name}_archtrain", "{name}_archval")
+  TEST: {test}
+'''
 
-    def base(*files: str | Path) -> str:
-        return f"_BASE_: {json.dumps([Path(file).as_posix() for file in files])}\n"
-
-    def output(run: str) -> str:
-        return f"OUTPUT_DIR: {json.dumps(str(folder / 'output' / run), ensure_ascii=False)}\n"
-
-    return {
-        folder / "data.yaml": f"""# The dataset {name}: names, annotations and images of its parts.
+    data = f"""# The dataset {name}: names, annotations and images of its parts.
 MODEL:
   ROI_HEADS:
     NUM_CLASSES: {num_classes}
@@ -62,37 +67,76 @@ MODEL:
 DATASETS:
   COCO_FORMAT:
 {listed}
-""",
-        folder / "supernet.yaml": f"""# Train this on archtrain, then search it on archval.
-{base(inherit / "supernet-stage-R50.yaml", "data.yaml")}DATASETS:
-  TRAIN: ("{name}_archtrain",)
-  ARCHVAL: ("{name}_archval",)
-  TEST: {test}
-{_schedule(archtrain, *_SUPERNET)}{output("supernet")}""",
-        folder / "baseline.yaml": f"""# ResNet-50, on all images but those of the test set.
-{base(inherit / "Base-RCNN-FPN.yaml", "data.yaml")}MODEL:
-  RESNETS:
-    DEPTH: 50
-  GENOTYPE:
-    DEPTHS: [3, 4, 6, 3]
-DATASETS:
-  TRAIN: ("{name}_archtrain", "{name}_archval")
-  TEST: {test}
-{_schedule(both, *_NETWORK)}{output("baseline")}""",
-        folder / "searched.yaml": f"""# As the baseline, with the network that the search has found.
-{base("baseline.yaml", "output/search/genotype.yaml")}{output("searched")}""",
-    }
+"""
+
+    texts = {folder / "data.yaml": data}
+
+    def config(run: str, comment: str, bases: Sequence[str | Path], *sections: str) -> None:
+        files = json.dumps([Path(file).as_posix() for file in bases])
+        output = json.dumps(str(folder / "output" / run), ensure_ascii=False)
+        text = f"# {comment}\n_BASE_: {files}\n{''.join(sections)}OUTPUT_DIR: {output}\n"
+        texts[folder / f"{run}.yaml"] = text
+
+    faster_rcnn = inherit / "Base-RCNN-FPN.yaml"
+    resnet50, search = nats / "network" / "R50.yaml", nats / "search" / "Base-search.yaml"
+    config(
+        "supernet",
+        "Train this on archtrain, then search it on archval.",
+        [inherit / "supernet-stage-R50.yaml", "data.yaml"],
+        *(split, _schedule(archtrain, *_SUPERNET)),
+    )
+    config(
+        "baseline",
+        "ResNet-50, on all images but those of the test set.",
+        [faster_rcnn, "data.yaml"],
+        "MODEL:\n  RESNETS:\n    DEPTH: 50\n  GENOTYPE:\n    DEPTHS: [3, 4, 6, 3]\n",
+        *(everything, _schedule(both, *_NETWORK)),
+    )
+    config(
+        "searched",
+        "As the baseline, with the network that the search has found.",
+        ["baseline.yaml", "output/search/genotype.yaml"],
+    )
+    config(
+        "channels",
+        "By gradient: weights learn on archtrain, the dilations of channels on archval.",
+        [faster_rcnn, resnet50, search, "data.yaml"],
+        *(split, _cosine(archtrain)),
+    )
+    config(
+        "pretrained",
+        "ResNet-50 from its ImageNet weights, on all images but those of the test set.",
+        [faster_rcnn, resnet50, "data.yaml"],
+        *(everything, _schedule(both, *_NETWORK)),
+    )
+    config(
+        "mixed",
+        "As pretrained.yaml, with the dilations that the search has found.",
+        ["pretrained.yaml", "output/channels/genotype.yaml"],
+    )
+    return texts
 
 
 def _schedule(images: int, epochs: int, *steps: int) -> str:
+    iterations, solver = _solver(images, epochs, "CR-NAS, appendix A.1")
+    milestones = ", ".join(str(round(iterations * step / epochs)) for step in steps)
+    return f"{solver}  STEPS: ({milestones})\n"
+
+
+def _cosine(images: int) -> str:
+    _, solver = _solver(images, _CHANNELS, "NATS, section 4.2")
+    return f"{solver}  BASE_LR_END: 0.0008\n"
+
+
+def _solver(images: int, epochs: int, source: str) -> tuple[int, str]:
+    """Iterations, and the section of the config that they stand in."""
     paper = round(epochs * images / _BATCH)
     iterations = max(paper, _LEAST)
-    milestones = ", ".join(str(round(iterations * step / epochs)) for step in steps)
-    why = f"  # {epochs} epochs of {images} images (CR-NAS, appendix A.1) are {paper} iterations"
+    why = f"  # {epochs} epochs of {images} images ({source}) are {paper} iterations"
     why += f";\n  # {_LEAST} at least, for a small dataset.\n" if paper < _LEAST else ".\n"
-    return f"""SOLVER:
+    text = f"""SOLVER:
 {why}  IMS_PER_BATCH: {_BATCH}
   BASE_LR: 0.02
   MAX_ITER: {iterations}
-  STEPS: ({milestones})
 """
+    return iterations, text

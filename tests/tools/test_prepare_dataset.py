@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from voc_toy import write_voc
 from crnas_d2.data import check_disjoint
 from crnas_d2.data.starter_configs import starter_configs
 from crnas_d2.engine import check_config, load_config
+from crnas_d2.space import build_channels
 
 pytestmark = pytest.mark.usefixtures("registered")
 
@@ -65,8 +67,23 @@ def test_the_configs_load_and_say_what_the_data_has(tool, coco, tmp_path, capsys
         assert depths == cfg.MODEL.GENOTYPE.DEPTHS
         assert cfg.DATASETS.TRAIN == ("mine_archtrain", "mine_archval")
         assert str(folder / "output" / name) == cfg.OUTPUT_DIR
+    cfg = load_config(str(folder / "channels.yaml"), [])
+    check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
+    assert cfg.MODEL.SUPERNET.SPACE == "channel" and "R-50" in cfg.MODEL.WEIGHTS
+    assert (cfg.DATASETS.TRAIN, cfg.DATASETS.ARCHVAL) == (("mine_archtrain",), ("mine_archval",))
+    space = build_channels(cfg)
+    channels = [[1] * conv.num_groups for conv in space.convs]
+    genotype = folder / "output" / "channels" / "genotype.yaml"
+    genotype.parent.mkdir(parents=True)
+    space.genotype(channels).to_yaml(genotype, family="resnet", channel=space.to_config())
+    for name, expected in (("pretrained", []), ("mixed", channels)):
+        cfg = load_config(str(folder / f"{name}.yaml"), [])
+        check_config(cfg, ["TRAIN", "TEST"])
+        assert expected == cfg.MODEL.GENOTYPE.CHANNELS and "R-50" in cfg.MODEL.WEIGHTS
+        assert cfg.DATASETS.TRAIN == ("mine_archtrain", "mine_archval")
     output = capsys.readouterr().out
     assert f"python train_net.py --config-file {folder}/supernet.yaml" in output
+    assert f"python train_net.py --config-file {folder}/channels.yaml" in output
     assert f"MODEL.WEIGHTS {folder}/output/supernet/model_final.pth" in output
 
 
@@ -79,7 +96,7 @@ def test_the_schedule_follows_the_number_of_images(tool, coco, tmp_path):
         num_classes=80,
         num_images={"archtrain": 113287, "archval": 5000},
         folder=tmp_path / "big",
-        shipped=toy.ROOT / "configs",
+        shipped=toy.ROOT,
     )
     (tmp_path / "big").mkdir()
     for path, text in texts.items():
@@ -88,6 +105,12 @@ def test_the_schedule_follows_the_number_of_images(tool, coco, tmp_path):
     paper = load_config(str(toy.ROOT / "configs" / "supernet-stage-R50.yaml"), [])
     assert ours.DATASETS.TEST == ()
     assert ours.SOLVER == paper.SOLVER, "COCO's own schedule for COCO's number of images"
+    search = load_config(str(tmp_path / "big" / "channels.yaml"), []).SOLVER
+    paper = load_config(str(toy.ROOT / "projects/NATS/configs/search/R50-G16.yaml"), []).SOLVER
+    assert round(25 * 113287 / 16) == search.MAX_ITER
+    assert search.BASE_LR / search.IMS_PER_BATCH == paper.BASE_LR / paper.IMS_PER_BATCH
+    assert search.BASE_LR_END / search.IMS_PER_BATCH == paper.BASE_LR_END / paper.IMS_PER_BATCH
+    assert search.LR_SCHEDULER_NAME == paper.LR_SCHEDULER_NAME == "WarmupCosineLR"
 
 
 def test_running_again_changes_nothing_and_another_split_is_refused(tool, coco, tmp_path, capsys):
@@ -96,7 +119,7 @@ def test_running_again_changes_nothing_and_another_split_is_refused(tool, coco, 
     tool.main(command)
     capsys.readouterr()
     tool.main(command)
-    assert capsys.readouterr().out.count("is there already, identical") == 8
+    assert capsys.readouterr().out.count("is there already, identical") == 11
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(SystemExit, match=r"exists and differs.*--overwrite"):
         tool.main([*command, "--seed", "1"])
@@ -225,17 +248,20 @@ def test_bccd_in_one_command(tool, tmp_path, capsys):
 @pytest.mark.slow
 def test_the_printed_commands_run(tool, coco, tmp_path, capsys):
     tool.main(["mine", "--coco", *coco, "--output", str(tmp_path / "out")])
-    printed = capsys.readouterr().out.partition("Next:")[2].strip().splitlines()
-    assert len(printed) == 5
+    printed = re.findall("^  python (.*)", capsys.readouterr().out, re.MULTILINE)
+    assert len(printed) == 9
     wide = {"MODEL.RESNETS.RES2_OUT_CHANNELS": 8, "MODEL.RESNETS.NORM": "BN"}
     tiny = toy.as_arguments(toy.TINY, wide)
     space = toy.as_arguments(toy.STAGE_SPACE, {"MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0})
+    groups = ["MODEL.SUPERNET.CHANNEL.NUM_GROUPS", "4"]
     for line in printed:
-        _, *command = shlex.split(line)
+        command = shlex.split(line)
         if "--config-file" in command:
             command += [*tiny, *(space if "supernet.yaml" in line else [])]
+            command += groups if "channels.yaml" in line else []
         run = subprocess.run(
             [sys.executable, *command], cwd=toy.ROOT, capture_output=True, text=True
         )
         assert run.returncode == 0, f"{line}\n{run.stderr}"
-    assert (tmp_path / "out" / "output" / "report.html").stat().st_size > 0
+    for report in ("report.html", "channels.html"):
+        assert (tmp_path / "out" / "output" / report).stat().st_size > 0
