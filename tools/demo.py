@@ -15,7 +15,6 @@ from demo_steps import (
     ROOT,
     Training,
     announce,
-    cores,
     make_datasets,
     network_config,
     run,
@@ -49,7 +48,7 @@ def pretrain(output):
     make_datasets("handwriting_train")
     config = CONFIGS / "pretrain-stage.yaml"
     folder = output / "pretrain"
-    train(Training("pretrain", config, folder, threads=cores()))
+    train(Training("pretrain", config, folder))
     return "MODEL.WEIGHTS", folder / "model_final.pth"
 
 
@@ -63,7 +62,7 @@ def stage_level(output, weights, beside):
     # Side by side, for two small trainings fill two cores better than one after the other.
     print("\nTrain the stage supernet, and beside it the baseline")
     train(
-        Training("supernet", config, output / "supernet", threads=cores() // 2, overrides=weights),
+        Training("supernet", config, output / "supernet", overrides=weights),
         beside,
     )
     print("\nSearch: score every allocation of 16 blocks on archval")
@@ -78,7 +77,7 @@ def operation_level(output, beside):
     )
     supernet = output / "supernet-operation"
     print("\nTrain the operation supernet, and beside it the network that was found")
-    train(Training("operations", config, supernet, threads=cores() // 2), beside)
+    train(Training("operations", config, supernet), beside)
     print("\nGreedy search: block after block, the three best beginnings are kept")
     search(config, supernet, output / "search-operation")
 
@@ -93,18 +92,17 @@ def main():
     searches = ["--search", output / "search"]
 
     baseline = CONFIGS / "baseline.yaml"
-    half = max(1, cores() // 2)
-    stage_level(output, weights, Training("baseline", baseline, output / "baseline", threads=half))
+    stage_level(output, weights, Training("baseline", baseline, output / "baseline"))
     config = network_config(output, "searched", baseline, "search/genotype.yaml")
     if args.operations:
-        searched = Training("searched", config, output / "searched", threads=half)
+        searched = Training("searched", config, output / "searched")
         operation_level(output, searched)
         config = network_config(output, "dilated", baseline, "search-operation/genotype.yaml")
         networks.append(f"dilated={output / 'dilated'}")
         searches += ["--search", output / "search-operation"]
     print("\nTrain the network that was found as the baseline was trained")
     name = config.stem
-    train(Training(name, config, output / name, threads=cores()))
+    train(Training(name, config, output / name))
 
     print("\nCompare on digits_test")
     report = ("--output", output / "report.html")

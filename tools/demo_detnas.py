@@ -11,7 +11,6 @@ from demo_steps import (
     CONFIGS,
     ROOT,
     Training,
-    cores,
     make_datasets,
     network_config,
     parse_output,
@@ -42,29 +41,28 @@ def main():
     output = parse_output(__doc__, "demo-detnas")
     start = time.perf_counter()
     make_datasets("digits_train", "digits_test", "handwriting_train")
-    half = cores() // 2
 
     print("\nPretrain the supernet on single digits, and beside it train the baseline")
     baseline = CONFIGS / "baseline-shufflenetv2.yaml"
     config = CONFIGS / "pretrain-shufflenetv2.yaml"
     train(
-        Training("pretrain", config, output / "pretrain", threads=half),
-        Training("baseline", baseline, output / "baseline", threads=half),
+        Training("pretrain", config, output / "pretrain"),
+        Training("baseline", baseline, output / "baseline"),
     )
     print("\nTrain the supernet, and beside it the first of the random networks")
     configs = random_networks(output)
-    waiting = [Training(c.stem, c, output / c.stem, threads=half) for c in configs]
+    waiting = [Training(c.stem, c, output / c.stem) for c in configs]
     weights = ("MODEL.WEIGHTS", output / "pretrain" / "model_final.pth")
     supernet = output / "supernet"
     train(
-        Training("supernet", SUPERNET, supernet, threads=half, overrides=weights),
+        Training("supernet", SUPERNET, supernet, overrides=weights),
         waiting.pop(0),
     )
     print("\nEvolution within 15 M MACs, scored on archval")
     search(SUPERNET, supernet, output / "search")
     print("\nTrain the network that was found, and the other random ones, two at a time")
     config = network_config(output, "searched", NETWORK, "search/genotype.yaml")
-    waiting.insert(0, Training("searched", config, output / "searched", threads=half))
+    waiting.insert(0, Training("searched", config, output / "searched"))
     train_in_pairs(waiting)
 
     print("\nCompare on digits_test")

@@ -12,7 +12,6 @@ from demo_steps import (
     CONFIGS,
     ROOT,
     Training,
-    cores,
     make_datasets,
     network_config,
     parse_output,
@@ -28,20 +27,17 @@ def main():
     output = parse_output(__doc__, "demo-nats")
     start = time.perf_counter()
     make_datasets("digits_train", "digits_test", "handwriting_train")
-    half = cores() // 2
 
     print("\nPretrain the base network on single digits")
     pretrained = output / "pretrain"
-    train(Training("pretrain", CONFIGS / "pretrain-baseline.yaml", pretrained, threads=cores()))
+    train(Training("pretrain", CONFIGS / "pretrain-baseline.yaml", pretrained))
     weights = ("MODEL.WEIGHTS", pretrained / "model_final.pth")
 
     print("\nSearch by gradient: a dilation for each channel group, and for each convolution")
     searches = {"channels": "supernet-nats.yaml", "paths": "supernet-nats-path.yaml"}
     train(
         *(
-            Training(
-                name, CONFIGS / file, output / f"search-{name}", threads=half, overrides=weights
-            )
+            Training(name, CONFIGS / file, output / f"search-{name}", overrides=weights)
             for name, file in searches.items()
         )
     )
@@ -57,7 +53,6 @@ def main():
             f"{name}-{seed}",
             config,
             output / f"{name}-{seed}",
-            threads=half,
             overrides=(*weights, "SEED", seed),
         )
         for name, config in configs.items()

@@ -24,10 +24,9 @@ class Training:
     Args:
         title: of its progress bar.
         folder: its OUTPUT_DIR.
-        threads: of torch.
     """
 
-    def __init__(self, title, config, folder, *, threads, overrides=()):
+    def __init__(self, title, config, folder, *, overrides=()):
         self.folder = folder
         self.title = title
         self.iterations = load_config(str(config), []).SOLVER.MAX_ITER
@@ -35,9 +34,8 @@ class Training:
             *(sys.executable, ROOT / "train_net.py", "--config-file", config, "--resume"),
             *("OUTPUT_DIR", folder, *overrides),
         ]
-        self.threads = max(1, threads)
 
-    def start(self):
+    def start(self, threads):
         self.bar = tqdm(total=self.iterations, desc=self.title, unit="it")
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "stdout.txt").open("w") as log:
@@ -45,7 +43,7 @@ class Training:
                 list(map(str, self.command)),
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment(OMP_NUM_THREADS=str(self.threads)),
+                env=environment(OMP_NUM_THREADS=str(threads)),
             )
 
     def is_running(self):
@@ -75,9 +73,9 @@ def announce(output):
 
 
 def train(*trainings):
-    """Runs trainings side by side, to their ends."""
+    """Runs trainings side by side, to their ends; they share the cores."""
     for training in trainings:
-        training.start()
+        training.start(threads=max(1, cores() // len(trainings)))
     while any([training.is_running() for training in trainings]):
         time.sleep(1)
     for training in trainings:
