@@ -126,7 +126,7 @@ def choice_blocks(supernet: Supernet, space: SearchSpace) -> dict[int, ChoiceBlo
 
     A choice of a single option may have none; one behind the last output never runs.
     """
-    blocks = supernet._choice_blocks
+    blocks = supernet.choice_blocks
     return {index: blocks[name] for index, name in enumerate(space.names) if name in blocks}
 
 

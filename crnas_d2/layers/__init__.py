@@ -8,18 +8,21 @@ from .choice_block import (
     PrefixDepthChoice,
     active_modules,
 )
+from .conv_block import ConvBlock, relu6_
 from .decoded_conv import DecodedConv2d, decode_conv, decoded_weights
 from .dilation import DilationChoice, set_dilation
+from .inverted_residual import InvertedResidual
 from .norm import resolve_norm
-from .shuffle_blocks import ConvReLU, ShuffleBlock, XceptionBlock
+from .shuffle_blocks import ShuffleBlock, XceptionBlock
 
 __all__ = [
     "BranchDepthChoice",
     "ChannelMixedConv2d",
     "ChoiceBlock",
-    "ConvReLU",
+    "ConvBlock",
     "DecodedConv2d",
     "DilationChoice",
+    "InvertedResidual",
     "OperationChoice",
     "PrefixDepthChoice",
     "ShuffleBlock",
@@ -27,6 +30,7 @@ __all__ = [
     "active_modules",
     "decode_conv",
     "decoded_weights",
+    "relu6_",
     "resolve_norm",
     "set_dilation",
 ]

@@ -2,32 +2,14 @@
 
 from abc import abstractmethod
 
-import fvcore.nn.weight_init as weight_init
 import torch
 import torch.nn.functional as F
-from detectron2.layers import CNNBlockBase, Conv2d, get_norm
+from detectron2.layers import CNNBlockBase, Conv2d
 from torch import Tensor, nn
 
-__all__ = ["ConvReLU", "ShuffleBlock", "XceptionBlock"]
+from .conv_block import conv_norm
 
-
-class ConvReLU(CNNBlockBase):
-    """A convolution with norm and ReLU: the stem (3x3, stride 2) and the head (1x1)."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int = 3,
-        stride: int = 1,
-        norm: str = "BN",
-    ):
-        super().__init__(in_channels, out_channels, stride)
-        self.conv1 = _conv(in_channels, out_channels, kernel_size, norm, stride, activation=F.relu_)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(N, in_channels, H, W)`` to ``(N, out_channels, H / stride, W / stride)``."""
-        return self.conv1(x)
+__all__ = ["ShuffleBlock", "XceptionBlock"]
 
 
 class _TwoBranchBlock(CNNBlockBase):
@@ -102,7 +84,7 @@ class ShuffleBlock(_TwoBranchBlock):
 
     def make_branch(self, in_channels, middle_channels, out_channels, kernel_size, norm):
         return [
-            _conv(in_channels, middle_channels, 1, norm, activation=F.relu_),
+            conv_norm(in_channels, middle_channels, 1, norm, activation=F.relu_),
             *_separable(middle_channels, out_channels, kernel_size, norm, self.stride),
         ]
 
@@ -128,36 +110,11 @@ class XceptionBlock(_TwoBranchBlock):
         ]
 
 
-def _conv(
-    in_channels: int,
-    out_channels: int,
-    kernel_size: int,
-    norm: str,
-    stride: int = 1,
-    groups: int = 1,
-    activation=None,
-) -> Conv2d:
-    conv = Conv2d(
-        in_channels,
-        out_channels,
-        kernel_size=kernel_size,
-        stride=stride,
-        padding=kernel_size // 2,
-        groups=groups,
-        bias=False,
-        norm=get_norm(norm, out_channels),
-        activation=activation,
-    )
-    # Kaiming normal over the fan-out (He et al. 2015), as Detectron2's ResNet.
-    weight_init.c2_msra_fill(conv)
-    return conv
-
-
 def _separable(
     in_channels: int, out_channels: int, kernel_size: int, norm: str, stride: int = 1
 ) -> list[Conv2d]:
     """A depthwise convolution, linear, and a 1x1 with ReLU."""
     return [
-        _conv(in_channels, in_channels, kernel_size, norm, stride, groups=in_channels),
-        _conv(in_channels, out_channels, 1, norm, activation=F.relu_),
+        conv_norm(in_channels, in_channels, kernel_size, norm, stride, groups=in_channels),
+        conv_norm(in_channels, out_channels, 1, norm, activation=F.relu_),
     ]

@@ -11,24 +11,26 @@ __all__ = ["Supernet", "find_supernet"]
 
 
 class Supernet:
-    """Mix-in of backbones that hold the weights of a whole search space.
+    """Mix-in of backbones that hold the weights of a whole search space; the first base class.
+
+    Args:
+        space: the genotypes that it can run.
+        choice_blocks: by the name of the choice, the modules that carry it out. A choice of a
+            single option may have none.
+        args, kwargs: of the backbone.
 
     Attributes:
-        space: the genotypes that it can run.
         path: the active genotype, ``None`` before the first :meth:`set_path`.
     """
 
-    space: SearchSpace
     path: Genotype | None = None
 
-    def init_supernet(self, space: SearchSpace, choice_blocks: Mapping[str, ChoiceBlock]) -> None:
-        """
-        Args:
-            choice_blocks: by the name of the choice, the modules that carry it out. A choice
-                of a single option may have none.
-        """
+    def __init__(
+        self, *args, space: SearchSpace, choice_blocks: Mapping[str, ChoiceBlock], **kwargs
+    ):
+        super().__init__(*args, **kwargs)
         self.space = space
-        self._choice_blocks = choice_blocks
+        self.choice_blocks = choice_blocks
 
     def set_path(self, genotype: Genotype) -> None:
         """Switches to one subnet: until the next call, nothing off its path runs or changes.
@@ -37,8 +39,8 @@ class Supernet:
             ValueError: the genotype lies outside the space.
         """
         for name, option in self.space.values(genotype).items():
-            if name in self._choice_blocks:
-                self._choice_blocks[name].choose(option)
+            if name in self.choice_blocks:
+                self.choice_blocks[name].choose(option)
         self.path = genotype
 
 

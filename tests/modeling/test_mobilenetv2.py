@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from crnas_d2.analysis import CostTable, body_cost, count_macs, count_parameters, detector_macs
 from crnas_d2.engine import load_config
-from crnas_d2.layers import ChoiceBlock
+from crnas_d2.layers import ChoiceBlock, InvertedResidual
 from crnas_d2.modeling import (
     MobileNetV2,
     SupernetMobileNetV2,
@@ -20,7 +20,6 @@ from crnas_d2.modeling import (
     fixed_names,
     subnet_state_dict,
 )
-from crnas_d2.modeling.backbone.mobilenetv2 import InvertedResidual
 from crnas_d2.space import FAMILIES, Genotype, build_budget, build_search_space
 
 STAGES = ("c16", "c24", "c32", "c64", "c96", "c160", "c320", "tail")

@@ -1,15 +1,15 @@
 """ResNet and ResNeXt: the supernets of CR-NAS and every fixed subnet of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from detectron2.layers import CNNBlockBase, ShapeSpec
 from detectron2.modeling.backbone.backbone import Backbone
 from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem, BottleneckBlock, ResNet
 
-from crnas_d2.layers import ChoiceBlock, resolve_norm, set_dilation
+from crnas_d2.layers import resolve_norm, set_dilation
 from crnas_d2.modeling.supernet import Supernet
-from crnas_d2.space import DILATIONS, SearchSpace, build_family
+from crnas_d2.space import DILATIONS, build_family
 
 from .channels import check_channels, new_channel_builder
 from .stages import check_supernet, new_stage_builder
@@ -17,24 +17,8 @@ from .stages import check_supernet, new_stage_builder
 __all__ = ["SupernetResNet", "build_resnet"]
 
 
-class SupernetResNet(ResNet, Supernet):
-    """A Detectron2 ResNet some of whose blocks are :class:`ChoiceBlock`.
-
-    Args:
-        stem, stages, out_features: as in Detectron2's ResNet.
-        space, choice_blocks: see :meth:`Supernet.init_supernet`.
-    """
-
-    def __init__(
-        self,
-        stem: CNNBlockBase,
-        stages: Sequence[Sequence[CNNBlockBase]],
-        space: SearchSpace,
-        choice_blocks: Mapping[str, ChoiceBlock],
-        out_features: Sequence[str] | None = None,
-    ):
-        super().__init__(stem, stages, out_features=out_features)
-        self.init_supernet(space, choice_blocks)
+class SupernetResNet(Supernet, ResNet):
+    """A Detectron2 ResNet some of whose blocks are choice blocks."""
 
 
 def build_resnet(cfg, input_shape: ShapeSpec) -> Backbone:
@@ -80,12 +64,10 @@ def build_resnet(cfg, input_shape: ShapeSpec) -> Backbone:
         in_channels = out_channels
         out_channels, bottleneck_channels = out_channels * 2, bottleneck_channels * 2
 
-    if build_stage.space is not None:
-        return SupernetResNet(
-            stem, stages, build_stage.space, build_stage.choice_blocks, resnets.OUT_FEATURES
-        )
-    freeze_at = cfg.MODEL.BACKBONE.FREEZE_AT
-    return ResNet(stem, stages, out_features=resnets.OUT_FEATURES, freeze_at=freeze_at)
+    body = {"stem": stem, "stages": stages, "out_features": resnets.OUT_FEATURES}
+    if build_stage.space is None:
+        return ResNet(**body, freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT)
+    return SupernetResNet(**body, space=build_stage.space, choice_blocks=build_stage.choice_blocks)
 
 
 def make_blocks(ops: Sequence[int], stride: int, **block_args) -> list[CNNBlockBase]:

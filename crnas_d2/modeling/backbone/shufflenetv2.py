@@ -1,16 +1,16 @@
 """ShuffleNetV2 (Ma et al., ECCV 2018): DetNAS's supernets and every fixed subnet of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from detectron2.layers import CNNBlockBase, ShapeSpec
 from detectron2.modeling.backbone.backbone import Backbone
-from torch import Tensor, nn
 
-from crnas_d2.layers import ChoiceBlock, ConvReLU, ShuffleBlock, XceptionBlock, resolve_norm
+from crnas_d2.layers import ConvBlock, ShuffleBlock, XceptionBlock, resolve_norm
 from crnas_d2.modeling.supernet import Supernet
-from crnas_d2.space import FAMILIES, SearchSpace
+from crnas_d2.space import FAMILIES
 
+from .staged_body import StagedBody, check_outputs, needed_outputs
 from .stages import check_supernet, new_stage_builder
 
 __all__ = ["ShuffleNetV2", "SupernetShuffleNetV2", "build_shufflenetv2"]
@@ -20,7 +20,7 @@ FAMILY = FAMILIES["shufflenetv2"]
 CHANNELS = {20: (16, 64, 160, 320, 640), 40: (48, 96, 240, 480, 960)}
 # The convolution before the classifier's linear layer, in both search spaces of DetNAS.
 HEAD_CHANNELS = 1024
-OUTPUTS = (*FAMILY.stages, "head")
+OUTPUTS = {name: (name,) for name in (*FAMILY.stages, "head")}
 # By operation, in the order of FAMILY.operations.
 BLOCKS = (
     partial(ShuffleBlock, kernel_size=3),
@@ -30,87 +30,18 @@ BLOCKS = (
 )
 
 
-class ShuffleNetV2(Backbone):
+class ShuffleNetV2(StagedBody):
     """The body of ShuffleNetV2 in the form of DetNAS (table 2).
 
     Outputs: ``res2`` to ``res5``, of strides 4, 8, 16 and 32, and ``head``, which only a
-    classifier needs. What follows the last output is left out.
-
-    Args:
-        stem: the first convolution, of stride 2.
-        stages: by name, the blocks of ``res2`` to the last stage that is needed.
-        out_features: the outputs, of ``res2`` to ``res5`` and ``head``.
-        freeze_at: how many parts of the network to freeze, as in Detectron2's ResNet: 1 for the
-            stem, 2 for all up to ``res2``, 3 for all up to ``res3`` and so on.
+    classifier needs.
     """
 
-    def __init__(
-        self,
-        stem: CNNBlockBase,
-        stages: Mapping[str, Sequence[CNNBlockBase]],
-        out_features: Sequence[str] = FAMILY.stages,
-        freeze_at: int = 0,
-    ):
-        super().__init__()
-        assert out_features and set(out_features) <= set(OUTPUTS), out_features
-        self.stem = stem
-        self._out_features = list(out_features)
-        self._out_feature_strides, self._out_feature_channels = {}, {}
-        self.parts = _needed(out_features)
-        stride = stem.stride
-        for name in self.parts:
-            self.add_module(name, nn.Sequential(*stages[name]))
-            for block in stages[name]:
-                stride *= block.stride
-            self._out_feature_strides[name] = stride
-            self._out_feature_channels[name] = stages[name][-1].out_channels
-        self.freeze(freeze_at)
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """
-        Args:
-            x: images, (N, C, H, W).
-
-        Returns:
-            by output, (N, channels, ceil(H / stride), ceil(W / stride)).
-        """
-        outputs = {}
-        x = self.stem(x)
-        for name in self.parts:
-            x = getattr(self, name)(x)
-            if name in self._out_features:
-                outputs[name] = x
-        return outputs
-
-    def freeze(self, freeze_at: int = 0) -> "ShuffleNetV2":
-        """Makes the first parts untrainable, their BN included; see the class."""
-        if freeze_at >= 1:
-            self.stem.freeze()
-        for index, name in enumerate(self.parts, start=2):
-            if freeze_at >= index:
-                for block in getattr(self, name).children():
-                    block.freeze()
-        return self
+    outputs = OUTPUTS
 
 
-class SupernetShuffleNetV2(ShuffleNetV2, Supernet):
-    """A ShuffleNetV2 some of whose blocks are :class:`ChoiceBlock`.
-
-    Args:
-        stem, stages, out_features: as in :class:`ShuffleNetV2`.
-        space, choice_blocks: see :meth:`Supernet.init_supernet`.
-    """
-
-    def __init__(
-        self,
-        stem: CNNBlockBase,
-        stages: Mapping[str, Sequence[CNNBlockBase]],
-        space: SearchSpace,
-        choice_blocks: Mapping[str, ChoiceBlock],
-        out_features: Sequence[str] = FAMILY.stages,
-    ):
-        super().__init__(stem, stages, out_features=out_features)
-        self.init_supernet(space, choice_blocks)
+class SupernetShuffleNetV2(Supernet, ShuffleNetV2):
+    """A ShuffleNetV2 some of whose blocks are choice blocks."""
 
 
 def build_shufflenetv2(cfg, input_shape: ShapeSpec) -> Backbone:
@@ -124,30 +55,30 @@ def build_shufflenetv2(cfg, input_shape: ShapeSpec) -> Backbone:
         ValueError: a setting that this backbone cannot honour.
     """
     shufflenet = cfg.MODEL.SHUFFLENETV2
-    _check_outputs(shufflenet.OUT_FEATURES)
+    check_outputs("MODEL.SHUFFLENETV2.OUT_FEATURES", shufflenet.OUT_FEATURES, OUTPUTS)
     check_supernet(cfg, "MODEL.SHUFFLENETV2.NORM", shufflenet.NORM)
     build_stage = new_stage_builder(cfg)
     depths = tuple(len(build_stage.ops[stage]) for stage in FAMILY.stages)
     stem_channels, *stage_channels = _channels(shufflenet, depths)
 
     norm = resolve_norm(shufflenet.NORM, cfg.MODEL.DEVICE)
-    stem = ConvReLU(input_shape.channels, stem_channels, stride=2, norm=norm)
+    stem = ConvBlock(input_shape.channels, stem_channels, stride=2, norm=norm)
     stages, in_channels = {}, stem_channels
-    needed = _needed(shufflenet.OUT_FEATURES)
+    needed = needed_outputs(OUTPUTS, shufflenet.OUT_FEATURES)
     # Without strict: the head is no stage, and what follows the last output is not built.
     for name, out_channels in zip(needed, stage_channels, strict=False):
         make = partial(make_blocks, in_channels=in_channels, out_channels=out_channels, norm=norm)
         stages[name] = build_stage(name, make)
         in_channels = out_channels
     if "head" in needed:
-        stages["head"] = [ConvReLU(in_channels, HEAD_CHANNELS, kernel_size=1, norm=norm)]
+        stages["head"] = [ConvBlock(in_channels, HEAD_CHANNELS, kernel_size=1, norm=norm)]
 
-    out_features = shufflenet.OUT_FEATURES
-    if build_stage.space is not None:
-        return SupernetShuffleNetV2(
-            stem, stages, build_stage.space, build_stage.choice_blocks, out_features
-        )
-    return ShuffleNetV2(stem, stages, out_features, freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT)
+    body = {"stem": stem, "stages": stages, "out_features": shufflenet.OUT_FEATURES}
+    if build_stage.space is None:
+        return ShuffleNetV2(**body, freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT)
+    return SupernetShuffleNetV2(
+        **body, space=build_stage.space, choice_blocks=build_stage.choice_blocks
+    )
 
 
 def make_blocks(
@@ -164,23 +95,6 @@ def make_blocks(
         blocks.append(BLOCKS[op](in_channels, out_channels, stride, norm=norm))
         in_channels, stride = out_channels, 1
     return blocks
-
-
-def _needed(out_features: Sequence[str]) -> tuple[str, ...]:
-    """The parts of the network up to the last output.
-
-    Any other would take memory and, in DistributedDataParallel, wait for gradients that never come.
-    """
-    return OUTPUTS[: 1 + max(map(OUTPUTS.index, out_features))]
-
-
-def _check_outputs(out_features: Sequence[str]) -> None:
-    features = list(out_features)
-    if not features or not set(features) <= set(OUTPUTS):
-        raise ValueError(
-            f"MODEL.SHUFFLENETV2.OUT_FEATURES is {features}; expected one or more of "
-            f"{', '.join(OUTPUTS)}: res2 to res5 for a detector with FPN, [head] for a classifier."
-        )
 
 
 def _channels(shufflenet, depths: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,0 +1,111 @@
+"""Bodies that are a stem and named stages, for families that Detectron2 has no class of."""
+
+from collections.abc import Mapping, Sequence
+
+from detectron2.layers import CNNBlockBase
+from detectron2.modeling.backbone.backbone import Backbone
+from torch import Tensor, nn
+
+__all__ = ["StagedBody", "check_outputs", "needed_outputs"]
+
+
+class StagedBody(Backbone):
+    """A stem and stages, of which those are left out that no output needs.
+
+    The blocks are named after stages and places, e.g. ``c24.0``.
+
+    Args:
+        stem: the first convolution.
+        stages: by name, the blocks of each stage that is needed.
+        out_features: keys of ``outputs``.
+        freeze_at: how many parts of the network to freeze, as in Detectron2's ResNet: 1 for the
+            stem, 2 for all up to ``res2``, 3 for all up to ``res3`` and so on.
+
+    Attributes:
+        outputs: of a subclass: by output, in order, the stages that lead to it from the output
+            before. They have ResNet's names, so that necks and heads are configured alike.
+    """
+
+    outputs: Mapping[str, Sequence[str]]
+
+    def __init__(
+        self,
+        stem: CNNBlockBase,
+        stages: Mapping[str, Sequence[CNNBlockBase]],
+        out_features: Sequence[str] = ("res2", "res3", "res4", "res5"),
+        freeze_at: int = 0,
+    ):
+        super().__init__()
+        assert out_features and set(out_features) <= set(self.outputs), out_features
+        self.stem = stem
+        self._out_features = list(out_features)
+        self._out_feature_strides, self._out_feature_channels = {}, {}
+        self._needed = needed_outputs(self.outputs, out_features)
+        stride = stem.stride
+        for output in self._needed:
+            for name in self.outputs[output]:
+                self.add_module(name, nn.Sequential(*stages[name]))
+                for block in stages[name]:
+                    stride *= block.stride
+            self._out_feature_strides[output] = stride
+            self._out_feature_channels[output] = stages[name][-1].out_channels
+        self.freeze(freeze_at)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """
+        Args:
+            x: images, (N, C, H, W).
+
+        Returns:
+            by output, (N, channels, ceil(H / stride), ceil(W / stride)).
+        """
+        features = {}
+        x = self.stem(x)
+        for output in self._needed:
+            for name in self.outputs[output]:
+                x = getattr(self, name)(x)
+            if output in self._out_features:
+                features[output] = x
+        return features
+
+    def freeze(self, freeze_at: int = 0) -> "StagedBody":
+        """Makes the first parts untrainable, their BN included; see the class."""
+        if freeze_at >= 1:
+            self.stem.freeze()
+        for output in self._needed[: max(0, freeze_at - 1)]:
+            for name in self.outputs[output]:
+                for block in getattr(self, name).children():
+                    block.freeze()
+        return self
+
+
+def needed_outputs(
+    outputs: Mapping[str, Sequence[str]], out_features: Sequence[str]
+) -> tuple[str, ...]:
+    """Those up to the last one of ``out_features``.
+
+    What follows it would take memory and, in DistributedDataParallel, wait for gradients that
+    never come.
+    """
+    names = tuple(outputs)
+    return names[: 1 + max(map(names.index, out_features))]
+
+
+def check_outputs(
+    key: str, out_features: Sequence[str], outputs: Mapping[str, Sequence[str]]
+) -> None:
+    """Refuses outputs that a body does not have.
+
+    Args:
+        key: the config key of ``out_features``.
+        outputs: see :class:`StagedBody`; the last one is for a classifier.
+
+    Raises:
+        ValueError: any other name, or none.
+    """
+    features, names = list(out_features), list(outputs)
+    if not features or not set(features) <= set(names):
+        raise ValueError(
+            f"{key} is {features}; expected one or more of {', '.join(names)}: res2 to res5 for a "
+            f"detector with FPN, [{names[-1]}] for a classifier."
+        )
