@@ -7,13 +7,8 @@ from scripts import finished_trials, kill_after, read_candidates, run, start
 from crnas_d2.analysis import CostTable
 from crnas_d2.space import Genotype, build_search_space
 
-# Of the 16 genotypes, those that cost no more than 8 blocks of any stage do.
-CFG = toy.supernet_config()
-COST = CostTable(CFG, build_search_space(CFG), (toy.SIZE, toy.SIZE))
-MOST = COST(Genotype((2, 2, 2, 2))).macs
 SEARCH = {
     "SEARCH.BUDGET.BLOCKS": [],
-    "SEARCH.BUDGET.MACS": [0, MOST],
     "SEARCH.IMS_PER_BATCH": 1,
     "SEARCH.EVOLUTION.POPULATION": 4,
     "SEARCH.EVOLUTION.GENERATIONS": 2,
@@ -21,6 +16,20 @@ SEARCH = {
     # An untrained detector is unsure, so every detection counts: no candidate fails.
     "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0,
 }
+
+
+@pytest.fixture(scope="module")
+def macs():
+    """From a genotype of the toy space to its cost."""
+    cfg = toy.supernet_config()
+    costs = CostTable(cfg, build_search_space(cfg), (toy.SIZE, toy.SIZE))
+    return lambda genotype: costs(genotype).macs
+
+
+@pytest.fixture(scope="module")
+def most(macs):
+    """The limit of the searches: of the 16 genotypes, those of up to 8 blocks are within it."""
+    return macs(Genotype((2, 2, 2, 2)))
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +42,11 @@ def supernet(tmp_path_factory, toy_datasets):
 
 
 @pytest.fixture(scope="module")
-def search_opts(supernet, toy_datasets):
+def search_opts(supernet, toy_datasets, most):
     def opts(output, algorithm, *overrides):
-        paths = {"MODEL.WEIGHTS": supernet, "OUTPUT_DIR": output, "SEARCH.ALGORITHM": algorithm}
-        shared = (toy.TINY, toy.STAGE_SPACE, toy_datasets, SEARCH)
-        return toy.as_arguments(*shared, paths, *overrides)
+        search = {**SEARCH, "SEARCH.BUDGET.MACS": [0, most], "SEARCH.ALGORITHM": algorithm}
+        paths = {"MODEL.WEIGHTS": supernet, "OUTPUT_DIR": output}
+        return toy.as_arguments(toy.TINY, toy.STAGE_SPACE, toy_datasets, search, paths, *overrides)
 
     return opts
 
@@ -47,7 +56,9 @@ def genotypes(rows):
     return [Genotype(tuple(int(row[name]) for name in names)) for row in rows]
 
 
-def test_a_killed_evolution_goes_on_to_the_result_of_an_uninterrupted_one(tmp_path, search_opts):
+def test_a_killed_evolution_goes_on_to_the_result_of_an_uninterrupted_one(
+    tmp_path, search_opts, macs, most
+):
     opts = search_opts(tmp_path / "killed", "evolution")
     process = start("search_net.py", toy.SUPERNET, opts=opts)
     kill_after(process, tmp_path / "killed" / "search.db", 5)
@@ -60,7 +71,7 @@ def test_a_killed_evolution_goes_on_to_the_result_of_an_uninterrupted_one(tmp_pa
     found = genotypes(rows)
     assert len(set(found)) == len(rows) == 8
     costs = [int(row["macs"]) for row in rows]
-    assert costs == [COST(genotype).macs for genotype in found] and max(costs) <= MOST
+    assert costs == [macs(genotype) for genotype in found] and max(costs) <= most
     assert "MACs reachable" in printed and "of the space within SEARCH.BUDGET.MACS" in printed
 
 
@@ -85,13 +96,13 @@ def test_two_objectives_end_in_a_pareto_front(tmp_path, search_opts):
     assert "Pareto front" in (tmp_path / "two" / "report.html").read_text()
 
 
-def test_random_networks_are_drawn_within_the_budget(tmp_path, search_opts):
+def test_random_networks_are_drawn_within_the_budget(tmp_path, search_opts, macs, most):
     opts = ["--number", "3", "--output", str(tmp_path / "drawn"), *search_opts("", "random")]
     printed = run("tools/random_genotypes.py", toy.SUPERNET, opts=opts)
     files = sorted((tmp_path / "drawn").iterdir())
     assert [file.name for file in files] == [f"random-{number}.yaml" for number in (1, 2, 3)]
     drawn = [Genotype.from_yaml(file) for file in files]
-    assert len(set(drawn)) == 3 and all(COST(genotype).macs <= MOST for genotype in drawn)
+    assert len(set(drawn)) == 3 and all(macs(genotype) <= most for genotype in drawn)
     assert all(str(genotype) in printed for genotype in drawn)
 
 
