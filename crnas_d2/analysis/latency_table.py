@@ -151,7 +151,7 @@ class LatencyTable:
             raise ValueError(
                 f"{path} holds latencies of something else: {'; '.join(different)}. Go on where "
                 "they were measured, or choose another OUTPUT_DIR; removing the file has them "
-                "measured anew, which changes SEARCH.BUDGET.LATENCY for a search under way."
+                "measured anew, after which no search that is under way goes on."
             )
         if known.get("torch") != origin.get("torch"):
             logger.warning(

@@ -63,6 +63,8 @@ def describe_search(cfg, budgets: Sequence[Budget]) -> dict:
         "optuna": dict(cfg.SEARCH.OPTUNA),
         "second objective": cfg.SEARCH.SECOND_OBJECTIVE,
         "budget": {budget.key: [budget.low, budget.high] for budget in budgets},
+        # The same limits on other costs leave other candidates: latencies measured anew, say.
+        **{f"digest of the costs of {budget.key}": budget.digest for budget in budgets},
         "metric": cfg.SEARCH.METRIC,
         "weights": sha256(PathManager.get_local_path(cfg.MODEL.WEIGHTS)),
         "archval": [_identify(name) for name in cfg.DATASETS.ARCHVAL],

@@ -62,7 +62,8 @@ def open_study(
     if different:
         raise ValueError(
             f"The study '{name}' in {url} is another search: {'; '.join(different)}. Its scores "
-            "cannot be compared with new ones; choose another OUTPUT_DIR (or SEARCH.STUDY_NAME)."
+            "cannot be compared with new ones; go on with the settings and files with which it "
+            "began, or choose another OUTPUT_DIR (or SEARCH.STUDY_NAME)."
         )
     return study
 

@@ -1,5 +1,7 @@
 """Two-sided limits on costs that add up over the choices of a space."""
 
+import hashlib
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,6 +51,12 @@ class Budget:
     def limits(self) -> str:
         """Key and limits, for messages: ``SEARCH.BUDGET.MACS [0, 300 M]``."""
         return f"{self.key} [{_number(self.low)}, {_number(self.high)}]"
+
+    @property
+    def digest(self) -> str:
+        """Tells these costs from others, whatever their limits."""
+        content = json.dumps([self.base, self.costs], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def cost(self, chosen: Sequence[int]) -> float:
         """
