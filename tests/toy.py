@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from detectron2.layers import ShapeSpec
+from detectron2.modeling import build_backbone
 from PIL import Image
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from crnas_d2.engine import load_config
 
@@ -91,6 +94,51 @@ def supernet_config(*overrides: dict):
 def network_config(*overrides: dict):
     """The config of a tiny detector with one path."""
     return load_config(str(SEARCHED), as_list(TINY, *overrides))
+
+
+# By its kind of block, what makes a toy ResNet.
+RESNETS = {
+    "basic": {"MODEL.RESNETS.DEPTH": 34},
+    "bottleneck": {"MODEL.RESNETS.DEPTH": 50, "MODEL.RESNETS.RES2_OUT_CHANNELS": 8},
+    "resnext": {
+        "MODEL.RESNETS.DEPTH": 50,
+        "MODEL.RESNETS.RES2_OUT_CHANNELS": 8,
+        "MODEL.RESNETS.NUM_GROUPS": 4,
+        "MODEL.RESNETS.WIDTH_PER_GROUP": 2,
+    },
+}
+# For bodies of the other families, whose names they have.
+SMALL_BODIES = {
+    "mobilenetv2": {"MODEL.MOBILENETV2.WIDTH_MULT": 0.25},
+    "shufflenetv2": {
+        "MODEL.SHUFFLENETV2.CHANNELS": [4, 8, 16, 24, 32],
+        "MODEL.GENOTYPE.DEPTHS": [1, 2, 1, 2],
+    },
+}
+
+
+def body_config(family: str, *overrides: dict):
+    """The config of a body without neck and head."""
+    body = {"MODEL.SUPERNET.FAMILY": family, "MODEL.BACKBONE.NAME": "build_supernet_backbone"}
+    return network_config(body, *overrides)
+
+
+def build_body(family: str, *overrides: dict):
+    return build_backbone(body_config(family, *overrides))
+
+
+def images(size: int = SIZE) -> torch.Tensor:
+    return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def randomize_norms(model) -> None:
+    """Weights and statistics that differ from layer to layer, so that a mix-up shows."""
+    generator = torch.Generator().manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            for name, tensor in module.state_dict().items():
+                if "num_batches" not in name:
+                    tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
 
 
 # For the classifier, on top of TINY.

@@ -22,17 +22,7 @@ BASE = {
     "MODEL.SUPERNET.CHANNEL.NUM_GROUPS": 4,
 }
 CHANNEL = {"MODEL.SUPERNET.SPACE": "channel", "MODEL.SUPERNET.PATH_SAMPLER": "alpha"}
-BLOCKS = {
-    "basic": {"MODEL.RESNETS.DEPTH": 34},
-    "bottleneck": {"MODEL.RESNETS.DEPTH": 50, "MODEL.RESNETS.RES2_OUT_CHANNELS": 8},
-    "resnext": {
-        "MODEL.RESNETS.DEPTH": 50,
-        "MODEL.RESNETS.RES2_OUT_CHANNELS": 8,
-        "MODEL.RESNETS.NUM_GROUPS": 4,
-        "MODEL.RESNETS.WIDTH_PER_GROUP": 2,
-    },
-}
-each_block = pytest.mark.parametrize("block", BLOCKS)
+each_block = pytest.mark.parametrize("block", toy.RESNETS)
 each_sharing = pytest.mark.parametrize("sharing", ["none", "weight"])
 
 
@@ -88,7 +78,7 @@ def assert_same_outputs(model, other, exact=False):
 
 @each_block
 def test_a_convolution_of_each_block_of_the_searched_stages_is_mixed(block):
-    body = build_backbone(supernet_config(BLOCKS[block])).bottom_up
+    body = build_backbone(supernet_config(toy.RESNETS[block])).bottom_up
     mixed = {n: m for n, m in body.named_modules() if isinstance(m, ChannelMixedConv2d)}
     assert tuple(mixed) == names_of(block)
     assert [conv.alpha.shape for conv in mixed.values()] == [(4, 2), (4, 3), (4, 3), (4, 4)]
@@ -100,9 +90,9 @@ def test_a_convolution_of_each_block_of_the_searched_stages_is_mixed(block):
 @each_sharing
 @each_block
 def test_pretrained_weights_fill_every_replica(block, sharing, tmp_path, caplog):
-    base = build_model(base_config(BLOCKS[block]))
+    base = build_model(base_config(toy.RESNETS[block]))
     randomize(base)
-    supernet = build_model(supernet_config(BLOCKS[block], {"MODEL.SUPERNET.SHARING": sharing}))
+    supernet = build_model(supernet_config(toy.RESNETS[block], {"MODEL.SUPERNET.SHARING": sharing}))
     TrainingCheckpointer(supernet).load(save(base, tmp_path / "base.pth"))
     state, weights = supernet.state_dict(), base.state_dict()
     for name, num_dilations in zip(names_of(block), (2, 3, 3, 4), strict=True):
@@ -118,9 +108,9 @@ def test_pretrained_weights_fill_every_replica(block, sharing, tmp_path, caplog)
 
 @each_block
 def test_decoded_to_the_plain_dilation_it_is_the_base_network(block, tmp_path):
-    base = build_model(base_config(BLOCKS[block]))
+    base = build_model(base_config(toy.RESNETS[block]))
     randomize(base)
-    decoded = build_model(decoded_config([[0] * 4] * 4, BLOCKS[block]))
+    decoded = build_model(decoded_config([[0] * 4] * 4, toy.RESNETS[block]))
     TrainingCheckpointer(decoded).load(save(base, tmp_path / "base.pth"))
     assert list(decoded.state_dict()) == list(base.state_dict())
     assert_same_outputs(decoded, base, exact=True)
@@ -132,10 +122,10 @@ def test_decoded_to_the_plain_dilation_it_is_the_base_network(block, tmp_path):
 def test_a_decided_supernet_equals_the_network_decoded_from_it(
     block, sharing, checkpointer, tmp_path
 ):
-    supernet = build_model(supernet_config(BLOCKS[block], {"MODEL.SUPERNET.SHARING": sharing}))
+    supernet = build_model(supernet_config(toy.RESNETS[block], {"MODEL.SUPERNET.SHARING": sharing}))
     randomize(supernet)
     decide(supernet, CHANNELS)
-    decoded = build_model(decoded_config(CHANNELS, BLOCKS[block]))
+    decoded = build_model(decoded_config(CHANNELS, toy.RESNETS[block]))
     checkpointer(decoded).load(save(supernet, tmp_path / "supernet.pth"))
     # Its third convolution has one dilation alone.
     body = decoded.backbone.bottom_up
@@ -147,24 +137,24 @@ def test_a_decided_supernet_equals_the_network_decoded_from_it(
 @each_block
 @pytest.mark.parametrize("checkpointer", [StrictCheckpointer, TrainingCheckpointer])
 def test_the_base_network_gives_the_decoded_one_its_weights(block, checkpointer, tmp_path):
-    base = build_model(base_config(BLOCKS[block]))
+    base = build_model(base_config(toy.RESNETS[block]))
     randomize(base)
     file = save(base, tmp_path / "base.pth")
-    supernet = build_model(supernet_config(BLOCKS[block]))
+    supernet = build_model(supernet_config(toy.RESNETS[block]))
     TrainingCheckpointer(supernet).load(file)
     decide(supernet, CHANNELS)
-    decoded = build_model(decoded_config(CHANNELS, BLOCKS[block]))
+    decoded = build_model(decoded_config(CHANNELS, toy.RESNETS[block]))
     checkpointer(decoded).load(file)
     assert_same_outputs(decoded, supernet)
 
 
 @pytest.mark.parametrize("config", [base_config, supernet_config])
 def test_weights_of_a_bare_backbone_fit_a_detector(config, tmp_path, caplog):
-    base = build_model(config(BLOCKS["bottleneck"]))
+    base = build_model(config(toy.RESNETS["bottleneck"]))
     randomize(base)
     torch.save(base.backbone.bottom_up.state_dict(), tmp_path / "body.pth")
-    decoded = build_model(decoded_config(CHANNELS, BLOCKS["bottleneck"]))
-    expected = build_model(decoded_config(CHANNELS, BLOCKS["bottleneck"]))
+    decoded = build_model(decoded_config(CHANNELS, toy.RESNETS["bottleneck"]))
+    expected = build_model(decoded_config(CHANNELS, toy.RESNETS["bottleneck"]))
     StrictCheckpointer(expected).load(save(base, tmp_path / "base.pth"))
     with caplog.at_level("INFO"):
         TrainingCheckpointer(decoded).load(str(tmp_path / "body.pth"))
@@ -174,11 +164,11 @@ def test_weights_of_a_bare_backbone_fit_a_detector(config, tmp_path, caplog):
 
 @pytest.mark.parametrize("format", weight_files.WRITERS)
 def test_published_files_fit_the_supernet_and_the_decoded_network(format, tmp_path):
-    base = build_model(base_config(BLOCKS["resnext"]))
+    base = build_model(base_config(toy.RESNETS["resnext"]))
     randomize(base)
     file = weight_files.write(tmp_path, format, base.backbone.bottom_up.state_dict())
-    decoded = build_model(decoded_config(CHANNELS, BLOCKS["resnext"]))
-    supernet = build_model(supernet_config(BLOCKS["resnext"]))
+    decoded = build_model(decoded_config(CHANNELS, toy.RESNETS["resnext"]))
+    supernet = build_model(supernet_config(toy.RESNETS["resnext"]))
     for model in (decoded, supernet):
         TrainingCheckpointer(model).load(file)
     decide(supernet, CHANNELS)
@@ -192,7 +182,7 @@ def test_published_files_fit_the_supernet_and_the_decoded_network(format, tmp_pa
 @pytest.mark.parametrize("kind", ["supernet", "decoded"])
 def test_own_weights_are_loaded_as_they_are(block, checkpointer, kind, tmp_path):
     config = supernet_config if kind == "supernet" else lambda *o: decoded_config(CHANNELS, *o)
-    first, second = (build_model(config(BLOCKS[block])) for _ in range(2))
+    first, second = (build_model(config(toy.RESNETS[block])) for _ in range(2))
     randomize(first)
     if kind == "supernet":
         decide(first, CHANNELS)
@@ -205,7 +195,7 @@ def test_own_weights_are_loaded_as_they_are(block, checkpointer, kind, tmp_path)
 def test_parameters_and_macs_are_those_of_the_base_network(block):
     costs = []
     with torch.device("meta"):
-        for cfg in (base_config(BLOCKS[block]), decoded_config(CHANNELS, BLOCKS[block])):
+        for cfg in (base_config(toy.RESNETS[block]), decoded_config(CHANNELS, toy.RESNETS[block])):
             body = build_backbone(cfg).bottom_up
             with torch.no_grad(), FlopCounterMode(display=False) as counter:
                 body(torch.empty(1, 3, 64, 64))
@@ -214,7 +204,7 @@ def test_parameters_and_macs_are_those_of_the_base_network(block):
 
 
 def test_the_dilations_multiply_those_of_the_base_network(tmp_path):
-    ops = BLOCKS["bottleneck"] | {"MODEL.GENOTYPE.OPS": [0, 0, 1, 2, 0]}
+    ops = toy.RESNETS["bottleneck"] | {"MODEL.GENOTYPE.OPS": [0, 0, 1, 2, 0]}
     body = build_backbone(supernet_config(ops)).bottom_up
     assert body.res4[0].conv2.dilations == ((2, 2), (4, 4), (2, 6))
     assert body.res4[1].conv2.dilations == ((3, 3), (6, 6), (3, 9))

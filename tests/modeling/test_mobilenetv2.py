@@ -1,13 +1,11 @@
 import copy
+from functools import partial
 
 import pytest
 import torch
 import torchvision
 import toy
-from detectron2.layers import FrozenBatchNorm2d
-from detectron2.modeling import build_backbone, build_model
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from detectron2.modeling import build_model
 
 from crnas_d2.analysis import CostTable, body_cost, count_macs, count_parameters, detector_macs
 from crnas_d2.engine import load_config
@@ -15,7 +13,6 @@ from crnas_d2.layers import ChoiceBlock, InvertedResidual
 from crnas_d2.modeling import (
     MobileNetV2,
     SupernetMobileNetV2,
-    build_supernet_retinanet_fpn_backbone,
     find_supernet,
     fixed_names,
     subnet_state_dict,
@@ -29,8 +26,7 @@ CR_DEPTHS = (1, 1, 2, 2, 3, 4, 4, 1, 1, 1)
 CR_OPS = (0, 1, 0, 1, 0, 2, 0, 1, 1, 0, 0, 1, 1, 0, 1, 1, 0, 2, 0, 0)
 CR = {"MODEL.GENOTYPE.DEPTHS": list(CR_DEPTHS), "MODEL.GENOTYPE.OPS": list(CR_OPS)}
 
-FAMILY = {"MODEL.SUPERNET.FAMILY": "mobilenetv2", "MODEL.BACKBONE.NAME": "build_supernet_backbone"}
-NARROW = {"MODEL.MOBILENETV2.WIDTH_MULT": 0.25}
+NARROW = toy.SMALL_BODIES["mobilenetv2"]
 FPN = {"MODEL.BACKBONE.NAME": "build_supernet_fpn_backbone"}
 CLASSIFIER = {"MODEL.META_ARCHITECTURE": "ImageClassifier"}
 RES5 = {"MODEL.MOBILENETV2.OUT_FEATURES": ["res5"]}
@@ -47,31 +43,13 @@ OPERATION_SPACE = {
 WHOLE_DETECTOR = str(toy.ROOT / "configs" / "Base-RCNN-FPN.yaml")
 
 
-def config(*overrides):
-    return toy.network_config(FAMILY, *overrides)
-
-
-def body_of(*overrides):
-    return build_backbone(config(*overrides))
+config = partial(toy.body_config, "mobilenetv2")
+body_of = partial(toy.build_body, "mobilenetv2")
 
 
 def meta_body(*overrides):
     with torch.device("meta"):
         return body_of({"MODEL.DEVICE": "meta"}, *overrides)
-
-
-def images(size=toy.SIZE):
-    return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-
-
-def randomize_norms(model):
-    """Weights and statistics that differ from layer to layer, so that a mix-up shows."""
-    generator = torch.Generator().manual_seed(1)
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            for name, tensor in module.state_dict().items():
-                if "num_batches" not in name:
-                    tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
 
 
 # --------------------------------------------------------------------- network
@@ -98,86 +76,6 @@ def test_widths_are_rounded_as_torchvision_does(width):
     ]
 
 
-def test_outputs_have_the_channels_and_strides_that_they_announce():
-    body = body_of().eval()
-    announced = {name: (s.channels, s.stride) for name, s in body.output_shape().items()}
-    assert announced == {"res2": (24, 4), "res3": (32, 8), "res4": (96, 16), "res5": (1280, 32)}
-    for size in (64, 70):
-        for name, value in body(images(size)).items():
-            channels, stride = announced[name]
-            assert value.shape == (2, channels, -(-size // stride), -(-size // stride))
-
-
-def test_a_block_widens_filters_and_narrows_with_a_residual_where_shapes_allow():
-    plain, narrowing, strided = (
-        InvertedResidual(*channels, stride=stride).eval()
-        for channels, stride in [((8, 8), 1), ((8, 16), 1), ((8, 8), 2)]
-    )
-    assert plain.conv1.weight.shape == (48, 8, 1, 1)
-    assert plain.conv2.weight.shape == (48, 1, 3, 3) and plain.conv2.groups == 48
-    assert plain.conv3.weight.shape == (8, 48, 1, 1)
-    x = torch.randn(1, 8, 6, 6)
-    for block, shape in [(plain, (8, 6, 6)), (narrowing, (16, 6, 6)), (strided, (8, 3, 3))]:
-        nn.init.zeros_(block.conv3.weight)
-        assert block(x)[0].shape == shape
-        # Without weights in the last convolution, what comes out is what was added.
-        assert torch.equal(block(x), x if block is plain else torch.zeros(1, *shape))
-    single = InvertedResidual(8, 8, expansion=1)
-    assert single.conv1 is None
-    assert {name.split(".")[0] for name in single.state_dict()} == {"conv2", "conv3"}
-
-
-@pytest.mark.parametrize(
-    ("features", "last"), [(["res5"], "tail"), (["res2", "res4"], "c96"), (["res3"], "c32")]
-)
-def test_stages_that_no_output_needs_are_not_built(features, last):
-    options = {"MODEL.MOBILENETV2.OUT_FEATURES": features}
-    body, whole = body_of(NARROW, options).eval(), body_of(NARROW).eval()
-    children = [name for name, _ in body.named_children()]
-    assert children == ["stem", *STAGES[: STAGES.index(last) + 1]]
-    body.load_state_dict({name: whole.state_dict()[name] for name in body.state_dict()})
-    outputs, expected = body(images()), whole(images())
-    assert list(outputs) == list(body.output_shape()) == features
-    assert all(torch.equal(outputs[name], expected[name]) for name in features)
-
-
-def test_the_other_familys_keys_do_not_matter():
-    other = {"MODEL.RESNETS.DEPTH": 7, "MODEL.RESNETS.RES5_DILATION": 2, "MODEL.RESNETS.NORM": "X"}
-    shapes = [[(n, t.shape) for n, t in meta_body(*o).state_dict().items()] for o in ([], [other])]
-    assert shapes[0] == shapes[1]
-
-
-@pytest.mark.parametrize(
-    ("freeze_at", "frozen"),
-    [
-        (0, []),
-        (1, ["stem"]),
-        (2, ["stem", "c16", "c24"]),
-        (3, ["stem", "c16", "c24", "c32"]),
-        (4, ["stem", "c16", "c24", "c32", "c64", "c96"]),
-        (5, ["stem", *STAGES]),
-    ],
-)
-def test_freeze_at_counts_as_in_detectron2(freeze_at, frozen):
-    body = body_of(NARROW, {"MODEL.BACKBONE.FREEZE_AT": freeze_at})
-    for name, stage in body.named_children():
-        assert {p.requires_grad for p in stage.parameters()} == {name not in frozen}
-        norms = {type(module) for module in stage.modules() if "Norm" in type(module).__name__}
-        assert norms == {FrozenBatchNorm2d if name in frozen else nn.BatchNorm2d}
-
-
-@pytest.mark.parametrize(
-    ("norm", "kind"),
-    [("SyncBN", nn.BatchNorm2d), ("FrozenBN", FrozenBatchNorm2d), ("", None)],
-)
-def test_every_convolution_has_the_norm_of_the_config(norm, kind):
-    body = body_of(NARROW, {"MODEL.MOBILENETV2.NORM": norm})
-    convs = [module for module in body.modules() if isinstance(module, nn.Conv2d)]
-    assert len(convs) == 1 + 2 + 16 * 3 + 1
-    assert {type(conv.norm) for conv in convs} == {type(None) if kind is None else kind}
-    assert all(conv.bias is None for conv in convs)
-
-
 def test_convolutions_start_as_torchvisions_do():
     torch.manual_seed(0)
     body = body_of()
@@ -201,7 +99,7 @@ def test_43_allocations_cost_as_much_as_the_published_one():
 def randomized_supernet(*overrides):
     supernet = body_of(NARROW, *overrides)
     assert type(supernet) is SupernetMobileNetV2
-    randomize_norms(supernet)
+    toy.randomize_norms(supernet)
     return supernet
 
 
@@ -219,8 +117,8 @@ def assert_subnet_is_fixed_network(supernet, genotype, *overrides):
     weights = subnet_state_dict(supernet, genotype)
     fixed.load_state_dict(copy.deepcopy(weights))
     for training in (False, True):
-        expected = fixed.train(training)(images())
-        ours = supernet.train(training)(images())
+        expected = fixed.train(training)(toy.images())
+        ours = supernet.train(training)(toy.images())
         assert list(ours) == ["res2", "res3", "res4", "res5"]
         for name, value in expected.items():
             assert torch.equal(ours[name], value), name
@@ -280,7 +178,7 @@ def test_gradients_reach_the_path_and_nothing_else():
     supernet = randomized_supernet(STAGE_SPACE)
     depths = (1, 1, 2, 2, 3, 2, 3, 1, 1, 1)
     supernet.set_path(Genotype(depths))
-    sum(output.sum() for output in supernet(images()).values()).backward()
+    sum(output.sum() for output in supernet(toy.images()).values()).backward()
     names = fixed_names(supernet)
     reached = {names[n] for n, p in supernet.named_parameters() if p.grad is not None}
     fixed = body_of(NARROW, {"MODEL.GENOTYPE.DEPTHS": list(depths)})
@@ -302,8 +200,8 @@ def test_the_dilation_is_that_of_the_depthwise_convolution_and_keeps_sizes(op):
         assert block.conv2.dilation == (1 + op, 1 + op)
         assert block.conv3.dilation == (1, 1)
     for size in (64, 70):
-        shapes = {name: value.shape for name, value in body(images(size)).items()}
-        assert shapes == {name: value.shape for name, value in plain(images(size)).items()}
+        shapes = {name: value.shape for name, value in body(toy.images(size)).items()}
+        assert shapes == {name: value.shape for name, value in plain(toy.images(size)).items()}
 
 
 def test_the_published_code_dilates_block_by_block():
@@ -316,26 +214,9 @@ def test_the_published_code_dilates_block_by_block():
 # ------------------------------------------------------- detectors, classifiers
 
 
-def test_cr_mobilenetv2_runs_in_a_detector():
-    model = build_model(config(NARROW, FPN, CR)).eval()
-    features = model.backbone(images())
-    sizes = {name: tuple(value.shape[1:]) for name, value in features.items()}
-    expected = {"p2": 16, "p3": 8, "p4": 4, "p5": 2, "p6": 1}
-    assert sizes == {name: (16, size, size) for name, size in expected.items()}
-    [output] = model([{"image": torch.zeros(3, toy.SIZE, toy.SIZE)}])
-    assert "instances" in output
-
-
-def test_retinanet_gets_p3_to_p7():
-    cfg = config(NARROW, {"MODEL.FPN.IN_FEATURES": ["res3", "res4", "res5"]})
-    backbone = build_supernet_retinanet_fpn_backbone(cfg, toy.RGB).eval()
-    sizes = {level: tuple(value.shape[1:]) for level, value in backbone(images()).items()}
-    expected = {"p3": 8, "p4": 4, "p5": 2, "p6": 1, "p7": 1}
-    assert sizes == {level: (16, size, size) for level, size in expected.items()}
-
-
 def gigamacs(*overrides):
-    cfg = load_config(WHOLE_DETECTOR, toy.as_list(FAMILY, FPN, *overrides))
+    family = {"MODEL.SUPERNET.FAMILY": "mobilenetv2"}
+    cfg = load_config(WHOLE_DETECTOR, toy.as_list(family, FPN, *overrides))
     return {part: macs / 1e9 for part, macs in detector_macs(cfg).items()}
 
 

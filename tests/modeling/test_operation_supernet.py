@@ -15,16 +15,6 @@ from crnas_d2.space import Genotype
 STAGES = ("res2", "res3", "res4", "res5")
 DEPTHS = (1, 2, 1, 2)
 PATHS = [Genotype(DEPTHS, (0, 1, 2, 0, 1, 2)), Genotype(DEPTHS, (2, 2, 0, 1, 0, 1))]
-BLOCKS = {
-    "basic": {"MODEL.RESNETS.DEPTH": 34},
-    "bottleneck": {"MODEL.RESNETS.DEPTH": 50, "MODEL.RESNETS.RES2_OUT_CHANNELS": 8},
-    "resnext": {
-        "MODEL.RESNETS.DEPTH": 50,
-        "MODEL.RESNETS.RES2_OUT_CHANNELS": 8,
-        "MODEL.RESNETS.NUM_GROUPS": 4,
-        "MODEL.RESNETS.WIDTH_PER_GROUP": 2,
-    },
-}
 
 
 def supernet_config(*overrides):
@@ -49,15 +39,15 @@ def randomize(model):
 
 
 @pytest.mark.parametrize("sharing", ["none", "weight"])
-@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("block", toy.RESNETS)
 def test_a_path_equals_the_fixed_network_with_its_weights(block, sharing, tmp_path):
-    shape = {"MODEL.SUPERNET.SHARING": sharing, **BLOCKS[block]}
+    shape = {"MODEL.SUPERNET.SHARING": sharing, **toy.RESNETS[block]}
     supernet = build_model(supernet_config(shape))
     randomize(supernet)
     for genotype in PATHS:
         weights = {"model": subnet_state_dict(supernet, genotype)}
         torch.save(weights, tmp_path / "subnet.pth")
-        fixed = build_model(fixed_config(genotype, BLOCKS[block]))
+        fixed = build_model(fixed_config(genotype, toy.RESNETS[block]))
         StrictCheckpointer(fixed).load(str(tmp_path / "subnet.pth"))
         for training in (False, True):
             expected = supernet.train(training).backbone(images())
@@ -74,11 +64,11 @@ def test_the_two_paths_compute_different_things():
     assert not torch.equal(*outputs)
 
 
-@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("block", toy.RESNETS)
 def test_the_dilation_sits_on_the_second_convolution_and_keeps_the_size(block):
     genotype = PATHS[0]
-    dilated = build_backbone(fixed_config(genotype, BLOCKS[block])).bottom_up
-    plain = build_backbone(fixed_config(Genotype(DEPTHS), BLOCKS[block])).bottom_up
+    dilated = build_backbone(fixed_config(genotype, toy.RESNETS[block])).bottom_up
+    plain = build_backbone(fixed_config(Genotype(DEPTHS), toy.RESNETS[block])).bottom_up
     blocks = [block for stage in STAGES for block in getattr(dilated, stage)]
     expected_class = BasicBlock if block == "basic" else BottleneckBlock
     for module, op in zip(blocks, genotype.ops, strict=True):

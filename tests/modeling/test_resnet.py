@@ -17,25 +17,11 @@ from crnas_d2.modeling import (
 from crnas_d2.space import Genotype
 
 STAGES = ("res2", "res3", "res4", "res5")
-BLOCKS = {
-    "basic": {"MODEL.RESNETS.DEPTH": 34},
-    "bottleneck": {"MODEL.RESNETS.DEPTH": 50, "MODEL.RESNETS.RES2_OUT_CHANNELS": 8},
-    "resnext": {
-        "MODEL.RESNETS.DEPTH": 50,
-        "MODEL.RESNETS.RES2_OUT_CHANNELS": 8,
-        "MODEL.RESNETS.NUM_GROUPS": 4,
-        "MODEL.RESNETS.WIDTH_PER_GROUP": 2,
-    },
-}
 
 
 def fixed_config(depths, *overrides):
     fixed = {"MODEL.SUPERNET.PATH_SAMPLER": "fixed", "MODEL.GENOTYPE.DEPTHS": list(depths)}
     return toy.supernet_config(fixed, *overrides)
-
-
-def images():
-    return torch.randn(2, 3, toy.SIZE, toy.SIZE, generator=torch.Generator().manual_seed(0))
 
 
 def supernet_key(key, depths, sharing):
@@ -58,10 +44,10 @@ def randomize_norms(model):
 
 
 @pytest.mark.parametrize("sharing", ["none", "prefix"])
-@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("block", toy.RESNETS)
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 def test_supernet_on_a_path_equals_the_fixed_network(block, sharing, training):
-    shape = {"MODEL.SUPERNET.SHARING": sharing, **BLOCKS[block]}
+    shape = {"MODEL.SUPERNET.SHARING": sharing, **toy.RESNETS[block]}
     supernet = build_backbone(toy.supernet_config(shape)).train(training)
     randomize_norms(supernet)
     for depths in [(1, 2, 3, 2), (2, 1, 2, 3)]:
@@ -71,7 +57,7 @@ def test_supernet_on_a_path_equals_the_fixed_network(block, sharing, training):
         fixed.load_state_dict(copy.deepcopy(copied))
 
         supernet.bottom_up.set_path(Genotype(depths=depths))
-        ours, expected = supernet(images()), fixed(images())
+        ours, expected = supernet(toy.images()), fixed(toy.images())
         assert list(ours) == ["p2", "p3", "p4", "p5", "p6"]
         for level in expected:
             assert torch.equal(ours[level], expected[level]), level
@@ -85,7 +71,7 @@ def test_gradients_reach_the_path_and_nothing_else(sharing):
     depths = (1, 2, 2, 3)
     fixed = build_backbone(fixed_config(depths))
     supernet.bottom_up.set_path(Genotype(depths=depths))
-    sum(level.sum() for level in supernet(images()).values()).backward()
+    sum(level.sum() for level in supernet(toy.images()).values()).backward()
     reached = {name for name, p in supernet.named_parameters() if p.grad is not None}
     assert reached == {supernet_key(n, depths, sharing) for n, _ in fixed.named_parameters()}
 
@@ -109,23 +95,23 @@ def test_a_stage_with_one_option_is_built_without_a_choice():
         True,
     ]
     body.set_path(Genotype(depths=(2, 1, 2, 3)))
-    assert body(images())["res5"].shape == (2, 32, 2, 2)
+    assert body(toy.images())["res5"].shape == (2, 32, 2, 2)
 
 
 def test_running_without_a_path_says_what_to_do():
     backbone = build_backbone(toy.supernet_config())
     with pytest.raises(RuntimeError, match=r"no active path: call set_path\(genotype\)"):
-        backbone(images())
+        backbone(toy.images())
 
 
 def test_a_path_outside_the_space_is_refused_and_the_old_one_stays():
     supernet = build_backbone(toy.supernet_config()).bottom_up.eval()
     supernet.set_path(Genotype(depths=(1, 1, 2, 2)))
-    expected = supernet(images())["res5"]
+    expected = supernet(toy.images())["res5"]
     with pytest.raises(ValueError, match=r"7 is no option of res5\.depth"):
         supernet.set_path(Genotype(depths=(2, 2, 3, 7)))
     assert supernet.path == Genotype(depths=(1, 1, 2, 2))
-    assert torch.equal(supernet(images())["res5"], expected)
+    assert torch.equal(supernet(toy.images())["res5"], expected)
 
 
 def test_a_supernet_is_found_inside_a_detector_and_not_in_a_fixed_network():
@@ -180,8 +166,8 @@ def test_the_baseline_computes_what_detectron2s_does():
     ours = build_supernet_fpn_backbone(cfg, toy.RGB)
     theirs = build_resnet_fpn_backbone(cfg, toy.RGB)
     theirs.load_state_dict(ours.state_dict())
-    expected = theirs.eval()(images())
-    for level, value in ours.eval()(images()).items():
+    expected = theirs.eval()(toy.images())
+    for level, value in ours.eval()(toy.images()).items():
         assert torch.equal(value, expected[level])
 
 
@@ -226,7 +212,7 @@ def test_retinanet_gets_p3_to_p7():
     cfg = toy.supernet_config({"MODEL.FPN.IN_FEATURES": ["res3", "res4", "res5"]})
     backbone = build_supernet_retinanet_fpn_backbone(cfg, toy.RGB).eval()
     backbone.bottom_up.set_path(Genotype(depths=(1, 1, 2, 2)))
-    sizes = {level: tuple(value.shape[1:]) for level, value in backbone(images()).items()}
+    sizes = {level: tuple(value.shape[1:]) for level, value in backbone(toy.images()).items()}
     assert sizes == {
         "p3": (16, 8, 8),
         "p4": (16, 4, 4),

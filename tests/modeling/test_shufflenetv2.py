@@ -1,14 +1,12 @@
 """ShuffleNetV2 as the search spaces of DetNAS (table 2)."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 import toy
-from detectron2.layers import FrozenBatchNorm2d
 from detectron2.modeling import build_backbone, build_model
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from crnas_d2.analysis import CostTable, body_cost, count_parameters, receptive_fields
 from crnas_d2.engine import StrictCheckpointer, TrainingCheckpointer
@@ -17,7 +15,6 @@ from crnas_d2.layers import OperationChoice, ShuffleBlock, XceptionBlock
 from crnas_d2.modeling import (
     ShuffleNetV2,
     SupernetShuffleNetV2,
-    build_supernet_retinanet_fpn_backbone,
     find_supernet,
     fixed_names,
     subnet_state_dict,
@@ -26,154 +23,23 @@ from crnas_d2.modeling.backbone.shufflenetv2 import BLOCKS
 from crnas_d2.space import FAMILIES, Genotype, build_search_space, genotype_file
 
 STAGES = ("res2", "res3", "res4", "res5")
-FAMILY = {
-    "MODEL.SUPERNET.FAMILY": "shufflenetv2",
-    "MODEL.BACKBONE.NAME": "build_supernet_backbone",
-}
-CHANNELS = [4, 8, 16, 24, 32]
-DEPTHS = (1, 2, 1, 2)
-SMALL = {"MODEL.SHUFFLENETV2.CHANNELS": CHANNELS, "MODEL.GENOTYPE.DEPTHS": list(DEPTHS)}
+SMALL = toy.SMALL_BODIES["shufflenetv2"]
+CHANNELS, DEPTHS = SMALL["MODEL.SHUFFLENETV2.CHANNELS"], tuple(SMALL["MODEL.GENOTYPE.DEPTHS"])
 OPERATION = {"MODEL.SUPERNET.SPACE": "operation"}
 PATHS = [Genotype(DEPTHS, ops) for ops in [(3, 1, 2, 0, 1, 3), (0, 3, 3, 2, 0, 1), (2,) * 6]]
 FPN = {"MODEL.BACKBONE.NAME": "build_supernet_fpn_backbone"}
-RETINANET = {"MODEL.SHUFFLENETV2.OUT_FEATURES": ["res3", "res4", "res5"]}
 CLASSIFIER = {
     "MODEL.META_ARCHITECTURE": "ImageClassifier",
     "MODEL.SHUFFLENETV2.OUT_FEATURES": ["head"],
 }
 
 
-def config(*overrides):
-    return toy.network_config(FAMILY, *overrides)
-
-
-def body_of(*overrides):
-    return build_backbone(config(*overrides))
+config = partial(toy.body_config, "shufflenetv2")
+body_of = partial(toy.build_body, "shufflenetv2")
 
 
 def network(genotype):
     return {f"MODEL.GENOTYPE.{key}": value for key, value in genotype.to_config().items()}
-
-
-def images(size=toy.SIZE):
-    return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-
-
-def randomize_norms(model):
-    """Weights and statistics that differ from layer to layer, so that a mix-up shows."""
-    generator = torch.Generator().manual_seed(1)
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            for name, tensor in module.state_dict().items():
-                if "num_batches" not in name:
-                    tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
-
-
-# ---------------------------------------------------------------------- blocks
-
-
-def convolutions(layers):
-    """``(in, out, kernel, stride)`` of each; a depthwise one has 1 in each group."""
-    return [(*conv.weight.shape[1::-1], conv.kernel_size[0], conv.stride[0]) for conv in layers]
-
-
-@pytest.mark.parametrize(
-    ("op", "parameters"),
-    [
-        # 1x1: 8 * 8 = 64; depthwise: 8 * k * k; 1x1: 8 * 8 = 64; three norms: 3 * 2 * 8 = 48.
-        (0, 64 + 8 * 9 + 64 + 48),
-        (1, 64 + 8 * 25 + 64 + 48),
-        (2, 64 + 8 * 49 + 64 + 48),
-        # Three times depthwise 8 * 9 = 72 and 1x1 8 * 8 = 64; six norms: 6 * 2 * 8 = 96.
-        (3, 3 * (72 + 64) + 96),
-    ],
-)
-def test_a_block_of_stride_1_works_on_half_of_its_channels(op, parameters):
-    block = BLOCKS[op](16, 16, 1)
-    assert block.projection is None
-    assert count_parameters(block) == parameters
-    assert block(torch.randn(2, 16, 7, 9)).shape == (2, 16, 7, 9)
-    depthwise, pointwise = (1, 8, 3 + 2 * op, 1), (8, 8, 1, 1)
-    expected = [pointwise, depthwise, pointwise]
-    if op == 3:
-        expected = [(1, 8, 3, 1), pointwise] * 3
-    assert convolutions(block.branch) == expected
-
-
-@pytest.mark.parametrize(
-    ("op", "parameters"),
-    [
-        # Branch. 1x1: 6 * 8 = 48; depthwise: 8 * k * k; 1x1: 8 * 10 = 80; norms: 2 * (8 + 8 + 10).
-        # Projection. Depthwise: 6 * k * k; 1x1: 6 * 6 = 36; norms: 2 * (6 + 6) = 24.
-        (0, 48 + 8 * 9 + 80 + 52 + 6 * 9 + 36 + 24),
-        (1, 48 + 8 * 25 + 80 + 52 + 6 * 25 + 36 + 24),
-        (2, 48 + 8 * 49 + 80 + 52 + 6 * 49 + 36 + 24),
-        # Branch. Depthwise 6 * 9 = 54, 1x1 6 * 8 = 48; depthwise 8 * 9 = 72, 1x1 8 * 8 = 64;
-        # depthwise 72, 1x1 8 * 10 = 80; norms 2 * (6 + 8 + 8 + 8 + 8 + 10) = 96. The projection has
-        # kernel 3.
-        (3, 54 + 48 + 72 + 64 + 72 + 80 + 96 + 6 * 9 + 36 + 24),
-    ],
-)
-def test_a_block_of_stride_2_makes_the_new_channels_and_projects_the_old_ones(op, parameters):
-    block = BLOCKS[op](6, 16, 2)
-    assert count_parameters(block) == parameters
-    for size, half in [((8, 6), (4, 3)), ((7, 9), (4, 5))]:
-        assert block(torch.randn(2, 6, *size)).shape == (2, 16, *half)
-    kernel = (3, 5, 7, 3)[op]
-    # The projection takes the kernel of the operation.
-    assert convolutions(block.projection) == [(1, 6, kernel, 2), (6, 6, 1, 1)]
-    expected = [(6, 8, 1, 1), (1, 8, kernel, 2), (8, 10, 1, 1)]
-    if op == 3:
-        expected = [(1, 6, 3, 2), (6, 8, 1, 1), (1, 8, 3, 1), (8, 8, 1, 1)]
-        expected += [(1, 8, 3, 1), (8, 10, 1, 1)]
-    assert convolutions(block.branch) == expected
-
-
-def channel_shuffle(x, groups):
-    """Of ShuffleNet (Zhang et al. 2018, figure 1): the first of each group, then the second..."""
-    size = x.shape[1] // groups
-    order = [group * size + place for place in range(size) for group in range(groups)]
-    return torch.stack([x[:, channel] for channel in order], dim=1)
-
-
-def unit(x, conv, relu):
-    """A convolution and its norm with their weights, as the formulas of both."""
-    x = nn.functional.conv2d(
-        x, conv.weight, None, conv.stride, conv.kernel_size[0] // 2, groups=conv.groups
-    )
-    norm = conv.norm
-    mean, var = (s[:, None, None] for s in (norm.running_mean, norm.running_var))
-    x = (x - mean) / (var + norm.eps) ** 0.5
-    x = x * norm.weight[:, None, None] + norm.bias[:, None, None]
-    return x.clamp(min=0) if relu else x
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("op", [0, 1, 2, 3])
-def test_a_block_computes_what_its_definition_says(op, stride):
-    block = BLOCKS[op](12 if stride == 1 else 6, 12, stride).eval()
-    randomize_norms(block)
-    x = torch.randn(2, block.in_channels, 6, 6)
-    if stride == 1:
-        passing, branch = channel_shuffle(x, groups=6).split(6, dim=1)
-    else:
-        passing, branch = unit(unit(x, block.projection[0], False), block.projection[1], True), x
-    for conv in block.branch:  # depthwise convolutions are linear, 1x1 convolutions have ReLU
-        branch = unit(branch, conv, relu=conv.groups == 1)
-    torch.testing.assert_close(block(x), torch.cat([passing, branch], dim=1))
-
-
-def test_each_half_takes_from_what_passed_and_from_what_was_made():
-    block = ShuffleBlock(8, 8).eval()
-    nn.init.zeros_(block.branch[-1].weight)
-    nn.init.constant_(block.branch[-1].norm.bias, 9.0)  # what the branch makes
-    x = torch.arange(8.0).view(1, 8, 1, 1)
-    once = block(x)
-    assert once.flatten().tolist() == [0, 2, 4, 6, 9, 9, 9, 9]
-    taken = []
-    block.branch.register_forward_pre_hook(lambda _, args: taken.append(args[0].flatten().tolist()))
-    assert block(once).flatten().tolist() == [0, 4, 9, 9, 9, 9, 9, 9]
-    assert taken == [[2, 6, 9, 9]]
 
 
 def test_blocks_are_the_operations_of_the_family():
@@ -230,36 +96,11 @@ def test_published_networks_run(name):
     body = build_backbone(published(name)).eval()
     assert type(body) is ShuffleNetV2 and find_supernet(body) is None
     with torch.no_grad():
-        outputs = body(images()[:1])
+        outputs = body(toy.images()[:1])
     channels = (64, 160, 320, 640) if "300M" in name else (96, 240, 480, 960)
     sizes = {stage: tuple(value.shape[1:]) for stage, value in outputs.items()}
     expected = zip(STAGES, channels, (16, 8, 4, 2), strict=True)
     assert sizes == {stage: (c, size, size) for stage, c, size in expected}
-
-
-def test_outputs_have_the_channels_and_strides_that_they_announce():
-    body = body_of(SMALL).eval()
-    announced = {name: (s.channels, s.stride) for name, s in body.output_shape().items()}
-    assert announced == {"res2": (8, 4), "res3": (16, 8), "res4": (24, 16), "res5": (32, 32)}
-    for size in (64, 70):
-        for name, value in body(images(size)).items():
-            channels, stride = announced[name]
-            assert value.shape == (2, channels, -(-size // stride), -(-size // stride))
-
-
-@pytest.mark.parametrize("space", [{}, OPERATION], ids=["fixed", "supernet"])
-@pytest.mark.parametrize(
-    ("features", "last"),
-    [(["res5"], "res5"), (["res2", "res4"], "res4"), (["res3"], "res3"), (["head"], "head")],
-)
-def test_what_no_output_needs_is_not_built(features, last, space):
-    body = body_of(SMALL, space, {"MODEL.SHUFFLENETV2.OUT_FEATURES": features}).eval()
-    order = ("stem", *STAGES, "head")
-    children = [name for name, _ in body.named_children()]
-    assert children == list(order[: order.index(last) + 1])
-    if space:
-        body.set_path(PATHS[0])
-    assert list(body(images())) == list(body.output_shape()) == features
 
 
 def test_the_head_is_for_classifiers():
@@ -285,48 +126,13 @@ def test_receptive_fields_follow_the_kernels():
     assert field((3, 0, 0, 0, 0, 0)) == 3 + 2 * (2 + 4 + 4) + 2 * 4 + 2 * 8
 
 
-def test_the_other_familys_keys_do_not_matter():
-    other = {"MODEL.RESNETS.DEPTH": 7, "MODEL.RESNETS.RES5_DILATION": 2, "MODEL.RESNETS.NORM": "X"}
-    shapes = [
-        [(n, t.shape) for n, t in body_of(SMALL, o).state_dict().items()] for o in ({}, other)
-    ]
-    assert shapes[0] == shapes[1]
-
-
-@pytest.mark.parametrize("freeze_at", range(6))
-def test_freeze_at_counts_as_in_detectron2(freeze_at):
-    body = body_of(SMALL, {"MODEL.BACKBONE.FREEZE_AT": freeze_at})
-    frozen = ("stem", *STAGES)[:freeze_at]
-    for name, stage in body.named_children():
-        assert {p.requires_grad for p in stage.parameters()} == {name not in frozen}
-        norms = {type(module) for module in stage.modules() if "Norm" in type(module).__name__}
-        assert norms == {FrozenBatchNorm2d if name in frozen else nn.BatchNorm2d}
-
-
-@pytest.mark.parametrize(
-    ("norm", "kind"),
-    [("SyncBN", nn.BatchNorm2d), ("FrozenBN", FrozenBatchNorm2d), ("", None)],
-)
-def test_every_convolution_has_the_norm_of_the_config(norm, kind):
-    ops = {"MODEL.GENOTYPE.OPS": [3, 0, 1, 2, 0, 3]}
-    body = body_of(SMALL, ops, {"MODEL.SHUFFLENETV2.NORM": norm})
-    convs = [module for module in body.modules() if isinstance(module, nn.Conv2d)]
-    # Stem; four projections; two Xception blocks; four others.
-    assert len(convs) == 1 + 4 * 2 + 2 * 6 + 4 * 3
-    assert {type(conv.norm) for conv in convs} == {type(None) if kind is None else kind}
-    assert all(conv.bias is None for conv in convs)
-    body.train()
-    sum(output.sum() for output in body(images()).values()).backward()
-    assert all(conv.weight.grad is not None for conv in convs)
-
-
 # -------------------------------------------------------------------- supernet
 
 
 def randomized_supernet(*overrides):
     supernet = body_of(SMALL, OPERATION, *overrides)
     assert type(supernet) is SupernetShuffleNetV2
-    randomize_norms(supernet)
+    toy.randomize_norms(supernet)
     return supernet
 
 
@@ -339,8 +145,8 @@ def test_a_path_of_the_supernet_equals_the_fixed_network(genotype, training):
     weights = subnet_state_dict(supernet, genotype)
     fixed.load_state_dict(copy.deepcopy(weights))
     before = copy.deepcopy(supernet.state_dict())
-    expected = fixed.train(training)(images())
-    ours = supernet.train(training)(images())
+    expected = fixed.train(training)(toy.images())
+    ours = supernet.train(training)(toy.images())
     assert list(ours) == list(STAGES)
     for name, value in expected.items():
         assert torch.equal(ours[name], value), name
@@ -357,7 +163,7 @@ def test_gradients_reach_the_path_and_nothing_else():
     supernet = randomized_supernet()
     genotype = PATHS[0]
     supernet.set_path(genotype)
-    sum(output.sum() for output in supernet(images()).values()).backward()
+    sum(output.sum() for output in supernet(toy.images()).values()).backward()
     for name, parameter in supernet.named_parameters():
         stage, index, *rest = name.split(".")
         if stage == "stem":
@@ -389,30 +195,13 @@ def test_the_cost_table_counts_the_networks_that_are_built():
         assert table(genotype) == body_cost(config(short, network(genotype)), (64, 96))
 
 
-# ------------------------------------------------------- detectors, classifiers
-
-
-def test_a_searched_network_runs_in_a_detector():
-    model = build_model(config(SMALL, FPN, network(PATHS[0]))).eval()
-    sizes = {name: tuple(value.shape[1:]) for name, value in model.backbone(images()).items()}
-    expected = {"p2": 16, "p3": 8, "p4": 4, "p5": 2, "p6": 1}
-    assert sizes == {name: (16, size, size) for name, size in expected.items()}
-    [output] = model([{"image": torch.zeros(3, toy.SIZE, toy.SIZE)}])
-    assert "instances" in output
-
-
-def test_retinanet_gets_p3_to_p7():
-    levels = {"MODEL.FPN.IN_FEATURES": ["res3", "res4", "res5"]}
-    backbone = build_supernet_retinanet_fpn_backbone(config(SMALL, RETINANET, levels), toy.RGB)
-    sizes = {level: tuple(v.shape[1:]) for level, v in backbone.eval()(images()).items()}
-    expected = {"p3": 8, "p4": 4, "p5": 2, "p6": 1, "p7": 1}
-    assert sizes == {level: (16, size, size) for level, size in expected.items()}
+# ------------------------------------------------------------------- detectors
 
 
 def test_the_classifiers_body_goes_into_a_detector_and_its_head_is_left_over(tmp_path):
     classifier = build_model(config(SMALL, OPERATION, CLASSIFIER))
     assert classifier.linear.in_features == 1024
-    randomize_norms(classifier)
+    toy.randomize_norms(classifier)
     detector = build_model(config(SMALL, OPERATION, FPN))
     matched = match_weights(detector, classifier.state_dict())
     assert matched.complete
@@ -430,8 +219,8 @@ def test_a_subnet_of_a_detector_is_loaded_strictly(tmp_path):
     torch.save({"model": subnet_state_dict(detector, PATHS[0])}, tmp_path / "subnet.pth")
     fixed = build_model(config(SMALL, FPN, network(PATHS[0])))
     StrictCheckpointer(fixed).load(str(tmp_path / "subnet.pth"))
-    for level, value in detector.eval().backbone(images()).items():
-        assert torch.equal(value, fixed.eval().backbone(images())[level])
+    for level, value in detector.eval().backbone(toy.images()).items():
+        assert torch.equal(value, fixed.eval().backbone(toy.images())[level])
 
 
 # ---------------------------------------------------------------------- errors

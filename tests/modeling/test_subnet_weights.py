@@ -10,11 +10,6 @@ from crnas_d2.layers import BranchDepthChoice, ChoiceBlock
 from crnas_d2.modeling import find_supernet, fixed_names, subnet_state_dict
 from crnas_d2.space import Genotype
 
-BLOCKS = {
-    "basic": {"MODEL.RESNETS.DEPTH": 34},
-    "bottleneck": {"MODEL.RESNETS.DEPTH": 50, "MODEL.RESNETS.RES2_OUT_CHANNELS": 8},
-}
-
 
 def randomize(model):
     generator = torch.Generator().manual_seed(2)
@@ -24,10 +19,10 @@ def randomize(model):
 
 
 @pytest.mark.parametrize("sharing", ["none", "prefix"])
-@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("block", ["basic", "bottleneck"])
 @pytest.mark.parametrize("depths", [(1, 2, 3, 2), (2, 1, 2, 3)])
 def test_a_fixed_network_with_the_subnets_weights_is_the_subnet(depths, block, sharing, tmp_path):
-    shape = {"MODEL.SUPERNET.SHARING": sharing, **BLOCKS[block]}
+    shape = {"MODEL.SUPERNET.SHARING": sharing, **toy.RESNETS[block]}
     supernet = build_model(toy.supernet_config(shape))
     randomize(supernet)
     torch.save({"model": subnet_state_dict(supernet, Genotype(depths))}, tmp_path / "subnet.pth")
