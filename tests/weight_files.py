@@ -1,8 +1,15 @@
-"""Weight files in the formats of the published ones, from a tiny network with known values."""
+"""Weight files in the formats of the published ones, and the toy networks that they are of."""
 
 import pickle
 
 import torch
+import toy
+from detectron2.modeling import build_backbone, build_model
+
+from crnas_d2.engine import TrainingCheckpointer
+
+BODY = "backbone.bottom_up."
+PUBLISHED = (2, 1, 2, 3)  # the networks below have blocks beyond these in res3 and res4
 
 _CAFFE2_CONV = {
     "shortcut": "branch1",
@@ -119,3 +126,24 @@ def known_values(module):
         else torch.tensor(7)
         for name, tensor in module.state_dict().items()
     }
+
+
+def published_body(shape=toy.RESNETS["basic"], depths=PUBLISHED):
+    cfg = toy.network_config(shape, {"MODEL.GENOTYPE.DEPTHS": list(depths)})
+    return known_values(build_backbone(cfg).bottom_up)
+
+
+def network(kind, *overrides):
+    """A detector: the fixed network of more blocks than published, or a supernet."""
+    if kind == "fixed":
+        return build_model(toy.network_config({"MODEL.GENOTYPE.DEPTHS": [2, 2, 3, 3]}, *overrides))
+    return build_model(toy.supernet_config({"MODEL.SUPERNET.SHARING": kind}, *overrides))
+
+
+def values(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def load(model, file):
+    TrainingCheckpointer(model).load(file)
+    return model.state_dict()
