@@ -20,7 +20,7 @@ from crnas_d2.analysis import write_channel_search
 from crnas_d2.engine import StrictCheckpointer, Trainer, check_config, load_config
 from crnas_d2.evaluation import build_evaluator
 from crnas_d2.modeling import decoded_genotype, find_supernet
-from crnas_d2.space import build_search_space, is_supernet
+from crnas_d2.space import build_search_space, is_channel_search, is_supernet
 
 # What a training, or a search, leaves in its OUTPUT_DIR.
 TRACES = ("last_checkpoint", "metrics.json", "search.db")
@@ -59,10 +59,6 @@ def setup(args):
             )
     cfg.freeze()
     return cfg
-
-
-def is_channel_search(cfg):
-    return cfg.MODEL.SUPERNET.SPACE == "channel" and is_supernet(cfg)
 
 
 def main(args, cfg):

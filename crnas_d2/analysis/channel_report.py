@@ -1,6 +1,5 @@
 """What a channel search found: genotype.yaml, and report.html with alpha over time."""
 
-import json
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -9,6 +8,7 @@ from crnas_d2.space import ChannelSpace, Genotype
 
 from .page import Page
 from .sketch import draw_channels
+from .training_log import read_metrics
 
 __all__ = ["add_channel_search", "write_channel_search"]
 
@@ -45,7 +45,6 @@ def add_channel_search(page: Page, output: str | Path, space: ChannelSpace) -> N
     """
     output = Path(output)
     genotype = Genotype.from_yaml(output / "genotype.yaml")
-    metrics = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
     page.heading("Dilations that were found")
     page.text(
         "The part of the channel groups that chose each dilation, (height, width) relative to the "
@@ -67,7 +66,7 @@ def add_channel_search(page: Page, output: str | Path, space: ChannelSpace) -> N
     )
     page.table(["convolution", "groups", *map(str, dilations)], rows)
     # A resumed run writes some iterations again; the later entry counts.
-    entries = {entry["iteration"]: entry for entry in metrics if "iteration" in entry}
+    entries = {entry["iteration"]: entry for entry in read_metrics(output) if "iteration" in entry}
     stages = list(dict.fromkeys(conv.name.split(".")[0] for conv in space.convs))
     page.heading("Alpha over time")
     page.text(

@@ -18,6 +18,7 @@ from crnas_d2.space import Genotype, build_channels, build_genotype
 from .cost import Cost, body_cost
 from .page import Page, format_cell
 from .sketch import draw_architectures, draw_channels
+from .training_log import read_metrics
 
 __all__ = ["Run", "add_networks", "load_run", "network_table"]
 
@@ -58,13 +59,12 @@ def load_run(name: str, folder: str | Path, cfg: CfgNode) -> Run:
             f"{folder} was trained with DATASETS.TEST {tuple(cfg.DATASETS.TEST)}; the comparison "
             "takes one dataset, so train with one."
         )
-    log = folder / "metrics.json"
-    if not log.is_file():
-        raise ValueError(f"{folder} holds no training: metrics.json is missing.")
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    evaluations = [line for line in lines if "bbox/AP" in line]
+    evaluations = [entry for entry in read_metrics(folder) if "bbox/AP" in entry]
     if not evaluations:
-        raise ValueError(f"{log} holds no bbox/AP: the training did not end with an evaluation.")
+        raise ValueError(
+            f"{folder / 'metrics.json'} holds no bbox/AP: the training did not end with an "
+            "evaluation."
+        )
     metrics = {key: value for key, value in evaluations[-1].items() if "/" in key}
     height, width = cfg.SEARCH.COST_INPUT_SIZE
     return Run(name, folder, cfg, build_genotype(cfg), body_cost(cfg, (height, width)), metrics)
@@ -109,7 +109,7 @@ def add_networks(page: Page, runs: Sequence[Run], *, num_images: int = 6) -> Non
     )
     page.table(head, rows)
     page.figure(draw_architectures({run.name: run.genotype for run in runs}), "blocks per stage")
-    mixed = {run.name: (build_channels(run.cfg), run.genotype) for run in runs if _is_mixed(run)}
+    mixed = {run.name: (build_channels(run.cfg), run.genotype) for run in runs if _is_decoded(run)}
     if mixed:
         page.text("Channels by dilation, (height, width), in each convolution that was searched:")
         page.figure(draw_channels(mixed), "channels by dilation in each convolution")
@@ -131,13 +131,13 @@ def _codes(genotype: Genotype) -> str:
     return " " + " ".join("".join(map(str, ops)) for ops in genotype.ops_of_stages())
 
 
-def _is_mixed(run: Run) -> bool:
+def _is_decoded(run: Run) -> bool:
     return bool(run.genotype.channels)
 
 
 def _dilated(run: Run) -> str:
     """How many channels of the searched convolutions differ from the base: ``, 63 % dilated``."""
-    if not _is_mixed(run):
+    if not _is_decoded(run):
         return ""
     space = build_channels(run.cfg)
     widths = [conv.channels for conv in space.convs]
@@ -172,8 +172,8 @@ def _losses(runs: Sequence[Run]) -> Figure:
     figure = Figure(figsize=(9, 3))
     axes = figure.add_subplot()
     for run in runs:
-        lines = [json.loads(line) for line in (run.folder / "metrics.json").open()]
-        points = [(line["iteration"], line["total_loss"]) for line in lines if "total_loss" in line]
+        entries = [entry for entry in read_metrics(run.folder) if "total_loss" in entry]
+        points = [(entry["iteration"], entry["total_loss"]) for entry in entries]
         axes.plot(*zip(*sorted(points), strict=True), label=run.name)
     axes.set(xlabel="iteration", ylabel="total loss")
     axes.legend()

@@ -7,7 +7,11 @@ from random import Random
 
 import numpy as np
 import torch
-from detectron2.data import build_batch_data_loader, get_detection_dataset_dicts
+from detectron2.data import (
+    DatasetFromList,
+    build_batch_data_loader,
+    get_detection_dataset_dicts,
+)
 from detectron2.utils import comm
 from torch.utils.data import Dataset, Sampler
 
@@ -30,6 +34,9 @@ class ResumableLoader(Iterable[list[dict]]):
         images: entries of datasets in Detectron2's format.
         mapper: from an entry to an input of the model.
         ims_per_batch: images of a batch, over all ranks.
+
+    Raises:
+        ValueError: the ranks cannot share a batch evenly.
     """
 
     def __init__(
@@ -41,6 +48,11 @@ class ResumableLoader(Iterable[list[dict]]):
         seed: int,
         num_workers: int = 0,
     ):
+        if ims_per_batch % comm.get_world_size():
+            raise ValueError(
+                f"SOLVER.IMS_PER_BATCH is {ims_per_batch}; expected a multiple of the "
+                f"{comm.get_world_size()} processes."
+            )
         self.dataset = _SeededImages(images, mapper, seed)
         self.ims_per_batch = ims_per_batch
         self.seed = seed
@@ -79,15 +91,17 @@ class _NumberedSampler(Sampler):
 
     def __init__(self, size: int, seed: int, start: int):
         self.size, self.seed, self.start = size, seed, start
+        # Here, for it is iterated in a worker, and one that was not forked knows of no ranks.
+        self.rank, self.world_size = comm.get_rank(), comm.get_world_size()
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        number, epoch, order = self.start + comm.get_rank(), None, []
+        number, epoch, order = self.start + self.rank, None, []
         while True:
             if number // self.size != epoch:
                 epoch = number // self.size
                 order = Random(f"{self.seed}/{epoch}").sample(range(self.size), self.size)
             yield number, order[number % self.size]
-            number += comm.get_world_size()
+            number += self.world_size
 
 
 class _SeededImages(Dataset):
@@ -131,7 +145,8 @@ def build_resumable_loader(cfg, names: Sequence[str], seed: int) -> ResumableLoa
         list(names), filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     )
     return ResumableLoader(
-        images,
+        # Serialised, so that workers share the memory of a large dataset instead of copying it.
+        DatasetFromList(images, copy=False),
         build_train_mapper(cfg, names),
         ims_per_batch=cfg.SOLVER.IMS_PER_BATCH,
         seed=seed,

@@ -6,12 +6,16 @@ import torch
 from detectron2.engine import AMPTrainer, SimpleTrainer, TrainerBase
 from detectron2.utils import comm
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from crnas_d2.data import build_resumable_loader
 
 from .optimizer import build_alpha_optimizer
 
 __all__ = ["AlternatingTrainer", "build_alternating_trainer"]
+
+# Detectron2's dense detectors keep a running mean of their positive anchors in this attribute.
+_NORMALIZER = "loss_normalizer"
 
 
 class AlternatingTrainer(TrainerBase):
@@ -22,7 +26,8 @@ class AlternatingTrainer(TrainerBase):
     expects; the optimizer of the step takes its own, and the others are dropped.
 
     All that a step draws follows from the seed, the iteration and the rank, and the loaders know
-    their positions: a resumed search is the uninterrupted one.
+    their positions: a resumed search is the uninterrupted one. (RetinaNet's running normalizer of
+    its losses, which is no tensor, is kept too; that of the first rank goes for all.)
 
     Attributes:
         model, data_loader, optimizer: those of the weights.
@@ -42,6 +47,11 @@ class AlternatingTrainer(TrainerBase):
         self.model, self.data_loader = weights.model, weights.data_loader
         self.optimizer = weights.optimizer
 
+    @property
+    def _plain_model(self) -> nn.Module:
+        is_wrapped = isinstance(self.model, DistributedDataParallel)
+        return self.model.module if is_wrapped else self.model
+
     def run_step(self) -> None:
         self._run(self.weights, "weights")
         if self.iter >= self.alpha_start:
@@ -51,18 +61,22 @@ class AlternatingTrainer(TrainerBase):
         # RPN and ROI heads sample boxes with the global generator of the device.
         random = Random(f"{self.seed}/{self.iter}/{name}/{comm.get_rank()}")
         torch.manual_seed(random.getrandbits(32))
-        half.model.zero_grad(set_to_none=True)
+        half.model.zero_grad(set_to_none=True)  # frees the gradients of the other half
         half.iter = self.iter
         half.run_step()
 
     def state_dict(self) -> dict:
         state = super().state_dict()
+        if hasattr(self._plain_model, _NORMALIZER):
+            state[_NORMALIZER] = getattr(self._plain_model, _NORMALIZER)
         for name, half in (("weights", self.weights), ("alpha", self.alphas)):
             state[name] = {**half.state_dict(), "loader": half.data_loader.state_dict()}
         return state
 
     def load_state_dict(self, state: dict) -> None:
         super().load_state_dict(state)
+        if _NORMALIZER in state:
+            setattr(self._plain_model, _NORMALIZER, state[_NORMALIZER])
         for name, half in (("weights", self.weights), ("alpha", self.alphas)):
             half.load_state_dict(state[name])
             half.data_loader.load_state_dict(state[name]["loader"])
@@ -106,5 +120,6 @@ def build_alternating_trainer(
         kind(model, build_resumable_loader(cfg, names, loader_seed), part_optimizer)
         for kind, (part_optimizer, names, loader_seed) in zip(kinds, parts, strict=True)
     )
-    alpha_start = round(cfg.SOLVER.ALPHA.START * cfg.SOLVER.MAX_ITER)
+    # At the latest in the last iteration.
+    alpha_start = min(round(cfg.SOLVER.ALPHA.START * cfg.SOLVER.MAX_ITER), cfg.SOLVER.MAX_ITER - 1)
     return AlternatingTrainer(weights, alphas, alpha_start=alpha_start, seed=seed)

@@ -33,7 +33,7 @@ class AlphaProgress(HookBase):
 
     Args:
         model: the channel supernet.
-        period: iterations between two entries; the first and the last step have one each.
+        period: iterations between two entries; the last step has one, too.
     """
 
     def __init__(self, model: nn.Module, space: ChannelSpace, period: int = 20):
@@ -43,7 +43,7 @@ class AlphaProgress(HookBase):
 
     def after_step(self) -> None:
         step = self.trainer.iter + 1
-        due = step % self.period == 0 or step in (1, self.trainer.max_iter)
+        due = step % self.period == 0 or step == self.trainer.max_iter
         if due and comm.is_main_process():
             summary = alpha_summary(self.model, self.space)
             self.trainer.storage.put_scalars(smoothing_hint=False, **summary)

@@ -17,7 +17,7 @@ from crnas_d2.layers import resolve_norm
 from crnas_d2.modeling import find_mixed_convs, find_supernet
 from crnas_d2.space import build_search_space
 
-from .alternating_trainer import build_alternating_trainer
+from .alternating_trainer import AlternatingTrainer, build_alternating_trainer
 from .checkpoint import TrainingCheckpointer
 from .hooks import AlphaProgress, PathSampling
 from .lr_scheduler import build_lr_scheduler
@@ -72,6 +72,20 @@ class Trainer(DefaultTrainer):
             # Before the writers, which take what is there.
             self.register_hooks([AlphaProgress(model, build_search_space(cfg))])
         self.register_hooks(self.build_hooks())
+
+    def load_state_dict(self, state: dict) -> None:
+        """
+        Raises:
+            ValueError: the checkpoint is one of a channel search and this is none, or reversed.
+        """
+        was_search = "alpha" in state["_trainer"]
+        if was_search != isinstance(self._trainer, AlternatingTrainer):
+            raise ValueError(
+                f"OUTPUT_DIR {self.cfg.OUTPUT_DIR} holds {'a' if was_search else 'no'} channel "
+                f"search, but MODEL.SUPERNET.SPACE is '{self.cfg.MODEL.SUPERNET.SPACE}'. Choose "
+                "another OUTPUT_DIR."
+            )
+        super().load_state_dict(state)
 
     @classmethod
     def build_model(cls, cfg) -> nn.Module:

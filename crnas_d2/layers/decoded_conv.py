@@ -132,15 +132,21 @@ def decode_conv(
 
     Returns:
         Where all channel groups chose the same dilation, ``conv`` itself, now with that one: the
-        same names, the same order of channels. Either has an attribute ``genotype``.
+        same order of channels, the same names and, unless it is that of ``conv``, a
+        ``group_dilations`` as in :class:`DecodedConv2d`. Either has an attribute ``genotype``.
     """
     assert conv.kernel_size == (3, 3) and conv.bias is None, conv
     dilations = multiply_dilations(dilations, conv.dilation)
     check_dilation_indices(genotype, dilations)
     num_channel_groups(conv.out_channels, num_groups=len(genotype), conv_groups=conv.groups)
     if len(set(genotype)) == 1:
-        conv.dilation = conv.padding = dilations[genotype[0]]
+        base, conv.dilation = conv.dilation, dilations[genotype[0]]
+        conv.padding = conv.dilation
         conv.genotype = tuple(genotype)
+        if conv.dilation != base:
+            # Otherwise its checkpoint could not be told from one of the base network.
+            group_dilations = torch.tensor([conv.dilation] * len(genotype))
+            conv.register_buffer("group_dilations", group_dilations)
         return conv
     decoded = DecodedConv2d(
         conv.in_channels,

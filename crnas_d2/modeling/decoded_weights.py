@@ -1,5 +1,6 @@
 """Weights of a base network, or of a channel supernet, for the network that was decoded."""
 
+import logging
 from collections.abc import Mapping
 
 import torch
@@ -8,6 +9,8 @@ from torch import Tensor, nn
 from crnas_d2.layers import ChannelMixedConv2d, DecodedConv2d, decoded_weights
 
 __all__ = ["decode_state_dict"]
+
+logger = logging.getLogger(__name__)
 
 
 def decode_state_dict(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -28,6 +31,7 @@ def decode_state_dict(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[s
     """
     decoded = dict(weights)
     _check_owner(model, decoded)
+    _warn_of_other_choices(model, decoded)
     for place, conv in model.named_modules():
         if hasattr(conv, "genotype"):
             _decode_conv(place, conv, decoded)
@@ -45,9 +49,10 @@ def _decode_conv(name: str, conv: nn.Module, weights: dict[str, Tensor]) -> None
         weights.pop(key, None)
     parts = decoded_weights(list(replicas.values()), conv.genotype)
     weights.update({f"{name}.{part}": tensor for part, tensor in parts.items()})
+    if hasattr(conv, "group_dilations"):
+        weights[f"{name}.group_dilations"] = conv.group_dilations
     if not isinstance(conv, DecodedConv2d):
         return
-    weights[f"{name}.group_dilations"] = conv.group_dilations
     block, _, own = name.rpartition(".conv")  # a block's convolutions are conv1, conv2, ...
     before, after = f"{block}.conv{int(own) - 1}", f"{block}.conv{int(own) + 1}"
     for key, tensor in weights.items():
@@ -76,7 +81,7 @@ def _check_owner(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         name, _, kind = key.rpartition(".")
         conv = modules.get(name)
         if kind == "group_dilations":
-            expected = conv.group_dilations if isinstance(conv, DecodedConv2d) else None
+            expected = getattr(conv, "group_dilations", None)
             fix = "MODEL.GENOTYPE.CHANNELS must be the genotype with which they were trained."
         elif kind == "dilation_set" and isinstance(conv, ChannelMixedConv2d):
             expected = conv.dilation_set
@@ -102,6 +107,26 @@ def _check_owner(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
                 f"MODEL.WEIGHTS are those of other dilations: {name} has {found.tolist()} in the "
                 f"file and {'none' if expected is None else expected.tolist()} in this model. {fix}"
             )
+
+
+def _warn_of_other_choices(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Says where a search decided otherwise than the genotype that takes its weights."""
+    found = {
+        name: tuple(weights[f"{name}.alpha"].argmax(dim=1).tolist())
+        for name, conv in model.named_modules()
+        if hasattr(conv, "genotype") and f"{name}.alpha" in weights
+    }
+    modules = dict(model.named_modules())
+    others = [name for name, genotype in found.items() if genotype != modules[name].genotype]
+    if others:
+        logger.warning(
+            "MODEL.WEIGHTS are those of a search that decided otherwise than MODEL.GENOTYPE in %d "
+            "of %d convolutions (%s%s).",
+            len(others),
+            len(found),
+            ", ".join(others[:3]),
+            ", ..." if len(others) > 3 else "",
+        )
 
 
 def _dilations_of_groups(conv: nn.Module) -> Tensor:

@@ -7,6 +7,7 @@ from .build import (
     build_family,
     build_genotype,
     build_search_space,
+    is_channel_search,
     is_supernet,
 )
 from .channel_space import ChannelSpace, SearchedConv, warn_without_plain_dilation
@@ -49,6 +50,7 @@ __all__ = [
     "check_dilation_indices",
     "genotype_file",
     "has_plain_dilation",
+    "is_channel_search",
     "is_supernet",
     "multiply_dilations",
     "num_channel_groups",

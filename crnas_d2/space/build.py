@@ -15,6 +15,7 @@ __all__ = [
     "build_family",
     "build_genotype",
     "build_search_space",
+    "is_channel_search",
     "is_supernet",
 ]
 
@@ -44,6 +45,11 @@ def build_family(cfg) -> Family:
 def is_supernet(cfg) -> bool:
     """Whether the config builds a supernet rather than one network."""
     return cfg.MODEL.SUPERNET.SPACE != "none" and cfg.MODEL.SUPERNET.PATH_SAMPLER != "fixed"
+
+
+def is_channel_search(cfg) -> bool:
+    """Whether the config builds a channel supernet, which is searched while it is trained."""
+    return cfg.MODEL.SUPERNET.SPACE == "channel" and is_supernet(cfg)
 
 
 def build_search_space(cfg) -> SearchSpace | ChannelSpace | None:

@@ -45,6 +45,12 @@ def test_an_unfinished_training_is_refused(folder, tmp_path):
         load_run("searched", *folder)
 
 
+def test_a_line_that_was_cut_off_is_left_out(folder, tmp_path):
+    log = tmp_path / "metrics.json"
+    log.write_text(log.read_text() + '{"iteration": 41, "total_l')
+    assert load_run("searched", *folder).metrics["bbox/AP"] == 12.345
+
+
 def test_several_test_datasets_are_refused(folder):
     output, cfg = folder
     cfg.DATASETS.TEST = ("toy_test", "toy_archval")

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 import toy
+from detectron2.utils import comm
 
 from crnas_d2.data import ResumableLoader, build_resumable_loader
+from crnas_d2.data.resumable_loader import _NumberedSampler
 
 IMAGES = [{"id": index} for index in range(10)]
 
@@ -47,6 +49,20 @@ def test_every_image_comes_once_before_any_comes_again():
     orders = [tuple(item[0] for item in drawn[i : i + 10]) for i in range(0, 60, 10)]
     assert len(set(orders)) > 1
     assert len({item[1:] for item in drawn}) == 60  # each time another augmentation
+
+
+def test_a_rank_has_its_share_in_workers_that_know_of_no_ranks(monkeypatch):
+    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+    monkeypatch.setattr(comm, "get_rank", lambda: 1)
+    sampler = _NumberedSampler(size=10, seed=0, start=4)
+    monkeypatch.undo()  # as in a worker that was spawned
+    assert [number for number, _ in islice(sampler, 3)] == [5, 7, 9]
+
+
+def test_a_batch_that_the_ranks_cannot_share_is_refused(monkeypatch):
+    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+    with pytest.raises(ValueError, match=r"IMS_PER_BATCH is 3; expected a multiple of the 2 proc"):
+        loader()
 
 
 def test_the_seed_decides():

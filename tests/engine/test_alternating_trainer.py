@@ -133,6 +133,33 @@ def test_killed_and_resumed_it_is_the_uninterrupted_search(killed_after, toy_dat
     assert states[0]["position"] == 3  # of alpha
 
 
+def test_the_normalizer_of_a_dense_detector_goes_on(toy_datasets, tmp_path):
+    trainer = Trainer(config(toy_datasets, tmp_path))
+    trainer.model.loss_normalizer = 12.5
+    state = trainer.state_dict()
+    resumed = Trainer(config(toy_datasets, tmp_path))
+    assert not hasattr(resumed.model, "loss_normalizer")
+    resumed.load_state_dict(state)
+    assert resumed.model.loss_normalizer == 12.5
+
+
+@pytest.mark.parametrize("begun_as_search", [True, False])
+def test_a_run_of_another_kind_is_not_resumed(begun_as_search, toy_datasets, tmp_path):
+    search = config(toy_datasets, tmp_path, {"SOLVER.MAX_ITER": 1})
+    network = search.clone()
+    network.MODEL.SUPERNET.SPACE, network.MODEL.SUPERNET.PATH_SAMPLER = "none", "fixed"
+    begun, resumed = (search, network) if begun_as_search else (network, search)
+    train(begun)
+    holds = "a" if begun_as_search else "no"
+    with pytest.raises(ValueError, match=f"holds {holds} channel search.*another OUTPUT_DIR"):
+        train(resumed, resume=True)
+
+
+def test_alpha_is_trained_however_late(toy_datasets, tmp_path):
+    late = config(toy_datasets, tmp_path, {"SOLVER.ALPHA.START": 0.999})
+    assert Trainer(late)._trainer.alpha_start == late.SOLVER.MAX_ITER - 1
+
+
 def test_progress_of_alpha_is_in_the_metrics(toy_datasets, tmp_path):
     cfg = config(toy_datasets, tmp_path, {"SOLVER.ALPHA.BASE_LR": 0.5})
     trainer = train(cfg)

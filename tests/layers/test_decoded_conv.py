@@ -65,7 +65,7 @@ def test_equals_the_mix_it_is_decoded_from(stride, groups, share_weights):
 def test_decoded_to_the_plain_dilation_it_is_the_base_convolution(groups):
     conv, base = plain_conv(groups=groups), plain_conv(groups=groups)
     result = decode_conv(conv, dilations=DILATIONS, genotype=(0,) * 4)
-    assert result is conv
+    assert result is conv and list(result.state_dict()) == ["weight"]
     result.load_state_dict(decoded_weights(base.weight, (0,) * 4))
     x = torch.randn(2, 16, 11, 9, dtype=torch.double)
     assert torch.equal(result(x), base(x))
@@ -76,7 +76,8 @@ def test_decoded_to_one_dilation_it_is_a_plain_convolution():
     conv = decoded(mixed)
     assert type(conv) is Conv2d
     assert (conv.dilation, conv.padding) == ((1, 3), (1, 3))
-    assert list(conv.state_dict()) == ["weight"]
+    assert list(conv.state_dict()) == ["weight", "group_dilations"]
+    assert conv.group_dilations.tolist() == [[1, 3]] * 4
     assert torch.equal(conv.weight, mixed.weights[2])
     x = torch.randn(2, 16, 11, 9, dtype=torch.double)
     torch.testing.assert_close(conv(x), mixed(x), rtol=1e-12, atol=1e-12)

@@ -16,6 +16,7 @@ from crnas_d2.modeling import find_mixed_convs, find_supernet
 DEPTHS = [1, 1, 2, 1]
 PLACES = ("res3.0", "res4.0", "res4.1", "res5.0")
 CHANNELS = [[1, 0, 1, 0], [2, 0, 0, 1], [2, 2, 2, 2], [1, 3, 0, 2]]
+UNIFORM = [[1] * 4] * 4  # one dilation for each convolution, and not that of the base network
 BASE = {
     "MODEL.GENOTYPE.DEPTHS": DEPTHS,
     "MODEL.SUPERNET.CHANNEL.DILATIONS": [[1, 2], [1, 2, [1, 3]], [1, 2, 3, [5, 1]]],
@@ -116,6 +117,18 @@ def test_decoded_to_the_plain_dilation_it_is_the_base_network(block, tmp_path):
     assert_same_outputs(decoded, base, exact=True)
 
 
+@pytest.mark.parametrize("source", ["base", "supernet"])
+def test_a_network_of_uniform_convolutions_inherits_weights_too(source, tmp_path):
+    base, supernet = build_model(base_config()), build_model(supernet_config())
+    randomize(base)
+    TrainingCheckpointer(supernet).load(save(base, tmp_path / "base.pth"))
+    decide(supernet, UNIFORM)
+    save(supernet, tmp_path / "supernet.pth")
+    uniform = build_model(decoded_config(UNIFORM))
+    StrictCheckpointer(uniform).load(str(tmp_path / f"{source}.pth"))
+    assert_same_outputs(uniform, supernet)
+
+
 @each_sharing
 @each_block
 @pytest.mark.parametrize("checkpointer", [StrictCheckpointer, TrainingCheckpointer])
@@ -152,6 +165,8 @@ def test_the_base_network_gives_the_decoded_one_its_weights(block, checkpointer,
 def test_weights_of_a_bare_backbone_fit_a_detector(config, tmp_path, caplog):
     base = build_model(config(toy.RESNETS["bottleneck"]))
     randomize(base)
+    if config is supernet_config:
+        decide(base, CHANNELS)
     torch.save(base.backbone.bottom_up.state_dict(), tmp_path / "body.pth")
     decoded = build_model(decoded_config(CHANNELS, toy.RESNETS["bottleneck"]))
     expected = build_model(decoded_config(CHANNELS, toy.RESNETS["bottleneck"]))
@@ -179,9 +194,10 @@ def test_published_files_fit_the_supernet_and_the_decoded_network(format, tmp_pa
 
 @each_block
 @pytest.mark.parametrize("checkpointer", [StrictCheckpointer, TrainingCheckpointer])
-@pytest.mark.parametrize("kind", ["supernet", "decoded"])
+@pytest.mark.parametrize("kind", ["supernet", "decoded", "uniform"])
 def test_own_weights_are_loaded_as_they_are(block, checkpointer, kind, tmp_path):
-    config = supernet_config if kind == "supernet" else lambda *o: decoded_config(CHANNELS, *o)
+    channels = UNIFORM if kind == "uniform" else CHANNELS
+    config = supernet_config if kind == "supernet" else lambda *o: decoded_config(channels, *o)
     first, second = (build_model(config(toy.RESNETS[block])) for _ in range(2))
     randomize(first)
     if kind == "supernet":
@@ -256,13 +272,30 @@ OTHER_SETS = {"MODEL.SUPERNET.CHANNEL.DILATIONS": [[1, 3], [1, 2, [1, 3]], [1, 2
         (decoded_config(CHANNELS), decoded_config([[0, 1, 0, 1], *CHANNELS[1:]])),
         (decoded_config(CHANNELS), base_config()),
         (decoded_config(CHANNELS), supernet_config()),
+        (decoded_config(UNIFORM), base_config()),
+        (decoded_config(UNIFORM), decoded_config(CHANNELS)),
+        (decoded_config(UNIFORM), supernet_config()),
     ],
-    ids=["supernet", "decoded", "genotype", "base", "mixed"],
+    ids=["supernet", "decoded", "genotype", "base", "mixed", "uniform", "uniform-2", "uniform-3"],
 )
 def test_weights_of_other_dilations_are_refused(trained, loaded, checkpointer, tmp_path):
     file = save(build_model(trained), tmp_path / "other.pth")
     with pytest.raises(ValueError, match=r"other dilations: backbone\.bottom_up\.res3\.0\.conv1"):
         checkpointer(build_model(loaded)).load(file)
+
+
+@pytest.mark.parametrize("checkpointer", [StrictCheckpointer, TrainingCheckpointer])
+def test_weights_of_a_search_that_decided_otherwise_are_taken_with_a_warning(
+    checkpointer, tmp_path, caplog
+):
+    supernet = build_model(supernet_config())
+    decide(supernet, CHANNELS)
+    file = save(supernet, tmp_path / "supernet.pth")
+    checkpointer(build_model(decoded_config(CHANNELS))).load(file)
+    assert "decided otherwise" not in caplog.text
+    checkpointer(build_model(decoded_config([*CHANNELS[:3], [0, 3, 0, 2]]))).load(file)
+    assert "decided otherwise than MODEL.GENOTYPE in 1 of 4 convolutions" in caplog.text
+    assert "res5.0.conv1)" in caplog.text
 
 
 @pytest.mark.parametrize("checkpointer", [StrictCheckpointer, TrainingCheckpointer])

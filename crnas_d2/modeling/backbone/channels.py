@@ -10,6 +10,7 @@ from crnas_d2.space import (
     build_channels,
     build_family,
     build_genotype,
+    is_channel_search,
     is_supernet,
 )
 
@@ -22,7 +23,7 @@ def new_channel_builder(cfg) -> Callable[[str, Sequence[CNNBlockBase]], None]:
     In a supernet of the channel space by the mix of all dilations, in a network with
     ``MODEL.GENOTYPE.CHANNELS`` by what was found; elsewhere nothing happens.
     """
-    if _is_mixed(cfg):
+    if is_channel_search(cfg):
         share_weights = cfg.MODEL.SUPERNET.SHARING == "weight"
 
         def replace(base: Conv2d, conv: SearchedConv) -> ChannelMixedConv2d:
@@ -63,7 +64,7 @@ def check_channels(cfg) -> None:
     Raises:
         ValueError: naming the key, its value and what to do.
     """
-    if not (_is_mixed(cfg) or _is_decoded(cfg)):
+    if not (is_channel_search(cfg) or _is_decoded(cfg)):
         return
     norm = cfg.MODEL.RESNETS.NORM
     if norm in ("GN", "LN"):
@@ -74,16 +75,12 @@ def check_channels(cfg) -> None:
     # Detectron2 counts the stem as 1 and res2 as 2.
     frozen = build_family(cfg).stages[: max(0, cfg.MODEL.BACKBONE.FREEZE_AT - 1)]
     searched = [stage for stage in cfg.MODEL.SUPERNET.CHANNEL.STAGES if stage in frozen]
-    if _is_mixed(cfg) and searched:
+    if is_channel_search(cfg) and searched:
         raise ValueError(
             f"MODEL.BACKBONE.FREEZE_AT is {cfg.MODEL.BACKBONE.FREEZE_AT}, which freezes "
             f"{', '.join(searched)}, alpha included, but MODEL.SUPERNET.CHANNEL.STAGES asks to "
             "search there. Freeze less, or take these stages out."
         )
-
-
-def _is_mixed(cfg) -> bool:
-    return cfg.MODEL.SUPERNET.SPACE == "channel" and is_supernet(cfg)
 
 
 def _is_decoded(cfg) -> bool:
