@@ -109,8 +109,11 @@ def add_networks(page: Page, runs: Sequence[Run], *, num_images: int = 6) -> Non
     )
     page.table(head, rows)
     page.figure(draw_architectures({run.name: run.genotype for run in runs}), "blocks per stage")
-    mixed = {run.name: (build_channels(run.cfg), run.genotype) for run in runs if _is_decoded(run)}
-    if mixed:
+    decoded = {}  # names of the runs of each network, which may be trained with several seeds
+    for run in filter(_is_decoded, runs):
+        decoded.setdefault((build_channels(run.cfg), run.genotype), []).append(run.name)
+    if decoded:
+        mixed = {", ".join(names): network for network, names in decoded.items()}
         page.text("Channels by dilation, (height, width), in each convolution that was searched:")
         page.figure(draw_channels(mixed), "channels by dilation in each convolution")
     page.heading("Training loss")
