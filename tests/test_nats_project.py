@@ -76,6 +76,26 @@ def test_what_a_search_finds_is_retrained_and_detects(
     assert set(results) == tasks and {"AP", "AP50"} <= set(results["bbox"])
 
 
+@pytest.mark.parametrize(
+    ("base", "losses"),
+    [
+        ("Base-Mask", {"loss_mask"}),
+        ("Base-Cascade", {"loss_box_reg_stage0", "loss_box_reg_stage2"}),
+        ("Base-RetinaNet", {"loss_cls", "loss_box_reg"}),
+    ],
+)
+def test_a_search_with_another_detector_trains_both_halves(base, losses, masks, tmp_path):
+    bases = ", ".join(map(PROJECT.file, (base, "network/R50", "search/Base-search")))
+    file = tmp_path / "search.yaml"
+    file.write_text(f"_BASE_: [{bases}]\n")
+    images = {**masks, "DATASETS.ARCHVAL": masks["DATASETS.TRAIN"]}
+    _, model, logged = train_one_step(str(file), {**images, **WIDTH}, tmp_path)
+    assert losses | {f"alpha/{loss}" for loss in losses} <= set(logged)
+    assert ("loss_rpn_cls" in logged) == (base != "Base-RetinaNet")
+    convs = find_mixed_convs(model).values()
+    assert len(convs) == 13 and all(conv.alpha.any() for conv in convs)
+
+
 def test_search_and_retraining_start_from_the_weights_of_the_baseline(project, tmp_path):
     def build(name):
         cfg = load_config(project.file(name), toy.as_list(TINY, WIDTH))

@@ -1,86 +1,15 @@
 """The gradient search: whose turn it is, what is saved, and that it resumes (NATS 3.2, 4.2)."""
 
-import contextlib
-import copy
 import json
 
 import pytest
 import torch
-import toy
-from detectron2.engine import HookBase, launch
-from detectron2.utils import comm
+from search_toy import Steps, check_resumed, config, train, train_at_once_and_resumed
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from crnas_d2.data import register_coco_format
 from crnas_d2.engine import AlternatingTrainer, Trainer
 from crnas_d2.modeling import decoded_genotype, find_mixed_convs
 from crnas_d2.space import build_search_space
-
-CHANNEL = {
-    "MODEL.SUPERNET.SPACE": "channel",
-    "MODEL.SUPERNET.PATH_SAMPLER": "alpha",
-    "MODEL.SUPERNET.CHANNEL.STAGES": ["res3", "res5"],
-    "MODEL.SUPERNET.CHANNEL.DILATIONS": [[1, 2], [1, 3, [1, 3]]],
-    "MODEL.SUPERNET.CHANNEL.NUM_GROUPS": 4,
-    "MODEL.GENOTYPE.DEPTHS": [1, 2, 1, 1],
-    "INPUT.RANDOM_FLIP": "horizontal",
-    "SOLVER.MOMENTUM": 0.9,
-    "SOLVER.ALPHA.START": 0.5,
-}
-
-
-class Killed(Exception):
-    pass
-
-
-class Steps(HookBase):
-    """The weights and alpha before and after each half of a step; may end like a kill."""
-
-    def __init__(self, killed_after=None):
-        self.killed_after = killed_after
-        self.changed, self.files = [], []
-
-    def before_train(self):
-        trainer = self.trainer._trainer
-        for name in ("weights", "alphas"):
-            half = getattr(trainer, name)
-            half.run_step = self.record(name, half, half.run_step)
-
-    def record(self, name, half, run_step):
-        def recorded():
-            forward = half.model.forward
-
-            def seen(batch):
-                self.files.append((name, [image["file_name"] for image in batch]))
-                return forward(batch)
-
-            before = copy.deepcopy(half.model.state_dict())
-            half.model.forward = seen
-            run_step()
-            half.model.forward = forward
-            after = half.model.state_dict()
-            parameters = {name for name, _ in half.model.named_parameters()}
-            changed = {n for n in parameters if not torch.equal(before[n], after[n])}
-            self.changed.append((name, changed))
-
-        return recorded
-
-    def after_step(self):
-        if self.trainer.iter == self.killed_after:
-            raise Killed
-
-
-def config(datasets, folder, *overrides):
-    return toy.network_config(datasets, CHANNEL, {"OUTPUT_DIR": str(folder)}, *overrides)
-
-
-def train(cfg, *hooks, resume=False):
-    torch.manual_seed(0)
-    trainer = Trainer(cfg)
-    trainer.resume_or_load(resume=resume)
-    trainer.register_hooks(list(hooks))
-    with contextlib.suppress(Killed):
-        trainer.train()
-    return trainer
 
 
 def test_weights_and_alpha_take_turns_on_two_splits(toy_datasets, tmp_path):
@@ -117,20 +46,22 @@ def test_each_half_has_its_optimizer(toy_datasets, tmp_path):
 # Killed before alpha is trained, and in the midst of it.
 @pytest.mark.parametrize("killed_after", [1, 3])
 def test_killed_and_resumed_it_is_the_uninterrupted_search(killed_after, toy_datasets, tmp_path):
-    period = {"SOLVER.CHECKPOINT_PERIOD": killed_after + 1}
-    uninterrupted = train(config(toy_datasets, tmp_path / "whole", period))
-    train(config(toy_datasets, tmp_path / "killed", period), Steps(killed_after))
-    resumed = train(config(toy_datasets, tmp_path / "killed", period), resume=True)
-    assert resumed.start_iter == killed_after + 1
+    train_at_once_and_resumed(config(toy_datasets, tmp_path), killed_after)
+    checkpoint = check_resumed(tmp_path)
+    assert checkpoint["iteration"] == 5
+    halves = checkpoint["trainer"]["_trainer"]
+    assert [halves[name]["loader"]["position"] for name in ("weights", "alpha")] == [6, 3]
 
-    expected = uninterrupted.model.state_dict()
-    for name, value in resumed.model.state_dict().items():
-        assert torch.equal(value, expected[name]), name
-    assert torch.load(tmp_path / "killed" / "model_final.pth", weights_only=True)["iteration"] == 5
-    for name in ("weights", "alpha"):
-        states = [t._trainer.state_dict()[name]["loader"] for t in (resumed, uninterrupted)]
-        assert states[0] == states[1]
-    assert states[0]["position"] == 3  # of alpha
+
+def test_what_a_step_draws_depends_on_the_seed_and_the_iteration(toy_datasets, tmp_path):
+    drawn = []
+    for number, seed in enumerate((1, 2, 1)):
+        steps = Steps()
+        settings = {"SEED": seed, "SOLVER.ALPHA.START": 0.0, "SOLVER.MAX_ITER": 3}
+        train(config(toy_datasets, tmp_path / str(number), settings), steps, seed=number)
+        drawn.append([value for _, value in steps.drawn])
+    assert drawn[0] == drawn[2]
+    assert len({*drawn[0], *drawn[1]}) == 12  # three iterations of two halves, for two seeds
 
 
 def test_the_normalizer_of_a_dense_detector_goes_on(toy_datasets, tmp_path):
@@ -160,7 +91,7 @@ def test_alpha_is_trained_however_late(toy_datasets, tmp_path):
     assert Trainer(late)._trainer.alpha_start == late.SOLVER.MAX_ITER - 1
 
 
-def test_progress_of_alpha_is_in_the_metrics(toy_datasets, tmp_path):
+def test_progress_of_alpha_is_in_the_metrics_and_in_tensorboard(toy_datasets, tmp_path):
     cfg = config(toy_datasets, tmp_path, {"SOLVER.ALPHA.BASE_LR": 0.5})
     trainer = train(cfg)
     lines = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
@@ -178,30 +109,7 @@ def test_progress_of_alpha_is_in_the_metrics(toy_datasets, tmp_path):
     assert shares["alpha/res5/share_3x3"] == threes
     assert 0 < metrics["alpha/res3/entropy"] < 0.6931  # less than log(2), that of the beginning
 
-
-def train_on_a_rank(cfg, datasets, folder):
-    torch.set_num_threads(1)
-    register_coco_format(datasets)
-    torch.manual_seed(comm.get_rank())
-    steps = Steps()
-    trainer = Trainer(cfg)
-    trainer.register_hooks([steps])
-    trainer.train()
-    state = {"weights": trainer._trainer.model.module.state_dict(), "files": steps.files}
-    torch.save(state, f"{folder}/rank{comm.get_rank()}.pth")
-
-
-def test_two_processes_share_the_images_and_keep_equal_weights(toy_datasets, tmp_path, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    norms = {"MODEL.RESNETS.NORM": "FrozenBN", "MODEL.FPN.NORM": ""}
-    cfg = config(toy_datasets, tmp_path, norms)
-    entries = toy_datasets["DATASETS.COCO_FORMAT"]
-    launch(train_on_a_rank, 2, dist_url="auto", args=(cfg, entries, str(tmp_path)))
-    first, second = (torch.load(tmp_path / f"rank{rank}.pth") for rank in range(2))
-    for name, value in first["weights"].items():
-        assert torch.equal(value, second["weights"][name]), name
-    # One image each: within an epoch, not one that both have seen.
-    seen = [
-        [files[0] for name, files in rank["files"] if name == "weights"] for rank in (first, second)
-    ]
-    assert len({*seen[0], *seen[1]}) == 12 and len(seen[0]) == 6
+    events = EventAccumulator(str(tmp_path)).Reload()
+    for name in (*shares, "alpha/res3/entropy", "alpha/res5/entropy"):
+        last = events.Scalars(name)[-1]
+        assert (last.step, last.value) == (5, pytest.approx(metrics[name])), name

@@ -1,3 +1,4 @@
+import logging
 import re
 
 import pytest
@@ -100,6 +101,25 @@ def test_a_channel_search_that_would_mislead_is_refused(toy_datasets, overrides,
     cfg = toy.network_config(toy_datasets, CHANNEL, overrides)
     with pytest.raises(ValueError, match=words):
         check_config(cfg, ["TRAIN", "ARCHVAL"])
+
+
+def test_pretrained_weights_without_the_plain_dilation_are_warned_of(
+    toy_datasets, tmp_path, caplog
+):
+    weights = tmp_path / "model.pth"
+    weights.touch()
+    dilations = {
+        "MODEL.SUPERNET.CHANNEL.STAGES": ["res4", "res5"],
+        "MODEL.SUPERNET.CHANNEL.DILATIONS": [[1, 2], [2, 3]],
+    }
+    cfg = toy.network_config(toy_datasets, CHANNEL, dilations)
+    with caplog.at_level(logging.WARNING, logger="crnas_d2"):
+        check_config(cfg, ["TRAIN", "ARCHVAL"])
+        assert "(1, 1)" not in caplog.text
+        cfg.MODEL.WEIGHTS = str(weights)
+        check_config(cfg, ["TRAIN", "ARCHVAL"])
+    assert "dilations of res5.0.conv1" in caplog.text and "do not hold (1, 1)" in caplog.text
+    assert "res4" not in caplog.text
 
 
 def test_search_net_says_that_channels_are_searched_by_training(toy_datasets):
