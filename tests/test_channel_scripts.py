@@ -6,6 +6,7 @@ import signal
 import time
 
 import pytest
+import search_toy
 import torch
 import toy
 import yaml
@@ -13,17 +14,7 @@ from scripts import compare, run, run_here, start
 
 from crnas_d2.space import Genotype
 
-CHANNEL = {
-    "MODEL.SUPERNET.SPACE": "channel",
-    "MODEL.SUPERNET.PATH_SAMPLER": "alpha",
-    "MODEL.SUPERNET.CHANNEL.STAGES": ["res3", "res5"],
-    "MODEL.SUPERNET.CHANNEL.DILATIONS": [[1, 2], [1, 3, [1, 3]]],
-    "MODEL.SUPERNET.CHANNEL.NUM_GROUPS": 4,
-    "MODEL.GENOTYPE.DEPTHS": [1, 2, 1, 1],
-    "SOLVER.ALPHA.START": 0.5,
-    "SOLVER.ALPHA.BASE_LR": 0.5,
-    "SOLVER.CHECKPOINT_PERIOD": 2,
-}
+CHANNEL = search_toy.CHANNEL | {"SOLVER.ALPHA.BASE_LR": 0.5, "SOLVER.CHECKPOINT_PERIOD": 2}
 TEST = {"MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0, "DATASETS.TEST": ("toy_test",)}
 
 

@@ -20,7 +20,7 @@ from crnas_d2.analysis import (
 from crnas_d2.data import register_coco_format
 from crnas_d2.engine import load_config
 from crnas_d2.search import evaluated, study_url
-from crnas_d2.space import build_search_space
+from crnas_d2.space import build_search_space, is_channel_search
 
 
 def parse_arguments():
@@ -59,7 +59,7 @@ def load_networks(arguments):
 def report_search(page, folder):
     cfg = load_saved_config(folder)
     space = build_search_space(cfg)
-    if cfg.MODEL.SUPERNET.SPACE == "channel":
+    if is_channel_search(cfg):
         add_channel_search(page, folder, space)
         return
     study = optuna.load_study(study_name=cfg.SEARCH.STUDY_NAME, storage=study_url(cfg))

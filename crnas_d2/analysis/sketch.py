@@ -51,22 +51,19 @@ def draw_channels(networks: Mapping[str, tuple[ChannelSpace, Genotype]]) -> Figu
     """
     convs = [conv for space, _ in networks.values() for conv in space.convs]
     dilations = sorted({pair for conv in convs for pair in conv.dilations})
-    colours = dict(zip(dilations, _map_colours(len(dilations)), strict=True))
+    shades = colormaps["viridis"](np.linspace(0.95, 0.05, len(dilations)))
     figure = Figure(figsize=(9, 1.9 * len(networks) + 0.8))
     panels = figure.subplots(len(networks), squeeze=False)[:, 0]
     for axes, (name, (space, genotype)) in zip(panels, networks.items(), strict=True):
-        tops = np.zeros(len(space.convs))
-        for pair in dilations:
-            shares = np.array([share.get(pair, 0.0) for share in space.dilation_shares(genotype)])
-            if shares.any():
-                axes.bar(space.names, shares, bottom=tops, color=colours[pair], label=str(pair))
-            tops += shares
+        shares = space.dilation_shares(genotype)
+        tops = np.zeros(len(shares))
+        for pair, shade in zip(dilations, shades, strict=True):
+            heights = np.array([share.get(pair, 0.0) for share in shares])
+            if heights.any():
+                axes.bar(space.names, heights, bottom=tops, color=shade, label=str(pair))
+            tops += heights
         axes.set(title=name, ylim=(0, 1))
         axes.tick_params(axis="x", labelrotation=90, labelsize=7)
         axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.tight_layout()
     return figure
-
-
-def _map_colours(number: int) -> np.ndarray:
-    return colormaps["viridis"](np.linspace(0.95, 0.05, number))

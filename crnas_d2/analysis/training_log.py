@@ -1,6 +1,7 @@
 """What Detectron2 writes about a training, ``metrics.json``."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["read_metrics"]
@@ -19,8 +20,6 @@ def read_metrics(folder: str | Path) -> list[dict]:
         raise ValueError(f"{folder} holds no training: metrics.json is missing.")
     entries = []
     for line in log.read_text().splitlines():
-        try:
+        with suppress(json.JSONDecodeError):
             entries.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
     return entries

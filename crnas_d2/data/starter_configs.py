@@ -125,7 +125,7 @@ def _schedule(images: int, epochs: int, *steps: int) -> str:
 
 def _cosine(images: int) -> str:
     _, solver = _solver(images, _CHANNELS, "NATS, section 4.2")
-    return f"{solver}  BASE_LR_END: 0.0008\n"
+    return f"{solver}  BASE_LR_END: {_BATCH * 0.00005:g}\n"  # per image
 
 
 def _solver(images: int, epochs: int, source: str) -> tuple[int, str]:

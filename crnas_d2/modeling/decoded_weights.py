@@ -112,12 +112,15 @@ def _check_owner(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
 def _warn_of_other_choices(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Says where a search decided otherwise than the genotype that takes its weights."""
     found = {
-        name: tuple(weights[f"{name}.alpha"].argmax(dim=1).tolist())
+        name: conv
         for name, conv in model.named_modules()
         if hasattr(conv, "genotype") and f"{name}.alpha" in weights
     }
-    modules = dict(model.named_modules())
-    others = [name for name, genotype in found.items() if genotype != modules[name].genotype]
+    others = [
+        name
+        for name, conv in found.items()
+        if tuple(weights[f"{name}.alpha"].argmax(dim=1).tolist()) != conv.genotype
+    ]
     if others:
         logger.warning(
             "MODEL.WEIGHTS are those of a search that decided otherwise than MODEL.GENOTYPE in %d "
