@@ -35,7 +35,7 @@ class Training:
             *("OUTPUT_DIR", folder, *overrides),
         ]
 
-    def start(self, threads):
+    def start(self):
         self.bar = tqdm(total=self.iterations, desc=self.title, unit="it")
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "stdout.txt").open("w") as log:
@@ -43,7 +43,9 @@ class Training:
                 list(map(str, self.command)),
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment(OMP_NUM_THREADS=str(threads)),
+                # One thread each: with another number sums are rounded otherwise, which changes a
+                # result as much as another seed does.
+                env=environment(OMP_NUM_THREADS="1"),
             )
 
     def is_running(self):
@@ -73,9 +75,9 @@ def announce(output):
 
 
 def train(*trainings):
-    """Runs trainings side by side, to their ends; they share the cores."""
+    """Runs trainings side by side, to their ends."""
     for training in trainings:
-        training.start(threads=max(1, cores() // len(trainings)))
+        training.start()
     while any([training.is_running() for training in trainings]):
         time.sleep(1)
     for training in trainings:

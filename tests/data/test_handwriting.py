@@ -11,7 +11,7 @@ from crnas_d2.data.generated import MARKER
 from crnas_d2.data.handwriting import SEED, SOURCES
 
 SMALL = {"train": 60, "val": 50}
-GOLDEN = "541a2caa6eeab0c648c6cabbaa3244dc3fb0956deae364565cdcaf5a74ae2c00"
+GOLDEN = "21aebb22d9585d72e021d32125c19bb3ae0fc4ef13db6c346abc47d848894aa0"
 
 
 @pytest.fixture(scope="module")
