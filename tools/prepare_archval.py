@@ -10,8 +10,14 @@ import os
 import sys
 from pathlib import Path
 
-from crnas_d2.data.coco_splits import missing_categories, read_coco, save_files, sha256, split_coco
-from crnas_d2.data.paper_splits import DIVISIONS, HELD_OUT, SELECTIONS
+from crnas_d2.data.prepare.coco_splits import (
+    missing_categories,
+    read_coco,
+    save_files,
+    sha256,
+    split_coco,
+)
+from crnas_d2.data.prepare.paper_splits import DIVISIONS, HELD_OUT, SELECTIONS
 
 
 def parse_arguments(arguments):

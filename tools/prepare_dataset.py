@@ -17,9 +17,9 @@ from pathlib import Path
 
 from detectron2.data import DatasetCatalog
 
-from crnas_d2.data.coco_splits import missing_categories, save_files
-from crnas_d2.data.own_dataset import check_parts, divide, read_coco_parts, read_voc_parts
-from crnas_d2.data.starter_configs import starter_configs
+from crnas_d2.data.prepare.coco_splits import missing_categories, save_files
+from crnas_d2.data.prepare.own_dataset import check_parts, divide, read_coco_parts, read_voc_parts
+from crnas_d2.data.prepare.starter_configs import starter_configs
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -10,9 +10,8 @@ from .checks import (
     register_datasets,
 )
 from .classification import check_task, register_image_folders
-from .digits import make_digits
+from .embedded import make_digits, make_handwriting
 from .fixed_batches import build_fixed_batches
-from .handwriting import make_handwriting
 from .loaders import build_test_loader, build_train_loader
 from .resumable_loader import ResumableLoader, build_resumable_loader
 

@@ -12,8 +12,8 @@ from detectron2.data.datasets.builtin_meta import _get_builtin_metadata
 from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 
 from .classification import register_image_folder
-from .digits import CLASSES, DATASETS, IMAGES, digits_root, make_digits
-from .handwriting import handwriting_root, make_handwriting
+from .embedded.digits import CLASSES, DATASETS, IMAGES, digits_root, make_digits
+from .embedded.handwriting import handwriting_root, make_handwriting
 
 
 def register_digits(root: str, *, images: dict[str, int] = IMAGES, prefix: str = "") -> None:

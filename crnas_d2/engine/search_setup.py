@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from detectron2.data import MetadataCatalog
 from detectron2.utils.file_io import PathManager
 
-from crnas_d2.data.coco_splits import sha256
+from crnas_d2.data.prepare.coco_splits import sha256
 from crnas_d2.space import Budget, build_search_space, is_supernet
 
 __all__ = ["check_search", "describe_search"]

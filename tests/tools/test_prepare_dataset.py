@@ -14,7 +14,7 @@ from detectron2.data import DatasetCatalog
 from voc_toy import write_voc
 
 from crnas_d2.data import check_disjoint
-from crnas_d2.data.starter_configs import starter_configs
+from crnas_d2.data.prepare.starter_configs import starter_configs
 from crnas_d2.engine import check_config, load_config
 from crnas_d2.space import build_channels
 

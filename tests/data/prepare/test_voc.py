@@ -7,9 +7,9 @@ from detectron2.data.datasets import load_coco_json, load_voc_instances
 from detectron2.structures import BoxMode
 from voc_toy import write_voc
 
-from crnas_d2.data.annotation_report import check_annotations
-from crnas_d2.data.image_files import read_image_files
-from crnas_d2.data.voc import voc_files, voc_to_coco
+from crnas_d2.data.prepare.annotation_report import check_annotations
+from crnas_d2.data.prepare.image_files import read_image_files
+from crnas_d2.data.prepare.voc import voc_files, voc_to_coco
 
 IMAGES = {
     "a1": [("dog", 0, 1, 1, 60, 40), ("cat", 1, 10, 5, 10, 5)],

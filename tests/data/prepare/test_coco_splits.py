@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from crnas_d2.data.coco_splits import (
+from crnas_d2.data.prepare.coco_splits import (
     missing_categories,
     read_coco,
     save_files,

@@ -5,10 +5,10 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
-from crnas_d2.data import digits_render, make_handwriting
 from crnas_d2.data.classification import register_image_folder
-from crnas_d2.data.generated import MARKER
-from crnas_d2.data.handwriting import SEED, SOURCES
+from crnas_d2.data.embedded import digits_render, make_handwriting
+from crnas_d2.data.embedded.generated import MARKER
+from crnas_d2.data.embedded.handwriting import SEED, SOURCES
 
 SMALL = {"train": 60, "val": 50}
 GOLDEN = "21aebb22d9585d72e021d32125c19bb3ae0fc4ef13db6c346abc47d848894aa0"

@@ -6,9 +6,9 @@ import pytest
 import real_data
 from PIL import Image
 
-from crnas_d2.data.annotation_report import check_annotations
-from crnas_d2.data.coco_splits import read_coco
-from crnas_d2.data.image_files import read_image_files
+from crnas_d2.data.prepare.annotation_report import check_annotations
+from crnas_d2.data.prepare.coco_splits import read_coco
+from crnas_d2.data.prepare.image_files import read_image_files
 
 SIZE = (40, 30)
 

@@ -23,7 +23,7 @@ def coco2017(root: str | os.PathLike, size: float, *, seed: int, stratify: bool)
 
     Args:
         root: the folder with ``coco``.
-        size, seed, stratify: see :func:`~crnas_d2.data.coco_splits.split_coco`.
+        size, seed, stratify: see :func:`~crnas_d2.data.prepare.coco_splits.split_coco`.
 
     Returns:
         the content of each file to write, by its path below ``root``: archtrain, archval.

@@ -74,7 +74,7 @@ def split_coco(
     """Divides a dataset by image.
 
     Args:
-        size: of the part that is held out, see :func:`~crnas_d2.data.splits.held_out_count`.
+        size: of the part that is held out, see :func:`~.splits.held_out_count`.
         stratify: by the categories of each image, crowd regions not counted.
         sources: where the dataset comes from: sha256 by file, for ``info``.
         held_out, rest: names of the parts, for ``info``.

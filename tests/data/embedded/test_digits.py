@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crnas_d2.data import digits, digits_render, generated
 from crnas_d2.data.builtin import register_digits
-from crnas_d2.data.digits import make_digits
-from crnas_d2.data.generated import MARKER
+from crnas_d2.data.embedded import digits, digits_render, generated
+from crnas_d2.data.embedded.digits import make_digits
+from crnas_d2.data.embedded.generated import MARKER
 
 SMALL = {"archtrain": 24, "archval": 8, "test": 8}
 # Of SMALL, whose images are also the first ones of the full set.

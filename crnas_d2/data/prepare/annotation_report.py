@@ -20,7 +20,7 @@ def check_annotations(
 
     Args:
         coco: as read from a COCO JSON file; it is left as it is.
-        files: every image file, see :func:`~crnas_d2.data.image_files.read_image_files`.
+        files: every image file, see :func:`~crnas_d2.data.prepare.image_files.read_image_files`.
         others: the name of the part by digest of those images that other parts hold; they are
             dropped here, for an image must not be in two parts.
 

@@ -81,7 +81,7 @@ def read_voc_parts(folder: str | os.PathLike, image_sets: Mapping[str, str | Non
 
 def check_parts(parts: Mapping[str, Part]) -> tuple[dict[str, Part], dict[str, Report]]:
     """Decodes all images and checks all annotations, see
-    :func:`~crnas_d2.data.annotation_report.check_annotations`.
+    :func:`~crnas_d2.data.prepare.annotation_report.check_annotations`.
 
     Args:
         parts: an image that is in two of them stays in the first.

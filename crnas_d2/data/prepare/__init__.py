@@ -1,0 +1,1 @@
+"""A user's own annotations: reading, checking, dividing, and configs to start from."""
