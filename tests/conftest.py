@@ -7,8 +7,9 @@ import toy
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.env import seed_all_rng
 
+from crnas_d2.checkpoint import StrictCheckpointer
 from crnas_d2.data import register_coco_format
-from crnas_d2.engine import StrictCheckpointer, Trainer
+from crnas_d2.engine import Trainer
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,10 +12,10 @@ from random import Random
 import torch
 import toy
 
+from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.data import register_image_folders
-from crnas_d2.engine import Trainer, load_config
+from crnas_d2.engine import Trainer
 from crnas_d2.evaluation import build_evaluator
-from crnas_d2.space import build_search_space
 
 # Narrow networks, small images and few boxes; nothing else of a config changes.
 TINY = {
@@ -115,7 +115,7 @@ def after_searches(folder: Path) -> Path:
     for file in sorted(folder.glob("projects/*/configs/search/*.yaml")):
         cfg = _load(str(file))
         if cfg.MODEL.SUPERNET.SPACE == "channel" and "Base-" not in file.name:
-            output, space = folder / cfg.OUTPUT_DIR, build_search_space(cfg)
+            output, space = folder / cfg.OUTPUT_DIR, NetworkSpec.from_config(cfg).space
             output.mkdir(parents=True)
             genotype = space.draw(Random(file.stem))
             settings = {"family": cfg.MODEL.SUPERNET.FAMILY, "channel": space.to_config()}

@@ -14,11 +14,12 @@ from project_toy import (
     train_one_step,
 )
 
-from crnas_d2.analysis import build_budgets, detector_macs
-from crnas_d2.engine import check_config, load_config
+from crnas_d2.config import NetworkSpec, load_config
+from crnas_d2.cost import build_budgets, detector_macs
+from crnas_d2.jobs import check_config
 from crnas_d2.modeling import find_supernet
 from crnas_d2.search import build_searcher
-from crnas_d2.space import Genotype, build_genotype, build_search_space, genotype_file
+from crnas_d2.space import Genotype, genotype_file
 
 PROJECT = Project("CR-NAS")
 FOLDERS = ("baseline", "pretrain", "search", "searched", "supernet")
@@ -57,7 +58,7 @@ def test_a_network_trains_and_detects(name, tasks, losses, masks, tmp_path):
 def test_a_supernet_trains_and_its_subnets_detect(name, masks, tmp_path):
     cfg, model, _ = train_one_step(PROJECT.file(name), masks, tmp_path)
     supernet = find_supernet(model)
-    supernet.set_path(next(iter(build_search_space(cfg))))
+    supernet.set_path(next(iter(NetworkSpec.from_config(cfg).space)))
     model.eval()
     with torch.no_grad():
         [found] = model([{"image": torch.zeros(3, toy.SIZE, toy.SIZE)}])
@@ -113,7 +114,7 @@ def test_a_detector_has_the_schedule_of_its_name(name):
 def test_a_detector_has_the_network_of_its_name(name):
     network = re.search(r"_((CR-|stage-)?(MobileNetV2|[RX]\d+(-32x4d)?))_", name)[1]
     cfg = config(name)
-    genotype = build_genotype(cfg)
+    genotype = NetworkSpec.from_config(cfg).genotype
     if name.startswith("searched/"):
         published = load_config(genotype_file(f"CR-NAS/{network}"), []).MODEL.GENOTYPE
         assert published == cfg.MODEL.GENOTYPE
@@ -181,14 +182,14 @@ def test_the_configs_that_the_readme_writes_go_on_from_a_genotype_of_ones_own(tm
 
     shipped = config("supernet/operation-R50")
     operation, first = own["own-operation.yaml"], own["own-pretrain-operation.yaml"]
-    assert build_search_space(operation).base == stage
+    assert NetworkSpec.from_config(operation).space.base == stage
     assert candidates(operation) == candidates(shipped)
     assert operation.SOLVER == shipped.SOLVER and operation.MODEL.RESNETS == shipped.MODEL.RESNETS
     assert body(first) == body(operation)
     assert f"{first.OUTPUT_DIR}/model_final.pth" == operation.MODEL.WEIGHTS
 
     network, classifier = own["own-1x.yaml"], own["own-pretrain.yaml"]
-    assert build_genotype(network) == build_genotype(classifier) == final
+    assert NetworkSpec.from_config(network) == NetworkSpec.from_config(classifier).genotype == final
     assert body(network) == body(classifier)
     assert f"{classifier.OUTPUT_DIR}/model_final.pth" == network.MODEL.WEIGHTS
     assert network.SOLVER == config("searched/faster_rcnn_CR-R50_FPN_1x").SOLVER

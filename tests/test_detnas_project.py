@@ -15,11 +15,13 @@ from project_toy import (
     train_one_step,
 )
 
-from crnas_d2.analysis import body_cost, build_budgets
-from crnas_d2.engine import Trainer, check_config, load_config
+from crnas_d2.config import NetworkSpec, load_config
+from crnas_d2.cost import body_cost, build_budgets
+from crnas_d2.engine import Trainer
+from crnas_d2.jobs import check_config
 from crnas_d2.modeling import find_supernet
 from crnas_d2.search import build_searcher
-from crnas_d2.space import Genotype, build_genotype, build_search_space, genotype_file
+from crnas_d2.space import Genotype, genotype_file
 
 PROJECT = Project("DetNAS")
 FOLDERS = ("baseline", "pretrain", "search", "searched", "supernet")
@@ -140,7 +142,7 @@ def test_a_detector_has_the_schedule_and_the_network_of_its_name(name):
     else:
         published = load_config(genotype_file(f"DetNAS/{network}"), []).MODEL.GENOTYPE
         assert published == cfg.MODEL.GENOTYPE
-        assert len(build_genotype(cfg).ops) == cfg.MODEL.SHUFFLENETV2.DEPTH
+        assert len(NetworkSpec.from_config(cfg).genotype.ops) == cfg.MODEL.SHUFFLENETV2.DEPTH
 
 
 def test_supernets_are_trained_as_the_paper_says():
@@ -203,14 +205,14 @@ def test_a_search_is_algorithm_2_by_the_metric_of_its_dataset(name):
 )
 def test_a_search_has_the_space_and_the_budget_of_the_paper(search, blocks, most, network):
     cfg = config(f"search/{search}")
-    space, [budget] = build_search_space(cfg), build_budgets(cfg)
+    space, [budget] = NetworkSpec.from_config(cfg).space, build_budgets(cfg)
     assert space.size == 4**blocks
     assert build_searcher(cfg, [budget]).total == 20 * 50
     # A classifier's body has a convolution more, which no detector has.
     detecting = config(f"pretrain/{network}").clone()
     detecting.MODEL.SHUFFLENETV2.OUT_FEATURES = ["res5"]
     macs = body_cost(detecting, (224, 224)).macs
-    genotype = build_genotype(detecting)
+    genotype = NetworkSpec.from_config(detecting).genotype
     assert space.admits(genotype, [budget])
     left = budget.high - budget.cost(list(space.values(genotype).values()))
     assert (budget.low, left) == (0, most - macs)
@@ -277,7 +279,7 @@ def test_the_configs_that_the_readme_writes_train_the_networks_of_ones_own(tmp_p
             assert body(pretrained[cfg.MODEL.WEIGHTS]) == body(cfg)
             check_detector(cfg, *detectors[base].split("-"))
             found.add((network, base))
-        assert build_genotype(cfg) == genotypes[network], name
+        assert NetworkSpec.from_config(cfg).genotype == genotypes[network], name
     assert found == expected and len(pretrained) == len(genotypes)
 
 

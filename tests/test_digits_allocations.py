@@ -4,7 +4,7 @@ import pytest
 import toy
 from scripts import start
 
-from crnas_d2.analysis.training_log import read_metrics
+from crnas_d2.report.training_log import read_metrics
 
 BASELINE = toy.ROOT / "configs" / "digits" / "baseline.yaml"
 

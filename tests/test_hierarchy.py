@@ -7,9 +7,9 @@ import pytest
 import toy
 from scripts import finished_trials, kill_after, read_candidates, run, start
 
-from crnas_d2.analysis import CostTable
-from crnas_d2.engine import load_config
-from crnas_d2.space import Genotype, build_search_space
+from crnas_d2.config import NetworkSpec, load_config
+from crnas_d2.cost import CostTable
+from crnas_d2.space import Genotype
 
 OPERATION = toy.ROOT / "configs" / "digits" / "supernet-operation.yaml"
 BLOCKS = 7
@@ -96,7 +96,7 @@ def test_killed_inside_a_level_it_goes_on_with_two_workers_to_the_same_result(
 
 def test_every_network_of_the_operation_space_costs_the_same(operation_config):
     cfg = load_config(str(operation_config), toy.as_list(toy.TINY))
-    space = build_search_space(cfg)
+    space = NetworkSpec.from_config(cfg).space
     cost = CostTable(cfg, space, (toy.SIZE, toy.SIZE))
     costs = {cost(genotype) for genotype in list(space)[::97]}
     assert len(costs) == 1

@@ -20,10 +20,14 @@ from project_toy import (
     train_one_step,
 )
 
-from crnas_d2.analysis import body_cost, write_channel_search
-from crnas_d2.engine import Trainer, TrainingCheckpointer, check_config, load_config
+from crnas_d2.checkpoint import TrainingCheckpointer
+from crnas_d2.config import NetworkSpec, load_config
+from crnas_d2.cost import body_cost
+from crnas_d2.engine import Trainer
+from crnas_d2.jobs import check_config
 from crnas_d2.modeling import decoded_genotype, find_mixed_convs
-from crnas_d2.space import Genotype, build_genotype, build_search_space
+from crnas_d2.report import write_channel_search
+from crnas_d2.space import Genotype
 
 PROJECT, CRNAS = Project("NATS"), Project("CR-NAS")
 SEARCHES = [name for name in PROJECT.names("search") if "Base-" not in name]
@@ -64,13 +68,13 @@ def test_what_a_search_finds_is_retrained_and_detects(
     cfg, model, logged = train_one_step(file, {**toy_datasets, **width}, output)
     assert {"loss_box_reg", "alpha/loss_box_reg"} <= set(logged)
     assert all(conv.alpha.any() for conv in find_mixed_convs(model).values())
-    space = build_search_space(cfg)
+    space = NetworkSpec.from_config(cfg).space
     found = decoded_genotype(model, space)
     write_channel_search(output, found, space, "resnet")
 
     file = project.file(f"searched/{detector}_{search}_FPN_1x")
     cfg, model, logged = train_one_step(file, {**masks, **width}, tmp_path)
-    assert build_genotype(cfg) == found and losses <= set(logged)
+    assert NetworkSpec.from_config(cfg).genotype == found and losses <= set(logged)
     cfg.DATASETS.TEST = ("toy_masks",)
     results = ToyTrainer.test(cfg, model)
     assert set(results) == tasks and {"AP", "AP50"} <= set(results["bbox"])
@@ -173,7 +177,7 @@ def test_a_run_has_the_network_and_the_weights_of_its_name(name, project):
     if name.startswith("searched/"):
         search = re.fullmatch(r"searched/(?:\w+_rcnn|retinanet)_(.+)_FPN_1x", name)[1]
         genotype = project.root / "output" / "NATS" / "search" / search / "genotype.yaml"
-        assert build_genotype(cfg) == Genotype.from_yaml(genotype)
+        assert NetworkSpec.from_config(cfg).genotype == Genotype.from_yaml(genotype)
 
 
 @pytest.mark.parametrize("name", SEARCHES)
@@ -219,7 +223,7 @@ def test_a_search_has_the_dilations_and_the_groups_of_the_paper(name):
         for stage, depth, number in zip(("res3", "res4", "res5"), blocks, groups, strict=True)
         for block in range(depth)
     ]
-    space = build_search_space(PROJECT.config(name))
+    space = NetworkSpec.from_config(PROJECT.config(name)).space
     assert [(conv.name, conv.dilations, conv.num_groups) for conv in space.convs] == expected
     assert len(SPACES) == len(SEARCHES)
 
@@ -256,14 +260,16 @@ def test_the_commands_of_the_readme_run_every_config_after_what_it_needs(tmp_pat
     files = [re.search(r"--config-file (\S+)", line)[1] for line in lines]
 
     own = load_config(str(root / "output" / "NATS" / "own" / "search.yaml"), [])
-    space, shipped = build_search_space(own), PROJECT.config("search/R50-G16")
-    assert space == build_search_space(shipped) and own.SOLVER == shipped.SOLVER
+    space, shipped = NetworkSpec.from_config(own).space, PROJECT.config("search/R50-G16")
+    assert space == NetworkSpec.from_config(shipped).space and own.SOLVER == shipped.SOLVER
     genotype = space.genotype([[1] * conv.num_groups for conv in space.convs])
     (root / own.OUTPUT_DIR).mkdir()
     file = root / own.OUTPUT_DIR / "genotype.yaml"
     genotype.to_yaml(file, family="resnet", channel=space.to_config())
     network = load_config(str(root / "output" / "NATS" / "own" / "1x.yaml"), [])
-    assert build_genotype(network) == genotype and body(network)[2:] == body(own)[2:]
+    assert (
+        NetworkSpec.from_config(network).genotype == genotype and body(network)[2:] == body(own)[2:]
+    )
     assert network.SOLVER == PROJECT.config("baseline/faster_rcnn_R50_FPN_1x").SOLVER
 
     done = set()

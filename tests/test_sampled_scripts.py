@@ -4,8 +4,9 @@ import pytest
 import toy
 from scripts import finished_trials, kill_after, read_candidates, run, start
 
-from crnas_d2.analysis import CostTable
-from crnas_d2.space import Genotype, build_search_space
+from crnas_d2.config import NetworkSpec
+from crnas_d2.cost import CostTable
+from crnas_d2.space import Genotype
 
 SEARCH = {
     "SEARCH.BUDGET.BLOCKS": [],
@@ -22,7 +23,7 @@ SEARCH = {
 def macs():
     """From a genotype of the toy space to its cost."""
     cfg = toy.supernet_config()
-    costs = CostTable(cfg, build_search_space(cfg), (toy.SIZE, toy.SIZE))
+    costs = CostTable(cfg, NetworkSpec.from_config(cfg).space, (toy.SIZE, toy.SIZE))
     return lambda genotype: costs(genotype).macs
 
 

@@ -10,7 +10,7 @@ from detectron2.modeling import build_backbone
 from PIL import Image
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from crnas_d2.engine import load_config
+from crnas_d2.config import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 SUPERNET = ROOT / "configs" / "digits" / "supernet-stage.yaml"

@@ -6,7 +6,7 @@ import torch
 import toy
 from detectron2.modeling import build_backbone, build_model
 
-from crnas_d2.engine import TrainingCheckpointer
+from crnas_d2.checkpoint import TrainingCheckpointer
 
 BODY = "backbone.bottom_up."
 PUBLISHED = (2, 1, 2, 3)  # the networks below have blocks beyond these in res3 and res4

@@ -9,16 +9,9 @@ import sys
 
 from tabulate import tabulate
 
-from crnas_d2.analysis import (
-    Cost,
-    detector_cost,
-    find_body,
-    meta_network,
-    receptive_fields,
-    runnable_size,
-)
-from crnas_d2.engine import load_config
-from crnas_d2.space import build_genotype
+from crnas_d2.config import NetworkSpec, load_config
+from crnas_d2.cost import NetworkCost, detector_cost, find_body, meta_network, runnable_size
+from crnas_d2.report import receptive_fields
 
 
 def positive(text):
@@ -57,7 +50,7 @@ def parse_arguments():
 
 
 def cost_table(costs):
-    total = sum(costs.values(), Cost(0, 0))
+    total = sum(costs.values(), NetworkCost(0, 0))
     rows = [
         [part, f"{cost.macs / 1e9:#.4g} G", f"{cost.parameters / 1e6:#.4g} M"]
         for part, cost in [*costs.items(), ("total", total)]
@@ -107,7 +100,7 @@ def main():
         fields = receptive_fields(find_body(model), len(cfg.MODEL.PIXEL_MEAN))
         # A backbone of somebody else has no genotype.
         ours = cfg.MODEL.BACKBONE.NAME.startswith("build_supernet")
-        genotype = build_genotype(cfg) if ours else "none"
+        genotype = NetworkSpec.from_config(cfg).genotype if ours else "none"
     except ValueError as error:
         sys.exit(f"analyze_genotype.py: {error}")
     print(f"{args.config_file}: {type(model).__name__}, {cfg.MODEL.BACKBONE.NAME}")

@@ -75,7 +75,8 @@ def supernet_step(device: str) -> Sides:
     from detectron2.solver import build_lr_scheduler, build_optimizer
     from detectron2.utils.events import EventStorage
 
-    from crnas_d2.engine import PathSampling, Trainer, load_config
+    from crnas_d2.config import load_config
+    from crnas_d2.engine import PathSampling, Trainer
     from crnas_d2.layers import active_modules
     from crnas_d2.space import Genotype
 

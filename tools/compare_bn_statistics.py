@@ -14,19 +14,11 @@ from detectron2.utils.logger import setup_logger
 from scipy.stats import spearmanr
 from tabulate import tabulate
 
-from crnas_d2 import find_supernet
+from crnas_d2 import find_supernet, load_config
 from crnas_d2.data import build_fixed_batches
-from crnas_d2.engine import (
-    StrictCheckpointer,
-    Trainer,
-    batch_statistics,
-    calibrated,
-    check_config,
-    check_search,
-    load_config,
-)
-from crnas_d2.evaluation import SubnetEvaluator, build_evaluator
-from crnas_d2.search import draw_genotypes
+from crnas_d2.evaluation import SubnetEvaluator, batch_statistics, build_evaluator, calibrated
+from crnas_d2.jobs import check_config, check_search, load_supernet
+from crnas_d2.search import sample_genotypes
 
 
 def parse_arguments():
@@ -46,8 +38,7 @@ def main():
         check_search(cfg)
     except ValueError as error:
         sys.exit(f"compare_bn_statistics.py: {error}")
-    model = Trainer.build_model(cfg)
-    StrictCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    model = load_supernet(cfg)
     calibration = build_fixed_batches(
         cfg,
         cfg.DATASETS.TRAIN,
@@ -55,7 +46,7 @@ def main():
         with_annotations=True,
     )
     archval = build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL)
-    networks = draw_genotypes(find_supernet(model).space, (), args.number, max(cfg.SEED, 0))
+    networks = sample_genotypes(find_supernet(model).space, (), args.number, max(cfg.SEED, 0))
     scores, rows = {}, []
     for name, context in (
         ("calibration", partial(calibrated, batches=calibration)),

@@ -8,19 +8,19 @@ from pathlib import Path
 import optuna
 from tabulate import tabulate
 
-from crnas_d2.analysis import (
-    CostTable,
+from crnas_d2 import NetworkSpec, load_config
+from crnas_d2.cost import build_costs
+from crnas_d2.data import register_coco_format
+from crnas_d2.report import (
     Page,
     add_channel_search,
     add_networks,
     add_search,
     load_run,
     network_table,
+    search_settings,
 )
-from crnas_d2.data import register_coco_format
-from crnas_d2.engine import load_config
 from crnas_d2.search import evaluated, study_url
-from crnas_d2.space import build_search_space, is_channel_search
 
 
 def parse_arguments():
@@ -58,20 +58,13 @@ def load_networks(arguments):
 
 def report_search(page, folder):
     cfg = load_saved_config(folder)
-    space = build_search_space(cfg)
-    if is_channel_search(cfg):
-        add_channel_search(page, folder, space)
+    spec = NetworkSpec.from_config(cfg)
+    if spec.mode == "mixed":
+        add_channel_search(page, folder, spec.space)
         return
     study = optuna.load_study(study_name=cfg.SEARCH.STUDY_NAME, storage=study_url(cfg))
-    height, width = cfg.SEARCH.COST_INPUT_SIZE
-    add_search(
-        page,
-        evaluated(study, space),
-        space,
-        CostTable(cfg, space, (height, width)),
-        metric=cfg.SEARCH.METRIC,
-        cost_scope=f"backbone body, {height}x{width}",
-    )
+    candidates = evaluated(study, spec.space)
+    add_search(page, candidates, spec.space, build_costs(cfg, spec), **search_settings(cfg))
 
 
 def main():

@@ -12,7 +12,7 @@ import torch
 from detectron2.data import DatasetCatalog
 from tqdm import tqdm
 
-from crnas_d2.engine import load_config
+from crnas_d2.config import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs" / "digits"

@@ -1,15 +1,15 @@
 #!/usr/bin/env python
-"""Draw networks of a search space within SEARCH.BUDGET: the random baseline of a search."""
+"""Sample networks that satisfy SEARCH.BUDGET: the random baseline of a search."""
 
 import argparse
 import sys
 from pathlib import Path
 from random import Random
 
-from crnas_d2.analysis import build_budgets
-from crnas_d2.engine import load_config
-from crnas_d2.search import draw_genotypes
-from crnas_d2.space import build_search_space, check_budgets
+from crnas_d2 import NetworkSpec, load_config
+from crnas_d2.cost import build_budgets, build_costs
+from crnas_d2.search import sample_genotypes
+from crnas_d2.space import check_budgets
 
 
 def parse_arguments():
@@ -23,33 +23,33 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def draw(cfg, space, number):
+def sample(cfg, spec, number):
     """Different genotypes; those of the channel space all have the cost of the base network."""
     seed = max(cfg.SEED, 0)
-    if space.kind == "channel":
-        return [space.draw(Random(f"{seed}/{index}")) for index in range(number)]
-    budgets = build_budgets(cfg)
-    print(*check_budgets(space, budgets), sep="\n")
-    return draw_genotypes(space, budgets, number, seed)
+    if spec.mode == "mixed":
+        return [spec.space.sample(Random(f"{seed}/{index}")) for index in range(number)]
+    budgets = build_budgets(cfg, build_costs(cfg, spec))
+    print(*check_budgets(spec.space, budgets), sep="\n")
+    return sample_genotypes(spec.space, budgets, number, seed)
 
 
 def main():
     args = parse_arguments()
     try:
         cfg = load_config(args.config_file, args.opts)
-        space = build_search_space(cfg)
-        if space is None:
-            raise ValueError("MODEL.SUPERNET.SPACE is 'none': there is nothing to draw from.")
-        genotypes = draw(cfg, space, args.number)
+        spec = NetworkSpec.from_config(cfg)
+        if not spec.is_supernet:
+            raise ValueError("MODEL.SUPERNET.SPACE is 'none': there is nothing to sample from.")
+        genotypes = sample(cfg, spec, args.number)
         args.output.mkdir(parents=True, exist_ok=True)
         files = [args.output / f"random-{number + 1}.yaml" for number in range(args.number)]
         if existing := [str(file) for file in files if file.exists()]:
             raise ValueError(f"{', '.join(existing)} exist already; name another --output.")
     except ValueError as error:
         sys.exit(f"random_genotypes.py: {error}")
-    meaning = space.to_config() if space.kind == "channel" else None
+    meaning = spec.space.to_config() if spec.mode == "mixed" else None
     for file, genotype in zip(files, genotypes, strict=True):
-        comment = f"{genotype}, drawn at random (SEED {max(cfg.SEED, 0)})"
+        comment = f"{genotype}, sampled at random (SEED {max(cfg.SEED, 0)})"
         genotype.to_yaml(file, family=cfg.MODEL.SUPERNET.FAMILY, comment=comment, channel=meaning)
         print(f"{file}: {genotype}")
 

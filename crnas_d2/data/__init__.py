@@ -4,6 +4,7 @@ from . import builtin  # noqa: F401  (registers)
 from .checks import (
     check_archval,
     check_class_count,
+    check_data,
     check_datasets,
     check_disjoint,
     register_coco_format,
@@ -23,6 +24,7 @@ __all__ = [
     "build_train_loader",
     "check_archval",
     "check_class_count",
+    "check_data",
     "check_datasets",
     "check_disjoint",
     "check_task",

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 
-from .classification import register_image_folders
+from .classification import check_task, register_image_folders
 
 __all__ = [
     "check_archval",
     "check_class_count",
+    "check_data",
     "check_datasets",
     "check_disjoint",
     "register_coco_format",
@@ -25,6 +26,25 @@ _CLASS_KEYS = {
     "RetinaNet": "RETINANET",
     "ImageClassifier": "CLASSIFIER",
 }
+
+
+def check_data(cfg, keys: Sequence[str]) -> None:
+    """Register the user's datasets, and refuse datasets that do not fit the model or each other.
+
+    Args:
+        keys: those of ``cfg.DATASETS`` that will be read, e.g. ``TRAIN``.
+
+    Raises:
+        ValueError: naming the key, its value and what to do.
+    """
+    register_datasets(cfg)
+    for key in keys:
+        check_datasets(f"DATASETS.{key}", cfg.DATASETS[key])
+    names = [name for key in keys for name in cfg.DATASETS[key]]
+    check_task(cfg, names)
+    check_class_count(cfg, names)
+    if "ARCHVAL" in keys:
+        check_archval(cfg)
 
 
 def register_datasets(cfg) -> None:

@@ -1,4 +1,4 @@
-"""The gradient search of NATS: weights and alpha are trained by turns, on two splits."""
+"""The gradient search of NATS: weights and alpha are trained alternately, on two splits."""
 
 from random import Random
 

@@ -4,7 +4,7 @@ import torch
 from detectron2 import solver
 from torch import nn
 
-from crnas_d2.modeling import find_mixed_convs
+from crnas_d2.modeling import MixedSupernet, find_supernet
 
 __all__ = ["build_alpha_optimizer", "build_optimizer"]
 
@@ -33,7 +33,8 @@ def build_alpha_optimizer(cfg, model: nn.Module) -> torch.optim.Adam:
 
 
 def _alphas(model: nn.Module) -> list[nn.Parameter]:
-    return [conv.alpha for conv in find_mixed_convs(model).values()]
+    supernet = find_supernet(model)
+    return supernet.alphas if isinstance(supernet, MixedSupernet) else []
 
 
 def _build_weight_optimizer(cfg, model: nn.Module) -> torch.optim.Optimizer:

@@ -10,8 +10,8 @@ __all__ = ["UniformPathSampler"]
 class UniformPathSampler:
     """Single-path one-shot sampling: every choice takes an option uniformly (CR-NAS 3.3.1).
 
-    A draw depends on the seed and the iteration alone. So every rank draws the same path without
-    talking to the others, and a resumed run draws what the uninterrupted one would have.
+    A sample depends on the seed and the iteration alone. So every rank samples the same path
+    without talking to the others, and a resumed run samples what the uninterrupted one would have.
     """
 
     def __init__(self, space: SearchSpace, seed: int):
@@ -21,4 +21,4 @@ class UniformPathSampler:
     def __call__(self, iteration: int) -> Genotype:
         # A string seed goes through SHA-512: neighbouring iterations get unrelated streams.
         random = Random(f"{self.seed}/{iteration}")
-        return self.space.complete(self.space.base, random)
+        return self.space.sample(random)

@@ -7,18 +7,19 @@ from collections.abc import Iterable
 import torch
 from detectron2.engine import AMPTrainer, DefaultTrainer, SimpleTrainer, TrainerBase
 from detectron2.engine.defaults import create_ddp_model
+from detectron2.evaluation import DatasetEvaluator
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from crnas_d2.checkpoint import TrainingCheckpointer
 from crnas_d2.data import build_test_loader, build_train_loader
+from crnas_d2.evaluation import build_evaluator
 from crnas_d2.layers import resolve_norm
-from crnas_d2.modeling import find_mixed_convs, find_supernet
-from crnas_d2.space import build_search_space
+from crnas_d2.modeling import MixedSupernet, SinglePathSupernet, find_supernet
 
 from .alternating_trainer import AlternatingTrainer, build_alternating_trainer
-from .checkpoint import TrainingCheckpointer
 from .hooks import AlphaProgress, PathSampling
 from .lr_scheduler import build_lr_scheduler
 from .optimizer import build_optimizer
@@ -33,8 +34,6 @@ class Trainer(DefaultTrainer):
     """Detectron2's default trainer, for models of which only a part runs in each step.
 
     A channel supernet is searched while it is trained, see :class:`AlternatingTrainer`.
-
-    As with Detectron2's, a subclass says in ``build_evaluator`` how a dataset is scored.
     """
 
     def __init__(self, cfg):
@@ -45,13 +44,14 @@ class Trainer(DefaultTrainer):
         model = self.build_model(cfg)
         supernet = find_supernet(model)
         optimizer = self.build_optimizer(cfg, model)
-        is_mixed = bool(find_mixed_convs(model))
+        is_mixed = isinstance(supernet, MixedSupernet)
+        is_single_path = isinstance(supernet, SinglePathSupernet)
         data_loader = None if is_mixed else self.build_train_loader(cfg)
         ddp_args = {} if cfg.MODEL.DEVICE.startswith("cuda") else {"device_ids": None}
         model = create_ddp_model(
             model,
             broadcast_buffers=False,
-            find_unused_parameters=supernet is not None,
+            find_unused_parameters=is_single_path,
             **ddp_args,
         )
         if is_mixed:
@@ -65,12 +65,12 @@ class Trainer(DefaultTrainer):
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
         # Before all others: a hook that looks at the model finds the path that will run.
-        if supernet is not None:
+        if is_single_path:
             sampler = UniformPathSampler(supernet.space, seed=max(cfg.SEED, 0))
             self.register_hooks([PathSampling(supernet, sampler)])
         if is_mixed:
             # Before the writers, which take what is there.
-            self.register_hooks([AlphaProgress(model, build_search_space(cfg))])
+            self.register_hooks([AlphaProgress(supernet)])
         self.register_hooks(self.build_hooks())
 
     def load_state_dict(self, state: dict) -> None:
@@ -104,6 +104,10 @@ class Trainer(DefaultTrainer):
         return build_test_loader(cfg, dataset_name)
 
     @classmethod
+    def build_evaluator(cls, cfg, dataset_name: str) -> DatasetEvaluator:
+        return build_evaluator(cfg, dataset_name)
+
+    @classmethod
     def build_optimizer(cls, cfg, model: nn.Module) -> torch.optim.Optimizer:
         return build_optimizer(cfg, model)
 
@@ -133,7 +137,7 @@ class Trainer(DefaultTrainer):
     @classmethod
     def test(cls, cfg, model: nn.Module, evaluators=None) -> dict:
         """Scores a single network on ``DATASETS.TEST``; a supernet has no score of its own."""
-        if find_supernet(model) is not None:
+        if isinstance(find_supernet(model), SinglePathSupernet):
             if cfg.DATASETS.TEST:
                 logger.info("A supernet is not evaluated: search_net.py scores its subnets.")
             return {}

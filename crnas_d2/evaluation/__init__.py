@@ -1,5 +1,6 @@
 """Scores: of a dataset, and of one candidate of a search."""
 
+from .bn_calibration import batch_statistics, calibrated
 from .build import build_evaluator, metric_names
 from .classification_evaluator import ClassificationEvaluator
 from .fast_coco_evaluator import FastCOCOEvaluator
@@ -9,6 +10,8 @@ __all__ = [
     "ClassificationEvaluator",
     "FastCOCOEvaluator",
     "SubnetEvaluator",
+    "batch_statistics",
     "build_evaluator",
+    "calibrated",
     "metric_names",
 ]

@@ -7,16 +7,17 @@ from itertools import count
 from random import Random
 
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
+from detectron2.evaluation.testing import flatten_results_dict
 from torch import nn
 
-from crnas_d2.modeling import find_supernet
+from crnas_d2.modeling import SinglePathSupernet, find_supernet
 from crnas_d2.space import Genotype
 
 __all__ = ["SubnetEvaluator"]
 
 
 class SubnetEvaluator:
-    """Scores one subnet after another. Built once per worker; what it holds stays in memory.
+    """Score one subnet after another. Built once per worker; what it holds stays in memory.
 
     A partial genotype, which decides on the first choices only, is completed at random anew for
     each mini-batch of archval, and the predictions of all these networks give one score (CR-NAS
@@ -48,7 +49,7 @@ class SubnetEvaluator:
         self.calibrate = calibrate
         self.calibrate_partial = calibrate_partial or calibrate
         self.seed = seed
-        assert self.supernet is not None, "the model has no supernet backbone"
+        assert isinstance(self.supernet, SinglePathSupernet), "the model has no supernet backbone"
 
     def __call__(self, genotype: Genotype) -> dict[str, float]:
         """The metrics of one subnet in full precision, e.g. ``{"bbox/AP": 31.4, ...}``."""
@@ -62,11 +63,7 @@ class SubnetEvaluator:
             else:
                 predict = self._completing(genotype)
                 results = inference_on_dataset(predict, self.batches, self.evaluator)
-        return {
-            f"{task}/{name}": float(value)
-            for task, metrics in results.items()
-            for name, value in metrics.items()
-        }
+        return {name: float(value) for name, value in flatten_results_dict(results).items()}
 
     def _completing(self, partial: Genotype) -> Callable[[list[dict]], list[dict]]:
         """The model, but that each call runs another completion of ``partial``."""

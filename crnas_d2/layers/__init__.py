@@ -6,30 +6,33 @@ from .choice_block import (
     ChoiceBlock,
     OperationChoice,
     PrefixDepthChoice,
+    SharedWeightChoice,
     active_modules,
 )
 from .conv_block import ConvBlock, relu6_
 from .decoded_conv import DecodedConv2d, decode_conv, decoded_weights
-from .dilation import DilationChoice, set_dilation
+from .dilation import DILATIONS, dilation_operation, set_dilation
 from .inverted_residual import InvertedResidual
 from .norm import resolve_norm
 from .shuffle_blocks import ShuffleBlock, XceptionBlock
 
 __all__ = [
+    "DILATIONS",
     "BranchDepthChoice",
     "ChannelMixedConv2d",
     "ChoiceBlock",
     "ConvBlock",
     "DecodedConv2d",
-    "DilationChoice",
     "InvertedResidual",
     "OperationChoice",
     "PrefixDepthChoice",
+    "SharedWeightChoice",
     "ShuffleBlock",
     "XceptionBlock",
     "active_modules",
     "decode_conv",
     "decoded_weights",
+    "dilation_operation",
     "relu6_",
     "resolve_norm",
     "set_dilation",

@@ -29,14 +29,14 @@ class ChannelMixedConv2d(nn.Module):
     State: ``weights.<g>`` of shape ``(out_channels, in_channels / groups, 3, 3)``, one replica per
     dilation or a single ``weights.0``; ``alpha`` of shape ``(channel groups, dilations)``, which
     starts at 0; ``dilation_set`` of shape ``(dilations, 2)``, by which a checkpoint of other
-    genotypes is known; ``norm.*``. Every replica stands for the base convolution's ``weight``.
+    dilations is known; ``norm.*``. Every replica stands for the base convolution's ``weight``.
 
     Attributes:
-        dilations: the genotypes, pairs (height, width).
+        dilations: pairs (height, width).
         num_channel_groups: rows of ``alpha``. Not ``groups``, those of the convolution itself.
 
     Args:
-        dilations: the genotypes; a number stands for a pair of it.
+        dilations: to choose from; a number stands for a pair of it.
         num_groups, channels_per_group: one of them says how the output channels are cut.
         stride, groups: as in ``torch.nn.Conv2d``. The padding of each dilation is the one that
             keeps the size of the map at stride 1.
@@ -83,11 +83,11 @@ class ChannelMixedConv2d(nn.Module):
 
     @classmethod
     def from_conv(cls, conv: Conv2d, *, dilations: Sequence, **keywords) -> "ChannelMixedConv2d":
-        """Takes the place of ``conv``, with its weight in every replica (NATS section 3.4).
+        """A mix in the place of ``conv``, with its weight in every replica (NATS section 3.4).
 
         Args:
             conv: 3x3, without bias; its norm and activation move over.
-            dilations: of the genotypes; they multiply that of ``conv``.
+            dilations: they multiply that of ``conv``.
             keywords: the others of the constructor that ``conv`` leaves open.
         """
         assert conv.kernel_size == (3, 3) and conv.bias is None, conv
@@ -110,7 +110,10 @@ class ChannelMixedConv2d(nn.Module):
         if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
             # Once here: each convolution would make, and keep, a copy of its own.
             x = x.to(torch.get_autocast_dtype(device))
-        shares = self.alpha.softmax(dim=1)  # in float32 under autocast too
+        shares = self.alpha.softmax(
+            dim=1
+        )  # (channel groups, dilations), float32 under autocast too
+        # (channel groups, dilations, channels of a group)
         shares = shares[:, :, None].expand(-1, -1, self.out_channels // self.num_channel_groups)
         shares = shares.permute(1, 0, 2).flatten(1)  # (dilations, out_channels)
         y = None
@@ -124,10 +127,10 @@ class ChannelMixedConv2d(nn.Module):
             y = self.activation(y)
         return y
 
-    def genotype_of_groups(self) -> tuple[int, ...]:
-        """For each channel group, the index of its strongest dilation (NATS Eq. 4).
+    def dilation_choice(self) -> tuple[int, ...]:
+        """The index of the strongest dilation of each channel group (NATS Eq. 4).
 
-        Among equals the first one counts.
+        Of equal ones, the first.
         """
         return tuple(self.alpha.detach().argmax(dim=1).tolist())
 

@@ -7,11 +7,14 @@ import torch
 from detectron2.layers import CNNBlockBase
 from torch import nn
 
+from crnas_d2.space import Operation
+
 __all__ = [
     "BranchDepthChoice",
     "ChoiceBlock",
     "OperationChoice",
     "PrefixDepthChoice",
+    "SharedWeightChoice",
     "active_modules",
 ]
 
@@ -29,7 +32,7 @@ class ChoiceBlock(CNNBlockBase):
         self.chosen: int | None = None
 
     def choose(self, option: int) -> None:
-        """Makes ``option`` the active one."""
+        """Make ``option`` the active one."""
         assert option in self.options, (option, self.options)
         self.chosen = option
 
@@ -126,6 +129,32 @@ class OperationChoice(ChoiceBlock):
     def fixed_name(self, name: str) -> tuple[int, str]:
         _candidates, _op, rest = name.split(".", 2)
         return 0, rest
+
+
+class SharedWeightChoice(ChoiceBlock):
+    """A block that runs with one of several operations, all of which use its weights.
+
+    The memory-saving alternative to an :class:`OperationChoice`.
+
+    Args:
+        block: what each operation changes in place.
+        operations: by index; each has a ``change``.
+    """
+
+    def __init__(self, block: CNNBlockBase, operations: Mapping[int, Operation]):
+        super().__init__(block.in_channels, block.out_channels, block.stride, tuple(operations))
+        self.block = block
+        self.operations = dict(operations)
+
+    def choose(self, option: int) -> None:
+        super().choose(option)
+        self.operations[option].change(self.block)
+
+    def active_children(self) -> Sequence[nn.Module]:
+        return [self.block]
+
+    def fixed_name(self, name: str) -> tuple[int, str]:
+        return 0, name.removeprefix("block.")
 
 
 def active_modules(module: nn.Module) -> Iterator[nn.Module]:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from crnas_d2.space.dilations import (
     channel_order,
-    check_dilation_indices,
+    check_dilation_choice,
     multiply_dilations,
     num_channel_groups,
     parse_dilations,
@@ -35,7 +35,7 @@ class DecodedConv2d(nn.Module):
 
     State: ``weights.<g>`` of shape ``(channels of dilation g, in_channels / groups, 3, 3)`` for
     each dilation ``g`` that occurs; ``group_dilations`` of shape ``(channel groups, 2)``, by which
-    a checkpoint of another genotype is known; ``norm.*``. There is no ``weight``: weights of the
+    a checkpoint of another choice is known; ``norm.*``. There is no ``weight``: weights of the
     base network, whose channels stand in their own order, must not load as if they were in this
     one.
 
@@ -46,12 +46,12 @@ class DecodedConv2d(nn.Module):
 
     Args:
         dilations: all of the search; a number stands for a pair of it.
-        genotype: for each channel group, the index of its dilation. At least two must occur; for
-            one there is :func:`decode_conv`.
+        choice: for each channel group, the index of its dilation. At least two must occur; for one
+            there is :func:`decode_conv`.
         stride, groups: as in ``torch.nn.Conv2d``.
 
     Raises:
-        ValueError: the genotype does not fit the dilations or the convolution.
+        ValueError: the choice does not fit the dilations or the convolution.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class DecodedConv2d(nn.Module):
         out_channels: int,
         *,
         dilations: Sequence,
-        genotype: Sequence[int],
+        choice: Sequence[int],
         stride: int | tuple[int, int] = 1,
         groups: int = 1,
         norm: nn.Module | None = None,
@@ -68,25 +68,25 @@ class DecodedConv2d(nn.Module):
     ):
         super().__init__()
         dilations = parse_dilations(dilations)
-        check_dilation_indices(genotype, dilations)
-        num_channel_groups(out_channels, num_groups=len(genotype), conv_groups=groups)
-        assert len(set(genotype)) > 1, "decode_conv() makes a plain convolution of this genotype"
+        check_dilation_choice(choice, dilations)
+        num_channel_groups(out_channels, num_groups=len(choice), conv_groups=groups)
+        assert len(set(choice)) > 1, "decode_conv() makes a plain convolution of this choice"
         base = nn.Conv2d(in_channels, out_channels, 3, stride=stride, groups=groups, bias=False)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = base.kernel_size
         self.stride = base.stride
         self.groups = groups
-        self.genotype = tuple(genotype)
-        self.output_order = channel_order(genotype, out_channels)
+        self.dilation_choice = tuple(choice)
+        self.output_order = channel_order(choice, out_channels)
         self.register_buffer(
-            "group_dilations", torch.tensor([dilations[index] for index in genotype])
+            "group_dilations", torch.tensor([dilations[index] for index in choice])
         )
         # All outputs of a plain convolution read all inputs.
         self.input_order = (
-            channel_order(genotype, in_channels) if groups > 1 else tuple(range(in_channels))
+            channel_order(choice, in_channels) if groups > 1 else tuple(range(in_channels))
         )
-        parts = decoded_weights(base.weight.detach(), genotype)
+        parts = decoded_weights(base.weight.detach(), choice)
         self.weights = nn.ParameterDict(
             {name.removeprefix("weights."): nn.Parameter(part) for name, part in parts.items()}
         )
@@ -121,57 +121,58 @@ class DecodedConv2d(nn.Module):
 
 
 def decode_conv(
-    conv: Conv2d, *, dilations: Sequence, genotype: Sequence[int]
+    conv: Conv2d, *, dilations: Sequence, choice: Sequence[int]
 ) -> Conv2d | DecodedConv2d:
-    """The convolution of a decoded genotype in the place of ``conv``, with the weight of ``conv``.
+    """The decoded convolution in the place of ``conv``, with the weight of ``conv``.
 
     Args:
         conv: 3x3, without bias; its norm and activation move over.
         dilations: all of the search; they multiply that of ``conv``.
-        genotype: as for :class:`DecodedConv2d`.
+        choice: as for :class:`DecodedConv2d`.
 
     Returns:
         Where all channel groups chose the same dilation, ``conv`` itself, now with that one: the
         same order of channels, the same names and, unless it is that of ``conv``, a
-        ``group_dilations`` as in :class:`DecodedConv2d`. Either has an attribute ``genotype``.
+        ``group_dilations`` as in :class:`DecodedConv2d`. Either has an
+        attribute ``dilation_choice``.
     """
     assert conv.kernel_size == (3, 3) and conv.bias is None, conv
     dilations = multiply_dilations(dilations, conv.dilation)
-    check_dilation_indices(genotype, dilations)
-    num_channel_groups(conv.out_channels, num_groups=len(genotype), conv_groups=conv.groups)
-    if len(set(genotype)) == 1:
-        base, conv.dilation = conv.dilation, dilations[genotype[0]]
+    check_dilation_choice(choice, dilations)
+    num_channel_groups(conv.out_channels, num_groups=len(choice), conv_groups=conv.groups)
+    if len(set(choice)) == 1:
+        base, conv.dilation = conv.dilation, dilations[choice[0]]
         conv.padding = conv.dilation
-        conv.genotype = tuple(genotype)
+        conv.dilation_choice = tuple(choice)
         if conv.dilation != base:
             # Otherwise its checkpoint could not be told from one of the base network.
-            group_dilations = torch.tensor([conv.dilation] * len(genotype))
+            group_dilations = torch.tensor([conv.dilation] * len(choice))
             conv.register_buffer("group_dilations", group_dilations)
         return conv
     decoded = DecodedConv2d(
         conv.in_channels,
         conv.out_channels,
         dilations=dilations,
-        genotype=genotype,
+        choice=choice,
         stride=conv.stride,
         groups=conv.groups,
         norm=conv.norm,
         activation=conv.activation,
     ).to(conv.weight)
     # All but norm and group_dilations, which are in place.
-    decoded.load_state_dict(decoded_weights(conv.weight.detach(), genotype), strict=False)
+    decoded.load_state_dict(decoded_weights(conv.weight.detach(), choice), strict=False)
     return decoded
 
 
 def decoded_weights(
-    replicas: Tensor | Sequence[Tensor], genotype: Sequence[int]
+    replicas: Tensor | Sequence[Tensor], choice: Sequence[int]
 ) -> dict[str, Tensor]:
     """Cuts weights along their output channels, for a decoded convolution (NATS section 3.4).
 
     Args:
         replicas: the base convolution's weight ``(out_channels, in_channels / groups, 3, 3)``, or
             the weights of a :class:`ChannelMixedConv2d`: one per dilation, or a single one.
-        genotype: for each channel group, the index of its dilation.
+        choice: for each channel group, the index of its dilation.
 
     Returns:
         By name inside what :func:`decode_conv` returns: ``weights.<g>`` with the rows of the
@@ -179,10 +180,10 @@ def decoded_weights(
     """
     if isinstance(replicas, Tensor):
         replicas = [replicas]
-    chosen = sorted(set(genotype))
+    chosen = sorted(set(choice))
     parts = {}
     for index in chosen:
-        weight = replicas[index if len(replicas) > 1 else 0]
-        own = [group for group, choice in enumerate(genotype) if choice == index]
-        parts[f"weights.{index}"] = weight.unflatten(0, (len(genotype), -1))[own].flatten(0, 1)
+        weight = replicas[index if len(replicas) > 1 else 0]  # (out_channels, ...)
+        own = [group for group, dilation in enumerate(choice) if dilation == index]
+        parts[f"weights.{index}"] = weight.unflatten(0, (len(choice), -1))[own].flatten(0, 1)
     return parts if len(chosen) > 1 else {"weight": parts[f"weights.{chosen[0]}"]}

@@ -1,17 +1,16 @@
 """Blocks whose 3x3 convolution is dilated: the operations of CR-NAS (section 3.2.2)."""
 
-from collections.abc import Sequence
+from functools import partial
 
 from detectron2.layers import CNNBlockBase
-from torch import nn
 
-from .choice_block import ChoiceBlock
+from crnas_d2.space import Operation
 
-__all__ = ["DilationChoice", "set_dilation"]
+__all__ = ["DILATIONS", "dilation_operation", "set_dilation"]
 
 
 def set_dilation(block: CNNBlockBase, dilation: int) -> None:
-    """Dilates the convolution of a block that CR-NAS searches; the output keeps its size.
+    """Dilate the convolution of a block that CR-NAS searches; the output keeps its size.
 
     It is ``conv2`` in all our blocks: the middle one of a Bottleneck, the second one of a
     BasicBlock, the depthwise one of an inverted residual block.
@@ -21,27 +20,10 @@ def set_dilation(block: CNNBlockBase, dilation: int) -> None:
     block.conv2.padding = (dilation * (height // 2), dilation * (width // 2))
 
 
-class DilationChoice(ChoiceBlock):
-    """A block that runs with one of several dilations, all with the same weights.
+def dilation_operation(dilation: int) -> Operation:
+    """The operation that dilates ``conv2`` of a block."""
+    return Operation(f"dilation {dilation}", change=partial(set_dilation, dilation=dilation))
 
-    The memory-saving alternative to an :class:`OperationChoice` between dilations.
 
-    Args:
-        block: whose ``conv2`` is dilated.
-        dilations: by operation.
-    """
-
-    def __init__(self, block: CNNBlockBase, dilations: Sequence[int]):
-        super().__init__(block.in_channels, block.out_channels, block.stride, range(len(dilations)))
-        self.block = block
-        self.dilations = tuple(dilations)
-
-    def choose(self, option: int) -> None:
-        super().choose(option)
-        set_dilation(self.block, self.dilations[option])
-
-    def active_children(self) -> Sequence[nn.Module]:
-        return [self.block]
-
-    def fixed_name(self, name: str) -> tuple[int, str]:
-        return 0, name.removeprefix("block.")
+# The operations of CR-NAS, by their index in a genotype.
+DILATIONS = tuple(dilation_operation(dilation) for dilation in (1, 2, 3))

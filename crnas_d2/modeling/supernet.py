@@ -1,49 +1,108 @@
-"""What every supernet backbone can do, whatever its family."""
+"""Supernets: what a body that holds a whole search space can do."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 from torch import nn
 
-from crnas_d2.layers import ChoiceBlock
-from crnas_d2.space import Genotype, SearchSpace
+from crnas_d2.layers import ChannelMixedConv2d, ChoiceBlock
+from crnas_d2.space import ChannelSpace, Genotype, SearchSpace
 
-__all__ = ["Supernet", "find_supernet"]
+__all__ = ["MixedSupernet", "SinglePathSupernet", "Supernet", "find_supernet"]
 
 
 class Supernet:
-    """Mix-in of backbones that hold the weights of a whole search space; the first base class.
+    """The search space that a body holds, and how it is handled there.
+
+    The body is a backbone like any other; its attribute ``supernet`` is this object, which refers
+    to modules of the body and has no weights of its own.
+
+    Attributes:
+        space: the genotypes.
+    """
+
+    space: SearchSpace | ChannelSpace
+
+
+class SinglePathSupernet(Supernet):
+    """A supernet of which one subnet runs at a time.
 
     Args:
         space: the genotypes that it can run.
         choice_blocks: by the name of the choice, the modules that carry it out. A choice of a
-            single option may have none.
-        args, kwargs: of the backbone.
+            single option may have none, one that each branch of a stage makes for itself several.
 
     Attributes:
         path: the active genotype, ``None`` before the first :meth:`set_path`.
     """
 
-    path: Genotype | None = None
-
-    def __init__(
-        self, *args, space: SearchSpace, choice_blocks: Mapping[str, ChoiceBlock], **kwargs
-    ):
-        super().__init__(*args, **kwargs)
+    def __init__(self, space: SearchSpace, choice_blocks: Mapping[str, Sequence[ChoiceBlock]]):
         self.space = space
         self.choice_blocks = choice_blocks
+        self.path: Genotype | None = None
 
     def set_path(self, genotype: Genotype) -> None:
-        """Switches to one subnet: until the next call, nothing off its path runs or changes.
+        """Switch to one subnet: until the next call, nothing off its path runs or changes.
 
         Raises:
             ValueError: the genotype lies outside the space.
         """
         for name, option in self.space.values(genotype).items():
-            if name in self.choice_blocks:
-                self.choice_blocks[name].choose(option)
+            for block in self.choice_blocks.get(name, ()):
+                block.choose(option)
         self.path = genotype
 
 
+class MixedSupernet(Supernet):
+    """A channel supernet: all of it runs, every convolution as a mix of its dilations.
+
+    Args:
+        space: the genotypes that it mixes.
+        convs: by name, the mixed convolutions, in the order of the space.
+    """
+
+    def __init__(self, space: ChannelSpace, convs: Mapping[str, ChannelMixedConv2d]):
+        assert tuple(convs) == space.names, (list(convs), space.names)
+        self.space = space
+        self.convs = convs
+
+    @property
+    def alphas(self) -> list[nn.Parameter]:
+        """What is searched, one for each convolution."""
+        return [conv.alpha for conv in self.convs.values()]
+
+    def decode(self) -> Genotype:
+        """The strongest dilation of each channel group (NATS section 3.3, Eq. 4)."""
+        return self.space.genotype([conv.dilation_choice() for conv in self.convs.values()])
+
+    def summary(self) -> dict[str, float]:
+        """By name of a scalar, how far the search is, stage by stage.
+
+        ``alpha/res4/entropy`` is the mean over the channel groups of the stage, in nats, 0 where
+        all are decided; ``alpha/res4/share_1x3`` the part of them in which the dilation (1, 3),
+        relative to the base network, is the strongest (NATS Eq. 5).
+        """
+        entropies, strongest = {}, {}
+        for conv in self.space.convs:
+            mixed = self.convs[conv.name]
+            entropies.setdefault(conv.stage, []).extend(mixed.entropy().tolist())
+            counts = strongest.setdefault(conv.stage, Counter(dict.fromkeys(conv.dilations, 0)))
+            counts.update(conv.dilations[index] for index in mixed.dilation_choice())
+        scalars = {}
+        for stage, values in entropies.items():
+            scalars[f"alpha/{stage}/entropy"] = sum(values) / len(values)
+            for (height, width), count in strongest[stage].items():
+                scalars[f"alpha/{stage}/share_{height}x{width}"] = count / len(values)
+        return scalars
+
+
 def find_supernet(model: nn.Module) -> Supernet | None:
-    """The supernet backbone inside a detector, ``None`` in a network with a single path."""
-    return next((module for module in model.modules() if isinstance(module, Supernet)), None)
+    """The supernet inside a detector or a backbone, ``None`` in any other network."""
+    return next(_supernets(model), None)
+
+
+def _supernets(model: nn.Module) -> Iterator[Supernet]:
+    for module in model.modules():
+        supernet = getattr(module, "supernet", None)
+        if isinstance(supernet, Supernet):
+            yield supernet

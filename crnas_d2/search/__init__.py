@@ -2,27 +2,31 @@
 
 from .build import build_searcher
 from .candidates import Candidate, enqueue, evaluated
-from .draw import draw_genotypes
 from .evolution import EvolutionSampler
 from .exhaustive import ExhaustiveSearcher
 from .greedy import GreedySearcher
-from .sampled import SampledSearcher
-from .searcher import Searcher
+from .sampled import EvolutionSearcher, OptunaSearcher, RandomSearcher, SampledSearcher
+from .sampling import sample_genotypes
+from .searcher import SEARCHER_REGISTRY, Searcher
 from .study import open_study, study_url
 from .worker import run_worker
 
 __all__ = [
+    "SEARCHER_REGISTRY",
     "Candidate",
     "EvolutionSampler",
+    "EvolutionSearcher",
     "ExhaustiveSearcher",
     "GreedySearcher",
+    "OptunaSearcher",
+    "RandomSearcher",
     "SampledSearcher",
     "Searcher",
     "build_searcher",
-    "draw_genotypes",
     "enqueue",
     "evaluated",
     "open_study",
     "run_worker",
+    "sample_genotypes",
     "study_url",
 ]

@@ -8,10 +8,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from crnas_d2.space import Genotype, SearchSpace
 
-__all__ = ["Candidate", "enqueue", "evaluated", "genotype_of", "is_double", "is_taken_care_of"]
+__all__ = ["Candidate", "enqueue", "evaluated", "genotype_of", "is_duplicate", "is_taken_care_of"]
 
-# The user attributes of a trial. REFUSED marks a result that would be the same the next time, in
-# contrast to a worker that died.
+# The user attributes of a trial. ENQUEUED holds the values of its choices, by name, where a
+# searcher has listed it. REFUSED marks a result that would be the same the next time: not that a
+# worker died.
 ENQUEUED, METRICS, REFUSED, WORKER = "enqueued", "metrics", "refused", "worker"
 
 
@@ -34,14 +35,19 @@ class Candidate:
 
 def genotype_of(trial: FrozenTrial, space: SearchSpace) -> Genotype | None:
     """The genotype of a trial, also of one that still waits; ``None`` if it has none."""
-    if "fixed_params" in trial.system_attrs:
-        return space.genotype(trial.system_attrs["fixed_params"])
-    # A worker may have died with only some of its parameters written down.
-    return space.genotype(trial.params) if set(trial.params) == set(space.names) else None
+    if ENQUEUED in trial.user_attrs:
+        return space.genotype(trial.user_attrs[ENQUEUED])
+    values: dict[str, int] = {}
+    for choice in space.choices:
+        if choice.is_active(values):
+            if choice.name not in trial.params:
+                return None  # a worker may have died with only some of them written down
+            values[choice.name] = trial.params[choice.name]
+    return space.genotype(values)
 
 
 def enqueue(study: optuna.Study, space: SearchSpace, genotypes: Iterable[Genotype]) -> None:
-    """Makes each genotype a waiting trial, unless it is evaluated, running or waiting already."""
+    """Make each genotype a waiting trial, unless it is evaluated, running or waiting already."""
     known = {
         genotype_of(trial, space)
         for trial in study.get_trials(deepcopy=False)
@@ -50,10 +56,10 @@ def enqueue(study: optuna.Study, space: SearchSpace, genotypes: Iterable[Genotyp
     for genotype in genotypes:
         if genotype not in known:
             values = space.values(genotype, partial=True)
-            study.enqueue_trial(values, user_attrs={ENQUEUED: True})
+            study.enqueue_trial(values, user_attrs={ENQUEUED: values})
 
 
-def is_double(study: optuna.Study, space: SearchSpace, number: int) -> bool:
+def is_duplicate(study: optuna.Study, space: SearchSpace, number: int) -> bool:
     """Whether an earlier trial takes care of the same genotype.
 
     Two workers that propose at the same time may both enqueue what neither has seen of the other.

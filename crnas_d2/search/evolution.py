@@ -15,14 +15,14 @@ from .candidates import genotype_of, is_taken_care_of
 
 __all__ = ["EvolutionSampler"]
 
-_MOST_DRAWS = 200_000  # without anything new, before the space counts as used up
-_MOST_CHILDREN = 1_000  # parents that are nearly alike may have no other child within the budget
+_MOST_SAMPLES = 200_000  # without anything new, before the space counts as used up
+_MOST_CHILDREN = 1_000  # parents that are nearly alike may have no other feasible child
 
 
 class EvolutionSampler(BaseGASampler):
     """Proposes the candidates of one generation after the other.
 
-    The first generation is drawn uniformly from the genotypes within the budget. Of each later
+    The first generation is sampled uniformly from the feasible genotypes. Of each later
     one, the first part are mutations of a parent, the rest crossovers of two. Parents are the best
     of all candidates before the generation: algorithm 2 (line 12) takes those of the last
     generation alone, but no genotype is evaluated twice here, so they could not stay in it.
@@ -31,17 +31,17 @@ class EvolutionSampler(BaseGASampler):
     worker that was stopped goes on as if it had not been. Candidates that failed are replaced.
 
     Args:
-        admits: whether a genotype is within the budget.
+        is_feasible: whether a genotype satisfies all budgets.
         population_size: candidates of a generation.
         num_parents: the best candidates, from which the next generation descends.
-        mutation_probability: that a mutation draws a choice anew.
+        mutation_probability: that a mutation samples a choice anew.
         crossover_share: of crossovers in a generation.
     """
 
     def __init__(
         self,
         space: SearchSpace,
-        admits: Callable[[Genotype], bool],
+        is_feasible: Callable[[Genotype], bool],
         *,
         population_size: int = 50,
         num_parents: int = 10,
@@ -51,7 +51,7 @@ class EvolutionSampler(BaseGASampler):
     ):
         super().__init__(population_size)
         self.space = space
-        self.admits = admits
+        self.is_feasible = is_feasible
         self.num_parents = num_parents
         self.mutation_probability = mutation_probability
         self.num_mutations = population_size - round(population_size * crossover_share)
@@ -79,7 +79,7 @@ class EvolutionSampler(BaseGASampler):
     ) -> dict[str, int]:
         """
         Raises:
-            ValueError: nothing new was found within the budget.
+            ValueError: no feasible genotype was found that is new.
         """
         generation = self.get_trial_generation(study, trial)
         others = [
@@ -88,29 +88,33 @@ class EvolutionSampler(BaseGASampler):
             if other.number != trial.number and is_taken_care_of(other)
         ]
         known = {genotype_of(other, self.space) for other in others}
-        key = self._get_generation_key()
-        born = sum(
-            other.system_attrs.get(key) == generation
-            and other.state in (TrialState.COMPLETE, TrialState.RUNNING)
-            for other in others
-        )
+        born = sum(self._is_of(study, other, generation) for other in others)
         passed, in_vain = set(), 0
         for genotype in self._proposals(study, generation, born):
-            if genotype not in known and self.admits(genotype):
+            if genotype not in known and self.is_feasible(genotype):
                 return self.space.values(genotype)
             # Candidates of before are met again, each once, on the way to a new one.
             in_vain = 0 if genotype in known and genotype not in passed else in_vain + 1
             passed.add(genotype)
-            if in_vain == _MOST_DRAWS:
+            if in_vain == _MOST_SAMPLES:
                 break
         raise ValueError(
-            f"{_MOST_DRAWS:,} draws gave no genotype that is new and within SEARCH.BUDGET; "
+            f"{_MOST_SAMPLES:,} samples gave no genotype that is new and satisfies SEARCH.BUDGET; "
             f"{len(known)} are evaluated. Evaluate fewer (SEARCH.EVOLUTION.POPULATION, "
             "GENERATIONS), or widen the budget."
         )
 
     def sample_independent(self, study, trial, param_name, param_distribution):
-        raise AssertionError(f"{param_name} is no choice of the search space")
+        raise AssertionError(f"{param_name} is not a choice of the search space")
+
+    def _is_of(self, study: optuna.Study, trial: FrozenTrial, generation: int) -> bool:
+        """Whether another candidate, evaluated or running, belongs to a generation."""
+        if trial.state not in (TrialState.COMPLETE, TrialState.RUNNING):
+            return False
+        try:
+            return self.get_trial_generation(study, trial) == generation
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return False  # it ended while it was looked at, and had not been proposed by us
 
     def _proposals(self, study: optuna.Study, generation: int, born: int) -> Iterator[Genotype]:
         """What the next candidate may be, in the order in which it is to be tried."""
@@ -125,17 +129,22 @@ class EvolutionSampler(BaseGASampler):
                     yield vary(parents, random)
         for attempt in count():
             random = Random(f"{self.seed}/{generation}/random/{attempt}")
-            yield self.space.complete(self.space.base, random)
+            yield self.space.sample(random)
 
     def _mutate(self, parents: list[Genotype], random: Random) -> Genotype:
         values = self.space.values(random.choice(parents))
         for choice in self.space.choices:
-            if random.random() < self.mutation_probability:
+            is_new = choice.name not in values  # inactive in the parent
+            if random.random() < self.mutation_probability or is_new:
                 values[choice.name] = random.choice(choice.options)
-        return self.space.genotype(values)
+        return self.space.genotype(self.space.active(values))
 
     def _cross(self, parents: list[Genotype], random: Random) -> Genotype:
         mother, father = (self.space.values(random.choice(parents)) for _ in range(2))
-        return self.space.genotype(
-            {name: random.choice((mother[name], father[name])) for name in mother}
-        )
+        values = {}
+        for choice in self.space.choices:
+            # Inactive in a parent: the other one's; in both, it is inactive in the child too.
+            inherited = [p[choice.name] for p in (mother, father) if choice.name in p]
+            if choice.is_active(values) and inherited:
+                values[choice.name] = random.choice(inherited)
+        return self.space.genotype(values)

@@ -1,33 +1,35 @@
-"""Exhaustive search: every eligible genotype (CR-NAS section 3.3.1)."""
+"""Exhaustive search: every feasible genotype (CR-NAS section 3.3.1)."""
 
 from collections.abc import Collection, Sequence
 
-from crnas_d2.space import Budget, Genotype, SearchSpace
+from crnas_d2.space import Budget, Genotype, SearchSpace, feasible_fraction, feasible_genotypes
 
 from .candidates import Candidate
-from .searcher import ListSearcher
+from .searcher import SEARCHER_REGISTRY, Searcher
 
 __all__ = ["ExhaustiveSearcher"]
 
 _MOST = 100_000  # a space beyond that was not meant to be evaluated one by one
 
 
-class ExhaustiveSearcher(ListSearcher):
-    """Evaluates every genotype within all budgets: the best is the arg max of equation 1.
+@SEARCHER_REGISTRY.register("exhaustive")
+class ExhaustiveSearcher(Searcher):
+    """Evaluates every feasible genotype: the best is the arg max of equation 1.
 
     Raises:
-        ValueError: nothing is eligible, or far too much.
+        ValueError: nothing is feasible, or far too much.
     """
 
     def __init__(self, space: SearchSpace, budgets: Sequence[Budget] = ()):
-        size = round(space.share(budgets).value * space.size)
+        super().__init__(space, budgets)
+        size = round(feasible_fraction(space, budgets).value * space.size)
         if size > _MOST:
             raise ValueError(
                 f"SEARCH.ALGORITHM is 'exhaustive', but the {space.kind} space has about {size:,} "
-                f"eligible genotypes, more than {_MOST:,}. Use 'greedy' or 'evolution', or narrow "
+                f"feasible genotypes, more than {_MOST:,}. Use 'greedy' or 'evolution', or narrow "
                 "SEARCH.BUDGET."
             )
-        self.genotypes = space.eligible(budgets)
+        self.genotypes = feasible_genotypes(space, budgets)
         self.total = len(self.genotypes)
 
     def propose(self, candidates: Collection[Candidate]) -> list[Genotype]:

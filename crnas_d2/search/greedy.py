@@ -1,40 +1,56 @@
-"""Greedy search: one choice after the other, keeping the best beginnings (CR-NAS algorithm 1)."""
+"""Greedy search: one choice after the other, keeping the best prefixes (CR-NAS algorithm 1)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
-from crnas_d2.space import Genotype, SearchSpace
+from crnas_d2.space import Budget, Genotype, SearchSpace
 
 from .candidates import Candidate
-from .searcher import ListSearcher
+from .searcher import SEARCHER_REGISTRY, Searcher
 
 __all__ = ["GreedySearcher"]
 
 
-class GreedySearcher(ListSearcher):
+@SEARCHER_REGISTRY.register("greedy")
+class GreedySearcher(Searcher):
     """Decides the choices of a space in their order.
 
-    At each level, the ``top_k`` best partial genotypes of the level before are extended by every
-    option of the next choice, and evaluated; the first level has the options of the first choice
-    alone. So for three operations, B blocks and K = 3 it takes 3 + 9 (B - 1) evaluations. A choice
-    of a single option is taken without an evaluation of its own.
+    At each level, the ``top_k`` best prefixes (partial genotypes) of the level before are extended
+    by every option of the next choice, and evaluated; the first level has the options of the first
+    choice alone. So for three operations, B blocks and K = 3 it takes 3 + 9 (B - 1) evaluations. A
+    choice of a single option is taken without an evaluation of its own.
 
     Args:
-        top_k: K, partial genotypes kept from level to level.
+        top_k: K, prefixes kept from level to level.
 
     Raises:
-        ValueError: ``top_k`` below 1.
+        ValueError: ``top_k`` below 1; a budget; a space whose choices depend on each other.
     """
 
-    def __init__(self, space: SearchSpace, top_k: int):
+    def __init__(self, space: SearchSpace, budgets: Sequence[Budget] = (), *, top_k: int = 3):
+        super().__init__(space, budgets)
+        if budgets:
+            raise ValueError(
+                f"{budgets[0].limits} is a limit that a greedy search cannot keep: it samples what "
+                "it has not yet decided. Set it to []."
+            )
+        if space.is_conditional:
+            raise ValueError(
+                f"SEARCH.ALGORITHM is 'greedy', which compares prefixes of one length, but in the "
+                f"{space.kind} space earlier choices decide which later ones there are. Use "
+                "'evolution', or search in two levels, 'stage' and then 'operation'."
+            )
         if top_k < 1:
             raise ValueError(f"SEARCH.GREEDY.TOP_K is {top_k}; expected at least 1 (CR-NAS: 3).")
-        self.space = space
         self.top_k = top_k
         self.levels = [choice for choice in space.choices if len(choice.options) > 1]
         self.total, kept = 0, 1
         for choice in self.levels:
             width = kept * len(choice.options)
             self.total, kept = self.total + width, min(top_k, width)
+
+    @classmethod
+    def from_config(cls, cfg) -> dict:
+        return {"top_k": cfg.SEARCH.GREEDY.TOP_K}
 
     def propose(self, candidates: Collection[Candidate]) -> list[Genotype]:
         """
@@ -44,9 +60,10 @@ class GreedySearcher(ListSearcher):
         fitness = {candidate.genotype: candidate.fitness for candidate in candidates}
         kept = [self._extend({})]
         for choice in self.levels:
+            # Algorithm 1: every kept prefix, extended by every option of the next choice.
             level = [
-                self._extend({**self.space.values(beginning, partial=True), choice.name: option})
-                for beginning in kept
+                self._extend({**self.space.values(prefix, partial=True), choice.name: option})
+                for prefix in kept
                 for option in choice.options
             ]
             missing = [genotype for genotype in level if genotype not in fitness]

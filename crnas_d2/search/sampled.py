@@ -1,31 +1,57 @@
 """Searches that an Optuna sampler leads: evolution, random search, any stock sampler."""
 
-from collections.abc import Callable, Collection
+import inspect
+from collections.abc import Collection, Sequence
 
+import optuna
 from optuna.samplers import BaseSampler
 
-from crnas_d2.space import Genotype
+from crnas_d2.space import Budget, Genotype, SearchSpace, feasible_genotypes
 
 from .candidates import Candidate
+from .evolution import EvolutionSampler
+from .searcher import SEARCHER_REGISTRY, Searcher
 
-__all__ = ["SampledSearcher"]
+__all__ = ["EvolutionSearcher", "OptunaSearcher", "RandomSearcher", "SampledSearcher"]
 
-_MOST_FAILURES = 20  # from the beginning on; then the supernet is taken for untrained
+_MOST_FAILURES = 20  # from the start; then the supernet is taken for untrained
+_MOST_COUNTED = 100_000  # genotypes of a space that is counted before a search
 
 
-class SampledSearcher:
+class SampledSearcher(Searcher):
     """Asks an Optuna sampler for one candidate at a time.
 
+    A subclass sets :attr:`sampler`, whose proposals may be known already or infeasible; they are
+    passed over.
+
     Args:
-        sampler: its proposals may be known already or outside of the budget; they are passed over.
-        total: candidates with a fitness, after which the search is over.
-        admits: whether a genotype is within the budget.
+        population, generations: the search is over after as many candidates with a fitness as
+            both multiplied.
+
+    Raises:
+        ValueError: numbers out of range, or more than there are feasible genotypes.
     """
 
-    def __init__(self, sampler: BaseSampler, total: int, admits: Callable[[Genotype], bool]):
-        self.sampler = sampler
-        self.total = total
-        self.admits = admits
+    def __init__(
+        self, space: SearchSpace, budgets: Sequence[Budget], *, population: int, generations: int
+    ):
+        super().__init__(space, budgets)
+        _check("POPULATION", population, "at least 2", population >= 2)
+        _check("GENERATIONS", generations, "at least 1", generations >= 1)
+        self.total = population * generations
+        if space.size > _MOST_COUNTED:
+            return
+        if self.total > (feasible := len(feasible_genotypes(space, budgets))):
+            raise ValueError(
+                f"SEARCH.EVOLUTION asks for {self.total} candidates, POPULATION {population} x "
+                f"GENERATIONS {generations}, but only {feasible} genotypes are feasible. "
+                "Evaluate fewer, or all of them with SEARCH.ALGORITHM 'exhaustive'."
+            )
+
+    @classmethod
+    def from_config(cls, cfg) -> dict:
+        evolution = cfg.SEARCH.EVOLUTION
+        return {"population": evolution.POPULATION, "generations": evolution.GENERATIONS}
 
     def propose(self, candidates: Collection[Candidate]) -> list[Genotype]:
         return []
@@ -42,3 +68,134 @@ class SampledSearcher:
                 "supernet detects nothing yet, or archval has nothing to score. Train it longer."
             )
         return scored + num_running < self.total
+
+
+@SEARCHER_REGISTRY.register("evolution")
+class EvolutionSearcher(SampledSearcher):
+    """DetNAS algorithm 2, see :class:`EvolutionSampler`.
+
+    Args:
+        parents, mutation_probability, crossover_share, seed: see :class:`EvolutionSampler`.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        budgets: Sequence[Budget] = (),
+        *,
+        population: int = 50,
+        generations: int = 20,
+        parents: int = 10,
+        mutation_probability: float = 0.1,
+        crossover_share: float = 0.5,
+        seed: int = 0,
+    ):
+        _check("PARENTS", parents, "at least 1", parents >= 1)
+        probability = mutation_probability
+        _check("MUTATION_PROBABILITY", probability, "above 0 and at most 1", 0 < probability <= 1)
+        _check("CROSSOVER_SHARE", crossover_share, "from 0 to 1", 0 <= crossover_share <= 1)
+        super().__init__(space, budgets, population=population, generations=generations)
+        self.sampler = EvolutionSampler(
+            space,
+            self.is_feasible,
+            population_size=population,
+            num_parents=parents,
+            mutation_probability=mutation_probability,
+            crossover_share=crossover_share,
+            seed=seed,
+        )
+
+    @classmethod
+    def from_config(cls, cfg) -> dict:
+        evolution = cfg.SEARCH.EVOLUTION
+        return {
+            **super().from_config(cfg),
+            "parents": evolution.PARENTS,
+            "mutation_probability": evolution.MUTATION_PROBABILITY,
+            "crossover_share": evolution.CROSSOVER_SHARE,
+            "seed": cfg.SEED,
+        }
+
+
+@SEARCHER_REGISTRY.register("random")
+class RandomSearcher(SampledSearcher):
+    """Feasible genotypes, sampled uniformly: the baseline of every search.
+
+    Args:
+        seed: of the samples.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        budgets: Sequence[Budget] = (),
+        *,
+        population: int = 50,
+        generations: int = 20,
+        seed: int = 0,
+    ):
+        super().__init__(space, budgets, population=population, generations=generations)
+        # The first generation of evolution is sampled at random, so random search has no other.
+        self.sampler = EvolutionSampler(
+            space, self.is_feasible, population_size=self.total, seed=seed
+        )
+
+    @classmethod
+    def from_config(cls, cfg) -> dict:
+        return {**super().from_config(cfg), "seed": cfg.SEED}
+
+
+@SEARCHER_REGISTRY.register("optuna")
+class OptunaSearcher(SampledSearcher):
+    """Any sampler of Optuna, with its default arguments.
+
+    Args:
+        sampler: its name in ``optuna.samplers``.
+        seed: where the sampler takes one; below 0: another one in each run, as in Detectron2.
+    """
+
+    has_second_objective = True
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        budgets: Sequence[Budget] = (),
+        *,
+        population: int = 50,
+        generations: int = 20,
+        sampler: str = "TPESampler",
+        seed: int = 0,
+    ):
+        super().__init__(space, budgets, population=population, generations=generations)
+        self.sampler = _stock_sampler(sampler, seed)
+
+    @classmethod
+    def from_config(cls, cfg) -> dict:
+        sampler = {"sampler": cfg.SEARCH.OPTUNA.SAMPLER, "seed": cfg.SEED}
+        return {**super().from_config(cfg), **sampler}
+
+
+def _stock_sampler(name: str, seed: int) -> BaseSampler:
+    known = {
+        other: kind
+        for other, kind in vars(optuna.samplers).items()
+        if inspect.isclass(kind) and issubclass(kind, BaseSampler) and not inspect.isabstract(kind)
+    }
+    if name not in known:
+        raise ValueError(
+            f"SEARCH.OPTUNA.SAMPLER is '{name}'; optuna.samplers has {', '.join(sorted(known))}."
+        )
+    arguments = inspect.signature(known[name]).parameters
+    seeded = {"seed": seed} if "seed" in arguments and seed >= 0 else {}
+    try:
+        return known[name](**seeded)
+    except TypeError as error:
+        raise ValueError(
+            f"SEARCH.OPTUNA.SAMPLER is '{name}', which cannot be made without arguments of its "
+            f"own ({error}). Use e.g. 'TPESampler' or 'NSGAIISampler'."
+        ) from error
+
+
+def _check(key: str, value: float, expected: str, is_right: bool) -> None:
+    if not is_right:
+        raise ValueError(f"SEARCH.EVOLUTION.{key} is {value}; expected {expected}.")

@@ -26,7 +26,7 @@ def open_study(
     resume: bool,
     directions: Sequence[str] = ("maximize",),
 ) -> optuna.Study:
-    """Opens a study, or creates it where there is none.
+    """Open a study, or create it where there is none.
 
     Args:
         url: SQLAlchemy URL of the storage, e.g. ``sqlite:///output/search.db``.
@@ -55,7 +55,7 @@ def open_study(
         study.set_user_attr("description", description)
         return study
     different = [
-        f"{key} was {known.get(key)!r} and is {description.get(key)!r}"
+        f"{key} was {_shown(known, key)} and is {_shown(description, key)}"
         for key in sorted(set(known) | set(description))
         if known.get(key) != description.get(key)
     ]
@@ -66,6 +66,10 @@ def open_study(
             "began, or choose another OUTPUT_DIR (or SEARCH.STUDY_NAME)."
         )
     return study
+
+
+def _shown(description: Mapping[str, object], key: str) -> str:
+    return repr(description[key]) if key in description else "not set"
 
 
 def _open_storage(url: str) -> optuna.storages.RDBStorage:

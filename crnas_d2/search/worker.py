@@ -22,7 +22,7 @@ from .candidates import (
     enqueue,
     evaluated,
     genotype_of,
-    is_double,
+    is_duplicate,
 )
 from .searcher import Searcher
 
@@ -44,7 +44,7 @@ def run_worker(
     after_candidate: Callable[[], None] = lambda: None,
     second_objective: Callable[[Genotype], float] | None = None,
 ) -> None:
-    """Evaluates what the searcher proposes, beside other workers, until the search is over.
+    """Evaluate what the searcher proposes, beside other workers, until the search is over.
 
     A result that is missing or not finite makes a failed candidate. An exception ends the
     worker; its candidate is taken up again by the next ``--resume``.
@@ -68,16 +68,16 @@ def run_worker(
         trial.set_user_attr(WORKER, _me(trial.number))
         if ENQUEUED not in trial.user_attrs and searcher.sampler is None:
             raise optuna.TrialPruned("another worker took the last waiting candidate")
-        genotype = _suggest(trial, study, space)
-        if is_double(study, space, trial.number) or not searcher.admits(genotype):
+        genotype = _suggest(trial, space)
+        if is_duplicate(study, space, trial.number) or not searcher.is_feasible(genotype):
             passed_over += 1
             if passed_over == _MOST_PASSED_OVER:
                 raise ValueError(
                     f"{_MOST_PASSED_OVER} proposals of {type(study.sampler).__name__} in a row "
-                    "are known already or outside of SEARCH.BUDGET. Evaluate fewer candidates, "
+                    "are duplicates or infeasible within SEARCH.BUDGET. Evaluate fewer candidates, "
                     "widen the budget, or use SEARCH.ALGORITHM 'evolution' or 'random'."
                 )
-            raise optuna.TrialPruned("known already, or outside of the budget")
+            raise optuna.TrialPruned("a duplicate, or infeasible")
         passed_over = 0
         metrics = dict(evaluate(genotype))
         fitness = _fitness(metrics, metric)
@@ -106,15 +106,15 @@ def run_worker(
         after_candidate()
 
 
-def _suggest(trial: optuna.Trial, study: optuna.Study, space: SearchSpace) -> Genotype:
+def _suggest(trial: optuna.Trial, space: SearchSpace) -> Genotype:
     """What was enqueued for a trial, else what the sampler proposes."""
-    choices = space.choices
-    if ENQUEUED in trial.user_attrs:
-        genotype = genotype_of(study.get_trials(deepcopy=False)[trial.number], space)
-        choices = choices[: len(space.values(genotype, partial=True))]
-    return space.genotype(
-        {choice.name: trial.suggest_categorical(choice.name, choice.options) for choice in choices}
-    )
+    enqueued = trial.user_attrs.get(ENQUEUED)
+    values: dict[str, int] = {}
+    for choice in space.choices:
+        # A partial genotype decides on its first choices only.
+        if choice.is_active(values) and (enqueued is None or choice.name in enqueued):
+            values[choice.name] = trial.suggest_categorical(choice.name, choice.options)
+    return space.genotype(values)
 
 
 def _release_dead_trials(study: optuna.Study, space: SearchSpace) -> None:

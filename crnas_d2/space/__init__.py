@@ -1,57 +1,56 @@
 """What may vary in a backbone, and at what cost. Pure Python: no torch, no Detectron2."""
 
-from .budget import Budget, parse_limits
-from .build import (
-    build_budget,
-    build_channels,
-    build_family,
-    build_genotype,
-    build_search_space,
-    is_channel_search,
-    is_supernet,
-)
+from .budget import Budget, is_feasible, parse_limits
 from .channel_space import ChannelSpace, SearchedConv, warn_without_plain_dilation
+from .choice import Choice
+from .cost import COST_REGISTRY, AdditiveCost, Cost, format_quantity
 from .dilations import (
     DILATION_SETS,
     Dilation,
     channel_order,
-    check_dilation_indices,
-    has_plain_dilation,
+    check_dilation_choice,
     multiply_dilations,
     num_channel_groups,
     parse_dilations,
 )
-from .families import DILATIONS, FAMILIES, Family
+from .family import FAMILY_REGISTRY, Family, SearchableConv
+from .feasible import check_budgets, feasible_genotypes
+from .feasible_fraction import FeasibleFraction, feasible_fraction
 from .genotype import Genotype
+from .kind import SPACE_REGISTRY, SpaceKind
+from .operation import Operation
 from .published import genotype_file
-from .search_space import Choice, SearchSpace, check_budgets
-from .share import Share
+from .registry import Registry
+from .search_space import SearchSpace
 
 __all__ = [
-    "DILATIONS",
+    "COST_REGISTRY",
     "DILATION_SETS",
-    "FAMILIES",
+    "FAMILY_REGISTRY",
+    "SPACE_REGISTRY",
+    "AdditiveCost",
     "Budget",
     "ChannelSpace",
     "Choice",
+    "Cost",
     "Dilation",
     "Family",
+    "FeasibleFraction",
     "Genotype",
+    "Operation",
+    "Registry",
     "SearchSpace",
+    "SearchableConv",
     "SearchedConv",
-    "Share",
-    "build_budget",
-    "build_channels",
-    "build_family",
-    "build_genotype",
-    "build_search_space",
+    "SpaceKind",
     "channel_order",
     "check_budgets",
-    "check_dilation_indices",
+    "check_dilation_choice",
+    "feasible_fraction",
+    "feasible_genotypes",
+    "format_quantity",
     "genotype_file",
-    "has_plain_dilation",
-    "is_channel_search",
-    "is_supernet",
+    "is_feasible",
     "multiply_dilations",
     "num_channel_groups",
     "parse_dilations",

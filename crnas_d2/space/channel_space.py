@@ -9,7 +9,7 @@ from random import Random
 
 from .dilations import (
     Dilation,
-    check_dilation_indices,
+    check_dilation_choice,
     has_plain_dilation,
     num_channel_groups,
 )
@@ -25,18 +25,27 @@ class SearchedConv:
     """A convolution of which each group of output channels has a dilation of its own.
 
     Attributes:
-        name: in the backbone body, e.g. ``res4.2.conv2``.
+        stage: in which it lies.
+        block: of that stage.
+        attribute: of that block, e.g. ``conv2``.
         channels: its output channels.
         conv_groups: groups of the convolution itself, as in ResNeXt.
         dilations: to choose from, relative to that of the base network.
         num_groups: its channel groups.
     """
 
-    name: str
+    stage: str
+    block: int
+    attribute: str
     channels: int
     conv_groups: int
     dilations: tuple[Dilation, ...]
     num_groups: int
+
+    @property
+    def name(self) -> str:
+        """In the backbone body, e.g. ``res4.2.conv2``."""
+        return f"{self.stage}.{self.block}.{self.attribute}"
 
 
 @dataclass(frozen=True)
@@ -55,11 +64,16 @@ class ChannelSpace:
     base: Genotype
 
     kind = "channel"
-    field = "channels"
+    fields = ("channels",)
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(conv.name for conv in self.convs)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that are searched."""
+        return tuple(dict.fromkeys(conv.stage for conv in self.convs))
 
     @property
     def size(self) -> int:
@@ -72,8 +86,8 @@ class ChannelSpace:
         self.validate(genotype)
         return genotype
 
-    def draw(self, random: Random) -> Genotype:
-        """A network whose channel groups have dilations drawn uniformly, each by itself."""
+    def sample(self, random: Random) -> Genotype:
+        """Sample a dilation for each channel group, uniformly and independently."""
         return self.genotype(
             [random.choices(range(len(c.dilations)), k=c.num_groups) for c in self.convs]
         )
@@ -81,24 +95,23 @@ class ChannelSpace:
     def dilation_shares(self, genotype: Genotype) -> list[dict[Dilation, float]]:
         """For each convolution, the part of its channels that each dilation has; absent: none."""
         shares = []
-        for conv, indices in zip(self.convs, genotype.channels, strict=True):
-            counts = Counter(conv.dilations[index] for index in indices)
-            shares.append({pair: count / len(indices) for pair, count in counts.items()})
+        for conv, choice in zip(self.convs, genotype.channels, strict=True):
+            counts = Counter(conv.dilations[index] for index in choice)
+            shares.append({pair: count / len(choice) for pair, count in counts.items()})
         return shares
 
     def to_config(self) -> dict:
         """The keys of ``MODEL.SUPERNET.CHANNEL`` that say what a genotype means."""
-        dilations = {conv.name.split(".")[0]: conv.dilations for conv in self.convs}
+        dilations = {conv.stage: conv.dilations for conv in self.convs}
         return {
             "STAGES": list(dilations),
             "DILATIONS": [[list(pair) for pair in pairs] for pairs in dilations.values()],
         }
 
     def validate(self, genotype: Genotype) -> None:
-        """Refuses a genotype that no network of these convolutions and dilations can have.
+        """Raise ValueError for a genotype that does not fit these convolutions and dilations.
 
-        Raises:
-            ValueError: with the offending value and what is allowed.
+        The message gives the offending value and what is allowed.
         """
         if len(genotype.channels) != len(self.convs):
             raise ValueError(
@@ -107,22 +120,22 @@ class ChannelSpace:
                 "one. MODEL.SUPERNET.CHANNEL.STAGES and MODEL.GENOTYPE.DEPTHS must be those of the "
                 "search."
             )
-        for conv, indices in zip(self.convs, genotype.channels, strict=True):
+        for conv, choice in zip(self.convs, genotype.channels, strict=True):
             try:
-                check_dilation_indices(indices, conv.dilations)
+                check_dilation_choice(choice, conv.dilations)
                 num_channel_groups(
-                    conv.channels, num_groups=len(indices), conv_groups=conv.conv_groups
+                    conv.channels, num_groups=len(choice), conv_groups=conv.conv_groups
                 )
             except ValueError as error:
                 raise ValueError(f"MODEL.GENOTYPE.CHANNELS of {conv.name}: {error}") from error
 
 
 def warn_without_plain_dilation(space: ChannelSpace) -> None:
-    """Pretrained weights match the base network, which such a space does not hold."""
+    """Warn of a space without the base network, which pretrained weights match."""
     lacking = [conv.name for conv in space.convs if not has_plain_dilation(conv.dilations)]
     if lacking:
         logger.warning(
-            "The dilations of %s%s do not hold (1, 1), so that no network of the space computes "
+            "The dilations of %s%s do not include (1, 1), so no network of the space computes "
             "what the pretrained weights of MODEL.WEIGHTS did. Add 1 to "
             "MODEL.SUPERNET.CHANNEL.DILATIONS.",
             ", ".join(lacking[:3]),

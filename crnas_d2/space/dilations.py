@@ -1,4 +1,9 @@
-"""NATS's genotypes: a dilation for each group of output channels (sections 3.2 to 3.4, 4.3)."""
+"""NATS's dilations: sets to choose from, and the choice for each group of output channels.
+
+The paper (sections 3.2 to 3.4, 4.3) calls a dilation a genotype. Here a genotype is a whole
+network, and a dilation choice is what one convolution has: for each channel group, the index of
+its dilation.
+"""
 
 from collections.abc import Sequence
 
@@ -6,7 +11,7 @@ __all__ = [
     "DILATION_SETS",
     "Dilation",
     "channel_order",
-    "check_dilation_indices",
+    "check_dilation_choice",
     "has_plain_dilation",
     "multiply_dilations",
     "num_channel_groups",
@@ -17,7 +22,7 @@ Dilation = tuple[int, int]  # (height, width), in pixels of the convolution's in
 
 
 def parse_dilations(values: Sequence[int | Sequence[int]]) -> tuple[Dilation, ...]:
-    """Reads a set of genotypes in the paper's notation: ``[1, 2, (1, 3)]``.
+    """Read a set of dilations in the paper's notation: ``[1, 2, (1, 3)]``.
 
     Args:
         values: pairs (height, width); a number stands for the same dilation along both.
@@ -48,15 +53,12 @@ def _pair(value) -> Dilation | None:
 
 
 def has_plain_dilation(dilations: Sequence[Dilation]) -> bool:
-    """Whether a set holds (1, 1).
-
-    Without it, no network of the space computes what the pretrained one did.
-    """
+    """Whether a set includes (1, 1), with which the base network computes what it did."""
     return (1, 1) in dilations
 
 
 def multiply_dilations(values: Sequence, base: Dilation) -> tuple[Dilation, ...]:
-    """The genotypes on a convolution that is dilated already: (1, 1) leaves it as it is."""
+    """A set on a convolution that is dilated already: (1, 1) leaves it as it is."""
     return tuple((height * base[0], width * base[1]) for height, width in parse_dilations(values))
 
 
@@ -80,7 +82,7 @@ def num_channel_groups(
     channels_per_group: int | None = None,
     conv_groups: int = 1,
 ) -> int:
-    """Into how many groups, each with a genotype of its own, a convolution's output is cut.
+    """Into how many groups, each with a dilation of its own, a convolution's output is cut.
 
     Args:
         channels: output channels of the convolution.
@@ -115,34 +117,32 @@ def num_channel_groups(
     return number
 
 
-def check_dilation_indices(genotype: Sequence[int], dilations: Sequence[Dilation]) -> None:
-    """Checks one convolution's genotype: for each channel group, the index of its dilation.
+def check_dilation_choice(choice: Sequence[int], dilations: Sequence[Dilation]) -> None:
+    """Check one convolution's choice: for each channel group, the index of its dilation.
 
     Raises:
-        ValueError: it is empty, or an entry is no index into ``dilations``.
+        ValueError: it is empty, or an entry is not an index into ``dilations``.
     """
-    wrong = [
-        index for index in genotype if type(index) is not int or not 0 <= index < len(dilations)
-    ]
-    if wrong or not genotype:
+    wrong = [index for index in choice if type(index) is not int or not 0 <= index < len(dilations)]
+    if wrong or not choice:
         raise ValueError(
-            f"The genotype of a convolution is {list(genotype)}"
+            f"The dilation choice of a convolution is {list(choice)}"
             f"{f', with {wrong[0]!r}' if wrong else ''}; expected for each channel group a number "
             f"from 0 to {len(dilations) - 1}, an index into its dilations {list(dilations)}."
         )
 
 
-def channel_order(genotype: Sequence[int], channels: int) -> tuple[int, ...]:
+def channel_order(choice: Sequence[int], channels: int) -> tuple[int, ...]:
     """Which channel stands where after the sub-convolutions are concatenated (NATS Eq. 6).
 
     Args:
-        genotype: for each channel group, the index of its dilation.
+        choice: for each channel group, the index of its dilation.
         channels: output channels of the convolution; or, for the inputs of a grouped one, input
             channels.
 
     Returns:
-        By new position the original channel: ordered by genotype, and by number within one.
+        By new position the original channel: ordered by dilation, and by number within one.
     """
-    size = channels // len(genotype)
-    groups = sorted(range(len(genotype)), key=lambda group: genotype[group])
+    size = channels // len(choice)
+    groups = sorted(range(len(choice)), key=lambda group: choice[group])
     return tuple(group * size + channel for group in groups for channel in range(size))

@@ -20,8 +20,8 @@ class Genotype:
             the first operation everywhere. Only some blocks, the first ones, have an operation
             in a partial genotype, which a greedy search extends.
         channels: for each convolution whose channels were searched, in the order in which they run,
-            the index of the dilation of each channel group (NATS section 3.3); empty: those of
-            ``ops`` everywhere.
+            the dilation choice: the index of the dilation of each channel group (NATS section
+            3.3); empty: those of ``ops`` everywhere.
     """
 
     depths: tuple[int, ...] = ()
@@ -37,7 +37,7 @@ class Genotype:
 
     @classmethod
     def from_config(cls, node: Mapping) -> "Genotype":
-        """Reads a ``MODEL.GENOTYPE`` mapping (its keys are the field names in upper case)."""
+        """Read a ``MODEL.GENOTYPE`` mapping (its keys are the field names in upper case)."""
         known = [field.name.upper() for field in fields(cls)]
         unknown = sorted(set(node) - {*known, "FAMILY"})
         if unknown:
@@ -59,10 +59,10 @@ class Genotype:
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> "Genotype":
-        """Reads a ``genotype.yaml``.
+        """Read a ``genotype.yaml``.
 
         Raises:
-            ValueError: the file names no genotype.
+            ValueError: the file has no genotype.
         """
         config = yaml.safe_load(Path(path).read_text()) or {}
         node = config.get("MODEL", {}).get("GENOTYPE")
@@ -73,7 +73,7 @@ class Genotype:
     def to_yaml(
         self, path: str | Path, *, family: str, comment: str = "", channel: Mapping | None = None
     ) -> None:
-        """Writes a config fragment; ``_BASE_: [Base.yaml, genotype.yaml]`` builds the network.
+        """Write a config fragment; ``_BASE_: [Base.yaml, genotype.yaml]`` builds the network.
 
         Args:
             family: the family whose blocks the numbers count, ``MODEL.SUPERNET.FAMILY``. A
@@ -110,7 +110,8 @@ def _whole_numbers(name: str, values: Sequence, *, least: int, each: str) -> tup
 
 def _lists_of_indices(values: Sequence[Sequence]) -> tuple[tuple[int, ...], ...]:
     for indices in values:
-        if not isinstance(indices, list | tuple) or not indices:
+        # A LazyConfig has lists of its own kind.
+        if not isinstance(indices, Sequence) or isinstance(indices, str) or not indices:
             raise ValueError(
                 f"MODEL.GENOTYPE.CHANNELS is {_plain(values)}, with {indices!r}; expected a list "
                 "for each searched convolution, with the index of a dilation per channel group."

@@ -7,9 +7,9 @@ import torch
 from search_toy import Steps, check_resumed, config, train, train_at_once_and_resumed
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from crnas_d2.config import NetworkSpec
 from crnas_d2.engine import AlternatingTrainer, Trainer
 from crnas_d2.modeling import decoded_genotype, find_mixed_convs
-from crnas_d2.space import build_search_space
 
 
 def test_weights_and_alpha_take_turns_on_two_splits(toy_datasets, tmp_path):
@@ -103,7 +103,7 @@ def test_progress_of_alpha_is_in_the_metrics_and_in_tensorboard(toy_datasets, tm
         *("alpha/res5/share_1x1", "alpha/res5/share_3x3", "alpha/res5/share_1x3"),
     }
     assert sum(shares.values()) == pytest.approx(2)
-    genotype = decoded_genotype(trainer.model, build_search_space(cfg))
+    genotype = decoded_genotype(trainer.model, NetworkSpec.from_config(cfg).space)
     assert [len(indices) for indices in genotype.channels] == [4, 4, 4]
     threes = sum(index == 1 for index in genotype.channels[2]) / 4
     assert shares["alpha/res5/share_3x3"] == threes

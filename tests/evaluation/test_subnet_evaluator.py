@@ -8,8 +8,7 @@ import toy
 from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, inference_on_dataset
 
 from crnas_d2.data import build_fixed_batches
-from crnas_d2.engine import batch_statistics, calibrated
-from crnas_d2.evaluation import SubnetEvaluator, build_evaluator
+from crnas_d2.evaluation import SubnetEvaluator, batch_statistics, build_evaluator, calibrated
 from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype
 

@@ -5,7 +5,7 @@ import torch
 import toy
 from torch import nn
 
-from crnas_d2.analysis import count_parameters
+from crnas_d2.cost import count_parameters
 from crnas_d2.layers import ShuffleBlock
 from crnas_d2.modeling.backbone.shufflenetv2 import BLOCKS
 

@@ -9,7 +9,7 @@ from detectron2.modeling import build_backbone, build_model
 from detectron2.modeling.backbone.resnet import BasicBlock, BottleneckBlock, ResNet
 from torch.utils.flop_counter import FlopCounterMode
 
-from crnas_d2.engine import StrictCheckpointer, TrainingCheckpointer
+from crnas_d2.checkpoint import StrictCheckpointer, TrainingCheckpointer
 from crnas_d2.layers import ChannelMixedConv2d, DecodedConv2d
 from crnas_d2.modeling import find_mixed_convs, find_supernet
 

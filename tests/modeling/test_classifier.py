@@ -5,7 +5,8 @@ import pytest
 import torch
 import toy
 
-from crnas_d2.engine import Trainer, calibrated
+from crnas_d2.engine import Trainer
+from crnas_d2.evaluation import calibrated
 from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype
 

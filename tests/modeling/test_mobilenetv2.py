@@ -7,17 +7,12 @@ import torchvision
 import toy
 from detectron2.modeling import build_model
 
-from crnas_d2.analysis import CostTable, body_cost, count_macs, count_parameters, detector_macs
-from crnas_d2.engine import load_config
+from crnas_d2.checkpoint import fixed_names, subnet_state_dict
+from crnas_d2.config import NetworkSpec, load_config
+from crnas_d2.cost import CostTable, body_cost, count_macs, count_parameters, detector_macs
 from crnas_d2.layers import ChoiceBlock, InvertedResidual
-from crnas_d2.modeling import (
-    MobileNetV2,
-    SupernetMobileNetV2,
-    find_supernet,
-    fixed_names,
-    subnet_state_dict,
-)
-from crnas_d2.space import FAMILIES, Genotype, build_budget, build_search_space
+from crnas_d2.modeling import MobileNetV2, SupernetMobileNetV2, find_supernet
+from crnas_d2.space import FAMILIES, Genotype, build_budget
 
 STAGES = ("c16", "c24", "c32", "c64", "c96", "c160", "c320", "tail")
 BASELINE = (1, 1, 2, 3, 4, 3, 3, 1, 1, 1)
@@ -91,7 +86,7 @@ def test_43_allocations_cost_as_much_as_the_published_one():
     cfg = config({"MODEL.SUPERNET.SPACE": "stage", "SEARCH.BUDGET.BLOCKS": [16, 16]})
     weights = FAMILIES["mobilenetv2"].stage_weights
     assert sum(w * d for w, d in zip(weights, BASELINE, strict=True)) == 16
-    eligible = build_search_space(cfg).eligible([build_budget(cfg)])
+    eligible = NetworkSpec.from_config(cfg).space.eligible([build_budget(cfg)])
     assert len(eligible) == 43
     assert Genotype(BASELINE) in eligible and Genotype(CR_DEPTHS) in eligible
 
@@ -168,7 +163,7 @@ def test_the_cost_table_counts_the_networks_that_are_built():
     options = [[1], [1], [1, 2], [2, 3], [3], [2], [2], [1], [1], [1]]
     space = {"MODEL.SUPERNET.SPACE": "stage", "MODEL.SUPERNET.STAGE_OPTIONS": options}
     cfg = config(short, space)
-    table = CostTable(cfg, build_search_space(cfg), (64, 96))
+    table = CostTable(cfg, NetworkSpec.from_config(cfg).space, (64, 96))
     for depths in [(1, 1, 2, 3, 3, 2, 2, 1, 1, 1), (1, 1, 1, 3, 3, 2, 2, 1, 1, 1)]:
         fixed = config(short, {"MODEL.GENOTYPE.DEPTHS": list(depths)})
         assert table(Genotype(depths)) == body_cost(fixed, (64, 96))

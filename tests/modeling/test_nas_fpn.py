@@ -8,7 +8,7 @@ from detectron2.structures import ImageList
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from crnas_d2.modeling.backbone.nas_fpn import NASFPN
+from crnas_d2.modeling.necks import NASFPN
 
 LEVELS = ("p3", "p4", "p5", "p6", "p7")
 RES = ("res3", "res4", "res5")

@@ -7,9 +7,9 @@ from detectron2.modeling import build_backbone, build_model
 from detectron2.modeling.backbone.resnet import BasicBlock, BottleneckBlock
 from torch import nn
 
-from crnas_d2.engine import StrictCheckpointer, TrainingCheckpointer
+from crnas_d2.checkpoint import StrictCheckpointer, TrainingCheckpointer, subnet_state_dict
 from crnas_d2.layers import DilationChoice, OperationChoice
-from crnas_d2.modeling import find_supernet, subnet_state_dict
+from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype
 
 STAGES = ("res2", "res3", "res4", "res5")

@@ -8,19 +8,20 @@ import torch
 import toy
 from detectron2.modeling import build_backbone, build_model
 
-from crnas_d2.analysis import CostTable, body_cost, count_parameters, receptive_fields
-from crnas_d2.engine import StrictCheckpointer, TrainingCheckpointer
-from crnas_d2.engine.weights import match_weights
-from crnas_d2.layers import OperationChoice, ShuffleBlock, XceptionBlock
-from crnas_d2.modeling import (
-    ShuffleNetV2,
-    SupernetShuffleNetV2,
-    find_supernet,
+from crnas_d2.checkpoint import (
+    StrictCheckpointer,
+    TrainingCheckpointer,
     fixed_names,
     subnet_state_dict,
 )
+from crnas_d2.checkpoint.matching import match_weights
+from crnas_d2.config import NetworkSpec
+from crnas_d2.cost import CostTable, body_cost, count_parameters
+from crnas_d2.layers import OperationChoice, ShuffleBlock, XceptionBlock
+from crnas_d2.modeling import ShuffleNetV2, SupernetShuffleNetV2, find_supernet
 from crnas_d2.modeling.backbone.shufflenetv2 import BLOCKS
-from crnas_d2.space import FAMILIES, Genotype, build_search_space, genotype_file
+from crnas_d2.report import receptive_fields
+from crnas_d2.space import FAMILIES, Genotype, genotype_file
 
 STAGES = ("res2", "res3", "res4", "res5")
 SMALL = toy.SMALL_BODIES["shufflenetv2"]
@@ -189,7 +190,7 @@ def test_the_cost_table_counts_the_networks_that_are_built():
     short = {**SMALL, "MODEL.SHUFFLENETV2.OUT_FEATURES": ["res3"]}
     short["MODEL.GENOTYPE.DEPTHS"] = [1, 2, 1, 1]
     cfg = config(short, OPERATION)
-    table = CostTable(cfg, build_search_space(cfg), (64, 96))
+    table = CostTable(cfg, NetworkSpec.from_config(cfg).space, (64, 96))
     for ops in [(3, 1, 2, 0, 0), (0, 3, 3, 2, 1)]:
         genotype = Genotype((1, 2, 1, 1), ops)
         assert table(genotype) == body_cost(config(short, network(genotype)), (64, 96))

@@ -4,7 +4,7 @@ import optuna
 import pytest
 import toy
 
-from crnas_d2.analysis import build_budgets
+from crnas_d2.cost import build_budgets
 from crnas_d2.search import Candidate, ExhaustiveSearcher, GreedySearcher, build_searcher
 from crnas_d2.space import FAMILIES, Budget, Choice, Genotype, SearchSpace
 

@@ -7,14 +7,8 @@ import pytest
 import toy
 import yaml
 
-from crnas_d2.engine import load_config
-from crnas_d2.space import (
-    DILATION_SETS,
-    Genotype,
-    build_genotype,
-    build_search_space,
-    warn_without_plain_dilation,
-)
+from crnas_d2.config import NetworkSpec, load_config
+from crnas_d2.space import DILATION_SETS, Genotype, warn_without_plain_dilation
 
 CHANNEL = "MODEL.SUPERNET.CHANNEL."
 SPACE = {"MODEL.SUPERNET.SPACE": "channel", "MODEL.SUPERNET.PATH_SAMPLER": "alpha"}
@@ -38,7 +32,7 @@ def config(*overrides):
 
 
 def test_the_space_of_resnet50_is_that_of_the_paper():
-    space = build_search_space(config(R50))
+    space = NetworkSpec.from_config(config(R50)).space
     assert space.names[:3] == ("res3.0.conv2", "res3.1.conv2", "res3.2.conv2")
     assert len(space.convs) == 4 + 6 + 3
     assert [space.convs[i].channels for i in (0, 4, 10)] == [128, 256, 512]
@@ -49,28 +43,28 @@ def test_the_space_of_resnet50_is_that_of_the_paper():
 
 @pytest.mark.parametrize("name", DILATION_SETS)
 def test_sets_of_the_paper_by_name(name):
-    space = build_search_space(config(R50, {f"{CHANNEL}DILATION_SET": name}))
+    space = NetworkSpec.from_config(config(R50, {f"{CHANNEL}DILATION_SET": name})).space
     for conv in space.convs:
         assert conv.dilations == DILATION_SETS[name][conv.name.split(".")[0]]
 
 
 def test_a_fixed_size_of_the_groups_makes_more_of_them_where_there_are_more_channels():
-    space = build_search_space(config(R50, {f"{CHANNEL}CHANNELS_PER_GROUP": 32}))
+    space = NetworkSpec.from_config(config(R50, {f"{CHANNEL}CHANNELS_PER_GROUP": 32})).space
     assert [space.convs[i].num_groups for i in (0, 4, 10)] == [4, 8, 16]
 
 
 def test_the_groups_of_resnext_are_whole_groups_of_the_convolution():
     x101 = {"MODEL.RESNETS.NUM_GROUPS": 32, "MODEL.RESNETS.WIDTH_PER_GROUP": 4}
-    space = build_search_space(config(R50, x101, {f"{CHANNEL}CHANNELS_PER_GROUP": 32}))
+    space = NetworkSpec.from_config(config(R50, x101, {f"{CHANNEL}CHANNELS_PER_GROUP": 32})).space
     # conv2 of X101-32x4d: 256, 512, 1024 channels.
     assert [space.convs[i].num_groups for i in (0, 4, 10)] == [8, 16, 32]
     with pytest.raises(ValueError, match=r"CHANNELS_PER_GROUP, in res3: .*cuts the convolution's"):
-        build_search_space(config(R50, x101, {f"{CHANNEL}CHANNELS_PER_GROUP": 4}))
+        NetworkSpec.from_config(config(R50, x101, {f"{CHANNEL}CHANNELS_PER_GROUP": 4}))
 
 
 def test_depths_and_operations_are_those_that_other_searches_found():
     found = {"MODEL.GENOTYPE.OPS": [0, 0, 1, 2, 0]}
-    space = build_search_space(config(SMALL, found))
+    space = NetworkSpec.from_config(config(SMALL, found)).space
     assert space.base == Genotype((1, 1, 2, 1), (0, 0, 1, 2, 0))
     assert space.names == ("res4.0.conv1", "res4.1.conv1", "res5.0.conv1")
     assert space.genotype(CHANNELS) == FOUND
@@ -90,7 +84,7 @@ def test_only_lists_of_indices_are_channels(channels):
 
 
 def test_a_genotype_file_alone_names_the_network(tmp_path):
-    space = build_search_space(config(SMALL, {"MODEL.GENOTYPE.OPS": list(FOUND.ops)}))
+    space = NetworkSpec.from_config(config(SMALL, {"MODEL.GENOTYPE.OPS": list(FOUND.ops)})).space
     file = tmp_path / "genotype.yaml"
     FOUND.to_yaml(file, family="resnet", channel=space.to_config())
     assert Genotype.from_yaml(file) == FOUND
@@ -105,16 +99,16 @@ def test_a_genotype_file_alone_names_the_network(tmp_path):
     (tmp_path / "net.yaml").write_text(f"_BASE_: [{toy.SEARCHED}, genotype.yaml]\n")
     for space_kind in ("none", "channel"):
         overrides = toy.as_list(toy.TINY, {"MODEL.SUPERNET.SPACE": space_kind})
-        assert build_genotype(load_config(str(tmp_path / "net.yaml"), overrides)) == FOUND
+        assert NetworkSpec.from_config(load_config(str(tmp_path / "net.yaml"), overrides)) == FOUND
 
 
 def test_the_digits_config_searches_the_channels_of_a_network_that_was_found(tmp_path):
     nats = toy.ROOT / "configs" / "digits" / "supernet-nats.yaml"
-    assert build_search_space(load_config(str(nats), [])).base == Genotype((3, 4, 6, 3))
+    assert NetworkSpec.from_config(load_config(str(nats), [])).space.base == Genotype((3, 4, 6, 3))
     Genotype((1, 2, 1, 1), (0, 0, 1, 2, 0)).to_yaml(tmp_path / "genotype.yaml", family="resnet")
     config = tmp_path / "channels.yaml"
     config.write_text(f"_BASE_: [genotype.yaml, {nats}]\n")
-    space = build_search_space(load_config(str(config), []))
+    space = NetworkSpec.from_config(load_config(str(config), [])).space
     assert space.base == Genotype((1, 2, 1, 1), (0, 0, 1, 2, 0))
     assert [(conv.channels, conv.num_groups) for conv in space.convs] == [
         *((16, 8), (16, 8), (32, 8), (64, 8))
@@ -122,7 +116,7 @@ def test_the_digits_config_searches_the_channels_of_a_network_that_was_found(tmp
 
 
 def test_random_genotypes_are_the_baseline_of_a_search():
-    space = build_search_space(config(SMALL))
+    space = NetworkSpec.from_config(config(SMALL)).space
     drawn = [space.draw(Random(seed)) for seed in range(40)]
     assert drawn == [space.draw(Random(seed)) for seed in range(40)]
     assert len(set(drawn)) == 40
@@ -134,9 +128,9 @@ def test_random_genotypes_are_the_baseline_of_a_search():
 def test_a_set_without_the_plain_dilation_is_warned_of(caplog):
     overrides = {f"{CHANNEL}DILATIONS": [[1, 2], [2, 3]]}
     with caplog.at_level(logging.WARNING):
-        warn_without_plain_dilation(build_search_space(config(SMALL)))
+        warn_without_plain_dilation(NetworkSpec.from_config(config(SMALL)).space)
         assert not caplog.records
-        warn_without_plain_dilation(build_search_space(config(SMALL, overrides)))
+        warn_without_plain_dilation(NetworkSpec.from_config(config(SMALL, overrides)).space)
     assert "res5.0.conv1 do not hold (1, 1)" in caplog.text
     assert "res4" not in caplog.text
 
@@ -160,7 +154,7 @@ def test_a_set_without_the_plain_dilation_is_warned_of(caplog):
 )
 def test_settings_that_do_not_fit_are_refused(overrides, words):
     with pytest.raises(ValueError, match=words):
-        build_search_space(config(SMALL, overrides))
+        NetworkSpec.from_config(config(SMALL, overrides))
 
 
 @pytest.mark.parametrize(
@@ -176,4 +170,4 @@ def test_settings_that_do_not_fit_are_refused(overrides, words):
 def test_genotypes_that_do_not_fit_are_refused(channels, words):
     fixed = {"MODEL.SUPERNET.PATH_SAMPLER": "fixed", "MODEL.GENOTYPE.CHANNELS": channels}
     with pytest.raises(ValueError, match=words):
-        build_genotype(config(SMALL, fixed))
+        NetworkSpec.from_config(config(SMALL, fixed))

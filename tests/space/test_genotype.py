@@ -3,7 +3,7 @@ import toy
 from detectron2.modeling import build_backbone
 from detectron2.modeling.backbone.resnet import ResNet
 
-from crnas_d2.engine import load_config
+from crnas_d2.config import load_config
 from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype
 

@@ -3,15 +3,8 @@ from random import Random
 import pytest
 import toy
 
-from crnas_d2.space import (
-    FAMILIES,
-    Choice,
-    Genotype,
-    SearchSpace,
-    build_budget,
-    build_genotype,
-    build_search_space,
-)
+from crnas_d2.config import NetworkSpec
+from crnas_d2.space import FAMILIES, Choice, Genotype, SearchSpace, build_budget
 
 RESNET, MOBILENETV2 = FAMILIES["resnet"], FAMILIES["mobilenetv2"]
 DEPTHS = (1, 2, 1, 2)
@@ -86,8 +79,8 @@ def test_partial_genotypes_of_one_length_get_equal_completions():
 
 def test_the_depths_of_the_config_are_the_base_of_the_operation_space():
     cfg = toy.network_config(OPERATION, {"MODEL.GENOTYPE.DEPTHS": list(DEPTHS)})
-    assert build_search_space(cfg) == SPACE
-    published = build_search_space(toy.network_config(OPERATION))
+    assert NetworkSpec.from_config(cfg).space == SPACE
+    published = NetworkSpec.from_config(toy.network_config(OPERATION)).space
     assert published.base == Genotype(depths=(3, 4, 6, 3))
 
 
@@ -99,7 +92,7 @@ def test_a_network_with_operations_is_named_in_every_space(space):
     }
     fixed = {"MODEL.SUPERNET.PATH_SAMPLER": "fixed", "MODEL.SUPERNET.SPACE": space}
     expected = Genotype(depths=(1, 2, 2, 3), ops=(0, 1, 2, 0, 1, 2, 2, 1))
-    assert build_genotype(toy.supernet_config(fixed, genotype)) == expected
+    assert NetworkSpec.from_config(toy.supernet_config(fixed, genotype)).genotype == expected
     assert expected.ops_of_stages() == ((0,), (1, 2), (0, 1), (2, 2, 1))
 
 
@@ -116,13 +109,13 @@ def test_a_network_with_operations_is_named_in_every_space(space):
 def test_malformed_genotypes_are_refused(overrides, words):
     cfg = toy.network_config({"MODEL.GENOTYPE.DEPTHS": list(DEPTHS)}, overrides)
     with pytest.raises(ValueError, match=words):
-        build_genotype(cfg)
+        NetworkSpec.from_config(cfg)
 
 
 def test_the_stem_of_mobilenetv2_has_no_dilation():
     overrides = {"MODEL.SUPERNET.FAMILY": "mobilenetv2", "MODEL.GENOTYPE.OPS": [1] + [0] * 19}
     with pytest.raises(ValueError, match=r"\[1\] are those of stem; expected 0 \(dilation 1\)\."):
-        build_genotype(toy.network_config(overrides))
+        NetworkSpec.from_config(toy.network_config(overrides))
 
 
 def test_a_number_of_blocks_is_no_budget_of_the_operation_space():

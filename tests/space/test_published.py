@@ -8,8 +8,8 @@ import toy
 import yaml
 from detectron2.modeling import build_backbone
 
-from crnas_d2.engine import load_config
-from crnas_d2.space import FAMILIES, Genotype, build_genotype
+from crnas_d2.config import NetworkSpec, load_config
+from crnas_d2.space import FAMILIES, Genotype
 from crnas_d2.space.published import genotype_file
 
 # CR-NAS: blocks of the networks in the tables' order, by the name of the file.
@@ -85,7 +85,7 @@ def test_a_file_is_what_a_search_would_write(name, tmp_path):
 
 def test_a_network_has_the_blocks_of_its_baseline(name, tmp_path):
     cfg = config(name, tmp_path)
-    genotype = build_genotype(cfg)
+    genotype = NetworkSpec.from_config(cfg).genotype
     assert genotype == Genotype.from_yaml(genotype_file(f"CR-NAS/{name}"))
     assert sum(genotype.depths) == BLOCKS[name]
     assert len(genotype.ops) == (BLOCKS[name] if name.startswith("CR-") else 0)
@@ -122,7 +122,7 @@ def test_a_network_runs_with_its_dilations(name, tmp_path):
     with torch.no_grad():
         features = body(torch.zeros(1, 3, 64, 64))
     assert features["res5"].shape[-2:] == (2, 2)
-    genotype = build_genotype(cfg)
+    genotype = NetworkSpec.from_config(cfg).genotype
     convs = [m for m in body.modules() if isinstance(m, torch.nn.Conv2d)]
     rates = [conv.dilation[0] for conv in convs if conv.dilation[0] > 1]
     assert rates == [op + 1 for op in genotype.ops if op > 0]

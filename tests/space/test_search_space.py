@@ -3,16 +3,8 @@ from itertools import product
 import pytest
 import toy
 
-from crnas_d2.space import (
-    FAMILIES,
-    Budget,
-    Choice,
-    Genotype,
-    SearchSpace,
-    build_budget,
-    build_genotype,
-    build_search_space,
-)
+from crnas_d2.config import NetworkSpec
+from crnas_d2.space import FAMILIES, Budget, Choice, Genotype, SearchSpace, build_budget
 
 RESNET = FAMILIES["resnet"]
 
@@ -120,14 +112,14 @@ def test_a_genotype_outside_the_space_is_refused_with_what_is_allowed():
 def test_malformed_stage_options_are_refused(options, words):
     cfg = toy.supernet_config({"MODEL.SUPERNET.STAGE_OPTIONS": options})
     with pytest.raises(ValueError, match=words):
-        build_search_space(cfg)
+        NetworkSpec.from_config(cfg)
 
 
 def test_unknown_space_and_family_are_refused_with_what_is_known():
     with pytest.raises(ValueError, match=r"'stages'.*none, stage"):
-        build_search_space(toy.supernet_config({"MODEL.SUPERNET.SPACE": "stages"}))
+        NetworkSpec.from_config(toy.supernet_config({"MODEL.SUPERNET.SPACE": "stages"}))
     with pytest.raises(ValueError, match=r"'vgg'.*resnet"):
-        build_search_space(toy.supernet_config({"MODEL.SUPERNET.FAMILY": "vgg"}))
+        NetworkSpec.from_config(toy.supernet_config({"MODEL.SUPERNET.FAMILY": "vgg"}))
 
 
 @pytest.mark.parametrize(
@@ -141,27 +133,29 @@ def test_malformed_budget_is_refused(limits):
 
 def test_the_config_gives_the_space_and_the_budget():
     cfg = toy.supernet_config()
-    eligible = build_search_space(cfg).eligible([build_budget(cfg)])
+    eligible = NetworkSpec.from_config(cfg).space.eligible([build_budget(cfg)])
     assert [genotype.depths for genotype in eligible] == toy.ELIGIBLE
     assert build_budget(toy.supernet_config({"SEARCH.BUDGET.BLOCKS": []})) is None
-    assert build_search_space(toy.network_config()) is None
+    assert NetworkSpec.from_config(toy.network_config()).space is None
 
 
 def test_a_genotype_in_the_config_is_checked_against_space_and_stages():
     fixed = {"MODEL.SUPERNET.PATH_SAMPLER": "fixed"}
     with pytest.raises(ValueError, match=r"'fixed'.*of the stage space.*DEPTHS is empty"):
-        build_genotype(toy.supernet_config(fixed))
+        NetworkSpec.from_config(toy.supernet_config(fixed))
     with pytest.raises(ValueError, match=r"9 is no option of res2\.depth"):
-        build_genotype(toy.supernet_config(fixed, {"MODEL.GENOTYPE.DEPTHS": [9, 1, 2, 2]}))
+        NetworkSpec.from_config(
+            toy.supernet_config(fixed, {"MODEL.GENOTYPE.DEPTHS": [9, 1, 2, 2]})
+        )
     with pytest.raises(ValueError, match=r"\[1, 2\].*4 stages"):
-        build_genotype(toy.network_config({"MODEL.GENOTYPE.DEPTHS": [1, 2]}))
+        NetworkSpec.from_config(toy.network_config({"MODEL.GENOTYPE.DEPTHS": [1, 2]}))
 
 
 def test_without_a_genotype_the_config_names_the_published_network():
-    assert build_genotype(toy.network_config()) == Genotype(depths=(3, 4, 6, 3))
+    assert NetworkSpec.from_config(toy.network_config()).genotype == Genotype(depths=(3, 4, 6, 3))
     ops = {"MODEL.RESNETS.DEPTH": 18, "MODEL.GENOTYPE.OPS": [0, 1, 2, 0, 0, 0, 1, 0]}
     expected = Genotype(depths=(2, 2, 2, 2), ops=(0, 1, 2, 0, 0, 0, 1, 0))
-    assert build_genotype(toy.network_config(ops)) == expected
+    assert NetworkSpec.from_config(toy.network_config(ops)).genotype == expected
 
 
 def test_a_space_of_other_choices_than_stages_works_too():

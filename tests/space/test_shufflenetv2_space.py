@@ -6,14 +6,8 @@ import pytest
 import toy
 import yaml
 
-from crnas_d2.space import (
-    FAMILIES,
-    Genotype,
-    build_budget,
-    build_genotype,
-    build_search_space,
-    genotype_file,
-)
+from crnas_d2.config import NetworkSpec
+from crnas_d2.space import FAMILIES, Genotype, build_budget, genotype_file
 
 SHUFFLENETV2 = FAMILIES["shufflenetv2"]
 FAMILY = {"MODEL.SUPERNET.FAMILY": "shufflenetv2"}
@@ -35,7 +29,7 @@ def depth(layers):
 
 @pytest.mark.parametrize("layers", [20, 40])
 def test_the_spaces_have_the_sizes_of_the_paper(layers):
-    space = build_search_space(toy.network_config(OPERATION, depth(layers)))
+    space = NetworkSpec.from_config(toy.network_config(OPERATION, depth(layers))).space
     assert space.size == 4**layers
     assert space.base == Genotype(depths=DEPTHS[layers])
     assert space.names[0] == "res2.0.op" and space.names[-1] == f"res5.{layers // 5 - 1}.op"
@@ -46,14 +40,14 @@ def test_the_family_reads_its_own_depth():
     other = {"MODEL.RESNETS.DEPTH": 7}
     for layers in (20, 40):
         cfg = toy.network_config(FAMILY, depth(layers), other)
-        assert build_genotype(cfg) == Genotype(depths=DEPTHS[layers])
+        assert NetworkSpec.from_config(cfg).genotype == Genotype(depths=DEPTHS[layers])
     with pytest.raises(ValueError, match=r"MODEL\.SHUFFLENETV2\.DEPTH is 50; published .*20, 40"):
-        build_genotype(toy.network_config(FAMILY, depth(50)))
+        NetworkSpec.from_config(toy.network_config(FAMILY, depth(50)))
 
 
 def test_the_depths_of_the_genotype_come_first():
     cfg = toy.network_config(OPERATION, {"MODEL.GENOTYPE.DEPTHS": [1, 2, 1, 1]})
-    assert build_search_space(cfg).size == 4**5
+    assert NetworkSpec.from_config(cfg).space.size == 4**5
 
 
 @pytest.mark.parametrize("sampler", ["uniform", "fixed"])
@@ -63,10 +57,10 @@ def test_there_is_no_stage_space(sampler):
         cfg = toy.network_config(FAMILY, stage, {"MODEL.SUPERNET.STAGE_OPTIONS": options})
         words = r"SPACE is 'stage'.*'shufflenetv2'.*stage space: resnet, mobilenetv2\."
         with pytest.raises(ValueError, match=words):
-            build_search_space(cfg)
+            NetworkSpec.from_config(cfg)
     cfg = toy.network_config(FAMILY, stage, {"MODEL.GENOTYPE.DEPTHS": [4, 4, 8, 4]})
     with pytest.raises(ValueError, match=words):
-        build_genotype(cfg)
+        NetworkSpec.from_config(cfg)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +79,7 @@ def test_there_is_no_stage_space(sampler):
 def test_malformed_codes_are_refused(ops, words):
     cfg = toy.network_config(FAMILY, {"MODEL.GENOTYPE.OPS": ops})
     with pytest.raises(ValueError, match=words):
-        build_genotype(cfg)
+        NetworkSpec.from_config(cfg)
 
 
 def test_a_number_of_blocks_is_no_budget():
@@ -119,11 +113,11 @@ def test_a_published_network_lies_in_its_search_space(name):
     genotype = Genotype.from_yaml(file)
     cfg = toy.network_config(OPERATION, depth(PUBLISHED[name]))
     assert yaml.safe_load(Path(file).read_text())["MODEL"]["GENOTYPE"]["FAMILY"] == "shufflenetv2"
-    build_search_space(cfg).validate(genotype)
+    NetworkSpec.from_config(cfg).space.validate(genotype)
     assert genotype.depths == DEPTHS[PUBLISHED[name]]
     assert (set(genotype.ops) == {0}) == name.startswith("ShuffleNetV2")
     cfg.merge_from_file(file)
-    assert build_genotype(cfg) == genotype
+    assert NetworkSpec.from_config(cfg).genotype == genotype
 
 
 def test_large_kernels_come_early_and_deep_blocks_late_as_the_paper_says():

@@ -13,10 +13,10 @@ import toy
 from detectron2.data import DatasetCatalog
 from voc_toy import write_voc
 
+from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.data import check_disjoint
 from crnas_d2.data.prepare.starter_configs import starter_configs
-from crnas_d2.engine import check_config, load_config
-from crnas_d2.space import build_channels
+from crnas_d2.jobs import check_config
 
 pytestmark = pytest.mark.usefixtures("registered")
 
@@ -71,7 +71,7 @@ def test_the_configs_load_and_say_what_the_data_has(tool, coco, tmp_path, capsys
     check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
     assert cfg.MODEL.SUPERNET.SPACE == "channel" and "R-50" in cfg.MODEL.WEIGHTS
     assert (cfg.DATASETS.TRAIN, cfg.DATASETS.ARCHVAL) == (("mine_archtrain",), ("mine_archval",))
-    space = build_channels(cfg)
+    space = NetworkSpec.from_config(cfg).channels
     channels = [[1] * conv.num_groups for conv in space.convs]
     genotype = folder / "output" / "channels" / "genotype.yaml"
     genotype.parent.mkdir(parents=True)

@@ -1,0 +1,111 @@
+"""Loading weights: those that training starts from, and those that must fit exactly."""
+
+import logging
+from typing import Any
+
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from fvcore.common.checkpoint import _IncompatibleKeys
+
+from .decoded_weights import decode_state_dict
+from .matching import match_weights
+
+__all__ = ["StrictCheckpointer", "TrainingCheckpointer"]
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingCheckpointer(DetectionCheckpointer):
+    """A Detectron2 checkpointer that fills a supernet's replicas and says what it filled.
+
+    It reads this project's checkpoints, Detectron2's model zoo (Caffe2 and torchvision ``.pkl``,
+    detectors) and raw state dicts of torchvision's ResNet, ResNeXt and MobileNetV2, see
+    :func:`match_weights`. Where a model has a body, a neck and heads, a
+    file that holds the body alone is enough; the log says what starts from scratch.
+
+    Files converted from Caffe2 (``MSRA/R-50.pkl``) have the stride in the 1x1 convolution
+    (``MODEL.RESNETS.STRIDE_IN_1X1: True``) and take BGR pixels less Detectron2's default mean;
+    torchvision's have it in the 3x3 convolution and take RGB pixels with mean and deviation of
+    their own. Where a Caffe2 file has no BN statistics, they are folded into scale and shift,
+    which only ``FrozenBN`` uses as they were meant. Of the two, a supernet wants torchvision's.
+    A ``.pkl`` is a pickle, which can run code: load only what you trust.
+
+    Raises:
+        ValueError: on ``load``, if not one tensor of the body fits or the file holds no weights.
+    """
+
+    def _load_file(self, filename: str) -> dict[str, Any]:
+        self._filename = filename
+        return super()._load_file(filename)
+
+    def _load_model(self, checkpoint: dict[str, Any]) -> None:
+        weights = checkpoint.pop("model")
+        for name, value in weights.items():
+            if not isinstance(value, torch.Tensor) and not hasattr(value, "__array__"):
+                raise ValueError(
+                    f"MODEL.WEIGHTS {self._filename}: '{name}' is of type {type(value).__name__}; "
+                    "expected a state dict, tensors by name, at the top or under 'model'."
+                )
+        weights = {name: torch.as_tensor(value) for name, value in weights.items()}
+        matched = match_weights(
+            self.model,
+            weights,
+            author=checkpoint.get("__author__"),
+            by_suffix=checkpoint.get("matching_heuristics", False),
+        )
+        body = matched.in_body(self.model.state_dict())
+        if body and not matched.in_body(matched.tensors):
+            raise ValueError(
+                f"MODEL.WEIGHTS {self._filename}: no tensor of the backbone fits this model. The "
+                f"file holds {_first(weights.items())}; the model needs "
+                f"{_first((name, self.model.state_dict()[name]) for name in body)}. Use weights "
+                "of the same family, type of block and width (MODEL.SUPERNET.FAMILY, "
+                "MODEL.RESNETS.*, MODEL.MOBILENETV2.*), or an empty MODEL.WEIGHTS to start from "
+                "scratch."
+            )
+        state = self.model.state_dict()
+        for name, value in matched.tensors.items():
+            state[name].copy_(value)
+        level = logging.INFO if matched.complete else logging.WARNING
+        logger.log(level, "%s: %s", self._filename, matched.describe())
+
+
+def _first(tensors) -> str:
+    shown = [f"{name} {tuple(value.shape)}" for name, value in tensors]
+    return ", ".join(shown[:3]) + (", ..." if len(shown) > 3 else "")
+
+
+class StrictCheckpointer(DetectionCheckpointer):
+    """A Detectron2 checkpointer that refuses weights unless they fit the model in every name.
+
+    Detectron2 warns and goes on with random weights, which is right before training and never
+    right before an evaluation. A network with decoded channels also takes the weights of its base
+    network or supernet.
+
+    Raises:
+        ValueError: on ``load``, with the names and shapes that differ.
+    """
+
+    def _load_model(self, checkpoint: dict[str, Any]) -> _IncompatibleKeys:
+        self._convert_ndarray_to_tensor(checkpoint["model"])
+        checkpoint["model"] = decode_state_dict(self.model, checkpoint["model"])
+        return super()._load_model(checkpoint)
+
+    def _log_incompatible_keys(self, incompatible: _IncompatibleKeys) -> None:
+        problems = {
+            "the model needs, the file lacks": incompatible.missing_keys,
+            "the file holds, the model has no place for": incompatible.unexpected_keys,
+            "differ in shape (name, file, model)": incompatible.incorrect_shapes,
+        }
+        found = [
+            f"{len(names)} that {what}: {', '.join(map(str, names[:3]))}"
+            + (", ..." if len(names) > 3 else "")
+            for what, names in problems.items()
+            if names
+        ]
+        if found:
+            raise ValueError(
+                "MODEL.WEIGHTS do not fit this model. Tensors: "
+                + "; ".join(found)
+                + ". Use the config with which the weights were trained."
+            )

@@ -1,0 +1,138 @@
+"""Weights of a base network, or of a channel supernet, for the network that was decoded."""
+
+import logging
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from crnas_d2.layers import ChannelMixedConv2d, DecodedConv2d, decoded_weights
+
+__all__ = ["decode_state_dict"]
+
+logger = logging.getLogger(__name__)
+
+
+def decode_state_dict(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Cut and order weights as the decoded convolutions of ``model`` want them.
+
+    NATS section 3.4: the base weight, or the replica of the chosen dilation, is cut along its
+    output channels. The new order of the channels is folded into the layers around the
+    convolution: its norm and the inputs of the next convolution; and, where it is a grouped one,
+    the outputs of the convolution before it and their norm.
+
+    The network's own weights, and all of a model without decoded convolutions, stay as they are.
+
+    Args:
+        weights: by name in ``model`` or, for what differs, in its base network or supernet.
+
+    Raises:
+        ValueError: they belong to another genotype, or to a search among other dilations.
+    """
+    decoded = dict(weights)
+    _check_owner(model, decoded)
+    _warn_of_other_choices(model, decoded)
+    for place, conv in model.named_modules():
+        if hasattr(conv, "dilation_choice"):
+            _decode_conv(place, conv, decoded)
+    return decoded
+
+
+def _decode_conv(name: str, conv: nn.Module, weights: dict[str, Tensor]) -> None:
+    replicas = _base_weights(name, weights)
+    if not replicas:
+        return
+    shape = (conv.out_channels, conv.in_channels // conv.groups, *conv.kernel_size)
+    if any(replica.shape != shape for replica in replicas.values()):
+        return  # not of this base network, as whoever loads them will find
+    for key in (*replicas, f"{name}.alpha", f"{name}.dilation_set"):
+        weights.pop(key, None)
+    parts = decoded_weights(list(replicas.values()), conv.dilation_choice)
+    weights.update({f"{name}.{part}": tensor for part, tensor in parts.items()})
+    if hasattr(conv, "group_dilations"):
+        weights[f"{name}.group_dilations"] = conv.group_dilations
+    if not isinstance(conv, DecodedConv2d):
+        return
+    block, _, own = name.rpartition(".conv")  # a block's convolutions are conv1, conv2, ...
+    before, after = f"{block}.conv{int(own) - 1}", f"{block}.conv{int(own) + 1}"
+    for key, tensor in weights.items():
+        if not tensor.dim():
+            continue  # how many batches a BN has seen
+        if key.startswith(f"{name}.norm."):
+            weights[key] = tensor[list(conv.output_order)]
+        elif key == f"{after}.weight":
+            weights[key] = tensor[:, list(conv.output_order)]
+        elif conv.groups > 1 and key.startswith((f"{before}.weight", f"{before}.norm.")):
+            weights[key] = tensor[list(conv.input_order)]
+
+
+def _base_weights(name: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weight of a base convolution, or all replicas of a mix; nothing of a decoded one."""
+    if f"{name}.alpha" not in weights:
+        return {key: weights[key] for key in [f"{name}.weight"] if key in weights}
+    keys = (f"{name}.weights.{index}" for index in range(len(weights[f"{name}.dilation_set"])))
+    return {key: weights[key] for key in keys if key in weights}
+
+
+def _check_owner(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Raise ValueError for weights that were trained for other dilations than the model's."""
+    modules = dict(model.named_modules())
+    for key, found in weights.items():
+        name, _, kind = key.rpartition(".")
+        conv = modules.get(name)
+        if kind == "group_dilations":
+            expected = getattr(conv, "group_dilations", None)
+            fix = "MODEL.GENOTYPE.CHANNELS must be the genotype with which they were trained."
+        elif kind == "dilation_set" and isinstance(conv, ChannelMixedConv2d):
+            expected = conv.dilation_set
+            fix = "MODEL.SUPERNET.CHANNEL and MODEL.GENOTYPE must be those of that search."
+        elif kind == "dilation_set" and hasattr(conv, "dilation_choice"):
+            expected = _dilations_of_groups(conv)
+            indices = list(conv.dilation_choice)
+            found = found[indices] if max(indices) < len(found) else found
+            fix = "MODEL.SUPERNET.CHANNEL must name the dilations of the search that found it."
+        elif kind == "alpha" and isinstance(conv, ChannelMixedConv2d):
+            if found.shape != conv.alpha.shape:
+                raise ValueError(
+                    f"MODEL.WEIGHTS are those of another search: {key} has the shape "
+                    f"{tuple(found.shape)} in the file, (channel groups, dilations), and "
+                    f"{tuple(conv.alpha.shape)} in this model. MODEL.SUPERNET.CHANNEL must be "
+                    "that of the search."
+                )
+            continue
+        else:
+            continue
+        if expected is None or not torch.equal(found.cpu(), expected.cpu()):
+            raise ValueError(
+                f"MODEL.WEIGHTS are those of other dilations: {name} has {found.tolist()} in the "
+                f"file and {'none' if expected is None else expected.tolist()} in this model. {fix}"
+            )
+
+
+def _warn_of_other_choices(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Says where a search decided otherwise than the genotype that takes its weights."""
+    found = {
+        name: conv
+        for name, conv in model.named_modules()
+        if hasattr(conv, "dilation_choice") and f"{name}.alpha" in weights
+    }
+    others = [
+        name
+        for name, conv in found.items()
+        if tuple(weights[f"{name}.alpha"].argmax(dim=1).tolist()) != conv.dilation_choice
+    ]
+    if others:
+        logger.warning(
+            "MODEL.WEIGHTS are those of a search that decided otherwise than MODEL.GENOTYPE in %d "
+            "of %d convolutions (%s%s).",
+            len(others),
+            len(found),
+            ", ".join(others[:3]),
+            ", ..." if len(others) > 3 else "",
+        )
+
+
+def _dilations_of_groups(conv: nn.Module) -> Tensor:
+    if isinstance(conv, DecodedConv2d):
+        return conv.group_dilations
+    return torch.tensor([conv.dilation] * len(conv.dilation_choice))

@@ -1,0 +1,190 @@
+"""Which tensor of a weight file belongs where in a model, replicas of a supernet included."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from .decoded_weights import decode_state_dict
+from .names import body_prefix, to_detectron2_names
+from .subnet_weights import fixed_names
+
+__all__ = ["MatchedWeights", "match_weights"]
+
+# Counters that only a BN without momentum reads, constants that old Detectron2 files hold, and what
+# a channel search begins with, of which no other file knows.
+_UNIMPORTANT = ("num_batches_tracked", "pixel_mean", "pixel_std", ".alpha", ".dilation_set")
+_CELL_ANCHORS = "anchor_generator.cell_anchors"
+
+
+@dataclass
+class MatchedWeights:
+    """What a file gives to a model, and what it does not.
+
+    Attributes:
+        body: what the names of the model's body begin with.
+        tensors: by name in the model, the tensor to take.
+        replicas: those of ``tensors`` that come from the tensor of a fixed network.
+        initialised: names in the model that the file has nothing for.
+        unused: ``(name in the file, Detectron2's name)`` that the model has no place for.
+        wrong_shape: ``(name in the model, shape in the file, shape in the model)``.
+        ambiguous: ``(names in the file, names in the model)`` that could be paired in more than
+            one way; none of them is taken.
+    """
+
+    body: str
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    replicas: list[str] = field(default_factory=list)
+    initialised: list[str] = field(default_factory=list)
+    unused: list[tuple[str, str]] = field(default_factory=list)
+    wrong_shape: list[tuple[str, tuple, tuple]] = field(default_factory=list)
+    ambiguous: list[tuple[list[str], list[str]]] = field(default_factory=list)
+
+    def in_body(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if name.startswith(self.body) and _important(name)]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole body gets its weights."""
+        return not (self.in_body(self.initialised) or self.wrong_shape or self.ambiguous)
+
+    def describe(self) -> str:
+        """All of it in a few lines, grouped by the parts of the network."""
+        body = self.in_body(self.tensors)
+        others = len(list(filter(_important, self.tensors))) - len(body)
+        lines = [
+            f"{len(body)} tensors of the body loaded (of them "
+            f"{len(self.in_body(self.replicas))} replicas), {others} of the rest of the model."
+        ]
+        kept = [(name, name) for name in self.initialised if _important(name)]
+        lines += _section("Keep their initialisation:", self._grouped(kept))
+        unused = [pair for pair in self.unused if _important(pair[1])]
+        lines += _section("In the file, without a place in the model:", self._grouped(unused))
+        shapes = [(f"{name} {file} {model}", name) for name, file, model in self.wrong_shape]
+        lines += _section(
+            "Not loaded, because they differ in shape (name, file, model):", self._grouped(shapes)
+        )
+        lines += _section(
+            "Not loaded, because they are ambiguous (file, model):",
+            [f"{_some(files)}; {_some(names)}" for files, names in self.ambiguous],
+        )
+        return "\n".join(lines)
+
+    def _grouped(self, pairs: list[tuple[str, str]]) -> list[str]:
+        """Lines for ``(name to show, name to group by)``."""
+        groups = defaultdict(list)
+        for shown, name in pairs:
+            prefix = self.body if name.startswith(self.body) else ""
+            groups[prefix + name.removeprefix(prefix).split(".")[0]].append(shown)
+        return [
+            f"{group}.*: {len(names)} tensors ({_some(names)})" for group, names in groups.items()
+        ]
+
+
+def match_weights(
+    model: nn.Module,
+    weights: dict[str, Tensor],
+    author: str | None = None,
+    by_suffix: bool = False,
+) -> MatchedWeights:
+    """Pair the tensors of a file with those of a model; change neither.
+
+    A tensor of the model takes the one of the file that has its own name and, failing that, the
+    one of the fixed network that it stands for. So a supernet's own checkpoint is loaded as it
+    is, and weights of a single network fill every replica. The body is found by its prefix in
+    both, so that a classifier, a detector with a neck and a bare backbone can exchange it.
+    Detectron2's matching by suffix is not used for the body: ``0.conv1.weight`` ends the names
+    of many blocks. A network with decoded channels takes its own weights as they are, those of its
+    base network or supernet by :func:`decode_state_dict`.
+
+    Args:
+        weights: by the names of the file.
+        author: ``__author__`` of the file, see :func:`to_detectron2_names`.
+        by_suffix: whether, outside of the body, a name of the file may be the end of one in the
+            model (``matching_heuristics`` of Detectron2's converted files).
+    """
+    state, fixed = model.state_dict(), fixed_names(model)
+    body = body_prefix(state)
+    targets = {*state, *fixed.values()}
+    named = to_detectron2_names(weights, author)
+    file_body = body_prefix(name for _, name, _ in named)
+    # Their weights have other names in other networks.
+    decoded = tuple(
+        f"{name}." for name, part in model.named_modules() if hasattr(part, "dilation_choice")
+    )
+    # By name in a fixed network with the model's prefix: (name in the file, tensor).
+    places = defaultdict(list)
+    for file_name, name, tensor in named:
+        moved = body + name.removeprefix(file_body)
+        is_known = moved in targets or moved.startswith(decoded)
+        is_body = name.startswith(file_body) and (file_body or is_known)
+        places[moved if is_body else name].append((file_name, tensor))
+    places = _decoded(model, places)
+
+    wanted = {name: name if name in places else fixed[name] for name in state}
+    if by_suffix:
+        wanted.update(_by_suffix(places, wanted, body))
+    matched = MatchedWeights(body)
+    takers = defaultdict(list)
+    for name, place in wanted.items():
+        takers[place].append(name)
+        if place not in places:
+            matched.initialised.append(name)
+    for place, sources in places.items():
+        names = takers.get(place, [])
+        if not names:
+            matched.unused += [(file_name, place) for file_name, _ in sources]
+        elif len(sources) > 1 or len({fixed[name] for name in names}) > 1:
+            matched.ambiguous.append(([file_name for file_name, _ in sources], names))
+        else:
+            _take(matched, sources[0][1], place, names, state)
+    return matched
+
+
+def _decoded(model: nn.Module, places: dict[str, list]) -> dict[str, list]:
+    """The same with the weights that decoded convolutions take from another network."""
+    single = {place: sources[0][1] for place, sources in places.items() if len(sources) == 1}
+    decoded = decode_state_dict(model, single)
+    result = {place: sources for place, sources in places.items() if place not in single}
+    for place, tensor in decoded.items():
+        result[place] = [(places[place][0][0] if place in single else place, tensor)]
+    return result
+
+
+def _take(
+    matched: MatchedWeights,
+    tensor: Tensor,
+    place: str,
+    names: list[str],
+    state: dict[str, Tensor],
+) -> None:
+    for name in names:
+        if tensor.shape != state[name].shape:
+            shapes = tuple(tensor.shape), tuple(state[name].shape)
+            matched.wrong_shape.append((name, *shapes))
+            continue
+        matched.tensors[name] = tensor
+        if place != name:
+            matched.replicas.append(name)
+
+
+def _by_suffix(places: Iterable[str], wanted: dict[str, str], body: str) -> dict[str, str]:
+    """For names outside of the body that have no match: the longest free one that ends them."""
+    free = sorted(set(places) - set(wanted.values()), key=len)
+    open_names = [
+        n for n, place in wanted.items() if place not in places and not n.startswith(body)
+    ]
+    return {name: end for name in open_names for end in free if name.endswith(f".{end}")}
+
+
+def _important(name: str) -> bool:
+    return not name.endswith(_UNIMPORTANT) and _CELL_ANCHORS not in name
+
+
+def _section(title: str, lines: list[str]) -> list[str]:
+    return [title, *(f"  {line}" for line in lines)] if lines else []
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

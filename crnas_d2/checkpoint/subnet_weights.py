@@ -1,0 +1,66 @@
+"""Where the weights of one network lie inside a supernet."""
+
+from torch import Tensor, nn
+
+from crnas_d2.layers import ChannelMixedConv2d, ChoiceBlock, active_modules
+from crnas_d2.modeling import SinglePathSupernet, find_supernet
+from crnas_d2.space import Genotype
+
+__all__ = ["fixed_names", "subnet_state_dict"]
+
+
+def fixed_names(model: nn.Module) -> dict[str, str]:
+    """By name of each tensor of ``model``, the tensor of a fixed network that it stands for.
+
+    Several tensors of a supernet stand for the same one: its replicas. E.g. the first block of
+    every branch of ``res2``, ``res2.0.branches.3.0.conv1.weight`` and others, stands for
+    ``res2.0.conv1.weight``; and ``conv2.weights.<g>`` of a mix of dilations for ``conv2.weight``.
+    Everything else stands for itself.
+    """
+    # named_modules() has parents first; the name inside an inner choice is resolved before the
+    # outer one moves the whole block.
+    choices = [item for item in model.named_modules() if isinstance(item[1], ChoiceBlock)][::-1]
+    names = {}
+    for name in model.state_dict():
+        names[name] = name
+        for place, block in choices:
+            if name.startswith(f"{place}."):
+                offset, rest = block.fixed_name(names[name].removeprefix(f"{place}."))
+                names[name] = f"{_later(place, offset)}.{rest}"
+    for place, module in model.named_modules():
+        if isinstance(module, ChannelMixedConv2d):
+            for index in range(len(module.weights)):
+                names[f"{place}.weights.{index}"] = f"{place}.weight"
+    return names
+
+
+def _later(place: str, offset: int) -> str:
+    """``res2.3`` for ``res2.0`` and 3."""
+    if offset == 0:
+        return place
+    stage, _, index = place.rpartition(".")
+    return f"{stage}.{int(index) + offset}"
+
+
+def subnet_state_dict(model: nn.Module, genotype: Genotype) -> dict[str, Tensor]:
+    """The weights of one subnet, under the names of the fixed network of ``genotype``.
+
+    So that a searched network can start from what the supernet learned. The tensors are the
+    model's own, as in ``state_dict()``; the supernet is left on the path of ``genotype``.
+
+    Args:
+        model: a supernet backbone, or a detector on one.
+
+    Raises:
+        ValueError: the genotype lies outside the space.
+    """
+    supernet = find_supernet(model)
+    assert isinstance(supernet, SinglePathSupernet), "the model has no single-path supernet"
+    supernet.set_path(genotype)
+    on_path = set(active_modules(model))
+    names = fixed_names(model)
+    return {
+        names[name]: tensor
+        for name, tensor in model.state_dict().items()
+        if model.get_submodule(name.rpartition(".")[0]) in on_path
+    }

@@ -1,0 +1,8 @@
+"""Our config keys, how a config is read, and what it says of a backbone."""
+
+from .defaults import add_crnas_config
+from .loading import default_config, load_config
+from .plugins import import_plugins
+from .spec import NetworkSpec
+
+__all__ = ["NetworkSpec", "add_crnas_config", "default_config", "import_plugins", "load_config"]

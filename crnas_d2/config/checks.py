@@ -1,0 +1,83 @@
+"""Questions about a config that are better asked before hours of work than after."""
+
+import os
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import build_backbone, build_model
+from torch import nn
+
+from crnas_d2.space import warn_without_plain_dilation
+
+from .spec import NetworkSpec
+
+__all__ = ["check_model"]
+
+
+def check_model(cfg: CfgNode) -> NetworkSpec:
+    """Refuse a model that would fail, or mislead, hours later.
+
+    Returns:
+        what the config says of the backbone.
+
+    Raises:
+        ValueError: naming the key, its value and what to do.
+    """
+    spec = NetworkSpec.from_config(cfg)
+    if spec.mode == "mixed":
+        _check_alpha(cfg)
+        if cfg.MODEL.WEIGHTS:
+            warn_without_plain_dilation(spec.space)
+    if spec.mode == "single path" and cfg.TEST.PRECISE_BN.ENABLED:
+        raise ValueError(
+            "TEST.PRECISE_BN.ENABLED is True: PreciseBN overwrites the statistics of every path "
+            "of a supernet with those of one. Set it to False; a search calibrates BN itself."
+        )
+    _try_backbone(cfg, spec)
+    weights = cfg.MODEL.WEIGHTS
+    if weights and "://" not in weights and not os.path.isfile(weights):
+        raise ValueError(f"MODEL.WEIGHTS is {weights}, which does not exist.")
+    return spec
+
+
+def _check_alpha(cfg: CfgNode) -> None:
+    start = cfg.SOLVER.ALPHA.START
+    if not 0 <= start < 1:
+        raise ValueError(
+            f"SOLVER.ALPHA.START is {start}; expected a part of SOLVER.MAX_ITER, from 0 to "
+            "below 1, because alpha must be trained in the rest of it."
+        )
+
+
+def _try_backbone(cfg: CfgNode, spec: NetworkSpec) -> None:
+    """Build the backbone without memory or weights, because it refuses unsupported settings.
+
+    And so does a classifier, which takes no neck.
+    """
+    ours = cfg.MODEL.BACKBONE.NAME.startswith("build_supernet")
+    if not (ours or spec.is_supernet or spec.genotype.channels or cfg.MODEL.GENOTYPE.OPS):
+        return  # a network of somebody else, whose builder may not know the meta device
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = "meta"
+    classifies = cfg.MODEL.META_ARCHITECTURE == "ImageClassifier"
+    with torch.device("meta"):
+        network = (build_model if classifies else build_backbone)(cfg)
+    if not ours and not _is_ours(network):
+        raise ValueError(
+            f"MODEL.BACKBONE.NAME is '{cfg.MODEL.BACKBONE.NAME}', which does not read "
+            f"MODEL.SUPERNET and MODEL.GENOTYPE: it builds no body of {_wanted(spec)}. Use one of "
+            "build_supernet_backbone, build_supernet_fpn_backbone, "
+            "build_supernet_retinanet_fpn_backbone and build_supernet_nasfpn_backbone, or set "
+            "MODEL.SUPERNET.SPACE to 'none' and MODEL.GENOTYPE to nothing."
+        )
+
+
+def _is_ours(network: nn.Module) -> bool:
+    return any(
+        isinstance(getattr(module, "spec", None), NetworkSpec) for module in network.modules()
+    )
+
+
+def _wanted(spec: NetworkSpec) -> str:
+    return f"the {spec.kind.name} space" if spec.is_supernet else "that genotype"

@@ -1,0 +1,30 @@
+"""Modules of the user that register families, spaces, searchers or costs."""
+
+import importlib
+from collections.abc import Sequence
+from types import ModuleType
+
+__all__ = ["import_plugins"]
+
+
+def import_plugins(names: Sequence[str]) -> list[ModuleType]:
+    """Import the modules of ``PLUGINS``; one that is imported already stays as it is.
+
+    Raises:
+        ValueError: a module that cannot be imported, with its name and the reason.
+    """
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"PLUGINS is {names!r}; expected a list of modules: ['my_project.vgg'].")
+    modules = []
+    for name in names:
+        try:
+            modules.append(importlib.import_module(name))
+        except Exception as error:  # whatever a module does when it is imported
+            missing = isinstance(error, ModuleNotFoundError) and error.name is not None
+            lost = missing and f"{name}.".startswith(f"{error.name}.")
+            hint = " Add the folder that holds it to PYTHONPATH, or install it." if lost else ""
+            raise ValueError(
+                f"PLUGINS names '{name}', which cannot be imported: {type(error).__name__}: "
+                f"{error}.{hint}"
+            ) from error
+    return modules

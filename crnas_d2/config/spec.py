@@ -1,0 +1,208 @@
+"""What a config says of a backbone, parsed once."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from crnas_d2.space import (
+    FAMILY_REGISTRY,
+    SPACE_REGISTRY,
+    ChannelSpace,
+    Family,
+    Genotype,
+    SearchSpace,
+    SpaceKind,
+)
+
+__all__ = ["NetworkSpec"]
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A backbone body: one network, or the supernet of a search space.
+
+    Made by :meth:`from_config` or, from plain arguments, by :meth:`build`, which check all of it.
+
+    Attributes:
+        family: the settings that all networks have in common, and what makes their parts.
+        genotype: the one network; of a supernet, what all its networks have in common.
+        kind: of the search space; ``None`` for one network.
+        space: the genotypes of a supernet; ``None`` for one network.
+        sharing: which weights the options of a choice share.
+        channels: what ``genotype.channels`` means, or what a channel supernet mixes.
+        in_channels: of the images.
+    """
+
+    family: Family
+    genotype: Genotype
+    kind: SpaceKind | None = None
+    space: SearchSpace | ChannelSpace | None = None
+    sharing: str = "none"
+    channels: ChannelSpace | None = None
+    in_channels: int = 3
+
+    @property
+    def mode(self) -> Literal["network", "single path", "mixed"]:
+        """What is built: one network, or a supernet of which one path or all of it runs."""
+        if self.space is None:
+            return "network"
+        return "mixed" if isinstance(self.space, ChannelSpace) else "single path"
+
+    @property
+    def is_supernet(self) -> bool:
+        return self.space is not None
+
+    @classmethod
+    def from_config(cls, cfg) -> "NetworkSpec":
+        """Read ``MODEL.SUPERNET``, ``MODEL.GENOTYPE`` and the section of the family.
+
+        Raises:
+            ValueError: naming the key, its value and what was expected.
+        """
+        supernet = cfg.MODEL.SUPERNET
+        family = FAMILY_REGISTRY.get(supernet.FAMILY)
+        found_for = cfg.MODEL.GENOTYPE.FAMILY
+        if found_for not in ("", supernet.FAMILY):
+            raise ValueError(
+                f"MODEL.GENOTYPE is one of the family '{found_for}', but MODEL.SUPERNET.FAMILY "
+                f"is '{supernet.FAMILY}'. Inherit from a base config of its own family, or from "
+                "another genotype."
+            )
+        kind = None
+        if supernet.SPACE != "none":
+            kind = _make(SPACE_REGISTRY.get(supernet.SPACE), cfg)
+            _check_path_sampler(kind, supernet.PATH_SAMPLER)
+        return cls.build(
+            _make(family, cfg),
+            kind=kind,
+            genotype=Genotype.from_config(cfg.MODEL.GENOTYPE),
+            sharing=supernet.SHARING,
+            is_fixed=supernet.PATH_SAMPLER == "fixed",
+            channel_kind=_make(_channel_kind(), cfg),
+            in_channels=len(cfg.MODEL.PIXEL_MEAN),
+        )
+
+    @classmethod
+    def build(
+        cls,
+        family: Family,
+        *,
+        kind: SpaceKind | None = None,
+        genotype: Genotype | None = None,
+        sharing: str = "none",
+        is_fixed: bool = False,
+        channel_kind: SpaceKind | None = None,
+        in_channels: int = 3,
+    ) -> "NetworkSpec":
+        """Check and complete a description.
+
+        Args:
+            kind: of the search space; ``None``: one network.
+            genotype: the one network or, of a supernet, what all its networks have in common.
+                Default: the family's baseline.
+            is_fixed: one network, which must be a genotype of ``kind``.
+            channel_kind: what gives ``genotype.channels`` a meaning; default: that of NATS.
+
+        Raises:
+            ValueError: naming the config key, its value and what was expected.
+        """
+        genotype = genotype or Genotype()
+        if kind is not None and not is_fixed:
+            return cls._build_supernet(family, kind, genotype, sharing, in_channels)
+        for field in kind.fields if kind is not None else ():
+            if not getattr(genotype, field):
+                raise ValueError(
+                    "MODEL.SUPERNET.PATH_SAMPLER is 'fixed', which asks for one network of the "
+                    f"{kind.name} space, but MODEL.GENOTYPE.{field.upper()} is empty: add a "
+                    "genotype.yaml to _BASE_, or set MODEL.SUPERNET.SPACE to 'none' for the "
+                    "published network."
+                )
+        genotype = _with_depths(family, genotype)
+        channels = None
+        if genotype.channels:
+            channel_kind = channel_kind or _channel_kind()()
+            channels = channel_kind.build_space(family, genotype)
+            channels.validate(genotype)
+        if kind is not None and "channels" not in kind.fields:
+            kind.build_space(family, genotype).validate(genotype)
+        return cls(family, genotype, channels=channels, in_channels=in_channels)
+
+    @classmethod
+    def _build_supernet(
+        cls, family: Family, kind: SpaceKind, genotype: Genotype, sharing: str, in_channels: int
+    ) -> "NetworkSpec":
+        _check_base(kind, genotype)
+        if "depths" not in kind.fields:
+            genotype = _with_depths(family, genotype)
+        space = kind.build_space(family, genotype)
+        kind.check(family, sharing)
+        channels = space if isinstance(space, ChannelSpace) else None
+        return cls(family, space.base, kind, space, sharing, channels, in_channels)
+
+
+def _make(kind: type, cfg):
+    return kind(**kind.from_config(cfg))
+
+
+def _channel_kind() -> type[SpaceKind]:
+    """The kind of space that decides on the channels of a genotype."""
+    return next(kind for _, kind in SPACE_REGISTRY if "channels" in kind.fields)
+
+
+def _check_path_sampler(kind: SpaceKind, path_sampler: str) -> None:
+    if path_sampler not in (kind.path_sampler, "fixed"):
+        raise ValueError(
+            f"MODEL.SUPERNET.PATH_SAMPLER is '{path_sampler}', but the {kind.name} space is "
+            f"trained with '{kind.path_sampler}'. Set it to that, or to 'fixed' for the network of "
+            "MODEL.GENOTYPE."
+        )
+
+
+def _check_base(kind: SpaceKind, genotype: Genotype) -> None:
+    """Refuse a genotype that decides what the supernet leaves open, or what it cannot have."""
+    for field in genotype.to_config():
+        if field.lower() in kind.fields:
+            raise ValueError(
+                f"MODEL.GENOTYPE.{field} names one network, but MODEL.SUPERNET.SPACE is "
+                f"'{kind.name}' with PATH_SAMPLER '{kind.path_sampler}', which builds all of them. "
+                "Set PATH_SAMPLER to 'fixed' for the one, or empty that key."
+            )
+        if field.lower() not in kind.base_fields:
+            raise ValueError(
+                f"MODEL.GENOTYPE.{field} is set, but MODEL.SUPERNET.SPACE is '{kind.name}', whose "
+                "networks do not have the blocks or convolutions that it was found for. Set it to "
+                "[], and search it in the network that this search finds."
+            )
+
+
+def _with_depths(family: Family, genotype: Genotype) -> Genotype:
+    """The genotype with the depths of the baseline where it has none; checked."""
+    depths = genotype.depths or family.baseline_depths()
+    if len(depths) != len(family.stages):
+        raise ValueError(
+            f"MODEL.GENOTYPE.DEPTHS is {list(depths)}; the family '{family.name}' has "
+            f"{len(family.stages)} stages ({', '.join(family.stages)})."
+        )
+    for stage, depth in zip(family.stages, depths, strict=True):
+        family.check_depths("MODEL.GENOTYPE.DEPTHS", stage, (depth,))
+    genotype = replace(genotype, depths=depths)
+    if genotype.ops:
+        _check_ops(family, genotype)
+    family.check(genotype)
+    return genotype
+
+
+def _check_ops(family: Family, genotype: Genotype) -> None:
+    ops, blocks = genotype.ops, sum(genotype.depths)
+    if len(ops) != blocks:
+        raise ValueError(
+            f"MODEL.GENOTYPE.OPS has {len(ops)} values, {list(ops)}; DEPTHS "
+            f"{list(genotype.depths)} has {blocks} blocks, and each needs one."
+        )
+    for stage, indices in zip(family.stages, genotype.ops_of_stages(), strict=True):
+        known = family.operations_of(stage)
+        if not set(indices) <= set(known):
+            names = ", ".join(f"{index} ({family.operations[index].name})" for index in known)
+            raise ValueError(
+                f"MODEL.GENOTYPE.OPS is {list(ops)}, of which {list(indices)} are those of "
+                f"{stage}; expected {names}."
+            )

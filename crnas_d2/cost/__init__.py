@@ -1,0 +1,33 @@
+"""What networks cost: limits, objectives and columns alike, registered in COST_REGISTRY."""
+
+from .blocks import Blocks
+from .build import build_budgets, build_costs
+from .counted import CountedCost, MACs, Parameters
+from .counting import NetworkCost, body_cost, count_macs, count_parameters
+from .detector_cost import detector_cost, detector_macs, find_body, meta_network, runnable_size
+from .latency import LATENCY_FILE, Latency
+from .latency_meter import LatencyMeter
+from .latency_table import LatencyCheck, LatencyTable
+
+__all__ = [
+    "LATENCY_FILE",
+    "Blocks",
+    "CountedCost",
+    "Latency",
+    "LatencyCheck",
+    "LatencyMeter",
+    "LatencyTable",
+    "MACs",
+    "NetworkCost",
+    "Parameters",
+    "body_cost",
+    "build_budgets",
+    "build_costs",
+    "count_macs",
+    "count_parameters",
+    "detector_cost",
+    "detector_macs",
+    "find_body",
+    "meta_network",
+    "runnable_size",
+]

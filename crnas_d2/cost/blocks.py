@@ -1,0 +1,30 @@
+"""The number of blocks as a cost: CR-NAS's budget (section 3.2.1)."""
+
+from crnas_d2.config import NetworkSpec
+from crnas_d2.space import COST_REGISTRY, AdditiveCost, Cost
+
+__all__ = ["Blocks"]
+
+
+@COST_REGISTRY.register("BLOCKS")
+class Blocks(Cost):
+    """Blocks, each weighted by what its family says that it costs (CR-NAS, A.2)."""
+
+    unit = "blocks"
+    example = "[16, 16]"
+
+    def table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
+        family, space = spec.family, spec.space
+        costs = family.block_costs or (1.0,) * len(family.stages)
+        weights = dict(zip(family.stages, costs, strict=True))
+        # Of a kind that does not vary them, the depths that all networks have.
+        fixed = zip(family.stages, spec.genotype.depths, strict=False)
+        base = sum(weights[stage] * depth for stage, depth in fixed)
+        options = {
+            choice.name: {
+                option: weights[choice.stage] * option if choice.field == "depths" else 0.0
+                for option in choice.options
+            }
+            for choice in space.choices
+        }
+        return AdditiveCost(self.name, self.unit, space, options, base)

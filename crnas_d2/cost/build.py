@@ -1,0 +1,65 @@
+"""From a config to the costs and the limits of its search."""
+
+from collections.abc import Mapping
+
+from crnas_d2.config import NetworkSpec
+from crnas_d2.space import COST_REGISTRY, AdditiveCost, Budget, parse_limits
+
+__all__ = ["build_budgets", "build_costs"]
+
+
+def build_costs(cfg, spec: NetworkSpec) -> dict[str, AdditiveCost]:
+    """By name, the costs that are limited, minimized or reported.
+
+    They are those of the backbone body for one image of ``SEARCH.COST_INPUT_SIZE``.
+
+    Args:
+        spec: of a single-path supernet, that of ``cfg``.
+
+    Raises:
+        ValueError: an unknown name, malformed limits, or a cost that cannot be had.
+    """
+    wanted = [("SEARCH.COSTS", name) for name in cfg.SEARCH.COSTS]
+    if cfg.SEARCH.SECOND_OBJECTIVE:
+        wanted.append(("SEARCH.SECOND_OBJECTIVE", cfg.SEARCH.SECOND_OBJECTIVE))
+    for key, name in wanted:
+        COST_REGISTRY.get(name, key)
+    names = {name for _, name in wanted} | set(_limits(cfg))
+    height, width = cfg.SEARCH.COST_INPUT_SIZE
+    return {
+        name: cost(**cost.from_config(cfg)).table(spec, (height, width))
+        for name, cost in COST_REGISTRY
+        if name in names
+    }
+
+
+def build_budgets(cfg, costs: Mapping[str, AdditiveCost]) -> tuple[Budget, ...]:
+    """All limits of ``SEARCH.BUDGET``.
+
+    Args:
+        costs: of :func:`build_costs`.
+
+    Raises:
+        ValueError: malformed limits, or limits on what all genotypes have in common. Whether
+            anything is feasible says :func:`~crnas_d2.space.check_budgets`.
+    """
+    budgets = tuple(Budget(costs[name], *limits) for name, limits in _limits(cfg).items())
+    for budget in budgets:
+        least, greatest = budget.cost.range
+        if least == greatest:
+            raise ValueError(
+                f"{budget.limits} limits nothing: all networks of the {budget.cost.space.kind} "
+                f"space have the same {budget.cost.unit}. Set it to []."
+            )
+    return budgets
+
+
+def _limits(cfg) -> dict[str, tuple[float, float]]:
+    """By name of a cost, its limits; absent where there are none."""
+    found = {}
+    for name, cost in COST_REGISTRY:
+        limits = cfg.SEARCH.BUDGET.get(name, [])
+        limits = parse_limits(f"SEARCH.BUDGET.{name}", limits, cost.example)
+        if limits is not None:
+            found[name] = limits
+    return found

@@ -1,0 +1,74 @@
+"""What one network costs: multiply-accumulate operations (MACs) and parameters."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from crnas_d2.config import NetworkSpec
+from crnas_d2.layers import active_modules
+from crnas_d2.modeling import build_body
+
+__all__ = [
+    "NetworkCost",
+    "body_cost",
+    "count_macs",
+    "count_parameters",
+    "meta_body",
+    "meta_image",
+]
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """Attributes:
+    macs: of convolutions and linear layers, for one image.
+    parameters: trainable or not, on the active path.
+    """
+
+    macs: int
+    parameters: int
+
+    def __add__(self, other: "NetworkCost") -> "NetworkCost":
+        return NetworkCost(self.macs + other.macs, self.parameters + other.parameters)
+
+    def __sub__(self, other: "NetworkCost") -> "NetworkCost":
+        return NetworkCost(self.macs - other.macs, self.parameters - other.parameters)
+
+
+def count_macs(module: nn.Module, *inputs) -> int:
+    """MACs of ``module(*inputs)``; with meta tensors nothing is computed."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(*inputs)
+    return counter.get_total_flops() // 2  # the counter takes a multiply-add for two operations
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Parameters on the active path of a supernet; all of them in any other network."""
+    return sum(
+        parameter.numel()
+        for part in active_modules(module)
+        for parameter in part.parameters(recurse=False)
+    )
+
+
+def body_cost(spec: NetworkSpec, input_size: tuple[int, int]) -> NetworkCost:
+    """What the backbone without neck of one network costs.
+
+    Args:
+        input_size: (height, width) of the image, pixels.
+    """
+    body = meta_body(spec)
+    return NetworkCost(count_macs(body, meta_image(spec, input_size)), count_parameters(body))
+
+
+def meta_body(spec: NetworkSpec) -> nn.Module:
+    """A body on the meta device, for inference: shapes, no numbers."""
+    with torch.device("meta"):
+        return build_body(spec).eval()
+
+
+def meta_image(spec: NetworkSpec, size: tuple[int, int]) -> torch.Tensor:
+    """An image for :func:`meta_body`, (1, C, height, width)."""
+    return torch.empty(1, spec.in_channels, *size, device="meta")

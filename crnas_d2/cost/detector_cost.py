@@ -1,0 +1,198 @@
+"""What a whole detector or classifier costs, part by part."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from detectron2.modeling import Backbone, GeneralizedRCNN, RetinaNet, build_model
+from detectron2.modeling.proposal_generator import RPN
+from detectron2.modeling.roi_heads import CascadeROIHeads, StandardROIHeads
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from crnas_d2.modeling import ImageClassifier, find_supernet
+
+from .counting import NetworkCost, count_parameters
+
+__all__ = ["detector_cost", "detector_macs", "find_body", "meta_network", "runnable_size"]
+
+
+def meta_network(cfg) -> nn.Module:
+    """The network that ``cfg`` builds, for inference, on the meta device: shapes, no numbers.
+
+    Raises:
+        ValueError: the config builds a supernet.
+    """
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = "meta"
+    with torch.device("meta"):
+        model = build_model(cfg).eval()
+    if find_supernet(model) is not None:
+        supernet = cfg.MODEL.SUPERNET
+        raise ValueError(
+            f"MODEL.SUPERNET.SPACE is '{supernet.SPACE}' with PATH_SAMPLER "
+            f"'{supernet.PATH_SAMPLER}', which builds every network of a space; expected one "
+            "network. Set MODEL.SUPERNET.PATH_SAMPLER to 'fixed' and name its genotype, by a "
+            "genotype.yaml in _BASE_ or by MODEL.GENOTYPE."
+        )
+    return model
+
+
+def find_body(model: nn.Module) -> Backbone:
+    """The backbone without its neck."""
+    return getattr(model.backbone, "bottom_up", model.backbone)
+
+
+def runnable_size(model: nn.Module, input_size: tuple[int, int]) -> tuple[int, int]:
+    """``input_size``, padded as the detector pads its images if it cannot run otherwise.
+
+    A detector pads every image to multiples of its neck's ``size_divisibility``, because maps of
+    other sizes do not add up; many sizes that are no multiples run all the same.
+    """
+    try:
+        with torch.no_grad():
+            model.backbone(_image(model, input_size))
+    except RuntimeError:  # maps of different sizes
+        step = model.backbone.size_divisibility
+        if step <= 1:
+            raise
+        height, width = (math.ceil(side / step) * step for side in input_size)
+        return height, width
+    return input_size
+
+
+def detector_cost(
+    model: nn.Module,
+    input_size: tuple[int, int] = (800, 1088),
+    num_proposals: int = 2000,
+    num_mask_rois: int = 100,
+) -> dict[str, NetworkCost]:
+    """What each part of a network costs for one image, without ROIAlign.
+
+    CR-NAS (tables 1 and 3) counts 800x1088 pixels and, as its figures tell, 2000 proposals and 100
+    masks. They also tell that it counts each weight of a transposed convolution at every output
+    pixel, as for any other convolution. So does this function; a mask head's 2x2 convolution with
+    stride 2 makes a quarter of those multiplications.
+
+    Args:
+        model: of :func:`meta_network`.
+        input_size: (height, width) of the image, pixels; see :func:`runnable_size`.
+        num_proposals: regions of the box head, in each stage of a cascade.
+        num_mask_rois: regions of the mask head.
+
+    Returns:
+        by part, in the order in which they run: ``body``, ``neck``, then ``rpn``, ``box head`` and
+        ``mask head``, or the ``head`` of a RetinaNet, or the ``classifier``. MACs are those of
+        convolutions and linear layers.
+
+    Raises:
+        ValueError: a network with parts that are not counted.
+    """
+    count_heads = _HEADS.get(type(model))
+    if count_heads is None:
+        raise _unknown("MODEL.META_ARCHITECTURE", model, *_HEADS)
+    image = _image(model, runnable_size(model, input_size))
+    with torch.no_grad():
+        features = model.backbone(image)
+    body = find_body(model)
+    costs = {"body": _cost(body, image)}
+    if body is not model.backbone:
+        costs["neck"] = _cost(model.backbone, image) - costs["body"]
+    return costs | count_heads(model, features, num_proposals, num_mask_rois)
+
+
+def detector_macs(
+    cfg,
+    input_size: tuple[int, int] = (800, 1088),
+    num_proposals: int = 2000,
+    num_mask_rois: int = 100,
+) -> dict[str, int]:
+    """The MACs of :func:`detector_cost` for the one network that ``cfg`` builds."""
+    costs = detector_cost(meta_network(cfg), input_size, num_proposals, num_mask_rois)
+    return {part: cost.macs for part, cost in costs.items()}
+
+
+def _rcnn_heads(
+    model: GeneralizedRCNN,
+    features: dict[str, torch.Tensor],
+    num_proposals: int,
+    num_mask_rois: int,
+) -> dict[str, NetworkCost]:
+    rpn, heads = model.proposal_generator, model.roi_heads
+    if not isinstance(rpn, RPN):
+        raise _unknown("MODEL.PROPOSAL_GENERATOR.NAME", rpn, RPN)
+    if not isinstance(heads, StandardROIHeads):
+        raise _unknown("MODEL.ROI_HEADS.NAME", heads, StandardROIHeads, CascadeROIHeads)
+    if heads.keypoint_on:
+        raise ValueError("MODEL.KEYPOINT_ON is True; keypoint heads are not counted.")
+    channels = features[heads.box_in_features[0]].shape[1]
+
+    def regions(count: int, pooler) -> torch.Tensor:
+        return torch.empty(count, channels, *pooler.output_size, device="meta")
+
+    if isinstance(heads, CascadeROIHeads):
+        stages = list(zip(heads.box_head, heads.box_predictor, strict=True))
+    else:
+        stages = [(heads.box_head, heads.box_predictor)]
+    boxes = regions(num_proposals, heads.box_pooler)
+    costs = {
+        "rpn": _cost(rpn.rpn_head, [features[name] for name in rpn.in_features]),
+        "box head": sum(
+            (_cost(nn.Sequential(*stage), boxes) for stage in stages), NetworkCost(0, 0)
+        ),
+    }
+    if heads.mask_on:
+        masks = regions(num_mask_rois, heads.mask_pooler)
+        # Its forward() also cuts the masks out, which needs real boxes.
+        macs = _macs(heads.mask_head.layers, masks)
+        costs["mask head"] = NetworkCost(macs, count_parameters(heads.mask_head))
+    return costs
+
+
+def _retinanet_head(
+    model: RetinaNet, features: dict[str, torch.Tensor], *_: int
+) -> dict[str, NetworkCost]:
+    return {"head": _cost(model.head, [features[name] for name in model.head_in_features])}
+
+
+def _linear_head(
+    model: ImageClassifier, features: dict[str, torch.Tensor], *_: int
+) -> dict[str, NetworkCost]:
+    return {"classifier": _cost(model.linear, features[model.in_feature].mean(dim=(2, 3)))}
+
+
+# By exact type: a subclass may have parts that are not counted, as PanopticFPN has.
+_HEADS = {
+    GeneralizedRCNN: _rcnn_heads,
+    RetinaNet: _retinanet_head,
+    ImageClassifier: _linear_head,
+}
+
+
+def _image(model: nn.Module, size: tuple[int, int]) -> torch.Tensor:
+    return torch.empty(1, len(model.pixel_mean), *size, device="meta")
+
+
+def _cost(module: nn.Module, *inputs) -> NetworkCost:
+    return NetworkCost(_macs(module, *inputs), count_parameters(module))
+
+
+def _macs(function: Callable, *inputs) -> int:
+    """:func:`count_macs` but for transposed convolutions, see :func:`detector_cost`."""
+    mapping = {torch.ops.aten.convolution: _convolution_flops}
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+        function(*inputs)
+    return counter.get_total_flops() // 2  # the counter takes a multiply-add for two operations
+
+
+def _convolution_flops(x_shape, weight_shape, *_, out_shape, **__) -> int:
+    # PyTorch's formula takes the input's height and width where a convolution is transposed.
+    return 2 * x_shape[0] * math.prod(weight_shape) * math.prod(out_shape[2:])
+
+
+def _unknown(key: str, module: nn.Module, *known: type) -> ValueError:
+    names = ", ".join(kind.__name__ for kind in known)
+    return ValueError(
+        f"{key} makes a {type(module).__name__}, which is not counted; expected one of {names}."
+    )

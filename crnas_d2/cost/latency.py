@@ -1,0 +1,132 @@
+"""Latency as a cost: measured once, then read."""
+
+import logging
+import os
+import platform
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from crnas_d2.config import NetworkSpec
+from crnas_d2.modeling import build_body
+from crnas_d2.space import COST_REGISTRY, AdditiveCost, Cost
+
+from .counted import MACs, Parameters
+from .latency_meter import CPUClock, CUDAClock, LatencyMeter
+from .latency_table import UNIT, LatencyTable
+
+__all__ = ["LATENCY_FILE", "Latency", "build_meter"]
+
+logger = logging.getLogger(__name__)
+
+LATENCY_FILE = "latency.json"  # in OUTPUT_DIR
+LARGE_ERROR = 0.2  # of a sum against the whole network, above which to warn
+
+
+@COST_REGISTRY.register("LATENCY")
+class Latency(Cost):
+    """Milliseconds of the body for one image, as the sum of its blocks, measured once.
+
+    Args:
+        device: on which to measure.
+        path: of the table, which is read where it exists. So a search that goes on has the limits
+            with which it began.
+    """
+
+    unit = UNIT
+    example = "[0, 12.5]"
+
+    def __init__(self, device: str, path: str | Path):
+        self.device = torch.device(device)
+        self.path = Path(path)
+        if self.device.type not in ("cpu", "cuda"):
+            raise ValueError(
+                f"MODEL.DEVICE is '{device}', on which no latency is measured; expected cpu or "
+                "cuda. Set SEARCH.BUDGET.LATENCY to [], and take LATENCY out of SEARCH.COSTS and "
+                "SEARCH.SECOND_OBJECTIVE."
+            )
+
+    @classmethod
+    def from_config(cls, cfg) -> dict:
+        return {"device": cfg.MODEL.DEVICE, "path": os.path.join(cfg.OUTPUT_DIR, LATENCY_FILE)}
+
+    def table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
+        """
+        Raises:
+            ValueError: the file was measured on another device or of another network.
+        """
+        return self.open_table(spec, input_size).cost
+
+    def open_table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> LatencyTable:
+        """The table in the file; measured, checked and written first where there is none."""
+        origin = self._origin(spec, input_size)
+        if self.path.exists():
+            table = LatencyTable.load(self.path, self.name, spec.space, origin)
+        else:
+            meter = build_meter(spec, self.device, input_size)
+            table = LatencyTable(meter.measure(self.name), origin)
+            checks = meter.check(table.cost, table.networks_to_check())
+            table = replace(table, checks=checks)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            table.save(self.path)
+        _log(table, self.path)
+        return table
+
+    def _origin(self, spec: NetworkSpec, input_size: tuple[int, int]) -> dict[str, object]:
+        """On what device, and of what, a table is measured; plain JSON data."""
+        # What the network is, whichever config keys say so.
+        network = [cost().table(spec, input_size).digest for cost in (MACs, Parameters)]
+        return {
+            "device": _device_name(self.device),
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "input_size": list(input_size),
+            "family": spec.family.name,
+            "space": spec.space.kind,
+            "digest of MACs and parameters": "/".join(network),
+        }
+
+
+def build_meter(
+    spec: NetworkSpec, device: torch.device, input_size: tuple[int, int]
+) -> LatencyMeter:
+    """The meter of a supernet with random weights.
+
+    Args:
+        input_size: (height, width) of the image, pixels.
+    """
+    # The numbers drawn here are not to be missing elsewhere.
+    with torch.random.fork_rng(devices=[]):
+        body = build_body(spec).to(device)
+        image = torch.randn(1, spec.in_channels, *input_size).to(device)
+    return LatencyMeter(body, image, CUDAClock(device) if device.type == "cuda" else CPUClock())
+
+
+def _log(table: LatencyTable, path: str | Path) -> None:
+    measured = [check.measured for check in table.checks]
+    worst = max(check.error for check in table.checks)
+    message = (
+        f"Latencies of {path}: the sums are within {100 * worst:.1f} % of {len(measured)} whole "
+        f"networks, which take {min(measured):.3g} to {max(measured):.3g} ms on "
+        f"{table.origin['device']}."
+    )
+    logger.info(message)
+    if worst > LARGE_ERROR:
+        logger.warning(
+            "%s That is much: SEARCH.BUDGET.LATENCY holds for the sums. Was the device busy? Then "
+            "remove the file, and begin again on an idle one.",
+            message,
+        )
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():  # platform has no name of the processor on Linux
+        lines = cpuinfo.read_text().splitlines()
+        models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+        name = next(models, name)
+    return name

@@ -1,0 +1,30 @@
+"""All checks of a config before work starts."""
+
+from collections.abc import Sequence
+
+from detectron2.config import CfgNode
+
+from crnas_d2.config import NetworkSpec
+from crnas_d2.config.checks import check_model
+from crnas_d2.data import check_data
+from crnas_d2.engine import check_lr_scheduler
+
+__all__ = ["check_config"]
+
+
+def check_config(cfg: CfgNode, dataset_keys: Sequence[str]) -> NetworkSpec:
+    """Register the user's datasets and refuse what would fail, or mislead, hours later.
+
+    Args:
+        dataset_keys: those of ``cfg.DATASETS`` that will be read, e.g. ``TRAIN``.
+
+    Returns:
+        what the config says of the backbone.
+
+    Raises:
+        ValueError: naming the key, its value and what to do.
+    """
+    check_lr_scheduler(cfg)
+    spec = check_model(cfg)
+    check_data(cfg, dataset_keys)
+    return spec

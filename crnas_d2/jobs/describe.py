@@ -1,0 +1,81 @@
+"""What makes two searches the same, so that the scores of one can be compared with the other's."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.utils.file_io import PathManager
+
+from crnas_d2.config import default_config
+from crnas_d2.data.prepare.coco_splits import sha256
+from crnas_d2.search import Searcher
+from crnas_d2.space import AdditiveCost, Budget, SearchSpace
+
+__all__ = ["describe_search"]
+
+# Sections and keys of a config that change what a candidate scores.
+_SCORING = ("MODEL", "INPUT", "TEST", "SEARCH.BN_CALIBRATION", "SEARCH.IMS_PER_BATCH", "SEED")
+_IRRELEVANT = ("MODEL.DEVICE", "MODEL.WEIGHTS")  # the digest of the weights counts, not their place
+
+
+def describe_search(
+    cfg,
+    space: SearchSpace,
+    searcher: Searcher,
+    budgets: Sequence[Budget],
+    costs: Mapping[str, AdditiveCost],
+) -> dict[str, object]:
+    """Describe a search as plain JSON data.
+
+    Settings are those of the algorithm that is in use, and those that change a score, where they
+    differ from the defaults: what a later version adds does not make a search another one.
+
+    Args:
+        costs: by name; of a second objective at least.
+    """
+    defaults = default_config(cfg.PLUGINS)
+    settings = searcher.from_config(cfg)
+    usual = searcher.from_config(defaults)
+    second = cfg.SEARCH.SECOND_OBJECTIVE
+    compared = {budget.cost.name for budget in budgets} | ({second} if second else set())
+    return {
+        "space": {choice.name: choice.options for choice in space.choices},
+        "base": str(space.base),
+        "algorithm": searcher.name,
+        **{f"{searcher.name}: {k}": v for k, v in settings.items() if v != usual.get(k)},
+        "second objective": second,
+        **{budget.key: [budget.low, budget.high] for budget in budgets},
+        # The same limits on other costs leave other candidates: latencies measured anew, say.
+        **{f"digest of the costs of {name}": costs[name].digest for name in sorted(compared)},
+        "metric": cfg.SEARCH.METRIC,
+        "weights": sha256(PathManager.get_local_path(cfg.MODEL.WEIGHTS)),
+        "archval": [_identify(name) for name in cfg.DATASETS.ARCHVAL],
+        "archtrain": [_identify(name) for name in cfg.DATASETS.TRAIN],
+        **_changed(cfg, defaults),
+    }
+
+
+def _changed(cfg: CfgNode, defaults: CfgNode) -> dict[str, object]:
+    """By key, the values that change a score and differ from the defaults."""
+    usual = dict(_leaves(defaults))
+    return {
+        key: value
+        for key, value in _leaves(cfg)
+        if f"{key}.".startswith(tuple(f"{part}." for part in _SCORING))
+        and key not in _IRRELEVANT
+        and (key not in usual or usual[key] != value)
+    }
+
+
+def _leaves(node: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _identify(dataset_name: str) -> list:
+    """A dataset's name and, where it lies in one file, the digest of its annotations."""
+    json_file = MetadataCatalog.get(dataset_name).get("json_file")
+    return [dataset_name, sha256(json_file) if json_file else None]

@@ -1,0 +1,106 @@
+"""Training and evaluation: of a supernet, a searched network, a baseline, or a classifier."""
+
+import logging
+import os
+from argparse import Namespace
+
+from detectron2.engine import default_setup
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+
+from crnas_d2.checkpoint import StrictCheckpointer
+from crnas_d2.config import NetworkSpec, import_plugins
+from crnas_d2.data import register_datasets
+from crnas_d2.engine import Trainer
+from crnas_d2.modeling import MixedSupernet, SinglePathSupernet, find_supernet
+from crnas_d2.report import write_channel_search
+
+from .checks import check_config
+from .errors import JobError
+
+__all__ = ["check_training", "run_training"]
+
+# What a training, or a search, leaves in its OUTPUT_DIR.
+TRACES = ("last_checkpoint", "metrics.json", "search.db")
+
+
+def check_training(cfg, *, resume: bool = False, eval_only: bool = False) -> None:
+    """Check a config before :func:`run_training`, once, not on each rank.
+
+    Raises:
+        ValueError: naming the key, its value and what to do; also where ``OUTPUT_DIR`` holds
+            another run that is not resumed.
+    """
+    if eval_only:
+        check_config(cfg, ["TEST"])
+        if not cfg.MODEL.WEIGHTS:
+            raise ValueError("--eval-only needs MODEL.WEIGHTS, the checkpoint to evaluate.")
+        if not cfg.DATASETS.TEST:
+            raise ValueError("--eval-only needs DATASETS.TEST, the datasets to evaluate on.")
+        return
+    spec = NetworkSpec.from_config(cfg)
+    # The search would refuse an archval that was trained on, but days later.
+    check_config(cfg, ["TRAIN", "TEST", "ARCHVAL"] if spec.is_supernet else ["TRAIN", "TEST"])
+    if not cfg.DATASETS.TRAIN:
+        raise ValueError("DATASETS.TRAIN is empty: name the datasets to train on.")
+    if spec.mode == "mixed" and not cfg.DATASETS.ARCHVAL:
+        raise ValueError(
+            "DATASETS.ARCHVAL is empty: name the datasets that train alpha, none of whose "
+            "images is in DATASETS.TRAIN."
+        )
+    found = [name for name in TRACES if os.path.exists(os.path.join(cfg.OUTPUT_DIR, name))]
+    if found and not resume:
+        raise ValueError(
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds another run already ({found[0]}): go on with "
+            "--resume, or choose another OUTPUT_DIR."
+        )
+
+
+def run_training(cfg, *, resume: bool = False, eval_only: bool = False) -> dict:
+    """Train, or evaluate, what a config names, on this rank; files go to ``OUTPUT_DIR``.
+
+    A channel supernet is searched while it is trained: at the end there are ``genotype.yaml`` and
+    ``report.html``.
+
+    Args:
+        cfg: that passes :func:`check_training`.
+        resume: go on with the training in ``OUTPUT_DIR``.
+        eval_only: evaluate ``MODEL.WEIGHTS`` on ``DATASETS.TEST``.
+
+    Returns:
+        the results of the last evaluation; nothing off the main process, or of a supernet.
+
+    Raises:
+        JobError: weights that do not fit, or a supernet to evaluate.
+    """
+    import_plugins(cfg.PLUGINS)  # spawned ranks import and register for themselves
+    register_datasets(cfg)
+    default_setup(cfg, Namespace(resume=resume, eval_only=eval_only))
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="crnas_d2")
+    if eval_only:
+        return _evaluate(cfg)
+    trainer = Trainer(cfg)
+    logging.getLogger("detectron2").info("Model:\n%s", trainer.model)
+    try:
+        trainer.resume_or_load(resume=resume)
+    except ValueError as error:  # weights that do not fit
+        raise JobError(str(error)) from error
+    results = trainer.train()
+    supernet = find_supernet(trainer.model)
+    if isinstance(supernet, MixedSupernet) and comm.is_main_process():
+        family = cfg.MODEL.SUPERNET.FAMILY
+        write_channel_search(cfg.OUTPUT_DIR, supernet.decode(), supernet.space, family)
+        for name in ("genotype.yaml", "report.html"):
+            print(f"  {os.path.join(cfg.OUTPUT_DIR, name)}")
+    return results
+
+
+def _evaluate(cfg) -> dict:
+    model = Trainer.build_model(cfg)
+    if isinstance(find_supernet(model), SinglePathSupernet):
+        raise JobError("A supernet has no score of its own: search_net.py scores its subnets.")
+    try:
+        StrictCheckpointer(model, cfg.OUTPUT_DIR).load(cfg.MODEL.WEIGHTS)
+    except ValueError as error:
+        raise JobError(str(error)) from error
+    return Trainer.test(cfg, model)

@@ -1,0 +1,96 @@
+"""The names under which any Detectron2 config can ask for our backbones."""
+
+from dataclasses import replace
+
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool, LastLevelP6P7
+
+from crnas_d2.config import NetworkSpec
+from crnas_d2.layers import resolve_norm
+
+from .body import build_body
+from .necks import NASFPN
+
+__all__ = [
+    "build_supernet_backbone",
+    "build_supernet_fpn_backbone",
+    "build_supernet_nasfpn_backbone",
+    "build_supernet_retinanet_fpn_backbone",
+]
+
+
+@BACKBONE_REGISTRY.register()
+def build_supernet_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
+    """The body alone: the supernet of ``MODEL.SUPERNET``, or one subnet of it."""
+    return _checked(cfg, _body(cfg, input_shape))
+
+
+@BACKBONE_REGISTRY.register()
+def build_supernet_fpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
+    """The body with Detectron2's FPN for Faster, Mask and Cascade R-CNN (P2 to P6)."""
+    body = _body(cfg, input_shape)
+    return _checked(cfg, _with_fpn(cfg, body, LastLevelMaxPool()))
+
+
+@BACKBONE_REGISTRY.register()
+def build_supernet_retinanet_fpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
+    """The body with Detectron2's FPN for RetinaNet (P3 to P7)."""
+    body = _body(cfg, input_shape)
+    channels = body.output_shape()["res5"].channels
+    top_block = LastLevelP6P7(channels, cfg.MODEL.FPN.OUT_CHANNELS)
+    return _checked(cfg, _with_fpn(cfg, body, top_block))
+
+
+@BACKBONE_REGISTRY.register()
+def build_supernet_nasfpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
+    """The body with a NAS-FPN (P3 to P7)."""
+    neck = NASFPN(
+        bottom_up=_body(cfg, input_shape),
+        in_features=cfg.MODEL.FPN.IN_FEATURES,
+        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
+        num_stacks=cfg.MODEL.NAS_FPN.NUM_STACKS,
+        norm=resolve_norm(cfg.MODEL.FPN.NORM, cfg.MODEL.DEVICE),
+    )
+    return _checked(cfg, neck)
+
+
+def _body(cfg, input_shape: ShapeSpec) -> Backbone:
+    spec = NetworkSpec.from_config(cfg)
+    return build_body(replace(spec, in_channels=input_shape.channels))
+
+
+def _with_fpn(cfg, body: Backbone, top_block) -> FPN:
+    return FPN(
+        bottom_up=body,
+        in_features=cfg.MODEL.FPN.IN_FEATURES,
+        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
+        norm=resolve_norm(cfg.MODEL.FPN.NORM, cfg.MODEL.DEVICE),
+        top_block=top_block,
+        fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
+    )
+
+
+def _checked(cfg, backbone: Backbone) -> Backbone:
+    """Refuse a detector that makes a part of the body itself, or needs other outputs.
+
+    Raises:
+        ValueError: naming the builder or the head to use instead.
+    """
+    if cfg.MODEL.META_ARCHITECTURE == "GeneralizedRCNN":
+        if cfg.MODEL.ROI_HEADS.NAME == "Res5ROIHeads":
+            raise ValueError(
+                "MODEL.ROI_HEADS.NAME is 'Res5ROIHeads' (C4), which makes res5 itself, so that no "
+                "genotype reaches it. Use 'StandardROIHeads' or 'CascadeROIHeads' with "
+                "MODEL.BACKBONE.NAME 'build_supernet_fpn_backbone'."
+            )
+        return backbone
+    outputs = backbone.output_shape()
+    wanted = list(cfg.MODEL.RETINANET.IN_FEATURES)
+    if cfg.MODEL.META_ARCHITECTURE == "RetinaNet" and not set(wanted) <= set(outputs):
+        raise ValueError(
+            f"MODEL.BACKBONE.NAME is '{cfg.MODEL.BACKBONE.NAME}', which gives "
+            f"{', '.join(outputs)}, but MODEL.RETINANET.IN_FEATURES is {wanted}. RetinaNet needs "
+            "'build_supernet_retinanet_fpn_backbone' or 'build_supernet_nasfpn_backbone'."
+        )
+    return backbone

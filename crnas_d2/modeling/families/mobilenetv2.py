@@ -1,0 +1,180 @@
+"""MobileNetV2 (Sandler et al., CVPR 2018): what CR-NAS varies in it."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from detectron2.layers import CNNBlockBase
+
+from crnas_d2.layers import DILATIONS, ConvBlock, InvertedResidual, relu6_, resolve_norm
+from crnas_d2.modeling.staged_body import StagedBody, check_outputs
+from crnas_d2.space import FAMILY_REGISTRY, Family, Operation
+
+__all__ = ["MobileNetV2", "MobileNetV2Family"]
+
+STEM_CHANNELS, TAIL_CHANNELS = 32, 1280
+# Table 2 of the paper: by stage, the expansion of its blocks, their output channels, and the
+# stride of the first block.
+STAGES = {
+    "c16": (1, 16, 1),
+    "c24": (6, 24, 2),
+    "c32": (6, 32, 2),
+    "c64": (6, 64, 2),
+    "c96": (6, 96, 1),
+    "c160": (6, 160, 2),
+    "c320": (6, 320, 1),
+}
+# The stages that lead from one output to the next; an output is that of the last one.
+OUTPUTS = {
+    "res2": ("c16", "c24"),
+    "res3": ("c32",),
+    "res4": ("c64", "c96"),
+    "res5": ("c160", "c320", "tail"),
+}
+# The first block's depthwise convolution and the last convolution of torchvision's; the index
+# tells that the allocation is the published one.
+_TORCHVISION = {"features.1.conv.0.0.weight", "features.18.0.weight"}
+
+
+class MobileNetV2(StagedBody):
+    """The body of MobileNetV2, its 1x1 convolution to 1280 channels included.
+
+    Outputs, of full width: ``res2`` (24 channels, stride 4), ``res3`` (32, 8), ``res4`` (96, 16)
+    and ``res5`` (1280, 32), the ends of the stages ``c24``, ``c32``, ``c96`` and ``tail``.
+    """
+
+    outputs = OUTPUTS
+
+
+@FAMILY_REGISTRY.register("mobilenetv2")
+class MobileNetV2Family(Family):
+    """All that CR-NAS (A.2) counts in a MobileNetV2, which reads no key of ``MODEL.RESNETS``.
+
+    The stem, seven stages of inverted residual blocks named by their channels, and the two layers
+    of the tail, of which the last one is the classifier's. CR-NAS varies five of the stages, whose
+    blocks differ in cost.
+
+    Args:
+        width_mult: factor of all channels, rounded to multiples of 8.
+        norm, out_features: as in ``MODEL.MOBILENETV2``.
+        freeze_at: as in ``MODEL.BACKBONE``.
+    """
+
+    stages = ("stem", *STAGES, "tail", "classifier")
+    stage_options = (
+        (1,),
+        (1,),
+        (1, 2, 3, 4, 5),
+        (1, 2, 3, 4, 5),
+        (3, 4, 5, 6, 7),
+        (2, 3, 4, 5, 6),
+        (2, 3, 4, 5, 6),
+        (1,),
+        (1,),
+        (1,),
+    )
+    block_costs = (0.0, 0.0, 1.5, 1.0, 1.0, 0.75, 1.25, 0.0, 0.0, 0.0)
+    operations = DILATIONS
+    single_layers = frozenset({"stem", "tail", "classifier"})
+    section = "MOBILENETV2"
+    published_depths = (1, 1, 2, 3, 4, 3, 3, 1, 1, 1)
+
+    def __init__(
+        self,
+        width_mult: float = 1.0,
+        *,
+        norm: str = "BN",
+        out_features: Sequence[str] = ("res2", "res3", "res4", "res5"),
+        freeze_at: int = 0,
+    ):
+        if width_mult <= 0:
+            raise ValueError(
+                f"MODEL.MOBILENETV2.WIDTH_MULT is {width_mult}; expected a positive factor, 1.0 "
+                "for the published channels."
+            )
+        check_outputs("MODEL.MOBILENETV2.OUT_FEATURES", out_features, OUTPUTS)
+        self.width_mult = width_mult
+        self.norm = norm
+        self.out_features = tuple(out_features)
+        self.freeze_at = freeze_at
+
+    @classmethod
+    def from_config(cls, cfg) -> dict:
+        mobilenet = cfg.MODEL.MOBILENETV2
+        return {
+            "width_mult": mobilenet.WIDTH_MULT,
+            "norm": resolve_norm(mobilenet.NORM, cfg.MODEL.DEVICE),
+            "out_features": mobilenet.OUT_FEATURES,
+            "freeze_at": cfg.MODEL.BACKBONE.FREEZE_AT,
+        }
+
+    def baseline_depths(self) -> tuple[int, ...]:
+        return self.published_depths
+
+    def make_stem(self, in_channels: int) -> CNNBlockBase:
+        channels = self._channels(STEM_CHANNELS)
+        return ConvBlock(in_channels, channels, stride=2, norm=self.norm, activation=relu6_)
+
+    def make_stage(self, stage: str, operations: Sequence[Operation]) -> list[CNNBlockBase]:
+        widths = [STEM_CHANNELS, *(channels for _, channels, _ in STAGES.values())]
+        in_channels = self._channels(widths[list(STAGES).index(stage)])
+        expansion, channels, stride = STAGES[stage]
+        out_channels = self._channels(channels)
+        blocks = []
+        for operation in operations:
+            block = InvertedResidual(in_channels, out_channels, stride, expansion, self.norm)
+            operation.change(block)
+            blocks.append(block)
+            in_channels, stride = out_channels, 1
+        return blocks
+
+    def make_body(self, stem: CNNBlockBase, stages: Mapping[str, Sequence]) -> MobileNetV2:
+        in_channels = stages["c320"][-1].out_channels
+        # The last convolution is not narrowed (section 4 of the paper).
+        tail_channels = _rounded(TAIL_CHANNELS * max(1.0, self.width_mult))
+        tail = ConvBlock(in_channels, tail_channels, 1, norm=self.norm, activation=relu6_)
+        return MobileNetV2(stem, {**stages, "tail": [tail]}, self.out_features, self.freeze_at)
+
+    def _channels(self, channels: int) -> int:
+        return _rounded(channels * self.width_mult)
+
+    @classmethod
+    def published_names(cls, names: Collection[str]) -> dict[str, str] | None:
+        """Torchvision's names, known by ``features.1.conv.0.0.*`` and ``features.18.0.*``."""
+        if not set(names) >= _TORCHVISION:
+            return None
+        renamed = {}
+        for name in names:
+            layer, dot, parameter = name.rpartition(".")
+            renamed[name] = _TORCHVISION_LAYERS.get(layer, layer) + dot + parameter
+        return renamed
+
+
+def _rounded(channels: float) -> int:
+    """The nearest multiple of 8 that is not below 90% (torchvision's ``_make_divisible``)."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
+
+
+def _torchvision_layers() -> dict[str, str]:
+    """By name of each layer of torchvision's MobileNetV2, the name of ours."""
+    family = MobileNetV2Family
+    stages = zip(family.stages, family.published_depths, strict=True)
+    places = [(stage, index) for stage, depth in stages for index in range(depth)]
+    names = {"classifier.1": "linear"}
+    for number, (stage, index) in enumerate(places[:-1]):  # the last one is the classifier
+        theirs, ours = f"features.{number}", f"{stage}.{index}"
+        if stage in family.single_layers:
+            ours = "stem" if stage == "stem" else ours  # which is no sequence of blocks
+            names |= {f"{theirs}.0": f"{ours}.conv1", f"{theirs}.1": f"{ours}.conv1.norm"}
+            continue
+        # Pairs of convolution and norm but for the last two, which lie in the block itself. The
+        # first block has no expansion.
+        pairs = ["conv2"] if stage == "c16" else ["conv1", "conv2"]
+        for pair, conv in enumerate(pairs):
+            names[f"{theirs}.conv.{pair}.0"] = f"{ours}.{conv}"
+            names[f"{theirs}.conv.{pair}.1"] = f"{ours}.{conv}.norm"
+        names[f"{theirs}.conv.{len(pairs)}"] = f"{ours}.conv3"
+        names[f"{theirs}.conv.{len(pairs) + 1}"] = f"{ours}.conv3.norm"
+    return names
+
+
+_TORCHVISION_LAYERS = _torchvision_layers()

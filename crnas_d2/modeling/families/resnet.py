@@ -1,0 +1,175 @@
+"""ResNet and ResNeXt: what CR-NAS and NATS vary in them."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+from detectron2.layers import CNNBlockBase
+from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem, BottleneckBlock, ResNet
+
+from crnas_d2.layers import DILATIONS, resolve_norm
+from crnas_d2.space import FAMILY_REGISTRY, Family, Operation, SearchableConv
+
+__all__ = ["ResNetFamily"]
+
+_UP_TO_TEN = tuple(range(1, 11))
+_TORCHVISION_BLOCK = re.compile(r"layer[1-4]\.\d+\.")
+
+
+@FAMILY_REGISTRY.register("resnet")
+class ResNetFamily(Family):
+    """ResNet and, with ``num_groups > 1``, ResNeXt, to which CR-NAS (A.2) gives the same space.
+
+    A network is a plain Detectron2 ``ResNet`` with the parameter names of Detectron2's model zoo;
+    the channel space and its genotypes replace one convolution in some of its blocks.
+
+    Args:
+        depth: 18 or 34 stands for BasicBlock, any other for Bottleneck. It also names the
+            allocation of the published network.
+        stem_out_channels, res2_out_channels, num_groups, width_per_group, stride_in_1x1, norm,
+            out_features: as in ``MODEL.RESNETS``.
+        freeze_at: as in ``MODEL.BACKBONE``.
+    """
+
+    stages = ("res2", "res3", "res4", "res5")
+    # The sets hold 374 allocations of 33 blocks where the paper speaks of 332, and not the 15 of
+    # its ResNeXt-101: we follow the sets, STAGE_OPTIONS changes them.
+    stage_options = (
+        _UP_TO_TEN,
+        _UP_TO_TEN,
+        (2, 3, 5, 6, 9, 11, 14, 17, 20, 23),
+        (2, 3, 4, 6, 7, 9, 11, 13, 15, 17),
+    )
+    operations = DILATIONS
+    section = "RESNETS"
+    # By number of layers, the published allocation.
+    published_depths = {
+        18: (2, 2, 2, 2),
+        34: (3, 4, 6, 3),
+        50: (3, 4, 6, 3),
+        101: (3, 4, 23, 3),
+        152: (3, 8, 36, 3),
+    }
+
+    def __init__(
+        self,
+        depth: int = 50,
+        *,
+        stem_out_channels: int = 64,
+        res2_out_channels: int = 256,
+        num_groups: int = 1,
+        width_per_group: int = 64,
+        stride_in_1x1: bool = False,
+        norm: str = "BN",
+        out_features: Sequence[str] = ("res2", "res3", "res4", "res5"),
+        freeze_at: int = 0,
+    ):
+        self.depth = depth
+        self.stem_out_channels = stem_out_channels
+        self.res2_out_channels = res2_out_channels
+        self.num_groups = num_groups
+        self.width_per_group = width_per_group
+        self.stride_in_1x1 = stride_in_1x1
+        self.norm = norm
+        self.out_features = tuple(out_features)
+        self.freeze_at = freeze_at
+
+    @classmethod
+    def from_config(cls, cfg) -> dict:
+        resnets = cfg.MODEL.RESNETS
+        if resnets.RES5_DILATION != 1 or any(resnets.DEFORM_ON_PER_STAGE):
+            raise ValueError(
+                "The supernet builders have no RES5_DILATION (DC5) and no deformable convolution; "
+                "reset MODEL.RESNETS.RES5_DILATION and DEFORM_ON_PER_STAGE."
+            )
+        return {
+            "depth": resnets.DEPTH,
+            "stem_out_channels": resnets.STEM_OUT_CHANNELS,
+            "res2_out_channels": resnets.RES2_OUT_CHANNELS,
+            "num_groups": resnets.NUM_GROUPS,
+            "width_per_group": resnets.WIDTH_PER_GROUP,
+            "stride_in_1x1": resnets.STRIDE_IN_1X1,
+            "norm": resolve_norm(resnets.NORM, cfg.MODEL.DEVICE),
+            "out_features": resnets.OUT_FEATURES,
+            "freeze_at": cfg.MODEL.BACKBONE.FREEZE_AT,
+        }
+
+    @property
+    def has_basic_blocks(self) -> bool:
+        return self.depth in (18, 34)
+
+    def baseline_depths(self) -> tuple[int, ...]:
+        if self.depth not in self.published_depths:
+            raise ValueError(
+                f"MODEL.RESNETS.DEPTH is {self.depth}; published depths: "
+                f"{', '.join(map(str, self.published_depths))}. Set MODEL.GENOTYPE.DEPTHS for "
+                "another allocation."
+            )
+        return self.published_depths[self.depth]
+
+    def make_stem(self, in_channels: int) -> CNNBlockBase:
+        return BasicStem(in_channels, self.stem_out_channels, self.norm)
+
+    def make_stage(self, stage: str, operations: Sequence[Operation]) -> list[CNNBlockBase]:
+        index = self.stages.index(stage)
+        out_channels = self.res2_out_channels * 2**index
+        block_args = {
+            "in_channels": out_channels // 2 if index else self.stem_out_channels,
+            "out_channels": out_channels,
+            "norm": self.norm,
+        }
+        if self.has_basic_blocks:
+            block_args["block_class"] = BasicBlock
+        else:
+            block_args.update(
+                block_class=BottleneckBlock,
+                bottleneck_channels=self.num_groups * self.width_per_group * 2**index,
+                num_groups=self.num_groups,
+                stride_in_1x1=self.stride_in_1x1,
+            )
+        strides = [2 if index else 1] + [1] * (len(operations) - 1)
+        blocks = ResNet.make_stage(
+            num_blocks=len(operations), stride_per_block=strides, **block_args
+        )
+        for block, operation in zip(blocks, operations, strict=True):
+            operation.change(block)
+        return blocks
+
+    def make_body(self, stem: CNNBlockBase, stages: Mapping[str, Sequence]) -> ResNet:
+        return ResNet(
+            stem,
+            list(stages.values()),
+            out_features=list(self.out_features),
+            freeze_at=self.freeze_at,
+        )
+
+    def searchable_conv(self, stage: str) -> SearchableConv:
+        """The 3x3 convolution of a Bottleneck, the first 3x3 one of a BasicBlock.
+
+        Behind both another convolution of the block can take in the order of channels, which the
+        output of a block shares with its shortcut.
+        """
+        scale = 2 ** self.stages.index(stage)
+        if self.has_basic_blocks:  # which know no groups
+            return SearchableConv("conv1", self.res2_out_channels * scale)
+        width = self.num_groups * self.width_per_group
+        return SearchableConv("conv2", width * scale, self.num_groups)
+
+    @classmethod
+    def published_names(cls, names: Collection[str]) -> dict[str, str] | None:
+        """Torchvision's names, known by ``layer1.0.*``, which no Detectron2 network has.
+
+        They become those of Detectron2's ``tools/convert-torchvision-to-d2.py``, but that the
+        layer of the classes is ``linear``, as in Detectron2's ResNet.
+        """
+        if not any(map(_TORCHVISION_BLOCK.match, names)):
+            return None
+        return {name: _from_torchvision(name) for name in names}
+
+
+def _from_torchvision(name: str) -> str:
+    renamed = f"stem.{name}" if name.startswith(("conv1.", "bn1.")) else name
+    renamed = re.sub(r"^fc\.", "linear.", renamed)
+    renamed = re.sub(r"^layer([1-4])\.", lambda match: f"res{int(match[1]) + 1}.", renamed)
+    renamed = re.sub(r"\bbn(\d)\.", r"conv\1.norm.", renamed)
+    renamed = renamed.replace(".downsample.0.", ".shortcut.")
+    return renamed.replace(".downsample.1.", ".shortcut.norm.")

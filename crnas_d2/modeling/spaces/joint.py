@@ -1,0 +1,72 @@
+"""The joint space: how many blocks each stage has, and what each of them does."""
+
+from collections.abc import Sequence
+
+from detectron2.layers import CNNBlockBase
+
+from crnas_d2.layers import ChoiceBlock
+from crnas_d2.space import SPACE_REGISTRY, Family, Genotype, SearchSpace, SpaceKind
+
+from .operation import (
+    check_has_operations,
+    check_shared_weights,
+    make_operation_choices,
+    operation_choice,
+)
+from .stage import depth_choices, make_depth_choice
+
+__all__ = ["JointKind"]
+
+
+@SPACE_REGISTRY.register("joint")
+class JointKind(SpaceKind):
+    """Depths and operations at once, which CR-NAS searches one after the other.
+
+    The choice of a block's operation is active where the depth of its stage includes the block.
+
+    Args:
+        options: numbers of blocks, one list per stage; empty: those of the family.
+    """
+
+    fields = ("depths", "ops")
+    sharings = ("none", "prefix", "weight", "prefix+weight")
+
+    def __init__(self, options: Sequence[Sequence[int]] = ()):
+        self.options = options
+
+    @classmethod
+    def from_config(cls, cfg) -> dict:
+        return {"options": cfg.MODEL.SUPERNET.STAGE_OPTIONS}
+
+    def build_space(self, family: Family, genotype: Genotype) -> SearchSpace:
+        check_has_operations(family, self.name)
+        choices = []
+        for depth in depth_choices(family, self.options, self.name):
+            blocks = range(max(depth.options))
+            choices += [depth, *(operation_choice(family, depth.stage, i, depth) for i in blocks)]
+        return SearchSpace(self.name, tuple(choices))
+
+    def check(self, family: Family, sharing: str) -> None:
+        super().check(family, sharing)
+        if "weight" in sharing:
+            check_shared_weights(family, sharing)
+
+    def build_stage(self, stage, family, space, sharing):
+        depth, *operations = [choice for choice in space.choices if choice.stage == stage]
+        choice_blocks: dict[str, list[ChoiceBlock]] = {choice.name: [] for choice in operations}
+
+        def make_blocks(number: int) -> list[CNNBlockBase]:
+            choices = operations[:number]
+            blocks = make_operation_choices(
+                family, stage, choices, shares_weights="weight" in sharing
+            )
+            # Every branch has choice blocks of its own for one choice.
+            for choice, block in zip(choices, blocks, strict=True):
+                if isinstance(block, ChoiceBlock):
+                    choice_blocks[choice.name].append(block)
+            return blocks
+
+        if len(depth.options) == 1:
+            return make_blocks(depth.options[0]), choice_blocks
+        block = make_depth_choice(depth, make_blocks, shares_prefix="prefix" in sharing)
+        return [block], {depth.name: [block], **choice_blocks}

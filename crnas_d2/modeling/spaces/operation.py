@@ -1,0 +1,106 @@
+"""The operation space: what each block does (CR-NAS section 3.2.2, DetNAS section 3.2)."""
+
+from collections.abc import Sequence
+
+from detectron2.layers import CNNBlockBase
+
+from crnas_d2.layers import ChoiceBlock, OperationChoice, SharedWeightChoice
+from crnas_d2.space import SPACE_REGISTRY, Choice, Family, Genotype, SearchSpace, SpaceKind
+
+__all__ = ["OperationKind", "check_shared_weights", "make_operation_choices"]
+
+
+@SPACE_REGISTRY.register("operation")
+class OperationKind(SpaceKind):
+    """One choice per block: its operation. The depths are those of ``MODEL.GENOTYPE``."""
+
+    fields = ("ops",)
+    base_fields = ("depths",)
+    sharings = ("none", "weight")
+
+    def build_space(self, family: Family, genotype: Genotype) -> SearchSpace:
+        check_has_operations(family, self.name)
+        choices = tuple(
+            operation_choice(family, stage, index)
+            for stage, depth in zip(family.stages, genotype.depths, strict=True)
+            for index in range(depth)
+        )
+        return SearchSpace(self.name, choices, Genotype(depths=genotype.depths))
+
+    def check(self, family: Family, sharing: str) -> None:
+        super().check(family, sharing)
+        if sharing == "weight":
+            check_shared_weights(family, sharing)
+
+    def build_stage(self, stage, family, space, sharing):
+        choices = [choice for choice in space.choices if choice.stage == stage]
+        blocks = make_operation_choices(family, stage, choices, shares_weights=sharing == "weight")
+        return blocks, {
+            choice.name: [block]
+            for choice, block in zip(choices, blocks, strict=True)
+            if isinstance(block, ChoiceBlock)
+        }
+
+
+def operation_choice(
+    family: Family, stage: str, block: int, parent: Choice | None = None
+) -> Choice:
+    """The choice of one block's operation.
+
+    Args:
+        parent: the choice of the stage's depth, where the block is not always there.
+    """
+    return Choice(
+        f"{stage}.{block}.op",
+        family.operations_of(stage),
+        field="ops",
+        stage=stage,
+        block=block,
+        parent=parent.name if parent else "",
+        active_for=tuple(depth for depth in parent.options if depth > block) if parent else (),
+    )
+
+
+def check_has_operations(family: Family, kind: str) -> None:
+    """Raise ValueError for a family whose blocks have nothing to choose from."""
+    if len(family.operations) < 2:
+        raise ValueError(
+            f"MODEL.SUPERNET.SPACE is '{kind}', but the blocks of the family '{family.name}' have "
+            f"one operation only ({family.operations[0].name}). Set MODEL.SUPERNET.SPACE to "
+            "'stage', or MODEL.SUPERNET.FAMILY to another."
+        )
+
+
+def check_shared_weights(family: Family, sharing: str) -> None:
+    """Raise ValueError for a family whose operations cannot use one block's weights."""
+    if not all(operation.change for operation in family.operations):
+        names = ", ".join(operation.name for operation in family.operations)
+        raise ValueError(
+            f"MODEL.SUPERNET.SHARING is '{sharing}', but the operations of the family "
+            f"'{family.name}' ({names}) have weights of different shapes, unlike dilations, so "
+            "that they have none to share. Set it to 'none'."
+        )
+
+
+def make_operation_choices(
+    family: Family, stage: str, choices: Sequence[Choice], *, shares_weights: bool
+) -> list[CNNBlockBase]:
+    """The blocks of a stage, each a choice between its operations.
+
+    Args:
+        choices: of each block, all with the same options. With one option there is a plain block.
+        shares_weights: all operations of a block use the same weights; else each has its own.
+    """
+    options = choices[0].options
+    operations = {index: family.operations[index] for index in options}
+    if len(options) == 1:
+        return family.make_stage(stage, [operations[options[0]]] * len(choices))
+    if shares_weights:
+        blocks = family.make_stage(stage, [operations[options[0]]] * len(choices))
+        return [SharedWeightChoice(block, operations) for block in blocks]
+    # One candidate stage per operation; block i chooses among the i-th blocks of all.
+    candidates = [family.make_stage(stage, [op] * len(choices)) for op in operations.values()]
+    return [
+        OperationChoice(dict(zip(options, column, strict=True)))
+        for column in zip(*candidates, strict=True)
+    ]

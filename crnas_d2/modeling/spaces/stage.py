@@ -1,0 +1,103 @@
+"""The stage space: how many blocks each stage has (CR-NAS section 3.2.1)."""
+
+from collections.abc import Callable, Sequence
+
+from detectron2.layers import CNNBlockBase
+
+from crnas_d2.layers import BranchDepthChoice, PrefixDepthChoice
+from crnas_d2.space import (
+    FAMILY_REGISTRY,
+    SPACE_REGISTRY,
+    Choice,
+    Family,
+    Genotype,
+    SearchSpace,
+    SpaceKind,
+)
+
+__all__ = ["StageKind", "depth_choices", "make_depth_choice"]
+
+
+@SPACE_REGISTRY.register("stage")
+class StageKind(SpaceKind):
+    """One choice per stage: its number of blocks.
+
+    Args:
+        options: numbers of blocks, one list per stage; empty: those of the family.
+    """
+
+    fields = ("depths",)
+    sharings = ("none", "prefix")
+
+    def __init__(self, options: Sequence[Sequence[int]] = ()):
+        self.options = options
+
+    @classmethod
+    def from_config(cls, cfg) -> dict:
+        return {"options": cfg.MODEL.SUPERNET.STAGE_OPTIONS}
+
+    def build_space(self, family: Family, genotype: Genotype) -> SearchSpace:
+        return SearchSpace(self.name, depth_choices(family, self.options, self.name))
+
+    def build_stage(self, stage, family, space, sharing):
+        [choice] = [choice for choice in space.choices if choice.stage == stage]
+
+        def make_blocks(depth: int) -> list[CNNBlockBase]:
+            return family.make_stage(stage, family.operations[:1] * depth)
+
+        if len(choice.options) == 1:
+            return make_blocks(choice.options[0]), {}
+        block = make_depth_choice(choice, make_blocks, shares_prefix=sharing == "prefix")
+        return [block], {choice.name: [block]}
+
+
+def depth_choices(
+    family: Family, options: Sequence[Sequence[int]], kind: str
+) -> tuple[Choice, ...]:
+    """The choice of each stage's number of blocks.
+
+    Args:
+        options: see :class:`StageKind`.
+        kind: of the space, for messages.
+
+    Raises:
+        ValueError: a family whose depths do not vary, or options that do not fit it.
+    """
+    options = options or family.stage_options
+    key = "MODEL.SUPERNET.STAGE_OPTIONS"
+    if not family.stage_options:
+        others = [name for name, other in FAMILY_REGISTRY if other.stage_options]
+        raise ValueError(
+            f"MODEL.SUPERNET.SPACE is '{kind}', but the family '{family.name}' has no numbers of "
+            f"blocks to choose from. Families with a stage space: {', '.join(others)}. Set "
+            "MODEL.SUPERNET.SPACE to 'operation', or MODEL.SUPERNET.FAMILY to one of these."
+        )
+    if len(options) != len(family.stages):
+        raise ValueError(
+            f"{key} has {len(options)} lists; expected one for each of {', '.join(family.stages)}."
+        )
+    choices = []
+    for stage, numbers in zip(family.stages, options, strict=True):
+        family.check_depths(key, stage, numbers)
+        # A list of depths obeys the rules of a genotype: whole numbers of at least 1.
+        depths = Genotype(depths=tuple(numbers)).depths
+        choices.append(Choice(f"{stage}.depth", depths, field="depths", stage=stage))
+    return tuple(choices)
+
+
+def make_depth_choice(
+    choice: Choice,
+    make_blocks: Callable[[int], Sequence[CNNBlockBase]],
+    *,
+    shares_prefix: bool,
+) -> BranchDepthChoice | PrefixDepthChoice:
+    """The choice block of a stage's depth.
+
+    Args:
+        make_blocks: from a number of blocks to new ones.
+        shares_prefix: k blocks are the first k of the deepest branch; else each depth has a
+            branch of its own.
+    """
+    if shares_prefix:
+        return PrefixDepthChoice(make_blocks(max(choice.options)), choice.options)
+    return BranchDepthChoice({depth: make_blocks(depth) for depth in choice.options})

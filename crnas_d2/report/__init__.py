@@ -1,0 +1,26 @@
+"""Tables, pictures and reports."""
+
+from .channel_report import add_channel_search, write_channel_search
+from .comparison import Run, add_networks, load_run, network_table
+from .page import Page
+from .receptive_field import ReceptiveField, receptive_fields
+from .search_report import add_search, search_settings, write_candidates, write_search
+from .sketch import draw_architectures, draw_channels
+
+__all__ = [
+    "Page",
+    "ReceptiveField",
+    "Run",
+    "add_channel_search",
+    "add_networks",
+    "add_search",
+    "draw_architectures",
+    "draw_channels",
+    "load_run",
+    "network_table",
+    "receptive_fields",
+    "search_settings",
+    "write_candidates",
+    "write_channel_search",
+    "write_search",
+]

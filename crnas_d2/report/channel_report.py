@@ -1,0 +1,105 @@
+"""What a channel search found: genotype.yaml, and report.html with alpha over time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from crnas_d2.space import ChannelSpace, Genotype
+
+from .page import Page
+from .sketch import draw_channels
+from .training_log import read_metrics
+
+__all__ = ["add_channel_search", "write_channel_search"]
+
+
+def write_channel_search(
+    output: str | Path, genotype: Genotype, space: ChannelSpace, family: str
+) -> None:
+    """Write ``genotype.yaml`` and ``report.html`` into the folder of a finished search.
+
+    Args:
+        output: with the ``metrics.json`` of the search.
+        genotype: that was decoded from its last alpha.
+        family: ``MODEL.SUPERNET.FAMILY``.
+    """
+    output = Path(output)
+    genotype.to_yaml(
+        output / "genotype.yaml",
+        family=family,
+        comment="The strongest dilation of each channel group (NATS section 3.3). CHANNELS has a "
+        "list\nfor each convolution: " + ", ".join(space.names),
+        channel=space.to_config(),
+    )
+    page = Page("Search of the channel space")
+    add_channel_search(page, output, space)
+    page.write(output / "report.html")
+
+
+def add_channel_search(page: Page, output: str | Path, space: ChannelSpace) -> None:
+    """Add the shares of the dilations, convolution by convolution, and alpha over time.
+
+    Args:
+        output: folder of a finished search: its ``genotype.yaml``, and ``metrics.json`` with what
+            :meth:`crnas_d2.modeling.MixedSupernet.summary` says.
+    """
+    output = Path(output)
+    genotype = Genotype.from_yaml(output / "genotype.yaml")
+    page.heading("Dilations that were found")
+    page.text(
+        "The part of the channel groups that chose each dilation, (height, width) relative to the "
+        "base network. Parameters and MACs are those of the base network."
+    )
+    dilations = list(dict.fromkeys(pair for conv in space.convs for pair in conv.dilations))
+    rows = []
+    for conv, choice, shares in zip(
+        space.convs, genotype.channels, space.dilation_shares(genotype), strict=True
+    ):
+        cells = [
+            f"{100 * shares.get(pair, 0):.0f} %" if pair in conv.dilations else ""
+            for pair in dilations
+        ]
+        rows.append([conv.name, len(choice), *cells])
+    page.figure(
+        draw_channels({"channels by dilation": (space, genotype)}),
+        "the part of the channels of each convolution that each dilation has",
+    )
+    page.table(["convolution", "groups", *map(str, dilations)], rows)
+    # A resumed run writes some iterations again; the later entry counts.
+    entries = {entry["iteration"]: entry for entry in read_metrics(output) if "iteration" in entry}
+    page.heading("Alpha over time")
+    page.text(
+        "Left, the mean entropy of the groups' softmax of alpha, in nats: 0 where all are decided. "
+        "Right, the part of the groups in which each dilation is the strongest."
+    )
+    page.figure(
+        _over_time(entries, space.stages), "entropy and shares of the dilations by iteration"
+    )
+
+
+def _over_time(entries: dict[int, dict], stages: Sequence[str]) -> Figure:
+    figure = Figure(figsize=(9, 2.6 * len(stages)))
+    panels = figure.subplots(len(stages), 2, sharex=True, squeeze=False)
+    for (left, right), stage in zip(panels, stages, strict=True):
+        prefix = f"alpha/{stage}/"
+        left.plot(*_series(entries, f"{prefix}entropy"), color="#08519c")
+        left.set(ylabel=stage)
+        left.set_ylim(bottom=0)
+        shares = {name for entry in entries.values() for name in entry}
+        for name in sorted(name for name in shares if name.startswith(f"{prefix}share_")):
+            label = name.removeprefix(f"{prefix}share_")
+            right.plot(*_series(entries, name), label=label)
+        right.set_ylim(0, 1)
+        right.legend(fontsize=7, ncols=3)
+        for axes in (left, right):
+            axes.grid(alpha=0.3)
+    for axes in panels[-1]:
+        axes.set_xlabel("iteration")
+    figure.tight_layout()
+    return figure
+
+
+def _series(entries: dict[int, dict], name: str) -> tuple[list[int], list[float]]:
+    points = sorted((step, entry[name]) for step, entry in entries.items() if name in entry)
+    return [step for step, _ in points], [value for _, value in points]

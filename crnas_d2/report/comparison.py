@@ -1,0 +1,217 @@
+"""Trained networks side by side: what they cost, how they score, what they see."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import mul
+from pathlib import Path
+from random import Random
+
+import matplotlib.image
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from crnas_d2.config import NetworkSpec
+from crnas_d2.cost import NetworkCost, body_cost
+from crnas_d2.space import Genotype
+
+from .page import Page, format_cell
+from .sketch import draw_architectures, draw_channels
+from .training_log import read_metrics
+
+__all__ = ["Run", "add_networks", "load_run", "network_table"]
+
+_METRICS = ("AP", "AP50", "APs", "APm", "APl")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A network that train_net.py has trained and evaluated.
+
+    Attributes:
+        name: for tables.
+        folder: its OUTPUT_DIR.
+        spec: of the backbone body.
+        cost: of the backbone body, see :func:`body_cost`.
+        metrics: of the last evaluation, e.g. ``{"bbox/AP": 61.2}``.
+    """
+
+    name: str
+    folder: Path
+    cfg: CfgNode
+    spec: NetworkSpec
+    cost: NetworkCost
+    metrics: dict[str, float]
+
+
+def load_run(name: str, folder: str | Path, cfg: CfgNode) -> Run:
+    """Read what a finished training left in its OUTPUT_DIR.
+
+    Args:
+        cfg: the config of the training, ``config.yaml`` in the folder.
+
+    Raises:
+        ValueError: the folder holds no finished training that was evaluated on one dataset.
+    """
+    folder = Path(folder)
+    if len(cfg.DATASETS.TEST) != 1:
+        raise ValueError(
+            f"{folder} was trained with DATASETS.TEST {tuple(cfg.DATASETS.TEST)}; the comparison "
+            "takes one dataset, so train with one."
+        )
+    evaluations = [entry for entry in read_metrics(folder) if "bbox/AP" in entry]
+    if not evaluations:
+        raise ValueError(
+            f"{folder / 'metrics.json'} holds no bbox/AP: the training did not end with an "
+            "evaluation."
+        )
+    metrics = {key: value for key, value in evaluations[-1].items() if "/" in key}
+    height, width = cfg.SEARCH.COST_INPUT_SIZE
+    spec = NetworkSpec.from_config(cfg)
+    return Run(name, folder, cfg, spec, body_cost(spec, (height, width)), metrics)
+
+
+def network_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the table that compares the runs, as text.
+
+    Raises:
+        ValueError: runs tested on different datasets, or with costs at different input sizes.
+    """
+    _check_comparable(runs)
+    height, width = runs[0].cfg.SEARCH.COST_INPUT_SIZE
+    cost = [f"MACs (body, {height}x{width})", "parameters (body)"]
+    head = ["network", "blocks per stage", *cost, "seed"]
+    rows = [
+        [
+            run.name,
+            str(list(run.spec.genotype.depths)) + _codes(run.spec.genotype) + _dilated(run),
+            f"{run.cost.macs / 1e9:.4g} G",
+            f"{run.cost.parameters / 1e6:.3g} M",
+            str(run.cfg.SEED) if run.cfg.SEED >= 0 else "none",
+            *(format_cell(run.metrics.get(f"bbox/{metric}")) for metric in _METRICS),
+        ]
+        for run in runs
+    ]
+    return [*head, *_METRICS], rows
+
+
+def add_networks(page: Page, runs: Sequence[Run], *, num_images: int = 6) -> None:
+    """Add table, architectures, training curves and detections of the runs to a page.
+
+    Raises:
+        ValueError: see :func:`network_table`.
+    """
+    head, rows = network_table(runs)
+    dataset = runs[0].cfg.DATASETS.TEST[0]
+    page.heading("Networks")
+    page.text(
+        f"AP on {dataset}. Each row is one training: differences below the spread between seeds "
+        "mean nothing."
+    )
+    page.table(head, rows)
+    page.figure(
+        draw_architectures({run.name: run.spec.genotype for run in runs}), "blocks per stage"
+    )
+    decoded = {}  # names of the runs of each network, which may be trained with several seeds
+    for run in filter(_is_decoded, runs):
+        decoded.setdefault((run.spec.channels, run.spec.genotype), []).append(run.name)
+    if decoded:
+        mixed = {", ".join(names): network for network, names in decoded.items()}
+        page.text("Channels by dilation, (height, width), in each convolution that was searched:")
+        page.figure(draw_channels(mixed), "channels by dilation in each convolution")
+    page.heading("Training loss")
+    page.figure(_losses(runs), "total loss against iterations")
+    page.heading(f"Detections on {dataset}")
+    missing = [file for run in runs if not (file := _results_file(run)).is_file()]
+    if missing:
+        page.text(f"Not shown: {missing[0]} is missing, which only COCO's evaluation writes.")
+        return
+    page.text("Images drawn at random, detections with a score of at least 0.5.")
+    page.figure(_detections(runs, dataset, num_images), "detections of each network")
+
+
+def _codes(genotype: Genotype) -> str:
+    """The operations, stage by stage: `` 0 101 20100 0210122``."""
+    if not genotype.ops:
+        return ""
+    return " " + " ".join("".join(map(str, ops)) for ops in genotype.ops_of_stages())
+
+
+def _is_decoded(run: Run) -> bool:
+    return bool(run.spec.genotype.channels)
+
+
+def _dilated(run: Run) -> str:
+    """How many channels of the searched convolutions differ from the base: ``, 63 % dilated``."""
+    if not _is_decoded(run):
+        return ""
+    space = run.spec.channels
+    widths = [conv.channels for conv in space.convs]
+    plain = [shares.get((1, 1), 0.0) for shares in space.dilation_shares(run.spec.genotype)]
+    share = 1 - sum(map(mul, widths, plain)) / sum(widths)
+    return f", {100 * share:.0f} % dilated"
+
+
+def _check_comparable(runs: Sequence[Run]) -> None:
+    first = runs[0]
+    for run in runs[1:]:
+        for key, ours, theirs in (
+            ("DATASETS.TEST", first.cfg.DATASETS.TEST, run.cfg.DATASETS.TEST),
+            (
+                "SEARCH.COST_INPUT_SIZE",
+                first.cfg.SEARCH.COST_INPUT_SIZE,
+                run.cfg.SEARCH.COST_INPUT_SIZE,
+            ),
+        ):
+            if tuple(ours) != tuple(theirs):
+                raise ValueError(
+                    f"{first.name} and {run.name} cannot be compared: their {key} is "
+                    f"{tuple(ours)} and {tuple(theirs)}; expected the same."
+                )
+
+
+def _results_file(run: Run) -> Path:
+    return run.folder / "inference" / "coco_instances_results.json"
+
+
+def _losses(runs: Sequence[Run]) -> Figure:
+    figure = Figure(figsize=(9, 3))
+    axes = figure.add_subplot()
+    for run in runs:
+        entries = [entry for entry in read_metrics(run.folder) if "total_loss" in entry]
+        points = [(entry["iteration"], entry["total_loss"]) for entry in entries]
+        axes.plot(*zip(*sorted(points), strict=True), label=run.name)
+    axes.set(xlabel="iteration", ylabel="total loss")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def _detections(runs: Sequence[Run], dataset: str, num_images: int) -> Figure:
+    images = DatasetCatalog.get(dataset)
+    images = Random(0).sample(images, min(num_images, len(images)))
+    names = MetadataCatalog.get(dataset).thing_classes
+    to_index = MetadataCatalog.get(dataset).thing_dataset_id_to_contiguous_id
+    figure = Figure(figsize=(2.2 * len(images), 2.4 * len(runs)))
+    grid = figure.subplots(len(runs), len(images), squeeze=False)
+    for row, run in zip(grid, runs, strict=True):
+        results = json.loads(_results_file(run).read_text())
+        for axes, image in zip(row, images, strict=True):
+            axes.imshow(matplotlib.image.imread(image["file_name"]))
+            axes.set(xticks=[], yticks=[])
+            for result in results:
+                if result["image_id"] == image["image_id"] and result["score"] >= 0.5:
+                    label = names[to_index[result["category_id"]]]
+                    _draw_box(axes, result["bbox"], f"{label} {result['score']:.2f}")
+        row[0].set_ylabel(run.name)
+    figure.tight_layout(pad=0.3)
+    return figure
+
+
+def _draw_box(axes, bbox: Sequence[float], text: str) -> None:
+    left, top, width, height = bbox
+    axes.add_patch(Rectangle((left, top), width, height, fill=False, color="#ffdd33", linewidth=1))
+    label = {"facecolor": "#ffdd33", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
+    axes.text(left, top, text, fontsize=6, va="bottom", bbox=label)

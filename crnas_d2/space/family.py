@@ -1,0 +1,156 @@
+"""What a family of backbones says of itself, and the registry of families."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .genotype import Genotype
+from .operation import Operation
+from .registry import Registry
+
+__all__ = ["FAMILY_REGISTRY", "Family", "SearchableConv"]
+
+FAMILY_REGISTRY = Registry("FAMILY", "MODEL.SUPERNET.FAMILY")
+
+
+@dataclass(frozen=True)
+class SearchableConv:
+    """A 3x3 convolution without bias whose channel groups may have dilations of their own.
+
+    Attributes:
+        attribute: of the block, e.g. ``conv2``.
+        channels: its output channels.
+        conv_groups: groups of the convolution itself, as in ResNeXt.
+    """
+
+    attribute: str
+    channels: int
+    conv_groups: int = 1
+
+
+class Family(ABC):
+    """A family of backbones: its stages, what may vary in them, and how its parts are made.
+
+    A subclass is registered with ``@FAMILY_REGISTRY.register("name")``; ``MODEL.SUPERNET.FAMILY``
+    then takes the name. An instance holds the settings that all its networks share (widths, norm,
+    outputs), and makes any of these networks part by part. Constructors take plain arguments;
+    :meth:`from_config` reads them from a config.
+
+    A property that a family does not have is left as it is here: without ``stage_options`` there
+    is no stage space, with a single operation no operation space, and without
+    :meth:`searchable_conv` no channel space.
+
+    Attributes:
+        name: under which it is registered.
+        stages: names of the stages, from the highest resolution to the lowest.
+        stage_options: the numbers of blocks that each stage may have.
+        block_costs: cost of one block of each stage, for the cost ``BLOCKS``; empty: 1 each.
+        operations: what a block may do; a genotype has the index of one of them per block, and
+            one without ``OPS`` has the first everywhere.
+        single_layers: stages that are a single layer, of a depth of 1 and the first operation.
+            :meth:`make_stem` and :meth:`make_body` make them.
+        section: the section of ``MODEL`` with the family's keys, for messages.
+        norm: of the body, a name that ``detectron2.layers.get_norm`` knows.
+        freeze_at: how many parts of the body are frozen, as in ``MODEL.BACKBONE.FREEZE_AT``.
+    """
+
+    name: str
+    stages: tuple[str, ...]
+    stage_options: tuple[tuple[int, ...], ...] = ()
+    block_costs: tuple[float, ...] = ()
+    operations: tuple[Operation, ...] = (Operation("plain"),)
+    single_layers: frozenset[str] = frozenset()
+    section: str = ""
+    norm: str = "BN"
+    freeze_at: int = 0
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, cfg) -> dict[str, Any]:
+        """The arguments of the constructor.
+
+        Raises:
+            ValueError: a setting that the family does not support, with its key and the fix.
+        """
+
+    @abstractmethod
+    def baseline_depths(self) -> tuple[int, ...]:
+        """The number of blocks of each stage where a genotype has no ``DEPTHS``.
+
+        Raises:
+            ValueError: the settings name no published network.
+        """
+
+    @abstractmethod
+    def make_stem(self, in_channels: int) -> Any:
+        """The first layer or layers, a ``detectron2.layers.CNNBlockBase``.
+
+        Args:
+            in_channels: of the images.
+        """
+
+    @abstractmethod
+    def make_stage(self, stage: str, operations: Sequence[Operation]) -> list:
+        """New blocks of one stage, each a ``detectron2.layers.CNNBlockBase``.
+
+        Args:
+            stage: one of :attr:`stages` that is no single layer.
+            operations: of each block, as many as there are to make. The first block changes
+                stride and channels; each shape depends on the place of a block alone.
+        """
+
+    @abstractmethod
+    def make_body(self, stem: Any, stages: Mapping[str, Sequence]) -> Any:
+        """The body, a ``detectron2.modeling.Backbone`` that is frozen as :attr:`freeze_at` says.
+
+        Args:
+            stem: of :meth:`make_stem`.
+            stages: by name, the blocks of each stage that is no single layer. Those that no output
+                needs are left out.
+        """
+
+    def check(self, genotype: Genotype) -> None:  # noqa: B027 (most families have no limits)
+        """Raise ValueError for a genotype that these settings cannot build."""
+
+    def searchable_conv(self, stage: str) -> SearchableConv | None:
+        """The convolution of each block of ``stage`` that a channel search may vary (NATS).
+
+        Another convolution of the block, or its norm, must take in a new order of its output
+        channels; so it must not meet a shortcut.
+        """
+        return None
+
+    @classmethod
+    def published_names(cls, names: Collection[str]) -> dict[str, str] | None:
+        """Detectron2's names for the tensors of a published file of this family.
+
+        Args:
+            names: of all tensors in the file.
+
+        Returns:
+            by name in the file; ``None``: it is no file that this family knows.
+        """
+        return None
+
+    def operations_of(self, stage: str) -> tuple[int, ...]:
+        """The indices of the operations that the blocks of ``stage`` may have."""
+        return (0,) if stage in self.single_layers else tuple(range(len(self.operations)))
+
+    def check_depths(self, key: str, stage: str, depths: Sequence[int]) -> None:
+        """Refuse other numbers of blocks than 1 for a stage that is a single layer.
+
+        Args:
+            key: the config key that sets them, for the message.
+        """
+        if stage in self.single_layers and tuple(depths) != (1,):
+            raise ValueError(
+                f"{key} gives the stage '{stage}' {' or '.join(map(str, depths))} blocks, but it "
+                f"is a single layer. The stages are {', '.join(self.stages)}; set the number of "
+                f"'{stage}' to 1."
+            )
+
+    @property
+    def norm_key(self) -> str:
+        """The config key of :attr:`norm`, for messages."""
+        return f"MODEL.{self.section}.NORM" if self.section else f"The norm of '{self.name}'"

@@ -1,0 +1,108 @@
+"""The genotypes that satisfy all budgets, one by one."""
+
+import logging
+from collections.abc import Sequence
+
+from .budget import Budget
+from .cost import format_quantity
+from .feasible_fraction import (
+    NOTHING,
+    RARE,
+    feasible_fraction,
+    iterate_feasible,
+    total_counts,
+)
+from .genotype import Genotype
+from .search_space import SearchSpace
+
+__all__ = ["check_budgets", "feasible_genotypes"]
+
+logger = logging.getLogger(__name__)
+
+_MOST_LISTED = 1_000  # different totals that an error message looks for
+
+
+def feasible_genotypes(space: SearchSpace, budgets: Sequence[Budget] = ()) -> list[Genotype]:
+    """All genotypes of a space that satisfy all budgets, in lexicographic order.
+
+    Raises:
+        ValueError: there is none; the message gives the costs that can be reached.
+    """
+    found = [space.genotype(values) for values in iterate_feasible(space, budgets)]
+    if not found:
+        raise ValueError(_explain(space, budgets))
+    return found
+
+
+def check_budgets(space: SearchSpace, budgets: Sequence[Budget]) -> list[str]:
+    """Refuse limits that no genotype satisfies, and warn of those that almost none does.
+
+    In a large space, limits that cannot be met together, or a range of latencies that none has,
+    may only be warned of: the feasible fraction is estimated there.
+
+    Returns:
+        for the log, a line per budget, and one for all together where there are several.
+
+    Raises:
+        ValueError: nothing is feasible, with the costs that can be reached.
+    """
+    fractions = [feasible_fraction(space, (budget,)) for budget in budgets]
+    together = fractions[0] if len(budgets) == 1 else feasible_fraction(space, budgets)
+    if NOTHING in (*fractions, together):
+        raise ValueError(_explain(space, budgets))
+    lines = list(map(_describe, budgets, fractions))
+    if len(budgets) > 1:
+        lines.append(f"{together} of the space satisfies these limits together")
+    if together.value < RARE:
+        logger.warning(
+            "Almost no genotype satisfies SEARCH.BUDGET, and a search may take long to find one: "
+            "%s. Widen the limits.",
+            "; ".join(lines),
+        )
+    return lines
+
+
+def _describe(budget: Budget, fraction: object) -> str:
+    """The range that can be reached and the part of it within the limits, in one line."""
+    least, greatest = map(format_quantity, budget.cost.range)
+    return (
+        f"{least} to {greatest} {budget.cost.unit} reachable, {fraction} of the space satisfies "
+        f"{budget.limits}"
+    )
+
+
+def _explain(space: SearchSpace, budgets: Sequence[Budget]) -> str:
+    """Why no genotype satisfies all budgets."""
+    fractions = [feasible_fraction(space, (budget,)) for budget in budgets]
+    for budget, fraction in zip(budgets, fractions, strict=True):
+        if fraction == NOTHING:
+            return _explain_alone(budget)
+    return (
+        "No genotype satisfies all limits of SEARCH.BUDGET, each of which some satisfy: "
+        f"{'; '.join(map(_describe, budgets, fractions))}. Widen one of them, or set it to []."
+    )
+
+
+def _explain_alone(budget: Budget) -> str:
+    totals = total_counts(budget.cost, _MOST_LISTED)
+    if totals is None:
+        least, greatest = map(format_quantity, budget.cost.range)
+        reachable = f"Reachable: {least} to {greatest} {budget.cost.unit}"
+        fix = "Choose wider limits, within that range."
+    else:
+        reachable = f"Reachable totals: {_ranges(sorted(totals))} {budget.cost.unit}"
+        fix = "Choose limits that hold one of them."
+    return f"No genotype satisfies {budget.limits}. {reachable}. {fix}"
+
+
+def _ranges(numbers: Sequence[float]) -> str:
+    """``[4, 5, 6, 9]`` as ``4-6, 9`` (consecutive whole numbers are drawn together)."""
+    runs: list[list[float]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    ends = [[format_quantity(end) for end in (run[0], run[-1])] for run in runs]
+    parts = [first if first == last else f"{first}-{last}" for first, last in ends]
+    return ", ".join(parts if len(parts) <= 12 else [*parts[:6], "...", *parts[-6:]])

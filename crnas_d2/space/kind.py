@@ -1,0 +1,92 @@
+"""What a kind of search space says of itself, and the registry of kinds."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from .channel_space import ChannelSpace
+from .family import Family
+from .genotype import Genotype
+from .registry import Registry
+from .search_space import SearchSpace
+
+__all__ = ["SPACE_REGISTRY", "SpaceKind"]
+
+SPACE_REGISTRY = Registry("SPACE", "MODEL.SUPERNET.SPACE", besides=("none",))
+
+
+class SpaceKind(ABC):
+    """A kind of search space: what varies in the networks of a family.
+
+    A subclass is registered with ``@SPACE_REGISTRY.register("name")``; ``MODEL.SUPERNET.SPACE``
+    then takes the name. An instance holds the settings of the space. The space itself is a
+    :class:`SearchSpace`, whose supernet runs one path at a time, so ``path_sampler`` is
+    ``uniform``; or, of the kind ``channel``, a :class:`ChannelSpace`, which is mixed.
+
+    Attributes:
+        name: under which it is registered.
+        fields: the fields of a :class:`Genotype` on which it decides.
+        base_fields: those that ``MODEL.GENOTYPE`` may set for all networks of the space.
+        path_sampler: the value of ``MODEL.SUPERNET.PATH_SAMPLER`` that trains its supernet.
+        sharings: which weights the options of a choice may share, values of
+            ``MODEL.SUPERNET.SHARING``; the first is the default.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    base_fields: tuple[str, ...] = ()
+    path_sampler: str = "uniform"
+    sharings: tuple[str, ...] = ("none",)
+
+    @classmethod
+    def from_config(cls, cfg) -> dict[str, Any]:
+        """The arguments of the constructor; by default there are none."""
+        return {}
+
+    @abstractmethod
+    def build_space(self, family: Family, genotype: Genotype) -> SearchSpace | ChannelSpace:
+        """The space of a family.
+
+        Args:
+            genotype: what all its networks have in common. It has ``depths`` unless this kind
+                decides on them.
+
+        Raises:
+            ValueError: a family that has no such space, or settings that do not fit it.
+        """
+
+    def check(self, family: Family, sharing: str) -> None:
+        """Refuse settings with which a supernet of this kind cannot be trained.
+
+        Raises:
+            ValueError: naming the key, its value and what to do.
+        """
+        if sharing not in self.sharings:
+            raise ValueError(
+                f"MODEL.SUPERNET.SHARING is '{sharing}'; expected one of {self.sharings} in the "
+                f"{self.name} space."
+            )
+        if family.freeze_at > 0:
+            raise ValueError(
+                f"MODEL.BACKBONE.FREEZE_AT is {family.freeze_at}: a supernet cannot be frozen in "
+                "part, because the frozen stages hold choices that have yet to be trained. Set it "
+                "to 0."
+            )
+        if family.norm == "FrozenBN":
+            raise ValueError(
+                f"{family.norm_key} is 'FrozenBN': each path of a supernet needs statistics of its "
+                "own, which frozen ones cannot follow. Use 'BN' or 'SyncBN'."
+            )
+
+    @abstractmethod
+    def build_stage(
+        self, stage: str, family: Family, space: SearchSpace, sharing: str
+    ) -> tuple[list, dict[str, list]]:
+        """The blocks of one stage of the supernet.
+
+        Args:
+            stage: one of the family's stages that is no single layer.
+
+        Returns:
+            the blocks; and by name of each choice, all choice blocks that carry it out, of which
+            those on the path run. A choice of a single option may have none.
+        """

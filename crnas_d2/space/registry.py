@@ -1,0 +1,66 @@
+"""The doors of the package: registries whose entries a config names."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fvcore.common.registry import Registry as _Registry
+
+__all__ = ["Registry"]
+
+
+class Registry(_Registry):
+    """fvcore's registry, with names that differ from those of the classes.
+
+    Registering a class sets its attribute ``name``.
+
+    Args:
+        name: of the registry.
+        key: the config key whose values are the registered names, for messages.
+        besides: other values of that key, for messages.
+    """
+
+    def __init__(self, name: str, key: str, besides: Sequence[str] = ()):
+        super().__init__(name)
+        self.key = key
+        self.besides = tuple(besides)
+
+    def register(self, name: str) -> Callable[[type], type]:
+        """Return a class decorator that registers under ``name``.
+
+        Raises:
+            ValueError: another class has that name.
+        """
+
+        def decorate(cls: type) -> type:
+            if name in self:
+                raise ValueError(
+                    f"{cls.__module__}.{cls.__qualname__} is registered as '{name}' in the "
+                    f"registry {self._name}, where {self.get(name).__module__} has that name; "
+                    "choose another."
+                )
+            self._do_register(name, cls)
+            cls.name = name
+            return cls
+
+        return decorate
+
+    def get(self, name: str, key: str = "") -> Any:
+        """Return the class of a name.
+
+        Args:
+            key: for the message, where another config key than usual has the name.
+
+        Raises:
+            ValueError: an unknown name; the message lists the known ones.
+        """
+        if name not in self:
+            raise ValueError(
+                f"{key or self.key} is '{name}'; known: {', '.join((*self.besides, *self.names))}. "
+                "PLUGINS names the modules that register others."
+            )
+        return super().get(name)
+
+    @property
+    def names(self) -> list[str]:
+        """All registered names, in the order of their registration."""
+        return [name for name, _ in self]

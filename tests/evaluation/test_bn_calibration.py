@@ -1,0 +1,245 @@
+import copy
+
+import pytest
+import torch
+import toy
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from crnas_d2.data import build_fixed_batches
+from crnas_d2.engine import Trainer
+from crnas_d2.evaluation import batch_statistics, calibrated
+from crnas_d2.modeling import find_supernet
+from crnas_d2.space import Genotype
+
+PATH = Genotype(depths=(2, 1, 2, 3))
+ON_PATH = ("stem.", "res2.0.branches.2.", "res3.0.branches.1.", "res4.0.branches.2.") + (
+    "res5.0.branches.3.",
+)
+
+
+@pytest.fixture
+def batches(trained):
+    return build_fixed_batches(trained, trained.DATASETS.TRAIN, num_images=8, with_annotations=True)
+
+
+@pytest.fixture
+def supernet(trained_supernet):
+    find_supernet(trained_supernet).set_path(PATH)
+    return trained_supernet
+
+
+def norms(model):
+    return {name: m for name, m in model.named_modules() if isinstance(m, _BatchNorm)}
+
+
+def is_on_path(name):
+    return name.removeprefix("backbone.bottom_up.").startswith(ON_PATH)
+
+
+def everything(model):
+    """All that a calibration could leave behind."""
+    return (
+        {name: value.clone() for name, value in model.state_dict().items()},
+        {name: module.training for name, module in model.named_modules()},
+        {name: layer.momentum for name, layer in norms(model).items()},
+    )
+
+
+def assert_untouched(model, before):
+    state, training, momentum = everything(model)
+    assert state.keys() == before[0].keys()
+    for name, value in state.items():
+        assert torch.equal(value, before[0][name]), name
+    assert training == before[1]
+    assert momentum == before[2]
+
+
+def record_inputs(model, layers):
+    """The inputs of the BN layers, by name, filled while the model runs."""
+    seen = {name: [] for name in layers}
+    for name in layers:
+        model.get_submodule(name).register_forward_pre_hook(
+            lambda _, inputs, name=name: seen[name].append(inputs[0].clone())
+        )
+    return seen
+
+
+def average_statistics(seen):
+    """Mean over the batches of each batch's mean and unbiased variance, by channel."""
+    averages = {}
+    for name, inputs in seen.items():
+        channels = [x.transpose(0, 1).flatten(1) for x in inputs]
+        means = torch.stack([x.mean(1) for x in channels])
+        variances = torch.stack([x.var(1, unbiased=True) for x in channels])
+        averages[name] = means.mean(0), variances.mean(0)
+    return averages
+
+
+def statistics_by_hand(model, batches, layers):
+    """The statistics of an inference in which the given layers normalize by the batch."""
+    model = copy.deepcopy(model).eval()
+    seen = record_inputs(model, layers)
+    for name in layers:
+        model.get_submodule(name).train()
+    with torch.no_grad():
+        for batch in batches:
+            model(batch)
+    return average_statistics(seen)
+
+
+def test_statistics_are_the_averages_over_the_batches(supernet, batches):
+    assert len(batches) == 2
+    layers = [name for name in norms(supernet) if is_on_path(name)]
+    expected = statistics_by_hand(supernet, batches, layers)
+    with calibrated(supernet, batches):
+        for name in layers:
+            layer = supernet.get_submodule(name)
+            mean, variance = expected[name]
+            torch.testing.assert_close(layer.running_mean, mean, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(layer.running_var, variance, rtol=1e-5, atol=1e-6)
+
+
+def test_layers_off_the_path_are_not_touched(supernet, batches):
+    before = {name: value.clone() for name, value in supernet.state_dict().items()}
+    with calibrated(supernet, batches):
+        changed = {
+            name
+            for name, value in supernet.state_dict().items()
+            if not torch.equal(value, before[name])
+        }
+    statistics = {name for name in before if "running_" in name or "num_batches" in name}
+    assert changed == {name for name in statistics if is_on_path(name)}
+
+
+def test_statistics_hold_still_while_the_subnet_is_evaluated(supernet, batches):
+    with calibrated(supernet, batches):
+        assert not any(module.training for module in supernet.modules())
+        before = everything(supernet)
+        with torch.no_grad():
+            supernet(batches[0])
+        assert_untouched(supernet, before)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_afterwards_all_is_as_before(supernet, batches, training):
+    supernet.train(training)
+    supernet.roi_heads.train(not training)  # flags need not be the same everywhere
+    norms(supernet)["backbone.bottom_up.stem.conv1.norm"].momentum = 0.3
+    before = everything(supernet)
+    with calibrated(supernet, batches):
+        pass
+    assert_untouched(supernet, before)
+
+
+def test_afterwards_all_is_as_before_when_the_body_raises(supernet, batches):
+    supernet.train()
+    before = everything(supernet)
+    with pytest.raises(KeyError), calibrated(supernet, batches):
+        raise KeyError
+    assert_untouched(supernet, before)
+
+
+def test_afterwards_all_is_as_before_when_an_image_is_broken(supernet, batches):
+    before = everything(supernet)
+    with pytest.raises(KeyError), calibrated(supernet, [batches[0], [{"no": "image"}]]):
+        pass
+    assert_untouched(supernet, before)
+
+
+def test_without_batches_the_statistics_stay(supernet):
+    before = everything(supernet)
+    with calibrated(supernet, []):
+        assert_untouched(supernet, before)
+
+
+def test_the_order_of_the_batches_does_not_matter(supernet, batches):
+    results = []
+    for order in (batches, batches[::-1]):
+        with calibrated(supernet, order):
+            results.append({name: v.clone() for name, v in supernet.state_dict().items()})
+    for name, value in results[0].items():
+        torch.testing.assert_close(value, results[1][name], rtol=1e-5, atol=1e-6)
+
+
+def test_norms_of_the_heads_and_the_neck_see_the_proposals_of_training(toy_datasets):
+    torch.manual_seed(0)
+    overrides = {
+        "MODEL.ROI_BOX_HEAD.NORM": "BN",
+        "MODEL.ROI_BOX_HEAD.NUM_CONV": 2,
+        "MODEL.ROI_BOX_HEAD.CONV_DIM": 8,
+        "MODEL.FPN.NORM": "BN",
+    }
+    cfg = toy.supernet_config(toy_datasets, overrides)
+    model = Trainer.build_model(cfg).eval()
+    find_supernet(model).set_path(PATH)
+    batches = build_fixed_batches(cfg, cfg.DATASETS.TRAIN, num_images=8, with_annotations=True)
+    heads = [name for name in norms(model) if name.startswith("roi_heads.")]
+    neck = [name for name in norms(model) if name.startswith("backbone.fpn_")]
+    assert len(heads) == 2 and len(neck) == 8
+
+    before, random_state = everything(model), torch.get_rng_state()
+    seen = record_inputs(model, heads + neck)
+    with calibrated(model, batches):
+        first = {name: value.clone() for name, value in model.state_dict().items()}
+    averages = average_statistics(seen)
+    for name in heads + neck:
+        mean, variance = averages[name]
+        torch.testing.assert_close(first[f"{name}.running_mean"], mean, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(first[f"{name}.running_var"], variance, rtol=1e-5, atol=1e-6)
+    # In inference there would be POST_NMS_TOPK_TEST proposals for an image.
+    assert {len(x) for x in seen[heads[0]]} == {4 * cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE}
+    assert_untouched(model, before)
+    assert torch.equal(torch.get_rng_state(), random_state)
+
+    with calibrated(model, batches):  # the same draws of proposals for every candidate
+        for name, value in model.state_dict().items():
+            assert torch.equal(value, first[name]), name
+
+
+def test_the_result_equals_that_of_the_calibrated_fixed_network(supernet, batches):
+    fixed_config = toy.supernet_config(
+        {"MODEL.SUPERNET.PATH_SAMPLER": "fixed", "MODEL.GENOTYPE.DEPTHS": list(PATH.depths)}
+    )
+    fixed = Trainer.build_model(fixed_config).eval()
+    weights = {}
+    for name, value in supernet.state_dict().items():
+        if not any(f"res{i}." in name for i in range(2, 6)):
+            weights[name] = value
+        elif is_on_path(name):
+            stage, _, block = name.partition(".0.branches.")
+            weights[f"{stage}.{block.partition('.')[2]}"] = value
+    fixed.load_state_dict(weights)
+    with torch.no_grad(), calibrated(supernet, batches), calibrated(fixed, batches):
+        for ours, theirs in zip(supernet(batches[0]), fixed(batches[0]), strict=True):
+            assert torch.equal(ours["instances"].scores, theirs["instances"].scores)
+            assert torch.equal(
+                ours["instances"].pred_boxes.tensor, theirs["instances"].pred_boxes.tensor
+            )
+
+
+def test_batch_statistics_normalize_each_batch_by_itself_and_leave_no_trace(supernet, batches):
+    supernet.train()
+    before = everything(supernet)
+    layers = {name: layer for name, layer in norms(supernet).items() if is_on_path(name)}
+    means = {}  # taken at once, for an activation behind the layer works in place
+    for name, layer in layers.items():
+        layer.register_forward_hook(
+            lambda _layer, _inputs, y, name=name: means.update({name: y.mean(dim=(0, 2, 3))})
+        )
+    with torch.no_grad(), batch_statistics(supernet):
+        assert not supernet.roi_heads.training and not supernet.proposal_generator.training
+        supernet(next(iter(batches)))
+    assert means.keys() == layers.keys()
+    for name, mean in means.items():
+        assert torch.allclose(mean, layers[name].bias, atol=1e-4)
+    assert_untouched(supernet, before)
+
+
+def test_batch_statistics_leave_the_head_with_those_of_training(toy_datasets):
+    head = {"MODEL.ROI_BOX_HEAD.NUM_CONV": 1, "MODEL.ROI_BOX_HEAD.NORM": "BN"}
+    model = Trainer.build_model(toy.supernet_config(toy_datasets, head)).train()
+    find_supernet(model).set_path(PATH)
+    with batch_statistics(model):
+        in_training = {name for name, layer in norms(model).items() if layer.training}
+    assert in_training == {name for name in norms(model) if is_on_path(name)}
+    assert any(name.startswith("roi_heads.") for name in norms(model))

@@ -1,0 +1,128 @@
+import logging
+import re
+
+import pytest
+import torch
+import toy
+
+from crnas_d2.config import load_config
+from crnas_d2.jobs import check_config, check_search
+
+
+def test_overrides_come_after_the_file_and_keep_their_types():
+    cfg = load_config(str(toy.SUPERNET), ["SOLVER.MAX_ITER", "7", "DATASETS.ARCHVAL", "('a',)"])
+    assert cfg.SOLVER.MAX_ITER == 7 and cfg.DATASETS.ARCHVAL == ("a",)
+    assert cfg.MODEL.SUPERNET.SPACE == "stage"
+
+
+def test_a_genotype_that_was_not_searched_yet_is_named(tmp_path):
+    file = tmp_path / "searched" / "1x.yaml"
+    file.parent.mkdir()
+    for name, words in [
+        ("../search/genotype.yaml", "search/genotype.yaml, which does not exist. A search leaves"),
+        ("Base.yaml", "searched/Base.yaml, which does not exist."),
+    ]:
+        file.write_text(f"_BASE_: {name}\n")
+        with pytest.raises(ValueError, match=re.escape(f"{file} inherits from {tmp_path}/{words}")):
+            load_config(str(file), [])
+
+
+def test_without_a_gpu_everything_runs_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert load_config("", []).MODEL.DEVICE == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert load_config("", []).MODEL.DEVICE == "cuda"
+    assert load_config("", ["MODEL.DEVICE", "cpu"]).MODEL.DEVICE == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"MODEL.SUPERNET.PATH_SAMPLER": "alpha"}, "'alpha', but the stage space.*'uniform'"),
+        ({"MODEL.GENOTYPE.CHANNELS": [[0]]}, "CHANNELS is set, but .*'stage'"),
+        ({"MODEL.SUPERNET.PATH_SAMPLER": "unifrom"}, "'unifrom'.*uniform.*fixed"),
+        ({"TEST.PRECISE_BN.ENABLED": True}, r"TEST\.PRECISE_BN\.ENABLED is True"),
+        ({"MODEL.WEIGHTS": "no/such.pth"}, r"MODEL\.WEIGHTS is no/such\.pth"),
+        (
+            {"MODEL.GENOTYPE.DEPTHS": [9, 1, 2, 2], "MODEL.SUPERNET.PATH_SAMPLER": "fixed"},
+            r"9 is no option of res2\.depth",
+        ),
+        ({"MODEL.GENOTYPE.DEPTHS": [2, 2, 2, 2]}, "names one network, but .*PATH_SAMPLER"),
+        ({"MODEL.RESNETS.NORM": "FrozenBN"}, "FrozenBN"),
+        ({"MODEL.ROI_HEADS.NUM_CLASSES": 7}, "NUM_CLASSES is 7, but 'toy_archtrain' has 2"),
+        ({"DATASETS.TRAIN": ("toy_train",)}, r"DATASETS\.TRAIN names 'toy_train'"),
+    ],
+    ids=[
+        "path sampler of another space",
+        "channels",
+        "path sampler",
+        "PreciseBN",
+        "weights",
+        "genotype",
+        "genotype of a supernet",
+        "norm",
+        "classes",
+        "dataset",
+    ],
+)
+def test_a_config_that_would_fail_or_mislead_later_is_refused(toy_datasets, overrides, words):
+    cfg = toy.supernet_config(toy_datasets, overrides)
+    with pytest.raises(ValueError, match=words):
+        check_config(cfg, ["TRAIN"])
+
+
+def test_a_sound_config_passes(toy_datasets):
+    check_config(toy.supernet_config(toy_datasets), ["TRAIN", "ARCHVAL", "TEST"])
+
+
+CHANNEL = {
+    "MODEL.SUPERNET.SPACE": "channel",
+    "MODEL.SUPERNET.PATH_SAMPLER": "alpha",
+    "MODEL.SUPERNET.CHANNEL.NUM_GROUPS": 4,
+}
+
+
+def test_a_channel_supernet_is_checked_as_the_one_network_that_it_is(toy_datasets):
+    norms = {"MODEL.RESNETS.NORM": "FrozenBN", "MODEL.BACKBONE.FREEZE_AT": 2}
+    precise = {"TEST.PRECISE_BN.ENABLED": True}
+    cfg = toy.network_config(toy_datasets, CHANNEL, norms, precise)
+    check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"MODEL.SUPERNET.PATH_SAMPLER": "uniform"}, "'uniform', but the channel space.*'alpha'"),
+        ({"MODEL.GENOTYPE.CHANNELS": [[0] * 4] * 13}, "CHANNELS names one network"),
+        ({"DATASETS.ARCHVAL": ("toy_archtrain",)}, "share 12 images"),
+    ],
+    ids=["path sampler", "genotype", "overlap"],
+)
+def test_a_channel_search_that_would_mislead_is_refused(toy_datasets, overrides, words):
+    cfg = toy.network_config(toy_datasets, CHANNEL, overrides)
+    with pytest.raises(ValueError, match=words):
+        check_config(cfg, ["TRAIN", "ARCHVAL"])
+
+
+def test_pretrained_weights_without_the_plain_dilation_are_warned_of(
+    toy_datasets, tmp_path, caplog
+):
+    weights = tmp_path / "model.pth"
+    weights.touch()
+    dilations = {
+        "MODEL.SUPERNET.CHANNEL.STAGES": ["res4", "res5"],
+        "MODEL.SUPERNET.CHANNEL.DILATIONS": [[1, 2], [2, 3]],
+    }
+    cfg = toy.network_config(toy_datasets, CHANNEL, dilations)
+    with caplog.at_level(logging.WARNING, logger="crnas_d2"):
+        check_config(cfg, ["TRAIN", "ARCHVAL"])
+        assert "(1, 1)" not in caplog.text
+        cfg.MODEL.WEIGHTS = str(weights)
+        check_config(cfg, ["TRAIN", "ARCHVAL"])
+    assert "dilations of res5.0.conv1" in caplog.text and "do not hold (1, 1)" in caplog.text
+    assert "res4" not in caplog.text
+
+
+def test_search_net_says_that_channels_are_searched_by_training(toy_datasets):
+    with pytest.raises(ValueError, match=r"'channel'.*train_net\.py writes genotype\.yaml"):
+        check_search(toy.network_config(toy_datasets, CHANNEL))

@@ -1,0 +1,95 @@
+import json
+
+import pytest
+import toy
+
+from crnas_d2.report import Page, add_networks, load_run
+
+
+@pytest.fixture
+def folder(tmp_path, toy_datasets):
+    """What a training of the searched network leaves, and its config."""
+    cfg = toy.network_config(
+        toy_datasets,
+        {
+            "MODEL.GENOTYPE.DEPTHS": [1, 2, 3, 2],
+            "DATASETS.TEST": ("toy_test",),
+            "SEARCH.COST_INPUT_SIZE": [toy.SIZE, toy.SIZE],
+        },
+    )
+    lines = [
+        {"iteration": 19, "total_loss": 2.0},
+        {"iteration": 39, "total_loss": 1.0, "bbox/AP": 12.345, "bbox/AP50": 30.0},
+    ]
+    (tmp_path / "metrics.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    detection = {"image_id": 1, "category_id": 2, "bbox": [5.0, 5.0, 20.0, 10.0], "score": 0.9}
+    (tmp_path / "inference").mkdir()
+    results = tmp_path / "inference" / "coco_instances_results.json"
+    results.write_text(json.dumps([detection]))
+    return tmp_path, cfg
+
+
+def test_a_finished_training_is_read_from_its_folder(folder):
+    run = load_run("searched", *folder)
+    assert run.genotype.depths == (1, 2, 3, 2)
+    assert run.metrics == {"bbox/AP": 12.345, "bbox/AP50": 30.0}
+    assert run.cost.macs > 0 and run.cost.parameters > 0
+
+
+def test_an_unfinished_training_is_refused(folder, tmp_path):
+    (tmp_path / "metrics.json").write_text('{"iteration": 19, "total_loss": 2.0}\n')
+    with pytest.raises(ValueError, match="holds no bbox/AP"):
+        load_run("searched", *folder)
+    (tmp_path / "metrics.json").unlink()
+    with pytest.raises(ValueError, match=r"metrics\.json is missing"):
+        load_run("searched", *folder)
+
+
+def test_a_line_that_was_cut_off_is_left_out(folder, tmp_path):
+    log = tmp_path / "metrics.json"
+    log.write_text(log.read_text() + '{"iteration": 41, "total_l')
+    assert load_run("searched", *folder).metrics["bbox/AP"] == 12.345
+
+
+def test_several_test_datasets_are_refused(folder):
+    output, cfg = folder
+    cfg.DATASETS.TEST = ("toy_test", "toy_archval")
+    with pytest.raises(ValueError, match=r"'toy_test', 'toy_archval'.*takes one dataset"):
+        load_run("searched", output, cfg)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("DATASETS.TEST", ("toy_archval",), r"DATASETS\.TEST is \('toy_test',\) and \('toy_arch"),
+        ("SEARCH.COST_INPUT_SIZE", [64, 96], r"COST_INPUT_SIZE is \(64, 64\) and \(64, 96\)"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(folder, key, value, words):
+    output, cfg = folder
+    other = cfg.clone()
+    other.merge_from_list([key, value])
+    runs = [load_run("baseline", output, cfg), load_run("searched", output, other)]
+    with pytest.raises(ValueError, match=words):
+        add_networks(Page("Networks"), runs)
+
+
+def test_a_voc_test_set_is_compared_without_its_detections(folder, tmp_path):
+    output, cfg = folder
+    cfg.DATASETS.TEST = ("voc_2007_test",)
+    (output / "inference" / "coco_instances_results.json").unlink()
+    page = Page("Networks")
+    add_networks(page, [load_run("searched", output, cfg)])
+    page.write(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "coco_instances_results.json is missing" in text and text.count("<img") == 2
+
+
+def test_networks_are_shown_side_by_side(folder, tmp_path):
+    runs = [load_run(name, *folder) for name in ("baseline", "searched")]
+    page = Page("Networks")
+    add_networks(page, runs, num_images=2)
+    page.write(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "baseline" in text and "searched" in text and f"{12.345:.2f}" in text
+    assert "[1, 2, 3, 2]" in text and text.count("<img") == 3
