@@ -13,6 +13,7 @@ import torch
 import toy
 
 from crnas_d2.config import NetworkSpec, load_config
+from crnas_d2.cost import NetworkCost, body_cost
 from crnas_d2.data import register_image_folders
 from crnas_d2.engine import Trainer
 from crnas_d2.evaluation import build_evaluator
@@ -117,7 +118,7 @@ def after_searches(folder: Path) -> Path:
         if cfg.MODEL.SUPERNET.SPACE == "channel" and "Base-" not in file.name:
             output, space = folder / cfg.OUTPUT_DIR, NetworkSpec.from_config(cfg).space
             output.mkdir(parents=True)
-            genotype = space.draw(Random(file.stem))
+            genotype = space.sample(Random(file.stem))
             settings = {"family": cfg.MODEL.SUPERNET.FAMILY, "channel": space.to_config()}
             genotype.to_yaml(output / "genotype.yaml", **settings)
     return folder
@@ -157,6 +158,11 @@ def body(cfg) -> list:
         model[family].OUT_FEATURES = []
     keys = ("SUPERNET", "GENOTYPE", "RESNETS", "MOBILENETV2", "SHUFFLENETV2")
     return [model[key] for key in keys]
+
+
+def cost_of(cfg, size: tuple[int, int]) -> NetworkCost:
+    """What the body of a config costs for an image of ``size``."""
+    return body_cost(NetworkSpec.from_config(cfg), size)
 
 
 class ToyTrainer(Trainer):

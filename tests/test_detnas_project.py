@@ -10,18 +10,19 @@ from project_toy import (
     Project,
     ToyTrainer,
     body,
+    cost_of,
     printed_commands,
     train_classifier_then_load,
     train_one_step,
 )
 
 from crnas_d2.config import NetworkSpec, load_config
-from crnas_d2.cost import body_cost, build_budgets
+from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.engine import Trainer
 from crnas_d2.jobs import check_config
 from crnas_d2.modeling import find_supernet
 from crnas_d2.search import build_searcher
-from crnas_d2.space import Genotype, genotype_file
+from crnas_d2.space import Genotype, genotype_file, is_feasible
 
 PROJECT = Project("DetNAS")
 FOLDERS = ("baseline", "pretrain", "search", "searched", "supernet")
@@ -205,17 +206,17 @@ def test_a_search_is_algorithm_2_by_the_metric_of_its_dataset(name):
 )
 def test_a_search_has_the_space_and_the_budget_of_the_paper(search, blocks, most, network):
     cfg = config(f"search/{search}")
-    space, [budget] = NetworkSpec.from_config(cfg).space, build_budgets(cfg)
-    assert space.size == 4**blocks
-    assert build_searcher(cfg, [budget]).total == 20 * 50
+    spec = NetworkSpec.from_config(cfg)
+    [budget] = build_budgets(cfg, build_costs(cfg, spec))
+    assert spec.space.size == 4**blocks
+    assert build_searcher(cfg, spec.space, [budget]).total == 20 * 50
     # A classifier's body has a convolution more, which no detector has.
     detecting = config(f"pretrain/{network}").clone()
     detecting.MODEL.SHUFFLENETV2.OUT_FEATURES = ["res5"]
-    macs = body_cost(detecting, (224, 224)).macs
+    macs = cost_of(detecting, (224, 224)).macs
     genotype = NetworkSpec.from_config(detecting).genotype
-    assert space.admits(genotype, [budget])
-    left = budget.high - budget.cost(list(space.values(genotype).values()))
-    assert (budget.low, left) == (0, most - macs)
+    assert is_feasible(genotype, [budget])
+    assert (budget.low, budget.high - budget.cost(genotype)) == (0, most - macs)
 
 
 COSTS = {
@@ -231,7 +232,7 @@ def test_a_network_costs_what_the_readme_says(network):
         return
     cfg = config(f"pretrain/{network}").clone()
     cfg.MODEL.SHUFFLENETV2.OUT_FEATURES = ["res5"]
-    assert f"{body_cost(cfg, (224, 224)).macs / 1e6:.2f}" == COSTS[network]
+    assert f"{cost_of(cfg, (224, 224)).macs / 1e6:.2f}" == COSTS[network]
     assert f"{COSTS[network]} M" in PROJECT.readme
 
 

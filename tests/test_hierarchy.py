@@ -8,7 +8,7 @@ import toy
 from scripts import finished_trials, kill_after, read_candidates, run, start
 
 from crnas_d2.config import NetworkSpec, load_config
-from crnas_d2.cost import CostTable
+from crnas_d2.cost import MACs, Parameters
 from crnas_d2.space import Genotype
 
 OPERATION = toy.ROOT / "configs" / "digits" / "supernet-operation.yaml"
@@ -96,10 +96,10 @@ def test_killed_inside_a_level_it_goes_on_with_two_workers_to_the_same_result(
 
 def test_every_network_of_the_operation_space_costs_the_same(operation_config):
     cfg = load_config(str(operation_config), toy.as_list(toy.TINY))
-    space = NetworkSpec.from_config(cfg).space
-    cost = CostTable(cfg, space, (toy.SIZE, toy.SIZE))
-    costs = {cost(genotype) for genotype in list(space)[::97]}
-    assert len(costs) == 1
+    spec = NetworkSpec.from_config(cfg)
+    for cost in (MACs(), Parameters()):
+        table = cost.table(spec, (toy.SIZE, toy.SIZE))
+        assert len({table(genotype) for genotype in list(spec.space)[::97]}) == 1
 
 
 def test_the_network_that_was_found_is_trained_and_evaluated(folder, searched, toy_datasets):

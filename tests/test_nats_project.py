@@ -15,6 +15,7 @@ from project_toy import (
     body,
     check_schedule,
     copy_configs,
+    cost_of,
     printed_commands,
     train_classifier_then_load,
     train_one_step,
@@ -22,10 +23,9 @@ from project_toy import (
 
 from crnas_d2.checkpoint import TrainingCheckpointer
 from crnas_d2.config import NetworkSpec, load_config
-from crnas_d2.cost import body_cost
 from crnas_d2.engine import Trainer
 from crnas_d2.jobs import check_config
-from crnas_d2.modeling import decoded_genotype, find_mixed_convs
+from crnas_d2.modeling import find_supernet
 from crnas_d2.report import write_channel_search
 from crnas_d2.space import Genotype
 
@@ -67,9 +67,9 @@ def test_what_a_search_finds_is_retrained_and_detects(
     file = project.file(f"search/{search}")
     cfg, model, logged = train_one_step(file, {**toy_datasets, **width}, output)
     assert {"loss_box_reg", "alpha/loss_box_reg"} <= set(logged)
-    assert all(conv.alpha.any() for conv in find_mixed_convs(model).values())
+    assert all(conv.alpha.any() for conv in find_supernet(model).convs.values())
     space = NetworkSpec.from_config(cfg).space
-    found = decoded_genotype(model, space)
+    found = find_supernet(model).decode()
     write_channel_search(output, found, space, "resnet")
 
     file = project.file(f"searched/{detector}_{search}_FPN_1x")
@@ -96,7 +96,7 @@ def test_a_search_with_another_detector_trains_both_halves(base, losses, masks, 
     _, model, logged = train_one_step(str(file), {**images, **WIDTH}, tmp_path)
     assert losses | {f"alpha/{loss}" for loss in losses} <= set(logged)
     assert ("loss_rpn_cls" in logged) == (base != "Base-RetinaNet")
-    convs = find_mixed_convs(model).values()
+    convs = find_supernet(model).convs.values()
     assert len(convs) == 13 and all(conv.alpha.any() for conv in convs)
 
 
@@ -237,9 +237,9 @@ def test_a_found_network_costs_what_its_base_and_the_readme_say(network, counted
     name = NAMES[network]
     base = PROJECT.config(f"baseline/faster_rcnn_{name.rpartition('-')[0]}_FPN_1x")
     found = project.config(f"searched/faster_rcnn_{name}_FPN_1x")
-    cost = body_cost(base, (800, 1088))
-    assert body_cost(found, (800, 1088)) == cost and found.MODEL.GENOTYPE.CHANNELS
-    mixed = body_cost(PROJECT.config(f"search/{name}"), (64, 64)).parameters
+    cost = cost_of(base, (800, 1088))
+    assert cost_of(found, (800, 1088)) == cost and found.MODEL.GENOTYPE.CHANNELS
+    mixed = cost_of(PROJECT.config(f"search/{name}"), (64, 64)).parameters
     numbers = (cost.macs / 1e9, cost.parameters / 1e6, mixed / 1e6)
     assert tuple(f"{number:.2f}" for number in numbers) == counted
     assert len(COSTS) == len(NAMES)
@@ -248,7 +248,7 @@ def test_a_found_network_costs_what_its_base_and_the_readme_say(network, counted
 def test_channels_of_cr_resnet_cost_nothing_either(project):
     found = project.config("searched/faster_rcnn_CR-R50-G16_FPN_1x")
     base = CRNAS.config("searched/faster_rcnn_CR-R50_FPN_1x")
-    assert body_cost(found, (800, 1088)) == body_cost(base, (800, 1088))
+    assert cost_of(found, (800, 1088)) == cost_of(base, (800, 1088))
     assert found.MODEL.GENOTYPE.OPS == base.MODEL.GENOTYPE.OPS
 
 
@@ -267,9 +267,8 @@ def test_the_commands_of_the_readme_run_every_config_after_what_it_needs(tmp_pat
     file = root / own.OUTPUT_DIR / "genotype.yaml"
     genotype.to_yaml(file, family="resnet", channel=space.to_config())
     network = load_config(str(root / "output" / "NATS" / "own" / "1x.yaml"), [])
-    assert (
-        NetworkSpec.from_config(network).genotype == genotype and body(network)[2:] == body(own)[2:]
-    )
+    assert NetworkSpec.from_config(network).genotype == genotype
+    assert body(network)[2:] == body(own)[2:]
     assert network.SOLVER == PROJECT.config("baseline/faster_rcnn_R50_FPN_1x").SOLVER
 
     done = set()

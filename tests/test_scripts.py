@@ -210,7 +210,11 @@ def test_a_search_that_cannot_be_right_does_not_begin(
     ("flags", "overrides", "words"),
     [
         ((), {}, "exists already.*--resume"),
-        (("--resume",), {"SEARCH.BUDGET.BLOCKS": [8, 8]}, "is another search: budget was"),
+        (
+            ("--resume",),
+            {"SEARCH.BUDGET.BLOCKS": [8, 8]},
+            r"is another search: SEARCH\.BUDGET\.BLOCKS was not set",
+        ),
     ],
     ids=["without --resume", "another search"],
 )

@@ -17,7 +17,7 @@ from crnas_d2.report import receptive_fields
 def positive(text):
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is no positive number")
+        raise argparse.ArgumentTypeError(f"{number} is not a positive number")
     return number
 
 

@@ -65,9 +65,9 @@ class Benchmark:
 def supernet_step(device: str) -> Sides:
     """A training step of a supernet on one path, over one of the same network by itself.
 
-    Ours is all that happens in a step of our trainer on one process: the draw of a path,
+    Ours is all that happens in a step of our trainer on one process: the sampling of a path,
     ``set_path``, forward, backward, and the optimizer's walk over the parameters of all paths.
-    Only the outcome of the draw is replaced, always by the same genotype.
+    Only its outcome is replaced, always by the same genotype.
     """
     import torch
     from detectron2.engine import SimpleTrainer
@@ -280,8 +280,8 @@ def decoded_conv(device: str) -> Cases:
     def sides(dilations) -> Sides:
         plain, base = (Conv2d(CHANNELS, CHANNELS, 3, padding=1, bias=False) for _ in range(2))
         groups = CHANNELS // CHANNELS_PER_GROUP
-        genotype = random.Random(0).choices(range(len(dilations)), k=groups)
-        decoded = decode_conv(base, dilations=dilations, genotype=genotype)
+        choice = random.Random(0).choices(range(len(dilations)), k=groups)
+        decoded = decode_conv(base, dilations=dilations, choice=choice)
 
         def step(conv) -> float:
             with torch.inference_mode():
@@ -338,7 +338,7 @@ BENCHMARKS = {
 
 
 def run(name: str, repeats: int | None, device: str) -> bool:
-    """Measures one benchmark and prints its result; returns whether the goal is met."""
+    """Measure one benchmark and print its result; return whether the goal is met."""
     this = BENCHMARKS[name]
     repeats = repeats or this.repeats
     made = this.make(device)

@@ -78,7 +78,7 @@ def operation_level(output, beside):
     supernet = output / "supernet-operation"
     print("\nTrain the operation supernet, and beside it the network that was found")
     train(Training("operations", config, supernet), beside)
-    print("\nGreedy search: block after block, the three best beginnings are kept")
+    print("\nGreedy search: block after block, the three best prefixes are kept")
     search(config, supernet, output / "search-operation")
 
 

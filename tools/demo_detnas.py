@@ -26,7 +26,7 @@ NUM_RANDOM = 5  # as in DetNAS, section 4.3
 
 
 def random_networks(output):
-    """The configs of networks drawn within the budget of the search."""
+    """The configs of random networks within the budget of the search."""
     folder = output / "random"
     if not folder.exists():
         run(

@@ -69,13 +69,13 @@ def parse_output(description, name):
 
 
 def announce(output):
-    """Says that a demo goes on, where it does."""
+    """Say so if a demo goes on."""
     if output.exists():
         print(f"Going on with the run in {output}; remove that folder to start anew.")
 
 
 def train(*trainings):
-    """Runs trainings side by side, to their ends."""
+    """Run trainings side by side, to their ends."""
     for training in trainings:
         training.start()
     while any([training.is_running() for training in trainings]):
@@ -96,7 +96,7 @@ def train_in_pairs(trainings):
 
 
 def run(*command, log=None):
-    """Runs one script to its end; its progress bar stays on the terminal."""
+    """Run one script to its end; its progress bar stays on the terminal."""
     stdout = log.open("w") if log else None
     command = [sys.executable, *map(str, command)]
     if subprocess.run(command, stdout=stdout, env=environment()).returncode != 0:
@@ -124,7 +124,7 @@ def network_config(output, name, base, genotype):
 
 
 def make_datasets(*names):
-    """Makes datasets here, once, and not by each of the scripts at the same time."""
+    """Make datasets here, once, and not by each of the scripts at the same time."""
     for name in names:
         DatasetCatalog.get(name)
 

@@ -116,7 +116,7 @@ def download_labgym(folder: Path) -> Path:
 def check_sha256(path: Path) -> None:
     """Refuse a LabGym wheel that is not the one known to hold an unchanged Detectron2."""
     if not path.is_file():
-        raise InstallError(f"{path} is no file. --labgym-wheel takes the wheel of {LABGYM}.")
+        raise InstallError(f"{path} is not a file. --labgym-wheel takes the wheel of {LABGYM}.")
     actual = hashlib.sha256(path.read_bytes()).hexdigest()
     if actual != LABGYM_SHA256:
         raise InstallError(

@@ -75,7 +75,7 @@ def divide(args):
 
 
 def without_published(files):
-    """Leaves out the files that are there with the same images: the published ones stay."""
+    """Leave out the files that are there with the same images: the published ones stay."""
     rest = {}
     for path, content in files.items():
         ids = {image["id"] for image in content["images"]}

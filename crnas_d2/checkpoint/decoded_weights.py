@@ -44,7 +44,7 @@ def _decode_conv(name: str, conv: nn.Module, weights: dict[str, Tensor]) -> None
         return
     shape = (conv.out_channels, conv.in_channels // conv.groups, *conv.kernel_size)
     if any(replica.shape != shape for replica in replicas.values()):
-        return  # not of this base network, as whoever loads them will find
+        return  # of another base network; whoever loads them will say so
     for key in (*replicas, f"{name}.alpha", f"{name}.dilation_set"):
         weights.pop(key, None)
     parts = decoded_weights(list(replicas.values()), conv.dilation_choice)
@@ -55,6 +55,7 @@ def _decode_conv(name: str, conv: nn.Module, weights: dict[str, Tensor]) -> None
         return
     block, _, own = name.rpartition(".conv")  # a block's convolutions are conv1, conv2, ...
     before, after = f"{block}.conv{int(own) - 1}", f"{block}.conv{int(own) + 1}"
+    # NATS section 3.4: the neighbours take in the new order of the channels.
     for key, tensor in weights.items():
         if not tensor.dim():
             continue  # how many batches a BN has seen
@@ -110,7 +111,7 @@ def _check_owner(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def _warn_of_other_choices(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Says where a search decided otherwise than the genotype that takes its weights."""
+    """Warn where a search decided otherwise than the genotype that takes its weights."""
     found = {
         name: conv
         for name, conv in model.named_modules()

@@ -13,7 +13,7 @@ from .subnet_weights import fixed_names
 __all__ = ["MatchedWeights", "match_weights"]
 
 # Counters that only a BN without momentum reads, constants that old Detectron2 files hold, and what
-# a channel search begins with, of which no other file knows.
+# a channel search starts with, which no other file has.
 _UNIMPORTANT = ("num_batches_tracked", "pixel_mean", "pixel_std", ".alpha", ".dilation_set")
 _CELL_ANCHORS = "anchor_generator.cell_anchors"
 

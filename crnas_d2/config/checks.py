@@ -4,14 +4,19 @@ import os
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import build_backbone, build_model
+from detectron2.modeling import BACKBONE_REGISTRY, build_backbone, build_model
 from torch import nn
 
-from crnas_d2.space import warn_without_plain_dilation
+from crnas_d2.space import Genotype, warn_without_plain_dilation
 
 from .spec import NetworkSpec
 
 __all__ = ["check_model"]
+
+_OURS = (
+    "build_supernet_backbone, build_supernet_fpn_backbone, build_supernet_retinanet_fpn_backbone "
+    "and build_supernet_nasfpn_backbone"
+)
 
 
 def check_model(cfg: CfgNode) -> NetworkSpec:
@@ -54,23 +59,33 @@ def _try_backbone(cfg: CfgNode, spec: NetworkSpec) -> None:
 
     And so does a classifier, which takes no neck.
     """
-    ours = cfg.MODEL.BACKBONE.NAME.startswith("build_supernet")
-    if not (ours or spec.is_supernet or spec.genotype.channels or cfg.MODEL.GENOTYPE.OPS):
+    name = cfg.MODEL.BACKBONE.NAME
+    ours = name.startswith("build_supernet")
+    asks_for_ours = cfg.MODEL.SUPERNET.SPACE != "none" or _has_genotype(cfg)
+    if not (ours or asks_for_ours):
         return  # a network of somebody else, whose builder may not know the meta device
+    if name not in BACKBONE_REGISTRY:
+        raise ValueError(
+            f"MODEL.BACKBONE.NAME is '{name}', which is not registered. Use one of {_OURS}; "
+            "PLUGINS names the modules that register others."
+        )
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE = "meta"
     classifies = cfg.MODEL.META_ARCHITECTURE == "ImageClassifier"
-    with torch.device("meta"):
-        network = (build_model if classifies else build_backbone)(cfg)
+    try:
+        with torch.device("meta"):
+            network = (build_model if classifies else build_backbone)(cfg)
+    except AssertionError as error:  # of Detectron2's builders, about settings that ours allow
+        if ours:
+            raise
+        raise ValueError(_explain_other_body(name, spec)) from error
     if not ours and not _is_ours(network):
-        raise ValueError(
-            f"MODEL.BACKBONE.NAME is '{cfg.MODEL.BACKBONE.NAME}', which does not read "
-            f"MODEL.SUPERNET and MODEL.GENOTYPE: it builds no body of {_wanted(spec)}. Use one of "
-            "build_supernet_backbone, build_supernet_fpn_backbone, "
-            "build_supernet_retinanet_fpn_backbone and build_supernet_nasfpn_backbone, or set "
-            "MODEL.SUPERNET.SPACE to 'none' and MODEL.GENOTYPE to nothing."
-        )
+        raise ValueError(_explain_other_body(name, spec))
+
+
+def _has_genotype(cfg: CfgNode) -> bool:
+    return bool(Genotype.from_config(cfg.MODEL.GENOTYPE).to_config())
 
 
 def _is_ours(network: nn.Module) -> bool:
@@ -79,5 +94,10 @@ def _is_ours(network: nn.Module) -> bool:
     )
 
 
-def _wanted(spec: NetworkSpec) -> str:
-    return f"the {spec.kind.name} space" if spec.is_supernet else "that genotype"
+def _explain_other_body(name: str, spec: NetworkSpec) -> str:
+    wanted = f"the {spec.kind.name} space" if spec.is_supernet else "that genotype"
+    return (
+        f"MODEL.BACKBONE.NAME is '{name}', which does not read MODEL.SUPERNET and MODEL.GENOTYPE: "
+        f"it builds no body of {wanted}. Use one of {_OURS}, or set MODEL.SUPERNET.SPACE to "
+        "'none' and MODEL.GENOTYPE to nothing."
+    )

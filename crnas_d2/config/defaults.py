@@ -59,7 +59,7 @@ def add_crnas_config(cfg: CN) -> None:
     # it. In the operation space, its DEPTHS are the base of the search, in the channel space DEPTHS
     # and OPS.
     cfg.MODEL.GENOTYPE = CN()
-    # Family for which it was found; one that differs from MODEL.SUPERNET.FAMILY is refused.
+    # Family for which it was found; another one than MODEL.SUPERNET.FAMILY is an error.
     cfg.MODEL.GENOTYPE.FAMILY = ""
     # Number of blocks of each stage, from the highest resolution to the lowest. Empty: the
     # allocation published for MODEL.RESNETS.DEPTH or MODEL.SHUFFLENETV2.DEPTH.
@@ -139,7 +139,7 @@ def add_crnas_config(cfg: CN) -> None:
     cfg.SOLVER.ALPHA.BASE_LR = 0.01
     # L2 penalty of Adam.
     cfg.SOLVER.ALPHA.WEIGHT_DECAY = 1e-5
-    # Part of SOLVER.MAX_ITER, from 0 to below 1, in the beginning of which alpha is not trained;
+    # Part of SOLVER.MAX_ITER, from 0 to below 1, before which alpha is not trained;
     # NATS 10 of 25 epochs.
     cfg.SOLVER.ALPHA.START = 0.4
 
@@ -147,9 +147,9 @@ def add_crnas_config(cfg: CN) -> None:
     cfg.SEARCH = CN()
     # A name of SEARCHER_REGISTRY. "exhaustive": every feasible genotype (CR-NAS section 3.3.1,
     # equation 1). "greedy": one choice after the other, keeping the best prefixes (CR-NAS
-    # algorithm 1). "evolution": DetNAS algorithm 2. "random": feasible genotypes sampled
-    # uniformly, the baseline of every search. "optuna": the sampler of SEARCH.OPTUNA. The last two
-    # evaluate as many candidates as evolution would.
+    # algorithm 1). "evolution": DetNAS algorithm 2. "random": feasible genotypes, each choice
+    # sampled uniformly, the baseline of every search. "optuna": the sampler of SEARCH.OPTUNA. The
+    # last two evaluate as many candidates as evolution would.
     cfg.SEARCH.ALGORITHM = "exhaustive"
     cfg.SEARCH.GREEDY = CN()
     # Partial genotypes that are kept and extended (K of algorithm 1).
@@ -161,7 +161,7 @@ def add_crnas_config(cfg: CN) -> None:
     cfg.SEARCH.EVOLUTION.GENERATIONS = 20
     # The best candidates so far, from which the next generation descends.
     cfg.SEARCH.EVOLUTION.PARENTS = 10
-    # Probability that a mutation samples a choice anew.
+    # Probability that a mutation samples a choice again.
     cfg.SEARCH.EVOLUTION.MUTATION_PROBABILITY = 0.1
     # Share of crossovers in a generation; the others are mutations.
     cfg.SEARCH.EVOLUTION.CROSSOVER_SHARE = 0.5

@@ -42,7 +42,7 @@ class NetworkSpec:
 
     @property
     def mode(self) -> Literal["network", "single path", "mixed"]:
-        """What is built: one network, or a supernet of which one path or all of it runs."""
+        """What is built: one network, or a supernet that runs one path or all of itself."""
         if self.space is None:
             return "network"
         return "mixed" if isinstance(self.space, ChannelSpace) else "single path"
@@ -108,32 +108,33 @@ class NetworkSpec:
         genotype = genotype or Genotype()
         if kind is not None and not is_fixed:
             return cls._build_supernet(family, kind, genotype, sharing, in_channels)
+        given, genotype = genotype, _with_depths(family, genotype)
+        # First: no genotype helps where the family has no such space.
+        space = kind.build_space(family, genotype) if kind is not None else None
         for field in kind.fields if kind is not None else ():
-            if not getattr(genotype, field):
+            if not getattr(given, field):
                 raise ValueError(
                     "MODEL.SUPERNET.PATH_SAMPLER is 'fixed', which asks for one network of the "
                     f"{kind.name} space, but MODEL.GENOTYPE.{field.upper()} is empty: add a "
                     "genotype.yaml to _BASE_, or set MODEL.SUPERNET.SPACE to 'none' for the "
                     "published network."
                 )
-        genotype = _with_depths(family, genotype)
         channels = None
         if genotype.channels:
             channel_kind = channel_kind or _channel_kind()()
             channels = channel_kind.build_space(family, genotype)
             channels.validate(genotype)
-        if kind is not None and "channels" not in kind.fields:
-            kind.build_space(family, genotype).validate(genotype)
+        if isinstance(space, SearchSpace):
+            space.validate(genotype)
         return cls(family, genotype, channels=channels, in_channels=in_channels)
 
     @classmethod
     def _build_supernet(
         cls, family: Family, kind: SpaceKind, genotype: Genotype, sharing: str, in_channels: int
     ) -> "NetworkSpec":
+        base = genotype if "depths" in kind.fields else _with_depths(family, genotype)
+        space = kind.build_space(family, base)
         _check_base(kind, genotype)
-        if "depths" not in kind.fields:
-            genotype = _with_depths(family, genotype)
-        space = kind.build_space(family, genotype)
         kind.check(family, sharing)
         channels = space if isinstance(space, ChannelSpace) else None
         return cls(family, space.base, kind, space, sharing, channels, in_channels)
@@ -203,6 +204,6 @@ def _check_ops(family: Family, genotype: Genotype) -> None:
         if not set(indices) <= set(known):
             names = ", ".join(f"{index} ({family.operations[index].name})" for index in known)
             raise ValueError(
-                f"MODEL.GENOTYPE.OPS is {list(ops)}, of which {list(indices)} are those of "
+                f"MODEL.GENOTYPE.OPS is {list(ops)}; {list(indices)} are those of "
                 f"{stage}; expected {names}."
             )

@@ -97,7 +97,7 @@ class Parameters(CountedCost):
     example = "[0, 5e6]"
 
     def count(self, module: nn.Module, inputs: tuple, output) -> int:
-        lists = (nn.ParameterList, nn.ParameterDict)  # which are no calls of their own
+        lists = (nn.ParameterList, nn.ParameterDict)  # modules that are never called
         holders = [module, *(child for child in module.children() if isinstance(child, lists))]
         return sum(
             parameter.numel() for part in holders for parameter in part.parameters(recurse=False)

@@ -48,7 +48,7 @@ def runnable_size(model: nn.Module, input_size: tuple[int, int]) -> tuple[int, i
     """``input_size``, padded as the detector pads its images if it cannot run otherwise.
 
     A detector pads every image to multiples of its neck's ``size_divisibility``, because maps of
-    other sizes do not add up; many sizes that are no multiples run all the same.
+    other sizes do not add up; many other sizes run all the same.
     """
     try:
         with torch.no_grad():

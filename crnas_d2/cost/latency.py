@@ -96,7 +96,7 @@ def build_meter(
     Args:
         input_size: (height, width) of the image, pixels.
     """
-    # The numbers drawn here are not to be missing elsewhere.
+    # So that measuring does not change the random numbers of what follows.
     with torch.random.fork_rng(devices=[]):
         body = build_body(spec).to(device)
         image = torch.randn(1, spec.in_channels, *input_size).to(device)

@@ -30,7 +30,7 @@ class Clock:
 
     @abstractmethod
     def mark(self) -> None:
-        """Notes when the device gets here."""
+        """Note when the device gets here."""
 
     @abstractmethod
     def intervals(self) -> list[float]:
@@ -72,8 +72,8 @@ class LatencyMeter:
     """Measures the paths of a supernet, one image at a time.
 
     Blocks are timed in place, while the whole body runs: each finds the caches and the queue of
-    the device as it does in a network. Every pass draws its path anew, so that slow drifts and
-    the neighbours of a block fall upon all options alike; the median of the passes counts.
+    the device as it does in a network. Every pass samples its path, so that slow drifts and
+    the neighbours of a block affect all options alike; the median of the passes counts.
 
     Args:
         body: a supernet backbone, which is put into eval mode; any path may be active afterwards.
@@ -95,7 +95,9 @@ class LatencyMeter:
         self.clock = clock
         self.most_seconds = most_seconds
         self.supernet = find_supernet(body)
-        assert isinstance(self.supernet, SinglePathSupernet), "the body is no supernet"
+        assert isinstance(self.supernet, SinglePathSupernet), (
+            "the body is not a single-path supernet"
+        )
         self.space = self.supernet.space
 
     def measure(self, name: str = "LATENCY") -> AdditiveCost:

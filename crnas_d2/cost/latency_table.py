@@ -129,7 +129,7 @@ class LatencyTable:
             raise ValueError(
                 f"{path} holds latencies of something else: {'; '.join(different)}. Go on where "
                 "they were measured, or choose another OUTPUT_DIR; removing the file has them "
-                "measured anew, after which no search that is under way goes on."
+                "measured again, but then no search that is under way can be resumed."
             )
         if known.get("torch") != origin.get("torch"):
             logger.warning(

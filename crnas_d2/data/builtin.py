@@ -45,7 +45,7 @@ def register_digits(root: str, *, images: dict[str, int] = IMAGES, prefix: str =
 
 
 def register_splits(root: str) -> None:
-    """Registers the papers' parts of COCO and VOC, which ``tools/prepare_archval.py`` makes.
+    """Register the papers' parts of COCO and VOC, which ``tools/prepare_archval.py`` makes.
 
     ``coco_2017_archtrain``, ``coco_2017_archval``, ``voc_0712_archtrain``, ``voc_0712_archval``;
     ``coco_2014_valminusminival`` and ``coco_2014_minival`` have their names from Detectron2. The

@@ -29,7 +29,7 @@ _CLASS_KEYS = {
 
 
 def check_data(cfg, keys: Sequence[str]) -> None:
-    """Register the user's datasets, and refuse datasets that do not fit the model or each other.
+    """Register the user's datasets, and check that they fit the model and each other.
 
     Args:
         keys: those of ``cfg.DATASETS`` that will be read, e.g. ``TRAIN``.
@@ -48,13 +48,13 @@ def check_data(cfg, keys: Sequence[str]) -> None:
 
 
 def register_datasets(cfg) -> None:
-    """Registers the user's datasets, each process for itself; a second time changes nothing."""
+    """Register the user's datasets, each process for itself; a second time changes nothing."""
     register_coco_format(cfg.DATASETS.COCO_FORMAT)
     register_image_folders(cfg.DATASETS.IMAGE_FOLDERS)
 
 
 def register_coco_format(entries: Sequence[Sequence[str]]) -> None:
-    """Registers the user's datasets of ``DATASETS.COCO_FORMAT``.
+    """Register the user's datasets of ``DATASETS.COCO_FORMAT``.
 
     Args:
         entries: ``[name, json file, image folder]`` each.
@@ -82,7 +82,7 @@ def register_coco_format(entries: Sequence[Sequence[str]]) -> None:
 
 
 def check_datasets(key: str, names: Sequence[str]) -> None:
-    """Loads each dataset and looks for its files.
+    """Load each dataset and look for its files.
 
     Args:
         key: the config key that names them, for messages.
@@ -119,7 +119,7 @@ def check_datasets(key: str, names: Sequence[str]) -> None:
 
 
 def check_class_count(cfg, names: Sequence[str]) -> None:
-    """Refuses datasets whose classes are not as many as the model's, or not those of the first.
+    """Raise ValueError for datasets with other classes than the model has, or than the first has.
 
     Args:
         names: of all datasets that will be read, loaded before.
@@ -144,14 +144,14 @@ def check_class_count(cfg, names: Sequence[str]) -> None:
 
 
 def check_archval(cfg) -> None:
-    """Refuses an archval that shares an image with archtrain or with the test set."""
+    """Raise ValueError for an archval that shares an image with archtrain or the test set."""
     archval = ("DATASETS.ARCHVAL", cfg.DATASETS.ARCHVAL)
     check_disjoint(*archval, "DATASETS.TRAIN (archtrain)", cfg.DATASETS.TRAIN)
     check_disjoint(*archval, "DATASETS.TEST", cfg.DATASETS.TEST)
 
 
 def check_disjoint(key: str, names: Sequence[str], other_key: str, others: Sequence[str]) -> None:
-    """Refuses two sets of datasets that share an image, whatever its file is called.
+    """Raise ValueError for two sets of datasets that share an image, whatever its file name.
 
     Raises:
         ValueError: with the number of shared images and one pair of files.

@@ -52,7 +52,7 @@ def load_image_folder(root: str, name: str) -> list[dict]:
 
 
 def register_image_folder(name: str, root: str, make: Callable[[], None] = lambda: None) -> None:
-    """Registers one folder as a Detectron2 dataset.
+    """Register one folder as a Detectron2 dataset.
 
     Args:
         make: called before the folder is read, for a dataset that is made on first use.
@@ -67,7 +67,7 @@ def register_image_folder(name: str, root: str, make: Callable[[], None] = lambd
 
 
 def register_image_folders(entries: Sequence[Sequence[str]]) -> None:
-    """Registers the user's datasets of ``DATASETS.IMAGE_FOLDERS``.
+    """Register the user's datasets of ``DATASETS.IMAGE_FOLDERS``.
 
     Args:
         entries: ``[name, folder]`` each.
@@ -97,7 +97,7 @@ def is_classification(name: str) -> bool:
 
 
 def check_task(cfg, names: Sequence[str]) -> None:
-    """Refuses datasets of another task than the model's, and folders whose classes differ.
+    """Raise ValueError for datasets of another task than the model's, or with other classes.
 
     Args:
         names: of all datasets that will be read, loaded before.
@@ -135,7 +135,7 @@ def build_transform(cfg, *, is_train: bool) -> Callable[[torch.Tensor], torch.Te
     In training a random part of the image, resized to the crop's size, and a horizontal flip
     (Szegedy et al. 2015, section 6); else the centre of the resized image.
     """
-    # Here, for an import of this package need not pay for what detection never uses.
+    # Imported here, because detection never uses it.
     from torchvision.transforms import v2
 
     keys, flip = cfg.INPUT.CLASSIFICATION, cfg.INPUT.RANDOM_FLIP
@@ -169,7 +169,7 @@ class ClassificationMapper:
         self.transform = transform
 
     def __call__(self, dataset_dict: dict) -> dict:
-        """Adds ``image``, uint8 (C, H, W)."""
+        """Add ``image``, uint8 (C, H, W)."""
         pixels = read_image(dataset_dict["file_name"], format=self.image_format)
         image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
         return {**dataset_dict, "image": self.transform(image)}

@@ -27,7 +27,7 @@ def build_fixed_batches(
 
     Args:
         dataset_names: whose images to take.
-        num_images: take that many, drawn with ``cfg.SEED``; ``None``: all.
+        num_images: take that many, sampled with ``cfg.SEED``; ``None``: all.
         with_annotations: add the ``instances`` that Detectron2's models need in training.
 
     Returns:
@@ -49,7 +49,7 @@ def build_fixed_batches(
     for batch in loader:
         batches.append(batch)
         size += sum(image["image"].nbytes for image in batch)
-        # Judged by the images so far, not to fill the memory with what is thrown away.
+        # Estimated from the images so far, so as not to fill the memory with what is thrown away.
         expected = size * len(loader) / len(batches)
         if len(batches) >= min(_JUDGED, len(loader)) and expected > cfg.SEARCH.IMAGE_CACHE * _GIB:
             logger.warning(

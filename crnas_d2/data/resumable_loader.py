@@ -24,7 +24,7 @@ class ResumableLoader(Iterable[list[dict]]):
     """Endless batches of this rank's share of the images, each a function of seed and position.
 
     Order and augmentation of the n-th image follow from the seed and n alone, whatever the number
-    of workers and wherever the loader began. Detectron2's own loaders begin anew. Images are not
+    of workers and wherever the loader started. Detectron2's own loaders start over. Images are not
     grouped by aspect ratio, which would make a batch depend on all those before it.
 
     Attributes:
@@ -68,7 +68,7 @@ class ResumableLoader(Iterable[list[dict]]):
             sampler,
             self.ims_per_batch,
             num_workers=self.num_workers,
-            # torch draws a seed when the iteration begins: not from the generator of the training.
+            # torch samples a seed when the iteration starts; not from the training's generator.
             generator=torch.Generator(),
         )
         for batch in batches:
@@ -91,7 +91,7 @@ class _NumberedSampler(Sampler):
 
     def __init__(self, size: int, seed: int, start: int):
         self.size, self.seed, self.start = size, seed, start
-        # Here, for it is iterated in a worker, and one that was not forked knows of no ranks.
+        # Here, because it is iterated in a worker, and one that was not forked knows of no ranks.
         self.rank, self.world_size = comm.get_rank(), comm.get_world_size()
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
@@ -105,7 +105,7 @@ class _NumberedSampler(Sampler):
 
 
 class _SeededImages(Dataset):
-    """By ``(number, index)``, an image whose augmentation is drawn for this number."""
+    """By ``(number, index)``, an image whose augmentation is sampled for this number."""
 
     def __init__(self, images: Sequence[dict], mapper: Callable[[dict], dict], seed: int):
         self.images, self.mapper, self.seed = images, mapper, seed
@@ -121,7 +121,7 @@ class _SeededImages(Dataset):
 
 @contextmanager
 def _generators_seeded(key: str) -> Iterator[None]:
-    """Seeds the global generators, of which augmentations draw, and puts them back afterwards."""
+    """Seed the global generators, which augmentations use, and restore them afterwards."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     seed = Random(key).getrandbits(32)
     random.seed(seed)

@@ -25,9 +25,9 @@ class AlternatingTrainer(TrainerBase):
     follow both splits. Every parameter has a gradient in both steps, as DistributedDataParallel
     expects; the optimizer of the step takes its own, and the others are dropped.
 
-    All that a step draws follows from the seed, the iteration and the rank, and the loaders know
-    their positions: a resumed search is the uninterrupted one. (RetinaNet's running normalizer of
-    its losses, which is no tensor, is kept too; that of the first rank goes for all.)
+    All random numbers of a step follow from the seed, the iteration and the rank, and the loaders
+    know their positions: a resumed search equals the uninterrupted one. (RetinaNet's running
+    normalizer of its losses, which is not a tensor, is saved too; all ranks get that of the first.)
 
     Attributes:
         model, data_loader, optimizer: those of the weights.
@@ -101,7 +101,7 @@ class _AMPAlphaTrainer(_AlphaLosses, AMPTrainer):
 def build_alternating_trainer(
     cfg, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> AlternatingTrainer:
-    """Trains the weights on ``DATASETS.TRAIN``, alpha on ``DATASETS.ARCHVAL``.
+    """Train the weights on ``DATASETS.TRAIN``, alpha on ``DATASETS.ARCHVAL``.
 
     Args:
         model: a channel supernet, wrapped for the distributed case.

@@ -19,7 +19,7 @@ _WITH_END = ("WarmupCosineLR", "WarmupLinearLR")
 
 
 def check_lr_scheduler(cfg) -> None:
-    """Refuses a schedule that nobody knows, or an end that lies above its start.
+    """Raise ValueError for an unknown schedule, or an end that lies above its start.
 
     Raises:
         ValueError: naming the key, its value and what was expected.

@@ -1,4 +1,4 @@
-"""Detectron2's optimizer, for models of which only a part has gradients in a step."""
+"""Detectron2's optimizer, for models in which only a part has gradients in a step."""
 
 import torch
 from detectron2 import solver

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class Trainer(DefaultTrainer):
-    """Detectron2's default trainer, for models of which only a part runs in each step.
+    """Detectron2's default trainer, for models in which only a part runs in each step.
 
     A channel supernet is searched while it is trained, see :class:`AlternatingTrainer`.
     """
@@ -136,7 +136,7 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def test(cls, cfg, model: nn.Module, evaluators=None) -> dict:
-        """Scores a single network on ``DATASETS.TEST``; a supernet has no score of its own."""
+        """Score a single network on ``DATASETS.TEST``; a supernet has no score of its own."""
         if isinstance(find_supernet(model), SinglePathSupernet):
             if cfg.DATASETS.TEST:
                 logger.info("A supernet is not evaluated: search_net.py scores its subnets.")

@@ -24,7 +24,7 @@ def calibrated(model: nn.Module, batches: Collection[list[dict]]) -> Iterator[No
 
     Args:
         model: a Detectron2 detector with an active path.
-        batches: its inputs in training (with ``instances``, for BN in a head must see the
+        batches: its inputs in training (with ``instances``, because BN in a head must see the
             proposals that it saw in training), the same for every subnet that is compared.
     """
     layers = _layers_on_path(model)
@@ -33,6 +33,7 @@ def calibrated(model: nn.Module, batches: Collection[list[dict]]) -> Iterator[No
         return
     with _kept(model, layers):
         model.eval()
+        # All batches count alike: momentum 1 / k in the k-th is their plain average.
         for layer in layers:
             layer.reset_running_stats()
             layer.momentum = None  # torch's word for a cumulative average
@@ -69,7 +70,7 @@ def _layers_on_path(model: nn.Module) -> list[_BatchNorm]:
 
 @contextmanager
 def _kept(model: nn.Module, layers: list[_BatchNorm]) -> Iterator[None]:
-    """Puts statistics, momentum and the mode of all modules back on leaving."""
+    """Put statistics, momentum and the mode of all modules back on leaving."""
     was_training = [(module, module.training) for module in model.modules()]
     kept = [
         (layer, layer.momentum, {name: buffer.clone() for name, buffer in layer.named_buffers()})
@@ -93,7 +94,7 @@ def _forward(model: nn.Module, layers: list[nn.Module], batches: Collection[list
             for batch in batches:
                 model.backbone(model.preprocess_image(batch).tensor)
             return
-        # The heads draw the proposals they train on: the same draws for every subnet.
+        # The heads sample the proposals they train on: the same ones for every subnet.
         with torch.random.fork_rng(), EventStorage():
             torch.manual_seed(0)
             model.train()

@@ -10,7 +10,7 @@ class ClassificationEvaluator(DatasetEvaluator):
     """Accuracy in percent: how often the true class is among the k with the highest scores.
 
     A class that ties with the true one counts as above it, so constant scores are not taken for
-    right answers; nor are scores that are not a number.
+    right answers, and neither are scores that are NaN.
 
     Args:
         distributed: count the images of all ranks; else those of this process.

@@ -19,10 +19,10 @@ __all__ = ["SubnetEvaluator"]
 class SubnetEvaluator:
     """Score one subnet after another. Built once per worker; what it holds stays in memory.
 
-    A partial genotype, which decides on the first choices only, is completed at random anew for
-    each mini-batch of archval, and the predictions of all these networks give one score (CR-NAS
+    A partial genotype, which decides on the first choices only, is completed at random for each
+    mini-batch of archval, and the predictions of all these networks give one score (CR-NAS
     section 3.3.2). All partial genotypes of one length get the same completions, so that a
-    difference between two of them is not one of the draws.
+    difference between two of them is not one of the samples.
 
     Args:
         model: a detector on a supernet, with trained weights.
@@ -72,6 +72,7 @@ class SubnetEvaluator:
         numbers = count()
 
         def predict(batch: list[dict]) -> list[dict]:
+            # By mini-batch, not by genotype: the same completions for all of one length.
             random = Random(f"{self.seed}/{level}/{next(numbers)}")
             self.supernet.set_path(space.complete(partial, random))
             with self.calibrate_partial(self.model):

@@ -29,7 +29,7 @@ class ChannelMixedConv2d(nn.Module):
     State: ``weights.<g>`` of shape ``(out_channels, in_channels / groups, 3, 3)``, one replica per
     dilation or a single ``weights.0``; ``alpha`` of shape ``(channel groups, dilations)``, which
     starts at 0; ``dilation_set`` of shape ``(dilations, 2)``, by which a checkpoint of other
-    dilations is known; ``norm.*``. Every replica stands for the base convolution's ``weight``.
+    dilations is recognized; ``norm.*``. Every replica stands for the base convolution's ``weight``.
 
     Attributes:
         dilations: pairs (height, width).
@@ -110,9 +110,8 @@ class ChannelMixedConv2d(nn.Module):
         if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
             # Once here: each convolution would make, and keep, a copy of its own.
             x = x.to(torch.get_autocast_dtype(device))
-        shares = self.alpha.softmax(
-            dim=1
-        )  # (channel groups, dilations), float32 under autocast too
+        # (channel groups, dilations), in float32 under autocast too
+        shares = self.alpha.softmax(dim=1)
         # (channel groups, dilations, channels of a group)
         shares = shares[:, :, None].expand(-1, -1, self.out_channels // self.num_channel_groups)
         shares = shares.permute(1, 0, 2).flatten(1)  # (dilations, out_channels)
@@ -127,7 +126,7 @@ class ChannelMixedConv2d(nn.Module):
             y = self.activation(y)
         return y
 
-    def dilation_choice(self) -> tuple[int, ...]:
+    def strongest_dilations(self) -> tuple[int, ...]:
         """The index of the strongest dilation of each channel group (NATS Eq. 4).
 
         Of equal ones, the first.

@@ -20,7 +20,7 @@ __all__ = [
 
 
 class ChoiceBlock(CNNBlockBase):
-    """A block of which one option is active; the others neither run nor change.
+    """A block with one active option; the others neither run nor change.
 
     It is a Detectron2 block like any other (``in_channels``, ``out_channels``, ``stride``), so
     Detectron2's own backbones are built with it.
@@ -71,7 +71,7 @@ class BranchDepthChoice(ChoiceBlock):
     """
 
     def __init__(self, branches: Mapping[int, Sequence[CNNBlockBase]]):
-        # Every branch begins with the block that changes stride and channels.
+        # Every branch starts with the block that changes stride and channels.
         first = next(iter(branches.values()))[0]
         super().__init__(first.in_channels, first.out_channels, first.stride, tuple(branches))
         self.branches = nn.ModuleDict(
@@ -132,7 +132,7 @@ class OperationChoice(ChoiceBlock):
 
 
 class SharedWeightChoice(ChoiceBlock):
-    """A block that runs with one of several operations, all of which use its weights.
+    """A block that runs with one of several operations, which all use its weights.
 
     The memory-saving alternative to an :class:`OperationChoice`.
 

@@ -27,15 +27,15 @@ class DecodedConv2d(nn.Module):
     ``(N, out_channels, ceil(H / stride), ceil(W / stride))``.
 
     Nothing is gathered at run time, so the channels stand in another order than in the base
-    network. Who loads base weights puts the neighbours into the same order: the layers that follow
-    (norm, next convolution's inputs) into ``output_order``, the ones before (their outputs and
-    norm) into ``input_order``. Only a grouped convolution has an ``input_order`` of its own; its
-    sub-convolutions read the inputs of their conv groups, which then lie side by side. The output
-    must not meet a shortcut, whose channels keep the order of the base network.
+    network. Whoever loads base weights puts the neighbours into the same order: the layers that
+    follow (norm, next convolution's inputs) into ``output_order``, the ones before (their outputs
+    and norm) into ``input_order``. Only a grouped convolution has an ``input_order`` of its own;
+    its sub-convolutions read the inputs of their conv groups, which then lie side by side. The
+    output must not meet a shortcut, whose channels keep the order of the base network.
 
     State: ``weights.<g>`` of shape ``(channels of dilation g, in_channels / groups, 3, 3)`` for
     each dilation ``g`` that occurs; ``group_dilations`` of shape ``(channel groups, 2)``, by which
-    a checkpoint of another choice is known; ``norm.*``. There is no ``weight``: weights of the
+    a checkpoint of another choice is recognized; ``norm.*``. There is no ``weight``: weights of the
     base network, whose channels stand in their own order, must not load as if they were in this
     one.
 
@@ -99,13 +99,14 @@ class DecodedConv2d(nn.Module):
         for weight, dilation in zip(self.weights.values(), self.dilations, strict=True):
             inputs, groups = x, self.groups
             if self.groups > 1:
+                # Whole conv groups, which read inputs of their own that lie side by side.
                 groups = self.groups * weight.shape[0] // self.out_channels
                 channels = groups * weight.shape[1]
                 inputs = x.narrow(1, first, channels)
                 first += channels
             # Padding equal to the dilation: half a kernel of 3.
             outputs.append(F.conv2d(inputs, weight, None, self.stride, dilation, dilation, groups))
-        y = torch.cat(outputs, dim=1)
+        y = torch.cat(outputs, dim=1)  # Eq. 6: (N, out_channels, H', W') in output_order
         if self.norm is not None:
             y = self.norm(y)
         if self.activation is not None:
@@ -167,7 +168,7 @@ def decode_conv(
 def decoded_weights(
     replicas: Tensor | Sequence[Tensor], choice: Sequence[int]
 ) -> dict[str, Tensor]:
-    """Cuts weights along their output channels, for a decoded convolution (NATS section 3.4).
+    """Cut weights along their output channels, for a decoded convolution (NATS section 3.4).
 
     Args:
         replicas: the base convolution's weight ``(out_channels, in_channels / groups, 3, 3)``, or
@@ -183,7 +184,8 @@ def decoded_weights(
     chosen = sorted(set(choice))
     parts = {}
     for index in chosen:
-        weight = replicas[index if len(replicas) > 1 else 0]  # (out_channels, ...)
+        weight = replicas[index if len(replicas) > 1 else 0]
         own = [group for group, dilation in enumerate(choice) if dilation == index]
+        # (out_channels, ...) as (channel groups, channels of a group, ...); own stay.
         parts[f"weights.{index}"] = weight.unflatten(0, (len(choice), -1))[own].flatten(0, 1)
     return parts if len(chosen) > 1 else {"weight": parts[f"weights.{chosen[0]}"]}

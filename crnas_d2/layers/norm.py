@@ -6,7 +6,7 @@ __all__ = ["resolve_norm"]
 
 
 def resolve_norm(norm: str, device: str) -> str:
-    """Turns ``SyncBN`` into the synchronized BN that works here.
+    """Turn ``SyncBN`` into the synchronized BN that works here.
 
     ``torch.nn.SyncBatchNorm`` needs a process group and a GPU. One process has nothing to
     synchronize, so it gets plain BN; several processes on CPUs get Detectron2's own version.

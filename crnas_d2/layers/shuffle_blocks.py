@@ -90,7 +90,7 @@ class ShuffleBlock(_TwoBranchBlock):
 
 
 class XceptionBlock(_TwoBranchBlock):
-    """DetNAS's operation 3: three separable convolutions 3x3, of which the first has the stride.
+    """DetNAS's operation 3: three separable 3x3 convolutions; the first has the stride.
 
     Each is a depthwise convolution (linear) and a 1x1 (ReLU). The width between them is half of
     ``out_channels``.

@@ -60,6 +60,7 @@ def build_body(spec: NetworkSpec) -> Backbone:
             ops = spec.genotype.ops_of_stages()[index]
             blocks = family.make_stage(stage, [family.operations[op] for op in ops])
         stages[stage] = blocks
+    # Before the body freezes its first parts, which includes what replaces convolutions there.
     convs = _replace_convs(spec, stages)
     body = family.make_body(stem, stages)
     body.spec = spec
@@ -100,6 +101,8 @@ def _replace_convs(
 
 
 def _mixed(spec: NetworkSpec) -> Callable[[SearchedConv, Conv2d], ChannelMixedConv2d]:
+    """NATS section 3.2: every channel group as a mix of all dilations."""
+
     def replace(conv: SearchedConv, base: Conv2d) -> ChannelMixedConv2d:
         return ChannelMixedConv2d.from_conv(
             base,
@@ -112,6 +115,7 @@ def _mixed(spec: NetworkSpec) -> Callable[[SearchedConv, Conv2d], ChannelMixedCo
 
 
 def _decoded(spec: NetworkSpec) -> Callable[[SearchedConv, Conv2d], Conv2d | DecodedConv2d]:
+    """NATS section 3.3: every channel group with the dilation that was found for it."""
     chosen = dict(zip(spec.channels.names, spec.genotype.channels, strict=True))
 
     def replace(conv: SearchedConv, base: Conv2d) -> Conv2d | DecodedConv2d:

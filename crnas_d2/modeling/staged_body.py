@@ -10,7 +10,7 @@ __all__ = ["StagedBody", "check_outputs", "needed_outputs"]
 
 
 class StagedBody(Backbone):
-    """A stem and stages, of which those are left out that no output needs.
+    """A stem and stages, without the stages that no output needs.
 
     The blocks are named after stages and places, e.g. ``c24.0``.
 
@@ -69,7 +69,7 @@ class StagedBody(Backbone):
         return features
 
     def freeze(self, freeze_at: int = 0) -> "StagedBody":
-        """Makes the first parts untrainable, their BN included; see the class."""
+        """Make the first parts untrainable, their BN included; see the class."""
         if freeze_at >= 1:
             self.stem.freeze()
         for output in self._needed[: max(0, freeze_at - 1)]:
@@ -94,7 +94,7 @@ def needed_outputs(
 def check_outputs(
     key: str, out_features: Sequence[str], outputs: Mapping[str, Sequence[str]]
 ) -> None:
-    """Refuses outputs that a body does not have.
+    """Raise ValueError for outputs that a body does not have.
 
     Args:
         key: the config key of ``out_features``.

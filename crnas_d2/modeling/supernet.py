@@ -73,7 +73,7 @@ class MixedSupernet(Supernet):
 
     def decode(self) -> Genotype:
         """The strongest dilation of each channel group (NATS section 3.3, Eq. 4)."""
-        return self.space.genotype([conv.dilation_choice() for conv in self.convs.values()])
+        return self.space.genotype([conv.strongest_dilations() for conv in self.convs.values()])
 
     def summary(self) -> dict[str, float]:
         """By name of a scalar, how far the search is, stage by stage.
@@ -87,7 +87,7 @@ class MixedSupernet(Supernet):
             mixed = self.convs[conv.name]
             entropies.setdefault(conv.stage, []).extend(mixed.entropy().tolist())
             counts = strongest.setdefault(conv.stage, Counter(dict.fromkeys(conv.dilations, 0)))
-            counts.update(conv.dilations[index] for index in mixed.dilation_choice())
+            counts.update(conv.dilations[index] for index in mixed.strongest_dilations())
         scalars = {}
         for stage, values in entropies.items():
             scalars[f"alpha/{stage}/entropy"] = sum(values) / len(values)

@@ -235,8 +235,8 @@ def _levels(scored: Sequence[Candidate], best: Genotype, space: SearchSpace, met
     )
     axes.plot(*zip(*path, strict=True), ".-", color="#08519c")
     axes.set_xticks([level for level, _ in path])
-    names = [f"{space.names[level - 1]} {chosen[space.names[level - 1]]}" for level, _ in path]
-    axes.set_xticklabels(names, rotation=90, fontsize=7)
+    names = [f"{name} {option}" for name, option in chosen.items()]
+    axes.set_xticklabels([names[level - 1] for level, _ in path], rotation=90, fontsize=7)
     axes.set_ylabel(metric)
     axes.grid(alpha=0.3)
     return figure

@@ -22,9 +22,9 @@ _MOST_CHILDREN = 1_000  # parents that are nearly alike may have no other feasib
 class EvolutionSampler(BaseGASampler):
     """Proposes the candidates of one generation after the other.
 
-    The first generation is sampled uniformly from the feasible genotypes. Of each later
-    one, the first part are mutations of a parent, the rest crossovers of two. Parents are the best
-    of all candidates before the generation: algorithm 2 (line 12) takes those of the last
+    The first generation is sampled from the feasible genotypes, each choice uniformly. Of each
+    later one, the first part are mutations of a parent, the rest crossovers of two. Parents are the
+    best of all candidates before the generation: algorithm 2 (line 12) takes those of the last
     generation alone, but no genotype is evaluated twice here, so they could not stay in it.
 
     What is proposed depends on the seed and on the results in the study alone. So a search by one
@@ -34,7 +34,7 @@ class EvolutionSampler(BaseGASampler):
         is_feasible: whether a genotype satisfies all budgets.
         population_size: candidates of a generation.
         num_parents: the best candidates, from which the next generation descends.
-        mutation_probability: that a mutation samples a choice anew.
+        mutation_probability: that a mutation samples a choice again.
         crossover_share: of crossovers in a generation.
     """
 
@@ -81,6 +81,8 @@ class EvolutionSampler(BaseGASampler):
         Raises:
             ValueError: no feasible genotype was found that is new.
         """
+        # How far algorithm 2 is follows from the study: the generation (its j), and how many
+        # candidates of it there are.
         generation = self.get_trial_generation(study, trial)
         others = [
             other
@@ -118,20 +120,23 @@ class EvolutionSampler(BaseGASampler):
 
     def _proposals(self, study: optuna.Study, generation: int, born: int) -> Iterator[Genotype]:
         """What the next candidate may be, in the order in which it is to be tried."""
-        trials = self.get_parent_population(study, generation)
+        trials = self.get_parent_population(study, generation)  # line 12
         parents = sorted(genotype_of(trial, self.space) for trial in trials)
         if parents:
+            # Lines 14 and 15: mutations first; crossovers too, where no mutation is new.
             kinds = ["mutation", "crossover"] if born < self.num_mutations else ["crossover"]
             for kind in kinds:
                 for attempt in range(_MOST_CHILDREN):
                     random = Random(f"{self.seed}/{generation}/{kind}/{attempt}")
                     vary = self._mutate if kind == "mutation" else self._cross
                     yield vary(parents, random)
+        # Line 1, and what is left where nothing descends from the parents that is new.
         for attempt in count():
             random = Random(f"{self.seed}/{generation}/random/{attempt}")
             yield self.space.sample(random)
 
     def _mutate(self, parents: list[Genotype], random: Random) -> Genotype:
+        """A parent with some of its choices sampled again."""
         values = self.space.values(random.choice(parents))
         for choice in self.space.choices:
             is_new = choice.name not in values  # inactive in the parent
@@ -140,6 +145,7 @@ class EvolutionSampler(BaseGASampler):
         return self.space.genotype(self.space.active(values))
 
     def _cross(self, parents: list[Genotype], random: Random) -> Genotype:
+        """Each choice from one of two parents."""
         mother, father = (self.space.values(random.choice(parents)) for _ in range(2))
         values = {}
         for choice in self.space.choices:

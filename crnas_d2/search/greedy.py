@@ -60,7 +60,7 @@ class GreedySearcher(Searcher):
         fitness = {candidate.genotype: candidate.fitness for candidate in candidates}
         kept = [self._extend({})]
         for choice in self.levels:
-            # Algorithm 1: every kept prefix, extended by every option of the next choice.
+            # p_extend of algorithm 1: every kept prefix, with every option of the next choice.
             level = [
                 self._extend({**self.space.values(prefix, partial=True), choice.name: option})
                 for prefix in kept
@@ -76,7 +76,7 @@ class GreedySearcher(Searcher):
                     "search cannot go on: the supernet detects nothing yet, or archval has nothing "
                     "to score. Train it longer."
                 )
-            # Equal fitness: in the order of the genotypes, so that every worker keeps the same.
+            # ChooseTopK. Of equal fitness: in the order of the genotypes, as every worker has them.
             kept = sorted(scored, key=lambda genotype: (-fitness[genotype], genotype))[: self.top_k]
         return []
 

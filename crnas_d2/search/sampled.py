@@ -119,7 +119,7 @@ class EvolutionSearcher(SampledSearcher):
 
 @SEARCHER_REGISTRY.register("random")
 class RandomSearcher(SampledSearcher):
-    """Feasible genotypes, sampled uniformly: the baseline of every search.
+    """Feasible genotypes, each choice sampled uniformly: the baseline of every search.
 
     Args:
         seed: of the samples.

@@ -13,7 +13,7 @@ _MOST_SAMPLES = 200_000  # without anything new
 def sample_genotypes(
     space: SearchSpace, budgets: Sequence[Budget], number: int, seed: int
 ) -> list[Genotype]:
-    """Sample different feasible genotypes uniformly.
+    """Sample different feasible genotypes, each choice uniformly.
 
     Raises:
         ValueError: not as many were found.

@@ -32,14 +32,14 @@ class Searcher(ABC):
 
     Attributes:
         name: under which it is registered.
-        total: number of evaluations of the whole search.
+        total: number of evaluations of the whole search; ``None``: not known beforehand.
         sampler: what proposes a candidate when it is asked for one; ``None`` where
             :meth:`propose` lists them.
         has_second_objective: whether ``SEARCH.SECOND_OBJECTIVE`` may name a cost to minimize.
     """
 
     name: str
-    total: int
+    total: int | None = None
     sampler: BaseSampler | None = None
     has_second_objective: bool = False
 

@@ -93,7 +93,7 @@ def _serialize_transactions(engine: sqlalchemy.Engine) -> None:
     """Two workers must not both read that a trial is waiting before either has taken it.
 
     SQLite ignores the row locks that Optuna asks for, so each transaction takes the lock of the
-    whole file at its beginning. A search makes a few transactions per candidate.
+    whole file at its start. A search makes a few transactions per candidate.
     """
 
     @sqlalchemy.event.listens_for(engine, "connect")

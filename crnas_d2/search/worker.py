@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 _POLL = 1.0  # seconds between two looks at the candidates of other workers
 _CLAIM = timedelta(seconds=60)  # a worker names itself in its trial well within this time
+# Seconds for a worker to write down what it proposes, and between two looks at it; a worker that
+# takes longer is dead.
+_MOST_WRITING, _POLL_WRITING = 5.0, 0.05
 _MOST_PASSED_OVER = 1_000
 
 
@@ -69,6 +72,7 @@ def run_worker(
         if ENQUEUED not in trial.user_attrs and searcher.sampler is None:
             raise optuna.TrialPruned("another worker took the last waiting candidate")
         genotype = _suggest(trial, space)
+        _wait_for_earlier(study, space, trial.number)
         if is_duplicate(study, space, trial.number) or not searcher.is_feasible(genotype):
             passed_over += 1
             if passed_over == _MOST_PASSED_OVER:
@@ -96,7 +100,7 @@ def run_worker(
         running = states.count(TrialState.RUNNING)
         if TrialState.WAITING in states or searcher.may_ask(evaluated(study, space), running):
             study.optimize(objective, n_trials=1)
-        elif running:
+        elif running:  # the next proposals depend on what other workers still evaluate
             time.sleep(_POLL)
         else:
             proposed = searcher.propose(evaluated(study, space))
@@ -104,6 +108,19 @@ def run_worker(
                 return
             enqueue(study, space, proposed)
         after_candidate()
+
+
+def _wait_for_earlier(study: optuna.Study, space: SearchSpace, number: int) -> None:
+    """Wait until all earlier trials have their parameters, which are written one by one.
+
+    Otherwise two workers that propose one genotype at the same time would both evaluate it.
+    """
+    deadline = time.monotonic() + _MOST_WRITING
+    while time.monotonic() < deadline:
+        trials = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+        if all(t.number >= number or genotype_of(t, space) is not None for t in trials):
+            return
+        time.sleep(_POLL_WRITING)
 
 
 def _suggest(trial: optuna.Trial, space: SearchSpace) -> Genotype:
@@ -118,7 +135,7 @@ def _suggest(trial: optuna.Trial, space: SearchSpace) -> Genotype:
 
 
 def _release_dead_trials(study: optuna.Study, space: SearchSpace) -> None:
-    """Puts back the candidates of killed workers."""
+    """Put back the candidates of killed workers."""
     # Workers of other machines are known by their heartbeat, those of this one at once.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

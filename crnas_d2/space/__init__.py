@@ -15,7 +15,7 @@ from .dilations import (
 )
 from .family import FAMILY_REGISTRY, Family, SearchableConv
 from .feasible import check_budgets, feasible_genotypes
-from .feasible_fraction import FeasibleFraction, feasible_fraction
+from .fraction import FeasibleFraction, feasible_fraction
 from .genotype import Genotype
 from .kind import SPACE_REGISTRY, SpaceKind
 from .operation import Operation

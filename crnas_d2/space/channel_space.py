@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SearchedConv:
-    """A convolution of which each group of output channels has a dilation of its own.
+    """A convolution whose groups of output channels each have a dilation of their own.
 
     Attributes:
         stage: in which it lies.

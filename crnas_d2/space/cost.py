@@ -69,7 +69,7 @@ class AdditiveCost:
 
     @property
     def digest(self) -> str:
-        """Tells these costs from others."""
+        """A hash by which these costs are told from others."""
         content = json.dumps([self.base, self.options], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 

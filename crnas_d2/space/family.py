@@ -95,7 +95,7 @@ class Family(ABC):
         """New blocks of one stage, each a ``detectron2.layers.CNNBlockBase``.
 
         Args:
-            stage: one of :attr:`stages` that is no single layer.
+            stage: one of :attr:`stages` that is not a single layer.
             operations: of each block, as many as there are to make. The first block changes
                 stride and channels; each shape depends on the place of a block alone.
         """
@@ -106,8 +106,8 @@ class Family(ABC):
 
         Args:
             stem: of :meth:`make_stem`.
-            stages: by name, the blocks of each stage that is no single layer. Those that no output
-                needs are left out.
+            stages: by name, the blocks of each stage that is not a single layer. The body leaves
+                out what no output needs.
         """
 
     def check(self, genotype: Genotype) -> None:  # noqa: B027 (most families have no limits)
@@ -129,7 +129,7 @@ class Family(ABC):
             names: of all tensors in the file.
 
         Returns:
-            by name in the file; ``None``: it is no file that this family knows.
+            by name in the file; ``None``: this family does not know the file.
         """
         return None
 
@@ -138,7 +138,7 @@ class Family(ABC):
         return (0,) if stage in self.single_layers else tuple(range(len(self.operations)))
 
     def check_depths(self, key: str, stage: str, depths: Sequence[int]) -> None:
-        """Refuse other numbers of blocks than 1 for a stage that is a single layer.
+        """Raise ValueError for other numbers of blocks than 1 in a stage that is a single layer.
 
         Args:
             key: the config key that sets them, for the message.

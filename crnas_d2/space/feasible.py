@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from .budget import Budget
 from .cost import format_quantity
-from .feasible_fraction import (
+from .fraction import (
     NOTHING,
     RARE,
     feasible_fraction,
@@ -35,7 +35,7 @@ def feasible_genotypes(space: SearchSpace, budgets: Sequence[Budget] = ()) -> li
 
 
 def check_budgets(space: SearchSpace, budgets: Sequence[Budget]) -> list[str]:
-    """Refuse limits that no genotype satisfies, and warn of those that almost none does.
+    """Raise ValueError for limits that no genotype satisfies; warn if almost none does.
 
     In a large space, limits that cannot be met together, or a range of latencies that none has,
     may only be warned of: the feasible fraction is estimated there.
@@ -78,7 +78,7 @@ def _explain(space: SearchSpace, budgets: Sequence[Budget]) -> str:
         if fraction == NOTHING:
             return _explain_alone(budget)
     return (
-        "No genotype satisfies all limits of SEARCH.BUDGET, each of which some satisfy: "
+        "No genotype satisfies all limits of SEARCH.BUDGET, though some satisfy each: "
         f"{'; '.join(map(_describe, budgets, fractions))}. Widen one of them, or set it to []."
     )
 

@@ -55,7 +55,7 @@ class SpaceKind(ABC):
         """
 
     def check(self, family: Family, sharing: str) -> None:
-        """Refuse settings with which a supernet of this kind cannot be trained.
+        """Check settings with which a supernet of this kind is to be trained.
 
         Raises:
             ValueError: naming the key, its value and what to do.
@@ -84,9 +84,9 @@ class SpaceKind(ABC):
         """The blocks of one stage of the supernet.
 
         Args:
-            stage: one of the family's stages that is no single layer.
+            stage: one of the family's stages that is not a single layer.
 
         Returns:
-            the blocks; and by name of each choice, all choice blocks that carry it out, of which
-            those on the path run. A choice of a single option may have none.
+            the blocks; and by name of each choice, all choice blocks that carry it out; those
+            on the path run. A choice of a single option may have none.
         """

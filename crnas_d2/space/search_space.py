@@ -1,6 +1,5 @@
 """A search space: ordered, named choices."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -98,19 +97,23 @@ class SearchSpace:
                 is allowed.
         """
         values: dict[str, int] = {}
-        used = Counter()
-        missing = False
+        active: dict[str, list[str]] = {name: [] for name in self.fields}
+        open_choice = ""
         for choice in self.choices:
             if not choice.is_active(values):
                 continue
             given = getattr(genotype, choice.field)
-            place = used[choice.field]
-            used[choice.field] += 1
+            place = len(active[choice.field])
+            active[choice.field].append(choice.name)
             if place >= len(given):
-                missing = True
+                open_choice = open_choice or choice.name
                 continue
-            if missing and partial:
-                break  # a value behind a choice that is open
+            if open_choice and partial:
+                raise ValueError(
+                    f"MODEL.GENOTYPE.{choice.field.upper()} is {list(given)}, which decides on "
+                    f"{choice.name} and leaves {open_choice} open; a partial genotype decides on "
+                    "the first choices only."
+                )
             if given[place] not in choice.options:
                 raise ValueError(
                     f"MODEL.GENOTYPE.{choice.field.upper()} is {list(given)}: {given[place]} is "
@@ -118,13 +121,12 @@ class SearchSpace:
                     f"{list(choice.options)}."
                 )
             values[choice.name] = given[place]
-        for name in self.fields:
+        for name, names in active.items():
             given = getattr(genotype, name)
-            if len(given) > used[name] or (len(given) < used[name] and not partial):
+            if len(given) > len(names) or (len(given) < len(names) and not partial):
                 raise ValueError(
                     f"MODEL.GENOTYPE.{name.upper()} is {list(given)}, which has {len(given)} "
-                    f"values; the {self.kind} space has {used[name]} choices "
-                    f"({self._names_of(name)})."
+                    f"values; the {self.kind} space has {len(names)} choices ({', '.join(names)})."
                 )
         return values
 
@@ -152,6 +154,3 @@ class SearchSpace:
     def active(self, values: Mapping[str, int]) -> dict[str, int]:
         """Those of the values whose choices are active."""
         return {c.name: values[c.name] for c in active_choices(self.choices, values)}
-
-    def _names_of(self, name: str) -> str:
-        return ", ".join(choice.name for choice in self.choices if choice.field == name)

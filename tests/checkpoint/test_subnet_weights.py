@@ -39,7 +39,7 @@ def test_a_fixed_network_with_the_subnets_weights_is_the_subnet(depths, block, s
 
 def test_a_genotype_outside_the_space_has_no_weights():
     supernet = build_model(toy.supernet_config())
-    with pytest.raises(ValueError, match=r"7 is no option of res5\.depth"):
+    with pytest.raises(ValueError, match=r"7 is not an option of res5\.depth"):
         subnet_state_dict(supernet, Genotype((1, 1, 2, 7)))
 
 

@@ -3,27 +3,45 @@ from random import Random
 import pytest
 import torch
 import toy
+from detectron2.modeling import ResNet
 
 from crnas_d2.config import NetworkSpec, load_config
-from crnas_d2.cost import Cost, CostTable, body_cost, count_macs, count_parameters
-from crnas_d2.modeling import SupernetResNet, build_supernet_backbone
-from crnas_d2.space import Genotype, genotype_file
+from crnas_d2.cost import (
+    MACs,
+    NetworkCost,
+    Parameters,
+    body_cost,
+    count_macs,
+    count_parameters,
+)
+from crnas_d2.modeling import build_supernet_backbone, find_supernet
+from crnas_d2.space import Budget, Genotype, feasible_fraction, genotype_file, is_feasible
 
 FASTER_RCNN = str(toy.ROOT / "configs" / "Base-RCNN-FPN.yaml")
 SIZE = (64, 96)
+
+
+def tables(cfg, size=SIZE):
+    """MACs and parameters of all networks of a supernet."""
+    spec = NetworkSpec.from_config(cfg)
+    return MACs().table(spec, size), Parameters().table(spec, size)
+
+
+def cost_of(cfg, size=SIZE):
+    return body_cost(NetworkSpec.from_config(cfg), size)
 
 
 @pytest.mark.parametrize("sharing", ["none", "prefix"])
 @pytest.mark.parametrize("depth", [34, 50])
 def test_the_table_gives_the_cost_of_the_network_that_is_built(sharing, depth):
     shape = {"MODEL.SUPERNET.SHARING": sharing, "MODEL.RESNETS.DEPTH": depth}
-    cfg = toy.supernet_config(shape)
-    table = CostTable(cfg, NetworkSpec.from_config(cfg).space, SIZE)
+    macs, parameters = tables(toy.supernet_config(shape))
     costs = set()
     for depths in [(1, 1, 2, 2), (2, 1, 3, 2), (2, 2, 3, 3), (1, 2, 2, 3)]:
         fixed = {"MODEL.SUPERNET.PATH_SAMPLER": "fixed", "MODEL.GENOTYPE.DEPTHS": list(depths)}
-        built = body_cost(toy.supernet_config(shape, fixed), SIZE)
-        assert table(Genotype(depths=depths)) == built
+        built = cost_of(toy.supernet_config(shape, fixed))
+        genotype = Genotype(depths=depths)
+        assert NetworkCost(macs(genotype), parameters(genotype)) == built
         costs.add(built)
     assert len(costs) == 4
 
@@ -54,54 +72,57 @@ SHORT = {"MODEL.MOBILENETV2.OUT_FEATURES": ["res3"]}
         ("stage", "prefix", {**RESNET, "MODEL.RESNETS.NUM_GROUPS": 2}),
         ("operation", "none", {**RESNET, "MODEL.GENOTYPE.DEPTHS": [1, 2, 2, 3]}),
         ("operation", "weight", {**RESNET, "MODEL.GENOTYPE.DEPTHS": [1, 2, 2, 3]}),
+        ("joint", "none", RESNET),
+        ("joint", "prefix+weight", RESNET),
+        ("joint", "prefix", {**MOBILENETV2, **STAGES}),
         ("stage", "none", {**MOBILENETV2, **STAGES}),
         ("operation", "none", {**MOBILENETV2, **SHORT}),
         ("operation", "none", SHUFFLENETV2),
     ],
-    ids=["resnet", "prefix", "operation", "weight", "mobilenetv2", "short", "shufflenetv2"],
+    ids=[
+        *("resnet", "prefix", "operation", "weight", "joint", "shared joint"),
+        *("joint mobilenetv2", "mobilenetv2", "short", "shufflenetv2"),
+    ],
 )
-def test_budgets_of_the_table_equal_a_count_of_the_network_that_is_built(kind, sharing, shape):
+def test_costs_of_the_table_equal_a_count_of_the_network_that_is_built(kind, sharing, shape):
     overrides = {**shape, "MODEL.SUPERNET.SPACE": kind, "MODEL.SUPERNET.SHARING": sharing}
     cfg = toy.network_config(overrides, {"MODEL.SUPERNET.PATH_SAMPLER": "uniform"})
     space = NetworkSpec.from_config(cfg).space
-    table = CostTable(cfg, space, SIZE)
-    macs, parameters = (
-        table.budget(f"SEARCH.BUDGET.{name.upper()}", (0, 1), name)
-        for name in ("macs", "parameters")
-    )
+    macs, parameters = tables(cfg)
     random = Random(0)
     for _ in range(3):
-        genotype = space.complete(space.base, random)
+        genotype = space.sample(random)
         named = {f"MODEL.GENOTYPE.{key}": v for key, v in genotype.to_config().items()}
         fixed = {"MODEL.SUPERNET.PATH_SAMPLER": "fixed"}
-        built = body_cost(toy.network_config(overrides, named, fixed), SIZE)
-        assert table(genotype) == built
-        chosen = tuple(space.values(genotype).values())
-        assert (macs.cost(chosen), parameters.cost(chosen)) == (built.macs, built.parameters)
-        assert type(macs.cost(chosen)) is int  # so that limits are met exactly
+        built = cost_of(toy.network_config(overrides, named, fixed))
+        assert NetworkCost(macs(genotype), parameters(genotype)) == built
+        values = space.values(genotype)
+        assert (macs.of(values), parameters.of(values)) == (built.macs, built.parameters)
+        # So that limits are met exactly.
+        assert type(macs(genotype)) is type(parameters(genotype)) is int
 
 
 def test_the_table_takes_one_pass_for_each_option(monkeypatch):
     passes = []
     cfg = toy.supernet_config({"MODEL.SUPERNET.STAGE_OPTIONS": [[1, 2], [1], [2, 4, 5], [2]]})
-    forward = SupernetResNet.forward
-    monkeypatch.setattr(
-        SupernetResNet, "forward", lambda self, x: passes.append(x) or forward(self, x)
-    )
-    CostTable(cfg, NetworkSpec.from_config(cfg).space, SIZE)
-    assert len(passes) == 3
+    forward = ResNet.forward
+    monkeypatch.setattr(ResNet, "forward", lambda self, x: passes.append(x) or forward(self, x))
+    for cost in (MACs(), Parameters()):
+        passes.clear()
+        cost.table(NetworkSpec.from_config(cfg), SIZE)
+        assert len(passes) == 3
 
 
 def test_the_published_networks_of_detnas_keep_within_300m():
     overrides = {"MODEL.SUPERNET.FAMILY": "shufflenetv2", "MODEL.SUPERNET.SPACE": "operation"}
     cfg = toy.network_config(overrides)
-    space = NetworkSpec.from_config(cfg).space
-    budget = CostTable(cfg, space, (224, 224)).budget("SEARCH.BUDGET.MACS", (0, 300e6), "macs")
+    budget = Budget(tables(cfg, (224, 224))[0], 0, 300e6)
     for neck, macs in {"FPN": 288_082_368, "RetinaNet": 291_205_824}.items():
         genotype = Genotype.from_yaml(genotype_file(f"DetNAS/DetNASNet-300M-{neck}"))
-        assert budget.cost(genotype.ops) == macs and space.admits(genotype, [budget])
-    assert budget.reach == (237_222_720, 365_472_576)
-    assert space.share([budget]).value == pytest.approx(0.688656, abs=1e-6)
+        assert budget.cost(genotype) == macs and is_feasible(genotype, [budget])
+    assert budget.cost.range == (237_222_720, 365_472_576)
+    fraction = feasible_fraction(budget.cost.space, [budget])
+    assert fraction.value == pytest.approx(0.688656, abs=1e-6)
 
 
 def test_macs_of_layers_written_out():
@@ -113,7 +134,7 @@ def test_macs_of_layers_written_out():
 def test_parameters_of_a_supernet_are_those_of_its_path():
     cfg = toy.supernet_config()
     supernet = build_supernet_backbone(cfg, toy.RGB)
-    supernet.set_path(Genotype(depths=(2, 1, 3, 2)))
+    find_supernet(supernet).set_path(Genotype(depths=(2, 1, 3, 2)))
     fixed = {"MODEL.SUPERNET.PATH_SAMPLER": "fixed", "MODEL.GENOTYPE.DEPTHS": [2, 1, 3, 2]}
     network = build_supernet_backbone(toy.supernet_config(fixed), toy.RGB)
     assert count_parameters(supernet) == sum(p.numel() for p in network.parameters())
@@ -123,9 +144,9 @@ def test_parameters_of_a_supernet_are_those_of_its_path():
 def test_parameters_of_a_resnet50_body():
     cfg = load_config(FASTER_RCNN, toy.as_list({"MODEL.RESNETS.DEPTH": 50}))
     # 25,557,032 of the classifier without its last layer of 2048 x 1000 weights and 1000 biases.
-    assert body_cost(cfg, (64, 64)).parameters == 25_557_032 - 2048 * 1000 - 1000
+    assert cost_of(cfg, (64, 64)).parameters == 25_557_032 - 2048 * 1000 - 1000
 
 
 def test_costs_add_up():
-    a, b = Cost(macs=5, parameters=3), Cost(macs=2, parameters=1)
-    assert a + b == Cost(7, 4) and a - b == Cost(3, 2)
+    a, b = NetworkCost(macs=5, parameters=3), NetworkCost(macs=2, parameters=1)
+    assert a + b == NetworkCost(7, 4) and a - b == NetworkCost(3, 2)

@@ -8,14 +8,22 @@ import torch
 import toy
 from detectron2.layers import CNNBlockBase
 
-from crnas_d2.analysis import open_latency_table
 from crnas_d2.config import NetworkSpec
-from crnas_d2.cost import CostTable, LatencyCheck, LatencyMeter, LatencyTable, latency_meter
+from crnas_d2.cost import (
+    Latency,
+    LatencyCheck,
+    LatencyMeter,
+    LatencyTable,
+    build_costs,
+    latency_meter,
+)
 from crnas_d2.cost import latency as latency_module
 from crnas_d2.cost.latency import build_meter
 from crnas_d2.cost.latency_meter import Clock, CPUClock
 from crnas_d2.layers import ChoiceBlock, active_modules
-from crnas_d2.space import FAMILIES, Genotype
+from crnas_d2.modeling.families import ResNetFamily
+from crnas_d2.modeling.spaces import OperationKind
+from crnas_d2.space import AdditiveCost, Genotype
 
 OPERATION = {
     "MODEL.SUPERNET.SPACE": "operation",
@@ -23,13 +31,30 @@ OPERATION = {
     "SEARCH.BUDGET.BLOCKS": [],
 }
 STAGE = {"MODEL.SUPERNET.SPACE": "stage"}
+JOINT = {"MODEL.SUPERNET.SPACE": "joint", "MODEL.SUPERNET.SHARING": "prefix"}
 SIZE = (32, 32)
-SPACE = FAMILIES["resnet"].operation_space((1, 1, 1, 1))
-COSTS = tuple({op: 0.1 * place + op for op in range(3)} for place in range(4))
+
+
+def operation_space(depths):
+    return OperationKind().build_space(ResNetFamily(), Genotype(depths=depths))
+
+
+SPACE = operation_space((1, 1, 1, 1))
+COSTS = {name: {op: 0.1 * place + op for op in range(3)} for place, name in enumerate(SPACE.names)}
 ORIGIN = {"device": "abacus", "torch": "2.0", "threads": 2, "input_size": [224, 224]}
 TABLE = LatencyTable(
-    SPACE, COSTS, 0.3, ORIGIN, [LatencyCheck(Genotype((1, 1, 1, 1), (0, 1, 2, 0)), 3.9, 4.1)]
+    AdditiveCost("LATENCY", "ms", SPACE, COSTS, 0.3),
+    ORIGIN,
+    [LatencyCheck(Genotype((1, 1, 1, 1), (0, 1, 2, 0)), 3.9, 4.1)],
 )
+
+
+def spec_of(*overrides):
+    return NetworkSpec.from_config(toy.supernet_config(*overrides))
+
+
+def load(path, space=SPACE, origin=ORIGIN):
+    return LatencyTable.load(path, "LATENCY", space, origin)
 
 
 class FakeClock(Clock):
@@ -50,8 +75,7 @@ class Meter(LatencyMeter):
     """A meter of a toy supernet whose every plain block takes its own time by a fake clock."""
 
     def __init__(self, *overrides, disturb=lambda: 0.0):
-        cfg = toy.supernet_config(*overrides)
-        real = build_meter(cfg, SIZE)
+        real = build_meter(spec_of(*overrides), torch.device("cpu"), SIZE)
         super().__init__(real.body, real.image, FakeClock(), most_seconds=0)
         plain = [
             module
@@ -71,46 +95,45 @@ class Meter(LatencyMeter):
         return sum(self.times.get(module, 0) for module in active_modules(self.body))
 
 
-def draw(space, number):
+def sample(space, number):
     random = Random(3)
-    return [space.complete(space.base, random) for _ in range(number)]
+    return [space.sample(random) for _ in range(number)]
 
 
 @pytest.mark.parametrize(
     "overrides",
-    [STAGE, {**STAGE, "MODEL.SUPERNET.SHARING": "prefix"}, OPERATION],
-    ids=["stage", "prefix", "operation"],
+    [STAGE, {**STAGE, "MODEL.SUPERNET.SHARING": "prefix"}, OPERATION, JOINT],
+    ids=["stage", "prefix", "operation", "joint"],
 )
 def test_the_table_is_the_sum_of_what_runs(overrides):
     meter = Meter(overrides)
-    table = meter.table()
-    genotypes = draw(meter.space, 10)
+    cost = meter.measure()
+    genotypes = sample(meter.space, 10)
     assert len(set(map(meter.time_of, genotypes))) > 3
     for genotype in genotypes:
-        assert table(genotype) == pytest.approx(meter.time_of(genotype))
-    budget = table.budget("SEARCH.BUDGET.LATENCY", (1.0, 50.0))
-    chosen = tuple(meter.space.values(genotypes[0]).values())
-    assert budget.cost(chosen) == pytest.approx(table(genotypes[0])) and budget.unit == "ms"
-    assert table.base == pytest.approx(meter.times[meter.body.stem])
+        assert cost(genotype) == pytest.approx(meter.time_of(genotype))
+    assert cost.of(meter.space.values(genotypes[0])) == cost(genotypes[0])
+    assert (cost.name, cost.unit) == ("LATENCY", "ms")
+    assert cost.base == pytest.approx(meter.times[meter.body.stem])
 
 
 def test_single_disturbances_change_nothing():
     ticks = count()
     meter = Meter(OPERATION, disturb=lambda: 1e3 * (next(ticks) % 19 == 0))
-    table = meter.table()
-    for genotype in draw(meter.space, 5):
-        assert table(genotype) == pytest.approx(meter.time_of(genotype))
+    cost = meter.measure()
+    for genotype in sample(meter.space, 5):
+        assert cost(genotype) == pytest.approx(meter.time_of(genotype))
 
 
 def test_a_check_sets_sums_against_whole_networks():
     meter = Meter(OPERATION)
-    table = meter.table()
-    genotypes = table.networks_to_check()
-    assert genotypes == table.networks_to_check() and len(genotypes) == 6
+    cost = meter.measure()
+    genotypes = LatencyTable(cost).networks_to_check()
+    assert genotypes == LatencyTable(cost).networks_to_check() and len(genotypes) == 6
     fastest, slowest, *_ = genotypes
-    assert table(fastest) == min(map(table, meter.space))
-    assert table(slowest) == max(map(table, meter.space))
-    checks = meter.check(table, genotypes)
+    assert cost(fastest) == min(map(cost, meter.space))
+    assert cost(slowest) == max(map(cost, meter.space))
+    checks = meter.check(cost, genotypes)
     assert [check.genotype for check in checks] == genotypes
     assert max(check.error for check in checks) < 1e-9
     assert LatencyCheck(fastest, predicted=6.0, measured=8.0).error == 0.25
@@ -126,16 +149,16 @@ def test_the_number_of_rounds_is_bounded_by_time(monkeypatch):
         meter.body.stem.register_forward_hook(lambda *_: passes.append(None))
         meter.most_seconds = seconds + 1e-6
         passes.clear()
-        meter.table()
+        meter.measure()
         assert len(passes) == 3 * (1 + rounds)
 
 
 def test_no_hook_stays_and_no_random_number_is_taken():
-    cfg = toy.supernet_config(OPERATION)
+    spec = spec_of(OPERATION)
     state = torch.get_rng_state()
-    meter = build_meter(cfg, SIZE)
+    meter = build_meter(spec, torch.device("cpu"), SIZE)
     meter.most_seconds = 0
-    meter.table()
+    meter.measure()
     assert torch.equal(state, torch.get_rng_state())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in meter.body.modules())
 
@@ -155,7 +178,7 @@ def test_the_clock_of_the_cpu_counts_milliseconds():
 def test_a_table_is_the_same_after_it_was_written_and_read(tmp_path):
     path = tmp_path / "latency.json"
     TABLE.save(path)
-    assert LatencyTable.load(path, SPACE, ORIGIN) == TABLE
+    assert load(path) == TABLE
     assert [file.name for file in tmp_path.iterdir()] == ["latency.json"]
 
 
@@ -171,29 +194,29 @@ def test_a_table_is_the_same_after_it_was_written_and_read(tmp_path):
 def test_a_table_of_something_else_is_refused(tmp_path, change, words):
     TABLE.save(tmp_path / "latency.json")
     with pytest.raises(ValueError, match=rf"latency\.json holds.*{words}.*another OUTPUT_DIR"):
-        LatencyTable.load(tmp_path / "latency.json", SPACE, {**ORIGIN, **change})
+        load(tmp_path / "latency.json", origin={**ORIGIN, **change})
 
 
 def test_a_table_of_another_space_is_refused(tmp_path):
     TABLE.save(tmp_path / "latency.json")
-    space = FAMILIES["resnet"].operation_space((1, 1, 1, 2))
+    space = operation_space((1, 1, 1, 2))
     with pytest.raises(ValueError, match="not those of the operation space"):
-        LatencyTable.load(tmp_path / "latency.json", space, ORIGIN)
+        load(tmp_path / "latency.json", space)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"origin": {}, "choices": {"a": 1}}'])
 def test_a_file_that_is_no_table_is_refused(tmp_path, text):
     path = tmp_path / "latency.json"
     path.write_text(text)
-    with pytest.raises(ValueError, match=r"latency\.json is no table of latencies.*Remove it"):
-        LatencyTable.load(path, SPACE, ORIGIN)
+    with pytest.raises(ValueError, match=r"latency\.json is not a table of latencies.*Remove it"):
+        load(path)
 
 
 def test_another_torch_is_warned_of_for_limits_must_stay(tmp_path, caplog):
     TABLE.save(tmp_path / "latency.json")
-    assert LatencyTable.load(tmp_path / "latency.json", SPACE, {**ORIGIN, "threads": 1}) == TABLE
+    assert load(tmp_path / "latency.json", origin={**ORIGIN, "threads": 1}) == TABLE
     assert not caplog.records
-    table = LatencyTable.load(tmp_path / "latency.json", SPACE, {**ORIGIN, "torch": "3.0"})
+    table = load(tmp_path / "latency.json", origin={**ORIGIN, "torch": "3.0"})
     assert table == TABLE
     assert "torch 2.0; this is 3.0" in caplog.text
 
@@ -205,39 +228,42 @@ def quick(monkeypatch):
 
 
 def test_a_real_measurement_is_made_once(tmp_path, quick, monkeypatch):
-    cfg = toy.supernet_config(OPERATION)
-    costs = CostTable(cfg, NetworkSpec.from_config(cfg).space, SIZE)
+    spec = spec_of(OPERATION)
     path = tmp_path / "new" / "latency.json"
-    table = open_latency_table(cfg, costs, path)
-    assert all(0 < cost < 1e3 for costs in table.costs for cost in costs.values())
-    assert table.base > 0 and len(table.checks) == 6
+    table = Latency("cpu", path).open_table(spec, SIZE)
+    assert set(table.cost.options) == set(spec.space.names)
+    times = [time for options in table.cost.options.values() for time in options.values()]
+    assert all(0 < time < 1e3 for time in times)
+    assert table.cost.base > 0 and len(table.checks) == 6
     content = json.loads(path.read_text())
     assert content["unit"] == "ms" and content["origin"]["torch"] == torch.__version__
     assert content["origin"]["input_size"] == list(SIZE)
 
     monkeypatch.setattr(latency_module, "build_meter", None)  # not needed any more
-    again = open_latency_table(cfg, costs, path)
-    assert again.costs == table.costs and again.base == table.base
+    again = Latency("cpu", path).open_table(spec, SIZE)
+    assert again.cost.options == table.cost.options and again.cost.base == table.cost.base
     with pytest.raises(ValueError, match="input_size was"):
-        open_latency_table(cfg, CostTable(cfg, NetworkSpec.from_config(cfg).space, (64, 64)), path)
+        Latency("cpu", path).open_table(spec, (64, 64))
+    cfg = toy.supernet_config(OPERATION, {"MODEL.DEVICE": "mps", "SEARCH.COSTS": ["LATENCY"]})
     with pytest.raises(ValueError, match=r"MODEL\.DEVICE is 'mps'.*expected cpu or cuda"):
-        open_latency_table(toy.supernet_config(OPERATION, {"MODEL.DEVICE": "mps"}), costs, path)
+        build_costs(cfg, spec)
 
 
 @pytest.mark.parametrize(("measured", "level"), [(10.0, "INFO"), (5.0, "WARNING")])
 def test_a_large_error_of_the_sums_is_warned_of(tmp_path, monkeypatch, caplog, measured, level):
     monkeypatch.setattr(
-        LatencyMeter, "table", lambda self, origin: LatencyTable(self.space, COSTS, 8.0, origin)
+        LatencyMeter,
+        "measure",
+        lambda self, name: AdditiveCost(name, "ms", self.space, COSTS, 8.0),
     )
     monkeypatch.setattr(
         LatencyMeter,
         "check",
-        lambda self, table, genotypes: [LatencyCheck(g, 9.0, measured) for g in genotypes],
+        lambda self, cost, genotypes: [LatencyCheck(g, 9.0, measured) for g in genotypes],
     )
-    cfg = toy.supernet_config(OPERATION, {"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]})
-    costs = CostTable(cfg, NetworkSpec.from_config(cfg).space, SIZE)
+    spec = spec_of(OPERATION, {"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]})
     with caplog.at_level("INFO", logger="crnas_d2"):
-        open_latency_table(cfg, costs, tmp_path / "latency.json")
+        Latency("cpu", tmp_path / "latency.json").open_table(spec, SIZE)
     assert caplog.records[-1].levelname == level
     percent = "10.0" if measured == 10.0 else "80.0"
     assert f"within {percent} % of 6 whole networks" in caplog.text

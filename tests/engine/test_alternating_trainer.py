@@ -7,9 +7,8 @@ import torch
 from search_toy import Steps, check_resumed, config, train, train_at_once_and_resumed
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from crnas_d2.config import NetworkSpec
 from crnas_d2.engine import AlternatingTrainer, Trainer
-from crnas_d2.modeling import decoded_genotype, find_mixed_convs
+from crnas_d2.modeling import find_supernet
 
 
 def test_weights_and_alpha_take_turns_on_two_splits(toy_datasets, tmp_path):
@@ -19,7 +18,8 @@ def test_weights_and_alpha_take_turns_on_two_splits(toy_datasets, tmp_path):
     # Six iterations; alpha is trained in the second half of them.
     expected = ["weights"] * 3 + ["weights", "alphas"] * 3
     assert [name for name, _ in steps.changed] == expected
-    alphas = {f"{name}.alpha" for name in find_mixed_convs(trainer.model)}
+    supernet = find_supernet(trainer.model)
+    alphas = {f"backbone.bottom_up.{name}.alpha" for name in supernet.convs}
     assert len(alphas) == 3
     weights = {name for name, _ in trainer.model.named_parameters()} - alphas
     for name, changed in steps.changed:
@@ -103,7 +103,7 @@ def test_progress_of_alpha_is_in_the_metrics_and_in_tensorboard(toy_datasets, tm
         *("alpha/res5/share_1x1", "alpha/res5/share_3x3", "alpha/res5/share_1x3"),
     }
     assert sum(shares.values()) == pytest.approx(2)
-    genotype = decoded_genotype(trainer.model, NetworkSpec.from_config(cfg).space)
+    genotype = find_supernet(trainer.model).decode()
     assert [len(indices) for indices in genotype.channels] == [4, 4, 4]
     threes = sum(index == 1 for index in genotype.channels[2]) / 4
     assert shares["alpha/res5/share_3x3"] == threes

@@ -1,13 +1,20 @@
 from collections import Counter
 
 from crnas_d2.engine import UniformPathSampler
-from crnas_d2.space import FAMILIES
+from crnas_d2.modeling.families import ResNetFamily
+from crnas_d2.modeling.spaces import StageKind
+from crnas_d2.space import Genotype
 
-SPACE = FAMILIES["resnet"].stage_space()
+
+def stage_space(*options):
+    return StageKind(options).build_space(ResNetFamily(), Genotype())
+
+
+SPACE = stage_space()
 GOLDEN = [(6, 8, 14, 11), (10, 8, 23, 11), (6, 9, 2, 13), (3, 1, 6, 13)]
 
 
-def test_a_draw_depends_on_seed_and_iteration_alone():
+def test_a_sample_depends_on_seed_and_iteration_alone():
     sampler, other = UniformPathSampler(SPACE, seed=3), UniformPathSampler(SPACE, seed=3)
     in_order = [sampler(iteration) for iteration in range(20)]
     backwards = [other(iteration) for iteration in reversed(range(20))]
@@ -16,13 +23,13 @@ def test_a_draw_depends_on_seed_and_iteration_alone():
     assert in_order != [UniformPathSampler(SPACE, seed=4)(i) for i in range(20)]
 
 
-def test_the_first_draws_stay_what_they_are():
+def test_the_first_samples_stay_what_they_are():
     # A change here would make a resumed training another one.
     sampler = UniformPathSampler(SPACE, seed=0)
     assert [sampler(iteration).depths for iteration in range(4)] == GOLDEN
 
 
-def test_every_option_is_drawn_equally_often():
+def test_every_option_is_sampled_equally_often():
     draws = 5000
     sampler = UniformPathSampler(SPACE, seed=0)
     values = [SPACE.values(sampler(iteration)) for iteration in range(draws)]
@@ -34,8 +41,8 @@ def test_every_option_is_drawn_equally_often():
         assert chi_square < 27.9  # 9 degrees of freedom: 0.1 %
 
 
-def test_choices_are_drawn_independently():
-    space = FAMILIES["resnet"].stage_space([(1, 2), (1, 2), (2, 3), (2, 3)])
+def test_choices_are_sampled_independently():
+    space = stage_space((1, 2), (1, 2), (2, 3), (2, 3))
     draws = 4000
     sampler = UniformPathSampler(space, seed=1)
     counts = Counter(sampler(iteration) for iteration in range(draws))

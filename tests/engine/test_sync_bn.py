@@ -118,7 +118,8 @@ def test_one_process_trains_plain_bn_that_is_not_frozen(toy_datasets, tmp_path):
         "OUTPUT_DIR": str(tmp_path),
     }
     trainer = Trainer(toy.supernet_config(toy_datasets, overrides))
-    body = find_supernet(trainer.model)
+    assert find_supernet(trainer.model) is not None
+    body = trainer.model.backbone.bottom_up
     norms = [module for name, module in body.named_modules() if name.endswith("norm")]
     assert norms and all(type(norm) is torch.nn.BatchNorm2d for norm in norms)
     before = {name: value.clone() for name, value in body.state_dict().items()}

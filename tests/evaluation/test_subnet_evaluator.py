@@ -78,7 +78,7 @@ def test_whatever_an_evaluator_says_is_named_by_task_and_metric(trained, trained
 
 
 def test_a_genotype_outside_the_space_is_refused(subnet_evaluator):
-    with pytest.raises(ValueError, match=r"9 is no option of res2\.depth"):
+    with pytest.raises(ValueError, match=r"9 is not an option of res2\.depth"):
         subnet_evaluator(Genotype(depths=(9, 1, 2, 2)))
 
 

@@ -10,7 +10,7 @@ from detectron2.utils import comm
 from search_toy import assert_same, check_resumed, config, train_at_once_and_resumed
 
 from crnas_d2.data import register_coco_format
-from crnas_d2.modeling import find_mixed_convs
+from crnas_d2.modeling import find_supernet
 
 
 def train_on_a_rank(cfg, datasets, start_method):
@@ -21,7 +21,7 @@ def train_on_a_rank(cfg, datasets, start_method):
     model = trainer._trainer.model.module
     state = {
         "weights": model.state_dict(),
-        "norms": {type(conv.norm) for conv in find_mixed_convs(model).values()},
+        "norms": {type(conv.norm) for conv in find_supernet(model).convs.values()},
         "files": steps.files,
         "drawn": steps.drawn,
     }

@@ -163,12 +163,12 @@ def test_macs_are_counted_without_computing_them():
     assert counter.get_total_flops() // 2 == 4 * (16 * 8 * 9 * 6 * 5)  # of all dilations
 
 
-def test_genotype_is_the_strongest_dilation_of_each_group():
+def test_the_strongest_dilation_of_each_group_is_its_choice():
     conv = mixed_conv()
     conv.alpha.data = torch.tensor(
         [[0, 1, 2, 0], [0, 0, 0, 0], [-1, 3, 3, 1], [-4, -3, -2, -1]], dtype=torch.double
     )
-    assert conv.genotype_of_groups() == (2, 0, 1, 3)  # the first among equals
+    assert conv.strongest_dilations() == (2, 0, 1, 3)  # the first among equals
 
 
 def test_entropy_runs_from_open_to_decided():

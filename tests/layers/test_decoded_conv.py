@@ -10,25 +10,25 @@ from crnas_d2.layers.channel_mixed_conv import ChannelMixedConv2d
 from crnas_d2.layers.decoded_conv import DecodedConv2d, decode_conv, decoded_weights
 
 DILATIONS = (1, 2, (1, 3), (5, 1))
-GENOTYPE = (3, 0, 3, 1)  # no group chose dilation 2
+CHOICE = (3, 0, 3, 1)  # no group chose dilation 2
 
 
-def decided_mix(genotype=GENOTYPE, *, channels=16, groups=1, stride=1, share_weights=False):
-    """A mix with random weights whose groups have decided on ``genotype``, in double precision."""
+def decided_mix(choice=CHOICE, *, channels=16, groups=1, stride=1, share_weights=False):
+    """A mix with random weights whose groups have decided on ``choice``, in double precision."""
     torch.manual_seed(0)
     mixed = ChannelMixedConv2d(
         *(channels, channels),
         dilations=DILATIONS,
-        num_groups=len(genotype),
+        num_groups=len(choice),
         groups=groups,
         stride=stride,
         share_weights=share_weights,
     ).double()
     for weight in mixed.weights:
         nn.init.normal_(weight)
-    for alpha, choice in zip(mixed.alpha.data, genotype, strict=True):
-        alpha[choice] = 1e4  # a softmax of exactly 0 and 1
-    assert mixed.genotype_of_groups() == genotype
+    for alpha, index in zip(mixed.alpha.data, choice, strict=True):
+        alpha[index] = 1e4  # a softmax of exactly 0 and 1
+    assert mixed.strongest_dilations() == choice
     return mixed
 
 
@@ -41,9 +41,9 @@ def plain_conv(channels=16, *, groups=1, stride=1) -> Conv2d:
 def decoded(mixed: ChannelMixedConv2d) -> Conv2d | DecodedConv2d:
     """What a mix is decoded into, with the weights it inherits."""
     conv = plain_conv(mixed.out_channels, groups=mixed.groups, stride=mixed.stride)
-    genotype = mixed.genotype_of_groups()
-    conv = decode_conv(conv, dilations=DILATIONS, genotype=genotype)
-    conv.load_state_dict({**conv.state_dict(), **decoded_weights(mixed.weights, genotype)})
+    choice = mixed.strongest_dilations()
+    conv = decode_conv(conv, dilations=DILATIONS, choice=choice)
+    conv.load_state_dict({**conv.state_dict(), **decoded_weights(mixed.weights, choice)})
     return conv
 
 
@@ -64,7 +64,7 @@ def test_equals_the_mix_it_is_decoded_from(stride, groups, share_weights):
 @pytest.mark.parametrize("groups", [1, 8])
 def test_decoded_to_the_plain_dilation_it_is_the_base_convolution(groups):
     conv, base = plain_conv(groups=groups), plain_conv(groups=groups)
-    result = decode_conv(conv, dilations=DILATIONS, genotype=(0,) * 4)
+    result = decode_conv(conv, dilations=DILATIONS, choice=(0,) * 4)
     assert result is conv and list(result.state_dict()) == ["weight"]
     result.load_state_dict(decoded_weights(base.weight, (0,) * 4))
     x = torch.randn(2, 16, 11, 9, dtype=torch.double)
@@ -86,7 +86,7 @@ def test_decoded_to_one_dilation_it_is_a_plain_convolution():
 def test_takes_weight_norm_and_activation_of_the_convolution_it_replaces():
     base = plain_conv()
     base.norm, base.activation = nn.BatchNorm2d(16).double(), nn.ReLU()
-    conv = decode_conv(base, dilations=DILATIONS, genotype=GENOTYPE)
+    conv = decode_conv(base, dilations=DILATIONS, choice=CHOICE)
     assert conv.norm is base.norm and conv.activation is base.activation
     rows = torch.cat(list(conv.weights.values()))
     assert torch.equal(rows, base.weight[list(conv.output_order)])
@@ -133,7 +133,7 @@ def test_order_of_channels_folds_into_the_neighbours(groups):
     replicas = [state.pop(f"conv2.weights.{g}") for g in range(len(DILATIONS))]
     del state["conv2.alpha"], state["conv2.dilation_set"]
     state["conv2.group_dilations"] = found.conv2.group_dilations
-    parts = decoded_weights(replicas, GENOTYPE)
+    parts = decoded_weights(replicas, CHOICE)
     found.load_state_dict({**state, **{f"conv2.{name}": part for name, part in parts.items()}})
 
     x = torch.randn(2, 8, 11, 9, dtype=torch.double)
@@ -142,13 +142,13 @@ def test_order_of_channels_folds_into_the_neighbours(groups):
         torch.testing.assert_close(found(x), base(x), rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("genotype", [GENOTYPE, (0,) * 4])
-def test_the_dilations_multiply_that_of_the_base_convolution(genotype):
+@pytest.mark.parametrize("choice", [CHOICE, (0,) * 4])
+def test_the_dilations_multiply_that_of_the_base_convolution(choice):
     conv, expected = plain_conv(), plain_conv()
     conv.dilation = conv.padding = (2, 3)
-    conv = decode_conv(conv, dilations=DILATIONS, genotype=genotype)
+    conv = decode_conv(conv, dilations=DILATIONS, choice=choice)
     multiplied = ((2, 3), (4, 6), (2, 9), (10, 3))
-    expected = decode_conv(expected, dilations=multiplied, genotype=genotype)
+    expected = decode_conv(expected, dilations=multiplied, choice=choice)
     x = torch.randn(2, 16, 11, 9, dtype=torch.double)
     assert torch.equal(conv(x), expected(x))
 
@@ -158,7 +158,7 @@ def test_the_dilations_multiply_that_of_the_base_convolution(genotype):
 def test_parameters_and_macs_are_those_of_the_base_convolution(groups, stride):
     with torch.device("meta"):
         base, conv = (plain_conv(groups=groups, stride=stride) for _ in range(2))
-        conv = decode_conv(conv, dilations=DILATIONS, genotype=GENOTYPE)
+        conv = decode_conv(conv, dilations=DILATIONS, choice=CHOICE)
         x = torch.empty(1, 16, 12, 12, dtype=torch.double)
     costs = []
     for layer in (base, conv):
@@ -171,7 +171,7 @@ def test_parameters_and_macs_are_those_of_the_base_convolution(groups, stride):
 
 
 def test_state_round_trip():
-    convs = [decode_conv(plain_conv(), dilations=DILATIONS, genotype=GENOTYPE) for _ in range(2)]
+    convs = [decode_conv(plain_conv(), dilations=DILATIONS, choice=CHOICE) for _ in range(2)]
     names = list(convs[0].state_dict())
     assert names == ["group_dilations", "weights.0", "weights.1", "weights.3"]
     for weight in convs[0].weights.values():
@@ -182,7 +182,7 @@ def test_state_round_trip():
 
 
 def test_weights_of_the_base_network_do_not_load_unordered():
-    conv = decode_conv(plain_conv(), dilations=DILATIONS, genotype=GENOTYPE)
+    conv = decode_conv(plain_conv(), dilations=DILATIONS, choice=CHOICE)
     with pytest.raises(RuntimeError, match=r'Unexpected key.*"weight"'):
         conv.load_state_dict(plain_conv().state_dict())
 
@@ -194,14 +194,14 @@ def test_gradients_reach_every_part(groups):
     x = torch.randn(1, 16, 7, 7, dtype=torch.double)
     mixed(x).square().sum().backward()
     conv(x[:, list(conv.input_order)]).square().sum().backward()
-    expected = decoded_weights([weight.grad for weight in mixed.weights], GENOTYPE)
+    expected = decoded_weights([weight.grad for weight in mixed.weights], CHOICE)
     for name, parameter in conv.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("make", ["decode_conv", "DecodedConv2d"])
 @pytest.mark.parametrize(
-    "genotype, message",
+    "choice, message",
     [
         ((0, 4, 0, 1), "with 4; expected .* from 0 to 3"),
         ((), "expected for each channel group"),
@@ -209,9 +209,9 @@ def test_gradients_reach_every_part(groups):
         ((0,) * 15 + (1,), "cuts the convolution's own 8 groups"),
     ],
 )
-def test_refuses_what_does_not_fit(make, genotype, message):
+def test_refuses_what_does_not_fit(make, choice, message):
     with pytest.raises(ValueError, match=message):
         if make == "decode_conv":
-            decode_conv(plain_conv(groups=8), dilations=DILATIONS, genotype=genotype)
+            decode_conv(plain_conv(groups=8), dilations=DILATIONS, choice=choice)
         else:
-            DecodedConv2d(16, 16, dilations=DILATIONS, genotype=genotype, groups=8)
+            DecodedConv2d(16, 16, dilations=DILATIONS, choice=choice, groups=8)

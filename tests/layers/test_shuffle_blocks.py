@@ -7,7 +7,9 @@ from torch import nn
 
 from crnas_d2.cost import count_parameters
 from crnas_d2.layers import ShuffleBlock
-from crnas_d2.modeling.backbone.shufflenetv2 import BLOCKS
+from crnas_d2.modeling.families import ShuffleNetV2Family
+
+OPERATIONS = ShuffleNetV2Family.operations
 
 
 def convolutions(layers):
@@ -27,7 +29,7 @@ def convolutions(layers):
     ],
 )
 def test_a_block_of_stride_1_works_on_half_of_its_channels(op, parameters):
-    block = BLOCKS[op](16, 16, 1)
+    block = OPERATIONS[op].make(16, 16, 1)
     assert block.projection is None
     assert count_parameters(block) == parameters
     assert block(torch.randn(2, 16, 7, 9)).shape == (2, 16, 7, 9)
@@ -53,7 +55,7 @@ def test_a_block_of_stride_1_works_on_half_of_its_channels(op, parameters):
     ],
 )
 def test_a_block_of_stride_2_makes_the_new_channels_and_projects_the_old_ones(op, parameters):
-    block = BLOCKS[op](6, 16, 2)
+    block = OPERATIONS[op].make(6, 16, 2)
     assert count_parameters(block) == parameters
     for size, half in [((8, 6), (4, 3)), ((7, 9), (4, 5))]:
         assert block(torch.randn(2, 6, *size)).shape == (2, 16, *half)
@@ -89,7 +91,7 @@ def unit(x, conv, relu):
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("op", [0, 1, 2, 3])
 def test_a_block_computes_what_its_definition_says(op, stride):
-    block = BLOCKS[op](12 if stride == 1 else 6, 12, stride).eval()
+    block = OPERATIONS[op].make(12 if stride == 1 else 6, 12, stride).eval()
     toy.randomize_norms(block)
     x = torch.randn(2, block.in_channels, 6, 6)
     if stride == 1:

@@ -9,10 +9,20 @@ from detectron2.modeling import build_model
 
 from crnas_d2.checkpoint import fixed_names, subnet_state_dict
 from crnas_d2.config import NetworkSpec, load_config
-from crnas_d2.cost import CostTable, body_cost, count_macs, count_parameters, detector_macs
+from crnas_d2.cost import (
+    MACs,
+    Parameters,
+    body_cost,
+    build_budgets,
+    build_costs,
+    count_macs,
+    count_parameters,
+    detector_macs,
+)
 from crnas_d2.layers import ChoiceBlock, InvertedResidual
-from crnas_d2.modeling import MobileNetV2, SupernetMobileNetV2, find_supernet
-from crnas_d2.space import FAMILIES, Genotype, build_budget
+from crnas_d2.modeling import SinglePathSupernet, find_supernet
+from crnas_d2.modeling.families import MobileNetV2, MobileNetV2Family
+from crnas_d2.space import Genotype, feasible_genotypes
 
 STAGES = ("c16", "c24", "c32", "c64", "c96", "c160", "c320", "tail")
 BASELINE = (1, 1, 2, 3, 4, 3, 3, 1, 1, 1)
@@ -36,7 +46,6 @@ OPERATION_SPACE = {
     "MODEL.GENOTYPE.DEPTHS": [1, 1, 2, 1, 1, 1, 1, 1, 1, 1],
 }
 WHOLE_DETECTOR = str(toy.ROOT / "configs" / "Base-RCNN-FPN.yaml")
-
 
 config = partial(toy.body_config, "mobilenetv2")
 body_of = partial(toy.build_body, "mobilenetv2")
@@ -84,16 +93,16 @@ def test_convolutions_start_as_torchvisions_do():
 
 def test_43_allocations_cost_as_much_as_the_published_one():
     cfg = config({"MODEL.SUPERNET.SPACE": "stage", "SEARCH.BUDGET.BLOCKS": [16, 16]})
-    weights = FAMILIES["mobilenetv2"].stage_weights
-    assert sum(w * d for w, d in zip(weights, BASELINE, strict=True)) == 16
-    eligible = NetworkSpec.from_config(cfg).space.eligible([build_budget(cfg)])
-    assert len(eligible) == 43
-    assert Genotype(BASELINE) in eligible and Genotype(CR_DEPTHS) in eligible
+    assert sum(w * d for w, d in zip(MobileNetV2Family.block_costs, BASELINE, strict=True)) == 16
+    spec = NetworkSpec.from_config(cfg)
+    feasible = feasible_genotypes(spec.space, build_budgets(cfg, build_costs(cfg, spec)))
+    assert len(feasible) == 43
+    assert Genotype(BASELINE) in feasible and Genotype(CR_DEPTHS) in feasible
 
 
 def randomized_supernet(*overrides):
     supernet = body_of(NARROW, *overrides)
-    assert type(supernet) is SupernetMobileNetV2
+    assert type(supernet) is MobileNetV2 and isinstance(find_supernet(supernet), SinglePathSupernet)
     toy.randomize_norms(supernet)
     return supernet
 
@@ -108,7 +117,7 @@ def assert_subnet_is_fixed_network(supernet, genotype, *overrides):
             "MODEL.GENOTYPE.OPS": list(genotype.ops),
         },
     )
-    assert type(fixed) is MobileNetV2
+    assert type(fixed) is MobileNetV2 and find_supernet(fixed) is None
     weights = subnet_state_dict(supernet, genotype)
     fixed.load_state_dict(copy.deepcopy(weights))
     for training in (False, True):
@@ -162,17 +171,19 @@ def test_the_cost_table_counts_the_networks_that_are_built():
     short = {**NARROW, "MODEL.MOBILENETV2.OUT_FEATURES": ["res3"]}
     options = [[1], [1], [1, 2], [2, 3], [3], [2], [2], [1], [1], [1]]
     space = {"MODEL.SUPERNET.SPACE": "stage", "MODEL.SUPERNET.STAGE_OPTIONS": options}
-    cfg = config(short, space)
-    table = CostTable(cfg, NetworkSpec.from_config(cfg).space, (64, 96))
+    spec = NetworkSpec.from_config(config(short, space))
+    macs, parameters = (cost.table(spec, (64, 96)) for cost in (MACs(), Parameters()))
     for depths in [(1, 1, 2, 3, 3, 2, 2, 1, 1, 1), (1, 1, 1, 3, 3, 2, 2, 1, 1, 1)]:
         fixed = config(short, {"MODEL.GENOTYPE.DEPTHS": list(depths)})
-        assert table(Genotype(depths)) == body_cost(fixed, (64, 96))
+        built = body_cost(NetworkSpec.from_config(fixed), (64, 96))
+        assert macs(Genotype(depths)) == built.macs
+        assert parameters(Genotype(depths)) == built.parameters
 
 
 def test_gradients_reach_the_path_and_nothing_else():
     supernet = randomized_supernet(STAGE_SPACE)
     depths = (1, 1, 2, 2, 3, 2, 3, 1, 1, 1)
-    supernet.set_path(Genotype(depths))
+    find_supernet(supernet).set_path(Genotype(depths))
     sum(output.sum() for output in supernet(toy.images()).values()).backward()
     names = fixed_names(supernet)
     reached = {names[n] for n, p in supernet.named_parameters() if p.grad is not None}
@@ -225,7 +236,7 @@ def test_whole_detectors_cost_what_crnas_says():
     assert baseline["body"] == pytest.approx(5.1953, abs=1e-4)
     assert searched["body"] == pytest.approx(5.4879, abs=1e-4)
     plain = config({"MODEL.GENOTYPE.DEPTHS": list(CR_DEPTHS)})  # dilations are free
-    assert body_cost(plain, (800, 1088)).macs == searched["body"] * 1e9
+    assert body_cost(NetworkSpec.from_config(plain), (800, 1088)).macs == searched["body"] * 1e9
 
 
 def test_a_classifier_pools_the_last_convolution():
@@ -241,7 +252,7 @@ def test_a_classifier_pools_the_last_convolution():
 
 
 def single(stage, depth, depths=BASELINE):
-    index = FAMILIES["mobilenetv2"].stages.index(stage)
+    index = MobileNetV2Family.stages.index(stage)
     return [*depths[:index], depth, *depths[index + 1 :]]
 
 

@@ -8,7 +8,7 @@ from detectron2.modeling.backbone.resnet import BasicBlock, BottleneckBlock
 from torch import nn
 
 from crnas_d2.checkpoint import StrictCheckpointer, TrainingCheckpointer, subnet_state_dict
-from crnas_d2.layers import DilationChoice, OperationChoice
+from crnas_d2.layers import OperationChoice, SharedWeightChoice
 from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype
 
@@ -59,7 +59,7 @@ def test_the_two_paths_compute_different_things():
     body = build_backbone(supernet_config({"MODEL.SUPERNET.SHARING": "weight"})).bottom_up.eval()
     outputs = []
     for genotype in PATHS:
-        body.set_path(genotype)
+        body.supernet.set_path(genotype)
         outputs.append(body(images())["res5"])
     assert not torch.equal(*outputs)
 
@@ -87,7 +87,9 @@ def test_every_candidate_has_its_own_weights_unless_they_are_shared():
     own = build_backbone(supernet_config()).bottom_up
     shared = build_backbone(supernet_config({"MODEL.SUPERNET.SHARING": "weight"})).bottom_up
     assert all(isinstance(b, OperationChoice) for stage in STAGES for b in getattr(own, stage))
-    assert all(isinstance(b, DilationChoice) for stage in STAGES for b in getattr(shared, stage))
+    assert all(
+        isinstance(b, SharedWeightChoice) for stage in STAGES for b in getattr(shared, stage)
+    )
 
     def convolutions(body):
         return sum(isinstance(m, nn.Conv2d) for name, m in body.named_modules() if "conv2" in name)
@@ -97,7 +99,7 @@ def test_every_candidate_has_its_own_weights_unless_they_are_shared():
 
 def test_what_is_off_the_path_gets_no_gradient():
     model = build_backbone(supernet_config())
-    model.bottom_up.set_path(PATHS[0])
+    find_supernet(model).set_path(PATHS[0])
     sum(level.sum() for level in model(images()).values()).backward()
     for name, parameter in model.bottom_up.named_parameters():
         stage, index, *rest = name.split(".")
@@ -133,7 +135,7 @@ def test_the_space_starts_from_the_depths_that_another_search_has_found(tmp_path
     )
     body = build_backbone(toy.load_config(str(config), toy.as_list(toy.TINY))).bottom_up
     assert [len(getattr(body, stage)) for stage in STAGES] == [2, 1, 1, 2]
-    assert body.space.base == Genotype(depths=(2, 1, 1, 2))
+    assert body.supernet.space.base == Genotype(depths=(2, 1, 1, 2))
 
 
 @pytest.mark.parametrize(

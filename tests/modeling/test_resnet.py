@@ -56,7 +56,7 @@ def test_supernet_on_a_path_equals_the_fixed_network(block, sharing, training):
         copied = {key: weights[supernet_key(key, depths, sharing)] for key in fixed.state_dict()}
         fixed.load_state_dict(copy.deepcopy(copied))
 
-        supernet.bottom_up.set_path(Genotype(depths=depths))
+        find_supernet(supernet).set_path(Genotype(depths=depths))
         ours, expected = supernet(toy.images()), fixed(toy.images())
         assert list(ours) == ["p2", "p3", "p4", "p5", "p6"]
         for level in expected:
@@ -70,7 +70,7 @@ def test_gradients_reach_the_path_and_nothing_else(sharing):
     supernet = build_backbone(toy.supernet_config({"MODEL.SUPERNET.SHARING": sharing}))
     depths = (1, 2, 2, 3)
     fixed = build_backbone(fixed_config(depths))
-    supernet.bottom_up.set_path(Genotype(depths=depths))
+    find_supernet(supernet).set_path(Genotype(depths=depths))
     sum(level.sum() for level in supernet(toy.images()).values()).backward()
     reached = {name for name, p in supernet.named_parameters() if p.grad is not None}
     assert reached == {supernet_key(n, depths, sharing) for n, _ in fixed.named_parameters()}
@@ -94,7 +94,7 @@ def test_a_stage_with_one_option_is_built_without_a_choice():
         False,
         True,
     ]
-    body.set_path(Genotype(depths=(2, 1, 2, 3)))
+    find_supernet(body).set_path(Genotype(depths=(2, 1, 2, 3)))
     assert body(toy.images())["res5"].shape == (2, 32, 2, 2)
 
 
@@ -105,13 +105,14 @@ def test_running_without_a_path_says_what_to_do():
 
 
 def test_a_path_outside_the_space_is_refused_and_the_old_one_stays():
-    supernet = build_backbone(toy.supernet_config()).bottom_up.eval()
+    body = build_backbone(toy.supernet_config()).bottom_up.eval()
+    supernet = find_supernet(body)
     supernet.set_path(Genotype(depths=(1, 1, 2, 2)))
-    expected = supernet(toy.images())["res5"]
-    with pytest.raises(ValueError, match=r"7 is no option of res5\.depth"):
+    expected = body(toy.images())["res5"]
+    with pytest.raises(ValueError, match=r"7 is not an option of res5\.depth"):
         supernet.set_path(Genotype(depths=(2, 2, 3, 7)))
     assert supernet.path == Genotype(depths=(1, 1, 2, 2))
-    assert torch.equal(supernet(toy.images())["res5"], expected)
+    assert torch.equal(body(toy.images())["res5"], expected)
 
 
 def test_a_supernet_is_found_inside_a_detector_and_not_in_a_fixed_network():
@@ -211,7 +212,7 @@ def test_settings_that_cannot_be_honoured_are_refused(overrides, words):
 def test_retinanet_gets_p3_to_p7():
     cfg = toy.supernet_config({"MODEL.FPN.IN_FEATURES": ["res3", "res4", "res5"]})
     backbone = build_supernet_retinanet_fpn_backbone(cfg, toy.RGB).eval()
-    backbone.bottom_up.set_path(Genotype(depths=(1, 1, 2, 2)))
+    find_supernet(backbone).set_path(Genotype(depths=(1, 1, 2, 2)))
     sizes = {level: tuple(value.shape[1:]) for level, value in backbone(toy.images()).items()}
     assert sizes == {
         "p3": (16, 8, 8),

@@ -16,12 +16,12 @@ from crnas_d2.checkpoint import (
 )
 from crnas_d2.checkpoint.matching import match_weights
 from crnas_d2.config import NetworkSpec
-from crnas_d2.cost import CostTable, body_cost, count_parameters
+from crnas_d2.cost import MACs, Parameters, body_cost, count_parameters
 from crnas_d2.layers import OperationChoice, ShuffleBlock, XceptionBlock
-from crnas_d2.modeling import ShuffleNetV2, SupernetShuffleNetV2, find_supernet
-from crnas_d2.modeling.backbone.shufflenetv2 import BLOCKS
+from crnas_d2.modeling import SinglePathSupernet, find_supernet
+from crnas_d2.modeling.families import ShuffleNetV2, ShuffleNetV2Family
 from crnas_d2.report import receptive_fields
-from crnas_d2.space import FAMILIES, Genotype, genotype_file
+from crnas_d2.space import Genotype, genotype_file
 
 STAGES = ("res2", "res3", "res4", "res5")
 SMALL = toy.SMALL_BODIES["shufflenetv2"]
@@ -44,7 +44,8 @@ def network(genotype):
 
 
 def test_blocks_are_the_operations_of_the_family():
-    assert len(BLOCKS) == len(FAMILIES["shufflenetv2"].operations) == 4
+    operations = ShuffleNetV2Family.operations
+    assert [op.name for op in operations] == ["kernel 3", "kernel 5", "kernel 7", "xception"]
     body = body_of(SMALL, {"MODEL.GENOTYPE.OPS": [0, 1, 2, 3, 3, 0]})
     blocks = [block for stage in STAGES for block in getattr(body, stage)]
     kinds = [ShuffleBlock] * 3 + [XceptionBlock] * 2 + [ShuffleBlock]
@@ -78,7 +79,7 @@ def published(name, *overrides):
 @pytest.mark.parametrize(("name", "channels"), COSTS)
 def test_published_networks_cost_what_the_paper_says(name, channels):
     cfg = published(name, {"MODEL.SHUFFLENETV2.CHANNELS": list(channels)})
-    cost = body_cost(cfg, (224, 224))
+    cost = body_cost(NetworkSpec.from_config(cfg), (224, 224))
     assert (cost.macs, cost.parameters) == COSTS[name, channels]
     if name.startswith("DetNASNet") or channels:
         limit = 1.3e9 if cost.macs > 1e9 else 300e6
@@ -88,7 +89,8 @@ def test_published_networks_cost_what_the_paper_says(name, channels):
 def test_the_classifier_of_detnasnet_has_the_parameters_that_its_authors_name():
     head = {"MODEL.SHUFFLENETV2.OUT_FEATURES": ["head"]}
     linear = 1024 * 1000 + 1000
-    body = body_cost(published("DetNASNet-1.3G-FPN", head), (224, 224)).parameters
+    spec = NetworkSpec.from_config(published("DetNASNet-1.3G-FPN", head))
+    body = body_cost(spec, (224, 224)).parameters
     assert round((body + linear) / 1e6, 1) == 10.4
 
 
@@ -132,7 +134,9 @@ def test_receptive_fields_follow_the_kernels():
 
 def randomized_supernet(*overrides):
     supernet = body_of(SMALL, OPERATION, *overrides)
-    assert type(supernet) is SupernetShuffleNetV2
+    assert type(supernet) is ShuffleNetV2 and isinstance(
+        find_supernet(supernet), SinglePathSupernet
+    )
     toy.randomize_norms(supernet)
     return supernet
 
@@ -142,7 +146,7 @@ def randomized_supernet(*overrides):
 def test_a_path_of_the_supernet_equals_the_fixed_network(genotype, training):
     supernet = randomized_supernet()
     fixed = body_of(SMALL, network(genotype))
-    assert type(fixed) is ShuffleNetV2
+    assert type(fixed) is ShuffleNetV2 and find_supernet(fixed) is None
     weights = subnet_state_dict(supernet, genotype)
     fixed.load_state_dict(copy.deepcopy(weights))
     before = copy.deepcopy(supernet.state_dict())
@@ -163,7 +167,7 @@ def test_a_path_of_the_supernet_equals_the_fixed_network(genotype, training):
 def test_gradients_reach_the_path_and_nothing_else():
     supernet = randomized_supernet()
     genotype = PATHS[0]
-    supernet.set_path(genotype)
+    find_supernet(supernet).set_path(genotype)
     sum(output.sum() for output in supernet(toy.images()).values()).backward()
     for name, parameter in supernet.named_parameters():
         stage, index, *rest = name.split(".")
@@ -189,11 +193,13 @@ def test_every_block_of_the_supernet_has_four_candidates():
 def test_the_cost_table_counts_the_networks_that_are_built():
     short = {**SMALL, "MODEL.SHUFFLENETV2.OUT_FEATURES": ["res3"]}
     short["MODEL.GENOTYPE.DEPTHS"] = [1, 2, 1, 1]
-    cfg = config(short, OPERATION)
-    table = CostTable(cfg, NetworkSpec.from_config(cfg).space, (64, 96))
+    spec = NetworkSpec.from_config(config(short, OPERATION))
+    macs, parameters = (cost.table(spec, (64, 96)) for cost in (MACs(), Parameters()))
     for ops in [(3, 1, 2, 0, 0), (0, 3, 3, 2, 1)]:
         genotype = Genotype((1, 2, 1, 1), ops)
-        assert table(genotype) == body_cost(config(short, network(genotype)), (64, 96))
+        fixed = NetworkSpec.from_config(config(short, network(genotype)))
+        built = body_cost(fixed, (64, 96))
+        assert (macs(genotype), parameters(genotype)) == (built.macs, built.parameters)
 
 
 # ------------------------------------------------------------------- detectors
@@ -237,8 +243,11 @@ def test_a_subnet_of_a_detector_is_loaded_strictly(tmp_path):
             r"'weight'.*'shufflenetv2' \(kernel 3, .*xception\).*different shapes.*to 'none'",
         ),
         ({"MODEL.SUPERNET.SHARING": "prefix"}, r"'prefix'.*none.*weight.*operation space"),
-        ({"MODEL.SUPERNET.SPACE": "stage"}, "stage space: resnet, mobilenetv2"),
-        ({"MODEL.SUPERNET.SPACE": "width"}, "SPACE is 'width'; expected one of"),
+        ({"MODEL.SUPERNET.SPACE": "stage"}, "stage space: mobilenetv2, resnet"),
+        (
+            {"MODEL.SUPERNET.SPACE": "width"},
+            "SPACE is 'width'; known: none, channel, operation, stage, joint",
+        ),
     ],
     ids=["FREEZE_AT", "FrozenBN", "SHARING weight", "SHARING prefix", "stage", "unknown space"],
 )

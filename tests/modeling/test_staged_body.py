@@ -84,8 +84,8 @@ def test_stages_that_no_output_needs_are_not_built(family, features, last, space
     assert [name for name, _ in body.named_children()] == order[: order.index(last) + 1]
     body.load_state_dict({name: whole.state_dict()[name] for name in body.state_dict()})
     if space:
-        path = body.space.complete(body.space.base, Random(0))
-        body.set_path(path), whole.set_path(path)
+        path = body.supernet.space.sample(Random(0))
+        body.supernet.set_path(path), whole.supernet.set_path(path)
     outputs, expected = body(toy.images()), whole(toy.images())
     assert list(outputs) == list(body.output_shape()) == features
     assert all(torch.equal(outputs[name], expected[name]) for name in features)

@@ -8,8 +8,8 @@ from crnas_d2.space import ChannelSpace, Genotype, SearchedConv
 
 SPACE = ChannelSpace(
     (
-        SearchedConv("res4.0.conv2", 4, 1, ((1, 1), (1, 3)), 2),
-        SearchedConv("res5.0.conv2", 8, 1, ((1, 1), (3, 3)), 4),
+        SearchedConv("res4", 0, "conv2", 4, 1, ((1, 1), (1, 3)), 2),
+        SearchedConv("res5", 0, "conv2", 8, 1, ((1, 1), (3, 3)), 4),
     ),
     Genotype((1, 1, 1, 1)),
 )

@@ -31,7 +31,7 @@ def folder(tmp_path, toy_datasets):
 
 def test_a_finished_training_is_read_from_its_folder(folder):
     run = load_run("searched", *folder)
-    assert run.genotype.depths == (1, 2, 3, 2)
+    assert run.spec.genotype.depths == (1, 2, 3, 2)
     assert run.metrics == {"bbox/AP": 12.345, "bbox/AP50": 30.0}
     assert run.cost.macs > 0 and run.cost.parameters > 0
 

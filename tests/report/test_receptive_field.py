@@ -5,7 +5,7 @@ from torch import nn
 
 from crnas_d2.config import load_config
 from crnas_d2.cost import find_body, meta_network
-from crnas_d2.modeling import build_supernet_backbone
+from crnas_d2.modeling import build_supernet_backbone, find_supernet
 from crnas_d2.report import ReceptiveField, receptive_fields
 from crnas_d2.space import Genotype
 
@@ -114,7 +114,7 @@ def test_a_supernet_has_the_field_of_its_path():
     fields = []
     for depths in [(1, 2, 3, 2), (2, 1, 2, 3)]:
         fixed = {"MODEL.SUPERNET.PATH_SAMPLER": "fixed", "MODEL.GENOTYPE.DEPTHS": list(depths)}
-        supernet.set_path(Genotype(depths=depths))
+        find_supernet(supernet).set_path(Genotype(depths=depths))
         fields.append(receptive_fields(supernet))
         assert fields[-1] == receptive_fields(
             build_supernet_backbone(toy.supernet_config(fixed), toy.RGB)

@@ -3,13 +3,15 @@ import html.parser
 
 import pytest
 
-from crnas_d2.cost import Cost
+from crnas_d2.modeling.families import MobileNetV2Family, ResNetFamily
+from crnas_d2.modeling.spaces import JointKind, OperationKind, StageKind
 from crnas_d2.report import Page, add_search, write_candidates
 from crnas_d2.report.search_report import pareto_front
 from crnas_d2.search import Candidate
-from crnas_d2.space import FAMILIES, Genotype
+from crnas_d2.space import AdditiveCost, Genotype
 
-SPACE = FAMILIES["resnet"].stage_space([(1, 2), (1, 2), (2, 3), (2, 3)])
+OPTIONS = [(1, 2), (1, 2), (2, 3), (2, 3)]
+SPACE = StageKind(OPTIONS).build_space(ResNetFamily(), Genotype())
 CANDIDATES = [
     Candidate(Genotype((1, 2, 3, 2)), 100 / 3, {"bbox/AP": 100 / 3, "bbox/AP50": 50.0}, 1.234),
     Candidate(Genotype((2, 2, 2, 2)), 20.5, {"bbox/AP": 20.5, "bbox/APl": 7.0}, 2.0),
@@ -17,12 +19,32 @@ CANDIDATES = [
 ]
 
 
-def cost(genotype):
-    return Cost(macs=sum(genotype.depths) * 10**9, parameters=genotype.depths[0] * 10**6)
+def costs_of(space):
+    """10^9 MACs for each block; 10^6 parameters for each block of the first stage."""
+    depths = space.base.depths
+    macs, parameters = (
+        {
+            choice.name: {
+                option: price * option if choice.field == "depths" else 0
+                for option in choice.options
+            }
+            for choice, price in zip(space.choices, prices, strict=True)
+        }
+        for prices in ([10**9] * len(space.choices), [10**6, *[0] * (len(space.choices) - 1)])
+    )
+    return {
+        "MACS": AdditiveCost("MACS", "MACs", space, macs, sum(depths) * 10**9),
+        "PARAMETERS": AdditiveCost(
+            "PARAMETERS", "parameters", space, parameters, sum(depths[:1]) * 10**6
+        ),
+    }
+
+
+COSTS = costs_of(SPACE)
 
 
 def test_candidates_csv_has_a_line_per_candidate_in_full_precision(tmp_path):
-    write_candidates(tmp_path / "candidates.csv", CANDIDATES, SPACE, cost)
+    write_candidates(tmp_path / "candidates.csv", CANDIDATES, SPACE, COSTS)
     with (tmp_path / "candidates.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert list(rows[0]) == [
@@ -32,8 +54,8 @@ def test_candidates_csv_has_a_line_per_candidate_in_full_precision(tmp_path):
     for row, candidate in zip(rows, CANDIDATES, strict=True):
         depths = tuple(int(row[name]) for name in SPACE.names)
         assert depths == candidate.genotype.depths
-        assert int(row["macs"]) == cost(candidate.genotype).macs
-        assert int(row["parameters"]) == cost(candidate.genotype).parameters
+        assert int(row["macs"]) == sum(depths) * 10**9
+        assert int(row["parameters"]) == depths[0] * 10**6
     assert float(rows[0]["fitness"]) == float(rows[0]["bbox/AP"]) == 100 / 3
     assert (rows[0]["bbox/APl"], rows[1]["bbox/AP50"]) == ("", "")
     assert rows[2]["fitness"] == "failed" and rows[2]["bbox/AP"] == ""
@@ -57,7 +79,7 @@ class Links(html.parser.HTMLParser):
 @pytest.fixture
 def report(tmp_path):
     page = Page("A search & its <results>")
-    add_search(page, CANDIDATES, SPACE, cost, metric="bbox/AP", cost_scope="body, 64x64")
+    add_search(page, CANDIDATES, SPACE, COSTS, metric="bbox/AP", cost_scope="body, 64x64")
     page.write(tmp_path / "report.html")
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
     return (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -76,7 +98,8 @@ def test_the_report_names_the_best_genotype_the_failures_and_the_scope(report):
     best = next(row for row in rows if row.startswith(" class=best"))
     assert str(CANDIDATES[0].genotype) in best and "33.33" in best and "8 G" in best
     assert "3 candidates evaluated, 1 of them failed" in report
-    assert "MACs (body, 64x64)" in report and "bbox/AP" in report
+    assert "Costs are those of the body, 64x64." in report and "bbox/AP" in report
+    assert all(f"<th>{head}</th>" in report for head in ("bbox/AP", "MACs", "parameters"))
     assert str(CANDIDATES[2].genotype) not in report
 
 
@@ -84,7 +107,7 @@ def test_text_cannot_break_the_page(report):
     assert "<results>" not in report and "A search &amp; its &lt;results&gt;" in report
 
 
-OPERATIONS = FAMILIES["resnet"].operation_space((1, 1, 1, 1))
+OPERATIONS = OperationKind().build_space(ResNetFamily(), Genotype((1, 1, 1, 1)))
 
 
 @pytest.fixture
@@ -100,7 +123,9 @@ def greedy_candidates():
 
 
 def test_what_a_partial_genotype_leaves_open_is_empty_in_the_csv(tmp_path, greedy_candidates):
-    write_candidates(tmp_path / "candidates.csv", greedy_candidates, OPERATIONS, cost)
+    write_candidates(
+        tmp_path / "candidates.csv", greedy_candidates, OPERATIONS, costs_of(OPERATIONS)
+    )
     with (tmp_path / "candidates.csv").open(newline="") as stream:
         rows = {tuple(r[name] for name in OPERATIONS.names): r for r in csv.DictReader(stream)}
     assert rows["0", "1", "", ""]["fitness"] == "0.4" and rows["0", "1", "", ""]["macs"] == ""
@@ -110,7 +135,8 @@ def test_what_a_partial_genotype_leaves_open_is_empty_in_the_csv(tmp_path, greed
 
 def test_a_search_choice_after_choice_is_shown_by_its_levels(tmp_path, greedy_candidates):
     page = Page("Greedy")
-    add_search(page, greedy_candidates, OPERATIONS, cost, metric="bbox/AP", cost_scope="body")
+    costs = costs_of(OPERATIONS)
+    add_search(page, greedy_candidates, OPERATIONS, costs, metric="bbox/AP", cost_scope="body")
     page.write(tmp_path / "report.html")
     report = (tmp_path / "report.html").read_text()
     best = next(row for row in report.split("<tr") if row.startswith(" class=best"))
@@ -121,11 +147,11 @@ def test_a_search_choice_after_choice_is_shown_by_its_levels(tmp_path, greedy_ca
 
 
 def test_choices_of_a_single_option_have_no_panel(tmp_path):
-    family = FAMILIES["mobilenetv2"]
-    space = family.stage_space()
-    candidates = [Candidate(Genotype(family.baseline_depths[20]), 1.0, {}, 1.0)]
+    family = MobileNetV2Family()
+    space = StageKind().build_space(family, Genotype())
+    candidates = [Candidate(Genotype(family.baseline_depths()), 1.0, {}, 1.0)]
     page = Page("MobileNetV2")
-    add_search(page, candidates, space, cost, metric="bbox/AP", cost_scope="body")
+    add_search(page, candidates, space, costs_of(space), metric="bbox/AP", cost_scope="body")
     assert sum("<img" in part for part in page.parts) == 3
 
 
@@ -146,14 +172,47 @@ def test_the_pareto_front_holds_what_nothing_beats():
         assert beaten == (candidate not in front)
 
 
-def test_where_costs_differ_the_report_has_the_pareto_front(report):
-    assert "Pareto front" not in report  # all of its candidates have 8 blocks
+def text_of(candidates, names, second_objective=""):
     page = Page("Pareto")
+    costs = {name: COSTS[name] for name in names}
+    scope = {"metric": "bbox/AP", "cost_scope": "body, 64x64"}
+    add_search(page, candidates, SPACE, costs, **scope, second_objective=second_objective)
+    return "".join(page.parts)
+
+
+def test_where_costs_differ_the_report_has_the_pareto_front():
+    assert "Pareto front" not in text_of(CANDIDATES, ["MACS"])  # all of them have 8 blocks
+    assert "Pareto front" not in text_of(CANDIDATES, [])
     cheaper = Candidate(Genotype((1, 1, 2, 2)), 12.5)
-    candidates = [*CANDIDATES, cheaper]
-    add_search(page, candidates, SPACE, cost, metric="bbox/AP", cost_scope="body, 64x64")
-    text = "".join(page.parts)
+    text = text_of([*CANDIDATES, cheaper], ["MACS", "PARAMETERS"])
     assert "Pareto front" in text and "bbox/AP against MACs" in text
     front = text[text.index("Pareto front") :]
     assert str(cheaper.genotype) in front and str(CANDIDATES[0].genotype) in front
     assert str(CANDIDATES[1].genotype) not in front
+
+
+def test_the_pareto_front_is_of_the_second_objective_or_of_the_first_cost_that_differs():
+    assert "bbox/AP against parameters" in text_of(CANDIDATES, ["MACS", "PARAMETERS"])
+    candidates = [*CANDIDATES, Candidate(Genotype((1, 1, 2, 2)), 12.5)]
+    text = text_of(candidates, ["MACS", "PARAMETERS"], second_objective="PARAMETERS")
+    assert "bbox/AP against parameters" in text and "against MACs" not in text
+
+
+def test_choices_that_depend_on_others_are_shown_where_they_are_made(tmp_path):
+    space = JointKind([(1, 2), (1,), (1,), (1,)]).build_space(ResNetFamily(), Genotype())
+    candidates = [
+        Candidate(Genotype((2, 1, 1, 1), (0, 2, 1, 0, 0)), 2.0),
+        Candidate(Genotype((1, 1, 1, 1), (0, 1, 0, 0)), 1.0),
+    ]
+    write_candidates(tmp_path / "candidates.csv", candidates, space, {})
+    with (tmp_path / "candidates.csv").open(newline="") as stream:
+        assert [row["res2.1.op"] for row in csv.DictReader(stream)] == ["2", ""]
+    page = Page("Joint")
+    add_search(page, candidates, space, {}, metric="bbox/AP", cost_scope="body")
+    assert sum("<img" in part for part in page.parts) == 3
+    # Prefixes of a search by a searcher of a user's own.
+    prefixes = [Candidate(Genotype((1,), ()), 0.5), Candidate(Genotype((1,), (0,)), 0.75)]
+    page = Page("Prefixes")
+    best = [candidates[1], *prefixes[::-1]]
+    add_search(page, best, space, {}, metric="bbox/AP", cost_scope="body")
+    assert "bbox/AP of each level of the search" in "".join(page.parts)

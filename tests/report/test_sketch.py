@@ -3,8 +3,8 @@ from crnas_d2.space import ChannelSpace, Genotype, SearchedConv
 
 SPACE = ChannelSpace(
     (
-        SearchedConv("res4.0.conv2", 16, 1, ((1, 1), (2, 2), (1, 3)), 4),
-        SearchedConv("res5.0.conv2", 32, 1, ((1, 1), (3, 3)), 2),
+        SearchedConv("res4", 0, "conv2", 16, 1, ((1, 1), (2, 2), (1, 3)), 4),
+        SearchedConv("res5", 0, "conv2", 32, 1, ((1, 1), (3, 3)), 2),
     ),
     Genotype((1, 1, 1, 1)),
 )

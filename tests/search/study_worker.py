@@ -9,20 +9,45 @@ from pathlib import Path
 
 import toy
 
-from crnas_d2.search import ExhaustiveSearcher, GreedySearcher, open_study, run_worker
-from crnas_d2.search.searcher import ListSearcher
-from crnas_d2.space import FAMILIES, Genotype
+from crnas_d2.modeling.families import ResNetFamily
+from crnas_d2.modeling.spaces import JointKind, OperationKind, StageKind
+from crnas_d2.search import (
+    EvolutionSearcher,
+    ExhaustiveSearcher,
+    GreedySearcher,
+    RandomSearcher,
+    Searcher,
+    open_study,
+    run_worker,
+)
+from crnas_d2.space import AdditiveCost, Budget, Genotype
 
-SPACE = FAMILIES["resnet"].stage_space([(1, 2, 3), (1,), (2, 3), (2, 3)])
-OPERATIONS = FAMILIES["resnet"].operation_space((1, 1, 1, 1))
+SPACE = StageKind([(1, 2, 3), (1,), (2, 3), (2, 3)]).build_space(ResNetFamily(), Genotype())
+OPERATIONS = OperationKind().build_space(ResNetFamily(), Genotype(depths=(1, 1, 1, 1)))
+JOINT = JointKind([(1, 2), (1,), (1,), (1, 2)]).build_space(ResNetFamily(), Genotype())
+
+
+def dilated_blocks(most):
+    """At most so much dilation in a network of JOINT: 1 for dilation 2, 2 for dilation 3."""
+    costs = {
+        choice.name: {o: o if choice.field == "ops" else 0 for o in choice.options}
+        for choice in JOINT.choices
+    }
+    return [Budget(AdditiveCost("DILATION", "steps", JOINT, costs), 0, most)]
+
+
+SAMPLED = {"population": 6, "generations": 4, "seed": 3}
 SEARCHES = {
-    "stage": (SPACE, ExhaustiveSearcher(SPACE, ())),
-    "operation": (OPERATIONS, GreedySearcher(OPERATIONS, 2)),
+    "stage": ExhaustiveSearcher(SPACE),
+    "operation": GreedySearcher(OPERATIONS, top_k=2),
+    "joint exhaustive": ExhaustiveSearcher(JOINT, dilated_blocks(1)),
+    "joint evolution": EvolutionSearcher(JOINT, dilated_blocks(4), parents=3, **SAMPLED),
+    "joint random": RandomSearcher(JOINT, dilated_blocks(4), **SAMPLED),
 }
 DESCRIPTION = {"metric": "bbox/AP", "weights": "0a1b", "archval": ["toy", 1], "budget": (8, 8)}
 
 
-class NoMore(ListSearcher):
+class NoMore(Searcher):
     """Proposes nothing beside what the test has enqueued."""
 
     total = 0
@@ -31,7 +56,7 @@ class NoMore(ListSearcher):
         return []
 
 
-NO_MORE = NoMore()
+NO_MORE = NoMore(SPACE)
 
 
 def url(folder):
@@ -41,7 +66,7 @@ def url(folder):
 def fitness(genotype):
     """A different number for every genotype; a partial one counts what it has decided."""
     depths = sum(d * w for d, w in zip(genotype.depths, (1.1, 2.3, 3.7, 0.1), strict=True))
-    weights = (0.7, -0.31, 0.53, -0.87)
+    weights = (0.7, -0.31, 0.53, -0.87, 0.173, -0.0907)
     return depths + sum(w * (op + 1) for w, op in zip(weights, genotype.ops, strict=False))
 
 
@@ -80,7 +105,7 @@ def wait_until(condition, seconds=60):
 
 
 def main(folder, search, hangs_in):
-    space, searcher = SEARCHES[search]
+    searcher = SEARCHES[search]
     calls = 0
 
     def logging_evaluate(genotype):
@@ -97,7 +122,7 @@ def main(folder, search, hangs_in):
     (folder / f"ready-{os.getpid()}").touch()
     while not (folder / "go").exists():  # workers that start at once get in each other's way
         time.sleep(0.001)
-    run_worker(study, space, searcher, logging_evaluate, "bbox/AP")
+    run_worker(study, searcher.space, searcher, logging_evaluate, "bbox/AP")
 
 
 if __name__ == "__main__":

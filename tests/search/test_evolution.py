@@ -7,15 +7,20 @@ import optuna
 import pytest
 from study_worker import DESCRIPTION, url
 
-from crnas_d2.search import evaluated, open_study, run_worker
-from crnas_d2.search.evolution import EvolutionSampler
-from crnas_d2.search.sampled import SampledSearcher
-from crnas_d2.space import Choice, Genotype, SearchSpace
+from crnas_d2.search import (
+    EvolutionSampler,
+    OptunaSearcher,
+    SampledSearcher,
+    evaluated,
+    open_study,
+    run_worker,
+)
+from crnas_d2.space import AdditiveCost, Budget, Choice, Genotype, SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 SPACE = SearchSpace(
-    "operation", "ops", tuple(Choice(f"block{i}.op", (0, 1, 2, 3)) for i in range(12))
+    "operation", tuple(Choice(f"block{i}.op", (0, 1, 2, 3), field="ops") for i in range(12))
 )
 _RANDOM = Random(7)
 GAINS = [[_RANDOM.random() for _ in range(4)] for _ in range(12)]
@@ -27,6 +32,12 @@ def fitness(genotype):
     return sum(gains[op] for gains, op in zip(GAINS, genotype.ops, strict=True))
 
 
+# Each operation costs its number.
+COST = AdditiveCost(
+    "OPS", "ops", SPACE, {name: {op: op for op in range(4)} for name in SPACE.names}
+)
+
+
 def cost(genotype):
     return sum(genotype.ops)
 
@@ -35,9 +46,18 @@ def anything(genotype):
     return True
 
 
-def sampler(population_size=20, admits=anything, **arguments):
+class Led(SampledSearcher):
+    """A search that a given sampler leads, for a given number of candidates."""
+
+    def __init__(self, sampler, total, is_feasible):
+        super().__init__(SPACE, (), population=total, generations=1)
+        self.sampler = sampler
+        self.is_feasible = is_feasible
+
+
+def sampler(population_size=20, is_feasible=anything, **arguments):
     arguments = {"num_parents": 5, "seed": 1, **arguments}
-    return EvolutionSampler(SPACE, admits, population_size=population_size, **arguments)
+    return EvolutionSampler(SPACE, is_feasible, population_size=population_size, **arguments)
 
 
 def search(study, total, evolution, evaluate=lambda genotype: {"AP": fitness(genotype)}):
@@ -48,8 +68,7 @@ def search(study, total, evolution, evaluate=lambda genotype: {"AP": fitness(gen
         seen.append(genotype)
         return evaluate(genotype)
 
-    searcher = SampledSearcher(evolution, total, evolution.admits)
-    run_worker(study, SPACE, searcher, counted, "AP")
+    run_worker(study, SPACE, Led(evolution, total, evolution.is_feasible), counted, "AP")
     return seen
 
 
@@ -68,13 +87,15 @@ def generations(study, evolution):
 def test_evolution_finds_the_optimum_of_a_separable_fitness_far_faster_than_random():
     for seed in range(2):
         evolved = search(in_memory(), 300, sampler(30, num_parents=10, seed=seed))
-        drawn = search(in_memory(), 300, sampler(300, seed=seed))
-        assert len(set(evolved)) == len(evolved) == len(set(drawn)) == 300
-        best_drawn = max(map(fitness, drawn))
+        sampled = search(in_memory(), 300, sampler(300, seed=seed))
+        assert len(set(evolved)) == len(evolved) == len(set(sampled)) == 300
+        best_sampled = max(map(fitness, sampled))
         # Where evolution has overtaken all that random search finds.
-        overtaken = next(i for i, genotype in enumerate(evolved) if fitness(genotype) > best_drawn)
+        overtaken = next(
+            i for i, genotype in enumerate(evolved) if fitness(genotype) > best_sampled
+        )
         assert overtaken < 150
-        assert max(map(fitness, evolved)) > BEST - 0.35 * (BEST - best_drawn)
+        assert max(map(fitness, evolved)) > BEST - 0.35 * (BEST - best_sampled)
 
 
 def test_a_seed_gives_the_same_search_and_another_seed_another():
@@ -107,7 +128,7 @@ def test_children_descend_from_the_best_of_all_before():
             )
 
         assert all(changes(child) >= 1 for child in mutants)
-        # 12 blocks, each drawn anew with probability 0.1.
+        # 12 blocks, each sampled anew with probability 0.1.
         assert sum(map(changes, mutants)) / len(mutants) < 3
 
 
@@ -122,24 +143,26 @@ def test_without_crossovers_all_children_are_mutations():
         )
 
 
-def test_everything_evaluated_is_within_the_budget():
-    seen = search(in_memory(), 100, sampler(admits=lambda genotype: 10 <= cost(genotype) <= 12))
+def test_everything_evaluated_satisfies_the_budget():
+    seen = search(
+        in_memory(), 100, sampler(is_feasible=lambda genotype: 10 <= cost(genotype) <= 12)
+    )
     assert len(set(seen)) == 100
     assert all(10 <= cost(genotype) <= 12 for genotype in seen)
 
 
 def test_an_infeasible_budget_ends_the_search_with_the_reason(monkeypatch):
-    monkeypatch.setattr("crnas_d2.search.evolution._MOST_DRAWS", 500)
-    with pytest.raises(ValueError, match=r"500 draws gave no genotype.*SEARCH\.BUDGET; 0 are"):
-        search(in_memory(), 10, sampler(admits=lambda genotype: False))
+    monkeypatch.setattr("crnas_d2.search.evolution._MOST_SAMPLES", 500)
+    with pytest.raises(ValueError, match=r"500 samples gave no genotype.*SEARCH\.BUDGET; 0 are"):
+        search(in_memory(), 10, sampler(is_feasible=lambda genotype: False))
 
 
 def test_a_space_that_is_used_up_ends_the_search_with_the_reason(monkeypatch):
-    monkeypatch.setattr("crnas_d2.search.evolution._MOST_DRAWS", 2000)
+    monkeypatch.setattr("crnas_d2.search.evolution._MOST_SAMPLES", 2000)
     few = {Genotype(ops=(op,) * 12) for op in range(4)}
     near = {Genotype(ops=(0,) * i + (1,) + (0,) * (11 - i)) for i in range(12)} | few
-    with pytest.raises(ValueError, match=r"new and within SEARCH\.BUDGET; .* are evaluated"):
-        search(in_memory(), 50, sampler(4, admits=lambda g: g in near or cost(g) < 1))
+    with pytest.raises(ValueError, match=r"new and satisfies SEARCH\.BUDGET; .* are evaluated"):
+        search(in_memory(), 50, sampler(4, is_feasible=lambda g: g in near or cost(g) < 1))
 
 
 def test_a_failed_candidate_is_replaced_and_is_no_parent():
@@ -206,7 +229,9 @@ def test_several_samplers_on_one_study_propose_nothing_twice(tmp_path):
 
 @pytest.mark.parametrize("name", ["TPESampler", "RandomSampler"])
 def test_a_stock_sampler_leads_a_search(name):
-    stock = getattr(optuna.samplers, name)(seed=3)
+    budgets = [Budget(COST, 0, 18)]
+    searcher = OptunaSearcher(SPACE, budgets, population=6, generations=5, sampler=name, seed=3)
+    assert isinstance(searcher.sampler, getattr(optuna.samplers, name))
     study = in_memory()
     seen = []
 
@@ -214,7 +239,6 @@ def test_a_stock_sampler_leads_a_search(name):
         seen.append(genotype)
         return {"AP": fitness(genotype)}
 
-    searcher = SampledSearcher(stock, 30, lambda genotype: cost(genotype) <= 18)
     run_worker(study, SPACE, searcher, evaluate, "AP")
     assert len(set(seen)) == len(seen) == 30
     assert all(cost(genotype) <= 18 for genotype in seen)
@@ -222,19 +246,23 @@ def test_a_stock_sampler_leads_a_search(name):
 
 def test_a_stock_sampler_that_finds_nothing_more_ends_the_search(monkeypatch):
     monkeypatch.setattr("crnas_d2.search.worker._MOST_PASSED_OVER", 25)
-    searcher = SampledSearcher(optuna.samplers.RandomSampler(seed=0), 5, lambda genotype: False)
+    searcher = OptunaSearcher(
+        *(SPACE, [Budget(COST, 37, 40)]),  # 36 is the most
+        **{"population": 5, "generations": 1, "sampler": "RandomSampler", "seed": 0},
+    )
     with pytest.raises(ValueError, match=r"25 proposals of RandomSampler in a row"):
         run_worker(in_memory(), SPACE, searcher, lambda genotype: {"AP": 1.0}, "AP")
 
 
 def test_two_objectives_keep_fitness_and_cost():
     study = optuna.create_study(directions=["maximize", "minimize"])
-    searcher = SampledSearcher(optuna.samplers.NSGAIISampler(seed=1), 30, anything)
+    arguments = {"population": 6, "generations": 5, "sampler": "NSGAIISampler", "seed": 1}
+    searcher = OptunaSearcher(SPACE, **arguments)
 
     def evaluate(genotype):
         return {"AP": fitness(genotype)}
 
-    run_worker(study, SPACE, searcher, evaluate, "AP", second_objective=cost)
+    run_worker(study, SPACE, searcher, evaluate, "AP", second_objective=COST)
     candidates = evaluated(study, SPACE)
     assert [c.fitness for c in candidates] == sorted((c.fitness for c in candidates), reverse=True)
     for trial in study.best_trials:

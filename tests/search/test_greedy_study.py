@@ -15,7 +15,8 @@ from study_worker import (
 
 from crnas_d2.search import enqueue, evaluated, open_study, run_worker
 
-SPACE, SEARCHER = SEARCHES["operation"]
+SEARCHER = SEARCHES["operation"]
+SPACE = SEARCHER.space
 
 
 @pytest.fixture
@@ -86,7 +87,8 @@ def test_two_workers_share_every_level(study, tmp_path, uninterrupted):
 def test_what_two_workers_have_proposed_at_once_is_evaluated_once(study):
     first, *others = SEARCHER.propose([])
     enqueue(study, SPACE, [first, *others])
-    study.enqueue_trial(SPACE.values(first, partial=True), user_attrs={"enqueued": True})
+    values = SPACE.values(first, partial=True)
+    study.enqueue_trial(values, user_attrs={"enqueued": values})
     seen = []
 
     def counted(genotype):

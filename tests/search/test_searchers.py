@@ -4,11 +4,19 @@ import optuna
 import pytest
 import toy
 
-from crnas_d2.cost import build_budgets
+from crnas_d2.config import NetworkSpec
+from crnas_d2.cost import build_budgets, build_costs
+from crnas_d2.modeling.families import ResNetFamily
+from crnas_d2.modeling.spaces import OperationKind, StageKind
 from crnas_d2.search import Candidate, ExhaustiveSearcher, GreedySearcher, build_searcher
-from crnas_d2.space import FAMILIES, Budget, Choice, Genotype, SearchSpace
+from crnas_d2.space import AdditiveCost, Budget, Choice, Genotype, SearchSpace
 
-SPACE = FAMILIES["resnet"].operation_space((1, 1, 1, 2))
+
+def operation_space(depths):
+    return OperationKind().build_space(ResNetFamily(), Genotype(depths=depths))
+
+
+SPACE = operation_space((1, 1, 1, 2))
 OPERATION = {"MODEL.SUPERNET.SPACE": "operation", "SEARCH.BUDGET.BLOCKS": []}
 
 
@@ -48,23 +56,23 @@ def brute_force(fitness):
 
 @pytest.mark.parametrize("top_k", [1, 2, 3])
 def test_greedy_finds_the_optimum_of_a_separable_fitness(top_k):
-    levels = run(GreedySearcher(SPACE, top_k), separable)
+    levels = run(GreedySearcher(SPACE, top_k=top_k), separable)
     assert best(levels[-1]) == brute_force(separable) == Genotype((1, 1, 1, 2), (2, 0, 1, 1, 2))
 
 
 def test_greedy_that_keeps_everything_is_brute_force():
-    levels = run(GreedySearcher(SPACE, SPACE.size), entangled)
+    levels = run(GreedySearcher(SPACE, top_k=SPACE.size), entangled)
     assert best(levels[-1]) == brute_force(entangled)
     assert len(levels[-1]) == SPACE.size
 
 
-def test_keeping_more_finds_what_the_single_best_beginning_misses():
-    found = {k: entangled(best(run(GreedySearcher(SPACE, k), entangled)[-1])) for k in (1, 9)}
+def test_keeping_more_finds_what_the_single_best_prefix_misses():
+    found = {k: entangled(best(run(GreedySearcher(SPACE, top_k=k), entangled)[-1])) for k in (1, 9)}
     assert found[1] < found[9]
 
 
 def test_each_level_extends_the_best_of_the_level_before():
-    levels = run(GreedySearcher(SPACE, 2), entangled)
+    levels = run(GreedySearcher(SPACE, top_k=2), entangled)
     assert [len(level) for level in levels] == [3, 6, 6, 6, 6]
     for before, level in pairwise(levels):
         ranked = sorted(before, key=lambda candidate: candidate.fitness, reverse=True)
@@ -76,15 +84,15 @@ def test_each_level_extends_the_best_of_the_level_before():
 @pytest.mark.parametrize("blocks", [8, 16, 33])
 def test_the_number_of_evaluations_is_that_of_the_paper(blocks):
     depths = (1, 1, 1, blocks - 3)
-    searcher = GreedySearcher(FAMILIES["resnet"].operation_space(depths), 3)
+    searcher = GreedySearcher(operation_space(depths), top_k=3)
     assert searcher.total == 3 + 9 * (blocks - 1)
     assert sum(len(level) for level in run(searcher, lambda genotype: 0.0)) == searcher.total
 
 
 def test_the_number_of_evaluations_where_choices_have_other_numbers_of_options():
     options = {"a": (3,), "b": (0, 1), "c": (0, 1, 2), "d": (5,), "e": (0, 1), "f": (7,)}
-    choices = tuple(Choice(name, values) for name, values in options.items())
-    searcher = GreedySearcher(SearchSpace("operation", "ops", choices), 4)
+    choices = tuple(Choice(name, values, field="ops") for name, values in options.items())
+    searcher = GreedySearcher(SearchSpace("operation", choices), top_k=4)
     levels = run(searcher, lambda genotype: 0.0)
     assert [len(level) for level in levels] == [2, 6, 8]
     assert searcher.total == 16
@@ -93,21 +101,21 @@ def test_the_number_of_evaluations_where_choices_have_other_numbers_of_options()
 
 
 def test_only_what_is_missing_of_a_level_is_proposed():
-    searcher = GreedySearcher(SPACE, 2)
+    searcher = GreedySearcher(SPACE, top_k=2)
     levels = run(searcher, entangled)
     done = [*levels[0], *levels[1][:2], *levels[1][3:5]]
     assert searcher.propose(done) == [levels[1][2].genotype, levels[1][5].genotype]
 
 
 def test_equal_fitness_keeps_the_first_genotypes_whatever_the_order_of_the_results():
-    searcher = GreedySearcher(SPACE, 2)
+    searcher = GreedySearcher(SPACE, top_k=2)
     level = [Candidate(Genotype(SPACE.base.depths, (op,)), 1.0) for op in (2, 0, 1)]
     assert {g.ops[0] for g in searcher.propose(level)} == {0, 1}
     assert searcher.propose(level) == searcher.propose(level[::-1])
 
 
 def test_a_failed_candidate_is_not_extended():
-    searcher = GreedySearcher(SPACE, 3)
+    searcher = GreedySearcher(SPACE, top_k=3)
     level = [Candidate(Genotype(SPACE.base.depths, (op,)), (None, 1.0, 2.0)[op]) for op in range(3)]
     assert {g.ops[0] for g in searcher.propose(level)} == {1, 2}
 
@@ -115,19 +123,22 @@ def test_a_failed_candidate_is_not_extended():
 def test_a_level_without_any_fitness_ends_the_search_with_the_reason():
     level = [Candidate(Genotype(SPACE.base.depths, (op,)), None) for op in range(3)]
     with pytest.raises(ValueError, match=r"decides on res2\.0\.op.*Train it longer"):
-        GreedySearcher(SPACE, 3).propose(level)
+        GreedySearcher(SPACE, top_k=3).propose(level)
 
 
 @pytest.mark.parametrize("top_k", [0, -1])
 def test_greedy_keeps_at_least_one(top_k):
     with pytest.raises(ValueError, match=rf"TOP_K is {top_k}; expected at least 1"):
-        GreedySearcher(SPACE, top_k)
+        GreedySearcher(SPACE, top_k=top_k)
 
 
-def test_exhaustive_proposes_what_is_eligible_and_not_yet_done():
-    space = FAMILIES["resnet"].stage_space([(1, 2), (1, 2), (2, 3), (2, 3)])
-    costs = tuple({blocks: blocks for blocks in choice.options} for choice in space.choices)
-    searcher = ExhaustiveSearcher(space, [Budget("SEARCH.BUDGET.BLOCKS", 8, 8, costs)])
+def test_exhaustive_proposes_what_is_feasible_and_not_yet_done():
+    kind = StageKind([(1, 2), (1, 2), (2, 3), (2, 3)])
+    space = kind.build_space(ResNetFamily(), Genotype())
+    costs = {choice.name: {blocks: blocks for blocks in choice.options} for choice in space.choices}
+    searcher = ExhaustiveSearcher(
+        space, [Budget(AdditiveCost("BLOCKS", "blocks", space, costs), 8, 8)]
+    )
     assert searcher.total == len(toy.ELIGIBLE)
     assert [genotype.depths for genotype in searcher.propose([])] == toy.ELIGIBLE
     done = [Candidate(Genotype(depths), 1.0) for depths in toy.ELIGIBLE[1:]]
@@ -135,12 +146,15 @@ def test_exhaustive_proposes_what_is_eligible_and_not_yet_done():
 
 
 def test_a_space_that_is_too_large_is_not_searched_one_by_one():
-    with pytest.raises(ValueError, match=r"space has about 43,046,721 eligible.*'greedy'"):
-        ExhaustiveSearcher(FAMILIES["resnet"].operation_space((3, 4, 6, 3)), ())
+    with pytest.raises(ValueError, match=r"space has about 43,046,721 feasible.*'greedy'"):
+        ExhaustiveSearcher(operation_space((3, 4, 6, 3)))
 
 
 def search_of(cfg):
-    return build_searcher(cfg, build_budgets(cfg))
+    cfg.SEARCH.COSTS = []
+    spec = NetworkSpec.from_config(cfg)
+    costs = build_costs(cfg, spec)
+    return build_searcher(cfg, spec.space, build_budgets(cfg, costs))
 
 
 def test_the_config_names_the_search():
@@ -204,12 +218,12 @@ def test_searches_that_sample_evaluate_equally_many(algorithm, generation):
             r"'GridSampler', which cannot be made without arguments",
         ),
         (
-            {"SEARCH.ALGORITHM": "evolution", "SEARCH.SECOND_OBJECTIVE": "macs"},
-            r"'macs', but SEARCH\.ALGORITHM 'evolution' has one",
+            {"SEARCH.ALGORITHM": "evolution", "SEARCH.SECOND_OBJECTIVE": "MACS"},
+            r"'MACS', but SEARCH\.ALGORITHM 'evolution' has one",
         ),
         (
             {"SEARCH.ALGORITHM": "optuna", "SEARCH.SECOND_OBJECTIVE": "watts"},
-            r"SECOND_OBJECTIVE is 'watts'; expected one of",
+            r"SECOND_OBJECTIVE is 'watts'; known: .*MACS",
         ),
     ],
     ids=[

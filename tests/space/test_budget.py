@@ -1,81 +1,92 @@
 import pickle
-from itertools import product
 from random import Random
 
 import pytest
+from toy_spaces import brute_force, make_budget, make_space, operations, random_budget
 
-from crnas_d2.space import Budget, Choice, Genotype, SearchSpace, check_budgets, parse_limits
-from crnas_d2.space import share as share_module
-from crnas_d2.space.budget import affordable
-from crnas_d2.space.share import share_within
+from crnas_d2.space import (
+    Budget,
+    Genotype,
+    check_budgets,
+    feasible_fraction,
+    feasible_genotypes,
+    is_feasible,
+    parse_limits,
+)
+from crnas_d2.space import fraction as fraction_module
 
-
-def make_space(*options):
-    choices = tuple(Choice(f"res2.{i}.op", values) for i, values in enumerate(options))
-    return SearchSpace("operation", "ops", choices)
-
-
-def random_budget(options, random, key="SEARCH.BUDGET.MACS", whole=True):
-    """Random costs, and limits that cut on both sides."""
-
-    def draw():
-        return random.randrange(1, 60) if whole else random.uniform(1, 60)
-
-    costs = tuple({option: draw() for option in values} for values in options)
-    base = draw()
-    totals = sorted(base + sum(chosen) for chosen in product(*(c.values() for c in costs)))
-    low, high = totals[len(totals) // 5], totals[len(totals) * 3 // 5]
-    return Budget(key, low, high, costs, base, "MACs")
-
-
-def brute_force(options, budgets):
-    return [
-        chosen
-        for chosen in product(*options)
-        if all(budget.low <= budget.cost(chosen) <= budget.high for budget in budgets)
-    ]
+# The function of that name hides its module.
+iterate_feasible = fraction_module.iterate_feasible
 
 
 # -------------------------------------------------------------------- budgets
 
 
-def test_cost_and_reach_written_out():
-    budget = Budget("SEARCH.BUDGET.MACS", 5, 8, ({0: 1, 1: 4}, {0: 2}, {3: 0, 1: 7}), base=3)
-    assert budget.cost((1, 0, 1)) == 3 + 4 + 2 + 7
-    assert budget.reach == (3 + 1 + 2, 3 + 4 + 2 + 7)
-    assert budget.admits((0, 0, 3)) and not budget.admits((1, 0, 3))
+def test_cost_and_range_written_out():
+    space = make_space((0, 1), (0,), (3, 1))
+    budget = make_budget(5, 8, space, ({0: 1, 1: 4}, {0: 2}, {3: 0, 1: 7}), base=3)
+    assert budget.cost(Genotype(ops=(1, 0, 1))) == 3 + 4 + 2 + 7
+    assert budget.cost.range == (3 + 1 + 2, 3 + 4 + 2 + 7)
+    assert is_feasible(Genotype(ops=(0, 0, 3)), [budget])
+    assert not is_feasible(Genotype(ops=(1, 0, 3)), [budget])
     assert pickle.loads(pickle.dumps(budget)) == budget  # workers get it
+
+
+def test_limits_are_part_of_what_they_allow():
+    budget = make_budget(5, 8, make_space((0,)), ({0: 5},))
+    assert [budget.admits(cost) for cost in (4.9, 5, 8, 8.1)] == [False, True, True, False]
+
+
+def test_the_digest_tells_costs_apart_whatever_their_limits():
+    space = make_space((0, 1), (0, 1))
+    columns = ({0: 1, 1: 4}, {0: 2, 1: 3})
+    budget = make_budget(0, 9, space, columns, base=3)
+    assert budget.cost.digest == make_budget(1, 5, space, columns, base=3).cost.digest
+    others = [
+        make_budget(0, 9, space, columns, base=4),
+        make_budget(0, 9, space, ({0: 1, 1: 4}, {0: 2, 1: 5}), base=3),
+        make_budget(0, 9, space, columns[::-1], base=3),
+    ]
+    assert budget.cost.digest not in {other.cost.digest for other in others}
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "float"])
 @pytest.mark.parametrize("seed", range(5))
-def test_affordable_is_brute_force_in_lexicographic_order(seed, whole):
+def test_feasible_is_brute_force_in_lexicographic_order(seed, whole):
     options = [(0, 1, 2, 3), (2, 0), (5,), (0, 1, 2), (1, 0, 2)]
+    space = make_space(*options)
     random = Random(seed)
-    one, other = (random_budget(options, random, whole=whole) for _ in range(2))
+    one, other = (random_budget(space, random, whole=whole) for _ in range(2))
     for budgets in ([one], [one, other], []):
-        found = list(affordable(options, budgets))
-        assert found == brute_force(options, budgets)
+        found = feasible_genotypes(space, budgets)
+        assert found == brute_force(operations(*options), budgets)
         assert found and (not budgets or len(found) < 72)
-    assert list(one.affordable(options)) == brute_force(options, [one])
-    # Some choices are decided: fewer options than there are costs.
+    # A narrower space within the same limits: some choices are decided.
     decided = [(3,), (0, 2), (5,), (1,), (0, 1, 2)]
-    assert list(affordable(decided, [one])) == brute_force(decided, [one])
+    narrow = make_space(*decided)
+    costs = one.cost
+    columns = [{o: costs.options[c.name][o] for o in c.options} for c in narrow.choices]
+    limited = make_budget(one.low, one.high, narrow, columns, costs.base)
+    found = [narrow.genotype(values) for values in iterate_feasible(narrow, [limited])]
+    assert found == brute_force(operations(*decided), [one])  # of some seeds none
 
 
 def test_a_limit_is_met_exactly():
-    options = [(0, 1)] * 20
-    whole = Budget("SEARCH.BUDGET.MACS", 3e9 + 1, 3e9 + 1, ({0: 0, 1: 1},) * 20, 3 * 10**9)
-    assert len(list(whole.affordable(options))) == 20
-    # In tenths, no sum of floats is exact: what counts is whether admits() says so.
-    tenths = Budget("SEARCH.BUDGET.LATENCY", 0.3, 0.6, ({0: 0.0, 1: 0.1},) * 8)
-    assert list(tenths.affordable([(0, 1)] * 8)) == brute_force([(0, 1)] * 8, [tenths])
+    space = make_space(*[(0, 1)] * 20)
+    whole = make_budget(3e9 + 1, 3e9 + 1, space, ({0: 0, 1: 1},) * 20, 3 * 10**9)
+    assert len(feasible_genotypes(space, [whole])) == 20
+    # In tenths, no sum of floats is exact: what counts is the sum as it is.
+    tenths = make_budget(0.3, 0.6, make_space(*[(0, 1)] * 8), ({0: 0.0, 1: 0.1},) * 8)
+    expected = brute_force(operations(*[(0, 1)] * 8), [tenths])
+    assert feasible_genotypes(tenths.cost.space, [tenths]) == expected
+    assert all(is_feasible(genotype, [tenths]) for genotype in expected)
 
 
-def test_a_branch_without_hope_is_left_early():
+def test_a_prefix_without_hope_is_dropped_early():
     # 2^60 genotypes, of which one is within the limit.
-    budget = Budget("SEARCH.BUDGET.MACS", 60, 60, ({0: 0, 1: 1},) * 60)
-    assert list(budget.affordable([(0, 1)] * 60)) == [(1,) * 60]
+    space = make_space(*[(0, 1)] * 60)
+    budget = make_budget(60, 60, space, ({0: 0, 1: 1},) * 60)
+    assert feasible_genotypes(space, [budget]) == [Genotype(ops=(1,) * 60)]
 
 
 # ---------------------------------------------------------------------- limits
@@ -110,27 +121,27 @@ def test_malformed_limits_are_refused_with_an_example(limits):
     assert "[least, most], e.g. [0, 300e6]" in message
 
 
-# ----------------------------------------------------------------------- share
+# ----------------------------------------------------------- feasible fraction
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_share_is_that_of_all_genotypes(seed, monkeypatch):
+def test_the_fraction_is_that_of_all_genotypes(seed, monkeypatch):
     options = [(0, 1, 2, 3)] * 4 + [(0, 1)] * 3
-    random = Random(seed)
-    budgets = [random_budget(options, random) for _ in range(2)]
-    one = len(brute_force(options, budgets[:1])) / 2048
-    both = len(brute_force(options, budgets)) / 2048
     space = make_space(*options)
-    assert space.share(()).value == 1
-    counted = [space.share(budgets[:1]), space.share(budgets)]
-    assert [share.value for share in counted] == [one, both]
-    assert all(share.is_exact for share in counted)
+    random = Random(seed)
+    budgets = [random_budget(space, random) for _ in range(2)]
+    one = len(brute_force(operations(*options), budgets[:1])) / 2048
+    both = len(brute_force(operations(*options), budgets)) / 2048
+    assert feasible_fraction(space, ()).value == 1
+    counted = [feasible_fraction(space, budgets[:1]), feasible_fraction(space, budgets)]
+    assert [fraction.value for fraction in counted] == [one, both]
+    assert all(fraction.is_exact for fraction in counted)
     # The ways of large spaces.
-    monkeypatch.setattr(share_module, "_MOST_COUNTED", 0)
-    assert space.share(budgets[:1]) == counted[0]
-    drawn = space.share(budgets)
-    assert not drawn.is_exact and drawn == space.share(budgets)
-    assert drawn.value == pytest.approx(both, abs=0.01)  # 6 standard errors
+    monkeypatch.setattr(fraction_module, "_MOST_COUNTED", 0)
+    assert feasible_fraction(space, budgets[:1]) == counted[0]
+    sampled = feasible_fraction(space, budgets)
+    assert not sampled.is_exact and sampled == feasible_fraction(space, budgets)
+    assert sampled.value == pytest.approx(both, abs=0.01)  # 6 standard errors
 
 
 def shuffle_like(blocks):
@@ -139,38 +150,41 @@ def shuffle_like(blocks):
 
 
 @pytest.mark.parametrize("blocks", [20, 40])
-def test_the_share_of_a_large_space_is_counted_by_totals(blocks):
-    costs = shuffle_like(blocks)
-    budget = Budget("SEARCH.BUDGET.MACS", 30 * blocks, 36 * blocks, costs, 5)
-    share = make_space(*[(0, 1, 2, 3)] * blocks).share((budget,))
+def test_the_fraction_of_a_large_space_is_counted_by_totals(blocks):
+    space, costs = make_space(*[(0, 1, 2, 3)] * blocks), shuffle_like(blocks)
+    budget = make_budget(30 * blocks, 36 * blocks, space, costs, 5)
+    fraction = feasible_fraction(space, (budget,))
     random = Random(1)
-    drawn = [budget.admits([random.randrange(4) for _ in range(blocks)]) for _ in range(10_000)]
-    assert share.is_exact and 0.2 < share.value < 0.8
-    assert share.value == pytest.approx(sum(drawn) / 10_000, abs=0.025)  # 5 standard errors
+    samples = [Genotype(ops=random.choices(range(4), k=blocks)) for _ in range(10_000)]
+    number = len(brute_force(samples, [budget]))
+    assert fraction.is_exact and 0.2 < fraction.value < 0.8
+    assert fraction.value == pytest.approx(number / 10_000, abs=0.025)  # 5 standard errors
 
 
 def test_a_rare_genotype_of_a_large_space_is_counted():
-    budget = Budget("SEARCH.BUDGET.MACS", 0, 1, ({0: 0, 1: 1, 2: 2, 3: 3},) * 20)
-    assert make_space(*[(0, 1, 2, 3)] * 20).share((budget,)).value == 21 / 4**20
+    space = make_space(*[(0, 1, 2, 3)] * 20)
+    budget = make_budget(0, 1, space, ({0: 0, 1: 1, 2: 2, 3: 3},) * 20)
+    assert feasible_fraction(space, (budget,)).value == 21 / 4**20
 
 
-def test_the_share_of_costs_without_common_totals_is_estimated():
+def test_the_fraction_of_costs_without_common_totals_is_estimated():
     random = Random(0)
+    space = make_space(*[(0, 1, 2, 3)] * 40)
     costs = tuple({option: random.random() for option in range(4)} for _ in range(40))
-    least, greatest = Budget("SEARCH.BUDGET.LATENCY", 0, 0, costs, 2.0).reach
-    budget = Budget("SEARCH.BUDGET.LATENCY", least, (least + greatest) / 2, costs, 2.0, "ms")
-    share = share_within([(0, 1, 2, 3)] * 40, [budget])
-    assert not share.is_exact and 0.2 < share.value < 0.8
-    assert str(share) == f"about {100 * share.value:.3g} %"
+    cost = make_budget(0, 0, space, costs, 2.0, name="LATENCY", unit="ms").cost
+    least, greatest = cost.range
+    fraction = feasible_fraction(space, [Budget(cost, least, (least + greatest) / 2)])
+    assert not fraction.is_exact and 0.2 < fraction.value < 0.8
+    assert str(fraction) == f"about {100 * fraction.value:.3g} %"
 
 
 # ---------------------------------------------------------------------- checks
 
 
 def test_an_unreachable_limit_names_key_limits_and_range():
-    costs = ({0: 100_000_000, 1: 290_400_000},) * 20
     space = make_space(*[(0, 1)] * 20)
-    budget = Budget("SEARCH.BUDGET.MACS", 0, 1.5e9, costs, 400_000, "MACs")
+    costs = ({0: 100_000_000, 1: 290_400_000},) * 20
+    budget = make_budget(0, 1.5e9, space, costs, 400_000)
     with pytest.raises(ValueError) as error:
         check_budgets(space, [budget])
     message = str(error.value)
@@ -180,30 +194,31 @@ def test_an_unreachable_limit_names_key_limits_and_range():
 
 def test_many_totals_are_told_as_a_range():
     random = Random(0)
+    space = make_space(*[(0, 1, 2, 3)] * 12)
     costs = tuple({op: random.randrange(10**6, 10**7) for op in range(4)} for _ in range(12))
-    budget = Budget("SEARCH.BUDGET.PARAMETERS", 0, 5e6, costs, 0, "parameters")
-    least, greatest = budget.reach
+    budget = make_budget(0, 5e6, space, costs, name="PARAMETERS", unit="parameters")
+    least, greatest = (sum(pick(column.values()) for column in costs) for pick in (min, max))
     with pytest.raises(ValueError) as error:
-        check_budgets(make_space(*[(0, 1, 2, 3)] * 12), [budget])
+        check_budgets(space, [budget])
     expected = f"Reachable: {least / 1e6:.5g} M to {greatest / 1e6:.5g} M parameters."
     assert expected in str(error.value)
 
 
 def test_a_gap_between_reachable_totals_is_an_error_too():
-    budget = Budget("SEARCH.BUDGET.MACS", 15, 18, ({0: 0, 1: 10},) * 30, 0, "MACs")
-    # Together with another limit, genotypes of so large a space are drawn, not counted.
-    other = Budget("SEARCH.BUDGET.PARAMETERS", 0, 300, ({0: 0, 1: 10},) * 30, 0, "parameters")
+    space, costs = make_space(*[(0, 1)] * 30), ({0: 0, 1: 10},) * 30
+    budget = make_budget(15, 18, space, costs)
+    # Together with another limit, genotypes of so large a space are sampled, not counted.
+    other = make_budget(0, 300, space, costs, name="PARAMETERS", unit="parameters")
     for budgets in ([budget], [other, budget]):
         with pytest.raises(ValueError, match=r"MACS \[15, 18\]\. Reachable totals: 0, 10, 20"):
-            check_budgets(make_space(*[(0, 1)] * 30), budgets)
+            check_budgets(space, budgets)
 
 
 def test_limits_that_exclude_each_other_are_refused_together():
-    costs = ({0: 1, 1: 2, 2: 3},) * 3
-    few = Budget("SEARCH.BUDGET.MACS", 0, 4, costs, 0, "MACs")
-    many = Budget("SEARCH.BUDGET.PARAMETERS", 8, 9, costs, 0, "parameters")
-    space = make_space(*[(0, 1, 2)] * 3)
-    for refuse in (check_budgets, lambda space, budgets: space.eligible(budgets)):
+    space, costs = make_space(*[(0, 1, 2)] * 3), ({0: 1, 1: 2, 2: 3},) * 3
+    few = make_budget(0, 4, space, costs)
+    many = make_budget(8, 9, space, costs, name="PARAMETERS", unit="parameters")
+    for refuse in (check_budgets, feasible_genotypes):
         with pytest.raises(ValueError) as error:
             refuse(space, [few, many])
         message = str(error.value)
@@ -211,32 +226,33 @@ def test_limits_that_exclude_each_other_are_refused_together():
         assert "3 to 9 MACs reachable, 14.8 % of the space" in message
 
 
-def test_what_is_reachable_and_how_much_of_the_space_is_within_is_told():
-    costs = ({0: 0, 1: 50_000_000},) * 2
-    budget = Budget("SEARCH.BUDGET.MACS", 0, 300e6, costs, 210_400_000, "MACs")
-    other = Budget("SEARCH.BUDGET.LATENCY", 1, 2.5, ({0: 0.5, 1: 1.0},) * 2, 0.25, "ms")
+def test_what_is_reachable_and_how_much_of_the_space_is_feasible_is_told():
     space = make_space((0, 1), (0, 1))
+    budget = make_budget(0, 300e6, space, ({0: 0, 1: 50_000_000},) * 2, 210_400_000)
+    columns = ({0: 0.5, 1: 1.0},) * 2
+    other = make_budget(1, 2.5, space, columns, 0.25, name="LATENCY", unit="ms")
     assert check_budgets(space, []) == []
+    satisfies = "of the space satisfies SEARCH.BUDGET"
     assert check_budgets(space, [budget, other]) == [
-        "210.4 M to 310.4 M MACs reachable, 75 % of the space within SEARCH.BUDGET.MACS [0, 300 M]",
-        "1.25 to 2.25 ms reachable, 100 % of the space within SEARCH.BUDGET.LATENCY [1, 2.5]",
-        "75 % of the space within these limits together",
+        f"210.4 M to 310.4 M MACs reachable, 75 % {satisfies}.MACS [0, 300 M]",
+        f"1.25 to 2.25 ms reachable, 100 % {satisfies}.LATENCY [1, 2.5]",
+        "75 % of the space satisfies these limits together",
     ]
 
 
 @pytest.mark.parametrize(("most", "warned"), [(1, True), (40, False)])
-def test_a_limit_that_hardly_a_genotype_meets_is_warned_of(most, warned, caplog):
-    budget = Budget("SEARCH.BUDGET.MACS", 0, most, ({0: 0, 1: 1, 2: 2, 3: 3},) * 20, 0, "MACs")
-    [line] = check_budgets(make_space(*[(0, 1, 2, 3)] * 20), [budget])
+def test_a_limit_that_almost_no_genotype_satisfies_is_warned_of(most, warned, caplog):
+    space = make_space(*[(0, 1, 2, 3)] * 20)
+    budget = make_budget(0, most, space, ({0: 0, 1: 1, 2: 2, 3: 3},) * 20)
+    [line] = check_budgets(space, [budget])
     assert line.startswith("0 to 60 MACs reachable") and f"MACS [0, {most}]" in line
     assert [line in record.getMessage() for record in caplog.records] == [True] * warned
 
 
-def test_a_space_admits_what_it_lists():
-    options = [(0, 1, 2), (0, 1), (0, 1, 2, 3)]
+def test_what_is_listed_as_feasible_is_feasible():
+    space = make_space((0, 1, 2), (0, 1), (0, 1, 2, 3))
     random = Random(0)
-    budgets = [random_budget(options, random) for _ in range(2)]
-    space = make_space(*options)
-    eligible = space.eligible(budgets)
-    assert eligible == [genotype for genotype in space if space.admits(genotype, budgets)]
-    assert Genotype(ops=brute_force(options, budgets)[0]) == eligible[0]
+    budgets = [random_budget(space, random) for _ in range(2)]
+    listed = feasible_genotypes(space, budgets)
+    assert listed == [genotype for genotype in space if is_feasible(genotype, budgets)]
+    assert brute_force(operations((0, 1, 2), (0, 1), (0, 1, 2, 3)), budgets) == listed

@@ -5,7 +5,7 @@ import pytest
 from crnas_d2.space.dilations import (
     DILATION_SETS,
     channel_order,
-    check_dilation_indices,
+    check_dilation_choice,
     has_plain_dilation,
     num_channel_groups,
     parse_dilations,
@@ -93,15 +93,15 @@ def test_refuses_groups_that_do_not_fit(keywords, message):
 
 
 @pytest.mark.parametrize(
-    "genotype, shown", [((), "[]"), ((0, 2), "with 2"), ((-1,), "with -1"), ((True,), "with True")]
+    "choice, shown", [((), "[]"), ((0, 2), "with 2"), ((-1,), "with -1"), ((True,), "with True")]
 )
-def test_refuses_wrong_indices(genotype, shown):
+def test_refuses_wrong_indices(choice, shown):
     with pytest.raises(ValueError, match=r"from 0 to 1, .* \[\(1, 1\), \(3, 3\)\]") as error:
-        check_dilation_indices(genotype, ((1, 1), (3, 3)))
+        check_dilation_choice(choice, ((1, 1), (3, 3)))
     assert shown in str(error.value)
-    check_dilation_indices((0, 1, 1), ((1, 1), (3, 3)))
+    check_dilation_choice((0, 1, 1), ((1, 1), (3, 3)))
 
 
-def test_channels_are_ordered_by_genotype_then_number():
+def test_channels_are_ordered_by_dilation_then_number():
     assert channel_order((1, 0, 2, 0), 8) == (2, 3, 6, 7, 0, 1, 4, 5)
     assert channel_order((2, 2), 4) == (0, 1, 2, 3)

@@ -4,12 +4,25 @@ import pytest
 import toy
 
 from crnas_d2.config import NetworkSpec
-from crnas_d2.space import FAMILIES, Choice, Genotype, SearchSpace, build_budget
+from crnas_d2.cost import build_budgets, build_costs
+from crnas_d2.modeling.families import MobileNetV2Family, ResNetFamily
+from crnas_d2.modeling.spaces import OperationKind, StageKind
+from crnas_d2.space import Choice, Genotype, SearchSpace, feasible_genotypes
 
-RESNET, MOBILENETV2 = FAMILIES["resnet"], FAMILIES["mobilenetv2"]
-DEPTHS = (1, 2, 1, 2)
-SPACE = RESNET.operation_space(DEPTHS)
+MOBILENETV2 = MobileNetV2Family()
 OPERATION = {"MODEL.SUPERNET.SPACE": "operation", "SEARCH.BUDGET.BLOCKS": []}
+
+
+def operation_space(family, depths):
+    return OperationKind().build_space(family, Genotype(depths=depths))
+
+
+def budgets_of(cfg):
+    return build_budgets(cfg, build_costs(cfg, NetworkSpec.from_config(cfg)))
+
+
+DEPTHS = (1, 2, 1, 2)
+SPACE = operation_space(ResNetFamily(), DEPTHS)
 
 
 def test_one_choice_per_block_named_by_its_place():
@@ -22,7 +35,7 @@ def test_one_choice_per_block_named_by_its_place():
 
 
 def test_the_operation_space_of_resnet50_has_the_size_of_the_paper():
-    assert RESNET.operation_space((3, 4, 6, 3)).size == 3**16
+    assert operation_space(ResNetFamily(), (3, 4, 6, 3)).size == 3**16
 
 
 def test_every_genotype_keeps_the_depths_of_the_base():
@@ -33,7 +46,7 @@ def test_every_genotype_keeps_the_depths_of_the_base():
 
 
 def test_only_the_blocks_with_a_depthwise_convolution_are_searched_in_mobilenetv2():
-    space = MOBILENETV2.operation_space(MOBILENETV2.baseline_depths[20])
+    space = operation_space(MOBILENETV2, MOBILENETV2.baseline_depths())
     assert len(space.choices) == 20
     fixed = {choice.name for choice in space.choices if choice.options == (0,)}
     assert fixed == {"stem.0.op", "tail.0.op", "classifier.0.op"}
@@ -42,12 +55,13 @@ def test_only_the_blocks_with_a_depthwise_convolution_are_searched_in_mobilenetv
 
 def test_the_weighted_budget_of_mobilenetv2():
     overrides = {"MODEL.SUPERNET.SPACE": "stage", "SEARCH.BUDGET.BLOCKS": [16, 16]}
-    overrides["MODEL.SUPERNET.FAMILY"] = "mobilenetv2"
-    budget = build_budget(toy.network_config(overrides))
-    assert budget.cost(MOBILENETV2.baseline_depths[20]) == 16.0
-    eligible = MOBILENETV2.stage_space().eligible([budget])
-    assert len(eligible) == 43
-    assert Genotype(depths=(1, 1, 2, 2, 3, 4, 4, 1, 1, 1)) in eligible
+    overrides |= {"MODEL.SUPERNET.FAMILY": "mobilenetv2", "SEARCH.COSTS": []}
+    [budget] = budgets_of(toy.network_config(overrides))
+    assert budget.cost(Genotype(depths=MOBILENETV2.baseline_depths())) == 16.0
+    space = StageKind().build_space(MOBILENETV2, Genotype())
+    feasible = feasible_genotypes(space, [budget])
+    assert len(feasible) == 43
+    assert Genotype(depths=(1, 1, 2, 2, 3, 4, 4, 1, 1, 1)) in feasible
 
 
 def test_a_partial_genotype_decides_on_the_first_choices():
@@ -61,12 +75,12 @@ def test_a_partial_genotype_decides_on_the_first_choices():
         SPACE.values(Genotype(DEPTHS, (0,) * 7), partial=True)
 
 
-def test_a_completion_keeps_what_is_decided_and_draws_the_rest_uniformly():
+def test_a_completion_keeps_what_is_decided_and_samples_the_rest_uniformly():
     partial = Genotype(DEPTHS, (1, 2))
-    drawn = [SPACE.complete(partial, Random(seed)) for seed in range(600)]
-    assert all(genotype.ops[:2] == (1, 2) for genotype in drawn)
+    sampled = [SPACE.complete(partial, Random(seed)) for seed in range(600)]
+    assert all(genotype.ops[:2] == (1, 2) for genotype in sampled)
     for block in range(2, 6):
-        counts = [sum(genotype.ops[block] == op for genotype in drawn) for op in range(3)]
+        counts = [sum(genotype.ops[block] == op for genotype in sampled) for op in range(3)]
         assert min(counts) > 150  # 200 expected, 11.5 their standard deviation
 
 
@@ -119,12 +133,15 @@ def test_the_stem_of_mobilenetv2_has_no_dilation():
 
 
 def test_a_number_of_blocks_is_no_budget_of_the_operation_space():
-    cfg = toy.network_config(OPERATION, {"SEARCH.BUDGET.BLOCKS": [16, 16]})
-    with pytest.raises(ValueError, match=r"BLOCKS is \[16, 16\].*operation space have the same"):
-        build_budget(cfg)
+    overrides = {"SEARCH.BUDGET.BLOCKS": [16, 16], "SEARCH.COSTS": []}
+    cfg = toy.network_config(OPERATION, overrides)
+    words = r"BLOCKS \[16, 16\] limits nothing.*operation space have the same blocks"
+    with pytest.raises(ValueError, match=words):
+        budgets_of(cfg)
 
 
 def test_two_choices_may_have_different_options():
-    space = SearchSpace("operation", "ops", (Choice("a", (0, 2)), Choice("b", (1,))))
+    choices = (Choice("a", (0, 2), field="ops"), Choice("b", (1,), field="ops"))
+    space = SearchSpace("operation", choices)
     assert space.size == 2
     assert space.complete(Genotype(ops=(2,)), Random(0)) == Genotype(ops=(2, 1))

@@ -9,8 +9,9 @@ import yaml
 from detectron2.modeling import build_backbone
 
 from crnas_d2.config import NetworkSpec, load_config
-from crnas_d2.space import FAMILIES, Genotype
-from crnas_d2.space.published import genotype_file
+from crnas_d2.modeling.families import MobileNetV2Family, ResNetFamily
+from crnas_d2.modeling.spaces import StageKind
+from crnas_d2.space import Genotype, genotype_file
 
 # CR-NAS: blocks of the networks in the tables' order, by the name of the file.
 BLOCKS = {
@@ -85,23 +86,24 @@ def test_a_file_is_what_a_search_would_write(name, tmp_path):
 
 def test_a_network_has_the_blocks_of_its_baseline(name, tmp_path):
     cfg = config(name, tmp_path)
-    genotype = NetworkSpec.from_config(cfg).genotype
+    spec = NetworkSpec.from_config(cfg)
+    family, genotype = spec.family, spec.genotype
     assert genotype == Genotype.from_yaml(genotype_file(f"CR-NAS/{name}"))
     assert sum(genotype.depths) == BLOCKS[name]
     assert len(genotype.ops) == (BLOCKS[name] if name.startswith("CR-") else 0)
-    family = FAMILIES[cfg.MODEL.SUPERNET.FAMILY]
-    if cfg.MODEL.SUPERNET.FAMILY == "mobilenetv2":
-        cost = sum(w * n for w, n in zip(family.stage_weights, genotype.depths, strict=True))
+    if family.name == "mobilenetv2":
+        cost = sum(w * n for w, n in zip(family.block_costs, genotype.depths, strict=True))
         assert cost == 16.0
     else:
-        assert sum(genotype.depths) == sum(family.baseline_depths[cfg.MODEL.RESNETS.DEPTH])
+        assert sum(genotype.depths) == sum(family.baseline_depths())
 
 
 def test_all_stage_results_but_one_lie_in_the_space_of_the_paper(name):
     genotype = Genotype(depths=Genotype.from_yaml(genotype_file(f"CR-NAS/{name}")).depths)
-    space = FAMILIES["mobilenetv2" if "Mobile" in name else "resnet"].stage_space()
+    family = MobileNetV2Family() if "Mobile" in name else ResNetFamily()
+    space = StageKind().build_space(family, Genotype())
     if name == "stage-X101-32x4d":  # its own table and its own section differ
-        with pytest.raises(ValueError, match=r"15 is no option of res4\.depth"):
+        with pytest.raises(ValueError, match=r"15 is not an option of res4\.depth"):
             space.validate(genotype)
     else:
         space.validate(genotype)

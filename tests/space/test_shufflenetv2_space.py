@@ -7,9 +7,9 @@ import toy
 import yaml
 
 from crnas_d2.config import NetworkSpec
-from crnas_d2.space import FAMILIES, Genotype, build_budget, genotype_file
+from crnas_d2.cost import build_budgets, build_costs
+from crnas_d2.space import Genotype, genotype_file
 
-SHUFFLENETV2 = FAMILIES["shufflenetv2"]
 FAMILY = {"MODEL.SUPERNET.FAMILY": "shufflenetv2"}
 OPERATION = {**FAMILY, "MODEL.SUPERNET.SPACE": "operation"}
 DEPTHS = {20: (4, 4, 8, 4), 40: (8, 8, 16, 8)}
@@ -55,7 +55,7 @@ def test_there_is_no_stage_space(sampler):
     stage = {"MODEL.SUPERNET.SPACE": "stage", "MODEL.SUPERNET.PATH_SAMPLER": sampler}
     for options in ([], [[1, 2], [1, 2], [2, 3], [2, 3]]):
         cfg = toy.network_config(FAMILY, stage, {"MODEL.SUPERNET.STAGE_OPTIONS": options})
-        words = r"SPACE is 'stage'.*'shufflenetv2'.*stage space: resnet, mobilenetv2\."
+        words = r"SPACE is 'stage'.*'shufflenetv2'.*stage space: mobilenetv2, resnet\."
         with pytest.raises(ValueError, match=words):
             NetworkSpec.from_config(cfg)
     cfg = toy.network_config(FAMILY, stage, {"MODEL.GENOTYPE.DEPTHS": [4, 4, 8, 4]})
@@ -83,9 +83,11 @@ def test_malformed_codes_are_refused(ops, words):
 
 
 def test_a_number_of_blocks_is_no_budget():
-    cfg = toy.network_config(OPERATION, {"SEARCH.BUDGET.BLOCKS": [20, 20]})
+    limits = {"SEARCH.BUDGET.BLOCKS": [20, 20], "SEARCH.COSTS": []}
+    cfg = toy.network_config(OPERATION, limits)
+    costs = build_costs(cfg, NetworkSpec.from_config(cfg))
     with pytest.raises(ValueError, match="operation space have the same blocks"):
-        build_budget(cfg)
+        build_budgets(cfg, costs)
 
 
 # --------------------------------------------------------- published genotypes

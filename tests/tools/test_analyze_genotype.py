@@ -96,4 +96,4 @@ def test_what_cannot_be_analyzed_ends_with_a_sentence(monkeypatch, config, argum
 def test_sizes_are_positive(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run_here(monkeypatch, RCNN, "--input-size", 0, 64)
-    assert "0 is no positive number" in capsys.readouterr().err
+    assert "0 is not a positive number" in capsys.readouterr().err

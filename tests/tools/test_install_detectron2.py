@@ -119,7 +119,7 @@ def test_wheel_with_another_checksum_is_refused(tool, labgym_wheel, monkeypatch,
 def test_missing_wheel_is_named(tool, monkeypatch, capsys, tmp_path):
     without_detectron2(tool, monkeypatch)
     assert tool.main(["--labgym-wheel", str(tmp_path / "none.whl")]) == 1
-    assert "none.whl is no file" in capsys.readouterr().err
+    assert "none.whl is not a file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("source", ["index", "git"])

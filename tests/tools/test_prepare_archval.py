@@ -147,5 +147,5 @@ def test_options_that_do_not_go_together_are_refused(tool, capsys, command, word
 def test_a_missing_source_is_named(tool, root):
     with pytest.raises(SystemExit, match=r"prepare_archval\.py: .*train2017\.json cannot be read"):
         tool.main(["--preset", "coco2017"])
-    with pytest.raises(SystemExit, match="VOC2007 is no VOC folder"):
+    with pytest.raises(SystemExit, match="VOC2007 is not a VOC folder"):
         tool.main(["--preset", "voc0712"])

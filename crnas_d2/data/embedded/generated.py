@@ -56,7 +56,7 @@ class GeneratedFolder:
         return {"maker": self.maker, **self.settings}
 
     def make(self, root: str | os.PathLike) -> None:
-        """Makes the folder ``root``, unless it is there already with these settings.
+        """Make the folder ``root``, unless it is there already with these settings.
 
         A folder that an older version or other settings made is replaced.
 
@@ -106,7 +106,7 @@ class GeneratedFolder:
         return made_by if ours else None
 
     def _remove_abandoned(self, root: Path) -> None:
-        """Deletes what killed creations left beside ``root``."""
+        """Delete what killed creations left beside ``root``."""
         for folder in root.parent.glob(f".{root.name}.making-*"):
             try:
                 latest = max(path.stat().st_mtime for path in (folder, *folder.glob("*/*")))
@@ -133,7 +133,7 @@ class GeneratedFolder:
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Writes plain data in one line."""
+    """Write plain data in one line."""
     path.write_text(json.dumps(content, separators=(",", ":")) + "\n")
 
 

@@ -16,13 +16,13 @@ _TOLERANCE = 0.02
 def check_annotations(
     coco: dict, files: Mapping[str, ImageFile], others: Mapping[str, str] | None = None
 ) -> Report:
-    """Checks a dataset against itself and against its image files.
+    """Check a dataset against itself and against its image files.
 
     Args:
         coco: as read from a COCO JSON file; it is left as it is.
         files: every image file, see :func:`~crnas_d2.data.prepare.image_files.read_image_files`.
         others: the name of the part by digest of those images that other parts hold; they are
-            dropped here, for an image must not be in two parts.
+            dropped here, because an image must not be in two parts.
 
     Returns:
         the report. Where it refuses something, its ``coco`` is not to be used.
@@ -103,7 +103,7 @@ def _check_references(report, annotations, images) -> list[dict]:
     category_ids = {category["id"] for category in report.coco["categories"]}
     listed = {image["id"] for image in report.coco["images"]}
     strays = [a for a in annotations if a["image_id"] not in listed]
-    # An image that was dropped above took its annotations along: they are no fault of their own.
+    # An image that was dropped above took its annotations along: they are not a fault of their own.
     annotations = [a for a in annotations if a["image_id"] in images]
     report.add(
         "annotations of images that are not listed",

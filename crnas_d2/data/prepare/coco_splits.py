@@ -71,7 +71,7 @@ def split_coco(
     held_out: str = "archval",
     rest: str = "archtrain",
 ) -> tuple[dict, dict]:
-    """Divides a dataset by image.
+    """Divide a dataset by image.
 
     Args:
         size: of the part that is held out, see :func:`~.splits.held_out_count`.
@@ -137,7 +137,7 @@ def sha256(*files: str | os.PathLike) -> str:
 
 
 def save_files(files: Mapping[Path, dict | str], *, overwrite: bool = False) -> dict[Path, bool]:
-    """Writes files, each as a whole or not at all, and none if one of them is refused.
+    """Write files, each completely or not at all, and none if one of them cannot be written.
 
     Args:
         files: text, or what becomes JSON, by path.

@@ -26,7 +26,7 @@ class ImageFile(NamedTuple):
 def read_image_files(
     names: Sequence[str], image_root: str | os.PathLike, *, title: str = "Decoding images"
 ) -> dict[str, ImageFile]:
-    """Decodes images, with a progress bar.
+    """Decode images, with a progress bar.
 
     Args:
         names: file names relative to ``image_root``.

@@ -24,7 +24,7 @@ class Part:
 
 
 def read_coco_parts(files: Mapping[str, tuple[str | os.PathLike, str | os.PathLike]]) -> dict:
-    """Reads COCO JSON files.
+    """Read COCO JSON files.
 
     Args:
         files: ``(json file, image folder)`` by the name of the part.
@@ -55,7 +55,7 @@ def read_coco_parts(files: Mapping[str, tuple[str | os.PathLike, str | os.PathLi
 
 
 def read_voc_parts(folder: str | os.PathLike, image_sets: Mapping[str, str | None]) -> dict:
-    """Reads a VOC folder; the categories are all names that occur in these parts, sorted.
+    """Read a VOC folder; the categories are all names that occur in these parts, sorted.
 
     Args:
         image_sets: by the name of the part; ``None``: all images. An image goes to the first
@@ -80,7 +80,7 @@ def read_voc_parts(folder: str | os.PathLike, image_sets: Mapping[str, str | Non
 
 
 def check_parts(parts: Mapping[str, Part]) -> tuple[dict[str, Part], dict[str, Report]]:
-    """Decodes all images and checks all annotations, see
+    """Decode all images and check all annotations, see
     :func:`~crnas_d2.data.prepare.annotation_report.check_annotations`.
 
     Args:
@@ -107,7 +107,7 @@ def check_parts(parts: Mapping[str, Part]) -> tuple[dict[str, Part], dict[str, R
 def divide(
     parts: Mapping[str, Part], sizes: Sequence[tuple[str, float]], seed: int
 ) -> dict[str, Part]:
-    """Holds parts out of ``train``, stratified by category, until archtrain is left.
+    """Hold parts out of ``train``, stratified by category, until archtrain is left.
 
     Args:
         parts: ``train``, and those parts that were given as files.

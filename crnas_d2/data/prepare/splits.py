@@ -16,7 +16,7 @@ METHODS = {
 
 
 def held_out_count(size: float, num_images: int) -> int:
-    """Turns a size into a number of images.
+    """Turn a size into a number of images.
 
     Args:
         size: below 1 a fraction, rounded to whole images; from 1 on a number of images.
@@ -37,7 +37,7 @@ def held_out_count(size: float, num_images: int) -> int:
 def random_split(
     labels: Mapping[int, Collection[Hashable]], num_held_out: int, seed: int
 ) -> set[int]:
-    """The image ids to hold out, drawn uniformly; see :func:`stratified_split`."""
+    """The image ids to hold out, sampled uniformly; see :func:`stratified_split`."""
     return set(random.Random(seed).sample(sorted(labels), num_held_out))
 
 
@@ -48,8 +48,8 @@ def stratified_split(
 
     Iterative stratification: the category with the fewest images left is dealt out first, each
     image to the part that is further from its share of that category; a tie goes to the part
-    that is further from its size, a further tie is drawn. A full part takes no more, so the
-    sizes are exact.
+    that is further from its size, a further tie is broken at random. A full part takes no more, so
+    the sizes are exact.
 
     Args:
         labels: the categories in each image, by image id.
@@ -96,7 +96,7 @@ def stratified_split(
                         key=lambda part: (wanted[part][rarest], sizes[part], generator.random()),
                     ),
                 )
-    # Images without objects fill what is left of both, drawn.
+    # Images without objects fill what is left of both, at random.
     empty = [image for image in order if image not in part_of]
     for image, part in zip(empty, [1] * sizes[1] + [0] * sizes[0], strict=True):
         put(image, part)

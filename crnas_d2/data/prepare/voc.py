@@ -23,7 +23,7 @@ def voc_files(folder: str | os.PathLike, image_set: str | None = None) -> list[P
     """
     annotations = Path(folder) / "Annotations"
     if not annotations.is_dir() or not (Path(folder) / "JPEGImages").is_dir():
-        raise ValueError(f"{folder} is no VOC folder: Annotations/ or JPEGImages/ is missing.")
+        raise ValueError(f"{folder} is not a VOC folder: Annotations/ or JPEGImages/ is missing.")
     if image_set is None:
         return sorted(annotations.glob("*.xml"))
     list_file = _image_set_file(folder, image_set)
@@ -49,7 +49,7 @@ def voc_to_coco(
     image_root: str | os.PathLike,
     class_names: Sequence[str] | None = None,
 ) -> dict:
-    """Converts annotation files ``<folder>/Annotations/<id>.xml``.
+    """Convert annotation files ``<folder>/Annotations/<id>.xml``.
 
     A box runs from ``(xmin - 1, ymin - 1)`` to ``(xmax, ymax)``, as in
     ``detectron2/data/datasets/pascal_voc.py``. Objects marked *difficult* are objects like any
@@ -63,7 +63,7 @@ def voc_to_coco(
             that occur, sorted.
 
     Raises:
-        ValueError: a file that is no VOC annotation, or an object of another class.
+        ValueError: a file that is not a VOC annotation, or an object of another class.
     """
     trees = [(Path(file), _parse(Path(file))) for file in files]
     if class_names is None:
@@ -149,7 +149,7 @@ def _parse(file: Path) -> ElementTree.Element:
     try:
         return ElementTree.parse(file).getroot()
     except (OSError, ElementTree.ParseError) as error:
-        raise ValueError(f"{file} is no VOC annotation: {error}.") from error
+        raise ValueError(f"{file} is not a VOC annotation: {error}.") from error
 
 
 def _texts(tree: ElementTree.Element, path: str) -> list[str]:

@@ -49,8 +49,8 @@ class MobileNetV2Family(Family):
     """All that CR-NAS (A.2) counts in a MobileNetV2, which reads no key of ``MODEL.RESNETS``.
 
     The stem, seven stages of inverted residual blocks named by their channels, and the two layers
-    of the tail, of which the last one is the classifier's. CR-NAS varies five of the stages, whose
-    blocks differ in cost.
+    of the tail; the last one is the classifier's. CR-NAS varies five of the stages, whose blocks
+    differ in cost.
 
     Args:
         width_mult: factor of all channels, rounded to multiples of 8.
@@ -163,7 +163,7 @@ def _torchvision_layers() -> dict[str, str]:
     for number, (stage, index) in enumerate(places[:-1]):  # the last one is the classifier
         theirs, ours = f"features.{number}", f"{stage}.{index}"
         if stage in family.single_layers:
-            ours = "stem" if stage == "stem" else ours  # which is no sequence of blocks
+            ours = "stem" if stage == "stem" else ours  # a single block, not a sequence
             names |= {f"{theirs}.0": f"{ours}.conv1", f"{theirs}.1": f"{ours}.conv1.norm"}
             continue
         # Pairs of convolution and norm but for the last two, which lie in the block itself. The

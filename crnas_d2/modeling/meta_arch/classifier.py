@@ -98,7 +98,7 @@ class ImageClassifier(nn.Module):
         return {"loss_cls": loss}
 
     def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:
-        """Normalizes, pads and batches the images, as Detectron2's detectors do."""
+        """Normalize, pad and batch the images, as Detectron2's detectors do."""
         images = [image["image"].to(self.device) for image in batched_inputs]
         images = [(image - self.pixel_mean) / self.pixel_std for image in images]
         return ImageList.from_tensors(images, self.backbone.size_divisibility)

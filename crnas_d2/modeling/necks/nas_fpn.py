@@ -31,7 +31,7 @@ class NASFPN(Backbone):
     Two things of it are not here: the bias of a convolution before a norm, which the norm cancels
     (Detectron2's FPN has none either), and DropBlock, which regularizes some of the paper's models.
 
-    Images whose sides are no multiples of ``size_divisibility`` work as well: P6 and P7 round up,
+    Images whose sides are not multiples of ``size_divisibility`` work as well: P6 and P7 round up,
     and a map is resized to the actual size of the level that it goes to.
     """
 

@@ -116,8 +116,8 @@ def test_the_named_image_wins_and_other_files_are_no_images(voc):
     [
         (lambda voc: (voc / "Annotations" / "a1.xml").unlink(), "names 1 images without annotat"),
         (lambda voc: (voc / "ImageSets/Main/train.txt").unlink(), r"image sets \['test', 'trainv"),
-        (lambda voc: (voc / "JPEGImages").rename(voc / "images"), "is no VOC folder"),
-        (lambda voc: (voc / "Annotations/a1.xml").write_text("<a"), r"a1\.xml is no VOC annot"),
+        (lambda voc: (voc / "JPEGImages").rename(voc / "images"), "is not a VOC folder"),
+        (lambda voc: (voc / "Annotations/a1.xml").write_text("<a"), r"a1\.xml is not a VOC annot"),
         (
             lambda voc: write_voc(voc, {"a1": [("cow", 0, 1, 1, 2, 2)]}, {}),
             r"an object 'cow'; expected one of \['cat', 'dog'\]",

@@ -83,7 +83,7 @@ def iterate_feasible(space: SearchSpace, budgets: Sequence[Budget]) -> Iterator[
     choices = space.choices
 
     def extend(index: int, values: dict[str, int], spent: list[float]) -> Iterator[dict[str, int]]:
-        if not all(bound.is_open(index, cost) for bound, cost in zip(bounds, spent, strict=True)):
+        if not all(b.is_open(index, values, cost) for b, cost in zip(bounds, spent, strict=True)):
             return
         if index == len(choices):
             if all(budget.admits(budget.cost.of(values)) for budget in budgets):
@@ -104,26 +104,56 @@ def iterate_feasible(space: SearchSpace, budgets: Sequence[Budget]) -> Iterator[
 
 
 class _Bounds:
-    """Whether the choices that follow can bring a prefix within a budget."""
+    """Whether a prefix can be completed to a genotype that satisfies a budget."""
 
     def __init__(self, budget: Budget):
-        ranges = [_cost_range(budget.cost, choice) for choice in budget.cost.space.choices]
-        # The least and greatest cost of the choices from i on.
-        least = list(accumulate((low for low, _ in reversed(ranges)), initial=0))[::-1]
-        greatest = list(accumulate((high for _, high in reversed(ranges)), initial=0))[::-1]
-        slack = _ROUNDING * (budget.cost.base + greatest[0])
-        self.highest = [budget.high - cost + slack for cost in least]
-        self.lowest = [budget.low - cost - slack for cost in greatest]
+        cost, choices = budget.cost, budget.cost.space.choices
+        self.budget = budget
+        # The least and greatest cost of the choices from i on, with all that depends on them.
+        ranges = {root.name: _group_range(cost, root, c) for root, c in cost.space.groups}
+        own = [ranges.get(choice.name, (0, 0)) for choice in choices]
+        self.least = list(accumulate((low for low, _ in reversed(own)), initial=0))[::-1]
+        self.greatest = list(accumulate((high for _, high in reversed(own)), initial=0))[::-1]
+        self.slack = _ROUNDING * (cost.base + self.greatest[0])
+        # From i on, the choices that depend on one before i: (choice, least, greatest).
+        places = {choice.name: place for place, choice in enumerate(choices)}
+        self.pending = [
+            [
+                (child, *_range(cost, child))
+                for child in choices[index:]
+                if child.parent and places[child.parent] < index
+            ]
+            for index in range(len(choices) + 1)
+        ]
 
-    def is_open(self, index: int, spent: float) -> bool:
-        return self.lowest[index] <= spent <= self.highest[index]
+    def is_open(self, index: int, values: Mapping[str, int], spent: float) -> bool:
+        """
+        Args:
+            index: of the first choice that is not decided.
+            spent: cost of the values.
+        """
+        least, greatest = spent + self.least[index], spent + self.greatest[index]
+        for child, low, high in self.pending[index]:
+            if child.is_active(values):
+                least, greatest = least + low, greatest + high
+        return least <= self.budget.high + self.slack and self.budget.low <= greatest + self.slack
 
 
-def _cost_range(cost: AdditiveCost, choice: Choice) -> tuple[float, float]:
-    costs = list(cost.options[choice.name].values())
-    if choice.parent:  # it may not be active
-        costs.append(0)
+def _range(cost: AdditiveCost, choice: Choice) -> tuple[float, float]:
+    costs = cost.options[choice.name].values()
     return min(costs), max(costs)
+
+
+def _group_range(
+    cost: AdditiveCost, root: Choice, children: Sequence[Choice]
+) -> tuple[float, float]:
+    """The least and greatest cost of a choice with those that depend on it."""
+    totals = []
+    for option in root.options:
+        ranges = [_range(cost, child) for child in children if option in child.active_for]
+        own = cost.options[root.name][option]
+        totals.append((own + sum(low for low, _ in ranges), own + sum(high for _, high in ranges)))
+    return min(low for low, _ in totals), max(high for _, high in totals)
 
 
 def total_counts(cost: AdditiveCost, most: int) -> dict[float, int] | None:

@@ -45,10 +45,26 @@ def test_without_a_gpu_everything_runs_on_the_cpu(monkeypatch):
         ({"MODEL.WEIGHTS": "no/such.pth"}, r"MODEL\.WEIGHTS is no/such\.pth"),
         (
             {"MODEL.GENOTYPE.DEPTHS": [9, 1, 2, 2], "MODEL.SUPERNET.PATH_SAMPLER": "fixed"},
-            r"9 is no option of res2\.depth",
+            r"9 is not an option of res2\.depth",
         ),
         ({"MODEL.GENOTYPE.DEPTHS": [2, 2, 2, 2]}, "names one network, but .*PATH_SAMPLER"),
         ({"MODEL.RESNETS.NORM": "FrozenBN"}, "FrozenBN"),
+        (
+            {"MODEL.BACKBONE.NAME": "build_supernet_resnet"},
+            "'build_supernet_resnet', which is not registered.*build_supernet_fpn_backbone",
+        ),
+        (
+            {"MODEL.META_ARCHITECTURE": "RetinaNet"},
+            "'build_supernet_fpn_backbone', which gives p2, .*RetinaNet needs "
+            "'build_supernet_retinanet_fpn_backbone'",
+        ),
+        (
+            {
+                "MODEL.ROI_HEADS.NAME": "Res5ROIHeads",
+                "MODEL.BACKBONE.NAME": "build_supernet_backbone",
+            },
+            "'Res5ROIHeads'.*makes res5 itself.*'StandardROIHeads'",
+        ),
         ({"MODEL.ROI_HEADS.NUM_CLASSES": 7}, "NUM_CLASSES is 7, but 'toy_archtrain' has 2"),
         ({"DATASETS.TRAIN": ("toy_train",)}, r"DATASETS\.TRAIN names 'toy_train'"),
     ],
@@ -61,6 +77,9 @@ def test_without_a_gpu_everything_runs_on_the_cpu(monkeypatch):
         "genotype",
         "genotype of a supernet",
         "norm",
+        "unknown backbone",
+        "backbone of another head",
+        "head with a stage of its own",
         "classes",
         "dataset",
     ],
@@ -71,15 +90,50 @@ def test_a_config_that_would_fail_or_mislead_later_is_refused(toy_datasets, over
         check_config(cfg, ["TRAIN"])
 
 
-def test_a_sound_config_passes(toy_datasets):
-    check_config(toy.supernet_config(toy_datasets), ["TRAIN", "ARCHVAL", "TEST"])
-
-
 CHANNEL = {
     "MODEL.SUPERNET.SPACE": "channel",
     "MODEL.SUPERNET.PATH_SAMPLER": "alpha",
     "MODEL.SUPERNET.CHANNEL.NUM_GROUPS": 4,
 }
+DETECTRON2 = {"MODEL.BACKBONE.NAME": "build_resnet_fpn_backbone"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"MODEL.SUPERNET.SPACE": "stage"}, "no body of the stage space"),
+        # With which Detectron2's builder fails: it wants other channels of a ResNet-34.
+        ({"MODEL.SUPERNET.SPACE": "stage", "MODEL.RESNETS.DEPTH": 34}, "of the stage space"),
+        ({"MODEL.SUPERNET.SPACE": "operation"}, "no body of the operation space"),
+        (CHANNEL, "no body of the channel space"),
+        ({"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]}, "no body of that genotype"),
+        ({"MODEL.GENOTYPE.OPS": [1] * 16}, "no body of that genotype"),
+        (
+            {
+                "MODEL.SUPERNET.SPACE": "stage",
+                "MODEL.SUPERNET.PATH_SAMPLER": "fixed",
+                "MODEL.GENOTYPE.DEPTHS": [3, 4, 6, 3],
+                "MODEL.SUPERNET.STAGE_OPTIONS": [[3], [4], [6], [3]],
+            },
+            "no body of that genotype",
+        ),
+    ],
+    ids=["stage", "narrow", "operation", "channel", "depths", "ops", "fixed"],
+)
+def test_a_backbone_that_does_not_read_what_is_set_is_refused(overrides, words):
+    cfg = toy.network_config(DETECTRON2, {"MODEL.RESNETS.DEPTH": 50}, overrides)
+    named = r"'build_resnet_fpn_backbone', which does not read .*Use one of build_supernet_backbone"
+    with pytest.raises(ValueError, match=named) as refused:
+        check_config(cfg, [])
+    assert words in str(refused.value)
+
+
+def test_a_backbone_of_somebody_else_is_left_alone_where_nothing_is_searched():
+    check_config(toy.network_config(DETECTRON2, {"MODEL.RESNETS.DEPTH": 50}), [])
+
+
+def test_a_sound_config_passes(toy_datasets):
+    check_config(toy.supernet_config(toy_datasets), ["TRAIN", "ARCHVAL", "TEST"])
 
 
 def test_a_channel_supernet_is_checked_as_the_one_network_that_it_is(toy_datasets):
@@ -119,7 +173,7 @@ def test_pretrained_weights_without_the_plain_dilation_are_warned_of(
         assert "(1, 1)" not in caplog.text
         cfg.MODEL.WEIGHTS = str(weights)
         check_config(cfg, ["TRAIN", "ARCHVAL"])
-    assert "dilations of res5.0.conv1" in caplog.text and "do not hold (1, 1)" in caplog.text
+    assert "dilations of res5.0.conv1" in caplog.text and "do not include (1, 1)" in caplog.text
     assert "res4" not in caplog.text
 
 

@@ -1,0 +1,119 @@
+"""What a config says of a backbone: parsed once, checked once, the same answer everywhere."""
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+import toy
+from detectron2.modeling import build_model
+
+from crnas_d2 import FAMILY_REGISTRY, Genotype, NetworkSpec, build_backbone, find_supernet
+from crnas_d2.modeling import MixedSupernet, SinglePathSupernet
+from crnas_d2.modeling.families import MobileNetV2Family, ResNetFamily
+from crnas_d2.modeling.spaces import ChannelKind, JointKind, OperationKind, StageKind
+from crnas_d2.space import SearchableConv
+
+CHANNEL = {
+    "MODEL.SUPERNET.SPACE": "channel",
+    "MODEL.SUPERNET.PATH_SAMPLER": "alpha",
+    "MODEL.SUPERNET.CHANNEL.NUM_GROUPS": 2,
+    "MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1],
+}
+DEPTHS = {"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]}
+
+
+def small(**settings):
+    return ResNetFamily(18, stem_out_channels=4, res2_out_channels=4, **settings)
+
+
+@pytest.mark.parametrize("overrides", [{}, CHANNEL, DEPTHS], ids=["stage", "channel", "network"])
+def test_building_a_model_parses_its_config_once(overrides, monkeypatch):
+    parsed = []
+    of_family = ResNetFamily.from_config.__func__
+
+    def from_config(cls, cfg):
+        parsed.append(cls)
+        return of_family(cls, cfg)
+
+    monkeypatch.setattr(ResNetFamily, "from_config", classmethod(from_config))
+    config = toy.supernet_config if not overrides else toy.network_config
+    build_model(config(overrides))
+    assert parsed == [ResNetFamily]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "mode", "kind"),
+    [
+        ({"MODEL.SUPERNET.SPACE": "stage"}, "single path", SinglePathSupernet),
+        ({"MODEL.SUPERNET.SPACE": "operation", **DEPTHS}, "single path", SinglePathSupernet),
+        ({"MODEL.SUPERNET.SPACE": "joint"}, "single path", SinglePathSupernet),
+        (CHANNEL, "mixed", MixedSupernet),
+        (DEPTHS, "network", None),
+        ({**DEPTHS, "MODEL.SUPERNET.SPACE": "stage", "MODEL.SUPERNET.PATH_SAMPLER": "fixed"},)
+        + ("network", None),
+    ],
+)
+def test_whether_it_is_a_supernet_has_one_answer(overrides, mode, kind):
+    options = {"MODEL.SUPERNET.STAGE_OPTIONS": [[1, 2]] * 4}
+    cfg = toy.network_config(options, overrides)
+    spec = NetworkSpec.from_config(cfg)
+    supernet = find_supernet(build_model(cfg))
+    assert spec.mode == mode
+    assert spec.is_supernet == (supernet is not None) == (kind is not None)
+    assert kind is None or (type(supernet) is kind and supernet.space == spec.space)
+
+
+def test_a_spec_does_not_change():
+    spec = NetworkSpec.from_config(toy.network_config(DEPTHS))
+    with pytest.raises(FrozenInstanceError):
+        spec.sharing = "weight"
+
+
+@pytest.mark.parametrize(
+    ("kind", "genotype", "words"),
+    [
+        (StageKind(), {"depths": (1, 1, 2, 2)}, r"GENOTYPE\.DEPTHS names one network"),
+        (StageKind(), {"ops": (0, 1)}, r"GENOTYPE\.OPS is set.*'stage'"),
+        (OperationKind(), {"depths": (1, 1, 1, 1), "ops": (0,) * 4}, r"OPS names one network"),
+        (OperationKind(), {"channels": ((0, 1),)}, r"CHANNELS is set.*'operation'"),
+        (JointKind(), {"depths": (1, 1, 2, 2)}, r"GENOTYPE\.DEPTHS names one network"),
+        (ChannelKind(), {"channels": ((0, 1),)}, r"CHANNELS names one network"),
+    ],
+)
+def test_a_supernet_has_no_genotype_for_what_it_leaves_open(kind, genotype, words):
+    with pytest.raises(ValueError, match=words):
+        build_backbone(small(), kind=kind, genotype=Genotype(**genotype))
+
+
+def test_without_a_searchable_convolution_there_is_no_channel_space():
+    words = r"'mobilenetv2' has no channel space.*: resnet\."
+    with pytest.raises(ValueError, match=words):
+        build_backbone(MobileNetV2Family(), kind=ChannelKind())
+    with pytest.raises(ValueError, match=words):
+        genotype = Genotype(MobileNetV2Family.published_depths, channels=[[0, 1]])
+        build_backbone(MobileNetV2Family(), genotype=genotype)
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [SearchableConv("conv1", 64), SearchableConv("conv9", 4), SearchableConv("shortcut", 4)],
+    ids=["width", "name", "kernel"],
+)
+def test_a_family_that_describes_other_convolutions_than_it_makes_is_refused(conv):
+    class Liar(ResNetFamily):
+        name = "liar"
+
+        def searchable_conv(self, stage):
+            return conv
+
+    family = Liar(18, stem_out_channels=8, res2_out_channels=4)
+    kind = ChannelKind(stages=["res2"], dilations=[[1, 2]], num_groups=1)
+    with pytest.raises(ValueError, match=rf"'liar' names res2\.0\.{conv.attribute} as a 3x3"):
+        build_backbone(family, kind=kind)
+
+
+def test_every_registered_family_and_its_operations_have_names():
+    assert set(FAMILY_REGISTRY.names) >= {"resnet", "mobilenetv2", "shufflenetv2"}
+    for name, family in FAMILY_REGISTRY:
+        assert family.name == name
+        names = [operation.name for operation in family.operations]
+        assert all(names) and len(set(names)) == len(names)

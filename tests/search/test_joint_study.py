@@ -1,0 +1,242 @@
+"""Searches of a joint space in their study: within the budget, killed, resumed, shared."""
+
+import signal
+from random import Random
+
+import optuna
+import pytest
+from study_worker import (
+    DESCRIPTION,
+    JOINT,
+    SAMPLED,
+    SEARCHES,
+    dilated_blocks,
+    evaluate,
+    fitness,
+    logged,
+    start_worker,
+    url,
+    wait_until,
+)
+
+from crnas_d2.modeling.families import ResNetFamily
+from crnas_d2.modeling.spaces import JointKind
+from crnas_d2.search import (
+    EvolutionSearcher,
+    GreedySearcher,
+    OptunaSearcher,
+    RandomSearcher,
+    enqueue,
+    evaluated,
+    open_study,
+    run_worker,
+    sample_genotypes,
+)
+from crnas_d2.space import Genotype
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+JOINT_SEARCHES = ["joint exhaustive", "joint evolution", "joint random"]
+GENOTYPES = list(JOINT)
+# By search, how much dilation its budget allows.
+MOST = {"joint exhaustive": 1, "joint evolution": 4, "joint random": 4}
+
+
+def search(searcher, study=None):
+    """The genotypes in the order in which they were evaluated."""
+    seen = []
+
+    def counted(genotype):
+        seen.append(genotype)
+        return evaluate(genotype)
+
+    study = study or optuna.create_study(direction="maximize")
+    run_worker(study, JOINT, searcher, counted, "bbox/AP")
+    return seen
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    """By name, what each search evaluates in order, and its study."""
+    found = {}
+    for name in JOINT_SEARCHES:
+        study = optuna.create_study(direction="maximize")
+        found[name] = search(SEARCHES[name], study), study
+    return found
+
+
+@pytest.mark.parametrize("name", JOINT_SEARCHES)
+def test_a_search_evaluates_feasible_genotypes_each_once(name, uninterrupted):
+    seen, _ = uninterrupted[name]
+    assert len(seen) == len(set(seen)) == SEARCHES[name].total == 24
+    assert set(seen) <= {genotype for genotype in GENOTYPES if sum(genotype.ops) <= MOST[name]}
+    assert len({genotype.depths for genotype in seen}) > 1
+
+
+def test_exhaustive_evaluates_all_that_is_feasible(uninterrupted):
+    feasible = [genotype for genotype in GENOTYPES if sum(genotype.ops) <= 1]
+    assert uninterrupted["joint exhaustive"][0] == feasible
+
+
+@pytest.mark.parametrize("name", JOINT_SEARCHES)
+def test_the_study_holds_the_active_choices_alone_and_gives_the_best_first(name, uninterrupted):
+    seen, study = uninterrupted[name]
+    assert [trial.params for trial in study.get_trials()] == [JOINT.values(g) for g in seen]
+    candidates = evaluated(study, JOINT)
+    assert [c.genotype for c in candidates] == sorted(seen, key=fitness, reverse=True)
+    assert all(candidate.metrics == evaluate(candidate.genotype) for candidate in candidates)
+
+
+@pytest.mark.parametrize("name", JOINT_SEARCHES)
+def test_killed_and_resumed_equals_uninterrupted(name, tmp_path, uninterrupted):
+    open_study(url(tmp_path), "search", DESCRIPTION, resume=False)
+    (tmp_path / "go").touch()
+    process = start_worker(tmp_path, name, hangs_in=9)  # evolution: in the second generation
+    wait_until(lambda: len(logged(tmp_path)) == 9)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = [genotype for _, genotype in logged(tmp_path)]
+    resumed = open_study(url(tmp_path), "search", DESCRIPTION, resume=True)
+    rest = search(SEARCHES[name], resumed)
+    expected, _ = uninterrupted[name]
+    # Only what the kill interrupted was begun twice.
+    if name == "joint exhaustive":  # its turn comes when all others are done
+        assert rest[-1] == before[-1]
+        assert sorted(before[:-1] + rest) == sorted(expected)
+    else:
+        assert before[:-1] + rest == expected and rest[0] == before[-1]
+    best = [c.genotype for c in evaluated(resumed, JOINT)]
+    assert best == sorted(expected, key=fitness, reverse=True)
+
+
+def test_two_workers_evaluate_nothing_twice(tmp_path, uninterrupted):
+    study = open_study(url(tmp_path), "search", DESCRIPTION, resume=False)
+    processes = [start_worker(tmp_path, "joint exhaustive") for _ in range(2)]
+    wait_until(lambda: len(list(tmp_path.glob("ready-*"))) == 2)
+    (tmp_path / "go").touch()
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    seen = [genotype for _, genotype in logged(tmp_path)]
+    assert sorted(seen) == sorted(uninterrupted["joint exhaustive"][0])
+    assert {c.genotype for c in evaluated(study, JOINT)} == set(seen)
+
+
+def test_what_is_enqueued_is_evaluated_as_it_is():
+    study = optuna.create_study(direction="maximize")
+    chosen = [GENOTYPES[0], GENOTYPES[-1], GENOTYPES[0]]
+    enqueue(study, JOINT, chosen)
+    enqueue(study, JOINT, chosen)
+    seen = search(SEARCHES["joint random"], study)
+    assert seen[0] == GENOTYPES[0]  # the other one has too much dilation
+    assert GENOTYPES[-1] not in seen and len(seen) == 24
+
+
+# ------------------------------------------------------------------- evolution
+
+
+def generations(seen):
+    return [seen[i : i + 30] for i in range(0, len(seen), 30)]
+
+
+LARGE = JointKind([(1, 2, 3)] * 4).build_space(ResNetFamily(), Genotype())
+_RANDOM = Random(7)
+GAINS = {c.name: {o: _RANDOM.random() for o in c.options} for c in LARGE.choices}
+
+
+def gain(genotype):
+    """Each active choice contributes what its option is worth, whatever the others do."""
+    return sum(GAINS[name][option] for name, option in LARGE.values(genotype).items())
+
+
+def evolve(searcher):
+    seen = []
+
+    def counted(genotype):
+        seen.append(genotype)
+        return {"AP": gain(genotype)}
+
+    run_worker(optuna.create_study(direction="maximize"), LARGE, searcher, counted, "AP")
+    return seen
+
+
+def test_evolution_finds_more_than_random_search():
+    size = {"population": 30, "generations": 6, "seed": 0}
+    evolved = evolve(EvolutionSearcher(LARGE, **size))
+    sampled = evolve(RandomSearcher(LARGE, **size))
+    assert len(set(evolved)) == len(set(sampled)) == 180
+    assert max(map(gain, evolved)) > max(map(gain, sampled)) + 0.5
+
+
+def test_children_have_the_blocks_of_their_parents():
+    sizes = {"population": 30, "generations": 3, "parents": 5, "seed": 0}
+    seen = evolve(EvolutionSearcher(LARGE, crossover_share=1.0, **sizes))
+    first, *later = generations(seen)
+    before = list(first)
+    for generation in later:
+        parents = [LARGE.values(g) for g in sorted(before, key=gain, reverse=True)[:5]]
+        for child in map(LARGE.values, generation):
+            for name, option in child.items():
+                assert option in {parent[name] for parent in parents if name in parent}
+        before += generation
+
+
+def test_a_mutation_of_every_choice_is_a_genotype_of_the_space():
+    sizes = {"population": 30, "generations": 3, "parents": 5, "seed": 0}
+    arguments = {"crossover_share": 0.0, "mutation_probability": 1.0, **sizes}
+    seen = evolve(EvolutionSearcher(LARGE, **arguments))
+    assert len(set(seen)) == 90 and all(map(LARGE.is_complete, seen))
+    assert {g.depths[0] for g in seen} == {1, 2, 3}
+
+
+def test_a_rare_mutation_keeps_the_blocks_that_stay():
+    sizes = {"population": 30, "generations": 2, "parents": 5, "seed": 0}
+    arguments = {"crossover_share": 0.0, "mutation_probability": 0.02, **sizes}
+    first, second = generations(evolve(EvolutionSearcher(LARGE, **arguments)))
+    parents = [LARGE.values(g) for g in sorted(first, key=gain, reverse=True)[:5]]
+    for child in map(LARGE.values, second):
+        # Of the choices that both have, at most a few differ.
+        differing = [sum(child[n] != p[n] for n in child if n in p) for p in parents]
+        assert 0 <= min(differing) <= 3
+
+
+# ---------------------------------------------------------------- other searches
+
+
+def test_a_seed_gives_the_same_search_and_another_seed_another(uninterrupted):
+    for kind, name in ((EvolutionSearcher, "joint evolution"), (RandomSearcher, "joint random")):
+        parents = {"parents": 3} if kind is EvolutionSearcher else {}
+        for seed, is_same in ((3, True), (4, False)):
+            other = kind(JOINT, dilated_blocks(4), **parents, **{**SAMPLED, "seed": seed})
+            assert (search(other) == uninterrupted[name][0]) == is_same
+
+
+@pytest.mark.parametrize("name", ["TPESampler", "NSGAIISampler"])
+def test_a_stock_sampler_leads_a_search_of_a_joint_space(name):
+    seen = search(OptunaSearcher(JOINT, dilated_blocks(4), sampler=name, **SAMPLED))
+    assert len(set(seen)) == len(seen) == 24
+    assert all(sum(genotype.ops) <= 4 and JOINT.is_complete(genotype) for genotype in seen)
+
+
+def test_more_candidates_than_are_feasible_are_refused():
+    for kind in (EvolutionSearcher, RandomSearcher):
+        with pytest.raises(ValueError, match=r"asks for 25 candidates, .* only 24 genotypes"):
+            kind(JOINT, dilated_blocks(1), population=5, generations=5)
+
+
+def test_a_space_that_is_used_up_ends_the_search_with_the_reason(monkeypatch):
+    monkeypatch.setattr("crnas_d2.search.evolution._MOST_SAMPLES", 3000)
+    searcher = EvolutionSearcher(JOINT, dilated_blocks(1), population=6, generations=4)
+    searcher.total = 25
+    with pytest.raises(ValueError, match=r"new and satisfies SEARCH\.BUDGET; 24 are evaluated"):
+        search(searcher)
+
+
+def test_greedy_search_is_refused_with_what_to_use_instead():
+    words = r"ALGORITHM is 'greedy'.*in the joint space earlier choices decide.*'evolution'"
+    with pytest.raises(ValueError, match=words):
+        GreedySearcher(JOINT, top_k=3)
+
+
+def test_random_networks_are_different_and_feasible():
+    sampled = sample_genotypes(JOINT, dilated_blocks(4), 30, seed=0)
+    assert sampled == sample_genotypes(JOINT, dilated_blocks(4), 30, seed=0)
+    assert len(set(sampled)) == 30 and all(sum(g.ops) <= 4 for g in sampled)
