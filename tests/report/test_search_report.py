@@ -21,23 +21,26 @@ CANDIDATES = [
 
 def costs_of(space):
     """10^9 MACs for each block; 10^6 parameters for each block of the first stage."""
-    depths = space.base.depths
-    macs, parameters = (
-        {
+    depths, first = space.base.depths, space.choices[0].stage
+
+    def additive(name, unit, of_block, base):
+        options = {
             choice.name: {
-                option: price * option if choice.field == "depths" else 0
+                option: of_block(choice.stage) * option if choice.field == "depths" else 0
                 for option in choice.options
             }
-            for choice, price in zip(space.choices, prices, strict=True)
+            for choice in space.choices
         }
-        for prices in ([10**9] * len(space.choices), [10**6, *[0] * (len(space.choices) - 1)])
+        return AdditiveCost(name, unit, space, options, base)
+
+    macs = additive("MACS", "MACs", lambda stage: 10**9, sum(depths) * 10**9)
+    parameters = additive(
+        "PARAMETERS",
+        "parameters",
+        lambda stage: 10**6 if stage == first else 0,
+        sum(depths[:1]) * 10**6,
     )
-    return {
-        "MACS": AdditiveCost("MACS", "MACs", space, macs, sum(depths) * 10**9),
-        "PARAMETERS": AdditiveCost(
-            "PARAMETERS", "parameters", space, parameters, sum(depths[:1]) * 10**6
-        ),
-    }
+    return {"MACS": macs, "PARAMETERS": parameters}
 
 
 COSTS = costs_of(SPACE)

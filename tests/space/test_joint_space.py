@@ -295,14 +295,3 @@ def test_a_family_without_operations_has_no_joint_space():
 
     with pytest.raises(ValueError, match=r"SPACE is 'joint', but .*'toy' have one operation only"):
         JointKind().build_space(Plain(), Genotype())
-
-
-def test_a_tight_budget_is_enumerated_without_visiting_the_space():
-    space = JointKind([(8, 9)] * 4).build_space(ResNetFamily(18), Genotype())
-    options = {
-        choice.name: {option: (choice.field == "ops") * (10 + option) for option in choice.options}
-        for choice in space.choices
-    }
-    cost = AdditiveCost("ENERGY", "mJ", space, options)
-    expected = Genotype(depths=(8,) * 4, ops=(0,) * 32)  # one of more than 3 ** 32
-    assert feasible_genotypes(space, [Budget(cost, 0, 320)]) == [expected]
