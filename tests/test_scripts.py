@@ -213,7 +213,7 @@ def test_a_search_that_cannot_be_right_does_not_begin(
         (
             ("--resume",),
             {"SEARCH.BUDGET.BLOCKS": [8, 8]},
-            r"is another search: SEARCH\.BUDGET\.BLOCKS was not set",
+            r"is another search: SEARCH\.BUDGET\.BLOCKS was at its default",
         ),
     ],
     ids=["without --resume", "another search"],

@@ -11,7 +11,7 @@ from crnas_d2.space import Genotype, warn_without_plain_dilation
 
 from .spec import NetworkSpec
 
-__all__ = ["check_model"]
+__all__ = ["check_model", "find_spec"]
 
 _OURS = (
     "build_supernet_backbone, build_supernet_fpn_backbone, build_supernet_retinanet_fpn_backbone "
@@ -19,16 +19,31 @@ _OURS = (
 )
 
 
-def check_model(cfg: CfgNode) -> NetworkSpec:
-    """Refuse a model that would fail, or mislead, hours later.
+def find_spec(cfg: CfgNode) -> NetworkSpec | None:
+    """What a config says of our backbone; ``None``: it asks for a backbone of somebody else."""
+    asks_for_ours = cfg.MODEL.SUPERNET.SPACE != "none" or _has_genotype(cfg)
+    return NetworkSpec.from_config(cfg) if _names_ours(cfg) or asks_for_ours else None
+
+
+def check_model(cfg: CfgNode) -> NetworkSpec | None:
+    """Check a model that might fail, or mislead, hours later.
 
     Returns:
-        what the config says of the backbone.
+        what the config says of the backbone, see :func:`find_spec`.
 
     Raises:
         ValueError: naming the key, its value and what to do.
     """
-    spec = NetworkSpec.from_config(cfg)
+    spec = find_spec(cfg)
+    if spec is not None:
+        _check_spec(cfg, spec)
+    weights = cfg.MODEL.WEIGHTS
+    if weights and "://" not in weights and not os.path.isfile(weights):
+        raise ValueError(f"MODEL.WEIGHTS is {weights}, which does not exist.")
+    return spec
+
+
+def _check_spec(cfg: CfgNode, spec: NetworkSpec) -> None:
     if spec.mode == "mixed":
         _check_alpha(cfg)
         if cfg.MODEL.WEIGHTS:
@@ -39,10 +54,6 @@ def check_model(cfg: CfgNode) -> NetworkSpec:
             "of a supernet with those of one. Set it to False; a search calibrates BN itself."
         )
     _try_backbone(cfg, spec)
-    weights = cfg.MODEL.WEIGHTS
-    if weights and "://" not in weights and not os.path.isfile(weights):
-        raise ValueError(f"MODEL.WEIGHTS is {weights}, which does not exist.")
-    return spec
 
 
 def _check_alpha(cfg: CfgNode) -> None:
@@ -59,11 +70,7 @@ def _try_backbone(cfg: CfgNode, spec: NetworkSpec) -> None:
 
     And so does a classifier, which takes no neck.
     """
-    name = cfg.MODEL.BACKBONE.NAME
-    ours = name.startswith("build_supernet")
-    asks_for_ours = cfg.MODEL.SUPERNET.SPACE != "none" or _has_genotype(cfg)
-    if not (ours or asks_for_ours):
-        return  # a network of somebody else, whose builder may not know the meta device
+    name, ours = cfg.MODEL.BACKBONE.NAME, _names_ours(cfg)
     if name not in BACKBONE_REGISTRY:
         raise ValueError(
             f"MODEL.BACKBONE.NAME is '{name}', which is not registered. Use one of {_OURS}; "
@@ -84,6 +91,10 @@ def _try_backbone(cfg: CfgNode, spec: NetworkSpec) -> None:
         raise ValueError(_explain_other_body(name, spec))
 
 
+def _names_ours(cfg: CfgNode) -> bool:
+    return cfg.MODEL.BACKBONE.NAME.startswith("build_supernet")
+
+
 def _has_genotype(cfg: CfgNode) -> bool:
     return bool(Genotype.from_config(cfg.MODEL.GENOTYPE).to_config())
 
@@ -99,5 +110,5 @@ def _explain_other_body(name: str, spec: NetworkSpec) -> str:
     return (
         f"MODEL.BACKBONE.NAME is '{name}', which does not read MODEL.SUPERNET and MODEL.GENOTYPE: "
         f"it builds no body of {wanted}. Use one of {_OURS}, or set MODEL.SUPERNET.SPACE to "
-        "'none' and MODEL.GENOTYPE to nothing."
+        "'none' and the keys of MODEL.GENOTYPE to []."
     )

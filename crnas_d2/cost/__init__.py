@@ -1,7 +1,7 @@
 """What networks cost: limits, objectives and columns alike, registered in COST_REGISTRY."""
 
 from .blocks import Blocks
-from .build import build_budgets, build_costs
+from .build import build_budgets, build_costs, check_costs
 from .counted import CountedCost, MACs, Parameters
 from .counting import NetworkCost, body_cost, count_macs, count_parameters
 from .detector_cost import detector_cost, detector_macs, find_body, meta_network, runnable_size
@@ -23,6 +23,7 @@ __all__ = [
     "body_cost",
     "build_budgets",
     "build_costs",
+    "check_costs",
     "count_macs",
     "count_parameters",
     "detector_cost",

@@ -5,7 +5,21 @@ from collections.abc import Mapping
 from crnas_d2.config import NetworkSpec
 from crnas_d2.space import COST_REGISTRY, AdditiveCost, Budget, parse_limits
 
-__all__ = ["build_budgets", "build_costs"]
+__all__ = ["build_budgets", "build_costs", "check_costs"]
+
+
+def check_costs(cfg) -> set[str]:
+    """The names of all costs that are limited, minimized or reported.
+
+    Raises:
+        ValueError: an unknown name, or malformed limits.
+    """
+    wanted = [("SEARCH.COSTS", name) for name in cfg.SEARCH.COSTS]
+    if cfg.SEARCH.SECOND_OBJECTIVE:
+        wanted.append(("SEARCH.SECOND_OBJECTIVE", cfg.SEARCH.SECOND_OBJECTIVE))
+    for key, name in wanted:
+        COST_REGISTRY.get(name, key)
+    return {name for _, name in wanted} | set(_limits(cfg))
 
 
 def build_costs(cfg, spec: NetworkSpec) -> dict[str, AdditiveCost]:
@@ -19,12 +33,7 @@ def build_costs(cfg, spec: NetworkSpec) -> dict[str, AdditiveCost]:
     Raises:
         ValueError: an unknown name, malformed limits, or a cost that cannot be had.
     """
-    wanted = [("SEARCH.COSTS", name) for name in cfg.SEARCH.COSTS]
-    if cfg.SEARCH.SECOND_OBJECTIVE:
-        wanted.append(("SEARCH.SECOND_OBJECTIVE", cfg.SEARCH.SECOND_OBJECTIVE))
-    for key, name in wanted:
-        COST_REGISTRY.get(name, key)
-    names = {name for _, name in wanted} | set(_limits(cfg))
+    names = check_costs(cfg)
     height, width = cfg.SEARCH.COST_INPUT_SIZE
     return {
         name: cost(**cost.from_config(cfg)).table(spec, (height, width))

@@ -4,6 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from random import Random
 
 import torch
@@ -49,7 +50,7 @@ class CountedCost(Cost):
             yield lambda: total
 
     def table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
-        body, image = meta_body(spec), meta_image(spec, input_size)
+        body, image = _meta_supernet(spec), meta_image(spec, input_size)
         supernet = find_supernet(body)
         assert isinstance(supernet, SinglePathSupernet), spec.mode
         space = supernet.space
@@ -102,6 +103,12 @@ class Parameters(CountedCost):
         return sum(
             parameter.numel() for part in holders for parameter in part.parameters(recurse=False)
         )
+
+
+@lru_cache(maxsize=1)
+def _meta_supernet(spec: NetworkSpec) -> nn.Module:
+    """Built once for all costs: it takes seconds where every depth has a branch of its own."""
+    return meta_body(spec)
 
 
 class _Blocks:

@@ -9,7 +9,8 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from crnas_d2.checkpoint import StrictCheckpointer
-from crnas_d2.config import NetworkSpec, import_plugins
+from crnas_d2.config import import_plugins
+from crnas_d2.config.checks import find_spec
 from crnas_d2.data import register_datasets
 from crnas_d2.engine import Trainer
 from crnas_d2.modeling import MixedSupernet, SinglePathSupernet, find_supernet
@@ -38,12 +39,13 @@ def check_training(cfg, *, resume: bool = False, eval_only: bool = False) -> Non
         if not cfg.DATASETS.TEST:
             raise ValueError("--eval-only needs DATASETS.TEST, the datasets to evaluate on.")
         return
-    spec = NetworkSpec.from_config(cfg)
+    spec = find_spec(cfg)
+    is_supernet = spec is not None and spec.is_supernet
     # The search would refuse an archval that was trained on, but days later.
-    check_config(cfg, ["TRAIN", "TEST", "ARCHVAL"] if spec.is_supernet else ["TRAIN", "TEST"])
+    check_config(cfg, ["TRAIN", "TEST", "ARCHVAL"] if is_supernet else ["TRAIN", "TEST"])
     if not cfg.DATASETS.TRAIN:
         raise ValueError("DATASETS.TRAIN is empty: name the datasets to train on.")
-    if spec.mode == "mixed" and not cfg.DATASETS.ARCHVAL:
+    if is_supernet and spec.mode == "mixed" and not cfg.DATASETS.ARCHVAL:
         raise ValueError(
             "DATASETS.ARCHVAL is empty: name the datasets that train alpha, none of whose "
             "images is in DATASETS.TRAIN."

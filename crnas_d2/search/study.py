@@ -69,7 +69,7 @@ def open_study(
 
 
 def _shown(description: Mapping[str, object], key: str) -> str:
-    return repr(description[key]) if key in description else "not set"
+    return repr(description[key]) if key in description else "at its default"
 
 
 def _open_storage(url: str) -> optuna.storages.RDBStorage:

@@ -180,3 +180,12 @@ def test_pretrained_weights_without_the_plain_dilation_are_warned_of(
 def test_search_net_says_that_channels_are_searched_by_training(toy_datasets):
     with pytest.raises(ValueError, match=r"'channel'.*train_net\.py writes genotype\.yaml"):
         check_search(toy.network_config(toy_datasets, CHANNEL))
+
+
+def test_a_backbone_of_somebody_else_may_have_what_ours_lack(toy_datasets):
+    dc5 = {
+        "MODEL.BACKBONE.NAME": "build_resnet_backbone",
+        "MODEL.RESNETS.RES5_DILATION": 2,
+        "MODEL.ROI_HEADS.NAME": "Res5ROIHeads",
+    }
+    assert check_config(toy.network_config(toy_datasets, dc5), ["TRAIN"]) is None

@@ -102,7 +102,7 @@ def test_an_exhaustive_search_goes_on_with_other_settings_that_it_does_not_use(
 @pytest.mark.parametrize(
     ("search", "overrides", "words"),
     [
-        (GREEDY, {"SEARCH.GREEDY.TOP_K": 7}, "greedy: top_k was not set and is 7"),
+        (GREEDY, {"SEARCH.GREEDY.TOP_K": 7}, "greedy: top_k was at its default and is 7"),
         (EVOLUTION, {"SEARCH.EVOLUTION.POPULATION": 2}, "evolution: population was 3 and is 2"),
         (EVOLUTION, {"SEED": 7}, "SEED was 1 and is 7"),
         (EVOLUTION, GREEDY, "algorithm was 'evolution' and is 'greedy'"),
@@ -112,8 +112,12 @@ def test_an_exhaustive_search_goes_on_with_other_settings_that_it_does_not_use(
         ({}, {"SEARCH.BN_CALIBRATION.NUM_IMAGES": 3}, r"BN_CALIBRATION\.NUM_IMAGES was 8 and is 3"),
         ({}, {"INPUT.MIN_SIZE_TEST": 48}, r"INPUT\.MIN_SIZE_TEST was 64 and is 48"),
         ({}, {"TEST.DETECTIONS_PER_IMAGE": 5}, "DETECTIONS_PER_IMAGE was 20 and is 5"),
-        ({}, {"MODEL.RPN.NMS_THRESH": 0.5}, r"MODEL\.RPN\.NMS_THRESH was not set and is 0\.5"),
-        ({}, {"SEARCH.IMS_PER_BATCH": 8}, r"SEARCH\.IMS_PER_BATCH was 4 and is not set"),
+        (
+            {},
+            {"MODEL.RPN.NMS_THRESH": 0.5},
+            r"MODEL\.RPN\.NMS_THRESH was at its default and is 0\.5",
+        ),
+        ({}, {"SEARCH.IMS_PER_BATCH": 8}, r"SEARCH\.IMS_PER_BATCH was 4 and is at its default"),
         ({}, {"DATASETS.ARCHVAL": ("toy_test",)}, r"archval was .*toy_archval.* is .*toy_test"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -152,5 +156,5 @@ def test_a_search_goes_on_with_a_later_version_that_has_another_key(config, monk
     open_config(cfg)
     # With another value it scores otherwise.
     cfg.MODEL.NEW_HEAD = "double"
-    with pytest.raises(ValueError, match=r"MODEL\.NEW_HEAD was not set and is 'double'"):
+    with pytest.raises(ValueError, match=r"MODEL\.NEW_HEAD was at its default and is 'double'"):
         open_config(cfg)
