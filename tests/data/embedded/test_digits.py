@@ -3,14 +3,13 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from crnas_d2.data.builtin import register_digits
-from crnas_d2.data.embedded import coco_folder, digits, digits_render, generated
+from crnas_d2.data.embedded import coco_folder, digits, digits_render
 from crnas_d2.data.embedded import scenes as scenes_module
 from crnas_d2.data.embedded.digits import make_digits
 from crnas_d2.data.embedded.generated import MARKER
@@ -160,41 +159,6 @@ def interrupt(*args, **kwargs):
     raise KeyboardInterrupt
 
 
-def test_leftovers_of_a_killed_creation_are_removed_when_nobody_writes_there(tmp_path, monkeypatch):
-    """A killed process cannot clean up; a live one must not lose its folder."""
-    with monkeypatch.context() as patch:
-        patch.setattr(coco_folder, "_coco_records", interrupt)
-        patch.setattr(generated.shutil, "rmtree", lambda *args, **kwargs: None)
-        for _ in range(2):
-            with pytest.raises(KeyboardInterrupt):
-                make_digits(tmp_path / "digits", images=SMALL)
-    killed, alive = tmp_path.iterdir()
-    not_ours = tmp_path / ".digits.making-by-hand"
-    not_ours.mkdir()
-    long_ago = time.time() - 2 * generated.STALE_AFTER
-    for path in (not_ours, killed, *killed.rglob("*")):
-        os.utime(path, (long_ago, long_ago))
-
-    make_digits(tmp_path / "digits", images=SMALL)
-    assert set(tmp_path.iterdir()) == {tmp_path / "digits", alive, not_ours}
-
-
-def test_the_slower_of_two_processes_uses_the_result_of_the_faster(tmp_path, monkeypatch):
-    target = tmp_path / "digits"
-    write_coco_folder = digits.write_coco_folder
-
-    def overtaken(*args, **kwargs):
-        monkeypatch.setattr(digits, "write_coco_folder", write_coco_folder)
-        make_digits(target, images=SMALL)
-        (target / "faster").touch()
-        write_coco_folder(*args, **kwargs)
-
-    monkeypatch.setattr(digits, "write_coco_folder", overtaken)
-    make_digits(target, images=SMALL)
-    assert os.listdir(tmp_path) == ["digits"]
-    assert (target / "faster").exists()
-
-
 def test_an_older_version_is_replaced(root, tmp_path, monkeypatch):
     target = tmp_path / "digits"
     with monkeypatch.context() as patch:
@@ -203,26 +167,6 @@ def test_an_older_version_is_replaced(root, tmp_path, monkeypatch):
     make_digits(target, images=SMALL)
     assert digest(target) == digest(root)
     assert os.listdir(tmp_path) == ["digits"]
-
-
-def test_what_we_did_not_make_is_refused_and_left_untouched(tmp_path):
-    target = tmp_path / "digits"
-    target.mkdir()
-    (target / "thesis.txt").write_text("years of work")
-    with pytest.raises(ValueError, match=r"thesis\.txt.*DETECTRON2_DATASETS") as error:
-        make_digits(target, images=SMALL)
-    assert str(target) in str(error.value)
-    assert (target / "thesis.txt").read_text() == "years of work"
-    assert os.listdir(tmp_path) == ["digits"]
-
-
-def test_a_users_file_in_an_outdated_folder_is_not_lost(tmp_path):
-    target = tmp_path / "digits"
-    make_digits(target, images={"archtrain": 1, "archval": 1, "test": 1})
-    (target / "notes.txt").touch()
-    with pytest.raises(ValueError, match=r"notes\.txt"):
-        make_digits(target, images=SMALL)
-    assert (target / "notes.txt").exists()
 
 
 @pytest.mark.parametrize("package", ["sklearn.datasets", "skimage.data"])

@@ -1,6 +1,8 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -256,6 +258,27 @@ def test_an_older_version_is_replaced(root, tmp_path, monkeypatch):
 def test_bad_settings_are_named(tmp_path, settings, message):
     with pytest.raises(ValueError, match=message):
         make_letters(tmp_path / "letters", **settings)
+    assert os.listdir(tmp_path) == []
+
+
+def test_import_registers_under_the_datasets_folder_and_makes_nothing(tmp_path):
+    code = (
+        "import sys, crnas_d2.data\n"
+        "from detectron2.data import MetadataCatalog\n"
+        "print(MetadataCatalog.get('letters_archval').json_file)\n"
+        "print(MetadataCatalog.get('letters_crops_val').image_root)\n"
+        "print('skimage' in sys.modules)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "DETECTRON2_DATASETS": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    json_file = tmp_path / "letters" / "annotations" / "letters_archval.json"
+    crops = tmp_path / "letters_crops" / "val"
+    assert result.stdout.splitlines() == [str(json_file), str(crops), "False"]
     assert os.listdir(tmp_path) == []
 
 
