@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -163,11 +164,13 @@ def test_classes_are_balanced(many_scenes):
 
 
 def test_letters_hide_little_of_each_other(many_scenes):
-    """The ink overlaps by a tenth at most, so every letter keeps most of its visible pixels."""
+    """Ink covers ink by a tenth at most; boxes share more where one letter stands in a corner."""
+    ious = []
     for scene in (scene for split in many_scenes.values() for scene in split):
-        for first, second in zip(scene.objects, scene.objects[1:], strict=False):
-            assert box_iou(first.box, second.box) < 0.6
         assert all(letter.area >= 5 for letter in scene.objects)
+        for first, second in combinations(scene.objects, 2):
+            ious.append(box_iou(first.box, second.box))
+    assert max(ious) < 0.6 and np.mean(np.array(ious) > 0.3) < 0.02
 
 
 def box_iou(a, b):
