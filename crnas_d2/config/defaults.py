@@ -130,6 +130,9 @@ def add_crnas_config(cfg: CN) -> None:
     cfg.INPUT.CLASSIFICATION.CROP_AREA = [0.08, 1.0]
     # Shorter side of a test image before its centre is cut out, pixels.
     cfg.INPUT.CLASSIFICATION.RESIZE_TEST = 256
+    # Decoded training images that a process keeps in memory, in GiB, where DATALOADER.NUM_WORKERS
+    # is 0 and nothing of the augmentation is random.
+    cfg.DATALOADER.IMAGE_CACHE = 1.0
 
     # -------------------------------------------- training of the channel space
     # The weights are trained as any network; alpha by Adam at a constant rate, with one step on

@@ -11,7 +11,7 @@ from .checks import (
     register_datasets,
 )
 from .classification import check_task, register_image_folders
-from .embedded import make_digits, make_handwriting
+from .embedded import make_digits, make_handwriting, make_letters, make_letters_crops
 from .fixed_batches import build_fixed_batches
 from .loaders import build_test_loader, build_train_loader
 from .resumable_loader import ResumableLoader, build_resumable_loader
@@ -30,6 +30,8 @@ __all__ = [
     "check_task",
     "make_digits",
     "make_handwriting",
+    "make_letters",
+    "make_letters_crops",
     "register_coco_format",
     "register_datasets",
     "register_image_folders",

@@ -5,6 +5,7 @@ As Detectron2 does for its own datasets, the folder is settled at import: set
 """
 
 import os
+from collections.abc import Callable, Iterable, Sequence
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_coco_json, register_coco_instances
@@ -12,11 +13,12 @@ from detectron2.data.datasets.builtin_meta import _get_builtin_metadata
 from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 
 from .classification import register_image_folder
-from .embedded.digits import CLASSES, DATASETS, IMAGES, digits_root, make_digits
+from .embedded import digits, letters
 from .embedded.handwriting import handwriting_root, make_handwriting
+from .embedded.letters_crops import letters_crops_root, make_letters_crops
 
 
-def register_digits(root: str, *, images: dict[str, int] = IMAGES, prefix: str = "") -> None:
+def register_digits(root: str, *, images: dict[str, int] = digits.IMAGES, prefix: str = "") -> None:
     """Register ``digits_archtrain``, ``digits_archval``, ``digits_train`` and ``digits_test``.
 
     Args:
@@ -24,13 +26,47 @@ def register_digits(root: str, *, images: dict[str, int] = IMAGES, prefix: str =
         images: number of images per split, see :func:`make_digits`.
         prefix: put before the names, to register a smaller set beside the default one.
     """
+    _register_generated(
+        root,
+        lambda: digits.make_digits(root, images=images),
+        names=digits.DATASETS,
+        classes=digits.CLASSES,
+        prefix=prefix,
+    )
+
+
+def register_letters(root: str, *, prefix: str = "", **settings) -> None:
+    """Register ``letters_archtrain``, ``letters_archval``, ``letters_train`` and ``letters_test``.
+
+    Args:
+        root: the folder of the dataset, which is made when a split is first loaded.
+        prefix: put before the names, to register a variant beside the default one.
+        settings: of :func:`make_letters`, for example ``size=192, sizes=(8, 20)``.
+    """
+    _register_generated(
+        root,
+        lambda: letters.make_letters(root, **settings),
+        names=letters.DATASETS,
+        classes=letters.CLASSES,
+        prefix=prefix,
+    )
+
+
+def _register_generated(
+    root: str,
+    make: Callable[[], None],
+    *,
+    names: Iterable[str],
+    classes: Sequence[str],
+    prefix: str,
+) -> None:
     image_root = os.path.join(root, "images")
 
     def load(name: str, json_file: str) -> list[dict]:
-        make_digits(root, images=images)
+        make()
         return load_coco_json(json_file, image_root, name)
 
-    for dataset in DATASETS:
+    for dataset in names:
         name = prefix + dataset
         json_file = os.path.join(root, "annotations", f"{dataset}.json")
         # Bound as defaults: the loop goes on before Detectron2 calls the function.
@@ -39,8 +75,8 @@ def register_digits(root: str, *, images: dict[str, int] = IMAGES, prefix: str =
             json_file=json_file,
             image_root=image_root,
             evaluator_type="coco",
-            thing_classes=list(CLASSES),
-            thing_dataset_id_to_contiguous_id={i + 1: i for i in range(len(CLASSES))},
+            thing_classes=list(classes),
+            thing_dataset_id_to_contiguous_id={i + 1: i for i in range(len(classes))},
         )
 
 
@@ -91,7 +127,17 @@ def register_handwriting(root: str) -> None:
         )
 
 
-register_digits(digits_root())
+def register_letters_crops(root: str) -> None:
+    """Register ``letters_crops_train`` and ``letters_crops_val``, made when one is first loaded."""
+    for split in ("train", "val"):
+        register_image_folder(
+            f"letters_crops_{split}", os.path.join(root, split), lambda: make_letters_crops(root)
+        )
+
+
+register_digits(digits.digits_root())
+register_letters(letters.letters_root())
+register_letters_crops(letters_crops_root())
 register_handwriting(handwriting_root())
 register_imagenet(
     os.path.join(os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets")), "imagenet")

@@ -11,6 +11,7 @@ from detectron2.data.detection_utils import build_augmentation
 from detectron2.utils import comm
 
 from .classification import ClassificationMapper, build_transform, is_classification
+from .kept_images import KeepingMapper, is_random
 
 __all__ = [
     "build_fixed_mapper",
@@ -23,7 +24,7 @@ __all__ = [
 def build_train_loader(cfg) -> Iterable[list[dict]]:
     """An endless loader of ``DATASETS.TRAIN``: batches of this rank's share of the images."""
     if not is_classification(cfg.DATASETS.TRAIN[0]):
-        return build_detection_train_loader(cfg)
+        return build_detection_train_loader(cfg, mapper=build_train_mapper(cfg, cfg.DATASETS.TRAIN))
     # Crops are all of one size, so there are no shapes to group.
     return build_detection_train_loader(
         cfg, mapper=_classification_mapper(cfg, is_train=True), aspect_ratio_grouping=False
@@ -34,7 +35,11 @@ def build_train_mapper(cfg, dataset_names: Sequence[str]) -> Callable[[dict], di
     """From an entry of a dataset to an input as in training, with augmentation."""
     if is_classification(dataset_names[0]):
         return _classification_mapper(cfg, is_train=True)
-    return DatasetMapper(cfg, is_train=True)
+    mapper = DatasetMapper(cfg, is_train=True)
+    # Each worker would fill its own memory with the same images.
+    if is_random(cfg) or cfg.DATALOADER.NUM_WORKERS > 0:
+        return mapper
+    return KeepingMapper(mapper, limit=int(cfg.DATALOADER.IMAGE_CACHE * 2**30))
 
 
 def build_test_loader(cfg, dataset_name: str) -> Iterable[list[dict]]:

@@ -12,17 +12,13 @@ samples nor the photographs of ``digits_archval`` are in train, nor those of ``d
 either.
 """
 
-import logging
 import os
 from pathlib import Path
 
-from PIL import Image
-from tqdm import tqdm
-
+from .class_folders import write_class_folders
+from .digits import CLASSES
 from .digits_render import DigitScenes
 from .generated import GeneratedFolder, default_root
-
-logger = logging.getLogger(__name__)
 
 IMAGES = {"train": 2000, "val": 300}
 # From our splits to those of the digits.
@@ -58,18 +54,14 @@ def make_handwriting(
         raise ValueError(f"images={images}: expected a positive number for each of {list(SOURCES)}")
 
     def write(folder: Path, root: Path) -> None:
-        scenes = DigitScenes(size=size, heights=heights, max_digits=1, seed=SEED)
-        total = sum(images.values())
-        logger.info("Making the handwriting dataset (%d images) in %s", total, root)
-        with tqdm(total=total, desc=f"Making handwriting in {root}", unit="img") as bar:
-            for split, count in images.items():
-                for index in range(count):
-                    scene = scenes.render(SOURCES[split], index)
-                    (digit,) = scene.digits
-                    file = folder / split / str(digit.label) / f"{index:06d}.png"
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    Image.fromarray(scene.pixels).save(file, compress_level=3)
-                    bar.update()
+        write_class_folders(
+            folder,
+            DigitScenes(size=size, heights=heights, max_digits=1, seed=SEED),
+            images=images,
+            sources=SOURCES,
+            classes=CLASSES,
+            shown_as=root,
+        )
 
     settings = {
         "version": VERSION,

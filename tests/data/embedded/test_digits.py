@@ -3,14 +3,14 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from crnas_d2.data.builtin import register_digits
-from crnas_d2.data.embedded import digits, digits_render, generated
+from crnas_d2.data.embedded import coco_folder, digits, digits_render
+from crnas_d2.data.embedded import scenes as scenes_module
 from crnas_d2.data.embedded.digits import make_digits
 from crnas_d2.data.embedded.generated import MARKER
 
@@ -84,12 +84,12 @@ def test_images_and_boxes_are_well_formed(root):
 def test_boxes_are_tight_around_filled_digits(monkeypatch):
     # On a black photograph all that is bright belongs to a digit.
     black = np.zeros((300, 300, 3), np.uint8)
-    monkeypatch.setattr(digits_render, "load_photo", lambda name: black)
+    monkeypatch.setattr(scenes_module, "load_photo", lambda name: black)
     scenes = digits_render.DigitScenes()
-    scenes.max_digits = 1
+    scenes.max_objects = 1
     for index in range(20):
         scene = scenes.render("test", index)
-        (digit,) = scene.digits
+        (digit,) = scene.objects
         bright = scene.pixels.max(axis=2) > 0.55 * scene.pixels.max()
         rows, columns = np.nonzero(bright)
         x, y, width, height = digit.box
@@ -101,10 +101,10 @@ def test_boxes_are_tight_around_filled_digits(monkeypatch):
 def test_digits_are_legible(many_scenes):
     """No digit hides another, and heights cover small, medium and large about log-uniformly."""
     for scene in many_scenes:
-        for i, first in enumerate(scene.digits):
-            for second in scene.digits[:i]:
+        for i, first in enumerate(scene.objects):
+            for second in scene.objects[:i]:
                 assert box_iou(first.box, second.box) < 0.45
-    heights = np.array([digit.box[3] for scene in many_scenes for digit in scene.digits])
+    heights = np.array([digit.box[3] for scene in many_scenes for digit in scene.objects])
     assert heights.min() >= 9 and heights.max() <= 185
     assert 0.28 < (heights < 32).mean() < 0.44
     assert 0.14 < (heights > 96).mean() < 0.30
@@ -147,7 +147,7 @@ def test_a_complete_folder_is_used_as_it_is(root):
 def test_an_interrupted_creation_is_redone(root, tmp_path, monkeypatch):
     target = tmp_path / "digits"
     with monkeypatch.context() as patch:
-        patch.setattr(digits, "_coco_records", interrupt)
+        patch.setattr(coco_folder, "_coco_records", interrupt)
         with pytest.raises(KeyboardInterrupt):
             make_digits(target, images=SMALL)
     assert os.listdir(tmp_path) == []
@@ -155,43 +155,8 @@ def test_an_interrupted_creation_is_redone(root, tmp_path, monkeypatch):
     assert digest(target) == digest(root)
 
 
-def interrupt(*args):
+def interrupt(*args, **kwargs):
     raise KeyboardInterrupt
-
-
-def test_leftovers_of_a_killed_creation_are_removed_when_nobody_writes_there(tmp_path, monkeypatch):
-    """A killed process cannot clean up; a live one must not lose its folder."""
-    with monkeypatch.context() as patch:
-        patch.setattr(digits, "_coco_records", interrupt)
-        patch.setattr(generated.shutil, "rmtree", lambda *args, **kwargs: None)
-        for _ in range(2):
-            with pytest.raises(KeyboardInterrupt):
-                make_digits(tmp_path / "digits", images=SMALL)
-    killed, alive = tmp_path.iterdir()
-    not_ours = tmp_path / ".digits.making-by-hand"
-    not_ours.mkdir()
-    long_ago = time.time() - 2 * generated.STALE_AFTER
-    for path in (not_ours, killed, *killed.rglob("*")):
-        os.utime(path, (long_ago, long_ago))
-
-    make_digits(tmp_path / "digits", images=SMALL)
-    assert set(tmp_path.iterdir()) == {tmp_path / "digits", alive, not_ours}
-
-
-def test_the_slower_of_two_processes_uses_the_result_of_the_faster(tmp_path, monkeypatch):
-    target = tmp_path / "digits"
-    write_dataset = digits._write_dataset
-
-    def overtaken(*args, **kwargs):
-        monkeypatch.setattr(digits, "_write_dataset", write_dataset)
-        make_digits(target, images=SMALL)
-        (target / "faster").touch()
-        write_dataset(*args, **kwargs)
-
-    monkeypatch.setattr(digits, "_write_dataset", overtaken)
-    make_digits(target, images=SMALL)
-    assert os.listdir(tmp_path) == ["digits"]
-    assert (target / "faster").exists()
 
 
 def test_an_older_version_is_replaced(root, tmp_path, monkeypatch):
@@ -202,26 +167,6 @@ def test_an_older_version_is_replaced(root, tmp_path, monkeypatch):
     make_digits(target, images=SMALL)
     assert digest(target) == digest(root)
     assert os.listdir(tmp_path) == ["digits"]
-
-
-def test_what_we_did_not_make_is_refused_and_left_untouched(tmp_path):
-    target = tmp_path / "digits"
-    target.mkdir()
-    (target / "thesis.txt").write_text("years of work")
-    with pytest.raises(ValueError, match=r"thesis\.txt.*DETECTRON2_DATASETS") as error:
-        make_digits(target, images=SMALL)
-    assert str(target) in str(error.value)
-    assert (target / "thesis.txt").read_text() == "years of work"
-    assert os.listdir(tmp_path) == ["digits"]
-
-
-def test_a_users_file_in_an_outdated_folder_is_not_lost(tmp_path):
-    target = tmp_path / "digits"
-    make_digits(target, images={"archtrain": 1, "archval": 1, "test": 1})
-    (target / "notes.txt").touch()
-    with pytest.raises(ValueError, match=r"notes\.txt"):
-        make_digits(target, images=SMALL)
-    assert (target / "notes.txt").exists()
 
 
 @pytest.mark.parametrize("package", ["sklearn.datasets", "skimage.data"])

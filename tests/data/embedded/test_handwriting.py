@@ -51,8 +51,8 @@ def test_the_splits_share_no_handwriting_and_no_photograph_and_spare_the_test_se
     samples, photos = {}, {}
     for split, source in SOURCES.items():
         drawn = [scenes.render(source, index) for index in range(60)]
-        assert all(len(scene.digits) == 1 for scene in drawn)
-        samples[split] = {scene.digits[0].sample for scene in drawn}
+        assert all(len(scene.objects) == 1 for scene in drawn)
+        samples[split] = {scene.objects[0].source["sample"] for scene in drawn}
         photos[split] = {scene.photo for scene in drawn}
     assert not samples["train"] & samples["val"] and not photos["train"] & photos["val"]
     tested = {sample for ids in scenes.pools["test"] for sample in ids}
