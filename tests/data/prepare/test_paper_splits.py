@@ -12,7 +12,8 @@ from PIL import Image
 # Detectron2 settles the folder of its datasets when it is imported.
 SPLITS = """
 import runpy, shutil, sys
-from crnas_d2.engine import check_config, load_config
+from crnas_d2.config import load_config
+from crnas_d2.jobs import check_config
 
 root, tool, config = sys.argv[1:]
 sys.argv = [tool, "--preset", "nats-coco2014"]
