@@ -43,7 +43,7 @@ def main():
     except KeyboardInterrupt:
         sys.exit("Stopped; go on with --resume.")
     print(f"Best: {best.genotype} with {cfg.SEARCH.METRIC} {best.fitness:.2f}")
-    for name in ("genotype.yaml", "candidates.csv", "report.html"):
+    for name in ("genotype.yaml", "model_best.pth", "candidates.csv", "report.html"):
         print(f"  {Path(cfg.OUTPUT_DIR) / name}")
 
 

@@ -30,9 +30,17 @@ class TrainingCheckpointer(DetectionCheckpointer):
     which only ``FrozenBN`` uses as they were meant. Of the two, a supernet wants torchvision's.
     A ``.pkl`` is a pickle, which can run code: load only what you trust.
 
+    Args:
+        inherit: start as the network of the file, as far as the blocks can, see
+            :mod:`crnas_d2.checkpoint.inheritance`.
+
     Raises:
         ValueError: on ``load``, if not one tensor of the body fits or the file holds no weights.
     """
+
+    def __init__(self, model, save_dir="", *, inherit: bool = False, **checkpointables):
+        super().__init__(model, save_dir, **checkpointables)
+        self._inherit = inherit
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         self._filename = filename
@@ -52,6 +60,7 @@ class TrainingCheckpointer(DetectionCheckpointer):
             weights,
             author=checkpoint.get("__author__"),
             by_suffix=checkpoint.get("matching_heuristics", False),
+            inherit=self._inherit,
         )
         body = matched.in_body(self.model.state_dict())
         if body and not matched.in_body(matched.tensors):

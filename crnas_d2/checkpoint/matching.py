@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from .decoded_weights import decode_state_dict
+from .inheritance import Inheritance, inherit_blocks, pad_kernel
 from .names import body_prefix, to_detectron2_names
 from .subnet_weights import fixed_names
 
@@ -29,6 +30,7 @@ class MatchedWeights:
         initialised: names in the model that the file has nothing for.
         unused: ``(name in the file, Detectron2's name)`` that the model has no place for.
         wrong_shape: ``(name in the model, shape in the file, shape in the model)``.
+        inherited: what the blocks of the body take from a base network, where they inherit it.
         ambiguous: ``(names in the file, names in the model)`` that could be paired in more than
             one way; none of them is taken.
     """
@@ -40,13 +42,16 @@ class MatchedWeights:
     unused: list[tuple[str, str]] = field(default_factory=list)
     wrong_shape: list[tuple[str, tuple, tuple]] = field(default_factory=list)
     ambiguous: list[tuple[list[str], list[str]]] = field(default_factory=list)
+    inherited: Inheritance | None = None
 
     def in_body(self, names: Iterable[str]) -> list[str]:
         return [name for name in names if name.startswith(self.body) and _important(name)]
 
     @property
     def complete(self) -> bool:
-        """Whether the whole body gets its weights."""
+        """Whether the whole body gets its weights, or starts as what has them."""
+        if self.inherited is not None:
+            return not self.inherited.from_scratch
         return not (self.in_body(self.initialised) or self.wrong_shape or self.ambiguous)
 
     def describe(self) -> str:
@@ -57,6 +62,8 @@ class MatchedWeights:
             f"{len(body)} tensors of the body loaded (of them "
             f"{len(self.in_body(self.replicas))} replicas), {others} of the rest of the model."
         ]
+        if self.inherited is not None:
+            lines += self.inherited.describe()
         kept = [(name, name) for name in self.initialised if _important(name)]
         lines += _section("Keep their initialisation:", self._grouped(kept))
         unused = [pair for pair in self.unused if _important(pair[1])]
@@ -87,6 +94,7 @@ def match_weights(
     weights: dict[str, Tensor],
     author: str | None = None,
     by_suffix: bool = False,
+    inherit: bool = False,
 ) -> MatchedWeights:
     """Pair the tensors of a file with those of a model; change neither.
 
@@ -103,6 +111,8 @@ def match_weights(
         author: ``__author__`` of the file, see :func:`to_detectron2_names`.
         by_suffix: whether, outside of the body, a name of the file may be the end of one in the
             model (``matching_heuristics`` of Detectron2's converted files).
+        inherit: start as the network of the file, see :mod:`crnas_d2.checkpoint.inheritance`.
+            New blocks of the model are changed then, as far as they become identities.
     """
     state, fixed = model.state_dict(), fixed_names(model)
     body = body_prefix(state)
@@ -138,7 +148,9 @@ def match_weights(
         elif len(sources) > 1 or len({fixed[name] for name in names}) > 1:
             matched.ambiguous.append(([file_name for file_name, _ in sources], names))
         else:
-            _take(matched, sources[0][1], place, names, state)
+            _take(matched, sources[0][1], place, names, state, inherit=inherit)
+    if inherit:
+        matched.inherited = inherit_blocks(model, matched.tensors, _UNIMPORTANT)
     return matched
 
 
@@ -158,13 +170,19 @@ def _take(
     place: str,
     names: list[str],
     state: dict[str, Tensor],
+    *,
+    inherit: bool,
 ) -> None:
     for name in names:
-        if tensor.shape != state[name].shape:
+        padded = pad_kernel(tensor, state[name].shape) if inherit else None
+        if padded is not None:
+            matched.tensors[name] = padded
+        elif tensor.shape != state[name].shape:
             shapes = tuple(tensor.shape), tuple(state[name].shape)
             matched.wrong_shape.append((name, *shapes))
             continue
-        matched.tensors[name] = tensor
+        else:
+            matched.tensors[name] = tensor
         if place != name:
             matched.replicas.append(name)
 

@@ -53,6 +53,11 @@ def _check_spec(cfg: CfgNode, spec: NetworkSpec) -> None:
             "TEST.PRECISE_BN.ENABLED is True: PreciseBN overwrites the statistics of every path "
             "of a supernet with those of one. Set it to False; a search calibrates BN itself."
         )
+    if cfg.MODEL.INHERIT and not cfg.MODEL.WEIGHTS:
+        raise ValueError(
+            "MODEL.INHERIT is True, but MODEL.WEIGHTS is empty: name the checkpoint of the base "
+            "network, or set MODEL.INHERIT to False."
+        )
     _try_backbone(cfg, spec)
 
 

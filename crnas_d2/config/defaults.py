@@ -37,6 +37,11 @@ def add_crnas_config(cfg: CN) -> None:
     # alpha, NATS equation 3) or "fixed" (only the network of MODEL.GENOTYPE is built).
     cfg.MODEL.SUPERNET.PATH_SAMPLER = "uniform"
 
+    # Start as the trained network of MODEL.WEIGHTS, the base: blocks as its blocks, larger kernels
+    # as its kernels with zeros around them, further blocks as identities. For a supernet, and for
+    # a network whose genotype differs from that of the base.
+    cfg.MODEL.INHERIT = False
+
     # The channel space. A genotype with CHANNELS also needs STAGES and the dilations of its search.
     cfg.MODEL.SUPERNET.CHANNEL = CN()
     # Stages in which a 3x3 convolution of each block is searched (NATS section 4.3: stages 3 to 5):

@@ -2,15 +2,20 @@
 
 from .checks import check_config
 from .errors import JobError
-from .search import check_search, load_supernet, run_search
+from .search import load_supernet, run_search
+from .search_plan import check_search
+from .stand_alone import StandAloneRun, score_networks, train_networks
 from .train import check_training, run_training
 
 __all__ = [
     "JobError",
+    "StandAloneRun",
     "check_config",
     "check_search",
     "check_training",
     "load_supernet",
     "run_search",
     "run_training",
+    "score_networks",
+    "train_networks",
 ]

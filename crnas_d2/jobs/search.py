@@ -5,8 +5,7 @@ import multiprocessing
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from functools import partial
 
 import optuna
@@ -16,9 +15,8 @@ from detectron2.utils.logger import setup_logger
 from torch import nn
 from tqdm import tqdm
 
-from crnas_d2.checkpoint import StrictCheckpointer
-from crnas_d2.config import NetworkSpec, import_plugins
-from crnas_d2.cost import build_budgets, build_costs
+from crnas_d2.checkpoint import StrictCheckpointer, subnet_state_dict
+from crnas_d2.config import import_plugins
 from crnas_d2.data import build_fixed_batches, register_datasets
 from crnas_d2.engine import Trainer
 from crnas_d2.evaluation import (
@@ -26,36 +24,34 @@ from crnas_d2.evaluation import (
     batch_statistics,
     build_evaluator,
     calibrated,
-    metric_names,
 )
 from crnas_d2.modeling import find_supernet
 from crnas_d2.report import write_search
 from crnas_d2.search import (
     Candidate,
     Searcher,
-    build_searcher,
     evaluated,
-    open_study,
     run_worker,
-    study_url,
 )
-from crnas_d2.space import AdditiveCost, Budget, SearchSpace, check_budgets
+from crnas_d2.space import Genotype
 
-from .checks import check_config
-from .describe import describe_search
 from .errors import JobError
+from .search_plan import SearchPlan
 
-__all__ = ["check_search", "load_supernet", "run_search"]
+__all__ = ["build_subnet_evaluator", "load_supernet", "run_search"]
 
 logger = logging.getLogger(__name__)
+
+WEIGHTS = "model_best.pth"  # of the best network, in OUTPUT_DIR
 
 
 def run_search(cfg, *, resume: bool = False, num_workers: int = 1) -> Candidate:
     """Score the subnets of a trained supernet, and write what is best into ``OUTPUT_DIR``.
 
-    ``genotype.yaml``, ``candidates.csv``, ``report.html``; the study, ``search.db``, is the only
-    state, so that a search which was stopped goes on. The terminal has a progress bar, log.txt a
-    line per candidate.
+    ``genotype.yaml``, ``candidates.csv``, ``report.html``, and ``model_best.pth``: the weights of
+    the best network in the supernet, from which it can be fine-tuned. The study, ``search.db``, is
+    the only state, so that a search which was stopped goes on. The terminal has a progress bar,
+    log.txt a line per candidate.
 
     Args:
         cfg: with which the supernet was trained, its checkpoint in ``MODEL.WEIGHTS``.
@@ -73,10 +69,10 @@ def run_search(cfg, *, resume: bool = False, num_workers: int = 1) -> Candidate:
     try:
         if num_workers < 1:
             raise ValueError(f"--num-workers is {num_workers}; expected at least 1.")
-        search, reachable = _Search.plan(cfg)
+        plan, reachable = SearchPlan.make(cfg)
         model = load_supernet(cfg)
         os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
-        study = search.open_study(resume)
+        study = plan.open_study(resume)
     except ValueError as error:
         raise JobError(str(error)) from error
     default_setup(cfg, Namespace(resume=resume, num_workers=num_workers))
@@ -89,50 +85,13 @@ def run_search(cfg, *, resume: bool = False, num_workers: int = 1) -> Candidate:
         logger.info(line)
 
     space = find_supernet(model).space
-    searcher = search.searcher(space)
-    _evaluate_all(search, model, study, searcher, num_workers)
+    searcher = plan.searcher(space)
+    _evaluate_all(plan, model, study, searcher, num_workers)
     candidates = evaluated(study, space)
     _check_finished(cfg, searcher, candidates)
-    return write_search(cfg, candidates, space, search.costs)
-
-
-def check_search(cfg) -> NetworkSpec:
-    """Refuse a config with which there is nothing to search.
-
-    Returns:
-        what it says of the backbone.
-
-    Raises:
-        ValueError: naming the key, its value and what to do.
-    """
-    spec = NetworkSpec.from_config(cfg)
-    if not spec.is_supernet:
-        raise ValueError(
-            "Nothing to search: MODEL.SUPERNET.SPACE is 'none' or PATH_SAMPLER is 'fixed'. Use "
-            "the config with which the supernet was trained."
-        )
-    if spec.mode == "mixed":
-        raise ValueError(
-            f"MODEL.SUPERNET.SPACE is '{spec.kind.name}', which is searched by gradient while the "
-            "supernet is trained: train_net.py writes genotype.yaml when it is done."
-        )
-    if not cfg.MODEL.WEIGHTS:
-        raise ValueError("MODEL.WEIGHTS is empty: name the checkpoint of the trained supernet.")
-    if len(cfg.DATASETS.ARCHVAL) != 1:
-        raise ValueError(
-            f"DATASETS.ARCHVAL is {cfg.DATASETS.ARCHVAL}; expected exactly one dataset."
-        )
-    if os.path.exists(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")):
-        raise ValueError(
-            f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a training, whose files a search would overwrite; "
-            "choose another OUTPUT_DIR."
-        )
-    partial_bn = cfg.SEARCH.BN_CALIBRATION.PARTIAL
-    if partial_bn not in ("batch", "calibration"):
-        raise ValueError(
-            f"SEARCH.BN_CALIBRATION.PARTIAL is '{partial_bn}'; expected 'batch' or 'calibration'."
-        )
-    return spec
+    best = write_search(cfg, candidates, space, plan.costs)
+    _save_subnet(cfg, model, best.genotype)
+    return best
 
 
 def load_supernet(cfg) -> nn.Module:
@@ -146,59 +105,13 @@ def load_supernet(cfg) -> nn.Module:
     return model
 
 
-@dataclass(frozen=True)
-class _Search:
-    """What all workers of a search have in common.
-
-    Attributes:
-        costs: by name, those that are limited, minimized or reported.
-        budgets: what a candidate may cost.
-        description: what makes it the same search.
-    """
-
-    cfg: object
-    costs: Mapping[str, AdditiveCost]
-    budgets: tuple[Budget, ...]
-    description: Mapping[str, object]
-
-    @classmethod
-    def plan(cls, cfg) -> tuple["_Search", list[str]]:
-        """A checked search, and how much of the space is feasible, in words."""
-        check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
-        spec = check_search(cfg)
-        metrics = metric_names(cfg, cfg.DATASETS.ARCHVAL[0])
-        if cfg.SEARCH.METRIC not in metrics:
-            raise ValueError(
-                f"SEARCH.METRIC is '{cfg.SEARCH.METRIC}'; {cfg.DATASETS.ARCHVAL[0]} gives "
-                f"{', '.join(metrics)}."
-            )
-        costs = build_costs(cfg, spec)
-        budgets = build_budgets(cfg, costs)
-        reachable = check_budgets(spec.space, budgets)
-        searcher = build_searcher(cfg, spec.space, budgets)
-        description = describe_search(cfg, spec.space, searcher, budgets, costs)
-        return cls(cfg, costs, budgets, description), reachable
-
-    def searcher(self, space: SearchSpace) -> Searcher:
-        return build_searcher(self.cfg, space, self.budgets)
-
-    def open_study(self, resume: bool) -> optuna.Study:
-        cfg = self.cfg
-        directions = ["maximize", "minimize"] if cfg.SEARCH.SECOND_OBJECTIVE else ["maximize"]
-        return open_study(
-            *(study_url(cfg), cfg.SEARCH.STUDY_NAME, self.description),
-            resume=resume,
-            directions=directions,
-        )
-
-
 def _evaluate_all(
-    search: _Search, model: nn.Module, study: optuna.Study, searcher: Searcher, num_workers: int
+    plan: SearchPlan, model: nn.Module, study: optuna.Study, searcher: Searcher, num_workers: int
 ) -> None:
     """Evaluate candidates, here and in further processes, until none is left."""
     beside = [
         multiprocessing.get_context("spawn").Process(
-            target=_work_beside, args=(search, rank, num_workers)
+            target=_work_beside, args=(plan, rank, num_workers)
         )
         for rank in range(1, num_workers)
     ]
@@ -214,16 +127,16 @@ def _evaluate_all(
             bar.update(len(done) - bar.n)
 
         try:
-            _work(search, model, show_progress, num_workers)
+            _work(plan, model, show_progress, num_workers)
         except ValueError as error:
             raise JobError(str(error)) from error
     for process in beside:
         process.join()
 
 
-def _work_beside(search: _Search, rank: int, num_workers: int) -> None:
+def _work_beside(plan: SearchPlan, rank: int, num_workers: int) -> None:
     """A further worker, in a process of its own, which ends when the first one does."""
-    cfg = search.cfg
+    cfg = plan.cfg
     import_plugins(cfg.PLUGINS)
     if cfg.MODEL.DEVICE == "cuda":
         torch.cuda.set_device(rank % torch.cuda.device_count())
@@ -235,25 +148,38 @@ def _work_beside(search: _Search, rank: int, num_workers: int) -> None:
         if not multiprocessing.parent_process().is_alive():
             sys.exit("The first worker is gone; go on with --resume.")
 
-    _work(search, load_supernet(cfg), after_candidate, num_workers)
+    _work(plan, load_supernet(cfg), after_candidate, num_workers)
 
 
 def _work(
-    search: _Search, model: nn.Module, after_candidate: Callable[[], None], num_workers: int
+    plan: SearchPlan, model: nn.Module, after_candidate: Callable[[], None], num_workers: int
 ) -> None:
     """Evaluate candidates of the study until none is left."""
-    cfg = search.cfg
+    cfg = plan.cfg
     if model.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() // num_workers))
-    calibration = build_fixed_batches(
-        cfg,
-        cfg.DATASETS.TRAIN,
-        num_images=cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES,
-        with_annotations=True,
+    evaluator = build_subnet_evaluator(cfg, model)
+    space = evaluator.supernet.space
+    run_worker(
+        plan.open_study(resume=True),
+        space,
+        plan.searcher(space),
+        evaluator,
+        cfg.SEARCH.METRIC,
+        after_candidate,
+        plan.costs.get(cfg.SEARCH.SECOND_OBJECTIVE),
     )
-    calibrate = partial(calibrated, batches=calibration)
+
+
+def build_subnet_evaluator(cfg, model: nn.Module) -> SubnetEvaluator:
+    """What scores the subnets of a supernet on ``DATASETS.ARCHVAL``.
+
+    Args:
+        model: of :func:`load_supernet`.
+    """
+    calibrate = partial(calibrated, batches=_calibration_batches(cfg))
     by_batch = cfg.SEARCH.BN_CALIBRATION.PARTIAL == "batch"
-    evaluator = SubnetEvaluator(
+    return SubnetEvaluator(
         model,
         build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL),
         build_evaluator(cfg, cfg.DATASETS.ARCHVAL[0], in_search=True),
@@ -261,16 +187,22 @@ def _work(
         batch_statistics if by_batch else calibrate,
         seed=cfg.SEED,
     )
-    space = evaluator.supernet.space
-    run_worker(
-        search.open_study(resume=True),
-        space,
-        search.searcher(space),
-        evaluator,
-        cfg.SEARCH.METRIC,
-        after_candidate,
-        search.costs.get(cfg.SEARCH.SECOND_OBJECTIVE),
+
+
+def _calibration_batches(cfg) -> Collection[list[dict]]:
+    return build_fixed_batches(
+        cfg,
+        cfg.DATASETS.TRAIN,
+        num_images=cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES,
+        with_annotations=True,
     )
+
+
+def _save_subnet(cfg, model: nn.Module, genotype: Genotype) -> None:
+    """Write the weights of one network, with BN statistics of its own."""
+    find_supernet(model).set_path(genotype)
+    with calibrated(model, _calibration_batches(cfg)):
+        torch.save({"model": subnet_state_dict(model, genotype)}, f"{cfg.OUTPUT_DIR}/{WEIGHTS}")
 
 
 def _check_finished(cfg, searcher: Searcher, candidates: list[Candidate]) -> None:

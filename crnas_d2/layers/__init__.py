@@ -13,7 +13,7 @@ from .conv_block import ConvBlock, relu6_
 from .decoded_conv import DecodedConv2d, decode_conv, decoded_weights
 from .dilation import DILATIONS, dilation_operation, set_dilation
 from .inverted_residual import InvertedResidual
-from .norm import resolve_norm
+from .norm import resolve_norm, zero_norm
 from .shuffle_blocks import ShuffleBlock, XceptionBlock
 
 __all__ = [
@@ -36,4 +36,5 @@ __all__ = [
     "relu6_",
     "resolve_norm",
     "set_dilation",
+    "zero_norm",
 ]

@@ -1,8 +1,9 @@
 """Which normalization layer a name in a config stands for in this process."""
 
 from detectron2.utils import comm
+from torch import nn
 
-__all__ = ["resolve_norm"]
+__all__ = ["resolve_norm", "zero_norm"]
 
 
 def resolve_norm(norm: str, device: str) -> str:
@@ -20,3 +21,12 @@ def resolve_norm(norm: str, device: str) -> str:
     if comm.get_world_size() == 1:
         return "BN"
     return "SyncBN" if device.startswith("cuda") else "naiveSyncBN"
+
+
+def zero_norm(norm: nn.Module | None) -> bool:
+    """Let a norm put out zeros whatever comes in: scale and shift 0, where it has them."""
+    if getattr(norm, "weight", None) is None or getattr(norm, "bias", None) is None:
+        return False
+    nn.init.zeros_(norm.weight)
+    nn.init.zeros_(norm.bias)
+    return True

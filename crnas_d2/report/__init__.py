@@ -3,21 +3,25 @@
 from .channel_report import add_channel_search, write_channel_search
 from .comparison import Run, add_networks, load_run, network_table
 from .page import Page
+from .ranking import Correlation, describe_ranking, rank_correlation
 from .receptive_field import ReceptiveField, receptive_fields
 from .search_report import add_search, search_settings, write_candidates, write_search
 from .sketch import draw_architectures, draw_channels
 
 __all__ = [
+    "Correlation",
     "Page",
     "ReceptiveField",
     "Run",
     "add_channel_search",
     "add_networks",
     "add_search",
+    "describe_ranking",
     "draw_architectures",
     "draw_channels",
     "load_run",
     "network_table",
+    "rank_correlation",
     "receptive_fields",
     "search_settings",
     "write_candidates",

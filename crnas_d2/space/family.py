@@ -121,6 +121,14 @@ class Family(ABC):
         """
         return None
 
+    def make_identity(self, block: Any) -> bool:
+        """Let a new block start as the identity, in place.
+
+        Returns:
+            whether it does; a block that is not residual cannot.
+        """
+        return False
+
     @classmethod
     def published_names(cls, names: Collection[str]) -> dict[str, str] | None:
         """Detectron2's names for the tensors of a published file of this family.

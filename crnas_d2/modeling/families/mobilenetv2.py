@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from detectron2.layers import CNNBlockBase
 
-from crnas_d2.layers import DILATIONS, ConvBlock, InvertedResidual, relu6_, resolve_norm
+from crnas_d2.layers import DILATIONS, ConvBlock, InvertedResidual, relu6_, resolve_norm, zero_norm
 from crnas_d2.modeling.staged_body import StagedBody, check_outputs
 from crnas_d2.space import FAMILY_REGISTRY, Family, Operation
 
@@ -132,6 +132,9 @@ class MobileNetV2Family(Family):
         tail_channels = _rounded(TAIL_CHANNELS * max(1.0, self.width_mult))
         tail = ConvBlock(in_channels, tail_channels, 1, norm=self.norm, activation=relu6_)
         return MobileNetV2(stem, {**stages, "tail": [tail]}, self.out_features, self.freeze_at)
+
+    def make_identity(self, block: CNNBlockBase) -> bool:
+        return block.is_residual and zero_norm(block.conv3.norm)
 
     def _channels(self, channels: int) -> int:
         return _rounded(channels * self.width_mult)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from detectron2.layers import CNNBlockBase
 from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem, BottleneckBlock, ResNet
 
-from crnas_d2.layers import DILATIONS, resolve_norm
+from crnas_d2.layers import DILATIONS, resolve_norm, zero_norm
 from crnas_d2.space import FAMILY_REGISTRY, Family, Operation, SearchableConv
 
 __all__ = ["ResNetFamily"]
@@ -153,6 +153,11 @@ class ResNetFamily(Family):
             return SearchableConv("conv1", self.res2_out_channels * scale)
         width = self.num_groups * self.width_per_group
         return SearchableConv("conv2", width * scale, self.num_groups)
+
+    def make_identity(self, block: CNNBlockBase) -> bool:
+        # What passes by went through a ReLU before, so that of the block changes nothing.
+        last = block.conv2 if self.has_basic_blocks else block.conv3
+        return block.shortcut is None and zero_norm(last.norm)
 
     @classmethod
     def published_names(cls, names: Collection[str]) -> dict[str, str] | None:

@@ -1,0 +1,103 @@
+"""What a search is to do: checked settings, costs and budgets, and its description."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import optuna
+
+from crnas_d2.config import NetworkSpec
+from crnas_d2.cost import build_budgets, build_costs
+from crnas_d2.evaluation import metric_names
+from crnas_d2.search import Searcher, build_searcher, open_study, study_url
+from crnas_d2.space import AdditiveCost, Budget, SearchSpace, check_budgets
+
+from .checks import check_config
+from .describe import describe_search
+
+__all__ = ["SearchPlan", "check_search"]
+
+
+def check_search(cfg) -> NetworkSpec:
+    """Refuse a config with which there is nothing to search.
+
+    Returns:
+        what it says of the backbone.
+
+    Raises:
+        ValueError: naming the key, its value and what to do.
+    """
+    spec = NetworkSpec.from_config(cfg)
+    if not spec.is_supernet:
+        raise ValueError(
+            "Nothing to search: MODEL.SUPERNET.SPACE is 'none' or PATH_SAMPLER is 'fixed'. Use "
+            "the config with which the supernet was trained."
+        )
+    if spec.mode == "mixed":
+        raise ValueError(
+            f"MODEL.SUPERNET.SPACE is '{spec.kind.name}', which is searched by gradient while the "
+            "supernet is trained: train_net.py writes genotype.yaml when it is done."
+        )
+    if not cfg.MODEL.WEIGHTS:
+        raise ValueError("MODEL.WEIGHTS is empty: name the checkpoint of the trained supernet.")
+    if len(cfg.DATASETS.ARCHVAL) != 1:
+        raise ValueError(
+            f"DATASETS.ARCHVAL is {cfg.DATASETS.ARCHVAL}; expected exactly one dataset."
+        )
+    if os.path.exists(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")):
+        raise ValueError(
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a training, whose files a search would overwrite; "
+            "choose another OUTPUT_DIR."
+        )
+    partial_bn = cfg.SEARCH.BN_CALIBRATION.PARTIAL
+    if partial_bn not in ("batch", "calibration"):
+        raise ValueError(
+            f"SEARCH.BN_CALIBRATION.PARTIAL is '{partial_bn}'; expected 'batch' or 'calibration'."
+        )
+    return spec
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """What all workers of a search have in common.
+
+    Attributes:
+        costs: by name, those that are limited, minimized or reported.
+        budgets: what a candidate may cost.
+        description: what makes it the same search.
+    """
+
+    cfg: object
+    costs: Mapping[str, AdditiveCost]
+    budgets: tuple[Budget, ...]
+    description: Mapping[str, object]
+
+    @classmethod
+    def make(cls, cfg) -> tuple["SearchPlan", list[str]]:
+        """A checked search, and how much of the space is feasible, in words."""
+        check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
+        spec = check_search(cfg)
+        metrics = metric_names(cfg, cfg.DATASETS.ARCHVAL[0])
+        if cfg.SEARCH.METRIC not in metrics:
+            raise ValueError(
+                f"SEARCH.METRIC is '{cfg.SEARCH.METRIC}'; {cfg.DATASETS.ARCHVAL[0]} gives "
+                f"{', '.join(metrics)}."
+            )
+        costs = build_costs(cfg, spec)
+        budgets = build_budgets(cfg, costs)
+        reachable = check_budgets(spec.space, budgets)
+        searcher = build_searcher(cfg, spec.space, budgets)
+        description = describe_search(cfg, spec.space, searcher, budgets, costs)
+        return cls(cfg, costs, budgets, description), reachable
+
+    def searcher(self, space: SearchSpace) -> Searcher:
+        return build_searcher(self.cfg, space, self.budgets)
+
+    def open_study(self, resume: bool) -> optuna.Study:
+        cfg = self.cfg
+        directions = ["maximize", "minimize"] if cfg.SEARCH.SECOND_OBJECTIVE else ["maximize"]
+        return open_study(
+            *(study_url(cfg), cfg.SEARCH.STUDY_NAME, self.description),
+            resume=resume,
+            directions=directions,
+        )

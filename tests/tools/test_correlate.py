@@ -1,0 +1,112 @@
+"""Stand-alone trainings and supernet scores of the same networks, kept and never done twice."""
+
+import json
+import runpy
+import sys
+
+import pytest
+import toy
+import yaml
+
+from crnas_d2.report import describe_ranking, rank_correlation
+
+TOOL = str(toy.ROOT / "tools" / "correlate.py")
+DEPTHS = [[1, 1, 2, 2], [2, 2, 2, 2], [1, 2, 3, 3]]
+
+
+def correlate(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", [TOOL, *map(str, arguments)])
+    runpy.run_path(TOOL, run_name="__main__")
+
+
+@pytest.fixture
+def train(monkeypatch, toy_datasets, tmp_path):
+    """Trains three networks with the given seeds; the results file."""
+    (tmp_path / "networks.yaml").write_text(yaml.safe_dump([{"DEPTHS": d} for d in DEPTHS]))
+    test = {"DATASETS.TEST": toy_datasets["DATASETS.ARCHVAL"], "SOLVER.MAX_ITER": 2}
+    options = toy.as_arguments(toy.TINY, toy_datasets, test)
+
+    def train(*seeds):
+        correlate(
+            monkeypatch,
+            *("train", tmp_path / "stage.json", "--config-file", toy.SEARCHED),
+            *("--genotypes", tmp_path / "networks.yaml", "--seeds", *seeds),
+            *("--runs", tmp_path / "runs", "--num-workers", 2, "--opts", *options),
+        )
+        return tmp_path / "stage.json"
+
+    return train
+
+
+@pytest.mark.slow
+def test_networks_are_trained_once_scored_and_compared(
+    train, trained, monkeypatch, toy_datasets, tmp_path, capsys
+):
+    results = train(1)
+    content = json.loads(results.read_text())
+    trained_depths = sorted(run["genotype"]["DEPTHS"] for run in content["runs"])
+    assert trained_depths == sorted(DEPTHS) and "correlate.py train" in content["command"]
+    first = content["runs"][0]
+    assert first["seed"] == 1 and first["iterations"] == 2
+    assert first["macs"] > 0 and first["params"] > 0 and first["AP"] >= 0
+    folders = sorted((tmp_path / "runs").iterdir())
+    assert [folder.name for folder in folders] == sorted(
+        r["config_digest"] for r in content["runs"]
+    )
+
+    written = {folder: (folder / "metrics.json").stat().st_mtime_ns for folder in folders}
+    train(1)
+    assert json.loads(results.read_text())["runs"] == content["runs"]
+    assert {f: (f / "metrics.json").stat().st_mtime_ns for f in folders} == written
+
+    search = {"MODEL.WEIGHTS": trained.MODEL.WEIGHTS, "OUTPUT_DIR": str(tmp_path / "score")}
+    options = toy.as_arguments(toy.TINY, toy.STAGE_SPACE, toy_datasets, search)
+    scores = tmp_path / "stage-supernet.json"
+    arguments = ("score", results, scores, "--config-file", toy.SUPERNET, "--opts", *options)
+    correlate(monkeypatch, *arguments)
+    found = json.loads(scores.read_text())["scores"]
+    assert sorted(score["genotype"]["DEPTHS"] for score in found) == sorted(DEPTHS)
+    assert all(score["fitness"] > 0 for score in found)
+    capsys.readouterr()
+    correlate(monkeypatch, *arguments)
+    assert json.loads(scores.read_text())["scores"] == found
+    assert capsys.readouterr().out == ""
+
+    correlate(monkeypatch, "report", results, scores)
+    report = capsys.readouterr().out
+    assert "3 networks" in report and "stage-supernet" in report and "MACs" in report
+
+
+def write(path, key, entries):
+    path.write_text(json.dumps({"command": "", key: entries}))
+    return path
+
+
+def test_the_report_counts_seeds_as_noise_and_networks_as_spread(tmp_path):
+    runs = [
+        {"genotype": {"DEPTHS": [depth]}, "seed": seed, "AP": 10 * depth + noise}
+        | {"macs": depth * 1e6, "params": 1e3}
+        for depth in (1, 2, 3)
+        for seed, noise in ((1, -1.0), (2, 1.0))
+    ]
+    results = write(tmp_path / "r.json", "runs", runs)
+    entries = [{"genotype": {"DEPTHS": [d]}, "fitness": -d} for d in (1, 2, 3)]
+    text = describe_ranking(results, [write(tmp_path / "wrong.json", "scores", entries)])
+    assert "3 networks, standard deviation of their means 10.00 AP." in text
+    assert "pooled standard deviation 1.41 AP (3 degrees of freedom)" in text  # sqrt(2)
+    lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    assert "1.00 [" in lines["MACs"] and "-1.00 [" in lines["wrong"]
+    assert "parameters  " not in text.split("ranked by")[1]  # all the same: they rank nothing
+
+
+def test_rank_correlation_and_its_interval():
+    truth = [1, 2, 3, 4, 5, 6, 7, 8]
+    same = rank_correlation(truth, truth)
+    assert (same.tau, same.rho, *same.tau_interval) == pytest.approx((1, 1, 1, 1))
+    assert same.number == 8
+    swapped = rank_correlation(truth, [2, 1, 3, 4, 5, 6, 7, 8])
+    assert swapped.tau == pytest.approx(1 - 2 / 28)  # one of 28 pairs the other way round
+    assert swapped.tau_interval[0] < swapped.tau < 1
+    assert rank_correlation(truth, [2, 1, 3, 4, 5, 6, 7, 8]) == swapped
+    with pytest.raises(ValueError, match="at least 3"):
+        rank_correlation([1, 2], [1, 2])

@@ -1,0 +1,99 @@
+#!/usr/bin/env python
+"""Does a supernet rank networks as they rank when they are trained by themselves?
+
+train: train a list of networks, or random ones of a search space, with seeds (the truth).
+score: score the same networks in a supernet.
+report: seeds, spread and rank correlations of the two.
+
+All is kept in JSON files: a second call goes on where the first was stopped, does nothing twice,
+and adds networks, seeds or scores. Each training has one thread and a folder that is named by the
+digest of its config, so any number of workers may share the work.
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+import yaml
+
+from crnas_d2 import NetworkSpec, load_config
+from crnas_d2.cost import build_budgets, build_costs
+from crnas_d2.jobs import JobError, StandAloneRun, score_networks, train_networks
+from crnas_d2.report import describe_ranking
+from crnas_d2.search import sample_genotypes
+from crnas_d2.space import Genotype
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    jobs = parser.add_subparsers(dest="job", required=True)
+    train = jobs.add_parser("train", help="train networks by themselves")
+    train.add_argument("results", type=Path, metavar="RESULTS.json")
+    train.add_argument("--config-file", required=True, help="how each network is trained")
+    train.add_argument("--genotypes", type=Path, metavar="FILE", help="YAML list of MODEL.GENOTYPE")
+    train.add_argument("--space", metavar="FILE", help="config of a search to sample from")
+    train.add_argument("--number", type=int, default=24, help="networks to sample from --space")
+    train.add_argument("--seeds", type=int, nargs="+", default=[1])
+    train.add_argument("--runs", type=Path, required=True, metavar="DIR", help="for the trainings")
+    train.add_argument("--num-workers", type=int, default=1, help="trainings at a time")
+    train.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="overrides")
+    score = jobs.add_parser("score", help="score the networks of RESULTS.json in a supernet")
+    score.add_argument("results", type=Path, metavar="RESULTS.json")
+    score.add_argument("scores", type=Path, metavar="SCORES.json")
+    score.add_argument("--config-file", required=True, help="of the search")
+    score.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="overrides")
+    report = jobs.add_parser("report", help="seeds, spread and rank correlations")
+    report.add_argument("results", type=Path, metavar="RESULTS.json")
+    report.add_argument("scores", type=Path, nargs="*", metavar="SCORES.json")
+    return parser.parse_args()
+
+
+def networks(args):
+    """The networks to train: listed ones, then sampled ones."""
+    found = []
+    if args.genotypes:
+        listed = yaml.safe_load(args.genotypes.read_text())
+        found += [Genotype.from_config(node) for node in listed]
+    if args.space:
+        cfg = load_config(args.space, [])
+        spec = NetworkSpec.from_config(cfg)
+        budgets = build_budgets(cfg, build_costs(cfg, spec))
+        found += sample_genotypes(spec.space, budgets, args.number, max(cfg.SEED, 0))
+    if not found:
+        raise ValueError("There is nothing to train: give --genotypes, --space, or both.")
+    return list(dict.fromkeys(found))
+
+
+def train(args):
+    runs = [
+        StandAloneRun(genotype, seed, args.config_file, tuple(args.opts), args.runs)
+        for seed in args.seeds  # all networks with one seed first
+        for genotype in networks(args)
+    ]
+    command = shlex.join(["python", "tools/correlate.py", *sys.argv[1:]])
+    for result in train_networks(runs, args.results, command, args.num_workers):
+        print(f"{result['genotype']} seed {result['seed']}: AP {result['AP']:.2f}")
+
+
+def main():
+    args = parse_arguments()
+    try:
+        if args.job == "train":
+            train(args)
+        elif args.job == "score":
+            cfg = load_config(args.config_file, args.opts)
+            for line in score_networks(cfg, args.results, args.scores):
+                print(line)
+        else:
+            print(describe_ranking(args.results, args.scores))
+    except (ValueError, JobError) as error:
+        sys.exit(f"correlate.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit("Stopped; the same command goes on.")
+
+
+if __name__ == "__main__":
+    main()
