@@ -87,7 +87,14 @@ def test_the_study_holds_the_active_choices_alone_and_gives_the_best_first(name,
     assert all(candidate.metrics == evaluate(candidate.genotype) for candidate in candidates)
 
 
-@pytest.mark.parametrize("name", JOINT_SEARCHES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "joint evolution",
+        pytest.param("joint exhaustive", marks=pytest.mark.slow),
+        pytest.param("joint random", marks=pytest.mark.slow),
+    ],
+)
 def test_killed_and_resumed_equals_uninterrupted(name, tmp_path, uninterrupted):
     open_study(url(tmp_path), "search", DESCRIPTION, resume=False)
     (tmp_path / "go").touch()
@@ -109,6 +116,7 @@ def test_killed_and_resumed_equals_uninterrupted(name, tmp_path, uninterrupted):
     assert best == sorted(expected, key=fitness, reverse=True)
 
 
+@pytest.mark.slow
 def test_two_workers_evaluate_nothing_twice(tmp_path, uninterrupted):
     study = open_study(url(tmp_path), "search", DESCRIPTION, resume=False)
     processes = [start_worker(tmp_path, "joint exhaustive") for _ in range(2)]
