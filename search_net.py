@@ -14,7 +14,7 @@ from crnas_d2.jobs import JobError
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config-file", default="", metavar="FILE", help="path to config file")
-    parser.add_argument("--resume", action="store_true", help="go on with the study in OUTPUT_DIR")
+    parser.add_argument("--resume", action="store_true", help="continue the study in OUTPUT_DIR")
     parser.add_argument(
         "--num-workers",
         type=int,
@@ -41,7 +41,7 @@ def main():
     except JobError as error:
         sys.exit(f"search_net.py: {error}")
     except KeyboardInterrupt:
-        sys.exit("Stopped; go on with --resume.")
+        sys.exit("Stopped; continue with --resume.")
     print(f"Best: {best.genotype} with {cfg.SEARCH.METRIC} {best.fitness:.2f}")
     for name in ("genotype.yaml", "model_best.pth", "candidates.csv", "report.html"):
         print(f"  {Path(cfg.OUTPUT_DIR) / name}")

@@ -2,7 +2,7 @@
 """Train or evaluate a detector or, for pretraining, a classifier.
 
 Either may be a supernet, a searched network or a baseline. A channel supernet is searched while it
-is trained: at the end there are genotype.yaml and report.html.
+is trained; the training writes genotype.yaml and report.html at its end.
 
 The flags are those of Detectron2's own train_net.py.
 """

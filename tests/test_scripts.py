@@ -245,7 +245,7 @@ def test_a_training_is_not_overwritten(monkeypatch, supernet, toy_datasets):
     before = content(supernet)
     opts = toy.as_arguments(toy.TINY, toy.STAGE_SPACE, toy_datasets, {"OUTPUT_DIR": supernet})
     message = one_line(run_here(monkeypatch, "train_net.py", toy.SUPERNET, opts=opts))
-    assert "holds another run already (last_checkpoint): go on with --resume" in message
+    assert "holds another run already (last_checkpoint): continue it with --resume" in message
     assert content(supernet) == before
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
-"""What a network costs, part by part, and how much of the image its features see.
+"""Print the costs of a network, part by part, and the receptive fields of its features.
 
-Any detector or classifier config that names one network; nothing is trained, loaded or computed.
+Takes any detector or classifier config of a single network; nothing is trained, loaded or computed.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def parse_arguments():
         nargs=2,
         type=positive,
         metavar=("HEIGHT", "WIDTH"),
-        help="of the image, pixels; default: the config's SEARCH.COST_INPUT_SIZE",
+        help="of the image, in pixels; default: the config's SEARCH.COST_INPUT_SIZE",
     )
     parser.add_argument(
         "--num-proposals",
@@ -69,7 +69,7 @@ def table(head, rows):
 
 
 def scope(model, costs, stated, size, args):
-    """What the numbers count, in sentences."""
+    """Yield sentences that say what the numbers count."""
     image = "an image of {}x{} pixels".format(*stated)
     if size != stated:
         image += " (padded to {}x{}, as the neck needs)".format(*size)
@@ -91,14 +91,14 @@ def scope(model, costs, stated, size, args):
 def main():
     args = parse_arguments()
     try:
-        # A device that is always there: load_config would warn of a missing GPU.
+        # The CPU, because load_config would warn about a missing GPU.
         cfg = load_config(args.config_file, [*args.opts, "MODEL.DEVICE", "cpu"])
         model = meta_network(cfg)
         stated = tuple(args.input_size or cfg.SEARCH.COST_INPUT_SIZE)
         size = runnable_size(model, stated)
         costs = detector_cost(model, size, args.num_proposals, args.num_mask_rois)
         fields = receptive_fields(find_body(model), len(cfg.MODEL.PIXEL_MEAN))
-        # A backbone of somebody else has no genotype.
+        # Other backbones have no genotype.
         ours = cfg.MODEL.BACKBONE.NAME.startswith("build_supernet")
         genotype = NetworkSpec.from_config(cfg).genotype if ours else "none"
     except ValueError as error:

@@ -1,18 +1,18 @@
 #!/usr/bin/env python
-"""Measure what this project costs over plain Detectron2: ``benchmark.py NAME [NAME ...|all]``.
+"""Measure the overhead over plain Detectron2: ``benchmark.py NAME [NAME ...|all]``.
 
 A benchmark compares two sides, ours first. They run alternately (A B, B A, A B, ...) after a
-warm-up, so that a slow moment of the machine falls on both. Its output is a table, one row per
-side and one for their ratio, and as its last line a JSON object with ``name``, ``ratio``, ``goal``
-and the medians of the two sides, named as in the table and ending in their unit.
+warm-up, so that a slow phase of the machine affects both. The output is a table with one row per
+side and one for their ratio. Its last line is a JSON object with ``name``, ``ratio``, ``goal`` and
+the medians of the two sides, named as in the table and ending in their unit.
 
 ``ratio`` is the median over the pairs of runs, ours / theirs. Both runs of a pair see the same
 machine, which makes it steadier than the quotient of the two medians; the two may differ a little.
-Where the goal lies between its quartiles, the machine was too busy to tell: free it, raise
-``--repeats``, or set ``OMP_NUM_THREADS=1`` on a CPU that others use too. A benchmark with several
-cases prints a table of each, and its last line is that of the case with the highest ratio.
+If the goal is between its quartiles, the machine was too busy to tell: free it, raise
+``--repeats``, or set ``OMP_NUM_THREADS=1`` on a shared CPU. A benchmark with several cases prints a
+table of each, and its last line is that of the case with the highest ratio.
 
-The exit status is 0 where every ratio is at most its goal, else 1. A ``goal`` of null is none.
+The exit status is 0 if every ratio is at most its goal, else 1. A ``goal`` of null means no goal.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-# Torch, Detectron2 and this project are imported where they are used: --list and import-time can
-# do without.
+# Torch, Detectron2 and this project are imported where they are used, because --list and
+# import-time do not need them.
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # measure this checkout, installed or not
 
@@ -43,11 +43,11 @@ Cases = dict[str, Sides]
 class Benchmark:
     """
     Attributes:
-        make: from the device to the two sides, ours first; a call of a side is one measurement.
-            Or to several such cases, by what tells them apart.
-        goal: the highest ratio that is good enough; None: the ratio is for information.
+        make: builds the two sides for a device, ours first; a call of a side is one measurement.
+            It may also build several cases, keyed by name.
+        goal: the highest acceptable ratio; None if the ratio is only for information.
         keys: names of the two figures, ending in their unit.
-        repeats: pairs of measurements, unless ``--repeats`` says otherwise.
+        repeats: pairs of measurements, unless ``--repeats`` is given.
         warm_up: pairs before them that do not count.
     """
 
@@ -65,9 +65,9 @@ class Benchmark:
 def supernet_step(device: str) -> Sides:
     """A training step of a supernet on one path, over one of the same network by itself.
 
-    Ours is all that happens in a step of our trainer on one process: the sampling of a path,
-    ``set_path``, forward, backward, and the optimizer's walk over the parameters of all paths.
-    Only its outcome is replaced, always by the same genotype.
+    Ours is a full step of our trainer on one process: sampling of a path, ``set_path``, forward,
+    backward, and the optimizer's loop over the parameters of all paths. Only the sampled path is
+    replaced, always by the same genotype.
     """
     import torch
     from detectron2.engine import SimpleTrainer
@@ -101,8 +101,8 @@ def supernet_step(device: str) -> Sides:
     hook.path_sampler = lambda iteration: (draw(iteration), genotype)[1]
     hook.supernet.set_path(genotype)
 
-    # Detectron2's own builder refuses the narrow BasicBlocks of this config. Ours returns, for a
-    # fixed network, Detectron2's FPN over Detectron2's ResNet and nothing else.
+    # Detectron2's own builder does not support the narrow BasicBlocks of this config. For a fixed
+    # network ours returns Detectron2's FPN over Detectron2's ResNet and nothing else.
     cfg.MODEL.SUPERNET.PATH_SAMPLER = "fixed"
     cfg.MODEL.GENOTYPE.DEPTHS = list(genotype.depths)
     network = build_model(cfg)
@@ -130,17 +130,17 @@ def supernet_step(device: str) -> Sides:
         return elapsed
 
     ours.storage, plain.storage = EventStorage(), EventStorage()
-    for _ in range(2):  # the second loss depends on the first update too
+    for _ in range(2):  # the second loss also depends on the first update
         step(ours), step(plain)
         losses = [trainer.storage.latest()["total_loss"][0] for trainer in (ours, plain)]
-        # Up to the order in which a GPU adds.
+        # Equal except for the order in which a GPU adds.
         if not math.isclose(*losses, rel_tol=0.01):
             raise RuntimeError(f"The two sides take different steps: their losses are {losses}.")
     return lambda: step(ours), lambda: step(plain)
 
 
 def tensors(modules) -> list:
-    """The parameters and buffers that the modules themselves hold, detached."""
+    """Return the parameters and buffers of the modules themselves, detached."""
     return [
         tensor.detach()
         for module in modules
@@ -149,7 +149,7 @@ def tensors(modules) -> list:
 
 
 def synthetic_batch(cfg) -> list[dict]:
-    """A batch of noise with six boxes per image, as Detectron2's dataset mapper makes them."""
+    """Make a batch of noise with six boxes per image, in the format of Detectron2's mapper."""
     import torch
     from detectron2.structures import Boxes, Instances
 
@@ -171,7 +171,7 @@ CHANNELS, MAP, IMAGES, CHANNELS_PER_GROUP = 256, (50, 68), 2, 16
 
 
 def dilation_cases() -> dict[str, tuple]:
-    """Three sets of dilations that NATS searches: small, middle and large."""
+    """Return three sets of dilations of NATS: small, medium and large."""
     from crnas_d2.space.dilations import DILATION_SETS
 
     sets = (DILATION_SETS["B"]["res4"], DILATION_SETS["C"]["res4"], DILATION_SETS["C"]["res5"])
@@ -186,7 +186,7 @@ def feature_map(device: str):
 
 
 def mixed_conv(dilations: tuple, device: str):
-    """A channel-mixed convolution whose replicas and shares all differ."""
+    """Build a channel-mixed convolution whose replicas and shares all differ."""
     import torch
 
     from crnas_d2.layers.channel_mixed_conv import ChannelMixedConv2d
@@ -201,7 +201,7 @@ def mixed_conv(dilations: tuple, device: str):
 
 
 def mixed_conv_memory(device: str) -> Cases:
-    """What a channel-mixed convolution keeps for backward, over NATS's Eq. 3 written out."""
+    """Memory that a channel-mixed convolution keeps for backward, over NATS's Eq. 3 written out."""
     import torch
     from torch.nn import functional as F
 
@@ -215,11 +215,11 @@ def mixed_conv_memory(device: str) -> Cases:
         )
 
     def kept_mib(forward, conv) -> float:
-        """Tensors that share memory count once, parameters not at all."""
+        """Count tensors that share memory once, and parameters not at all."""
         kept = {}
 
         def pack(tensor):
-            kept[tensor.untyped_storage().data_ptr()] = tensor  # alive, so its address is its own
+            kept[tensor.untyped_storage().data_ptr()] = tensor  # kept alive: its address is unique
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
@@ -239,7 +239,7 @@ def mixed_conv_memory(device: str) -> Cases:
 
 
 def mixed_conv_time(device: str) -> Cases:
-    """Forward and backward of a channel-mixed convolution, over as many plain ones as dilations."""
+    """Forward and backward of a channel-mixed convolution, over one plain one per dilation."""
     import torch
     from detectron2.layers import Conv2d
 
@@ -271,7 +271,7 @@ def mixed_conv_time(device: str) -> Cases:
 
 
 def decoded_conv(device: str) -> Cases:
-    """A decoded convolution at inference, over the plain one that it was cut from."""
+    """A decoded convolution at inference, over the plain one from which it was split."""
     import torch
     from detectron2.layers import Conv2d
 
@@ -306,7 +306,7 @@ def milliseconds(function: Callable[[], object], device: str) -> float:
 
 
 def import_time(device: str) -> Sides:
-    """The import of crnas_d2 in a fresh interpreter, over what a Detectron2 project imports."""
+    """Import of crnas_d2 in a fresh interpreter, over the imports of a Detectron2 project."""
 
     def seconds(modules: str) -> float:
         code = f"from time import perf_counter as t; s = t(); import {modules}; print(t() - s)"
@@ -357,7 +357,7 @@ def run(name: str, repeats: int | None, device: str) -> bool:
         print(f"{case:20}{'lower quartile':>16}{'median':>16}{'upper quartile':>16}")
         for key, row, note in zip((*this.keys, "ratio"), quartiles, notes, strict=True):
             print(f"{key:20}" + "".join(f"{value:16.4f}" for value in row) + note)
-    # What cannot be told is worse than any ratio.
+    # A ratio that is NaN counts as the worst.
     ours, theirs, ratio = max(
         results.values(), key=lambda result: (math.isnan(result[-1]), result[-1])
     )
@@ -367,7 +367,7 @@ def run(name: str, repeats: int | None, device: str) -> bool:
 
 
 def measure(sides: Sides, repeats: int, warm_up: int, title: str) -> np.ndarray:
-    """``(repeats, 2)``: the two sides, pair by pair."""
+    """Measure the two sides pair by pair, ``(repeats, 2)``."""
     measured = np.empty((repeats, 2))
     for pair in tqdm(range(-warm_up, repeats), desc=title, unit="pair"):
         for side in (0, 1) if pair % 2 == 0 else (1, 0):

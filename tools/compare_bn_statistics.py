@@ -1,8 +1,9 @@
 #!/usr/bin/env python
 """Score random subnets with both values of SEARCH.BN_CALIBRATION.PARTIAL, and compare.
 
-A greedy search runs another network in each batch of archval. Whether it may normalize with the
-statistics of that batch, which cost nothing, is seen where both can be had: on whole networks.
+A greedy search runs a different network in each batch of archval. Normalizing with the statistics
+of that batch costs nothing. This script compares it with calibration on whole networks, which can
+be scored with both.
 """
 
 import argparse
@@ -54,7 +55,7 @@ def main():
     ):
         evaluator = build_evaluator(cfg, cfg.DATASETS.ARCHVAL[0], in_search=True)
         score = SubnetEvaluator(model, archval, evaluator, context)
-        score(networks[0])  # decodes the images
+        score(networks[0])  # warm-up, which decodes the images
         start = time.perf_counter()
         scores[name] = [score(genotype)[cfg.SEARCH.METRIC] for genotype in networks]
         seconds = (time.perf_counter() - start) / len(networks)

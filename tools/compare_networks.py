@@ -33,7 +33,7 @@ def parse_arguments():
         action="append",
         default=[],
         metavar="OUTPUT_DIR",
-        help="a finished search to report, too; may be given again",
+        help="a finished search to add to the report; may be repeated",
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="the HTML file to write")
     return parser.parse_args()
@@ -42,7 +42,7 @@ def parse_arguments():
 def load_saved_config(folder):
     file = Path(folder) / "config.yaml"
     if not file.is_file():
-        raise ValueError(f"{folder} holds no run of this project: config.yaml is missing.")
+        raise ValueError(f"{folder} has no run of this project: config.yaml is missing.")
     cfg = load_config(str(file), [])
     register_coco_format(cfg.DATASETS.COCO_FORMAT)
     return cfg

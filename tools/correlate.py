@@ -1,13 +1,13 @@
 #!/usr/bin/env python
-"""Does a supernet rank networks as they rank when they are trained by themselves?
+"""Measure how well a supernet ranks networks, compared with their stand-alone training.
 
-train: train a list of networks, or random ones of a search space, with seeds (the truth).
+train: train a list of networks, or random ones of a search space, with several seeds (the truth).
 score: score the same networks in a supernet.
-report: seeds, spread and rank correlations of the two.
+report: print the noise of seeds, the spread and the rank correlations of the two.
 
-All is kept in JSON files: a second call goes on where the first was stopped, does nothing twice,
-and adds networks, seeds or scores. Each training has one thread and a folder that is named by the
-digest of its config, so any number of workers may share the work.
+Results are kept in JSON files: a second call resumes where the first stopped, repeats nothing, and
+adds networks, seeds or scores. Each training has one thread and a folder that is named after the
+digest of its config, so any number of workers can share the work.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def parse_arguments():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     jobs = parser.add_subparsers(dest="job", required=True)
-    train = jobs.add_parser("train", help="train networks by themselves")
+    train = jobs.add_parser("train", help="train networks stand-alone")
     train.add_argument("results", type=Path, metavar="RESULTS.json")
     train.add_argument("--config-file", required=True, help="how each network is trained")
     train.add_argument("--genotypes", type=Path, metavar="FILE", help="YAML list of MODEL.GENOTYPE")
@@ -52,7 +52,7 @@ def parse_arguments():
 
 
 def networks(args):
-    """The networks to train: listed ones, then sampled ones."""
+    """Return the networks to train: listed ones, then sampled ones, without duplicates."""
     found = []
     if args.genotypes:
         listed = yaml.safe_load(args.genotypes.read_text())
@@ -68,10 +68,11 @@ def networks(args):
 
 
 def train(args):
+    genotypes = networks(args)
     runs = [
         StandAloneRun(genotype, seed, args.config_file, tuple(args.opts), args.runs)
         for seed in args.seeds  # all networks with one seed first
-        for genotype in networks(args)
+        for genotype in genotypes
     ]
     command = shlex.join(["python", "tools/correlate.py", *sys.argv[1:]])
     for result in train_networks(runs, args.results, command, args.num_workers):
@@ -92,7 +93,7 @@ def main():
     except (ValueError, JobError) as error:
         sys.exit(f"correlate.py: {error}")
     except KeyboardInterrupt:
-        sys.exit("Stopped; the same command goes on.")
+        sys.exit("Stopped; the same command resumes.")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """CR-NAS on handwritten digits: supernet, search, retraining, comparison.
 
-Runs the same scripts that a user would, with --resume: a second call goes on where the first
-was stopped.
+Runs the same scripts that a user would, with --resume: a second call resumes where the first
+stopped.
 """
 
 import argparse
@@ -32,18 +32,20 @@ def parse_arguments():
     parser.add_argument(
         "--operations",
         action="store_true",
-        help="then search a dilation for each block of the network that was found",
+        help="then search a dilation for each block of the found network",
     )
     args = parser.parse_args()
     if args.output.exists() and args.pretrain != (args.output / "pretrain").exists():
         begun = "without" if args.pretrain else "with"
-        sys.exit(f"{args.output} was begun {begun} --pretrain: go on so, or name another.")
+        sys.exit(
+            f"{args.output} was started {begun} --pretrain: keep that, or choose another --output."
+        )
     announce(args.output)
     return args
 
 
 def pretrain(output):
-    """The weights with which the stage supernet begins."""
+    """Pretrain the initial weights of the stage supernet, and return the override with them."""
     print("\nPretrain the supernet on single digits")
     make_datasets("handwriting_train")
     config = CONFIGS / "pretrain-stage.yaml"
@@ -53,14 +55,14 @@ def pretrain(output):
 
 
 def stage_level(output, weights, beside):
-    """CR-NAS section 3.3.1: how many blocks each stage gets.
+    """Search the number of blocks of each stage (CR-NAS section 3.3.1).
 
     Args:
         beside: the training that runs beside that of the supernet.
     """
     config = CONFIGS / "supernet-stage.yaml"
-    # Side by side, for two small trainings fill two cores better than one after the other.
-    print("\nTrain the stage supernet, and beside it the baseline")
+    # At the same time, because two small trainings use two cores better than one after the other.
+    print("\nTrain the stage supernet and, at the same time, the baseline")
     train(
         Training("supernet", config, output / "supernet", overrides=weights),
         beside,
@@ -70,15 +72,15 @@ def stage_level(output, weights, beside):
 
 
 def operation_level(output, beside):
-    """CR-NAS section 3.3.2: which dilation each block uses, on the depths that were found."""
+    """Search the dilation of each block, on the found depths (CR-NAS section 3.3.2)."""
     config = output / "supernet-operation.yaml"
     config.write_text(
         f'_BASE_: ["search/genotype.yaml", "{CONFIGS / "supernet-operation.yaml"}"]\n'
     )
     supernet = output / "supernet-operation"
-    print("\nTrain the operation supernet, and beside it the network that was found")
+    print("\nTrain the operation supernet and, at the same time, the found network")
     train(Training("operations", config, supernet), beside)
-    print("\nGreedy search: block after block, the three best prefixes are kept")
+    print("\nGreedy search: block after block, keep the three best prefixes")
     search(config, supernet, output / "search-operation")
 
 
@@ -100,7 +102,7 @@ def main():
         config = network_config(output, "dilated", baseline, "search-operation/genotype.yaml")
         networks.append(f"dilated={output / 'dilated'}")
         searches += ["--search", output / "search-operation"]
-    print("\nTrain the network that was found as the baseline was trained")
+    print("\nTrain the found network with the recipe of the baseline")
     name = config.stem
     train(Training(name, config, output / name))
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """DetNAS on handwritten digits: evolution on a ShuffleNetV2 supernet, against random networks.
 
-Runs the same scripts that a user would, with --resume: a second call goes on where the first
-was stopped.
+Runs the same scripts that a user would, with --resume: a second call resumes where the first
+stopped.
 """
 
 import time
@@ -26,7 +26,7 @@ NUM_RANDOM = 5  # as in DetNAS, section 4.3
 
 
 def random_networks(output):
-    """The configs of random networks within the budget of the search."""
+    """Sample networks that satisfy the budget of the search, and write their configs."""
     folder = output / "random"
     if not folder.exists():
         run(
@@ -42,14 +42,14 @@ def main():
     start = time.perf_counter()
     make_datasets("digits_train", "digits_test", "handwriting_train")
 
-    print("\nPretrain the supernet on single digits, and beside it train the baseline")
+    print("\nPretrain the supernet on single digits and, at the same time, train the baseline")
     baseline = CONFIGS / "baseline-shufflenetv2.yaml"
     config = CONFIGS / "pretrain-shufflenetv2.yaml"
     train(
         Training("pretrain", config, output / "pretrain"),
         Training("baseline", baseline, output / "baseline"),
     )
-    print("\nTrain the supernet, and beside it the first of the random networks")
+    print("\nTrain the supernet and, at the same time, the first random network")
     configs = random_networks(output)
     waiting = [Training(c.stem, c, output / c.stem) for c in configs]
     weights = ("MODEL.WEIGHTS", output / "pretrain" / "model_final.pth")
@@ -58,9 +58,9 @@ def main():
         Training("supernet", SUPERNET, supernet, overrides=weights),
         waiting.pop(0),
     )
-    print("\nEvolution within 15 M MACs, scored on archval")
+    print("\nEvolution with a budget of 15 M MACs, scored on archval")
     search(SUPERNET, supernet, output / "search")
-    print("\nTrain the network that was found, and the other random ones, two at a time")
+    print("\nTrain the found network and the other random ones, two at a time")
     config = network_config(output, "searched", NETWORK, "search/genotype.yaml")
     waiting.insert(0, Training("searched", config, output / "searched"))
     train_in_pairs(waiting)

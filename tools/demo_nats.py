@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""NATS on handwritten digits: a dilation for each channel group, by gradient.
+"""NATS on handwritten digits: a gradient-based search of a dilation for each channel group.
 
-The base network and what two searches make of it, of channel groups and of whole convolutions,
-begin with the same pretrained weights and are trained alike, each with two seeds. Runs the same
-scripts that a user would, with --resume: a second call goes on where the first was stopped.
+There are two searches: of channel groups and of whole convolutions. The base network and both
+results start from the same pretrained weights and are trained alike, each with two seeds. Runs the
+same scripts that a user would, with --resume: a second call resumes where the first stopped.
 """
 
 import time
@@ -33,7 +33,7 @@ def main():
     train(Training("pretrain", CONFIGS / "pretrain-baseline.yaml", pretrained))
     weights = ("MODEL.WEIGHTS", pretrained / "model_final.pth")
 
-    print("\nSearch by gradient: a dilation for each channel group, and for each convolution")
+    print("\nGradient-based search: a dilation for each channel group, and for each convolution")
     searches = {"channels": "supernet-nats.yaml", "paths": "supernet-nats-path.yaml"}
     train(
         *(
@@ -42,7 +42,7 @@ def main():
         )
     )
 
-    print("\nTrain the base network and those that were found, from the pretrained weights")
+    print("\nTrain the base network and the found ones, from the pretrained weights")
     base = CONFIGS / "baseline.yaml"
     configs = {"base": base} | {
         name: network_config(output, name, base, f"search-{name}/genotype.yaml")

@@ -1,4 +1,4 @@
-"""What the demos are made of: trainings in the background, scripts in the foreground."""
+"""The steps of the demos: trainings in the background, scripts in the foreground."""
 
 import argparse
 import json
@@ -43,8 +43,8 @@ class Training:
                 list(map(str, self.command)),
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # One thread each: with another number sums are rounded otherwise, which changes a
-                # result as much as another seed does.
+                # One thread each: the number of threads changes how sums are rounded, which changes
+                # a result as much as another seed does.
                 env=environment(OMP_NUM_THREADS="1"),
             )
 
@@ -52,7 +52,7 @@ class Training:
         running = self.process.poll() is None
         metrics = self.folder / "metrics.json"
         text = metrics.read_text() if metrics.exists() else ""
-        complete = text[: text.rfind("\n")].splitlines()  # the last may be half written
+        complete = text[: text.rfind("\n")].splitlines()  # the last line may be incomplete
         if complete:
             done = json.loads(complete[-1])["iteration"] + 1
             self.bar.update(min(done, self.bar.total) - self.bar.n)
@@ -60,7 +60,7 @@ class Training:
 
 
 def parse_output(description, name):
-    """The folder of a demo whose only option it is; ``name`` is its place in ``output``."""
+    """Parse the output folder, the only option of a demo; the default is ``output/<name>``."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--output", type=Path, default=ROOT / "output" / name, metavar="DIR")
     output = parser.parse_args().output
@@ -69,13 +69,13 @@ def parse_output(description, name):
 
 
 def announce(output):
-    """Say so if a demo goes on."""
+    """Tell the user if a demo is resumed."""
     if output.exists():
-        print(f"Going on with the run in {output}; remove that folder to start anew.")
+        print(f"Resuming the run in {output}; remove that folder to start over.")
 
 
 def train(*trainings):
-    """Run trainings side by side, to their ends."""
+    """Run trainings at the same time, until all have ended."""
     for training in trainings:
         training.start()
     while any([training.is_running() for training in trainings]):
@@ -84,11 +84,11 @@ def train(*trainings):
         training.bar.close()
     for training in trainings:
         if training.process.returncode != 0:
-            sys.exit(f"Training failed, see {training.folder / 'stdout.txt'}; then run this again.")
+            sys.exit(f"Training failed: see {training.folder / 'stdout.txt'}, then run this again.")
 
 
 def train_in_pairs(trainings):
-    """Two at a time: small trainings fill cores better side by side than one after the other."""
+    """Run two trainings at a time, which uses cores better than one small training does."""
     waiting = list(trainings)
     while waiting:
         train(*waiting[:2])
@@ -96,16 +96,16 @@ def train_in_pairs(trainings):
 
 
 def run(*command, log=None):
-    """Run one script to its end; its progress bar stays on the terminal."""
+    """Run a script to its end; its progress bar stays on the terminal."""
     stdout = log.open("w") if log else None
     command = [sys.executable, *map(str, command)]
     if subprocess.run(command, stdout=stdout, env=environment()).returncode != 0:
         seen = f"above and in {log}" if log else "above"
-        sys.exit(f"{command[1]} failed, as it says {seen}. Mend that and run this again.")
+        sys.exit(f"{command[1]} failed: see {seen}. Fix it and run this again.")
 
 
 def search(config, supernet, folder):
-    """Searches a trained supernet; its genotype.yaml names the network that was found."""
+    """Search a trained supernet, and print the found genotype.yaml."""
     run(
         *(ROOT / "search_net.py", "--config-file", config, "--resume"),
         *("--num-workers", cores()),
@@ -117,23 +117,23 @@ def search(config, supernet, folder):
 
 
 def network_config(output, name, base, genotype):
-    """A config of a network: that of another one, with a genotype found in ``output``."""
+    """Write a config: ``base`` with a genotype below ``output``."""
     file = output / f"{name}.yaml"
     file.write_text(f'_BASE_: ["{base}", "{genotype}"]\n')
     return file
 
 
 def make_datasets(*names):
-    """Make datasets here, once, and not by each of the scripts at the same time."""
+    """Make datasets here once, instead of in several scripts at the same time."""
     for name in names:
         DatasetCatalog.get(name)
 
 
 def cores():
-    """Cores to use; more than eight only wait for each other on such small images."""
+    """Return the number of cores to use; more than eight do not help on such small images."""
     return min(torch.get_num_threads(), 8)
 
 
 def environment(**variables):
-    # Deprecations of libraries in libraries are nothing that a user of a demo can mend.
+    # Users of a demo cannot fix deprecation warnings of libraries.
     return {**os.environ, "PYTHONWARNINGS": "ignore", **variables}

@@ -83,19 +83,19 @@ class InstallError(Exception):
 
 
 def find_detectron2() -> str | None:
-    """Version and folder of the importable Detectron2, None if there is none."""
+    """Return version and folder of the importable Detectron2, or None if there is none."""
     spec = importlib.util.find_spec("detectron2")
-    # No origin: an empty folder of that name, which imports as a namespace package.
+    # An empty folder of that name imports as a namespace package, which has no origin.
     if spec is None or spec.origin is None:
         return None
     origin = Path(spec.origin)
-    # Read, not imported: detectron2 imports torch, which may not be there yet.
+    # Read, not imported: detectron2 imports torch, which may not be installed yet.
     version = re.search(r'^__version__ = "(.+)"', origin.read_text(encoding="utf-8"), re.MULTILINE)
     return f"{version[1] if version else '(version unknown)'} in {origin.parent}"
 
 
 def pip(*arguments: str, hint: str) -> None:
-    """Run this interpreter's pip, its output shown; ``hint`` says what to do when it fails."""
+    """Run this interpreter's pip and show its output; ``hint`` says what to do if it fails."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
     if subprocess.run(command).returncode != 0:
         raise InstallError(f"failed (output above): {' '.join(command)}\n{hint}")
@@ -103,7 +103,7 @@ def pip(*arguments: str, hint: str) -> None:
 
 def download_labgym(folder: Path) -> Path:
     """Download LabGym's wheel into ``folder``, without its dependencies."""
-    # LabGym's own code is for Python < 3.11; the copy of Detectron2 in it is not so bound.
+    # LabGym's own code requires Python < 3.11; its copy of Detectron2 does not.
     options = ["--quiet", "--no-deps", "--ignore-requires-python", "--only-binary=:all:"]
     hint = (
         "Check that pip reaches its package index. Without a network, download that wheel on\n"
@@ -114,7 +114,7 @@ def download_labgym(folder: Path) -> Path:
 
 
 def check_sha256(path: Path) -> None:
-    """Refuse a LabGym wheel that is not the one known to hold an unchanged Detectron2."""
+    """Raise InstallError unless this is the wheel known to have an unchanged Detectron2."""
     if not path.is_file():
         raise InstallError(f"{path} is not a file. --labgym-wheel takes the wheel of {LABGYM}.")
     actual = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -130,7 +130,7 @@ def check_sha256(path: Path) -> None:
 def build_wheel(labgym_wheel: Path, folder: Path) -> Path:
     """Pack ``LabGym/detectron2`` of ``labgym_wheel`` into a wheel of its own in ``folder``.
 
-    Entries are sorted and undated: the same input gives the same entries, dates and RECORD.
+    Entries are sorted and have a fixed date: the same input gives the same entries and RECORD.
     """
     files = {}
     with zipfile.ZipFile(labgym_wheel) as source:

@@ -33,11 +33,11 @@ def parse_arguments(arguments):
         metavar="SIZE",
         help=f"images to hold out, or a fraction below 1 (default of the presets: {HELD_OUT})",
     )
-    parser.add_argument("--seed", type=int, help="of the drawing (default: 0)")
+    parser.add_argument("--seed", type=int, help="of the split (default: 0)")
     parser.add_argument(
         "--stratify",
         action="store_true",
-        help="divide the images of each category in proportion (default: at random, as the papers)",
+        help="split the images of each category in proportion (default: at random, as the papers)",
     )
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="with --json (default: beside it)"
@@ -54,7 +54,7 @@ def parse_arguments(arguments):
 
 
 def divide(args):
-    """The content of each file to write, by its path."""
+    """Return the content of each file to write, keyed by its path."""
     how = {"seed": args.seed or 0, "stratify": args.stratify}
     if args.json:
         coco = read_coco(args.json)
@@ -75,12 +75,12 @@ def divide(args):
 
 
 def without_published(files):
-    """Leave out the files that are there with the same images: the published ones stay."""
+    """Leave out files that already exist with the same images, so that published ones are kept."""
     rest = {}
     for path, content in files.items():
         ids = {image["id"] for image in content["images"]}
         if path.exists() and {image["id"] for image in read_coco(path)["images"]} == ids:
-            print(f"{path}: is there already, with these {len(ids)} images")
+            print(f"{path}: exists already with these {len(ids)} images")
         else:
             rest[path] = content
     return rest
@@ -97,7 +97,7 @@ def main(arguments=None):
         sys.exit(f"prepare_archval.py: {error}")
     for path, content in files.items():
         counts = f"{len(content['images'])} images, {len(content['annotations'])} annotations"
-        print(f"{path}: {counts}" + ("" if written[path] else "; is there already, identical"))
+        print(f"{path}: {counts}" + ("" if written[path] else "; exists already, identical"))
     if args.preset not in SELECTIONS:
         archtrain, archval = files.values()
         missing = missing_categories(archval, [archtrain])

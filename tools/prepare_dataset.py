@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Check your own annotations, divide them, and write configs to start from.
+"""Check your own annotations, split them, and write configs to start from.
 
   tools/prepare_dataset.py NAME --coco annotations.json images/ --output DIR
   tools/prepare_dataset.py NAME --voc FOLDER --output DIR
 
-PART in --archval and --test is a fraction below 1 or a number of images, to be held out of the
-training images by category (test first, archval out of the rest), or a part that you have: a
+PART in --archval and --test is a fraction below 1 or a number of images, held out of the training
+images and stratified by category (test first, archval out of the rest); or an existing part: a
 JSON file and its image folder, or the name of a VOC image set.
 """
 
@@ -39,7 +39,7 @@ def parse_arguments(arguments):
     parser.add_argument(
         "--train", metavar="SET", help="VOC: the image set to train on (default: all the others)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the drawing (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace annotations and data.yaml"
     )
@@ -47,9 +47,9 @@ def parse_arguments(arguments):
     if not re.fullmatch(r"[\w-]+", args.name):
         parser.error(f"NAME is '{args.name}'; expected letters, digits, _ and -")
     if f"{args.name}_archtrain" in DatasetCatalog:
-        parser.error(f"NAME is '{args.name}', which has an archtrain already; choose another")
+        parser.error(f"NAME is '{args.name}', but this dataset exists already; choose another")
     if args.train and args.coco:
-        parser.error("--train goes with --voc; a COCO file is the training set as a whole")
+        parser.error("--train goes with --voc; a COCO file is the whole training set")
     for option in (args.archval, args.test):
         if len(option) > (2 if args.coco else 1):
             expected = "a size or JSON IMAGES" if args.coco else "a size or one image set"
@@ -58,7 +58,7 @@ def parse_arguments(arguments):
 
 
 def as_size(option):
-    """The number, if a PART is one."""
+    """Return the number if a PART is one, else None."""
     try:
         return float(option[0]) if len(option) == 1 else None
     except ValueError:
@@ -66,7 +66,7 @@ def as_size(option):
 
 
 def read_parts(args):
-    """The parts as they are given, and the sizes of those to hold out."""
+    """Return the existing parts, and the names and sizes of those to hold out."""
     options = {"test": args.test, "archval": args.archval}
     sizes = {name: as_size(option) for name, option in options.items()}
     given = {name: option for name, option in options.items() if sizes[name] is None}
@@ -76,7 +76,7 @@ def read_parts(args):
     if args.voc:
         image_sets = {name: option[0] for name, option in given.items()}
         return read_voc_parts(args.voc, {**image_sets, "train": args.train}), held_out
-    # A JSON file without a folder lists images of the folder of the training images.
+    # The images of a JSON file without a folder are in the folder of the training images.
     files = {name: (option[0], option[-1]) for name, option in given.items() if len(option) == 2}
     files |= {name: (option[0], args.coco[1]) for name, option in given.items() if len(option) == 1}
     return read_coco_parts({**files, "train": args.coco}), held_out
@@ -88,7 +88,7 @@ def print_reports(reports):
         print(f"{len(report.coco['annotations'])} annotations\n{report.table()}")
     refused = [f"{kind} ({name})" for name, r in reports.items() for kind in r.refused()]
     if refused:
-        raise ValueError(f"Nothing was written; mend this first: {', '.join(refused)}.")
+        raise ValueError(f"Nothing was written; fix this first: {', '.join(refused)}.")
 
 
 def print_commands(folder, has_test):
@@ -113,8 +113,8 @@ def print_commands(folder, has_test):
             + ("--output", output / "channels.html")
         )
     for title, block in (
-        ("Next: blocks per stage, from scratch:", commands),
-        ("Or dilations of channels, from ImageNet weights:", by_gradient),
+        ("Next, search blocks per stage, from scratch:", commands),
+        ("Or search dilations of channels, from ImageNet weights:", by_gradient),
     ):
         print(f"\n{title}")
         for command in block:
@@ -122,7 +122,7 @@ def print_commands(folder, has_test):
 
 
 def edited(configs):
-    """The configs that are there with another content, which may be the user's."""
+    """Return the existing configs with other content, which the user may have edited."""
     return [
         path
         for path, text in configs.items()
@@ -157,9 +157,9 @@ def prepare(args):
     kept = edited(configs)
     configs = {path: text for path, text in configs.items() if path not in kept}
     written = save_files({**files, report_file: found, **configs}, overwrite=args.overwrite)
-    print(f"\nThe images stay where they are. Every example is in {report_file}.")
+    print(f"\nThe images stay where they are. {report_file} lists every example.")
     for path, new in written.items():
-        print(f"  {path}" + ("" if new else " (is there already, identical)"))
+        print(f"  {path}" + ("" if new else " (exists already, identical)"))
     for path in kept:
         print(f"kept: {path}, which you may have edited")
     for name, part in parts.items():

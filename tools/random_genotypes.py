@@ -24,7 +24,10 @@ def parse_arguments():
 
 
 def sample(cfg, spec, number):
-    """Different genotypes; those of the channel space all have the cost of the base network."""
+    """Sample different feasible genotypes.
+
+    In the channel space all genotypes have the cost of the base network, so no budget is checked.
+    """
     seed = max(cfg.SEED, 0)
     if spec.mode == "mixed":
         return [spec.space.sample(Random(f"{seed}/{index}")) for index in range(number)]
@@ -44,7 +47,7 @@ def main():
         args.output.mkdir(parents=True, exist_ok=True)
         files = [args.output / f"random-{number + 1}.yaml" for number in range(args.number)]
         if existing := [str(file) for file in files if file.exists()]:
-            raise ValueError(f"{', '.join(existing)} exist already; name another --output.")
+            raise ValueError(f"{', '.join(existing)} already exist; choose another --output.")
     except ValueError as error:
         sys.exit(f"random_genotypes.py: {error}")
     meaning = spec.space.to_config() if spec.mode == "mixed" else None

@@ -1,4 +1,4 @@
-"""Weights: loading them, and where those of one network lie in another."""
+"""Weights: loading them, and matching those of one network to another."""
 
 from .checkpointers import StrictCheckpointer, TrainingCheckpointer
 from .decoded_weights import decode_state_dict

@@ -1,4 +1,4 @@
-"""Loading weights: those that training starts from, and those that must fit exactly."""
+"""Load weights: those that training starts from, and those that must fit exactly."""
 
 import logging
 from typing import Any
@@ -16,26 +16,26 @@ logger = logging.getLogger(__name__)
 
 
 class TrainingCheckpointer(DetectionCheckpointer):
-    """A Detectron2 checkpointer that fills a supernet's replicas and says what it filled.
+    """A Detectron2 checkpointer that fills a supernet's replicas and logs what it filled.
 
     It reads this project's checkpoints, Detectron2's model zoo (Caffe2 and torchvision ``.pkl``,
     detectors) and raw state dicts of torchvision's ResNet, ResNeXt and MobileNetV2, see
-    :func:`match_weights`. Where a model has a body, a neck and heads, a
-    file that holds the body alone is enough; the log says what starts from scratch.
+    :func:`match_weights`. A file with the body only is enough for a model with body, neck and
+    heads; the log says what starts from scratch.
 
     Files converted from Caffe2 (``MSRA/R-50.pkl``) have the stride in the 1x1 convolution
-    (``MODEL.RESNETS.STRIDE_IN_1X1: True``) and take BGR pixels less Detectron2's default mean;
-    torchvision's have it in the 3x3 convolution and take RGB pixels with mean and deviation of
-    their own. Where a Caffe2 file has no BN statistics, they are folded into scale and shift,
-    which only ``FrozenBN`` uses as they were meant. Of the two, a supernet wants torchvision's.
-    A ``.pkl`` is a pickle, which can run code: load only what you trust.
+    (``MODEL.RESNETS.STRIDE_IN_1X1: True``) and take BGR pixels minus Detectron2's default mean.
+    Those from torchvision have it in the 3x3 convolution and take RGB pixels with their own mean
+    and deviation. If a Caffe2 file has no BN statistics, they are folded into scale and shift,
+    which is right for ``FrozenBN`` only. So a supernet should start from torchvision's. A ``.pkl``
+    is a pickle, which can run code: load only what you trust.
 
     Args:
         inherit: start as the network of the file, as far as the blocks can, see
             :mod:`crnas_d2.checkpoint.inheritance`.
 
     Raises:
-        ValueError: on ``load``, if not one tensor of the body fits or the file holds no weights.
+        ValueError: on ``load``, if no tensor of the body fits, or the file has no weights.
     """
 
     def __init__(self, model, save_dir="", *, inherit: bool = False, **checkpointables):
@@ -85,11 +85,11 @@ def _first(tensors) -> str:
 
 
 class StrictCheckpointer(DetectionCheckpointer):
-    """A Detectron2 checkpointer that refuses weights unless they fit the model in every name.
+    """A Detectron2 checkpointer that raises ValueError unless the weights fit the model exactly.
 
-    Detectron2 warns and goes on with random weights, which is right before training and never
-    right before an evaluation. A network with decoded channels also takes the weights of its base
-    network or supernet.
+    Detectron2 warns and continues with random weights, which is right before a training but never
+    before an evaluation. A network with decoded channels also takes the weights of its base network
+    or supernet.
 
     Raises:
         ValueError: on ``load``, with the names and shapes that differ.

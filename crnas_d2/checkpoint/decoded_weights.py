@@ -1,4 +1,4 @@
-"""Weights of a base network, or of a channel supernet, for the network that was decoded."""
+"""Convert weights of a base network, or of a channel supernet, for a decoded network."""
 
 import logging
 from collections.abc import Mapping
@@ -14,20 +14,20 @@ logger = logging.getLogger(__name__)
 
 
 def decode_state_dict(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Cut and order weights as the decoded convolutions of ``model`` want them.
+    """Split and reorder weights for the decoded convolutions of ``model``.
 
-    NATS section 3.4: the base weight, or the replica of the chosen dilation, is cut along its
+    NATS section 3.4: the base weight, or the replica of the chosen dilation, is split along its
     output channels. The new order of the channels is folded into the layers around the
-    convolution: its norm and the inputs of the next convolution; and, where it is a grouped one,
-    the outputs of the convolution before it and their norm.
+    convolution: its norm and the inputs of the next convolution; and, if it is a grouped one, the
+    outputs of the convolution before it and their norm.
 
-    The network's own weights, and all of a model without decoded convolutions, stay as they are.
+    The network's own weights, and those of a model without decoded convolutions, stay unchanged.
 
     Args:
-        weights: by name in ``model`` or, for what differs, in its base network or supernet.
+        weights: by name in ``model`` or, where the names differ, in its base network or supernet.
 
     Raises:
-        ValueError: they belong to another genotype, or to a search among other dilations.
+        ValueError: they belong to another genotype, or to a search over other dilations.
     """
     decoded = dict(weights)
     _check_owner(model, decoded)
@@ -39,26 +39,29 @@ def decode_state_dict(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[s
 
 
 def _decode_conv(name: str, conv: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Replace the weight of one convolution, and reorder its neighbours; ``weights`` is changed."""
     replicas = _base_weights(name, weights)
     if not replicas:
-        return
+        return  # the weights are decoded already
     shape = (conv.out_channels, conv.in_channels // conv.groups, *conv.kernel_size)
     if any(replica.shape != shape for replica in replicas.values()):
-        return  # of another base network; whoever loads them will say so
+        return  # of another base network, which the loader reports
     for key in (*replicas, f"{name}.alpha", f"{name}.dilation_set"):
         weights.pop(key, None)
+    # From one (out, in / groups, k, k) per dilation to the parts of the sub-convolutions.
     parts = decoded_weights(list(replicas.values()), conv.dilation_choice)
     weights.update({f"{name}.{part}": tensor for part, tensor in parts.items()})
     if hasattr(conv, "group_dilations"):
         weights[f"{name}.group_dilations"] = conv.group_dilations
     if not isinstance(conv, DecodedConv2d):
-        return
+        return  # a single dilation: the channels keep their order
     block, _, own = name.rpartition(".conv")  # a block's convolutions are conv1, conv2, ...
     before, after = f"{block}.conv{int(own) - 1}", f"{block}.conv{int(own) + 1}"
-    # NATS section 3.4: the neighbours take in the new order of the channels.
+    # NATS section 3.4: the neighbours absorb the new order of the channels. The norms and the
+    # convolution before are indexed by (out,), the convolution after by (out, in).
     for key, tensor in weights.items():
         if not tensor.dim():
-            continue  # how many batches a BN has seen
+            continue  # num_batches_tracked of a BN
         if key.startswith(f"{name}.norm."):
             weights[key] = tensor[list(conv.output_order)]
         elif key == f"{after}.weight":
@@ -68,7 +71,7 @@ def _decode_conv(name: str, conv: nn.Module, weights: dict[str, Tensor]) -> None
 
 
 def _base_weights(name: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weight of a base convolution, or all replicas of a mix; nothing of a decoded one."""
+    """Return the weight of a base convolution, or all replicas of a mixed one."""
     if f"{name}.alpha" not in weights:
         return {key: weights[key] for key in [f"{name}.weight"] if key in weights}
     keys = (f"{name}.weights.{index}" for index in range(len(weights[f"{name}.dilation_set"])))
@@ -76,7 +79,7 @@ def _base_weights(name: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 
 def _check_owner(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Raise ValueError for weights that were trained for other dilations than the model's."""
+    """Raise ValueError for weights that were trained with other dilations than the model's."""
     modules = dict(model.named_modules())
     for key, found in weights.items():
         name, _, kind = key.rpartition(".")
@@ -89,6 +92,7 @@ def _check_owner(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
             fix = "MODEL.SUPERNET.CHANNEL and MODEL.GENOTYPE must be those of that search."
         elif kind == "dilation_set" and hasattr(conv, "dilation_choice"):
             expected = _dilations_of_groups(conv)
+            # (dilations, 2) to (channel groups, 2): the dilation of each group.
             indices = list(conv.dilation_choice)
             found = found[indices] if max(indices) < len(found) else found
             fix = "MODEL.SUPERNET.CHANNEL must name the dilations of the search that found it."
@@ -111,7 +115,7 @@ def _check_owner(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def _warn_of_other_choices(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Warn where a search decided otherwise than the genotype that takes its weights."""
+    """Warn if the search chose other dilations than the genotype that takes its weights."""
     found = {
         name: conv
         for name, conv in model.named_modules()
@@ -124,8 +128,8 @@ def _warn_of_other_choices(model: nn.Module, weights: Mapping[str, Tensor]) -> N
     ]
     if others:
         logger.warning(
-            "MODEL.WEIGHTS are those of a search that decided otherwise than MODEL.GENOTYPE in %d "
-            "of %d convolutions (%s%s).",
+            "MODEL.WEIGHTS are those of a search whose dilation choices differ from MODEL.GENOTYPE "
+            "in %d of %d convolutions (%s%s).",
             len(others),
             len(found),
             ", ".join(others[:3]),
@@ -134,6 +138,7 @@ def _warn_of_other_choices(model: nn.Module, weights: Mapping[str, Tensor]) -> N
 
 
 def _dilations_of_groups(conv: nn.Module) -> Tensor:
+    """Return the dilation of each channel group, (channel groups, 2)."""
     if isinstance(conv, DecodedConv2d):
         return conv.group_dilations
     return torch.tensor([conv.dilation] * len(conv.dilation_choice))

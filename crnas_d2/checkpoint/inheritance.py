@@ -1,8 +1,8 @@
-"""Starting as a trained base network: all options of a supernet compute what it computes.
+"""Initialize a network or a supernet from a trained base network.
 
-NATS starts every dilation of a convolution from the pretrained weight (section 3.4). The same for
-other options: larger kernels are those of the base with zeros around them, blocks that the base
-does not have are identities. So all paths speak one language from the first step on.
+NATS starts every dilation of a convolution from the pretrained weight (section 3.4). Here other
+options start from it, too: larger kernels are those of the base, padded with zeros, and blocks that
+the base does not have are identities. So the features of all paths match from the first step on.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class Inheritance:
     """What the blocks of a body take from a base network.
 
     Attributes:
-        copied: names of blocks with all weights of the base's, kernels padded where larger.
+        copied: names of blocks that take all weights from the base, with larger kernels padded.
         identities: names of blocks that the base does not have and that start as the identity.
         from_scratch: names of blocks with another structure than that of the base.
     """
@@ -34,7 +34,7 @@ class Inheritance:
     from_scratch: list[str] = field(default_factory=list)
 
     def describe(self) -> list[str]:
-        """What happens to the blocks, a line each."""
+        """Return a line for each way in which blocks start."""
         parts = {
             "blocks start as those of the base network": self.copied,
             "blocks that it does not have start as the identity": self.identities,
@@ -48,14 +48,14 @@ class Inheritance:
 
 
 def pad_kernel(weight: Tensor, shape: Size) -> Tensor | None:
-    """A convolution's weight as the centre of a larger kernel that computes the same.
+    """Pad the weight of a convolution with zeros to a larger kernel that computes the same.
 
     Args:
         weight: (out_channels, in_channels / groups, k, k).
         shape: (out_channels, in_channels / groups, K, K), with K - k even.
 
     Returns:
-        ``None`` where the shapes do not allow it.
+        the weight of that shape; ``None`` if the shapes do not allow it.
     """
     if weight.dim() != 4 or len(shape) != 4 or weight.shape[:2] != shape[:2]:
         return None
@@ -69,15 +69,15 @@ def pad_kernel(weight: Tensor, shape: Size) -> Tensor | None:
 def inherit_blocks(
     model: nn.Module, tensors: dict[str, Tensor], unimportant: Sequence[str]
 ) -> Inheritance:
-    """Complete what a model takes from a base network, block by block.
+    """Decide block by block what a model takes from a base network.
 
-    A block that would take a part of its weights only has another structure: it takes none. One
-    that takes none becomes the identity, if its family can make it one.
+    A block of which only some weights match has another structure, and takes none of them. A block
+    without any match becomes the identity, if its family can do that.
 
     Args:
         model: with a body of ours.
-        tensors: by name, what matches; changed in place.
-        unimportant: ends of names of tensors that files may lack.
+        tensors: the matching tensors by name; changed in place.
+        unimportant: suffixes of the names of tensors that files may lack.
     """
     [(prefix, body)] = [
         (name, module)

@@ -1,4 +1,4 @@
-"""Which tensor of a weight file belongs where in a model, replicas of a supernet included."""
+"""Match the tensors of a weight file to those of a model, including a supernet's replicas."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -13,24 +13,24 @@ from .subnet_weights import fixed_names
 
 __all__ = ["MatchedWeights", "match_weights"]
 
-# Counters that only a BN without momentum reads, constants that old Detectron2 files hold, and what
-# a channel search starts with, which no other file has.
+# Counters that only a BN without momentum reads, constants of old Detectron2 files, and the state
+# that only a channel search has.
 _UNIMPORTANT = ("num_batches_tracked", "pixel_mean", "pixel_std", ".alpha", ".dilation_set")
 _CELL_ANCHORS = "anchor_generator.cell_anchors"
 
 
 @dataclass
 class MatchedWeights:
-    """What a file gives to a model, and what it does not.
+    """What a model takes from a file, and what does not match.
 
     Attributes:
-        body: what the names of the model's body begin with.
-        tensors: by name in the model, the tensor to take.
-        replicas: those of ``tensors`` that come from the tensor of a fixed network.
+        body: the prefix of the names in the model's body.
+        tensors: the tensor to take, by name in the model.
+        replicas: the names in ``tensors`` whose tensor comes from a fixed network.
         initialised: names in the model that the file has nothing for.
         unused: ``(name in the file, Detectron2's name)`` that the model has no place for.
         wrong_shape: ``(name in the model, shape in the file, shape in the model)``.
-        inherited: what the blocks of the body take from a base network, where they inherit it.
+        inherited: what the blocks of the body take from a base network, if they inherit.
         ambiguous: ``(names in the file, names in the model)`` that could be paired in more than
             one way; none of them is taken.
     """
@@ -49,13 +49,13 @@ class MatchedWeights:
 
     @property
     def complete(self) -> bool:
-        """Whether the whole body gets its weights, or starts as what has them."""
+        """Whether the whole body gets its weights from the file, or starts as a base network."""
         if self.inherited is not None:
             return not self.inherited.from_scratch
         return not (self.in_body(self.initialised) or self.wrong_shape or self.ambiguous)
 
     def describe(self) -> str:
-        """All of it in a few lines, grouped by the parts of the network."""
+        """Describe the match in a few lines, grouped by parts of the network."""
         body = self.in_body(self.tensors)
         others = len(list(filter(_important, self.tensors))) - len(body)
         lines = [
@@ -79,7 +79,7 @@ class MatchedWeights:
         return "\n".join(lines)
 
     def _grouped(self, pairs: list[tuple[str, str]]) -> list[str]:
-        """Lines for ``(name to show, name to group by)``."""
+        """Return a line per group of ``(name to show, name to group by)``."""
         groups = defaultdict(list)
         for shown, name in pairs:
             prefix = self.body if name.startswith(self.body) else ""
@@ -96,15 +96,15 @@ def match_weights(
     by_suffix: bool = False,
     inherit: bool = False,
 ) -> MatchedWeights:
-    """Pair the tensors of a file with those of a model; change neither.
+    """Pair the tensors of a file with those of a model, without changing either.
 
-    A tensor of the model takes the one of the file that has its own name and, failing that, the
-    one of the fixed network that it stands for. So a supernet's own checkpoint is loaded as it
-    is, and weights of a single network fill every replica. The body is found by its prefix in
-    both, so that a classifier, a detector with a neck and a bare backbone can exchange it.
-    Detectron2's matching by suffix is not used for the body: ``0.conv1.weight`` ends the names
-    of many blocks. A network with decoded channels takes its own weights as they are, those of its
-    base network or supernet by :func:`decode_state_dict`.
+    A tensor of the model takes the tensor of the same name in the file or, if there is none, that
+    of the fixed network that it stands for. So a supernet's own checkpoint is loaded as it is, and
+    weights of a single network fill every replica. The body is found by its prefix in both, so that
+    a classifier, a detector with a neck and a bare backbone can exchange it. Detectron2's matching
+    by suffix is not used for the body, because ``0.conv1.weight`` is the suffix of many blocks. A
+    network with decoded channels takes its own weights as they are, and those of its base network
+    or supernet through :func:`decode_state_dict`.
 
     Args:
         weights: by the names of the file.
@@ -112,18 +112,20 @@ def match_weights(
         by_suffix: whether, outside of the body, a name of the file may be the end of one in the
             model (``matching_heuristics`` of Detectron2's converted files).
         inherit: start as the network of the file, see :mod:`crnas_d2.checkpoint.inheritance`.
-            New blocks of the model are changed then, as far as they become identities.
+            Then blocks of the model that become identities are changed in place.
     """
     state, fixed = model.state_dict(), fixed_names(model)
+    # Step 1: Detectron2's names, and the prefix of the body on both sides.
     body = body_prefix(state)
     targets = {*state, *fixed.values()}
     named = to_detectron2_names(weights, author)
     file_body = body_prefix(name for _, name, _ in named)
-    # Their weights have other names in other networks.
+    # Decoded convolutions, whose weights have other names in other networks.
     decoded = tuple(
         f"{name}." for name, part in model.named_modules() if hasattr(part, "dilation_choice")
     )
-    # By name in a fixed network with the model's prefix: (name in the file, tensor).
+    # Step 2: move the body to the model's prefix. Each place, a name in the model or in its fixed
+    # network, lists (name in the file, tensor).
     places = defaultdict(list)
     for file_name, name, tensor in named:
         moved = body + name.removeprefix(file_body)
@@ -132,9 +134,11 @@ def match_weights(
         places[moved if is_body else name].append((file_name, tensor))
     places = _decoded(model, places)
 
+    # Step 3: each tensor of the model takes its own place, else that of the fixed network.
     wanted = {name: name if name in places else fixed[name] for name in state}
     if by_suffix:
         wanted.update(_by_suffix(places, wanted, body))
+    # Step 4: take each place that has one tensor in the file and one meaning in the model.
     matched = MatchedWeights(body)
     takers = defaultdict(list)
     for name, place in wanted.items():
@@ -155,7 +159,7 @@ def match_weights(
 
 
 def _decoded(model: nn.Module, places: dict[str, list]) -> dict[str, list]:
-    """The same with the weights that decoded convolutions take from another network."""
+    """Return the places with what decoded convolutions take from another network."""
     single = {place: sources[0][1] for place, sources in places.items() if len(sources) == 1}
     decoded = decode_state_dict(model, single)
     result = {place: sources for place, sources in places.items() if place not in single}
@@ -188,7 +192,7 @@ def _take(
 
 
 def _by_suffix(places: Iterable[str], wanted: dict[str, str], body: str) -> dict[str, str]:
-    """For names outside of the body that have no match: the longest free one that ends them."""
+    """Match names outside the body that are still open to the longest unused suffix."""
     free = sorted(set(places) - set(wanted.values()), key=len)
     open_names = [
         n for n, place in wanted.items() if place not in places and not n.startswith(body)

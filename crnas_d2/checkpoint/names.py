@@ -1,4 +1,4 @@
-"""The names that weight files use, turned into those of a Detectron2 network."""
+"""Convert the names in weight files to those of a Detectron2 network."""
 
 from collections.abc import Iterable
 
@@ -9,13 +9,13 @@ from crnas_d2.space import FAMILY_REGISTRY
 
 __all__ = ["body_prefix", "to_detectron2_names"]
 
-# Where the body of a network lies: under a neck, in a detector or classifier without one, in a
-# bare neck. A bare body has no prefix.
+# Of the body of a network: under a neck, in a detector or classifier without one, in a backbone
+# with a neck but no detector. A bare body has no prefix.
 BODY_PREFIXES = ("backbone.bottom_up.", "backbone.", "bottom_up.")
 
 
 def body_prefix(names: Iterable[str]) -> str:
-    """What the names of the body begin with, among all names of a network."""
+    """Return the prefix of the body among all names of a network."""
     names = list(names)
     return next((p for p in BODY_PREFIXES if any(name.startswith(p) for name in names)), "")
 
@@ -23,10 +23,10 @@ def body_prefix(names: Iterable[str]) -> str:
 def to_detectron2_names(
     weights: dict[str, Tensor], author: str | None = None
 ) -> list[tuple[str, str, Tensor]]:
-    """Read the names of Caffe2 and of the families' published files; those of Detectron2 stay.
+    """Convert names of Caffe2 and of the families' published files; keep those of Detectron2.
 
-    Detectron2's converted files are known by their ``__author__``, others by their names, see
-    :meth:`Family.published_names`.
+    Files that Detectron2 converted from Caffe2 are recognized by their ``__author__``, others by
+    their names, see :meth:`Family.published_names`.
 
     Args:
         author: ``__author__`` of the file.
@@ -35,7 +35,7 @@ def to_detectron2_names(
         ``(name in the file, Detectron2's name, tensor)`` of each tensor.
     """
     if author == "Caffe2":
-        # It also moves the background class of Detectron1's predictors, so it wants the tensors.
+        # It needs the tensors, because it also moves the background class of predictors.
         renamed, originals = convert_c2_detectron_names(weights)
         return [(originals[name], name, tensor) for name, tensor in renamed.items()]
     strip = "module." if all(name.startswith("module.") for name in weights) else ""  # DDP's

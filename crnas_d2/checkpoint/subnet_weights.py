@@ -1,4 +1,4 @@
-"""Where the weights of one network lie inside a supernet."""
+"""The weights of one network inside a supernet."""
 
 from torch import Tensor, nn
 
@@ -10,15 +10,15 @@ __all__ = ["fixed_names", "subnet_state_dict"]
 
 
 def fixed_names(model: nn.Module) -> dict[str, str]:
-    """By name of each tensor of ``model``, the tensor of a fixed network that it stands for.
+    """Return, for each tensor of ``model``, the name that it has in a fixed network.
 
-    Several tensors of a supernet stand for the same one: its replicas. E.g. the first block of
-    every branch of ``res2``, ``res2.0.branches.3.0.conv1.weight`` and others, stands for
-    ``res2.0.conv1.weight``; and ``conv2.weights.<g>`` of a mix of dilations for ``conv2.weight``.
-    Everything else stands for itself.
+    Several tensors of a supernet, the replicas, have the same name there. E.g. the first block of
+    every branch of ``res2``, ``res2.0.branches.3.0.conv1.weight`` and others, is
+    ``res2.0.conv1.weight``; and ``conv2.weights.<g>`` of a mix of dilations is ``conv2.weight``.
+    All other tensors keep their names.
     """
-    # named_modules() has parents first; the name inside an inner choice is resolved before the
-    # outer one moves the whole block.
+    # Reversed, because named_modules() has parents first: the name inside an inner choice is
+    # resolved before the outer choice moves the whole block.
     choices = [item for item in model.named_modules() if isinstance(item[1], ChoiceBlock)][::-1]
     names = {}
     for name in model.state_dict():
@@ -35,7 +35,7 @@ def fixed_names(model: nn.Module) -> dict[str, str]:
 
 
 def _later(place: str, offset: int) -> str:
-    """``res2.3`` for ``res2.0`` and 3."""
+    """Return ``res2.3`` for ``res2.0`` and 3."""
     if offset == 0:
         return place
     stage, _, index = place.rpartition(".")
@@ -43,16 +43,16 @@ def _later(place: str, offset: int) -> str:
 
 
 def subnet_state_dict(model: nn.Module, genotype: Genotype) -> dict[str, Tensor]:
-    """The weights of one subnet, under the names of the fixed network of ``genotype``.
+    """Return the weights of one subnet, under the names of the fixed network of ``genotype``.
 
-    So that a searched network can start from what the supernet learned. The tensors are the
-    model's own, as in ``state_dict()``; the supernet is left on the path of ``genotype``.
+    With them, a searched network can start from what the supernet learned. The tensors are the
+    model's own, as in ``state_dict()``; the supernet stays on the path of ``genotype``.
 
     Args:
         model: a supernet backbone, or a detector on one.
 
     Raises:
-        ValueError: the genotype lies outside the space.
+        ValueError: the genotype is outside the space.
     """
     supernet = find_supernet(model)
     assert isinstance(supernet, SinglePathSupernet), "the model has no single-path supernet"

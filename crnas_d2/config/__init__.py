@@ -1,4 +1,4 @@
-"""Our config keys, how a config is read, and what it says of a backbone."""
+"""Our config keys, how a config is loaded, and the backbone that it describes."""
 
 from .defaults import add_crnas_config
 from .loading import default_config, load_config

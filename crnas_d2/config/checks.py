@@ -1,4 +1,4 @@
-"""Questions about a config that are better asked before hours of work than after."""
+"""Checks that catch a wrong model config before hours of work."""
 
 import os
 
@@ -20,16 +20,16 @@ _OURS = (
 
 
 def find_spec(cfg: CfgNode) -> NetworkSpec | None:
-    """What a config says of our backbone; ``None``: it asks for a backbone of somebody else."""
+    """Return the spec of our backbone; ``None`` if the config uses another backbone."""
     asks_for_ours = cfg.MODEL.SUPERNET.SPACE != "none" or _has_genotype(cfg)
     return NetworkSpec.from_config(cfg) if _names_ours(cfg) or asks_for_ours else None
 
 
 def check_model(cfg: CfgNode) -> NetworkSpec | None:
-    """Check a model that might fail, or mislead, hours later.
+    """Check settings of the model that would fail, or mislead, hours later.
 
     Returns:
-        what the config says of the backbone, see :func:`find_spec`.
+        the spec of the backbone, see :func:`find_spec`.
 
     Raises:
         ValueError: naming the key, its value and what to do.
@@ -65,21 +65,21 @@ def _check_alpha(cfg: CfgNode) -> None:
     start = cfg.SOLVER.ALPHA.START
     if not 0 <= start < 1:
         raise ValueError(
-            f"SOLVER.ALPHA.START is {start}; expected a part of SOLVER.MAX_ITER, from 0 to "
-            "below 1, because alpha must be trained in the rest of it."
+            f"SOLVER.ALPHA.START is {start}; expected a fraction of SOLVER.MAX_ITER, from "
+            "0 to below 1, because alpha is trained in the rest."
         )
 
 
 def _try_backbone(cfg: CfgNode, spec: NetworkSpec) -> None:
-    """Build the backbone without memory or weights, because it refuses unsupported settings.
+    """Build the backbone on the meta device, because builders check their settings.
 
-    And so does a classifier, which takes no neck.
+    A classifier is built as a whole: it also checks that its backbone has no neck.
     """
     name, ours = cfg.MODEL.BACKBONE.NAME, _names_ours(cfg)
     if name not in BACKBONE_REGISTRY:
         raise ValueError(
             f"MODEL.BACKBONE.NAME is '{name}', which is not registered. Use one of {_OURS}; "
-            "PLUGINS names the modules that register others."
+            "PLUGINS lists the modules that register others."
         )
     cfg = cfg.clone()
     cfg.defrost()
@@ -88,7 +88,7 @@ def _try_backbone(cfg: CfgNode, spec: NetworkSpec) -> None:
     try:
         with torch.device("meta"):
             network = (build_model if classifies else build_backbone)(cfg)
-    except AssertionError as error:  # of Detectron2's builders, about settings that ours allow
+    except AssertionError as error:  # Detectron2's builders assert limits that ours do not have
         if ours:
             raise
         raise ValueError(_explain_other_body(name, spec)) from error
@@ -111,9 +111,9 @@ def _is_ours(network: nn.Module) -> bool:
 
 
 def _explain_other_body(name: str, spec: NetworkSpec) -> str:
-    wanted = f"the {spec.kind.name} space" if spec.is_supernet else "that genotype"
+    wanted = f"the {spec.kind.name} supernet" if spec.is_supernet else "that genotype"
     return (
         f"MODEL.BACKBONE.NAME is '{name}', which does not read MODEL.SUPERNET and MODEL.GENOTYPE: "
-        f"it builds no body of {wanted}. Use one of {_OURS}, or set MODEL.SUPERNET.SPACE to "
+        f"it cannot build {wanted}. Use one of {_OURS}, or set MODEL.SUPERNET.SPACE to "
         "'none' and the keys of MODEL.GENOTYPE to []."
     )

@@ -9,37 +9,37 @@ __all__ = ["add_crnas_config"]
 
 def add_crnas_config(cfg: CN) -> None:
     """Add our keys to a Detectron2 config, in place."""
-    # Modules to import before anything is built, e.g. ["my_project.vgg"]: what they register, a
-    # config can name. A function add_config(cfg) of such a module adds keys of its own.
+    # Modules to import before anything is built, e.g. ["my_project.vgg"]. The config can then name
+    # what they register. A module may define add_config(cfg), which adds its own keys.
     cfg.PLUGINS = []
     # ---------------------------------------------------------------- network
     cfg.MODEL.SUPERNET = CN()
-    # Family of backbones, a name of FAMILY_REGISTRY: "resnet" (ResNet and, with
+    # Family of backbones, a name in FAMILY_REGISTRY: "resnet" (ResNet and, with
     # MODEL.RESNETS.NUM_GROUPS > 1, ResNeXt), "mobilenetv2" or "shufflenetv2".
     cfg.MODEL.SUPERNET.FAMILY = "resnet"
-    # What is searched, a name of SPACE_REGISTRY or "none" (a fixed network): "stage" (number of
-    # blocks of each stage, CR-NAS section 3.2.1), "operation" (for the depths of
-    # MODEL.GENOTYPE.DEPTHS, what each block does: its dilation, CR-NAS section 3.2.2; of
-    # "shufflenetv2" its kernel or an Xception block, DetNAS section 3.2), "joint" (both at once) or
-    # "channel" (for the depths and operations of MODEL.GENOTYPE, the dilation of each group of
-    # channels in the 3x3 convolutions, NATS section 3). A family may lack some of them.
+    # What is searched, a name in SPACE_REGISTRY or "none" (a fixed network): "stage" (the number of
+    # blocks of each stage, CR-NAS section 3.2.1), "operation" (with the depths of
+    # MODEL.GENOTYPE.DEPTHS, what each block does: its dilation, CR-NAS section 3.2.2; for
+    # "shufflenetv2" its kernel size or an Xception block, DetNAS section 3.2), "joint" (both at
+    # once) or "channel" (with the depths and operations of MODEL.GENOTYPE, the dilation of each
+    # channel group in the 3x3 convolutions, NATS section 3). Not every family has every space.
     cfg.MODEL.SUPERNET.SPACE = "none"
-    # Numbers of blocks that each stage may have, one list per stage. Empty: the paper's sets.
+    # Numbers of blocks to choose from, one list per stage. Empty: the paper's sets.
     cfg.MODEL.SUPERNET.STAGE_OPTIONS = []
     # Which weights the options of a choice share: "none" (every option has its own, as in
     # CR-NAS); in the stage space also "prefix" (k blocks are the first k of the deepest branch),
-    # in the operation and channel spaces "weight" (all dilations use the same weights; not of
+    # in the operation and channel spaces "weight" (all dilations use the same weights; not for
     # "shufflenetv2", whose operations differ in shape), in the joint space "prefix", "weight" or
     # "prefix+weight".
     cfg.MODEL.SUPERNET.SHARING = "none"
     # Which subnet runs in a training step: "uniform" (single path, each choice sampled uniformly),
-    # "alpha" (of the channel space: all of it, the channel groups weighted by the softmax of
-    # alpha, NATS equation 3) or "fixed" (only the network of MODEL.GENOTYPE is built).
+    # "alpha" (channel space only: each channel group mixes all its dilations, weighted by the
+    # softmax of alpha, NATS equation 3) or "fixed" (only the network of MODEL.GENOTYPE is built).
     cfg.MODEL.SUPERNET.PATH_SAMPLER = "uniform"
 
-    # Start as the trained network of MODEL.WEIGHTS, the base: blocks as its blocks, larger kernels
-    # as its kernels with zeros around them, further blocks as identities. For a supernet, and for
-    # a network whose genotype differs from that of the base.
+    # Initialize from a trained base network, MODEL.WEIGHTS: blocks copy those of the base, larger
+    # kernels are its kernels padded with zeros, additional blocks are identities. For a supernet,
+    # and for a network whose genotype differs from that of the base.
     cfg.MODEL.INHERIT = False
 
     # The channel space. A genotype with CHANNELS also needs STAGES and the dilations of its search.
@@ -49,57 +49,57 @@ def add_crnas_config(cfg: CN) -> None:
     cfg.MODEL.SUPERNET.CHANNEL.STAGES = ["res3", "res4", "res5"]
     # The dilations to choose from: "A", "B" or "C" (NATS section 4.3 and table 5).
     cfg.MODEL.SUPERNET.CHANNEL.DILATION_SET = "C"
-    # Others: for each of STAGES a list like [1, 2, [1, 3]]; a pair is (height, width), in pixels of
-    # the convolution's input. They multiply the dilation that the base network has, so that 1
-    # always means the base network. Empty: those of DILATION_SET.
+    # Your own: for each of STAGES a list like [1, 2, [1, 3]]; a pair is (height, width), in pixels
+    # of the convolution's input. They multiply the dilation of the base network, so that 1 always
+    # means the base network. Empty: those of DILATION_SET.
     cfg.MODEL.SUPERNET.CHANNEL.DILATIONS = []
     # Channel groups of each convolution (NATS table 2: 1 to 32, best 16). In ResNeXt a channel
     # group holds whole groups of the convolution.
     cfg.MODEL.SUPERNET.CHANNEL.NUM_GROUPS = 16
-    # The other way to say it: channels per group (NATS table 3: 1 to 64; 32 for ResNet-101 and
-    # ResNeXt-101). 0: NUM_GROUPS holds; otherwise it is not read.
+    # Alternative to NUM_GROUPS: channels per group (NATS table 3: 1 to 64; 32 for ResNet-101 and
+    # ResNeXt-101). 0: use NUM_GROUPS; otherwise NUM_GROUPS is ignored.
     cfg.MODEL.SUPERNET.CHANNEL.CHANNELS_PER_GROUP = 0
 
-    # The network to build where PATH_SAMPLER is "fixed" or SPACE is "none"; a genotype.yaml sets
-    # it. In the operation space, its DEPTHS are the base of the search, in the channel space DEPTHS
-    # and OPS.
+    # The network to build if PATH_SAMPLER is "fixed" or SPACE is "none"; a genotype.yaml sets it.
+    # In the operation space, DEPTHS are the base of the search; in the channel space, DEPTHS and
+    # OPS.
     cfg.MODEL.GENOTYPE = CN()
-    # Family for which it was found; another one than MODEL.SUPERNET.FAMILY is an error.
+    # Family that it was found for, which must be MODEL.SUPERNET.FAMILY. Empty: not checked.
     cfg.MODEL.GENOTYPE.FAMILY = ""
-    # Number of blocks of each stage, from the highest resolution to the lowest. Empty: the
-    # allocation published for MODEL.RESNETS.DEPTH or MODEL.SHUFFLENETV2.DEPTH.
+    # Number of blocks of each stage, from the highest resolution to the lowest. Empty: those
+    # published for MODEL.RESNETS.DEPTH or MODEL.SHUFFLENETV2.DEPTH.
     cfg.MODEL.GENOTYPE.DEPTHS = []
-    # Operation of each block, as many as DEPTHS has blocks. CR-NAS: 0, 1, 2 for dilation 1, 2, 3.
+    # Operation of each block, one for each block of DEPTHS. CR-NAS: 0, 1, 2 for dilation 1, 2, 3.
     # DetNAS: 0, 1, 2 for kernel 3, 5, 7 and 3 for an Xception block. Empty: the first operation
     # everywhere.
     cfg.MODEL.GENOTYPE.OPS = []
-    # For each searched convolution (MODEL.SUPERNET.CHANNEL.STAGES), in the order in which they run,
-    # a list with the index of the dilation of each channel group. Empty: the base network.
+    # The dilation choice of each searched convolution (MODEL.SUPERNET.CHANNEL.STAGES), in the order
+    # in which they run: for each channel group, the index of its dilation. Empty: the base network.
     cfg.MODEL.GENOTYPE.CHANNELS = []
 
     # build_supernet_nasfpn_backbone, which also reads MODEL.FPN.{IN_FEATURES, OUT_CHANNELS, NORM}.
     cfg.MODEL.NAS_FPN = CN()
-    # Pyramids that follow each other: N of "N @ channels" (Ghiasi et al. 2019, section 4.2).
+    # Number of stacked pyramids: N of "N @ channels" (Ghiasi et al. 2019, section 4.2).
     cfg.MODEL.NAS_FPN.NUM_STACKS = 7
 
     # Family "mobilenetv2" (Sandler et al. 2018), which reads no key of MODEL.RESNETS.
     cfg.MODEL.MOBILENETV2 = CN()
-    # Factor of all channels, rounded to multiples of 8 as in torchvision; the last convolution
-    # keeps its 1280 channels where the factor is below 1.
+    # Multiplier of all widths, which are rounded to multiples of 8 as in torchvision. The last
+    # convolution keeps its 1280 channels if the multiplier is below 1.
     cfg.MODEL.MOBILENETV2.WIDTH_MULT = 1.0
     # Norm of every convolution, as MODEL.RESNETS.NORM: "BN", "SyncBN", "FrozenBN", "GN", ...
     cfg.MODEL.MOBILENETV2.NORM = "BN"
-    # Outputs: res2, res3, res4, res5, the last ones of stride 4, 8, 16, 32. A classifier takes
+    # Outputs: res2, res3, res4, res5, the last maps of stride 4, 8, 16, 32. A classifier takes
     # ["res5"], the 1280 channels.
     cfg.MODEL.MOBILENETV2.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
 
     # Family "shufflenetv2" (Ma et al. 2018, as in DetNAS), which reads no key of MODEL.RESNETS.
     cfg.MODEL.SHUFFLENETV2 = CN()
-    # Blocks of the network: 20 or 40, DetNAS's search spaces 1 and 2 (table 2). Their channels hold
-    # unless CHANNELS, their blocks per stage unless MODEL.GENOTYPE.DEPTHS says otherwise.
+    # Blocks of the network: 20 or 40, DetNAS's search spaces 1 and 2 (table 2). This sets channels
+    # unless CHANNELS does, and blocks per stage unless MODEL.GENOTYPE.DEPTHS does.
     cfg.MODEL.SHUFFLENETV2.DEPTH = 20
     # Channels of the stem and of the four stages, e.g. [16, 64, 160, 320, 640], those of DEPTH 20.
-    # Each stage has an even number, more than the one before. Empty: those of DEPTH.
+    # Those of a stage must be even, and more than in the stage before. Empty: those of DEPTH.
     cfg.MODEL.SHUFFLENETV2.CHANNELS = []
     # Norm of every convolution, as MODEL.RESNETS.NORM: "BN", "SyncBN", "FrozenBN", "GN", ...
     cfg.MODEL.SHUFFLENETV2.NORM = "BN"
@@ -113,21 +113,21 @@ def add_crnas_config(cfg: CN) -> None:
     # Share of the target that is spread evenly over all classes (Szegedy et al. 2016); DetNAS
     # pretrains with 0.1.
     cfg.MODEL.CLASSIFIER.LABEL_SMOOTHING = 0.0
-    # Whether the residual blocks of a ResNet begin as the identity: scale 0 in their last BN (Goyal
-    # et al. 2017, section 5.1). Branches of all depths then begin with features of one size.
+    # Whether the residual blocks of a ResNet start as the identity: scale 0 in their last BN (Goyal
+    # et al. 2017, section 5.1). Branches of all depths then start with features of the same scale.
     cfg.MODEL.CLASSIFIER.ZERO_INIT_RESIDUAL = False
 
     # ------------------------------------------------------------------- data
-    # Datasets that score the candidates of a search; archtrain is DATASETS.TRAIN.
+    # Datasets on which candidates are scored and alpha is trained; archtrain is DATASETS.TRAIN.
     cfg.DATASETS.ARCHVAL = ()
     # Your own datasets in COCO format: a list of [name, json file, image folder]. They are
-    # registered under these names before anything else happens.
+    # registered under these names before anything else.
     cfg.DATASETS.COCO_FORMAT = []
     # Your own classification datasets, one folder per class as in ImageNet: a list of
     # [name, folder], registered in the same way.
     cfg.DATASETS.IMAGE_FOLDERS = []
     # Images of a classifier: the usual augmentation of ImageNet. INPUT.RANDOM_FLIP (horizontal or
-    # none) and INPUT.FORMAT hold as for detection.
+    # none) and INPUT.FORMAT apply as in detection.
     cfg.INPUT.CLASSIFICATION = CN()
     # Side of the square that the network sees, pixels.
     cfg.INPUT.CLASSIFICATION.CROP_SIZE = 224
@@ -135,80 +135,81 @@ def add_crnas_config(cfg: CN) -> None:
     cfg.INPUT.CLASSIFICATION.CROP_AREA = [0.08, 1.0]
     # Shorter side of a test image before its centre is cut out, pixels.
     cfg.INPUT.CLASSIFICATION.RESIZE_TEST = 256
-    # Decoded training images that a process keeps in memory, in GiB, where DATALOADER.NUM_WORKERS
-    # is 0 and nothing of the augmentation is random.
+    # Decoded training images that a process keeps in memory, in GiB. Only used if
+    # DATALOADER.NUM_WORKERS is 0 and the augmentation is not random.
     cfg.DATALOADER.IMAGE_CACHE = 1.0
 
     # -------------------------------------------- training of the channel space
-    # The weights are trained as any network; alpha by Adam at a constant rate, with one step on
-    # DATASETS.ARCHVAL after each step of the weights on DATASETS.TRAIN (NATS sections 3.2, 4.2).
+    # Weights and alpha are trained alternately: a step of the weights on DATASETS.TRAIN, as in any
+    # network, then a step of alpha on DATASETS.ARCHVAL, by Adam at a constant learning rate (NATS
+    # sections 3.2, 4.2).
     cfg.SOLVER.ALPHA = CN()
     # Learning rate of Adam; it does not depend on the number of images per batch.
     cfg.SOLVER.ALPHA.BASE_LR = 0.01
     # L2 penalty of Adam.
     cfg.SOLVER.ALPHA.WEIGHT_DECAY = 1e-5
-    # Part of SOLVER.MAX_ITER, from 0 to below 1, before which alpha is not trained;
-    # NATS 10 of 25 epochs.
+    # Fraction of SOLVER.MAX_ITER, from 0 to below 1, after which alpha is trained, too; NATS: 10 of
+    # 25 epochs.
     cfg.SOLVER.ALPHA.START = 0.4
 
     # ----------------------------------------------------------------- search
     cfg.SEARCH = CN()
-    # A name of SEARCHER_REGISTRY. "exhaustive": every feasible genotype (CR-NAS section 3.3.1,
+    # A name in SEARCHER_REGISTRY. "exhaustive": every feasible genotype (CR-NAS section 3.3.1,
     # equation 1). "greedy": one choice after the other, keeping the best prefixes (CR-NAS
     # algorithm 1). "evolution": DetNAS algorithm 2. "random": feasible genotypes, each choice
     # sampled uniformly, the baseline of every search. "optuna": the sampler of SEARCH.OPTUNA. The
     # last two evaluate as many candidates as evolution would.
     cfg.SEARCH.ALGORITHM = "exhaustive"
     cfg.SEARCH.GREEDY = CN()
-    # Partial genotypes that are kept and extended (K of algorithm 1).
+    # Prefixes that are kept and extended (K of algorithm 1).
     cfg.SEARCH.GREEDY.TOP_K = 3
     cfg.SEARCH.EVOLUTION = CN()
-    # Candidates of a generation (|P|; DetNAS 50).
+    # Candidates per generation (|P|; DetNAS: 50).
     cfg.SEARCH.EVOLUTION.POPULATION = 50
-    # Generations, the first one included: 20 of 50 are 1,000 candidates.
+    # Generations, including the first: 20 of 50 are 1,000 candidates.
     cfg.SEARCH.EVOLUTION.GENERATIONS = 20
-    # The best candidates so far, from which the next generation descends.
+    # How many of the best candidates so far are the parents of the next generation.
     cfg.SEARCH.EVOLUTION.PARENTS = 10
-    # Probability that a mutation samples a choice again.
+    # Probability that a mutation resamples a choice.
     cfg.SEARCH.EVOLUTION.MUTATION_PROBABILITY = 0.1
-    # Share of crossovers in a generation; the others are mutations.
+    # Fraction of crossovers in a generation; the rest are mutations.
     cfg.SEARCH.EVOLUTION.CROSSOVER_SHARE = 0.5
     cfg.SEARCH.OPTUNA = CN()
     # Name of a sampler in optuna.samplers, with its default arguments and SEED.
     cfg.SEARCH.OPTUNA.SAMPLER = "TPESampler"
-    # A name of COST_REGISTRY, minimized beside the fitness by algorithm "optuna" (NSGAIISampler is
-    # made for that), e.g. "MACS"; empty: nothing.
+    # A cost to minimize as second objective, a name in COST_REGISTRY, e.g. "MACS". Needs algorithm
+    # "optuna"; NSGAIISampler is made for it. Empty: none.
     cfg.SEARCH.SECOND_OBJECTIVE = ""
-    # Names of COST_REGISTRY that are columns of candidates.csv and of the report, beside those that
-    # are limited or minimized: "BLOCKS", "MACS", "PARAMETERS", "LATENCY" (which is measured then).
+    # Costs to report as columns of candidates.csv and of the report, besides those that are limited
+    # or minimized; names in COST_REGISTRY: "BLOCKS", "MACS", "PARAMETERS", "LATENCY" (measured).
     cfg.SEARCH.COSTS = ["MACS", "PARAMETERS"]
     # Fitness: "task/metric" of the evaluator's results, e.g. bbox/AP, bbox/AP50, segm/AP.
     # Higher is better.
     cfg.SEARCH.METRIC = "bbox/AP"
-    # Limits, [least, most], by name of COST_REGISTRY; empty: none. All of them hold at once.
-    # BLOCKS: blocks, weighted by their cost in "mobilenetv2". MACS: multiply-adds of the backbone
-    # body for one image of SEARCH.COST_INPUT_SIZE; DetNAS: [0, 300e6] for 224x224 pixels.
-    # PARAMETERS: of the backbone body. LATENCY: milliseconds of the backbone body for one image of
-    # SEARCH.COST_INPUT_SIZE on MODEL.DEVICE, as the sum of its blocks, which are measured once,
-    # into OUTPUT_DIR/latency.json.
+    # Limits [least, most] for each cost in COST_REGISTRY; empty: no limit. A feasible genotype
+    # satisfies all of them. BLOCKS: blocks, weighted by their cost in "mobilenetv2". MACS:
+    # multiply-adds of the backbone body for one image of SEARCH.COST_INPUT_SIZE; DetNAS: [0, 300e6]
+    # for 224x224 pixels. PARAMETERS: of the backbone body. LATENCY: milliseconds of the backbone
+    # body for one image of SEARCH.COST_INPUT_SIZE on MODEL.DEVICE, the sum over its blocks. They
+    # are measured once, and saved in OUTPUT_DIR/latency.json.
     cfg.SEARCH.BUDGET = CN({name: [] for name in COST_REGISTRY.names})
     # Images per forward pass, in the evaluation and in the BN calibration.
     cfg.SEARCH.IMS_PER_BATCH = 8
     cfg.SEARCH.BN_CALIBRATION = CN()
-    # Images of archtrain from which each candidate gets its own BN statistics; 0: keep those of
-    # the supernet.
+    # Images of archtrain on which the BN statistics of each candidate are computed; 0: keep those
+    # of the supernet.
     cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES = 200
-    # BN of a partial genotype, which runs as another network in each mini-batch of archval:
+    # BN of a partial genotype, whose open choices are resampled for each mini-batch of archval:
     # "calibration" (each of these networks as above) or "batch" (the statistics of the mini-batch
     # itself, at no cost).
     cfg.SEARCH.BN_CALIBRATION.PARTIAL = "batch"
-    # The decoded images of archval, and those of the calibration, are each kept in memory if they
-    # take no more than this, in GiB per worker; a larger set is decoded again for every candidate.
+    # Limit in GiB per worker: the decoded images of archval, and those of the calibration, are kept
+    # in memory if each set is no larger. A larger set is decoded again for every candidate.
     cfg.SEARCH.IMAGE_CACHE = 8.0
-    # (height, width) of the image for which costs are stated and limited, pixels; the default is
-    # that of CR-NAS table 1, DetNAS's is [224, 224].
+    # (height, width) in pixels of the image for which costs are computed. The default is that of
+    # CR-NAS table 1; DetNAS uses [224, 224].
     cfg.SEARCH.COST_INPUT_SIZE = [800, 1088]
-    # Where the study lives, an SQLAlchemy URL (e.g. postgresql://host/db, which workers on
+    # Where the study is stored, an SQLAlchemy URL (e.g. postgresql://host/db, which workers on
     # several machines can share). Empty: SQLite in OUTPUT_DIR/search.db.
     cfg.SEARCH.STORAGE = ""
     # Name of the study in its storage.

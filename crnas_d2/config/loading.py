@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def default_config(plugins: Sequence[str] = ()) -> CfgNode:
-    """Detectron2's defaults, ours, and those of the user's modules.
+    """Return Detectron2's defaults with our keys and those of the user's modules.
 
     Args:
         plugins: modules to import, see ``PLUGINS``. A function ``add_config(cfg)`` of such a
@@ -28,7 +28,7 @@ def default_config(plugins: Sequence[str] = ()) -> CfgNode:
     Raises:
         ValueError: a module that cannot be imported.
     """
-    modules = import_plugins(plugins)  # first: they may register costs, whose limits are keys
+    modules = import_plugins(plugins)  # first, because the limits of their costs are keys
     cfg = get_cfg()
     add_crnas_config(cfg)
     cfg.PLUGINS = list(plugins)
@@ -39,9 +39,9 @@ def default_config(plugins: Sequence[str] = ()) -> CfgNode:
 
 
 def load_config(config_file: str, overrides: Sequence[str]) -> CfgNode:
-    """Detectron2's defaults and ours, then the file, then ``KEY VALUE`` overrides.
+    """Load a config: the defaults, then the file, then ``KEY VALUE`` overrides.
 
-    Where the config asks for a GPU and there is none, everything runs on the CPU.
+    A config that asks for a GPU where there is none is changed to the CPU, with a warning.
 
     Raises:
         ValueError: a missing file, an unknown key, a value of the wrong type, a module of
@@ -72,22 +72,23 @@ def load_config(config_file: str, overrides: Sequence[str]) -> CfgNode:
 
 
 def _plugins(config_file: str, overrides: Sequence[str]) -> list[str]:
-    """``PLUGINS`` of a file and of overrides, which must be known before all other keys."""
-    if "PLUGINS" in overrides[:-1:2]:
-        value = overrides[overrides.index("PLUGINS") + 1]
+    """Return ``PLUGINS`` of the overrides or the file, which is needed before all other keys."""
+    named = dict(zip(overrides[::2], overrides[1::2], strict=False))  # the last one counts
+    if "PLUGINS" in named:
+        value = named["PLUGINS"]
         return yaml.safe_load(value) if isinstance(value, str) else value
     if not config_file:
         return []
-    # As merge_from_file: configs of Detectron2's model zoo need it.
+    # allow_unsafe as in merge_from_file, because configs of Detectron2's model zoo need it.
     return CfgNode.load_yaml_with_base(config_file, allow_unsafe=True).get("PLUGINS", [])
 
 
 def _explain(error: Exception) -> str:
-    """The message of yacs; with the known names where a cost is unknown."""
+    """Return the message of yacs, with the known names if a cost is unknown."""
     message = str(error.args[0]) if error.args else str(error)
     if "SEARCH.BUDGET." in message and "Non-existent" in message:
         message += (
-            f". Known costs: {', '.join(COST_REGISTRY.names)}. PLUGINS names the modules that "
+            f". Known costs: {', '.join(COST_REGISTRY.names)}. PLUGINS lists the modules that "
             "register others."
         )
     return message

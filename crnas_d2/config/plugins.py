@@ -8,7 +8,7 @@ __all__ = ["import_plugins"]
 
 
 def import_plugins(names: Sequence[str]) -> list[ModuleType]:
-    """Import the modules of ``PLUGINS``; one that is imported already stays as it is.
+    """Import the modules of ``PLUGINS``; a module that is already imported is not reloaded.
 
     Raises:
         ValueError: a module that cannot be imported, with its name and the reason.
@@ -19,7 +19,7 @@ def import_plugins(names: Sequence[str]) -> list[ModuleType]:
     for name in names:
         try:
             modules.append(importlib.import_module(name))
-        except Exception as error:  # whatever a module does when it is imported
+        except Exception as error:  # an import can raise anything
             missing = isinstance(error, ModuleNotFoundError) and error.name is not None
             lost = missing and f"{name}.".startswith(f"{error.name}.")
             hint = " Add the folder that holds it to PYTHONPATH, or install it." if lost else ""

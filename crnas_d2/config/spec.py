@@ -1,4 +1,4 @@
-"""What a config says of a backbone, parsed once."""
+"""The specification of a backbone, parsed once from a config."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -20,15 +20,15 @@ __all__ = ["NetworkSpec"]
 class NetworkSpec:
     """A backbone body: one network, or the supernet of a search space.
 
-    Made by :meth:`from_config` or, from plain arguments, by :meth:`build`, which check all of it.
+    Use :meth:`from_config` or, with plain arguments, :meth:`build`; both check their arguments.
 
     Attributes:
-        family: the settings that all networks have in common, and what makes their parts.
-        genotype: the one network; of a supernet, what all its networks have in common.
+        family: the settings that all networks share, and the builder of their parts.
+        genotype: of the one network; for a supernet, what all its networks have in common.
         kind: of the search space; ``None`` for one network.
         space: the genotypes of a supernet; ``None`` for one network.
         sharing: which weights the options of a choice share.
-        channels: what ``genotype.channels`` means, or what a channel supernet mixes.
+        channels: the space of ``genotype.channels``, or the one that a channel supernet mixes.
         in_channels: of the images.
     """
 
@@ -42,7 +42,7 @@ class NetworkSpec:
 
     @property
     def mode(self) -> Literal["network", "single path", "mixed"]:
-        """What is built: one network, or a supernet that runs one path or all of itself."""
+        """What is built: one network, or a supernet that runs one path or mixes all options."""
         if self.space is None:
             return "network"
         return "mixed" if isinstance(self.space, ChannelSpace) else "single path"
@@ -63,8 +63,8 @@ class NetworkSpec:
         found_for = cfg.MODEL.GENOTYPE.FAMILY
         if found_for not in ("", supernet.FAMILY):
             raise ValueError(
-                f"MODEL.GENOTYPE is one of the family '{found_for}', but MODEL.SUPERNET.FAMILY "
-                f"is '{supernet.FAMILY}'. Inherit from a base config of its own family, or from "
+                f"MODEL.GENOTYPE was found for the family '{found_for}', but MODEL.SUPERNET.FAMILY "
+                f"is '{supernet.FAMILY}'. Inherit from a base config of its family, or from "
                 "another genotype."
             )
         kind = None
@@ -93,14 +93,14 @@ class NetworkSpec:
         channel_kind: SpaceKind | None = None,
         in_channels: int = 3,
     ) -> "NetworkSpec":
-        """Check and complete a description.
+        """Build a spec from plain arguments; check and complete them.
 
         Args:
             kind: of the search space; ``None``: one network.
-            genotype: the one network or, of a supernet, what all its networks have in common.
+            genotype: of the one network or, for a supernet, what all its networks have in common.
                 Default: the family's baseline.
-            is_fixed: one network, which must be a genotype of ``kind``.
-            channel_kind: what gives ``genotype.channels`` a meaning; default: that of NATS.
+            is_fixed: build one network, which must be a genotype of ``kind``.
+            channel_kind: the kind of space of ``genotype.channels``; default: that of NATS.
 
         Raises:
             ValueError: naming the config key, its value and what was expected.
@@ -109,7 +109,7 @@ class NetworkSpec:
         if kind is not None and not is_fixed:
             return cls._build_supernet(family, kind, genotype, sharing, in_channels)
         given, genotype = genotype, _with_depths(family, genotype)
-        # First: no genotype helps where the family has no such space.
+        # First, because no genotype helps if the family has no such space.
         space = kind.build_space(family, genotype) if kind is not None else None
         for field in kind.fields if kind is not None else ():
             if not getattr(given, field):
@@ -145,7 +145,7 @@ def _make(kind: type, cfg):
 
 
 def _channel_kind() -> type[SpaceKind]:
-    """The kind of space that decides on the channels of a genotype."""
+    """Return the kind of space that decides on the channels of a genotype."""
     return next(kind for _, kind in SPACE_REGISTRY if "channels" in kind.fields)
 
 
@@ -159,24 +159,24 @@ def _check_path_sampler(kind: SpaceKind, path_sampler: str) -> None:
 
 
 def _check_base(kind: SpaceKind, genotype: Genotype) -> None:
-    """Refuse a genotype that decides what the supernet leaves open, or what it cannot have."""
+    """Raise ValueError for fields that the supernet searches, or that it cannot have."""
     for field in genotype.to_config():
         if field.lower() in kind.fields:
             raise ValueError(
                 f"MODEL.GENOTYPE.{field} names one network, but MODEL.SUPERNET.SPACE is "
                 f"'{kind.name}' with PATH_SAMPLER '{kind.path_sampler}', which builds all of them. "
-                "Set PATH_SAMPLER to 'fixed' for the one, or empty that key."
+                "Set PATH_SAMPLER to 'fixed' to build that one, or set the key to []."
             )
         if field.lower() not in kind.base_fields:
             raise ValueError(
                 f"MODEL.GENOTYPE.{field} is set, but MODEL.SUPERNET.SPACE is '{kind.name}', whose "
                 "networks do not have the blocks or convolutions that it was found for. Set it to "
-                "[], and search it in the network that this search finds."
+                "[], and search for it in the network that this search finds."
             )
 
 
 def _with_depths(family: Family, genotype: Genotype) -> Genotype:
-    """The genotype with the depths of the baseline where it has none; checked."""
+    """Return the genotype, checked, with the depths of the baseline if it has none."""
     depths = genotype.depths or family.baseline_depths()
     if len(depths) != len(family.stages):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What networks cost: limits, objectives and columns alike, registered in COST_REGISTRY."""
+"""Costs of networks, for limits, objectives and reports; registered in COST_REGISTRY."""
 
 from .blocks import Blocks
 from .build import build_budgets, build_costs, check_costs

@@ -8,7 +8,7 @@ __all__ = ["Blocks"]
 
 @COST_REGISTRY.register("BLOCKS")
 class Blocks(Cost):
-    """Blocks, each weighted by what its family says that it costs (CR-NAS, A.2)."""
+    """The number of blocks, weighted by the ``block_costs`` of the family (CR-NAS, A.2)."""
 
     unit = "blocks"
     example = "[16, 16]"
@@ -17,9 +17,10 @@ class Blocks(Cost):
         family, space = spec.family, spec.space
         costs = family.block_costs or (1.0,) * len(family.stages)
         weights = dict(zip(family.stages, costs, strict=True))
-        # Of a kind that does not vary them, the depths that all networks have.
+        # Depths of the genotype are those that the space does not vary: all networks share them.
         fixed = zip(family.stages, spec.genotype.depths, strict=False)
         base = sum(weights[stage] * depth for stage, depth in fixed)
+        # Any other choice than a depth leaves the number of blocks as it is.
         options = {
             choice.name: {
                 option: weights[choice.stage] * option if choice.field == "depths" else 0.0

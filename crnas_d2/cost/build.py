@@ -9,7 +9,7 @@ __all__ = ["build_budgets", "build_costs", "check_costs"]
 
 
 def check_costs(cfg) -> set[str]:
-    """The names of all costs that are limited, minimized or reported.
+    """Return the names of all costs that are limited, minimized or reported.
 
     Raises:
         ValueError: an unknown name, or malformed limits.
@@ -23,15 +23,15 @@ def check_costs(cfg) -> set[str]:
 
 
 def build_costs(cfg, spec: NetworkSpec) -> dict[str, AdditiveCost]:
-    """By name, the costs that are limited, minimized or reported.
+    """Build the costs that are limited, minimized or reported, by name.
 
-    They are those of the backbone body for one image of ``SEARCH.COST_INPUT_SIZE``.
+    They are costs of the backbone body for one image of ``SEARCH.COST_INPUT_SIZE``.
 
     Args:
-        spec: of a single-path supernet, that of ``cfg``.
+        spec: that of ``cfg``, a single-path supernet.
 
     Raises:
-        ValueError: an unknown name, malformed limits, or a cost that cannot be had.
+        ValueError: an unknown name, malformed limits, or a cost that cannot be computed.
     """
     names = check_costs(cfg)
     height, width = cfg.SEARCH.COST_INPUT_SIZE
@@ -43,14 +43,15 @@ def build_costs(cfg, spec: NetworkSpec) -> dict[str, AdditiveCost]:
 
 
 def build_budgets(cfg, costs: Mapping[str, AdditiveCost]) -> tuple[Budget, ...]:
-    """All limits of ``SEARCH.BUDGET``.
+    """Build all budgets of ``SEARCH.BUDGET``.
+
+    :func:`~crnas_d2.space.check_budgets` checks that they are feasible.
 
     Args:
         costs: of :func:`build_costs`.
 
     Raises:
-        ValueError: malformed limits, or limits on what all genotypes have in common. Whether
-            anything is feasible says :func:`~crnas_d2.space.check_budgets`.
+        ValueError: malformed limits, or limits on a cost that all genotypes have in common.
     """
     budgets = tuple(Budget(costs[name], *limits) for name, limits in _limits(cfg).items())
     for budget in budgets:
@@ -64,7 +65,7 @@ def build_budgets(cfg, costs: Mapping[str, AdditiveCost]) -> tuple[Budget, ...]:
 
 
 def _limits(cfg) -> dict[str, tuple[float, float]]:
-    """By name of a cost, its limits; absent where there are none."""
+    """Return the limits by name of the cost, without costs that have none."""
     found = {}
     for name, cost in COST_REGISTRY:
         limits = cfg.SEARCH.BUDGET.get(name, [])

@@ -1,4 +1,4 @@
-"""Costs that are counted while a supernet runs on shapes alone."""
+"""Costs that are counted while a supernet runs on the meta device."""
 
 import math
 from abc import abstractmethod
@@ -23,21 +23,22 @@ __all__ = ["CountedCost", "MACs", "Parameters", "covering_values"]
 class CountedCost(Cost):
     """A cost that adds up over the modules of a network, on the meta device.
 
-    A subclass says in :meth:`count` what one call of one module costs. Every option is counted
-    once, in a network that has it: exact, because an option changes no shape outside of its block.
+    A subclass defines in :meth:`count` what one call of one module costs. Every option is counted
+    once, in a network that has it. That is exact, because an option changes no shape outside its
+    block.
     """
 
     @abstractmethod
     def count(self, module: nn.Module, inputs: tuple, output) -> float:
-        """What a call of ``module`` costs by itself; its children are counted by themselves.
+        """Return the cost of one call of ``module``, without that of its children.
 
         Args:
-            inputs, output: meta tensors: (N, C, H, W) with N = 1.
+            inputs, output: meta tensors, e.g. (N, C, H, W) with N = 1.
         """
 
     @contextmanager
     def counting(self, body: nn.Module) -> Iterator[Callable[[], float]]:
-        """A context in which a function tells what has been counted so far."""
+        """Count in a context; the function that it gives returns the count so far."""
         total = 0
 
         def add(module: nn.Module, inputs: tuple, output) -> None:
@@ -61,10 +62,12 @@ class CountedCost(Cost):
                 supernet.set_path(space.genotype(values))
                 before = reading()
                 own = blocks.run(lambda: body(image))
+                # What is left of the whole body: stem, single layers and all else that is fixed.
                 bases.append(reading() - before - sum(own.values()))
                 for name, option in values.items():
-                    # A choice without a block of its own, or behind the last output, is free.
+                    # A choice without a block, or after the last output, costs nothing.
                     options[name].setdefault(option, own.get(name, 0))
+                # Options that changed the shapes around them would not add up.
                 for name, shape in blocks.shapes.items():
                     assert shapes.setdefault(name, shape) == shape, (name, shape, shapes[name])
         for choice in space.choices:
@@ -83,7 +86,7 @@ class MACs(CountedCost):
     @contextmanager
     def counting(self, body: nn.Module) -> Iterator[Callable[[], int]]:
         with FlopCounterMode(display=False) as counter:
-            # The counter takes a multiply-add for two operations.
+            # The counter counts a multiply-add as two operations.
             yield lambda: counter.get_total_flops() // 2
 
     def count(self, module, inputs, output):
@@ -92,13 +95,13 @@ class MACs(CountedCost):
 
 @COST_REGISTRY.register("PARAMETERS")
 class Parameters(CountedCost):
-    """Parameters of all that runs, trainable or not."""
+    """Parameters of all modules that run, trainable or not."""
 
     unit = "parameters"
     example = "[0, 5e6]"
 
     def count(self, module: nn.Module, inputs: tuple, output) -> int:
-        lists = (nn.ParameterList, nn.ParameterDict)  # modules that are never called
+        lists = (nn.ParameterList, nn.ParameterDict)  # never called, so counted with their parent
         holders = [module, *(child for child in module.children() if isinstance(child, lists))]
         return sum(
             parameter.numel() for part in holders for parameter in part.parameters(recurse=False)
@@ -107,12 +110,12 @@ class Parameters(CountedCost):
 
 @lru_cache(maxsize=1)
 def _meta_supernet(spec: NetworkSpec) -> nn.Module:
-    """Built once for all costs: it takes seconds where every depth has a branch of its own."""
+    """Build the body once for all costs: with a branch for every depth it takes seconds."""
     return meta_body(spec)
 
 
 class _Blocks:
-    """Reads what each choice block adds while the body that holds it runs.
+    """Reads what each choice block adds to the count while its body runs.
 
     Attributes:
         shapes: of the last run, by name of a choice, the shapes of its block's input and output.
@@ -139,10 +142,10 @@ class _Blocks:
             handle.remove()
 
     def run(self, forward: Callable[[], object]) -> dict[str, float]:
-        """By name of each choice whose block has run, what it costs without inner choices."""
+        """Run the body; return the cost of each choice whose block ran, without inner choices."""
         self.own: dict[str, float] = {}
         self.shapes: dict[str, tuple] = {}
-        self.open: list[list[float]] = []  # of each block that runs: [reading before, inner cost]
+        self.open: list[list[float]] = []  # stack of running blocks: [reading before, inner cost]
         forward()
         return self.own
 
@@ -159,17 +162,21 @@ class _Blocks:
 
 
 def covering_values(space: SearchSpace, random: Random | None = None) -> Iterator[dict[str, int]]:
-    """Values of genotypes in which every option of every choice occurs.
+    """Yield the values of a few genotypes that contain every option of every choice.
+
+    Their number is that of the options of the choice with the most; in a space with dependent
+    choices, this once for the parents and once for the others.
 
     Args:
-        random: of the order in which the options of each choice come; default: their own.
+        random: shuffles the options of each choice; default: in their own order.
     """
     orders: Mapping[str, Sequence[int]] = {
         c.name: random.sample(c.options, len(c.options)) if random else c.options
         for c in space.choices
     }
     parents = {root.name: children for root, children in space.groups if children}
-    # First the choices that depend on others, which are then all active.
+    # First all options of the other choices. Parents take the option with the most active children,
+    # so that all children are active.
     widest = {
         name: max(orders[name], key=lambda option: sum(option in c.active_for for c in children))
         for name, children in parents.items()
@@ -178,6 +185,7 @@ def covering_values(space: SearchSpace, random: Random | None = None) -> Iterato
     for turn in range(max((len(orders[name]) for name in turning), default=0)):
         turns = {name: orders[name][turn % len(orders[name])] for name in turning}
         yield space.active({**turns, **widest})
+    # Then all options of the parents.
     first = {name: order[0] for name, order in orders.items()}
     for turn in range(max((len(orders[name]) for name in parents), default=0)):
         turns = {name: orders[name][turn % len(orders[name])] for name in parents}

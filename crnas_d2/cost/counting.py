@@ -1,4 +1,4 @@
-"""What one network costs: multiply-accumulate operations (MACs) and parameters."""
+"""The cost of one network: multiply-accumulate operations (MACs) and parameters."""
 
 from dataclasses import dataclass
 
@@ -22,9 +22,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """Attributes:
-    macs: of convolutions and linear layers, for one image.
-    parameters: trainable or not, on the active path.
+    """The cost of a network or of a part of it.
+
+    Attributes:
+        macs: of convolutions and linear layers, for one image.
+        parameters: trainable or not, on the active path.
     """
 
     macs: int
@@ -38,14 +40,14 @@ class NetworkCost:
 
 
 def count_macs(module: nn.Module, *inputs) -> int:
-    """MACs of ``module(*inputs)``; with meta tensors nothing is computed."""
+    """Return the MACs of ``module(*inputs)``; with meta tensors nothing is computed."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(*inputs)
-    return counter.get_total_flops() // 2  # the counter takes a multiply-add for two operations
+    return counter.get_total_flops() // 2  # the counter counts a multiply-add as two operations
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Parameters on the active path of a supernet; all of them in any other network."""
+    """Count the parameters on the active path of a supernet, or all of any other network."""
     return sum(
         parameter.numel()
         for part in active_modules(module)
@@ -54,7 +56,7 @@ def count_parameters(module: nn.Module) -> int:
 
 
 def body_cost(spec: NetworkSpec, input_size: tuple[int, int]) -> NetworkCost:
-    """What the backbone without neck of one network costs.
+    """Return the cost of the backbone of one network, without its neck.
 
     Args:
         input_size: (height, width) of the image, pixels.
@@ -64,11 +66,11 @@ def body_cost(spec: NetworkSpec, input_size: tuple[int, int]) -> NetworkCost:
 
 
 def meta_body(spec: NetworkSpec) -> nn.Module:
-    """A body on the meta device, for inference: shapes, no numbers."""
+    """Build a body on the meta device, for inference: shapes without values."""
     with torch.device("meta"):
         return build_body(spec).eval()
 
 
 def meta_image(spec: NetworkSpec, size: tuple[int, int]) -> torch.Tensor:
-    """An image for :func:`meta_body`, (1, C, height, width)."""
+    """Return an image for :func:`meta_body`, (1, C, height, width)."""
     return torch.empty(1, spec.in_channels, *size, device="meta")

@@ -1,4 +1,4 @@
-"""What a whole detector or classifier costs, part by part."""
+"""The cost of a whole detector or classifier, part by part."""
 
 import math
 from collections.abc import Callable
@@ -18,7 +18,7 @@ __all__ = ["detector_cost", "detector_macs", "find_body", "meta_network", "runna
 
 
 def meta_network(cfg) -> nn.Module:
-    """The network that ``cfg`` builds, for inference, on the meta device: shapes, no numbers.
+    """Build the network of ``cfg`` for inference on the meta device: shapes without values.
 
     Raises:
         ValueError: the config builds a supernet.
@@ -33,22 +33,22 @@ def meta_network(cfg) -> nn.Module:
         raise ValueError(
             f"MODEL.SUPERNET.SPACE is '{supernet.SPACE}' with PATH_SAMPLER "
             f"'{supernet.PATH_SAMPLER}', which builds every network of a space; expected one "
-            "network. Set MODEL.SUPERNET.PATH_SAMPLER to 'fixed' and name its genotype, by a "
-            "genotype.yaml in _BASE_ or by MODEL.GENOTYPE."
+            "network. Set MODEL.SUPERNET.PATH_SAMPLER to 'fixed' and name its genotype, with a "
+            "genotype.yaml in _BASE_ or in MODEL.GENOTYPE."
         )
     return model
 
 
 def find_body(model: nn.Module) -> Backbone:
-    """The backbone without its neck."""
+    """Return the backbone without its neck."""
     return getattr(model.backbone, "bottom_up", model.backbone)
 
 
 def runnable_size(model: nn.Module, input_size: tuple[int, int]) -> tuple[int, int]:
-    """``input_size``, padded as the detector pads its images if it cannot run otherwise.
+    """Return ``input_size``, padded as the detector pads its images if it cannot run otherwise.
 
-    A detector pads every image to multiples of its neck's ``size_divisibility``, because maps of
-    other sizes do not add up; many other sizes run all the same.
+    A detector pads every image to multiples of its neck's ``size_divisibility``, because the neck
+    adds maps of different strides. Many other sizes happen to run as well, and are not padded.
     """
     try:
         with torch.no_grad():
@@ -68,12 +68,12 @@ def detector_cost(
     num_proposals: int = 2000,
     num_mask_rois: int = 100,
 ) -> dict[str, NetworkCost]:
-    """What each part of a network costs for one image, without ROIAlign.
+    """Return the cost of each part of a network for one image, without ROIAlign.
 
-    CR-NAS (tables 1 and 3) counts 800x1088 pixels and, as its figures tell, 2000 proposals and 100
-    masks. They also tell that it counts each weight of a transposed convolution at every output
-    pixel, as for any other convolution. So does this function; a mask head's 2x2 convolution with
-    stride 2 makes a quarter of those multiplications.
+    CR-NAS (tables 1 and 3) counts 800x1088 pixels and, as its figures imply, 2000 proposals and 100
+    masks. They also imply that it counts each weight of a transposed convolution at every output
+    pixel, as for any other convolution. So does this function, although the 2x2 convolution with
+    stride 2 in a mask head only computes a quarter of these multiplications.
 
     Args:
         model: of :func:`meta_network`.
@@ -82,12 +82,12 @@ def detector_cost(
         num_mask_rois: regions of the mask head.
 
     Returns:
-        by part, in the order in which they run: ``body``, ``neck``, then ``rpn``, ``box head`` and
-        ``mask head``, or the ``head`` of a RetinaNet, or the ``classifier``. MACs are those of
-        convolutions and linear layers.
+        costs by part, in the order in which they run: ``body``, ``neck``, then ``rpn``, ``box
+        head`` and ``mask head``, or the ``head`` of a RetinaNet, or the ``classifier``. MACs are
+        those of convolutions and linear layers.
 
     Raises:
-        ValueError: a network with parts that are not counted.
+        ValueError: the network has parts that are not counted.
     """
     count_heads = _HEADS.get(type(model))
     if count_heads is None:
@@ -108,7 +108,7 @@ def detector_macs(
     num_proposals: int = 2000,
     num_mask_rois: int = 100,
 ) -> dict[str, int]:
-    """The MACs of :func:`detector_cost` for the one network that ``cfg`` builds."""
+    """Return the MACs of :func:`detector_cost` for the one network that ``cfg`` builds."""
     costs = detector_cost(meta_network(cfg), input_size, num_proposals, num_mask_rois)
     return {part: cost.macs for part, cost in costs.items()}
 
@@ -129,6 +129,7 @@ def _rcnn_heads(
     channels = features[heads.box_in_features[0]].shape[1]
 
     def regions(count: int, pooler) -> torch.Tensor:
+        """(count, C, height, width), what ROIAlign gives to a head."""
         return torch.empty(count, channels, *pooler.output_size, device="meta")
 
     if isinstance(heads, CascadeROIHeads):
@@ -144,7 +145,7 @@ def _rcnn_heads(
     }
     if heads.mask_on:
         masks = regions(num_mask_rois, heads.mask_pooler)
-        # Its forward() also cuts the masks out, which needs real boxes.
+        # Not its forward(), which also selects masks by class, and so needs predicted instances.
         macs = _macs(heads.mask_head.layers, masks)
         costs["mask head"] = NetworkCost(macs, count_parameters(heads.mask_head))
     return costs
@@ -159,6 +160,7 @@ def _retinanet_head(
 def _linear_head(
     model: ImageClassifier, features: dict[str, torch.Tensor], *_: int
 ) -> dict[str, NetworkCost]:
+    # Global average pooling: (1, C, H, W) to (1, C).
     return {"classifier": _cost(model.linear, features[model.in_feature].mean(dim=(2, 3)))}
 
 
@@ -179,15 +181,16 @@ def _cost(module: nn.Module, *inputs) -> NetworkCost:
 
 
 def _macs(function: Callable, *inputs) -> int:
-    """:func:`count_macs` but for transposed convolutions, see :func:`detector_cost`."""
+    """Count as :func:`count_macs`, except transposed convolutions, see :func:`detector_cost`."""
     mapping = {torch.ops.aten.convolution: _convolution_flops}
     with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         function(*inputs)
-    return counter.get_total_flops() // 2  # the counter takes a multiply-add for two operations
+    return counter.get_total_flops() // 2  # the counter counts a multiply-add as two operations
 
 
 def _convolution_flops(x_shape, weight_shape, *_, out_shape, **__) -> int:
-    # PyTorch's formula takes the input's height and width where a convolution is transposed.
+    # Every weight at every output pixel. PyTorch's own formula takes the height and width of the
+    # input for a transposed convolution.
     return 2 * x_shape[0] * math.prod(weight_shape) * math.prod(out_shape[2:])
 
 

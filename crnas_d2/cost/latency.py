@@ -1,4 +1,4 @@
-"""Latency as a cost: measured once, then read."""
+"""Latency as a cost: measured once, then read from a file."""
 
 import logging
 import os
@@ -21,17 +21,16 @@ __all__ = ["LATENCY_FILE", "Latency", "build_meter"]
 logger = logging.getLogger(__name__)
 
 LATENCY_FILE = "latency.json"  # in OUTPUT_DIR
-LARGE_ERROR = 0.2  # of a sum against the whole network, above which to warn
+LARGE_ERROR = 0.2  # of a sum, relative to the whole network, above which to warn
 
 
 @COST_REGISTRY.register("LATENCY")
 class Latency(Cost):
-    """Milliseconds of the body for one image, as the sum of its blocks, measured once.
+    """Milliseconds of the body for one image, as the sum over its blocks, measured once.
 
     Args:
         device: on which to measure.
-        path: of the table, which is read where it exists. So a search that goes on has the limits
-            with which it began.
+        path: of the table, which is read if it exists, so that a resumed search keeps its costs.
     """
 
     unit = UNIT
@@ -52,14 +51,15 @@ class Latency(Cost):
         return {"device": cfg.MODEL.DEVICE, "path": os.path.join(cfg.OUTPUT_DIR, LATENCY_FILE)}
 
     def table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
-        """
+        """Return the latency of every genotype, see :meth:`open_table`.
+
         Raises:
-            ValueError: the file was measured on another device or of another network.
+            ValueError: the file was measured on another device or for another network.
         """
         return self.open_table(spec, input_size).cost
 
     def open_table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> LatencyTable:
-        """The table in the file; measured, checked and written first where there is none."""
+        """Return the table in the file; if there is none, measure, check and write it first."""
         origin = self._origin(spec, input_size)
         if self.path.exists():
             table = LatencyTable.load(self.path, self.name, spec.space, origin)
@@ -74,8 +74,8 @@ class Latency(Cost):
         return table
 
     def _origin(self, spec: NetworkSpec, input_size: tuple[int, int]) -> dict[str, object]:
-        """On what device, and of what, a table is measured; plain JSON data."""
-        # What the network is, whichever config keys say so.
+        """Return the device and the network that a table is measured for; plain JSON data."""
+        # Identifies the network without a list of all config keys that shape it.
         network = [cost().table(spec, input_size).digest for cost in (MACs, Parameters)]
         return {
             "device": _device_name(self.device),
@@ -91,12 +91,12 @@ class Latency(Cost):
 def build_meter(
     spec: NetworkSpec, device: torch.device, input_size: tuple[int, int]
 ) -> LatencyMeter:
-    """The meter of a supernet with random weights.
+    """Build the meter of a supernet with random weights.
 
     Args:
         input_size: (height, width) of the image, pixels.
     """
-    # So that measuring does not change the random numbers of what follows.
+    # Measuring must not change the random numbers of what follows.
     with torch.random.fork_rng(devices=[]):
         body = build_body(spec).to(device)
         image = torch.randn(1, spec.in_channels, *input_size).to(device)
@@ -104,6 +104,8 @@ def build_meter(
 
 
 def _log(table: LatencyTable, path: str | Path) -> None:
+    if not table.checks:  # a file that was written by hand
+        return
     measured = [check.measured for check in table.checks]
     worst = max(check.error for check in table.checks)
     message = (
@@ -114,8 +116,8 @@ def _log(table: LatencyTable, path: str | Path) -> None:
     logger.info(message)
     if worst > LARGE_ERROR:
         logger.warning(
-            "%s That is much: SEARCH.BUDGET.LATENCY holds for the sums. Was the device busy? Then "
-            "remove the file, and begin again on an idle one.",
+            "%s That is a large error: SEARCH.BUDGET.LATENCY limits the sums. If the device was "
+            "busy, remove the file and start again on an idle one.",
             message,
         )
 
@@ -125,7 +127,7 @@ def _device_name(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():  # platform has no name of the processor on Linux
+    if cpuinfo.exists():  # on Linux, platform does not know the name of the processor
         lines = cpuinfo.read_text().splitlines()
         models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
         name = next(models, name)

@@ -1,4 +1,4 @@
-"""Measure how long the blocks of a supernet take, on the device on which they run."""
+"""Measure the latency of the blocks of a supernet on the device on which they run."""
 
 import statistics
 import time
@@ -20,21 +20,21 @@ from .latency_table import UNIT, LatencyCheck
 
 __all__ = ["CPUClock", "CUDAClock", "Clock", "LatencyMeter"]
 
-_WARM_UP = 2  # rounds: memory, kernels and their choice are settled then
+_WARM_UP = 2  # rounds, in which memory is allocated and kernels are chosen
 _LEAST_ROUNDS, _MOST_ROUNDS = 5, 50
-_MOST_SECONDS = 60  # for more than the least number of rounds
+_MOST_SECONDS = 60  # for all rounds, unless the least number takes longer
 
 
 class Clock:
-    """Takes the time of several points of a computation."""
+    """Takes the time at several points of a computation."""
 
     @abstractmethod
     def mark(self) -> None:
-        """Note when the device gets here."""
+        """Record the time at which the device gets here."""
 
     @abstractmethod
     def intervals(self) -> list[float]:
-        """Milliseconds from each mark to the next, in order; then all marks are forgotten."""
+        """Return the milliseconds from each mark to the next, in order, and clear the marks."""
 
 
 class CPUClock(Clock):
@@ -50,7 +50,7 @@ class CPUClock(Clock):
 
 
 class CUDAClock(Clock):
-    """By events in the stream: nothing waits for the device before the last mark."""
+    """Uses events in the stream, so that nothing waits for the device before the last mark."""
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -71,16 +71,16 @@ class CUDAClock(Clock):
 class LatencyMeter:
     """Measures the paths of a supernet, one image at a time.
 
-    Blocks are timed in place, while the whole body runs: each finds the caches and the queue of
-    the device as it does in a network. Every pass samples its path, so that slow drifts and
-    the neighbours of a block affect all options alike; the median of the passes counts.
+    Blocks are timed in place, while the whole body runs, so that caches and the queue of the device
+    are as in a network. Every pass runs a random path, so that slow drifts and the neighbours of a
+    block affect all options alike. The median over the passes counts.
 
     Args:
         body: a supernet backbone, which is put into eval mode; any path may be active afterwards.
         image: (1, C, H, W), on the device of the body.
         clock: of that device.
-        most_seconds: no more rounds are begun than fit in, but for five of them. A round has as
-            many passes as the choices have options at most.
+        most_seconds: limits the number of rounds, but five are always run. A round runs each option
+            of each choice at least once, see :func:`crnas_d2.cost.counted.covering_values`.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class LatencyMeter:
         random = Random(0)
 
         def run_round(keep: bool = True) -> float:
-            """All options at least once, in random combinations; milliseconds."""
+            """Run all options at least once, in random combinations; return the milliseconds."""
             whole = 0.0
             for values in covering_values(self.space, random):
                 rest, parts = self._run(values)
@@ -125,7 +125,7 @@ class LatencyMeter:
             return whole
 
         self._repeat(run_round, "latency of blocks")
-        # A choice without a block of its own, or behind the last output, is part of the rest.
+        # A choice without a block, or after the last output, was never timed and costs nothing.
         options = {
             choice: {
                 option: statistics.median(seen) if seen else 0.0 for option, seen in of.items()
@@ -135,7 +135,7 @@ class LatencyMeter:
         return AdditiveCost(name, UNIT, self.space, options, statistics.median(rests))
 
     def check(self, cost: AdditiveCost, genotypes: Sequence[Genotype]) -> list[LatencyCheck]:
-        """Time whole networks, without a look at their blocks.
+        """Time whole networks, without marks at their blocks.
 
         Args:
             cost: of :meth:`measure`, which predicts them.
@@ -144,9 +144,9 @@ class LatencyMeter:
         random = Random(0)
 
         def run_round(keep: bool = True) -> float:
-            """All networks once; milliseconds."""
+            """Run all networks once; return the milliseconds."""
             whole = 0.0
-            # In a new order each time: what disturbs the device may come at regular intervals.
+            # In a new order each time, because disturbances may come at regular intervals.
             for genotype in random.sample(list(times), len(times)):
                 self.supernet.set_path(genotype)
                 self._forward()
@@ -170,9 +170,9 @@ class LatencyMeter:
             run_round()
 
     def _run(self, values: Mapping[str, int]) -> tuple[float, dict[str, float]]:
-        """Milliseconds of the rest, and of the blocks by the names of their choices."""
+        """Run one path; return the milliseconds of the rest, and of the block of each choice."""
         self.supernet.set_path(self.space.genotype(values))
-        events: list[str] = []  # the choice whose block begins; empty: one ends
+        events: list[str] = []  # the name of the choice whose block begins, or "" where one ends
 
         def before(name: str, *_) -> None:
             events.append(name)
@@ -193,7 +193,8 @@ class LatencyMeter:
             for handle in handles:
                 handle.remove()
         first, *intervals = self.clock.intervals()
-        # What follows an event belongs to the innermost block that runs then, or to the rest.
+        # The interval after an event belongs to the innermost running block, or to the rest. The
+        # stack holds the running blocks, because a branch of blocks contains inner choices.
         rest, parts, running = first, {}, []
         for name, interval in zip(events, intervals, strict=True):
             if name:

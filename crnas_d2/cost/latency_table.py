@@ -1,4 +1,4 @@
-"""How long the body takes for one image: a table of options, in a file that says its origin."""
+"""A table with the latency of each option, in a file that names its device and network."""
 
 import json
 import logging
@@ -15,17 +15,17 @@ __all__ = ["LatencyCheck", "LatencyTable"]
 logger = logging.getLogger(__name__)
 
 UNIT = "ms"
-_CHECKED = 4  # random networks in a check, beside the fastest and the slowest
-_CIRCUMSTANCES = ("torch", "threads")  # of a measurement, which may be others when it is read
+_CHECKED = 4  # random networks in a check, besides the fastest and the slowest
+_CIRCUMSTANCES = ("torch", "threads")  # of a measurement; they may differ when it is read
 
 
 @dataclass(frozen=True)
 class LatencyCheck:
-    """One network, as the table has it and as it is.
+    """The predicted and the measured latency of one network.
 
     Attributes:
-        genotype: which network.
-        predicted: the sum of the table, milliseconds.
+        genotype: of the network.
+        predicted: the sum over the table, milliseconds.
         measured: of the network as a whole, milliseconds.
     """
 
@@ -35,18 +35,18 @@ class LatencyCheck:
 
     @property
     def error(self) -> float:
-        """Of the prediction, relative to what was measured."""
+        """Relative error of the prediction."""
         return abs(self.predicted / self.measured - 1)
 
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """The milliseconds of every genotype, and where they come from.
+    """The latency of every genotype, and where it was measured.
 
     Attributes:
-        cost: a sum over the options of a genotype, plus what all have in common.
-        origin: where it was measured, and of what: plain JSON data.
-        checks: sums against whole networks, measured at the same time.
+        cost: the latency in milliseconds.
+        origin: the device and the network of the measurement, plain JSON data.
+        checks: sums compared with whole networks, measured at the same time.
     """
 
     cost: AdditiveCost
@@ -54,16 +54,16 @@ class LatencyTable:
     checks: Sequence[LatencyCheck] = ()
 
     def networks_to_check(self) -> list[Genotype]:
-        """The fastest, the slowest and a few random networks, always the same ones."""
+        """Return the fastest, the slowest and a few random networks, always the same ones."""
         space = self.cost.space
         ends = [space.genotype(self.cost.extreme(pick)) for pick in (min, max)]
         random = Random(0)
         sampled = [space.sample(random) for _ in range(_CHECKED)]
-        # A small space may give the same one twice.
+        # Without duplicates, which a small space may give.
         return list(dict.fromkeys([*ends, *sampled]))
 
     def save(self, path: str | Path) -> None:
-        """Write a JSON file, all of it or nothing."""
+        """Write a JSON file atomically."""
         content = {
             "unit": UNIT,
             "origin": self.origin,
@@ -91,12 +91,12 @@ class LatencyTable:
         Args:
             name: of the cost.
             space: the genotypes.
-            origin: what the table is to be of. Another version of torch is only warned of, and
-                another number of threads (workers share a processor) is not even that: a search
-                that goes on keeps its limits.
+            origin: the expected device and network. Another version of torch only gives a warning,
+                and another number of threads not even that (workers share a processor), because a
+                resumed search must keep its costs.
 
         Raises:
-            ValueError: it was measured on another device or of another network.
+            ValueError: it was measured on another device or for another network.
         """
         try:
             content = json.loads(Path(path).read_text())
@@ -127,9 +127,9 @@ class LatencyTable:
             different.append(f"its choices are not those of the {space.kind} space")
         if different:
             raise ValueError(
-                f"{path} holds latencies of something else: {'; '.join(different)}. Go on where "
-                "they were measured, or choose another OUTPUT_DIR; removing the file has them "
-                "measured again, but then no search that is under way can be resumed."
+                f"{path} holds latencies of another device or network: {'; '.join(different)}. "
+                "Continue where they were measured, or choose another OUTPUT_DIR. If you remove "
+                "the file, they are measured again, but a search in progress cannot be resumed."
             )
         if known.get("torch") != origin.get("torch"):
             logger.warning(

@@ -1,7 +1,6 @@
 """Register the project's datasets with Detectron2, under their default folders.
 
-As Detectron2 does for its own datasets, the folder is settled at import: set
-``DETECTRON2_DATASETS`` before.
+The folder is fixed at import, as for Detectron2's own datasets: set ``DETECTRON2_DATASETS`` before.
 """
 
 import os
@@ -24,7 +23,7 @@ def register_digits(root: str, *, images: dict[str, int] = digits.IMAGES, prefix
     Args:
         root: the folder of the dataset, which is made when a split is first loaded.
         images: number of images per split, see :func:`make_digits`.
-        prefix: put before the names, to register a smaller set beside the default one.
+        prefix: of the names, to register a smaller set in addition to the default one.
     """
     _register_generated(
         root,
@@ -40,8 +39,8 @@ def register_letters(root: str, *, prefix: str = "", **settings) -> None:
 
     Args:
         root: the folder of the dataset, which is made when a split is first loaded.
-        prefix: put before the names, to register a variant beside the default one.
-        settings: of :func:`make_letters`, for example ``size=192, sizes=(8, 20)``.
+        prefix: of the names, to register a variant in addition to the default one.
+        settings: of :func:`make_letters`, e.g. ``size=192, sizes=(8, 20)``.
     """
     _register_generated(
         root,
@@ -69,7 +68,7 @@ def _register_generated(
     for dataset in names:
         name = prefix + dataset
         json_file = os.path.join(root, "annotations", f"{dataset}.json")
-        # Bound as defaults: the loop goes on before Detectron2 calls the function.
+        # Bound as defaults, because Detectron2 calls the function after the loop.
         DatasetCatalog.register(name, lambda name=name, json_file=json_file: load(name, json_file))
         MetadataCatalog.get(name).set(
             json_file=json_file,
@@ -83,9 +82,9 @@ def _register_generated(
 def register_splits(root: str) -> None:
     """Register the papers' parts of COCO and VOC, which ``tools/prepare_archval.py`` makes.
 
-    ``coco_2017_archtrain``, ``coco_2017_archval``, ``voc_0712_archtrain``, ``voc_0712_archval``;
-    ``coco_2014_valminusminival`` and ``coco_2014_minival`` have their names from Detectron2. The
-    command that makes a dataset's file is its metadata ``made_by``.
+    These are ``coco_2017_archtrain``, ``coco_2017_archval``, ``voc_0712_archtrain`` and
+    ``voc_0712_archval``; Detectron2 itself registers ``coco_2014_valminusminival`` and
+    ``coco_2014_minival``. The metadata ``made_by`` has the command that makes a dataset's file.
 
     Args:
         root: the folder with ``coco``, ``VOC2007`` and ``VOC2012``.

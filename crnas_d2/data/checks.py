@@ -1,4 +1,4 @@
-"""Questions about datasets that are better asked before hours of work than after."""
+"""Checks of datasets before hours of training or search."""
 
 import hashlib
 import os
@@ -32,10 +32,10 @@ def check_data(cfg, keys: Sequence[str]) -> None:
     """Register the user's datasets, and check that they fit the model and each other.
 
     Args:
-        keys: those of ``cfg.DATASETS`` that will be read, e.g. ``TRAIN``.
+        keys: of ``cfg.DATASETS``, those that will be read, e.g. ``TRAIN``.
 
     Raises:
-        ValueError: naming the key, its value and what to do.
+        ValueError: with the key, its value and the fix.
     """
     register_datasets(cfg)
     for key in keys:
@@ -48,7 +48,7 @@ def check_data(cfg, keys: Sequence[str]) -> None:
 
 
 def register_datasets(cfg) -> None:
-    """Register the user's datasets, each process for itself; a second time changes nothing."""
+    """Register the user's datasets in this process; a second call changes nothing."""
     register_coco_format(cfg.DATASETS.COCO_FORMAT)
     register_image_folders(cfg.DATASETS.IMAGE_FOLDERS)
 
@@ -60,7 +60,7 @@ def register_coco_format(entries: Sequence[Sequence[str]]) -> None:
         entries: ``[name, json file, image folder]`` each.
 
     Raises:
-        ValueError: a malformed entry, a missing file, or a name that another dataset has.
+        ValueError: a malformed entry, a missing file, or the name of another dataset.
     """
     for entry in entries:
         if len(entry) != 3:
@@ -75,20 +75,20 @@ def register_coco_format(entries: Sequence[Sequence[str]]) -> None:
             if MetadataCatalog.get(name).get("json_file") == json_file:
                 continue
             raise ValueError(
-                f"DATASETS.COCO_FORMAT registers '{name}', which is another dataset's name "
-                "already; choose another."
+                f"DATASETS.COCO_FORMAT registers '{name}', but another dataset has this name; "
+                "choose a different one."
             )
         register_coco_instances(name, {}, json_file, image_root)
 
 
 def check_datasets(key: str, names: Sequence[str]) -> None:
-    """Load each dataset and look for its files.
+    """Load each dataset and check that its files exist.
 
     Args:
         key: the config key that names them, for messages.
 
     Raises:
-        ValueError: an unregistered name, a missing annotation file, missing or no images.
+        ValueError: an unregistered name, a missing annotation file, missing images, or no images.
     """
     for name in names:
         if name not in DatasetCatalog:
@@ -119,10 +119,10 @@ def check_datasets(key: str, names: Sequence[str]) -> None:
 
 
 def check_class_count(cfg, names: Sequence[str]) -> None:
-    """Raise ValueError for datasets with other classes than the model has, or than the first has.
+    """Raise ValueError if the classes of a dataset differ from the model's or the first dataset's.
 
     Args:
-        names: of all datasets that will be read, loaded before.
+        names: of all datasets that will be read; they have been loaded.
     """
     node = _CLASS_KEYS.get(cfg.MODEL.META_ARCHITECTURE)
     if node is None:
@@ -139,7 +139,7 @@ def check_class_count(cfg, names: Sequence[str]) -> None:
         if classes != first:
             raise ValueError(
                 f"'{names[0]}' has the classes {first}, '{name}' has {classes}: a class must have "
-                "the same place in both. Order the categories of both files by the same ids."
+                "the same position in both. Order the categories of both files by the same ids."
             )
 
 
@@ -151,19 +151,17 @@ def check_archval(cfg) -> None:
 
 
 def check_disjoint(key: str, names: Sequence[str], other_key: str, others: Sequence[str]) -> None:
-    """Raise ValueError for two sets of datasets that share an image, whatever its file name.
+    """Raise ValueError if two lists of datasets share an image, under any file name.
 
-    Raises:
-        ValueError: with the number of shared images and one pair of files.
+    The message has the number of shared images and one pair of files.
     """
     shared = _same_images(_files(names), _files(others))
     if shared:
         mine, theirs = shared[0]
         raise ValueError(
             f"{key} {list(names)} and {other_key} {list(others)} share {len(shared)} images, e.g. "
-            f"{mine}" + (f" = {theirs}" if theirs != mine else "") + ". A score on images that "
-            "were trained on, or that pick the network and then judge it, means nothing: "
-            "separate them."
+            f"{mine}" + (f" = {theirs}" if theirs != mine else "") + ". A score is meaningless on "
+            "images that were used to train or to select the network: separate them."
         )
 
 
@@ -172,7 +170,9 @@ def _files(names: Sequence[str]) -> list[str]:
 
 
 def _same_images(files: Sequence[str], others: Sequence[str]) -> list[tuple[str, str]]:
-    # Equal content implies equal size, so only files of a size found on both sides are read.
+    """Return pairs of files with the same content, at most one per entry of ``files``."""
+    # Equal content implies equal size, so only files with a size that occurs on both sides are
+    # read.
     by_size = defaultdict(list)
     for other in others:
         by_size[os.path.getsize(other)].append(other)

@@ -1,4 +1,4 @@
-"""Image classification data: folders laid out as ImageNet's, as Detectron2 datasets.
+"""Image classification data: folders in ImageNet's layout, as Detectron2 datasets.
 
 ::
 
@@ -29,10 +29,10 @@ _FLIPS = ("horizontal", "none")
 
 
 def load_image_folder(root: str, name: str) -> list[dict]:
-    """The images of a folder as ``{"file_name", "label"}``, classes in the order of their names.
+    """List the images of a folder as ``{"file_name", "label"}``; classes are sorted by name.
 
     Args:
-        name: of the registered dataset, whose metadata get the names of the classes.
+        name: of the registered dataset; its metadata get the names of the classes.
 
     Raises:
         FileNotFoundError: no such folder.
@@ -44,7 +44,7 @@ def load_image_folder(root: str, name: str) -> list[dict]:
         if error.filename is not None:
             raise
         raise ValueError(
-            f"The classification dataset '{name}' lies in {root}, which is not laid out as one "
+            f"The classification dataset '{name}' is in {root}, which is not laid out as one "
             f"folder of images per class: {error}"
         ) from error
     MetadataCatalog.get(name).thing_classes = folder.classes
@@ -73,7 +73,7 @@ def register_image_folders(entries: Sequence[Sequence[str]]) -> None:
         entries: ``[name, folder]`` each.
 
     Raises:
-        ValueError: a malformed entry, a missing folder, or a name that another dataset has.
+        ValueError: a malformed entry, a missing folder, or the name of another dataset.
     """
     for entry in entries:
         if len(entry) != 2:
@@ -85,8 +85,8 @@ def register_image_folders(entries: Sequence[Sequence[str]]) -> None:
             if is_classification(name) and MetadataCatalog.get(name).image_root == root:
                 continue
             raise ValueError(
-                f"DATASETS.IMAGE_FOLDERS registers '{name}', which is another dataset's name "
-                "already; choose another."
+                f"DATASETS.IMAGE_FOLDERS registers '{name}', but another dataset has this name; "
+                "choose a different one."
             )
         register_image_folder(name, root)
 
@@ -97,13 +97,10 @@ def is_classification(name: str) -> bool:
 
 
 def check_task(cfg, names: Sequence[str]) -> None:
-    """Raise ValueError for datasets of another task than the model's, or with other classes.
+    """Raise ValueError for datasets that do not match the model's task, or each other's classes.
 
     Args:
-        names: of all datasets that will be read, loaded before.
-
-    Raises:
-        ValueError: naming the datasets.
+        names: of all datasets that will be read; they have been loaded.
     """
     architecture = cfg.MODEL.META_ARCHITECTURE
     classifies = architecture == "ImageClassifier"
@@ -112,28 +109,28 @@ def check_task(cfg, names: Sequence[str]) -> None:
             kind = "classification" if is_classification(name) else "detection"
             raise ValueError(
                 f"MODEL.META_ARCHITECTURE is {architecture}, but '{name}' is a dataset for {kind}; "
-                + ("name image folders." if classifies else "classify with ImageClassifier.")
+                + ("use image folders." if classifies else "use ImageClassifier for it.")
             )
     if not classifies:
         return
     for is_train in (True, False):
         build_transform(cfg, is_train=is_train)
-    # A label is the position of a folder among its neighbours: one more shifts all the others.
+    # A label is the index of a folder in sorted order, so an additional folder shifts the labels.
     for name in names:
         ours, others = (set(MetadataCatalog.get(n).thing_classes) for n in (names[0], name))
         if ours != others:
             raise ValueError(
                 f"'{names[0]}' and '{name}' have different classes, e.g. "
-                f"{', '.join(sorted(ours ^ others)[:3])} in one of them alone. Their class folders "
+                f"{', '.join(sorted(ours ^ others)[:3])} in only one of them. Their class folders "
                 "must have the same names."
             )
 
 
 def build_transform(cfg, *, is_train: bool) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The usual augmentation of ImageNet, of a uint8 image (C, H, W).
+    """Build the usual augmentation of ImageNet for a uint8 image (C, H, W).
 
-    In training a random part of the image, resized to the crop's size, and a horizontal flip
-    (Szegedy et al. 2015, section 6); else the centre of the resized image.
+    Training uses a random crop, resized to CROP_SIZE, and a horizontal flip (Szegedy et al. 2015,
+    section 6); otherwise it is the centre of the resized image.
     """
     # Imported here, because detection never uses it.
     from torchvision.transforms import v2
@@ -146,7 +143,7 @@ def build_transform(cfg, *, is_train: bool) -> Callable[[torch.Tensor], torch.Te
     if keys.RESIZE_TEST < keys.CROP_SIZE:
         raise ValueError(
             f"INPUT.CLASSIFICATION.RESIZE_TEST is {keys.RESIZE_TEST}; expected at least CROP_SIZE "
-            f"({keys.CROP_SIZE}), which is cut out of it."
+            f"({keys.CROP_SIZE}), the size of the crop from the resized image."
         )
     if not is_train:
         return v2.Compose(
@@ -157,11 +154,11 @@ def build_transform(cfg, *, is_train: bool) -> Callable[[torch.Tensor], torch.Te
 
 
 class ClassificationMapper:
-    """From an entry of :func:`load_image_folder` to an input of the classifier.
+    """Maps an entry of :func:`load_image_folder` to an input of the classifier.
 
     Args:
         image_format: order of the channels, e.g. ``BGR``, as for Detectron2's detectors.
-        transform: of the uint8 image (C, H, W).
+        transform: applied to the uint8 image (C, H, W).
     """
 
     def __init__(self, *, image_format: str, transform: Callable[[torch.Tensor], torch.Tensor]):
@@ -171,5 +168,6 @@ class ClassificationMapper:
     def __call__(self, dataset_dict: dict) -> dict:
         """Add ``image``, uint8 (C, H, W)."""
         pixels = read_image(dataset_dict["file_name"], format=self.image_format)
+        # (H, W, C) to (C, H, W)
         image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
         return {**dataset_dict, "image": self.transform(image)}

@@ -1,4 +1,4 @@
-"""Images that every candidate of a search sees: the same ones, in the same batches."""
+"""The fixed images of a search: every candidate sees the same ones in the same batches."""
 
 import logging
 from collections.abc import Collection
@@ -13,7 +13,7 @@ __all__ = ["build_fixed_batches"]
 logger = logging.getLogger(__name__)
 
 _GIB = 2**30
-_JUDGED = 8  # batches whose size stands for that of all
+_JUDGED = 8  # batches from which the size of all batches is estimated
 
 
 def build_fixed_batches(
@@ -23,16 +23,16 @@ def build_fixed_batches(
     num_images: int | None = None,
     with_annotations: bool = False,
 ) -> Collection[list[dict]]:
-    """Batches of images at the size of inference, without augmentation, in a fixed order.
+    """Build batches of images at the size of inference, without augmentation, in a fixed order.
 
     Args:
-        dataset_names: whose images to take.
-        num_images: take that many, sampled with ``cfg.SEED``; ``None``: all.
+        dataset_names: of the datasets to read.
+        num_images: number of images to sample with ``cfg.SEED``; ``None`` for all.
         with_annotations: add the ``instances`` that Detectron2's models need in training.
 
     Returns:
-        decoded batches in memory, or a loader that decodes them again in each pass where they
-        exceed ``SEARCH.IMAGE_CACHE``.
+        decoded batches in memory; or, if they exceed ``SEARCH.IMAGE_CACHE``, a loader that decodes
+        them again in each pass.
     """
     images = get_detection_dataset_dicts(list(dataset_names), filter_empty=False)
     if num_images is not None and num_images < len(images):
@@ -49,7 +49,7 @@ def build_fixed_batches(
     for batch in loader:
         batches.append(batch)
         size += sum(image["image"].nbytes for image in batch)
-        # Estimated from the images so far, so as not to fill the memory with what is thrown away.
+        # Estimated from the first batches, so that the memory is not filled before giving up.
         expected = size * len(loader) / len(batches)
         if len(batches) >= min(_JUDGED, len(loader)) and expected > cfg.SEARCH.IMAGE_CACHE * _GIB:
             logger.warning(

@@ -1,4 +1,4 @@
-"""Training images that are decoded once, where nothing of their augmentation is random."""
+"""Decode training images only once, if their augmentation is not random."""
 
 from collections.abc import Callable
 
@@ -6,11 +6,11 @@ __all__ = ["KeepingMapper", "is_random"]
 
 
 class KeepingMapper:
-    """Keep in memory what a mapper returns, which must depend on the entry alone.
+    """Caches the results of a mapper, which must depend only on the entry.
 
     Args:
-        mapper: from an entry of a dataset to an input of the model with an ``image``.
-        limit: bytes of images to keep; those beyond it are mapped again each time.
+        mapper: maps an entry of a dataset to an input of the model with an ``image``.
+        limit: of the cache, in bytes of images; the others are mapped again each time.
     """
 
     def __init__(self, mapper: Callable[[dict], dict], *, limit: int):
@@ -28,12 +28,12 @@ class KeepingMapper:
             if self._size + mapped["image"].nbytes <= self.limit:
                 self._size += mapped["image"].nbytes
                 self._kept[key] = mapped
-        # Models replace entries, but leave the tensors as they are.
+        # A shallow copy is enough: models replace entries, but do not change the tensors.
         return dict(mapped)
 
 
 def is_random(cfg) -> bool:
-    """Whether the augmentation of Detectron2's detection data, in training, has random parts."""
+    """Whether Detectron2's augmentation of detection data is random in training."""
     inputs = cfg.INPUT
     sizes = set(inputs.MIN_SIZE_TRAIN)
     return inputs.RANDOM_FLIP != "none" or inputs.CROP.ENABLED or len(sizes) > 1

@@ -22,30 +22,30 @@ __all__ = [
 
 
 def build_train_loader(cfg) -> Iterable[list[dict]]:
-    """An endless loader of ``DATASETS.TRAIN``: batches of this rank's share of the images."""
+    """Build an endless loader of ``DATASETS.TRAIN``: batches of this rank's share of the images."""
     if not is_classification(cfg.DATASETS.TRAIN[0]):
         return build_detection_train_loader(cfg, mapper=build_train_mapper(cfg, cfg.DATASETS.TRAIN))
-    # Crops are all of one size, so there are no shapes to group.
+    # All crops have the same size, so there are no aspect ratios to group.
     return build_detection_train_loader(
         cfg, mapper=_classification_mapper(cfg, is_train=True), aspect_ratio_grouping=False
     )
 
 
 def build_train_mapper(cfg, dataset_names: Sequence[str]) -> Callable[[dict], dict]:
-    """From an entry of a dataset to an input as in training, with augmentation."""
+    """Build a mapper from an entry of a dataset to an input as in training, with augmentation."""
     if is_classification(dataset_names[0]):
         return _classification_mapper(cfg, is_train=True)
     mapper = DatasetMapper(cfg, is_train=True)
-    # Each worker would fill its own memory with the same images.
+    # No cache with workers, because each of them would keep the same images.
     if is_random(cfg) or cfg.DATALOADER.NUM_WORKERS > 0:
         return mapper
     return KeepingMapper(mapper, limit=int(cfg.DATALOADER.IMAGE_CACHE * 2**30))
 
 
 def build_test_loader(cfg, dataset_name: str) -> Iterable[list[dict]]:
-    """A loader of this rank's share of a dataset, each image once.
+    """Build a loader of this rank's share of a dataset, each image once.
 
-    Detectors take one image at a time, as Detectron2 does; a classifier as many as in training.
+    Detectors get one image at a time, as in Detectron2; a classifier gets as many as in training.
     """
     if not is_classification(dataset_name):
         return build_detection_test_loader(cfg, dataset_name)
@@ -60,11 +60,11 @@ def build_test_loader(cfg, dataset_name: str) -> Iterable[list[dict]]:
 def build_fixed_mapper(
     cfg, dataset_names: Sequence[str], *, with_annotations: bool
 ) -> Callable[[dict], dict]:
-    """From an entry of a dataset to an input at the size of inference, without augmentation.
+    """Build a mapper to inputs at the size of inference, without augmentation.
 
     Args:
         with_annotations: add the ``instances`` that Detectron2's models need in training; images
-            of a classification dataset have their ``label`` anyway.
+            of a classification dataset always have their ``label``.
     """
     if is_classification(dataset_names[0]):
         return _classification_mapper(cfg, is_train=False)

@@ -1,4 +1,4 @@
-"""An endless training loader that goes on where a killed one stopped."""
+"""An endless training loader that resumes where a killed one stopped."""
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,17 +23,17 @@ __all__ = ["ResumableLoader", "build_resumable_loader"]
 class ResumableLoader(Iterable[list[dict]]):
     """Endless batches of this rank's share of the images, each a function of seed and position.
 
-    Order and augmentation of the n-th image follow from the seed and n alone, whatever the number
-    of workers and wherever the loader started. Detectron2's own loaders start over. Images are not
-    grouped by aspect ratio, which would make a batch depend on all those before it.
+    Order and augmentation of the n-th image depend only on the seed and n, not on the number of
+    workers or on where the loader started. Detectron2's own loaders start over. Images are not
+    grouped by aspect ratio, because then a batch would depend on all earlier ones.
 
     Attributes:
-        position: batches taken so far.
+        position: number of batches taken so far.
 
     Args:
         images: entries of datasets in Detectron2's format.
-        mapper: from an entry to an input of the model.
-        ims_per_batch: images of a batch, over all ranks.
+        mapper: maps an entry to an input of the model.
+        ims_per_batch: images per batch, over all ranks.
 
     Raises:
         ValueError: the ranks cannot share a batch evenly.
@@ -68,33 +68,37 @@ class ResumableLoader(Iterable[list[dict]]):
             sampler,
             self.ims_per_batch,
             num_workers=self.num_workers,
-            # torch samples a seed when the iteration starts; not from the training's generator.
+            # torch samples a seed when the iteration starts; a generator of its own leaves the one
+            # of the training unchanged.
             generator=torch.Generator(),
         )
         for batch in batches:
-            self.position += 1  # workers are ahead; what counts is what was taken
+            self.position += 1  # batches that were taken; the workers are ahead of it
             yield batch
 
     def state_dict(self) -> dict:
         return {"position": self.position, "ims_per_batch": self.ims_per_batch}
 
     def load_state_dict(self, state: dict) -> None:
-        """Before the first batch is taken.
+        """Set the position; call this before the first batch is taken.
 
-        Where ``ims_per_batch`` has changed, no image up to the saved position comes again.
+        If ``ims_per_batch`` has changed, the position is rounded up, so no image up to the saved
+        position is repeated.
         """
         self.position = -(-state["position"] * state["ims_per_batch"] // self.ims_per_batch)
 
 
 class _NumberedSampler(Sampler):
-    """``(number, index)`` of this rank's images: each image once, shuffled, then again."""
+    """Yields ``(number, index)`` of this rank's images: one shuffled epoch after the other."""
 
     def __init__(self, size: int, seed: int, start: int):
         self.size, self.seed, self.start = size, seed, start
-        # Here, because it is iterated in a worker, and one that was not forked knows of no ranks.
+        # Read here, because a worker iterates it, and a spawned worker has no process group.
         self.rank, self.world_size = comm.get_rank(), comm.get_world_size()
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
+        # Images are numbered over all ranks and epochs; rank r takes start + r, then every
+        # world_size-th. The order of an epoch is sampled from the seed and the epoch.
         number, epoch, order = self.start + self.rank, None, []
         while True:
             if number // self.size != epoch:
@@ -105,7 +109,7 @@ class _NumberedSampler(Sampler):
 
 
 class _SeededImages(Dataset):
-    """By ``(number, index)``, an image whose augmentation is sampled for this number."""
+    """Maps ``(number, index)`` to an image with an augmentation that is seeded by the number."""
 
     def __init__(self, images: Sequence[dict], mapper: Callable[[dict], dict], seed: int):
         self.images, self.mapper, self.seed = images, mapper, seed
@@ -121,7 +125,7 @@ class _SeededImages(Dataset):
 
 @contextmanager
 def _generators_seeded(key: str) -> Iterator[None]:
-    """Seed the global generators, which augmentations use, and restore them afterwards."""
+    """Seed the global generators, which augmentations use, and restore them on exit."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     seed = Random(key).getrandbits(32)
     random.seed(seed)
@@ -136,16 +140,12 @@ def _generators_seeded(key: str) -> Iterator[None]:
 
 
 def build_resumable_loader(cfg, names: Sequence[str], seed: int) -> ResumableLoader:
-    """The loader of some datasets, with batches and augmentation as in training.
-
-    Args:
-        names: of registered datasets.
-    """
+    """Build the loader of registered datasets, with batches and augmentation as in training."""
     images = get_detection_dataset_dicts(
         list(names), filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     )
     return ResumableLoader(
-        # Serialised, so that workers share the memory of a large dataset instead of copying it.
+        # Serialized, so that workers share the memory of a large dataset instead of copying it.
         DatasetFromList(images, copy=False),
         build_train_mapper(cfg, names),
         ims_per_batch=cfg.SOLVER.IMS_PER_BATCH,

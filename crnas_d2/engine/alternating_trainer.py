@@ -1,4 +1,4 @@
-"""The gradient search of NATS: weights and alpha are trained alternately, on two splits."""
+"""The gradient-based search of NATS: weights and alpha are trained alternately, on two splits."""
 
 from random import Random
 
@@ -14,26 +14,28 @@ from .optimizer import build_alpha_optimizer
 
 __all__ = ["AlternatingTrainer", "build_alternating_trainer"]
 
-# Detectron2's dense detectors keep a running mean of their positive anchors in this attribute.
+# Detectron2's dense detectors keep a running mean of the number of positive anchors here.
 _NORMALIZER = "loss_normalizer"
 
 
 class AlternatingTrainer(TrainerBase):
-    """Each iteration trains the weights on one batch and then alpha on one of the other split.
+    """Train the weights on a batch of one split, then alpha on a batch of the other, alternately.
 
-    NATS sections 3.2 and 4.2. Both steps run the whole mix in training mode, so that BN statistics
-    follow both splits. Every parameter has a gradient in both steps, as DistributedDataParallel
-    expects; the optimizer of the step takes its own, and the others are dropped.
+    NATS sections 3.2 and 4.2. Both steps run the whole mix in training mode, so BN statistics
+    follow both splits. Every parameter gets a gradient in both steps, as DistributedDataParallel
+    expects; the optimizer of a step updates its own parameters, and the other gradients are
+    dropped.
 
     All random numbers of a step follow from the seed, the iteration and the rank, and the loaders
-    know their positions: a resumed search equals the uninterrupted one. (RetinaNet's running
-    normalizer of its losses, which is not a tensor, is saved too; all ranks get that of the first.)
+    save their positions, so a resumed search equals the uninterrupted one. (RetinaNet's running
+    normalizer of its losses, which is not a tensor, is saved as well; all ranks get the one of
+    rank 0.)
 
     Attributes:
         model, data_loader, optimizer: those of the weights.
 
     Args:
-        weights, alphas: the two halves of an iteration; their loaders are resumable.
+        weights, alphas: the two halves of an iteration, with resumable loaders.
         alpha_start: the first iteration in which alpha is trained.
     """
 
@@ -83,7 +85,7 @@ class AlternatingTrainer(TrainerBase):
 
 
 class _AlphaLosses:
-    """Mix-in that writes the losses of a step under names of their own: ``alpha/loss_cls``, ..."""
+    """Mix-in that logs the losses of a step under separate names: ``alpha/loss_cls``, ..."""
 
     def _write_metrics(self, loss_dict, data_time, prefix="", iter=None):
         losses = {f"alpha/{name}": value for name, value in loss_dict.items()}
@@ -101,10 +103,10 @@ class _AMPAlphaTrainer(_AlphaLosses, AMPTrainer):
 def build_alternating_trainer(
     cfg, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> AlternatingTrainer:
-    """Train the weights on ``DATASETS.TRAIN``, alpha on ``DATASETS.ARCHVAL``.
+    """Build a trainer of the weights on ``DATASETS.TRAIN`` and alpha on ``DATASETS.ARCHVAL``.
 
     Args:
-        model: a channel supernet, wrapped for the distributed case.
+        model: a channel supernet, wrapped in DistributedDataParallel if there are several ranks.
         optimizer: of its weights.
     """
     seed = max(cfg.SEED, 0)
@@ -113,13 +115,13 @@ def build_alternating_trainer(
         kinds = (AMPTrainer, _AMPAlphaTrainer)
     parts = [
         (optimizer, cfg.DATASETS.TRAIN, seed),
-        # Another order of images where both splits have the same size.
+        # Another seed, so that two splits of the same size are not read in the same order.
         (build_alpha_optimizer(cfg, model), cfg.DATASETS.ARCHVAL, seed + 1),
     ]
     weights, alphas = (
         kind(model, build_resumable_loader(cfg, names, loader_seed), part_optimizer)
         for kind, (part_optimizer, names, loader_seed) in zip(kinds, parts, strict=True)
     )
-    # At the latest in the last iteration.
+    # Alpha is trained in the last iteration at the latest.
     alpha_start = min(round(cfg.SOLVER.ALPHA.START * cfg.SOLVER.MAX_ITER), cfg.SOLVER.MAX_ITER - 1)
     return AlternatingTrainer(weights, alphas, alpha_start=alpha_start, seed=seed)

@@ -15,8 +15,8 @@ class PathSampling(HookBase):
     """Switch the supernet to the sampled path before each step.
 
     Args:
-        supernet: what to switch.
-        path_sampler: from the iteration to the genotype that runs in it.
+        supernet: the one to switch.
+        path_sampler: maps an iteration to the genotype that runs in it.
     """
 
     def __init__(self, supernet: SinglePathSupernet, path_sampler: Callable[[int], Genotype]):
@@ -28,11 +28,11 @@ class PathSampling(HookBase):
 
 
 class AlphaProgress(HookBase):
-    """Write how far a channel search is into the event storage.
+    """Write the progress of a channel search to the event storage.
 
     Args:
         supernet: whose :meth:`~crnas_d2.modeling.MixedSupernet.summary` to write.
-        period: iterations between two entries; the last step has one, too.
+        period: iterations between two entries; there is also one for the last iteration.
     """
 
     def __init__(self, supernet: MixedSupernet, period: int = 20):

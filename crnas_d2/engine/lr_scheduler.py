@@ -14,15 +14,16 @@ LR_SCHEDULERS = (
     "WarmupLinearLR",
     "WarmupStepWithFixedGammaLR",
 )
-# Those that end at SOLVER.BASE_LR_END.
+# Schedules that end at SOLVER.BASE_LR_END.
 _WITH_END = ("WarmupCosineLR", "WarmupLinearLR")
 
 
 def check_lr_scheduler(cfg) -> None:
-    """Raise ValueError for an unknown schedule, or an end that lies above its start.
+    """Check the keys of the schedule.
 
     Raises:
-        ValueError: naming the key, its value and what was expected.
+        ValueError: an unknown schedule or warm-up, or an end above the start. The message has the
+            key, its value and the expected one.
     """
     settings = cfg.SOLVER
     if settings.LR_SCHEDULER_NAME not in LR_SCHEDULERS:
@@ -43,11 +44,11 @@ def check_lr_scheduler(cfg) -> None:
 
 
 def build_lr_scheduler(cfg, optimizer: Optimizer) -> LRScheduler:
-    """The schedule of ``SOLVER.LR_SCHEDULER_NAME``, stepped once per iteration.
+    """Build the schedule of ``SOLVER.LR_SCHEDULER_NAME``, stepped once per iteration.
 
-    To Detectron2's schedules it adds ``WarmupLinearLR``: ``SOLVER.BASE_LR`` at iteration 0,
-    falling linearly to ``SOLVER.BASE_LR_END`` at ``SOLVER.MAX_ITER`` (DetNAS section 4.1). As
-    with the others, ``SOLVER.WARMUP_ITERS`` iterations of it are replaced by a warm-up.
+    In addition to Detectron2's schedules there is ``WarmupLinearLR``: ``SOLVER.BASE_LR`` at
+    iteration 0, falling linearly to ``SOLVER.BASE_LR_END`` at ``SOLVER.MAX_ITER`` (DetNAS section
+    4.1). As in the others, a warm-up replaces the first ``SOLVER.WARMUP_ITERS`` iterations.
 
     Raises:
         ValueError: see :func:`check_lr_scheduler`.

@@ -1,4 +1,4 @@
-"""Detectron2's optimizer, for models in which only a part has gradients in a step."""
+"""Detectron2's optimizer, for models of which only a part has gradients in a step."""
 
 import torch
 from detectron2 import solver
@@ -10,15 +10,15 @@ __all__ = ["build_alpha_optimizer", "build_optimizer"]
 
 
 def build_optimizer(cfg, model: nn.Module) -> torch.optim.Optimizer:
-    """Detectron2's optimizer, whose clipping leaves out parameters without a gradient.
+    """Build Detectron2's optimizer with clipping that skips parameters without a gradient.
 
-    Detectron2 clips every parameter one by one, which in a supernet means those of all paths:
+    Detectron2 clips every parameter one by one, which in a supernet includes those of all paths:
     slow with ``CLIP_TYPE: norm``, an error of torch with ``value``. The alpha of a channel supernet
-    is left out, see :func:`build_alpha_optimizer`.
+    is excluded, see :func:`build_alpha_optimizer`.
     """
     alphas = _alphas(model)
     for alpha in alphas:
-        alpha.requires_grad_(False)  # Detectron2 takes what has a gradient
+        alpha.requires_grad_(False)  # Detectron2 skips parameters that need no gradient
     try:
         return _build_weight_optimizer(cfg, model)
     finally:
@@ -27,7 +27,7 @@ def build_optimizer(cfg, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def build_alpha_optimizer(cfg, model: nn.Module) -> torch.optim.Adam:
-    """Adam for the alpha of a channel supernet, at a constant rate (NATS section 4.2)."""
+    """Build Adam for the alpha of a channel supernet, at a constant rate (NATS section 4.2)."""
     settings = cfg.SOLVER.ALPHA
     return torch.optim.Adam(_alphas(model), lr=settings.BASE_LR, weight_decay=settings.WEIGHT_DECAY)
 

@@ -8,10 +8,10 @@ __all__ = ["UniformPathSampler"]
 
 
 class UniformPathSampler:
-    """Single-path one-shot sampling: every choice takes an option uniformly (CR-NAS 3.3.1).
+    """Single-path one-shot sampling: an option is sampled uniformly per choice (CR-NAS 3.3.1).
 
-    A sample depends on the seed and the iteration alone. So every rank samples the same path
-    without talking to the others, and a resumed run samples what the uninterrupted one would have.
+    A sample depends only on the seed and the iteration. So all ranks sample the same path without
+    communication, and a resumed run samples the same paths as an uninterrupted one.
     """
 
     def __init__(self, space: SearchSpace, seed: int):

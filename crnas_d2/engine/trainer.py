@@ -31,14 +31,14 @@ logger = logging.getLogger(__name__)
 
 
 class Trainer(DefaultTrainer):
-    """Detectron2's default trainer, for models in which only a part runs in each step.
+    """Detectron2's default trainer, for models of which only a part runs in each step.
 
     A channel supernet is searched while it is trained, see :class:`AlternatingTrainer`.
     """
 
     def __init__(self, cfg):
-        # DefaultTrainer.__init__ fixes the arguments of DDP. These are its parts, with one
-        # argument more: a step leaves the parameters off the path without a gradient.
+        # The steps of DefaultTrainer.__init__, which fixes the arguments of DDP. Here DDP needs
+        # find_unused_parameters, because parameters off the path get no gradient in a step.
         TrainerBase.__init__(self)
         cfg = self.auto_scale_workers(cfg, comm.get_world_size())
         model = self.build_model(cfg)
@@ -66,19 +66,19 @@ class Trainer(DefaultTrainer):
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
-        # Before all others: a hook that looks at the model finds the path that will run.
+        # Before all other hooks, so that they see the path that will run.
         if is_single_path:
             sampler = UniformPathSampler(supernet.space, seed=max(cfg.SEED, 0))
             self.register_hooks([PathSampling(supernet, sampler)])
         if is_mixed:
-            # Before the writers, which take what is there.
+            # Before the writers, which write what is in the storage.
             self.register_hooks([AlphaProgress(supernet)])
         self.register_hooks(self.build_hooks())
 
     def load_state_dict(self, state: dict) -> None:
         """
         Raises:
-            ValueError: the checkpoint is one of a channel search and this is none, or reversed.
+            ValueError: only one of checkpoint and trainer is a channel search.
         """
         was_search = "alpha" in state["_trainer"]
         if was_search != isinstance(self._trainer, AlternatingTrainer):
@@ -91,7 +91,7 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_model(cls, cfg) -> nn.Module:
-        """The model of ``cfg``, each ``SyncBN`` replaced by what works in this process."""
+        """Build the model of ``cfg``; each ``SyncBN`` becomes the version for this process."""
         cfg = cfg.clone()
         cfg.defrost()
         _resolve_norms(cfg, cfg.MODEL.DEVICE)
@@ -119,18 +119,18 @@ class Trainer(DefaultTrainer):
 
     @staticmethod
     def auto_scale_workers(cfg, num_workers: int):
-        """Detectron2's scaling to another number of processes, of ``BASE_LR_END`` too.
+        """Scale to another number of processes as Detectron2 does, including ``BASE_LR_END``.
 
-        With ``SOLVER.REFERENCE_WORLD_SIZE`` set, each process keeps its number of images, the
-        learning rates per image stay and so does the number of images seen: batch and learning
-        rates grow with the number of processes, iterations, steps and periods shrink. Cosine
-        and linear schedules are functions of iteration / ``MAX_ITER``, so their shape stays.
+        With ``SOLVER.REFERENCE_WORLD_SIZE`` set, images per process, learning rate per image and
+        the total number of images stay the same: batch size and learning rates grow with the
+        number of processes; iterations, steps and periods shrink. Cosine and linear schedules are
+        functions of iteration / ``MAX_ITER``, so they keep their shape.
         """
         scaled = DefaultTrainer.auto_scale_workers(cfg, num_workers)
         if scaled is not cfg:
             frozen = scaled.is_frozen()
             scaled.defrost()
-            # Detectron2 leaves the end of the schedule at its absolute value.
+            # Detectron2 does not scale the end of the schedule.
             scaled.SOLVER.BASE_LR_END *= num_workers / cfg.SOLVER.REFERENCE_WORLD_SIZE
             if frozen:
                 scaled.freeze()
@@ -147,6 +147,7 @@ class Trainer(DefaultTrainer):
 
 
 def _resolve_norms(node, device: str) -> None:
+    """Replace every ``NORM`` of a config in place, see :func:`resolve_norm`."""
     for key, value in node.items():
         if isinstance(value, dict):
             _resolve_norms(value, device)

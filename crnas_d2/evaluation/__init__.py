@@ -1,4 +1,4 @@
-"""Scores: of a dataset, and of one candidate of a search."""
+"""Scores of a network on a dataset, and of one candidate of a search."""
 
 from .bn_calibration import batch_statistics, calibrated
 from .build import build_evaluator, metric_names

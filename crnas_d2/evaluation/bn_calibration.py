@@ -15,17 +15,17 @@ __all__ = ["batch_statistics", "calibrated"]
 
 @contextmanager
 def calibrated(model: nn.Module, batches: Collection[list[dict]]) -> Iterator[None]:
-    """Within this context the BN layers on the active path hold the statistics of ``batches``.
+    """Set the BN layers on the active path to the statistics of ``batches`` within this context.
 
-    A supernet's running statistics mix all the paths that were trained; a subnet is judged with
-    its own. They are reset and become the plain average over the batches (momentum ``1 / k`` in
-    the k-th), then hold still. Layers off the path are not touched; on leaving, everything is as
-    before. With no batches the statistics stay as they are.
+    A supernet's running statistics mix all paths that were trained; a subnet is scored with its
+    own. They are reset, averaged over the batches (momentum ``1 / k`` in the k-th), and then
+    fixed. Layers off the path are not touched. On exit, everything is restored. With no batches
+    the statistics do not change.
 
     Args:
         model: a Detectron2 detector with an active path.
-        batches: its inputs in training (with ``instances``, because BN in a head must see the
-            proposals that it saw in training), the same for every subnet that is compared.
+        batches: inputs as in training, the same for every subnet that is compared. They have
+            ``instances``, because BN in a head must see the same kind of proposals as in training.
     """
     layers = _layers_on_path(model)
     if not layers or not batches:
@@ -33,24 +33,24 @@ def calibrated(model: nn.Module, batches: Collection[list[dict]]) -> Iterator[No
         return
     with _kept(model, layers):
         model.eval()
-        # All batches count alike: momentum 1 / k in the k-th is their plain average.
         for layer in layers:
             layer.reset_running_stats()
-            layer.momentum = None  # torch's word for a cumulative average
+            layer.momentum = None  # PyTorch's setting for a cumulative average
             layer.train()
         _forward(model, layers, batches)
+        # From here on the new statistics are fixed, and the caller scores the subnet.
         model.eval()
         yield
 
 
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[None]:
-    """Within this context the BN of the backbone's active path normalizes each batch by itself.
+    """Let the BN of the backbone's active path normalize by batch statistics within this context.
 
-    The alternative to :func:`calibrated` where a path runs for one batch only. BN in a head keeps
-    its running statistics: the proposals of inference are others than those it was trained on, so
-    a batch of them has other statistics. All else is in evaluation; on leaving, everything is as
-    before.
+    The alternative to :func:`calibrated` when a path runs for a single batch. BN in a head keeps
+    its running statistics: proposals at inference differ from those in training, so the statistics
+    of a batch would not match. Everything else is in evaluation mode. On exit, everything is
+    restored.
     """
     layers = _layers_on_path(model.backbone)
     with _kept(model, layers):
@@ -70,7 +70,7 @@ def _layers_on_path(model: nn.Module) -> list[_BatchNorm]:
 
 @contextmanager
 def _kept(model: nn.Module, layers: list[_BatchNorm]) -> Iterator[None]:
-    """Put statistics, momentum and the mode of all modules back on leaving."""
+    """Restore statistics, momentum and the mode of all modules on exit."""
     was_training = [(module, module.training) for module in model.modules()]
     kept = [
         (layer, layer.momentum, {name: buffer.clone() for name, buffer in layer.named_buffers()})
@@ -90,11 +90,12 @@ def _kept(model: nn.Module, layers: list[_BatchNorm]) -> Iterator[None]:
 def _forward(model: nn.Module, layers: list[nn.Module], batches: Collection[list[dict]]) -> None:
     in_backbone = set(active_modules(model.backbone))
     with torch.no_grad():
+        # Without BN in a head, the backbone alone is enough, and faster.
         if all(layer in in_backbone for layer in layers):
             for batch in batches:
                 model.backbone(model.preprocess_image(batch).tensor)
             return
-        # The heads sample the proposals they train on: the same ones for every subnet.
+        # The heads sample proposals; a fixed seed gives every subnet the same samples.
         with torch.random.fork_rng(), EventStorage():
             torch.manual_seed(0)
             model.train()

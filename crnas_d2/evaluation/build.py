@@ -1,4 +1,4 @@
-"""From a dataset's metadata to its evaluator."""
+"""Build the evaluator of a dataset from its metadata."""
 
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator, PascalVOCDetectionEvaluator
@@ -10,11 +10,14 @@ __all__ = ["build_evaluator", "metric_names"]
 
 
 def build_evaluator(cfg, dataset_name: str, *, in_search: bool = False) -> DatasetEvaluator:
-    """The evaluator that ``MetadataCatalog`` names for a dataset.
+    """Build the evaluator for the ``evaluator_type`` of a dataset.
 
     Args:
-        in_search: for the candidates of a search, which share no process group and whose
-            predictions are not written to OUTPUT_DIR.
+        in_search: for the candidates of a search: no process group is used, and predictions are
+            not written to OUTPUT_DIR.
+
+    Raises:
+        ValueError: an unknown ``evaluator_type``.
     """
     evaluator_type = MetadataCatalog.get(dataset_name).get("evaluator_type", "none")
     if evaluator_type == "coco":
@@ -31,7 +34,7 @@ def build_evaluator(cfg, dataset_name: str, *, in_search: bool = False) -> Datas
 
 
 def metric_names(cfg, dataset_name: str) -> list[str]:
-    """The metrics that :func:`build_evaluator` will give, as ``task/name``, e.g. ``bbox/AP``."""
+    """Return the metrics of the dataset's evaluator as ``task/name``, e.g. ``bbox/AP``."""
     metadata = MetadataCatalog.get(dataset_name)
     if metadata.get("evaluator_type") == "classification":
         return ["classification/top1", "classification/top5"]
@@ -40,7 +43,7 @@ def metric_names(cfg, dataset_name: str) -> list[str]:
     tasks = ["bbox", "segm"] if cfg.MODEL.MASK_ON else ["bbox"]
     names = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
     classes = metadata.get("thing_classes", ())
-    if len(classes) > 1:  # Detectron2 gives no AP of an only class
+    if len(classes) > 1:  # Detectron2 gives no AP per class if there is only one
         names += [f"AP-{name}" for name in classes]
     return [f"{task}/{name}" for task in tasks for name in names]
 

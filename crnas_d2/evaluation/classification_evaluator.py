@@ -9,11 +9,11 @@ __all__ = ["ClassificationEvaluator"]
 class ClassificationEvaluator(DatasetEvaluator):
     """Accuracy in percent: how often the true class is among the k with the highest scores.
 
-    A class that ties with the true one counts as above it, so constant scores are not taken for
-    right answers, and neither are scores that are NaN.
+    A class that ties with the true one ranks above it, so constant scores do not count as right
+    answers, and neither do scores that are NaN.
 
     Args:
-        distributed: count the images of all ranks; else those of this process.
+        distributed: count the images of all ranks; otherwise those of this process.
     """
 
     def __init__(self, *, distributed: bool = True):
@@ -31,11 +31,12 @@ class ClassificationEvaluator(DatasetEvaluator):
         """
         for image, output in zip(inputs, outputs, strict=True):
             scores = output["scores"]
+            # Rank of the true class, from 1. Negated, because comparisons with NaN are false.
             below = scores < scores[image["label"]]
             self._ranks.append(int((~below).sum()))
 
     def evaluate(self) -> dict[str, dict[str, float]]:
-        """``{"classification": {"top1": ..., "top5": ...}}``; nothing off the main process."""
+        """Return ``{"classification": {"top1": ..., "top5": ...}}``; ``{}`` on other ranks."""
         counts = [len(self._ranks), *(sum(rank <= k for rank in self._ranks) for k in (1, 5))]
         if self.distributed:
             comm.synchronize()

@@ -15,8 +15,8 @@ __all__ = ["FastCOCOEvaluator"]
 class FastCOCOEvaluator(COCOEvaluator):
     """Detectron2's COCO evaluator with the C++ implementation of faster-coco-eval.
 
-    Detectron2's own fast version needs its compiled extension, which a source-only install
-    lacks; the Python fallback takes longer than the inference on a small archval set.
+    Detectron2's own fast version needs its compiled extension, which a source-only install does
+    not have; the Python fallback takes longer than inference on a small archval set.
     """
 
     def __init__(self, dataset_name: str, *, distributed: bool = True, output_dir=None):
@@ -29,7 +29,7 @@ class FastCOCOEvaluator(COCOEvaluator):
             self._coco_api = COCO(self._coco_api.dataset)
 
     def _eval_predictions(self, predictions, img_ids=None) -> None:
-        """As Detectron2's, which cannot be told another implementation of COCO's protocol."""
+        """Same as Detectron2's, where the implementation of COCO's protocol is not an option."""
         results = list(itertools.chain.from_iterable(image["instances"] for image in predictions))
         to_index = self._metadata.get("thing_dataset_id_to_contiguous_id")
         if to_index is not None:
@@ -52,9 +52,9 @@ class FastCOCOEvaluator(COCOEvaluator):
         from faster_coco_eval import COCOeval_faster
 
         if task == "segm":
-            # With a box, COCO's code takes its area for that of the mask.
+            # COCO's code would use the area of the box instead of that of the mask.
             results = [{k: v for k, v in result.items() if k != "bbox"} for result in results]
-        # The summary goes to the log already, as a table.
+        # Detectron2 logs the summary as a table.
         with contextlib.redirect_stdout(io.StringIO()):
             evaluation = COCOeval_faster(self._coco_api, self._coco_api.loadRes(results), task)
             if img_ids is not None:

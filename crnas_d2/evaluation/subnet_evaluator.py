@@ -17,20 +17,20 @@ __all__ = ["SubnetEvaluator"]
 
 
 class SubnetEvaluator:
-    """Score one subnet after another. Built once per worker; what it holds stays in memory.
+    """Score one subnet after another. Each worker builds one and keeps it in memory.
 
-    A partial genotype, which decides on the first choices only, is completed at random for each
-    mini-batch of archval, and the predictions of all these networks give one score (CR-NAS
-    section 3.3.2). All partial genotypes of one length get the same completions, so that a
-    difference between two of them is not one of the samples.
+    The rest of a prefix, i.e. of a genotype that decides on the first choices only, is sampled for
+    each mini-batch of archval, and the predictions of all these networks give one score (CR-NAS
+    section 3.3.2). All prefixes of the same length get the same samples, so their scores do not
+    differ because of the samples.
 
     Args:
         model: a detector on a supernet, with trained weights.
         batches: the images of archval.
-        evaluator: what turns predictions into metrics.
+        evaluator: turns predictions into metrics.
         calibrate: a context in which the BN statistics fit the active path.
         calibrate_partial: the same for the network of a single mini-batch; default: ``calibrate``.
-        seed: of the completions.
+        seed: of the sampled completions.
     """
 
     def __init__(
@@ -52,8 +52,9 @@ class SubnetEvaluator:
         assert isinstance(self.supernet, SinglePathSupernet), "the model has no supernet backbone"
 
     def __call__(self, genotype: Genotype) -> dict[str, float]:
-        """The metrics of one subnet in full precision, e.g. ``{"bbox/AP": 31.4, ...}``."""
-        # Functions, not the module: Detectron2 would put all of it into evaluation, BN too.
+        """Return the metrics of a subnet or a prefix, unrounded: ``{"bbox/AP": 31.4, ...}``."""
+        # inference_on_dataset() gets a function, because it would put a module into evaluation
+        # mode, including the BN layers that a context has put into training mode.
         self.model.eval()
         with _quiet("detectron2.evaluation"):
             if self.supernet.space.is_complete(genotype):
@@ -66,13 +67,14 @@ class SubnetEvaluator:
         return {name: float(value) for name, value in flatten_results_dict(results).items()}
 
     def _completing(self, partial: Genotype) -> Callable[[list[dict]], list[dict]]:
-        """The model, but that each call runs another completion of ``partial``."""
+        """Return the model as a function that samples a new completion of ``partial`` per call."""
         space = self.supernet.space
         level = len(space.values(partial, partial=True))
         numbers = count()
 
         def predict(batch: list[dict]) -> list[dict]:
-            # By mini-batch, not by genotype: the same completions for all of one length.
+            # Seeded by the length and the mini-batch, not by the prefix: all prefixes of the same
+            # length get the same completions.
             random = Random(f"{self.seed}/{level}/{next(numbers)}")
             self.supernet.set_path(space.complete(partial, random))
             with self.calibrate_partial(self.model):
@@ -86,7 +88,7 @@ class SubnetEvaluator:
 
 @contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """Detectron2 logs every evaluation in full, which is too much for hundreds of them."""
+    """Silence a logger: Detectron2 logs every evaluation in full, too much for hundreds of them."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Whole jobs, as functions: what the scripts do."""
+"""The jobs that the scripts run, as functions."""
 
 from .checks import check_config
 from .errors import JobError

@@ -14,13 +14,13 @@ __all__ = ["check_config"]
 
 
 def check_config(cfg: CfgNode, dataset_keys: Sequence[str]) -> NetworkSpec | None:
-    """Register the user's datasets and refuse what would fail, or mislead, hours later.
+    """Register the user's datasets; check settings that would fail, or mislead, hours later.
 
     Args:
         dataset_keys: those of ``cfg.DATASETS`` that will be read, e.g. ``TRAIN``.
 
     Returns:
-        what the config says of the backbone; ``None``: it is one of somebody else.
+        the spec of the backbone; ``None`` if it is not ours.
 
     Raises:
         ValueError: naming the key, its value and what to do.

@@ -1,4 +1,4 @@
-"""What makes two searches the same, so that the scores of one can be compared with the other's."""
+"""What identifies a search: with the same description, scores can be compared."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -15,7 +15,7 @@ __all__ = ["describe_search"]
 
 # Sections and keys of a config that change what a candidate scores.
 _SCORING = ("MODEL", "INPUT", "TEST", "SEARCH.BN_CALIBRATION", "SEARCH.IMS_PER_BATCH", "SEED")
-_IRRELEVANT = ("MODEL.DEVICE", "MODEL.WEIGHTS")  # the digest of the weights counts, not their place
+_IRRELEVANT = ("MODEL.DEVICE", "MODEL.WEIGHTS")  # the digest of the weights counts, not their path
 
 
 def describe_search(
@@ -27,11 +27,11 @@ def describe_search(
 ) -> dict[str, object]:
     """Describe a search as plain JSON data.
 
-    Settings are those of the algorithm that is in use, and those that change a score, where they
-    differ from the defaults: what a later version adds does not make a search another one.
+    Settings are those of the algorithm and those that change a score, if they differ from the
+    defaults, so that a setting that a later version adds does not prevent resuming.
 
     Args:
-        costs: by name; of a second objective at least.
+        costs: by name; at least those of budgets and of a second objective.
     """
     defaults = default_config(cfg.PLUGINS)
     settings = searcher.from_config(cfg)
@@ -45,9 +45,10 @@ def describe_search(
         **{f"{searcher.name}: {k}": v for k, v in settings.items() if v != usual.get(k)},
         "second objective": second,
         **{budget.key: [budget.low, budget.high] for budget in budgets},
-        # The same limits on other costs leave other candidates: latencies measured anew, say.
+        # The same limits on other costs, e.g. on new latencies, admit other candidates.
         **{f"digest of the costs of {name}": costs[name].digest for name in sorted(compared)},
         "metric": cfg.SEARCH.METRIC,
+        # By content: the path of a file does not change a score.
         "weights": sha256(PathManager.get_local_path(cfg.MODEL.WEIGHTS)),
         "archval": [_identify(name) for name in cfg.DATASETS.ARCHVAL],
         "archtrain": [_identify(name) for name in cfg.DATASETS.TRAIN],
@@ -56,7 +57,7 @@ def describe_search(
 
 
 def _changed(cfg: CfgNode, defaults: CfgNode) -> dict[str, object]:
-    """By key, the values that change a score and differ from the defaults."""
+    """Return the values by key that change a score and differ from the defaults."""
     usual = dict(_leaves(defaults))
     return {
         key: value
@@ -76,6 +77,6 @@ def _leaves(node: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _identify(dataset_name: str) -> list:
-    """A dataset's name and, where it lies in one file, the digest of its annotations."""
+    """Return the name of a dataset and, if it has a JSON file, the digest of that file."""
     json_file = MetadataCatalog.get(dataset_name).get("json_file")
     return [dataset_name, sha256(json_file) if json_file else None]

@@ -1,7 +1,7 @@
-"""What a job says where it cannot go on."""
+"""The error of a job that cannot start or continue."""
 
 __all__ = ["JobError"]
 
 
 class JobError(ValueError):
-    """A job cannot start or go on, for a reason that the message names with its fix."""
+    """A job cannot start or continue; the message gives the reason and the fix."""

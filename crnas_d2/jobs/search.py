@@ -46,24 +46,24 @@ WEIGHTS = "model_best.pth"  # of the best network, in OUTPUT_DIR
 
 
 def run_search(cfg, *, resume: bool = False, num_workers: int = 1) -> Candidate:
-    """Score the subnets of a trained supernet, and write what is best into ``OUTPUT_DIR``.
+    """Score the subnets of a trained supernet, and write the results to ``OUTPUT_DIR``.
 
-    ``genotype.yaml``, ``candidates.csv``, ``report.html``, and ``model_best.pth``: the weights of
-    the best network in the supernet, from which it can be fine-tuned. The study, ``search.db``, is
-    the only state, so that a search which was stopped goes on. The terminal has a progress bar,
-    log.txt a line per candidate.
+    They are ``genotype.yaml``, ``candidates.csv``, ``report.html`` and ``model_best.pth``: the
+    weights of the best network in the supernet, from which it can be fine-tuned. The study,
+    ``search.db``, is the only state, so that a stopped search can be resumed. The terminal shows a
+    progress bar, log.txt gets a line per candidate.
 
     Args:
-        cfg: with which the supernet was trained, its checkpoint in ``MODEL.WEIGHTS``.
-        resume: go on with the study in ``OUTPUT_DIR``.
+        cfg: of the supernet's training, with its checkpoint in ``MODEL.WEIGHTS``.
+        resume: continue the study in ``OUTPUT_DIR``.
         num_workers: processes that evaluate candidates on this machine.
 
     Returns:
         the best candidate.
 
     Raises:
-        JobError: settings, weights or a study that do not fit; no candidate with a fitness, or
-            candidates that are missing because a worker died.
+        JobError: settings, weights or the study do not fit; no candidate has a fitness; or
+            candidates are missing because a worker died.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -76,9 +76,9 @@ def run_search(cfg, *, resume: bool = False, num_workers: int = 1) -> Candidate:
     except ValueError as error:
         raise JobError(str(error)) from error
     default_setup(cfg, Namespace(resume=resume, num_workers=num_workers))
-    # Detectron2 asks torch about tracing, and torch warns of its own answer: not in our bar.
+    # Detectron2 asks torch about tracing, which warns each time and would break the progress bar.
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
-    # A line per candidate goes to log.txt alone; the terminal has the progress bar.
+    # Lines per candidate only go to log.txt, because the terminal has the progress bar.
     setup_logger(cfg.OUTPUT_DIR, name="crnas_d2", configure_stdout=False)
     for line in reachable:
         print(line)
@@ -95,10 +95,10 @@ def run_search(cfg, *, resume: bool = False, num_workers: int = 1) -> Candidate:
 
 
 def load_supernet(cfg) -> nn.Module:
-    """The supernet of a config with its trained weights.
+    """Build the supernet of a config and load its trained weights.
 
     Raises:
-        ValueError: weights that do not fit.
+        ValueError: the weights do not fit.
     """
     model = Trainer.build_model(cfg)
     StrictCheckpointer(model).load(cfg.MODEL.WEIGHTS)
@@ -108,13 +108,14 @@ def load_supernet(cfg) -> nn.Module:
 def _evaluate_all(
     plan: SearchPlan, model: nn.Module, study: optuna.Study, searcher: Searcher, num_workers: int
 ) -> None:
-    """Evaluate candidates, here and in further processes, until none is left."""
+    """Evaluate candidates, in this and in further processes, until none is left."""
     beside = [
         multiprocessing.get_context("spawn").Process(
             target=_work_beside, args=(plan, rank, num_workers)
         )
         for rank in range(1, num_workers)
     ]
+    # The first worker is this process, which also shows the progress.
     for process in beside:
         process.start()
     done = evaluated(study, searcher.space)
@@ -135,7 +136,7 @@ def _evaluate_all(
 
 
 def _work_beside(plan: SearchPlan, rank: int, num_workers: int) -> None:
-    """A further worker, in a process of its own, which ends when the first one does."""
+    """Run a further worker in its own process, which ends when the first one does."""
     cfg = plan.cfg
     import_plugins(cfg.PLUGINS)
     if cfg.MODEL.DEVICE == "cuda":
@@ -146,7 +147,7 @@ def _work_beside(plan: SearchPlan, rank: int, num_workers: int) -> None:
 
     def after_candidate() -> None:
         if not multiprocessing.parent_process().is_alive():
-            sys.exit("The first worker is gone; go on with --resume.")
+            sys.exit("The first worker is gone; continue with --resume.")
 
     _work(plan, load_supernet(cfg), after_candidate, num_workers)
 
@@ -156,6 +157,7 @@ def _work(
 ) -> None:
     """Evaluate candidates of the study until none is left."""
     cfg = plan.cfg
+    # The workers share the cores.
     if model.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() // num_workers))
     evaluator = build_subnet_evaluator(cfg, model)
@@ -172,7 +174,7 @@ def _work(
 
 
 def build_subnet_evaluator(cfg, model: nn.Module) -> SubnetEvaluator:
-    """What scores the subnets of a supernet on ``DATASETS.ARCHVAL``.
+    """Build the evaluator that scores the subnets of a supernet on ``DATASETS.ARCHVAL``.
 
     Args:
         model: of :func:`load_supernet`.
@@ -199,18 +201,19 @@ def _calibration_batches(cfg) -> Collection[list[dict]]:
 
 
 def _save_subnet(cfg, model: nn.Module, genotype: Genotype) -> None:
-    """Write the weights of one network, with BN statistics of its own."""
+    """Write the weights of one network, with its own BN statistics."""
     find_supernet(model).set_path(genotype)
     with calibrated(model, _calibration_batches(cfg)):
         torch.save({"model": subnet_state_dict(model, genotype)}, f"{cfg.OUTPUT_DIR}/{WEIGHTS}")
 
 
 def _check_finished(cfg, searcher: Searcher, candidates: list[Candidate]) -> None:
+    # What the searcher still asks for has no result, although all workers have ended.
     missing = len(searcher.propose(candidates)) or searcher.may_ask(candidates, num_running=0)
     if missing:
         raise JobError(
             f"{int(missing)} or more candidates have no result, because a worker died (see the "
-            f"messages above and {cfg.OUTPUT_DIR}/log.txt*). Go on with --resume."
+            f"messages above and {cfg.OUTPUT_DIR}/log.txt*). Continue with --resume."
         )
     if candidates[0].fitness is None:
         raise JobError(

@@ -1,4 +1,4 @@
-"""What a search is to do: checked settings, costs and budgets, and its description."""
+"""The plan of a search: checked settings, costs and budgets, and its description."""
 
 import os
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ __all__ = ["SearchPlan", "check_search"]
 
 
 def check_search(cfg) -> NetworkSpec:
-    """Refuse a config with which there is nothing to search.
+    """Check that a config describes a search that can be run.
 
     Returns:
-        what it says of the backbone.
+        the spec of the supernet.
 
     Raises:
         ValueError: naming the key, its value and what to do.
@@ -63,8 +63,8 @@ class SearchPlan:
 
     Attributes:
         costs: by name, those that are limited, minimized or reported.
-        budgets: what a candidate may cost.
-        description: what makes it the same search.
+        budgets: limits on the costs of a candidate.
+        description: what identifies the search, see :func:`describe_search`.
     """
 
     cfg: object
@@ -74,7 +74,11 @@ class SearchPlan:
 
     @classmethod
     def make(cls, cfg) -> tuple["SearchPlan", list[str]]:
-        """A checked search, and how much of the space is feasible, in words."""
+        """Check a config; return the plan, and lines that tell how much of the space is feasible.
+
+        Raises:
+            ValueError: with the key, its value and the fix.
+        """
         check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
         spec = check_search(cfg)
         metrics = metric_names(cfg, cfg.DATASETS.ARCHVAL[0])

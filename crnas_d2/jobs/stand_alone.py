@@ -1,4 +1,4 @@
-"""Stand-alone trainings by the dozen: the truth that a supernet's ranking is compared with."""
+"""Stand-alone trainings of many networks: the reference for a supernet's ranking."""
 
 import fcntl
 import hashlib
@@ -35,10 +35,11 @@ class StandAloneRun:
     """One network with one seed, trained by itself.
 
     Attributes:
-        genotype: which network.
-        config_file: how it is trained.
-        overrides: ``KEY, VALUE, ...`` besides, for all networks.
-        root: its ``OUTPUT_DIR`` lies below, named by the digest of its config.
+        genotype: of the network.
+        seed: of the training.
+        config_file: of the training.
+        overrides: ``KEY, VALUE, ...`` for all networks.
+        root: the folder of all runs; each has an ``OUTPUT_DIR`` named by the digest of its config.
     """
 
     genotype: Genotype
@@ -54,7 +55,7 @@ class StandAloneRun:
         return [*self.overrides, *named, "SEED", str(self.seed)]
 
     def config(self):
-        """The config of the training, with the folder of its own."""
+        """Return the config of the training, with its own ``OUTPUT_DIR``."""
         cfg = load_config(self.config_file, self.arguments)
         cfg.OUTPUT_DIR = ""
         digest = hashlib.sha256(cfg.dump().encode()).hexdigest()[:16]
@@ -62,7 +63,7 @@ class StandAloneRun:
         return cfg
 
     def result(self) -> dict | None:
-        """What the training found, plain JSON data; ``None`` where it is not finished."""
+        """Return the result of the training, plain JSON data; ``None`` if it is not finished."""
         cfg = self.config()
         folder = Path(cfg.OUTPUT_DIR)
         if not (folder / "metrics.json").exists():
@@ -91,21 +92,21 @@ def train_networks(
 ) -> Iterator[dict]:
     """Train what is not trained yet, several at a time, with one thread each.
 
-    A training that was stopped is resumed, and one that another process works on is left to it. So
-    the same call in several places with a common folder shares the work.
+    A stopped training is resumed, and one that another process works on is skipped. So several
+    processes that make the same call on a shared folder share the work.
 
     Args:
         results: a JSON file, ``{"command": ..., "runs": [...]}``, to which results are added as
             they come.
-        command: what makes it.
+        command: the command that makes the file.
 
     Yields:
-        the result of each run as it ends, those that were finished before first.
+        the result of each run: first those that are finished already, then each as it ends.
 
     Raises:
-        JobError: a training failed; its output is named.
+        JobError: a training failed; the message names its log.
     """
-    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes: sums are rounded alike in all
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the child processes, so that all round sums alike
     waiting = []
     for run in runs:
         result = run.result()
@@ -129,7 +130,7 @@ def train_networks(
                     raise JobError(f"The training of {run.genotype} failed, see {log}.")
                 bar.update()
                 result = run.result()
-                if result is not None:  # else another process works on it
+                if result is not None:  # otherwise another process works on it
                     _add(results, "runs", [result], command)
                     yield result
 
@@ -138,13 +139,13 @@ def score_networks(cfg, results: Path, scores: Path) -> Iterator[str]:
     """Score the networks of stand-alone trainings with the weights of a supernet.
 
     Args:
-        cfg: of a search; nothing but the networks to score differs from it.
+        cfg: of a search. Only the networks to score are others.
         results: of :func:`train_networks`.
         scores: a JSON file, ``{"scores": [{"genotype": ..., "fitness": ...}, ...]}``, to which the
             scores are added as they come.
 
     Raises:
-        ValueError: settings or weights that do not fit.
+        ValueError: the settings or the weights do not fit.
     """
     check_config(cfg, ["TRAIN", "ARCHVAL"])
     check_search(cfg)
@@ -164,7 +165,7 @@ def score_networks(cfg, results: Path, scores: Path) -> Iterator[str]:
 
 
 def _add(path: Path, key: str, entries: list[dict], command: str) -> None:
-    """Add entries to a JSON file, other processes beside; one that is there is not added again."""
+    """Add entries to a JSON file that other processes may also write, without duplicates."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(f"{path}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -175,10 +176,10 @@ def _add(path: Path, key: str, entries: list[dict], command: str) -> None:
             lines = ",\n".join(f"  {json.dumps(entry)}" for entry in content[key])
             head = json.dumps(content["command"])
             text = f'{{"command": {head}, "{key}": [\n{lines}\n]}}\n'
+            # A rename is atomic: nobody reads a half-written file.
             unfinished = Path(f"{path}.{os.getpid()}")
             unfinished.write_text(text)
             unfinished.replace(path)
-    os.unlink(f"{path}.lock")
 
 
 def _train(run: StandAloneRun) -> None:
@@ -199,30 +200,19 @@ def _train(run: StandAloneRun) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[bool]:
-    """Whether this process has the lock; one of a process that is gone is taken over."""
-    try:
-        owner = int(path.read_text())
-        os.kill(owner, 0)
-    except (FileNotFoundError, ProcessLookupError, ValueError):
-        path.unlink(missing_ok=True)
-    else:
-        yield False
-        return
-    try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-    except FileExistsError:
-        yield False
-        return
-    os.write(descriptor, str(os.getpid()).encode())
-    os.close(descriptor)
-    try:
+    """Whether this process has the lock of a file, which ends with it."""
+    with open(path, "w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
         yield True
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _seconds(entries: Sequence[dict]) -> float:
-    """The time of all iterations, from the medians that Detectron2 writes of the last twenty."""
+    """Return the time of all iterations, from the medians over 20 that Detectron2 logs."""
+    # Each entry stands for the iterations since the one before.
     timed = {entry["iteration"]: entry["time"] for entry in entries if "time" in entry}
     steps = [0, *(iteration + 1 for iteration in sorted(timed))]
     return sum((end - start) * timed[end - 1] for start, end in itertools.pairwise(steps))

@@ -1,4 +1,4 @@
-"""Training and evaluation: of a supernet, a searched network, a baseline, or a classifier."""
+"""Train or evaluate a supernet, a searched network, a baseline, or a classifier."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ from .errors import JobError
 
 __all__ = ["check_training", "run_training"]
 
-# What a training, or a search, leaves in its OUTPUT_DIR.
+# Files that a training, or a search, leaves in its OUTPUT_DIR.
 TRACES = ("last_checkpoint", "metrics.json", "search.db")
 
 
@@ -41,7 +41,7 @@ def check_training(cfg, *, resume: bool = False, eval_only: bool = False) -> Non
         return
     spec = find_spec(cfg)
     is_supernet = spec is not None and spec.is_supernet
-    # The search would refuse an archval that was trained on, but days later.
+    # A search raises an error for an archval that was trained on, but only days later.
     check_config(cfg, ["TRAIN", "TEST", "ARCHVAL"] if is_supernet else ["TRAIN", "TEST"])
     if not cfg.DATASETS.TRAIN:
         raise ValueError("DATASETS.TRAIN is empty: name the datasets to train on.")
@@ -53,29 +53,30 @@ def check_training(cfg, *, resume: bool = False, eval_only: bool = False) -> Non
     found = [name for name in TRACES if os.path.exists(os.path.join(cfg.OUTPUT_DIR, name))]
     if found and not resume:
         raise ValueError(
-            f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds another run already ({found[0]}): go on with "
-            "--resume, or choose another OUTPUT_DIR."
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds another run already ({found[0]}): continue it "
+            "with --resume, or choose another OUTPUT_DIR."
         )
 
 
-def run_training(cfg, *, resume: bool = False, eval_only: bool = False) -> dict:
-    """Train, or evaluate, what a config names, on this rank; files go to ``OUTPUT_DIR``.
+def run_training(cfg, *, resume: bool = False, eval_only: bool = False) -> dict | None:
+    """Train or evaluate the model of a config on this rank; write files to ``OUTPUT_DIR``.
 
     A channel supernet is searched while it is trained: at the end there are ``genotype.yaml`` and
     ``report.html``.
 
     Args:
         cfg: that passes :func:`check_training`.
-        resume: go on with the training in ``OUTPUT_DIR``.
+        resume: continue the training in ``OUTPUT_DIR``.
         eval_only: evaluate ``MODEL.WEIGHTS`` on ``DATASETS.TEST``.
 
     Returns:
-        the results of the last evaluation; nothing off the main process, or of a supernet.
+        with ``eval_only``, the results, which are empty off the main process; after a training,
+        those of the last evaluation if ``TEST.EXPECTED_RESULTS`` is set, else ``None``.
 
     Raises:
-        JobError: weights that do not fit, or a supernet to evaluate.
+        JobError: the weights do not fit, or the model to evaluate is a supernet.
     """
-    import_plugins(cfg.PLUGINS)  # spawned ranks import and register for themselves
+    import_plugins(cfg.PLUGINS)  # a spawned rank has no plugins or datasets yet
     register_datasets(cfg)
     default_setup(cfg, Namespace(resume=resume, eval_only=eval_only))
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="crnas_d2")

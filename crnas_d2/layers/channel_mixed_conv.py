@@ -22,28 +22,29 @@ class ChannelMixedConv2d(nn.Module):
     the outputs: ``y* = sum_g conv_g(x, softmax(alpha)_g W_g)``. Same values, same gradients, and
     no output of a single dilation is kept for the backward pass.
 
-    It takes the place of a bias-free ``detectron2.layers.Conv2d``, with ``norm`` and
-    ``activation`` after the mix. ``(N, in_channels, H, W)`` to
+    It replaces a bias-free ``detectron2.layers.Conv2d``, with ``norm`` and ``activation`` after
+    the mix. ``(N, in_channels, H, W)`` to
     ``(N, out_channels, ceil(H / stride), ceil(W / stride))``.
 
     State: ``weights.<g>`` of shape ``(out_channels, in_channels / groups, 3, 3)``, one replica per
     dilation or a single ``weights.0``; ``alpha`` of shape ``(channel groups, dilations)``, which
-    starts at 0; ``dilation_set`` of shape ``(dilations, 2)``, by which a checkpoint of other
-    dilations is recognized; ``norm.*``. Every replica stands for the base convolution's ``weight``.
+    starts at 0; ``dilation_set`` of shape ``(dilations, 2)``, which identifies a checkpoint with
+    other dilations; ``norm.*``. Every replica corresponds to the base convolution's ``weight``.
 
     Attributes:
         dilations: pairs (height, width).
-        num_channel_groups: rows of ``alpha``. Not ``groups``, those of the convolution itself.
+        num_channel_groups: rows of ``alpha``. ``groups`` are those of the convolution itself.
 
     Args:
-        dilations: to choose from; a number stands for a pair of it.
-        num_groups, channels_per_group: one of them says how the output channels are cut.
-        stride, groups: as in ``torch.nn.Conv2d``. The padding of each dilation is the one that
-            keeps the size of the map at stride 1.
-        share_weights: all dilations use one weight. The paper gives each its own.
+        dilations: the candidates; a number ``d`` means ``(d, d)``.
+        num_groups, channels_per_group: give one of them; it divides the output channels into
+            channel groups.
+        stride, groups: as in ``torch.nn.Conv2d``. Each dilation is padded so that the size of the
+            map stays the same at stride 1.
+        share_weights: all dilations share one weight. In the paper each has its own.
 
     Raises:
-        ValueError: the channel groups or the dilations do not fit.
+        ValueError: invalid channel groups or dilations.
     """
 
     def __init__(
@@ -83,12 +84,12 @@ class ChannelMixedConv2d(nn.Module):
 
     @classmethod
     def from_conv(cls, conv: Conv2d, *, dilations: Sequence, **keywords) -> "ChannelMixedConv2d":
-        """A mix in the place of ``conv``, with its weight in every replica (NATS section 3.4).
+        """Build the mix that replaces ``conv``, with its weight in every replica (NATS 3.4).
 
         Args:
-            conv: 3x3, without bias; its norm and activation move over.
-            dilations: they multiply that of ``conv``.
-            keywords: the others of the constructor that ``conv`` leaves open.
+            conv: 3x3, without bias; its norm and activation are reused.
+            dilations: multiples of the dilation of ``conv``.
+            keywords: further arguments of the constructor.
         """
         assert conv.kernel_size == (3, 3) and conv.bias is None, conv
         mixed = cls(
@@ -106,15 +107,16 @@ class ChannelMixedConv2d(nn.Module):
         return mixed
 
     def forward(self, x: Tensor) -> Tensor:
-        device = x.device.type  # may be meta, which knows no autocast
+        device = x.device.type  # may be meta, which has no autocast
         if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-            # Once here: each convolution would make, and keep, a copy of its own.
+            # Cast once here; otherwise each convolution would make and keep a copy of its own.
             x = x.to(torch.get_autocast_dtype(device))
         # (channel groups, dilations), in float32 under autocast too
         shares = self.alpha.softmax(dim=1)
-        # (channel groups, dilations, channels of a group)
+        # (channel groups, dilations, channels per group)
         shares = shares[:, :, None].expand(-1, -1, self.out_channels // self.num_channel_groups)
         shares = shares.permute(1, 0, 2).flatten(1)  # (dilations, out_channels)
+        # Eq. 3 as a sum over dilations; each part is (N, out_channels, H', W').
         y = None
         for index, (share, dilation) in enumerate(zip(shares, self.dilations, strict=True)):
             weight = self.weights[index if len(self.weights) > 1 else 0]
@@ -127,15 +129,18 @@ class ChannelMixedConv2d(nn.Module):
         return y
 
     def strongest_dilations(self) -> tuple[int, ...]:
-        """The index of the strongest dilation of each channel group (NATS Eq. 4).
+        """Return the index of the strongest dilation of each channel group (NATS Eq. 4).
 
-        Of equal ones, the first.
+        Ties go to the first dilation.
         """
         return tuple(self.alpha.detach().argmax(dim=1).tolist())
 
     @torch.no_grad()
     def entropy(self) -> Tensor:
-        """How undecided each channel group is, ``(channel groups,)``: 0 to log(dilations) nats."""
+        """Return the entropy of each group's softmax, ``(channel groups,)``, in nats.
+
+        It falls from log(dilations) to 0 as a group decides on one dilation.
+        """
         return -(self.alpha.softmax(dim=1) * self.alpha.log_softmax(dim=1)).sum(dim=1)
 
     def extra_repr(self) -> str:
@@ -147,18 +152,19 @@ class ChannelMixedConv2d(nn.Module):
 
 
 class _ScaledConv2d(torch.autograd.Function):
-    """A convolution with its filters scaled, which scales them again in the backward pass.
+    """A convolution with scaled filters, which are computed again in the backward pass.
 
     Autograd would keep the scaled filters of every dilation. In res5, at NATS's one image per GPU
-    and with its nine dilations, they take four times what Eq. 3 written out keeps; ``x``, which
-    all dilations share, takes a tenth of that.
+    and with its nine dilations, they take four times the memory that Eq. 3 written out keeps;
+    ``x``, which all dilations share, takes a tenth of it.
     """
 
     @staticmethod
     def forward(ctx, x, weight, scale, stride, dilation, groups):
+        # weight: (out_channels, in_channels / groups, 3, 3); scale: (out_channels,)
         ctx.save_for_backward(x, weight, scale)
         ctx.geometry = stride, dilation, groups
-        # Padding equal to the dilation: half a kernel of 3.
+        # A 3x3 kernel keeps the size of the map if the padding equals the dilation.
         return F.conv2d(x, _scaled(weight, scale, x), None, stride, dilation, dilation, groups)
 
     @staticmethod
@@ -171,11 +177,12 @@ class _ScaledConv2d(torch.autograd.Function):
             *(grad, x, _scaled(weight, scale, x), None, stride, dilation, dilation),
             *(False, (0, 0), groups, (needs_x, needs_weight or needs_scale, False)),
         )
+        # Product rule for scale * weight; the gradient of alpha comes through that of scale.
         grad_weight = grad_scaled * scale[:, None, None, None] if needs_weight else None
         grad_scale = (grad_scaled * weight).sum(dim=(1, 2, 3)) if needs_scale else None
         return grad_x, grad_weight, grad_scale, None, None, None
 
 
 def _scaled(weight: Tensor, scale: Tensor, x: Tensor) -> Tensor:
-    """Scaled in the weight's precision, which may be higher than that of ``x``."""
+    """Scale in the weight's precision, which may be higher than that of ``x``."""
     return (weight * scale[:, None, None, None]).to(x.dtype)

@@ -42,14 +42,14 @@ class ChoiceBlock(CNNBlockBase):
 
     @abstractmethod
     def fixed_name(self, name: str) -> tuple[int, str]:
-        """Which tensor of a fixed network the tensor ``name`` of this block stands for.
+        """Map a tensor of this block to the tensor of a fixed network that it stands for.
 
         Args:
             name: of a parameter or buffer, relative to this block.
 
         Returns:
-            ``(k, rest)``: the tensor is ``rest`` of the k-th block after this one's place in
-            its stage. A choice that is made inside a block has ``k = 0``.
+            ``(k, rest)``: the tensor is ``rest`` of the k-th block, counted from this block's
+            place in its stage. A choice inside a single block has ``k = 0``.
         """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -67,11 +67,12 @@ class BranchDepthChoice(ChoiceBlock):
     """A stage whose branches, one per number of blocks, own their blocks (CR-NAS section 3.2.1).
 
     Args:
-        branches: by number of blocks, the blocks of that branch.
+        branches: the blocks of each branch, keyed by their number.
     """
 
     def __init__(self, branches: Mapping[int, Sequence[CNNBlockBase]]):
-        # Every branch starts with the block that changes stride and channels.
+        # Every branch starts with the block that changes stride and channels, so the first block
+        # of any branch gives those of the stage.
         first = next(iter(branches.values()))[0]
         super().__init__(first.in_channels, first.out_channels, first.stride, tuple(branches))
         self.branches = nn.ModuleDict(
@@ -115,7 +116,8 @@ class OperationChoice(ChoiceBlock):
     The choice block of single-path one-shot supernets (Guo et al. 2019, section 3.2).
 
     Args:
-        candidates: by operation, the block that carries it out; all of one shape.
+        candidates: the block of each operation, keyed by its index; all map the same input shape
+            to the same output shape.
     """
 
     def __init__(self, candidates: Mapping[int, CNNBlockBase]):
@@ -137,8 +139,8 @@ class SharedWeightChoice(ChoiceBlock):
     The memory-saving alternative to an :class:`OperationChoice`.
 
     Args:
-        block: what each operation changes in place.
-        operations: by index; each has a ``change``.
+        block: is changed in place by each operation.
+        operations: keyed by index; each has a ``change``.
     """
 
     def __init__(self, block: CNNBlockBase, operations: Mapping[int, Operation]):
@@ -158,7 +160,7 @@ class SharedWeightChoice(ChoiceBlock):
 
 
 def active_modules(module: nn.Module) -> Iterator[nn.Module]:
-    """``module.modules()`` without what lies off the active path."""
+    """Yield ``module.modules()``, except the modules off the active path."""
     yield module
     children = module.active_children() if isinstance(module, ChoiceBlock) else module.children()
     for child in children:

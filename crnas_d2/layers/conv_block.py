@@ -1,4 +1,4 @@
-"""A convolution with norm and activation: what MobileNetV2 and ShuffleNetV2 are made of."""
+"""A convolution with norm and activation, the building block of MobileNetV2 and ShuffleNetV2."""
 
 from collections.abc import Callable
 
@@ -19,11 +19,11 @@ def conv_norm(
     groups: int = 1,
     activation: Callable[[Tensor], Tensor] | None = None,
 ) -> Conv2d:
-    """A convolution without bias that keeps height and width, up to its stride.
+    """Build a convolution without bias that keeps height and width, up to its stride.
 
     Args:
-        norm: a name that ``detectron2.layers.get_norm`` knows.
-        activation: what follows the norm; ``None``: it is linear.
+        norm: a name that ``detectron2.layers.get_norm`` accepts.
+        activation: applied after the norm; ``None`` for a linear convolution.
     """
     conv = Conv2d(
         in_channels,
@@ -36,7 +36,7 @@ def conv_norm(
         norm=get_norm(norm, out_channels),
         activation=activation,
     )
-    # Kaiming normal over the fan-out (He et al. 2015), as Detectron2's ResNet and torchvision's
+    # Kaiming normal over the fan-out (He et al. 2015), as in Detectron2's ResNet and torchvision's
     # MobileNetV2.
     weight_init.c2_msra_fill(conv)
     return conv

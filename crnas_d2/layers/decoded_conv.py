@@ -19,39 +19,38 @@ __all__ = ["DecodedConv2d", "decode_conv", "decoded_weights"]
 
 
 class DecodedConv2d(nn.Module):
-    """A 3x3 convolution cut along its output channels into one sub-convolution per dilation.
+    """A 3x3 convolution split along its output channels into one sub-convolution per dilation.
 
     NATS section 3.3, Eq. 5 and 6: each dilation that some channel group chose computes the
     channels of its groups, and the results are concatenated. Parameters and MACs are those of the
-    convolution that was cut, ``(N, in_channels, H, W)`` to
+    convolution that was split, ``(N, in_channels, H, W)`` to
     ``(N, out_channels, ceil(H / stride), ceil(W / stride))``.
 
-    Nothing is gathered at run time, so the channels stand in another order than in the base
-    network. Whoever loads base weights puts the neighbours into the same order: the layers that
-    follow (norm, next convolution's inputs) into ``output_order``, the ones before (their outputs
-    and norm) into ``input_order``. Only a grouped convolution has an ``input_order`` of its own;
-    its sub-convolutions read the inputs of their conv groups, which then lie side by side. The
-    output must not meet a shortcut, whose channels keep the order of the base network.
+    Nothing is gathered at run time, so the channels are in a different order than in the base
+    network. Code that loads base weights has to reorder the neighbours: the layers that follow
+    (norm, next convolution's inputs) into ``output_order``, the ones before (their outputs and
+    norm) into ``input_order``. Only a grouped convolution permutes its inputs: its sub-convolutions
+    read the inputs of their conv groups, which must be adjacent. The output must not be added to
+    a shortcut, whose channels keep the order of the base network.
 
     State: ``weights.<g>`` of shape ``(channels of dilation g, in_channels / groups, 3, 3)`` for
-    each dilation ``g`` that occurs; ``group_dilations`` of shape ``(channel groups, 2)``, by which
-    a checkpoint of another choice is recognized; ``norm.*``. There is no ``weight``: weights of the
-    base network, whose channels stand in their own order, must not load as if they were in this
-    one.
+    each dilation ``g`` that occurs; ``group_dilations`` of shape ``(channel groups, 2)``, which
+    identifies a checkpoint with another dilation choice; ``norm.*``. There is no ``weight``,
+    because weights of the base network must not load here without being reordered.
 
     Attributes:
-        output_order: by position in the output, the channel of the base convolution.
-        input_order: by position in the input that it expects, the same for the input.
-        dilations: of the sub-convolutions, in their order.
+        output_order: the channel of the base convolution at each position of the output.
+        input_order: the same for each position of the expected input.
+        dilations: those of the sub-convolutions, in their order.
 
     Args:
-        dilations: all of the search; a number stands for a pair of it.
-        choice: for each channel group, the index of its dilation. At least two must occur; for one
-            there is :func:`decode_conv`.
+        dilations: all candidates of the search; a number ``d`` means ``(d, d)``.
+        choice: the dilation choice, the index of a dilation for each channel group. At least two
+            dilations must occur; :func:`decode_conv` also handles a single one.
         stride, groups: as in ``torch.nn.Conv2d``.
 
     Raises:
-        ValueError: the choice does not fit the dilations or the convolution.
+        ValueError: the choice is not valid for the dilations or the convolution.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class DecodedConv2d(nn.Module):
         self.register_buffer(
             "group_dilations", torch.tensor([dilations[index] for index in choice])
         )
-        # All outputs of a plain convolution read all inputs.
+        # Without conv groups, all outputs read all inputs, so the order of the inputs is free.
         self.input_order = (
             channel_order(choice, in_channels) if groups > 1 else tuple(range(in_channels))
         )
@@ -99,12 +98,13 @@ class DecodedConv2d(nn.Module):
         for weight, dilation in zip(self.weights.values(), self.dilations, strict=True):
             inputs, groups = x, self.groups
             if self.groups > 1:
-                # Whole conv groups, which read inputs of their own that lie side by side.
+                # A sub-convolution consists of whole conv groups, whose inputs are adjacent.
                 groups = self.groups * weight.shape[0] // self.out_channels
                 channels = groups * weight.shape[1]
-                inputs = x.narrow(1, first, channels)
+                inputs = x.narrow(1, first, channels)  # (N, channels, H, W)
                 first += channels
-            # Padding equal to the dilation: half a kernel of 3.
+            # Eq. 5: (N, channels of this dilation, H', W'). A 3x3 kernel keeps the size of the map
+            # if the padding equals the dilation.
             outputs.append(F.conv2d(inputs, weight, None, self.stride, dilation, dilation, groups))
         y = torch.cat(outputs, dim=1)  # Eq. 6: (N, out_channels, H', W') in output_order
         if self.norm is not None:
@@ -124,17 +124,17 @@ class DecodedConv2d(nn.Module):
 def decode_conv(
     conv: Conv2d, *, dilations: Sequence, choice: Sequence[int]
 ) -> Conv2d | DecodedConv2d:
-    """The decoded convolution in the place of ``conv``, with the weight of ``conv``.
+    """Build the decoded convolution that replaces ``conv``, with the weight of ``conv``.
 
     Args:
-        conv: 3x3, without bias; its norm and activation move over.
-        dilations: all of the search; they multiply that of ``conv``.
+        conv: 3x3, without bias; its norm and activation are reused.
+        dilations: all candidates of the search, as multiples of the dilation of ``conv``.
         choice: as for :class:`DecodedConv2d`.
 
     Returns:
-        Where all channel groups chose the same dilation, ``conv`` itself, now with that one: the
-        same order of channels, the same names and, unless it is that of ``conv``, a
-        ``group_dilations`` as in :class:`DecodedConv2d`. Either has an
+        a :class:`DecodedConv2d`; or, if all channel groups chose the same dilation, ``conv``
+        itself with this dilation. Then channel order and names stay the same, and
+        ``group_dilations`` is added unless the dilation is that of ``conv``. Both have an
         attribute ``dilation_choice``.
     """
     assert conv.kernel_size == (3, 3) and conv.bias is None, conv
@@ -146,7 +146,7 @@ def decode_conv(
         conv.padding = conv.dilation
         conv.dilation_choice = tuple(choice)
         if conv.dilation != base:
-            # Otherwise its checkpoint could not be told from one of the base network.
+            # Tells its checkpoint apart from one of the base network.
             group_dilations = torch.tensor([conv.dilation] * len(choice))
             conv.register_buffer("group_dilations", group_dilations)
         return conv
@@ -160,7 +160,7 @@ def decode_conv(
         norm=conv.norm,
         activation=conv.activation,
     ).to(conv.weight)
-    # All but norm and group_dilations, which are in place.
+    # Not strict: norm and group_dilations are in place already.
     decoded.load_state_dict(decoded_weights(conv.weight.detach(), choice), strict=False)
     return decoded
 
@@ -168,16 +168,16 @@ def decode_conv(
 def decoded_weights(
     replicas: Tensor | Sequence[Tensor], choice: Sequence[int]
 ) -> dict[str, Tensor]:
-    """Cut weights along their output channels, for a decoded convolution (NATS section 3.4).
+    """Split weights along their output channels, for a decoded convolution (NATS section 3.4).
 
     Args:
         replicas: the base convolution's weight ``(out_channels, in_channels / groups, 3, 3)``, or
             the weights of a :class:`ChannelMixedConv2d`: one per dilation, or a single one.
-        choice: for each channel group, the index of its dilation.
+        choice: the dilation choice, the index of a dilation for each channel group.
 
     Returns:
-        By name inside what :func:`decode_conv` returns: ``weights.<g>`` with the rows of the
-        groups that chose dilation ``g``, or ``weight`` where all groups chose the same.
+        the state of the module that :func:`decode_conv` returns: ``weights.<g>`` with the rows of
+        the groups that chose dilation ``g``, or ``weight`` if all groups chose the same one.
     """
     if isinstance(replicas, Tensor):
         replicas = [replicas]
@@ -186,6 +186,6 @@ def decoded_weights(
     for index in chosen:
         weight = replicas[index if len(replicas) > 1 else 0]
         own = [group for group, dilation in enumerate(choice) if dilation == index]
-        # (out_channels, ...) as (channel groups, channels of a group, ...); own stay.
+        # (out_channels, ...) to (channel groups, channels per group, ...); keep the rows of own.
         parts[f"weights.{index}"] = weight.unflatten(0, (len(choice), -1))[own].flatten(0, 1)
     return parts if len(chosen) > 1 else {"weight": parts[f"weights.{chosen[0]}"]}

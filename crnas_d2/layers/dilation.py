@@ -10,9 +10,9 @@ __all__ = ["DILATIONS", "dilation_operation", "set_dilation"]
 
 
 def set_dilation(block: CNNBlockBase, dilation: int) -> None:
-    """Dilate the convolution of a block that CR-NAS searches; the output keeps its size.
+    """Dilate the convolution of a block that CR-NAS searches; its output size stays the same.
 
-    It is ``conv2`` in all our blocks: the middle one of a Bottleneck, the second one of a
+    This is ``conv2`` in all our blocks: the middle convolution of a Bottleneck, the second of a
     BasicBlock, the depthwise one of an inverted residual block.
     """
     height, width = block.conv2.kernel_size
@@ -21,9 +21,9 @@ def set_dilation(block: CNNBlockBase, dilation: int) -> None:
 
 
 def dilation_operation(dilation: int) -> Operation:
-    """The operation that dilates ``conv2`` of a block."""
+    """Build the operation that dilates ``conv2`` of a block."""
     return Operation(f"dilation {dilation}", change=partial(set_dilation, dilation=dilation))
 
 
-# The operations of CR-NAS, by their index in a genotype.
+# The operations of CR-NAS; a genotype refers to them by index.
 DILATIONS = tuple(dilation_operation(dilation) for dilation in (1, 2, 3))

@@ -11,13 +11,13 @@ __all__ = ["InvertedResidual"]
 class InvertedResidual(CNNBlockBase):
     """The block of MobileNetV2 (table 1 and figure 4d).
 
-    ``conv1`` (1x1, ReLU6) widens the input, ``conv2`` (3x3 depthwise, ReLU6) has the stride and
-    the dilation, ``conv3`` (1x1) makes the output and is linear. The input is added to it where
-    they have one shape.
+    ``conv1`` (1x1, ReLU6) expands the channels, ``conv2`` (3x3 depthwise, ReLU6) has the stride
+    and the dilation, ``conv3`` (1x1, linear) projects to ``out_channels``. The input is added to
+    the output if they have the same shape.
 
     Args:
         expansion: width inside the block over ``in_channels``; with 1 there is no ``conv1``.
-        norm: of every convolution, a name that ``detectron2.layers.get_norm`` knows.
+        norm: of every convolution, a name that ``detectron2.layers.get_norm`` accepts.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Which normalization layer a name in a config stands for in this process."""
+"""The normalization layer that a name in a config means in this process."""
 
 from detectron2.utils import comm
 from torch import nn
@@ -7,13 +7,13 @@ __all__ = ["resolve_norm", "zero_norm"]
 
 
 def resolve_norm(norm: str, device: str) -> str:
-    """Turn ``SyncBN`` into the synchronized BN that works here.
+    """Replace ``SyncBN`` by the synchronized BN that works in this process.
 
     ``torch.nn.SyncBatchNorm`` needs a process group and a GPU. One process has nothing to
     synchronize, so it gets plain BN; several processes on CPUs get Detectron2's own version.
 
     Args:
-        norm: a name that ``detectron2.layers.get_norm`` knows.
+        norm: a name that ``detectron2.layers.get_norm`` accepts.
         device: ``cfg.MODEL.DEVICE``.
     """
     if norm != "SyncBN":
@@ -24,7 +24,11 @@ def resolve_norm(norm: str, device: str) -> str:
 
 
 def zero_norm(norm: nn.Module | None) -> bool:
-    """Let a norm put out zeros whatever comes in: scale and shift 0, where it has them."""
+    """Set scale and shift of a norm to 0, so that its output is 0 for any input.
+
+    Returns:
+        whether it has both; a norm without them is not changed.
+    """
     if getattr(norm, "weight", None) is None or getattr(norm, "bias", None) is None:
         return False
     nn.init.zeros_(norm.weight)

@@ -13,19 +13,19 @@ __all__ = ["ShuffleBlock", "XceptionBlock"]
 
 
 class _TwoBranchBlock(CNNBlockBase):
-    """One part of the output comes from a branch of convolutions, the other one passes it by.
+    """One part of the output comes from a branch of convolutions, the other part bypasses it.
 
     Stride 1 (figure 3c of the paper): half of the input passes unchanged, the other half goes
-    through the branch. Stride 2 (figure 3d): the whole input goes through the branch, which makes
-    the channels that are new, and through ``projection``, which keeps their number.
+    through the branch. Stride 2 (figure 3d): the whole input goes through the branch, which
+    computes the additional channels, and through ``projection``, which keeps their number.
 
-    Where the paper splits the channels in the middle and shuffles the output, the block takes the
-    even places of its input past the branch and the odd ones through it, as in the authors' code
-    of DetNAS: the next block mixes both parts in the same way, and nothing has to be moved.
+    The paper splits the channels in the middle and shuffles the output. Here even channels of the
+    input bypass the branch and odd ones go through it, as in the code of DetNAS's authors: the
+    next block mixes both parts in the same way, and no channel has to be moved.
 
     Args:
         kernel_size: of the projection's depthwise convolution.
-        norm: of every convolution, a name that ``detectron2.layers.get_norm`` knows.
+        norm: of every convolution, a name that ``detectron2.layers.get_norm`` accepts.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class _TwoBranchBlock(CNNBlockBase):
     def make_branch(
         self, in_channels: int, middle_channels: int, out_channels: int, kernel_size: int, norm: str
     ) -> list[Conv2d]:
-        """The convolutions of the branch, in order; one of them has the stride of the block."""
+        """Build the convolutions of the branch, in order; one has the stride of the block."""
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, in_channels, H, W)`` to ``(N, out_channels, H / stride, W / stride)``."""
         if self.projection is None:
-            passing, x = x[:, 0::2], x[:, 1::2]
+            passing, x = x[:, 0::2], x[:, 1::2]  # (N, in_channels / 2, H, W) each
         else:
             passing = self.projection(x)
         return torch.cat([passing, self.branch(x)], dim=1)
@@ -67,9 +67,9 @@ class ShuffleBlock(_TwoBranchBlock):
     half of ``out_channels``.
 
     Args:
-        in_channels, out_channels: equal for stride 1; else more come out than go in.
+        in_channels, out_channels: equal for stride 1; otherwise ``out_channels`` is larger.
         kernel_size: of the depthwise convolutions.
-        norm: of every convolution, a name that ``detectron2.layers.get_norm`` knows.
+        norm: of every convolution, a name that ``detectron2.layers.get_norm`` accepts.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class XceptionBlock(_TwoBranchBlock):
 def _separable(
     in_channels: int, out_channels: int, kernel_size: int, norm: str, stride: int = 1
 ) -> list[Conv2d]:
-    """A depthwise convolution, linear, and a 1x1 with ReLU."""
+    """Build a linear depthwise convolution and a 1x1 with ReLU."""
     return [
         conv_norm(in_channels, in_channels, kernel_size, norm, stride, groups=in_channels),
         conv_norm(in_channels, out_channels, 1, norm, activation=F.relu_),

@@ -1,4 +1,4 @@
-"""Supernets and the networks that a genotype names."""
+"""Supernets, and the networks that genotypes describe."""
 
 from . import families, spaces  # noqa: F401  (registration)
 from .backbone import (

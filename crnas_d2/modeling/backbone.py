@@ -1,4 +1,4 @@
-"""The names under which any Detectron2 config can ask for our backbones."""
+"""Our backbones in Detectron2's registry, for ``MODEL.BACKBONE.NAME`` of any config."""
 
 from dataclasses import replace
 
@@ -22,20 +22,20 @@ __all__ = [
 
 @BACKBONE_REGISTRY.register()
 def build_supernet_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
-    """The body alone: the supernet of ``MODEL.SUPERNET``, or one subnet of it."""
+    """Build the body alone: the supernet of ``MODEL.SUPERNET``, or one subnet of it."""
     return _checked(cfg, _body(cfg, input_shape))
 
 
 @BACKBONE_REGISTRY.register()
 def build_supernet_fpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
-    """The body with Detectron2's FPN for Faster, Mask and Cascade R-CNN (P2 to P6)."""
+    """Build the body with Detectron2's FPN for Faster, Mask and Cascade R-CNN (P2 to P6)."""
     body = _body(cfg, input_shape)
     return _checked(cfg, _with_fpn(cfg, body, LastLevelMaxPool()))
 
 
 @BACKBONE_REGISTRY.register()
 def build_supernet_retinanet_fpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
-    """The body with Detectron2's FPN for RetinaNet (P3 to P7)."""
+    """Build the body with Detectron2's FPN for RetinaNet (P3 to P7)."""
     body = _body(cfg, input_shape)
     channels = body.output_shape()["res5"].channels
     top_block = LastLevelP6P7(channels, cfg.MODEL.FPN.OUT_CHANNELS)
@@ -44,7 +44,7 @@ def build_supernet_retinanet_fpn_backbone(cfg, input_shape: ShapeSpec) -> Backbo
 
 @BACKBONE_REGISTRY.register()
 def build_supernet_nasfpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
-    """The body with a NAS-FPN (P3 to P7)."""
+    """Build the body with a NAS-FPN (P3 to P7)."""
     neck = NASFPN(
         bottom_up=_body(cfg, input_shape),
         in_features=cfg.MODEL.FPN.IN_FEATURES,
@@ -72,16 +72,17 @@ def _with_fpn(cfg, body: Backbone, top_block) -> FPN:
 
 
 def _checked(cfg, backbone: Backbone) -> Backbone:
-    """Refuse a detector that makes a part of the body itself, or needs other outputs.
+    """Return the backbone.
 
     Raises:
-        ValueError: naming the builder or the head to use instead.
+        ValueError: the detector builds a part of the body itself, or needs other outputs. The
+            message names the builder or the head to use instead.
     """
     if cfg.MODEL.META_ARCHITECTURE == "GeneralizedRCNN":
         if cfg.MODEL.ROI_HEADS.NAME == "Res5ROIHeads":
             raise ValueError(
-                "MODEL.ROI_HEADS.NAME is 'Res5ROIHeads' (C4), which makes res5 itself, so that no "
-                "genotype reaches it. Use 'StandardROIHeads' or 'CascadeROIHeads' with "
+                "MODEL.ROI_HEADS.NAME is 'Res5ROIHeads' (C4), which builds res5 itself, so a "
+                "genotype has no effect on it. Use 'StandardROIHeads' or 'CascadeROIHeads' with "
                 "MODEL.BACKBONE.NAME 'build_supernet_fpn_backbone'."
             )
         return backbone
@@ -89,7 +90,7 @@ def _checked(cfg, backbone: Backbone) -> Backbone:
     wanted = list(cfg.MODEL.RETINANET.IN_FEATURES)
     if cfg.MODEL.META_ARCHITECTURE == "RetinaNet" and not set(wanted) <= set(outputs):
         raise ValueError(
-            f"MODEL.BACKBONE.NAME is '{cfg.MODEL.BACKBONE.NAME}', which gives "
+            f"MODEL.BACKBONE.NAME is '{cfg.MODEL.BACKBONE.NAME}', which outputs "
             f"{', '.join(outputs)}, but MODEL.RETINANET.IN_FEATURES is {wanted}. RetinaNet needs "
             "'build_supernet_retinanet_fpn_backbone' or 'build_supernet_nasfpn_backbone'."
         )

@@ -1,4 +1,4 @@
-"""Builds a backbone body: one network, or the supernet of a search space."""
+"""Build a backbone body: one network, or the supernet of a search space."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -23,18 +23,18 @@ def build_backbone(
     sharing: str = "none",
     in_channels: int = 3,
 ) -> Backbone:
-    """A body from plain arguments, e.g. for a LazyConfig.
+    """Build a body from plain arguments, e.g. for a LazyConfig.
 
     Args:
-        family: its settings.
-        kind: of the search space whose supernet to build; ``None``: one network.
-        genotype: the one network or, of a supernet, what all its networks have in common.
+        family: with its settings.
+        kind: the kind of search space whose supernet to build; ``None`` for a single network.
+        genotype: the network or, for a supernet, the part that all its networks have in common.
             Default: the family's baseline.
         sharing: which weights the options of a choice share.
         in_channels: of the images.
 
     Raises:
-        ValueError: naming what was given and what was expected.
+        ValueError: with the given and the expected value.
     """
     spec = NetworkSpec.build(
         family, kind=kind, genotype=genotype, sharing=sharing, in_channels=in_channels
@@ -43,9 +43,9 @@ def build_backbone(
 
 
 def build_body(spec: NetworkSpec) -> Backbone:
-    """The body that a spec describes, with the spec as its attribute ``spec``.
+    """Build the body that a spec describes; its attribute ``spec`` is the spec.
 
-    A supernet has the attribute ``supernet`` besides, see :func:`find_supernet`.
+    A supernet also has the attribute ``supernet``, see :func:`find_supernet`.
     """
     family = spec.family
     stem = family.make_stem(spec.in_channels)
@@ -57,10 +57,11 @@ def build_body(spec: NetworkSpec) -> Backbone:
             blocks, choices = spec.kind.build_stage(stage, family, spec.space, spec.sharing)
             choice_blocks |= choices
         else:
+            # A fixed network, or the base network of a channel supernet.
             ops = spec.genotype.ops_of_stages()[index]
             blocks = family.make_stage(stage, [family.operations[op] for op in ops])
         stages[stage] = blocks
-    # Before the body freezes its first parts, which includes what replaces convolutions there.
+    # Before make_body(), which freezes the first parts: replacements there must be frozen as well.
     convs = _replace_convs(spec, stages)
     body = family.make_body(stem, stages)
     body.spec = spec
@@ -74,7 +75,7 @@ def build_body(spec: NetworkSpec) -> Backbone:
 def _within(
     body: nn.Module, choice_blocks: Mapping[str, Sequence[nn.Module]]
 ) -> dict[str, list[nn.Module]]:
-    """The choice blocks that are part of the body, which leaves out what no output needs."""
+    """Keep the choice blocks that are part of the body, which omits stages that no output needs."""
     parts = set(body.modules())
     return {name: [b for b in blocks if b in parts] for name, blocks in choice_blocks.items()}
 
@@ -82,10 +83,10 @@ def _within(
 def _replace_convs(
     spec: NetworkSpec, stages: Mapping[str, Sequence[CNNBlockBase]]
 ) -> dict[str, nn.Module]:
-    """Give the searched convolutions their dilations: all of them mixed, or those decoded.
+    """Replace the searched convolutions in place, by mixed or by decoded ones.
 
     Returns:
-        by name, what stands there now.
+        the replacements, keyed by the name of the convolution.
     """
     if spec.channels is None:
         return {}
@@ -101,7 +102,7 @@ def _replace_convs(
 
 
 def _mixed(spec: NetworkSpec) -> Callable[[SearchedConv, Conv2d], ChannelMixedConv2d]:
-    """NATS section 3.2: every channel group as a mix of all dilations."""
+    """Return the replacement of a search: each channel group mixes all dilations (NATS 3.2)."""
 
     def replace(conv: SearchedConv, base: Conv2d) -> ChannelMixedConv2d:
         return ChannelMixedConv2d.from_conv(
@@ -115,7 +116,7 @@ def _mixed(spec: NetworkSpec) -> Callable[[SearchedConv, Conv2d], ChannelMixedCo
 
 
 def _decoded(spec: NetworkSpec) -> Callable[[SearchedConv, Conv2d], Conv2d | DecodedConv2d]:
-    """NATS section 3.3: every channel group with the dilation that was found for it."""
+    """Return the replacement of a found network: one dilation per channel group (NATS 3.3)."""
     chosen = dict(zip(spec.channels.names, spec.genotype.channels, strict=True))
 
     def replace(conv: SearchedConv, base: Conv2d) -> Conv2d | DecodedConv2d:
@@ -125,7 +126,7 @@ def _decoded(spec: NetworkSpec) -> Callable[[SearchedConv, Conv2d], Conv2d | Dec
 
 
 def _check_conv(family: Family, conv: SearchedConv, found: nn.Module | None) -> None:
-    """Refuse a family whose blocks are not what its ``searchable_conv`` says."""
+    """Raise ValueError for a family whose blocks differ from what ``searchable_conv`` describes."""
     fits = (
         isinstance(found, Conv2d)
         and (found.out_channels, found.groups) == (conv.channels, conv.conv_groups)
@@ -134,7 +135,7 @@ def _check_conv(family: Family, conv: SearchedConv, found: nn.Module | None) -> 
     )
     if not fits:
         raise ValueError(
-            f"The family '{family.name}' names {conv.name} as a 3x3 convolution of "
-            f"{conv.channels} channels in {conv.conv_groups} groups, without bias, but there is "
-            f"{found}. Its searchable_conv() must describe the blocks of its make_stage()."
+            f"The family '{family.name}' describes {conv.name} as a 3x3 convolution of "
+            f"{conv.channels} channels in {conv.conv_groups} groups, without bias, but the block "
+            f"has {found}. Its searchable_conv() must describe the blocks of its make_stage()."
         )

@@ -1,4 +1,4 @@
-"""Bodies that are a stem and named stages, for families that Detectron2 has no class of."""
+"""Bodies of a stem and named stages, for families without a class in Detectron2."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,20 +10,21 @@ __all__ = ["StagedBody", "check_outputs", "needed_outputs"]
 
 
 class StagedBody(Backbone):
-    """A stem and stages, without the stages that no output needs.
+    """A stem followed by stages; stages that no output needs are left out.
 
-    The blocks are named after stages and places, e.g. ``c24.0``.
+    Blocks are named after their stage and position, e.g. ``c24.0``.
 
     Args:
         stem: the first convolution.
-        stages: by name, the blocks of each stage that is needed.
+        stages: the blocks of each needed stage, keyed by its name.
         out_features: keys of ``outputs``.
         freeze_at: how many parts of the network to freeze, as in Detectron2's ResNet: 1 for the
             stem, 2 for all up to ``res2``, 3 for all up to ``res3`` and so on.
 
     Attributes:
-        outputs: of a subclass: by output, in order, the stages that lead to it from the output
-            before. They have ResNet's names, so that necks and heads are configured alike.
+        outputs: set by a subclass: for each output, in order, the stages between the previous
+            output and this one. Outputs have ResNet's names, so necks and heads need no other
+            config.
     """
 
     outputs: Mapping[str, Sequence[str]]
@@ -57,7 +58,7 @@ class StagedBody(Backbone):
             x: images, (N, C, H, W).
 
         Returns:
-            by output, (N, channels, ceil(H / stride), ceil(W / stride)).
+            feature maps (N, channels, ceil(H / stride), ceil(W / stride)), keyed by output.
         """
         features = {}
         x = self.stem(x)
@@ -69,7 +70,7 @@ class StagedBody(Backbone):
         return features
 
     def freeze(self, freeze_at: int = 0) -> "StagedBody":
-        """Make the first parts untrainable, their BN included; see the class."""
+        """Freeze the first parts, including their BN; ``freeze_at`` as in the constructor."""
         if freeze_at >= 1:
             self.stem.freeze()
         for output in self._needed[: max(0, freeze_at - 1)]:
@@ -82,10 +83,9 @@ class StagedBody(Backbone):
 def needed_outputs(
     outputs: Mapping[str, Sequence[str]], out_features: Sequence[str]
 ) -> tuple[str, ...]:
-    """Those up to the last one of ``out_features``.
+    """Return the outputs up to the last one of ``out_features``.
 
-    What follows it would take memory and, in DistributedDataParallel, wait for gradients that
-    never come.
+    Later stages would take memory, and DistributedDataParallel would wait for their gradients.
     """
     names = tuple(outputs)
     return names[: 1 + max(map(names.index, out_features))]
@@ -94,14 +94,11 @@ def needed_outputs(
 def check_outputs(
     key: str, out_features: Sequence[str], outputs: Mapping[str, Sequence[str]]
 ) -> None:
-    """Raise ValueError for outputs that a body does not have.
+    """Raise ValueError for outputs that a body does not have, or for no output at all.
 
     Args:
         key: the config key of ``out_features``.
         outputs: see :class:`StagedBody`; the last one is for a classifier.
-
-    Raises:
-        ValueError: any other name, or none.
     """
     features, names = list(out_features), list(outputs)
     if not features or not set(features) <= set(names):

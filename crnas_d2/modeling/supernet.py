@@ -1,4 +1,4 @@
-"""Supernets: what a body that holds a whole search space can do."""
+"""Supernets: the interface of a body that holds a whole search space."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ __all__ = ["MixedSupernet", "SinglePathSupernet", "Supernet", "find_supernet"]
 
 
 class Supernet:
-    """The search space that a body holds, and how it is handled there.
+    """The search space of a body, and the operations on it.
 
     The body is a backbone like any other; its attribute ``supernet`` is this object, which refers
     to modules of the body and has no weights of its own.
@@ -25,12 +25,13 @@ class Supernet:
 
 
 class SinglePathSupernet(Supernet):
-    """A supernet of which one subnet runs at a time.
+    """A supernet that runs one subnet at a time.
 
     Args:
         space: the genotypes that it can run.
-        choice_blocks: by the name of the choice, the modules that carry it out. A choice of a
-            single option may have none, one that each branch of a stage makes for itself several.
+        choice_blocks: the modules that implement each choice, keyed by its name. A choice with a
+            single option may have none; a choice inside the branches of a stage has one per
+            branch.
 
     Attributes:
         path: the active genotype, ``None`` before the first :meth:`set_path`.
@@ -45,7 +46,7 @@ class SinglePathSupernet(Supernet):
         """Switch to one subnet: until the next call, nothing off its path runs or changes.
 
         Raises:
-            ValueError: the genotype lies outside the space.
+            ValueError: the genotype is not in the space.
         """
         for name, option in self.space.values(genotype).items():
             for block in self.choice_blocks.get(name, ()):
@@ -54,11 +55,11 @@ class SinglePathSupernet(Supernet):
 
 
 class MixedSupernet(Supernet):
-    """A channel supernet: all of it runs, every convolution as a mix of its dilations.
+    """A channel supernet: all of it runs, and each searched convolution mixes its dilations.
 
     Args:
         space: the genotypes that it mixes.
-        convs: by name, the mixed convolutions, in the order of the space.
+        convs: the mixed convolutions, keyed by name, in the order of the space.
     """
 
     def __init__(self, space: ChannelSpace, convs: Mapping[str, ChannelMixedConv2d]):
@@ -68,19 +69,19 @@ class MixedSupernet(Supernet):
 
     @property
     def alphas(self) -> list[nn.Parameter]:
-        """What is searched, one for each convolution."""
+        """The architecture parameters, one tensor (channel groups, dilations) per convolution."""
         return [conv.alpha for conv in self.convs.values()]
 
     def decode(self) -> Genotype:
-        """The strongest dilation of each channel group (NATS section 3.3, Eq. 4)."""
+        """Return the genotype of the strongest dilations (NATS section 3.3, Eq. 4)."""
         return self.space.genotype([conv.strongest_dilations() for conv in self.convs.values()])
 
     def summary(self) -> dict[str, float]:
-        """By name of a scalar, how far the search is, stage by stage.
+        """Return scalars that show the progress of the search, per stage.
 
-        ``alpha/res4/entropy`` is the mean over the channel groups of the stage, in nats, 0 where
-        all are decided; ``alpha/res4/share_1x3`` the part of them in which the dilation (1, 3),
-        relative to the base network, is the strongest (NATS Eq. 5).
+        ``alpha/res4/entropy`` is the mean over the channel groups of the stage, in nats; it is 0
+        when all are decided. ``alpha/res4/share_1x3`` is the fraction of the groups whose
+        strongest dilation, relative to the base network, is (1, 3) (NATS Eq. 5).
         """
         entropies, strongest = {}, {}
         for conv in self.space.convs:
@@ -97,7 +98,7 @@ class MixedSupernet(Supernet):
 
 
 def find_supernet(model: nn.Module) -> Supernet | None:
-    """The supernet inside a detector or a backbone, ``None`` in any other network."""
+    """Return the supernet inside a detector or a backbone, or ``None`` if there is none."""
     return next(_supernets(model), None)
 
 

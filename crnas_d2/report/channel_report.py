@@ -20,8 +20,8 @@ def write_channel_search(
     """Write ``genotype.yaml`` and ``report.html`` into the folder of a finished search.
 
     Args:
-        output: with the ``metrics.json`` of the search.
-        genotype: that was decoded from its last alpha.
+        output: the folder; it has the ``metrics.json`` of the search.
+        genotype: decoded from the last alpha.
         family: ``MODEL.SUPERNET.FAMILY``.
     """
     output = Path(output)
@@ -41,14 +41,14 @@ def add_channel_search(page: Page, output: str | Path, space: ChannelSpace) -> N
     """Add the shares of the dilations, convolution by convolution, and alpha over time.
 
     Args:
-        output: folder of a finished search: its ``genotype.yaml``, and ``metrics.json`` with what
-            :meth:`crnas_d2.modeling.MixedSupernet.summary` says.
+        output: the folder of a finished search, with its ``genotype.yaml``, and the scalars of
+            :meth:`crnas_d2.modeling.MixedSupernet.summary` in its ``metrics.json``.
     """
     output = Path(output)
     genotype = Genotype.from_yaml(output / "genotype.yaml")
     page.heading("Dilations that were found")
     page.text(
-        "The part of the channel groups that chose each dilation, (height, width) relative to the "
+        "Fraction of the channel groups that chose each dilation, (height, width) relative to the "
         "base network. Parameters and MACs are those of the base network."
     )
     dilations = list(dict.fromkeys(pair for conv in space.convs for pair in conv.dilations))
@@ -63,15 +63,15 @@ def add_channel_search(page: Page, output: str | Path, space: ChannelSpace) -> N
         rows.append([conv.name, len(choice), *cells])
     page.figure(
         draw_channels({"channels by dilation": (space, genotype)}),
-        "the part of the channels of each convolution that each dilation has",
+        "fraction of the channels of each convolution that have each dilation",
     )
     page.table(["convolution", "groups", *map(str, dilations)], rows)
-    # A resumed run writes some iterations again; the later entry counts.
+    # A resumed run logs some iterations twice; the later entry counts.
     entries = {entry["iteration"]: entry for entry in read_metrics(output) if "iteration" in entry}
     page.heading("Alpha over time")
     page.text(
-        "Left, the mean entropy of the groups' softmax of alpha, in nats: 0 where all are decided. "
-        "Right, the part of the groups in which each dilation is the strongest."
+        "Left: mean entropy of the groups' softmax of alpha, in nats; 0 when all are decided. "
+        "Right: fraction of the groups in which each dilation is the strongest."
     )
     page.figure(
         _over_time(entries, space.stages), "entropy and shares of the dilations by iteration"

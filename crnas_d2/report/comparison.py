@@ -1,4 +1,4 @@
-"""Trained networks side by side: what they cost, how they score, what they see."""
+"""Compare trained networks: costs, scores, training curves and detections."""
 
 import json
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ def load_run(name: str, folder: str | Path, cfg: CfgNode) -> Run:
     if len(cfg.DATASETS.TEST) != 1:
         raise ValueError(
             f"{folder} was trained with DATASETS.TEST {tuple(cfg.DATASETS.TEST)}; the comparison "
-            "takes one dataset, so train with one."
+            "takes one dataset, so evaluate on one."
         )
     evaluations = [entry for entry in read_metrics(folder) if "bbox/AP" in entry]
     if not evaluations:
@@ -74,7 +74,7 @@ def load_run(name: str, folder: str | Path, cfg: CfgNode) -> Run:
 
 
 def network_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of the table that compares the runs, as text.
+    """Return head and rows of the table that compares the runs, as text.
 
     Raises:
         ValueError: runs tested on different datasets, or with costs at different input sizes.
@@ -107,14 +107,14 @@ def add_networks(page: Page, runs: Sequence[Run], *, num_images: int = 6) -> Non
     dataset = runs[0].cfg.DATASETS.TEST[0]
     page.heading("Networks")
     page.text(
-        f"AP on {dataset}. Each row is one training: differences below the spread between seeds "
-        "mean nothing."
+        f"AP on {dataset}. Each row is one training: differences smaller than the spread between "
+        "seeds are not significant."
     )
     page.table(head, rows)
     page.figure(
         draw_architectures({run.name: run.spec.genotype for run in runs}), "blocks per stage"
     )
-    decoded = {}  # names of the runs of each network, which may be trained with several seeds
+    decoded = {}  # the names of all runs of a network, which may have several seeds
     for run in filter(_is_decoded, runs):
         decoded.setdefault((run.spec.channels, run.spec.genotype), []).append(run.name)
     if decoded:
@@ -126,14 +126,14 @@ def add_networks(page: Page, runs: Sequence[Run], *, num_images: int = 6) -> Non
     page.heading(f"Detections on {dataset}")
     missing = [file for run in runs if not (file := _results_file(run)).is_file()]
     if missing:
-        page.text(f"Not shown: {missing[0]} is missing, which only COCO's evaluation writes.")
+        page.text(f"Not shown: {missing[0]} is missing. Only COCO's evaluation writes it.")
         return
-    page.text("Images drawn at random, detections with a score of at least 0.5.")
+    page.text("Randomly sampled images; detections with a score of at least 0.5.")
     page.figure(_detections(runs, dataset, num_images), "detections of each network")
 
 
 def _codes(genotype: Genotype) -> str:
-    """The operations, stage by stage: `` 0 101 20100 0210122``."""
+    """Format the operations, stage by stage: `` 0 101 20100 0210122``."""
     if not genotype.ops:
         return ""
     return " " + " ".join("".join(map(str, ops)) for ops in genotype.ops_of_stages())
@@ -144,7 +144,7 @@ def _is_decoded(run: Run) -> bool:
 
 
 def _dilated(run: Run) -> str:
-    """How many channels of the searched convolutions differ from the base: ``, 63 % dilated``."""
+    """Format the fraction of searched channels that differ from the base: ``, 63 % dilated``."""
     if not _is_decoded(run):
         return ""
     space = run.spec.channels
@@ -155,6 +155,7 @@ def _dilated(run: Run) -> str:
 
 
 def _check_comparable(runs: Sequence[Run]) -> None:
+    """Raise ValueError for runs whose scores or costs must not be in one table."""
     first = runs[0]
     for run in runs[1:]:
         for key, ours, theirs in (

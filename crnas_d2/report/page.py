@@ -1,4 +1,4 @@
-"""One HTML file with tables and pictures inside: nothing to serve, easy to send."""
+"""A single HTML file with tables and embedded pictures."""
 
 import base64
 import html
@@ -50,7 +50,7 @@ class Page:
     def figure(self, figure: Figure, description: str) -> None:
         """
         Args:
-            description: what the picture shows, for those who cannot see it.
+            description: alternative text of the picture.
         """
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=110, bbox_inches="tight")
@@ -71,7 +71,7 @@ class Page:
 
 
 def format_cell(value) -> str:
-    """Metrics with two digits after the point, all else as it is."""
+    """Format metrics with two decimals, ``None`` as ``failed``, and anything else with ``str``."""
     if value is None:
         return "failed"
     return f"{value:.2f}" if isinstance(value, float) else str(value)

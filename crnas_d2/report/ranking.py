@@ -1,4 +1,4 @@
-"""How well scores rank networks: correlations with intervals."""
+"""How well scores rank networks: rank correlations with confidence intervals."""
 
 import json
 from collections import defaultdict
@@ -19,7 +19,7 @@ class Correlation:
     """A rank correlation of two lists, and its 95 % interval over resampled networks.
 
     Attributes:
-        tau: Kendall's (tau-b), ties counted half.
+        tau: Kendall's tau-b, which corrects for ties.
         tau_interval: (low, high).
         rho: Spearman's.
         number: of networks.
@@ -38,10 +38,10 @@ class Correlation:
 def rank_correlation(
     truth: Sequence[float], scores: Sequence[float], *, samples: int = 2_000, seed: int = 0
 ) -> Correlation:
-    """Compare two lists of the same networks.
+    """Correlate the ranks of the same networks in two lists.
 
     Args:
-        samples: of the networks, with replacement, for the interval (percentile bootstrap).
+        samples: number of samples with replacement for the interval (percentile bootstrap).
 
     Raises:
         ValueError: fewer than three networks.
@@ -59,7 +59,7 @@ def rank_correlation(
     for _ in range(samples):
         chosen = random.integers(len(truth), size=len(truth))
         tau = kendalltau(truth[chosen], scores[chosen]).statistic
-        if np.isfinite(tau):  # a sample of one network again and again has none
+        if np.isfinite(tau):  # undefined for a sample that repeats a single network
             taus.append(tau)
     low, high = np.percentile(taus, [2.5, 97.5]) if taus else (np.nan, np.nan)
     return Correlation(
@@ -71,14 +71,14 @@ def rank_correlation(
 
 
 def describe_ranking(results: Path, scores: Sequence[Path] = ()) -> str:
-    """What stand-alone trainings say: noise of seeds, spread, and how well others rank them.
+    """Describe stand-alone trainings: noise of seeds, spread, and how well scores rank them.
 
-    Costs are the rivals of every supernet: a score that ranks no better than MACs needs no
-    supernet.
+    MACs and parameters are listed beside the supernets: a supernet that ranks no better than MACs
+    is of no use.
 
     Args:
-        results: ``{"runs": [...]}``, of ``tools/correlate.py train``.
-        scores: ``{"scores": [...]}``, of ``tools/correlate.py score``.
+        results: ``{"runs": [...]}``, from ``tools/correlate.py train``.
+        scores: ``{"scores": [...]}``, from ``tools/correlate.py score``.
     """
     runs = defaultdict(list)
     for run in json.loads(results.read_text())["runs"]:
@@ -107,6 +107,7 @@ def _describe_spread(runs: dict, truth: dict) -> str:
     spread = np.std(list(truth.values()), ddof=1) if len(truth) > 1 else float("nan")
     text = f"{len(truth)} networks, standard deviation of their means {spread:.2f} AP."
     if repeated:
+        # Pooled variance: squared deviations from each network's mean over degrees of freedom.
         freedom = sum(len(scores) - 1 for scores in repeated)
         squares = sum(np.var(scores) * len(scores) for scores in repeated)
         noise = float(np.sqrt(squares / freedom))

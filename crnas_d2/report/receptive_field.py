@@ -1,4 +1,4 @@
-"""How much of the image one feature sees: the theoretical receptive field of each level."""
+"""The theoretical receptive field of each level: how much of the image one feature sees."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ __all__ = ["ReceptiveField", "receptive_fields"]
 
 aten = torch.ops.aten
 
-# Large enough for any stride; height and width differ, so that an operation that swaps them is
-# not taken for one that keeps them.
+# The size of the image. Large enough for any stride; height and width differ, so that an operation
+# that swaps them does not look like one that keeps them.
 _PLATE = (256, 320)
 
 
@@ -33,21 +33,21 @@ class ReceptiveField:
 
 
 def receptive_fields(body: nn.Module, in_channels: int = 3) -> dict[str, ReceptiveField]:
-    """The theoretical receptive field of each output of a body.
+    """Compute the theoretical receptive field of each output of a body.
 
-    Follows the tensors of one forward pass, so it holds for whatever runs: dilations, parallel
-    branches (the hull of what they see), the active path of a supernet. Convolutions and pooling
-    widen the field; operations that keep height and width are taken to work pixel by pixel.
+    This follows the tensors of one forward pass, so it covers whatever runs: dilations, parallel
+    branches (the hull of their fields), the active path of a supernet. Convolutions and pooling
+    widen the field; operations that keep height and width are assumed to work pixel by pixel.
 
     Args:
-        body: from ``(1, in_channels, H, W)`` to a dict of feature maps ``(1, C, H', W')``. It may
-            lie on any device and is left as it is.
+        body: maps ``(1, in_channels, H, W)`` to a dict of feature maps ``(1, C, H', W')``. It may
+            be on any device and does not change.
 
     Raises:
-        ValueError: an operation whose field is not known: any other that changes height and width,
-            such as global pooling, upsampling or a transposed convolution.
+        ValueError: an operation with an unknown field: any other operation that changes height and
+            width, such as global pooling, upsampling or a transposed convolution.
     """
-    # With meta tensors nothing is computed, and no statistics of the body change.
+    # On the meta device nothing is computed, and no statistics of the body change.
     state = {**dict(body.named_parameters()), **dict(body.named_buffers())}
     state = {name: tensor.detach().to("meta") for name, tensor in state.items()}
     image = torch.empty(1, in_channels, *_PLATE, device="meta")
@@ -58,7 +58,7 @@ def receptive_fields(body: nn.Module, in_channels: int = 3) -> dict[str, Recepti
 
 
 class _Span(NamedTuple):
-    """Along one axis, feature ``i`` sees the pixels ``i * stride + first`` to ``... + last``."""
+    """Field along one axis: feature ``i`` sees pixels ``i * stride + first`` to ``... + last``."""
 
     first: int
     last: int
@@ -73,6 +73,7 @@ class _Span(NamedTuple):
         )
 
     def joined(self, other: "_Span") -> "_Span":
+        """Return the hull of two spans, e.g. of a shortcut and its block."""
         assert self.stride == other.stride, (self, other)
         return _Span(min(self.first, other.first), max(self.last, other.last), self.stride)
 
@@ -85,7 +86,7 @@ def _receptive_field(rows: _Span, columns: _Span) -> ReceptiveField:
 
 
 class _Fields(TorchDispatchMode):
-    """Knows the field, (rows, columns), of every tensor that depends on the image."""
+    """Records the field, (rows, columns), of every tensor that depends on the image."""
 
     def __init__(self):
         super().__init__()
@@ -94,7 +95,7 @@ class _Fields(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         inputs = [tensor for tensor in _tensors((args, kwargs)) if tensor in self.of]
-        # Before the operation, which may work in place.
+        # Read before the operation, which may work in place.
         size = inputs[0].shape[-2:] if inputs else None
         spans = [self.of[tensor] for tensor in inputs]
         results = func(*args, **kwargs)
@@ -111,9 +112,9 @@ class _Fields(TorchDispatchMode):
             field = tuple(map(_join, zip(*spans, strict=True)))
         else:
             raise ValueError(
-                f"The receptive field of {func} is not known: it makes {tuple(outputs[0].shape)} "
-                f"of {tuple(inputs[0].shape)}. Known are convolutions, pooling, and all that keeps "
-                "height and width."
+                f"The receptive field of {func} is not known: it maps {tuple(inputs[0].shape)} to "
+                f"{tuple(outputs[0].shape)}. Supported are convolutions, pooling, and operations "
+                "that keep height and width."
             )
         for output in outputs:
             self.of[output] = field
@@ -134,7 +135,7 @@ def _average_pool(x, kernel, stride=(), padding=0, *_):
     return kernel, stride or kernel, padding, 1
 
 
-# From the arguments of an operation to its kernel, stride, padding and dilation.
+# Functions from the arguments of an operation to its kernel, stride, padding and dilation.
 _WINDOWS = {
     aten.convolution: _convolution,
     aten.max_pool2d_with_indices: _max_pool,

@@ -1,4 +1,4 @@
-"""What a search found: candidates.csv and report.html."""
+"""Results of a search: candidates.csv and report.html."""
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
@@ -34,10 +34,10 @@ def write_search(
 
     Args:
         candidates: the best first; at least one complete genotype with a fitness.
-        costs: by name, those that have a column.
+        costs: those that have a column, keyed by name.
 
     Returns:
-        the best one.
+        the best candidate.
     """
     output = Path(cfg.OUTPUT_DIR)
     best = next(c for c in candidates if space.is_complete(c.genotype))
@@ -55,7 +55,7 @@ def write_search(
 
 
 def search_settings(cfg) -> dict[str, str]:
-    """The keyword arguments of :func:`add_search` that a config gives."""
+    """Return the keyword arguments of :func:`add_search` that come from a config."""
     height, width = cfg.SEARCH.COST_INPUT_SIZE
     return {
         "metric": cfg.SEARCH.METRIC,
@@ -72,8 +72,8 @@ def write_candidates(
 ) -> None:
     """Write one line per evaluated genotype, the best first, numbers in full precision.
 
-    What a partial genotype leaves open is empty, and so are its costs, whose columns have their
-    names in lower case.
+    Columns of costs have their names in lower case. For a prefix, the choices that are still open
+    and the costs are empty.
     """
     metrics = list(dict.fromkeys(name for c in candidates for name in c.metrics))
     with Path(path).open("w", newline="") as stream:
@@ -108,11 +108,11 @@ def add_search(
 
     Args:
         candidates: the best first; at least one complete genotype with a fitness.
-        costs: by name, those that have a column.
+        costs: those that have a column, keyed by name.
         metric: the name of the fitness.
         cost_scope: what the costs count, e.g. ``backbone body, 192x192``.
-        second_objective: the cost against which to draw the Pareto front; default: the first one
-            in which the candidates differ.
+        second_objective: the cost of the Pareto front; default: the first cost in which the
+            candidates differ.
     """
     scored = [candidate for candidate in candidates if candidate.fitness is not None]
     complete = [c for c in scored if space.is_complete(c.genotype)]
@@ -121,8 +121,8 @@ def add_search(
     page.text(
         f"{len(candidates)} candidates evaluated"
         + (f", {failed} of them failed" if failed else "")
-        + f". Fitness: {metric} on archval, with the weights of the supernet; the score of a "
-        "retrained network is another number."
+        + f". Fitness: {metric} on archval, with the weights of the supernet; a retrained network "
+        "scores differently."
     )
     rows = [
         [
@@ -144,9 +144,9 @@ def add_search(
     if len(complete) < len(scored):
         page.heading("Search: choice after choice")
         page.text(
-            "Every dot is a prefix of a genotype, scored with all later choices sampled anew for "
-            "each batch of archval; the line joins the prefixes of the best one. Only dots above "
-            "one another are comparable: they had the same samples."
+            "Each dot is a prefix of a genotype, scored with all later choices sampled for each "
+            "batch of archval; the line joins the prefixes of the best genotype. Only dots of the "
+            "same column are comparable, because they share the samples."
         )
         best = complete[0].genotype
         page.figure(_levels(scored, best, space, metric), f"{metric} of each level of the search")
@@ -156,7 +156,7 @@ def add_search(
         front = pareto_front(complete, compared)
         page.heading("Search: the Pareto front")
         page.text(
-            f"The candidates than which none is better with as few {compared.unit} ({cost_scope})."
+            f"Candidates that no other dominates in {metric} and {compared.unit} ({cost_scope})."
         )
         rows = [[str(c.genotype), c.fitness, format_quantity(compared(c.genotype))] for c in front]
         page.table(["genotype", metric, compared.unit], rows)
@@ -165,7 +165,7 @@ def add_search(
         )
     page.heading("Search: all candidates")
     page.figure(_distribution(scored, metric), f"sorted {metric} of all candidates")
-    page.text("Below, every dot is a candidate; the line joins the means of each option.")
+    page.text("Below, each dot is a candidate; the line joins the mean of each option.")
     page.figure(_by_choice(scored, space, metric), f"{metric} against the options of each choice")
 
 
@@ -181,15 +181,17 @@ def _first_that_differs(
 def pareto_front(
     candidates: Sequence[Candidate], cost: Callable[[Genotype], float]
 ) -> list[Candidate]:
-    """The candidates than which no other has a fitness as high at a lower or equal cost.
+    """Return the candidates that no other one dominates in fitness and cost.
 
     Args:
         candidates: the best first, all with a fitness.
 
     Returns:
-        the cheapest first; of equals, one.
+        the cheapest first; one of each group with equal fitness and cost.
     """
     front: list[Candidate] = []
+    # From cheap to expensive, the best first at equal cost: a candidate is on the front if it has
+    # a higher fitness than all before it.
     for candidate in sorted(candidates, key=lambda c: (cost(c.genotype), -c.fitness)):
         if not front or candidate.fitness > front[-1].fitness:
             front.append(candidate)
@@ -223,6 +225,7 @@ def _distribution(scored: Sequence[Candidate], metric: str) -> Figure:
 
 
 def _levels(scored: Sequence[Candidate], best: Genotype, space: SearchSpace, metric: str) -> Figure:
+    # One column per length of the prefix, labelled with what the best genotype chose there.
     figure = Figure(figsize=(9, 3.5))
     axes = figure.add_subplot()
     decided = [space.values(candidate.genotype, partial=True) for candidate in scored]
@@ -252,6 +255,7 @@ def _by_choice(scored: Sequence[Candidate], space: SearchSpace, metric: str) -> 
         axes.set_visible(False)
     fitness = np.array([candidate.fitness for candidate in scored])
     for axes, choice in zip(panels.flat, varied, strict=False):
+        # None where the choice is not active, e.g. the operation of a block that is not there.
         taken = [space.values(candidate.genotype).get(choice.name) for candidate in scored]
         is_active = np.array([option is not None for option in taken])
         options = np.array([option for option in taken if option is not None])

@@ -1,4 +1,4 @@
-"""Sketches of architectures: a square for each block as in CR-NAS figure 4, or a bar."""
+"""Sketches of architectures: a square per block as in CR-NAS figure 4, a bar per convolution."""
 
 from collections.abc import Mapping
 
@@ -16,10 +16,10 @@ _INKS = ("black", "black", "white", "white")
 
 
 def draw_architectures(genotypes: Mapping[str, Genotype]) -> Figure:
-    """Where a genotype has operations, each square holds the index of its block's.
+    """Draw a square for each block, with the index of its operation if the genotype has any.
 
     Args:
-        genotypes: by the name to print beside each.
+        genotypes: keyed by the name to print beside each.
     """
     longest = max(sum(genotype.depths) for genotype in genotypes.values())
     figure = Figure(figsize=(9, 0.6 * len(genotypes) + 0.4))
@@ -44,10 +44,10 @@ def draw_architectures(genotypes: Mapping[str, Genotype]) -> Figure:
 
 
 def draw_channels(networks: Mapping[str, tuple[ChannelSpace, Genotype]]) -> Figure:
-    """A bar for each convolution: the part of its channels that each dilation has.
+    """Draw a bar for each convolution: the fraction of its channels with each dilation.
 
     Args:
-        networks: by the name to print above its bars, a network of a channel space.
+        networks: networks of a channel space, keyed by the name to print above the bars.
     """
     convs = [conv for space, _ in networks.values() for conv in space.convs]
     dilations = sorted({pair for conv in convs for pair in conv.dilations})

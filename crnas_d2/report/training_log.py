@@ -1,4 +1,4 @@
-"""What Detectron2 writes about a training, ``metrics.json``."""
+"""Read ``metrics.json``, which Detectron2 writes during a training."""
 
 import json
 from contextlib import suppress
@@ -8,9 +8,9 @@ __all__ = ["read_metrics"]
 
 
 def read_metrics(folder: str | Path) -> list[dict]:
-    """The entries of a training, in the order in which they were written.
+    """Read the entries of a training, in the order in which they were written.
 
-    A line that was cut off, where a process died or a disk was full, is left out.
+    Truncated lines are skipped: the process may have died, or the disk may have been full.
 
     Raises:
         ValueError: the folder has no ``metrics.json``.

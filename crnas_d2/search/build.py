@@ -10,13 +10,13 @@ __all__ = ["build_searcher"]
 
 
 def build_searcher(cfg, space: SearchSpace, budgets: Sequence[Budget]) -> Searcher:
-    """The searcher of ``SEARCH.ALGORITHM``.
+    """Build the searcher of ``SEARCH.ALGORITHM``.
 
     Args:
-        budgets: what a candidate may cost.
+        budgets: limits on the costs of a candidate.
 
     Raises:
-        ValueError: an unknown algorithm, or settings with which there is nothing to search.
+        ValueError: an unknown algorithm, or settings that it cannot search with.
     """
     searcher = SEARCHER_REGISTRY.get(cfg.SEARCH.ALGORITHM)
     second = cfg.SEARCH.SECOND_OBJECTIVE
@@ -25,6 +25,6 @@ def build_searcher(cfg, space: SearchSpace, budgets: Sequence[Budget]) -> Search
         raise ValueError(
             f"SEARCH.SECOND_OBJECTIVE is '{second}', but SEARCH.ALGORITHM '{searcher.name}' has "
             f"one objective. Use {', '.join(map(repr, others))} (with SEARCH.OPTUNA.SAMPLER "
-            "'NSGAIISampler'), or empty it."
+            "'NSGAIISampler'), or set it to ''."
         )
     return searcher(space, budgets, **searcher.from_config(cfg))

@@ -1,4 +1,4 @@
-"""Candidates of a search, as they stand in its study."""
+"""Candidates of a search, as its study stores them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,9 +10,8 @@ from crnas_d2.space import Genotype, SearchSpace
 
 __all__ = ["Candidate", "enqueue", "evaluated", "genotype_of", "is_duplicate", "is_taken_care_of"]
 
-# The user attributes of a trial. ENQUEUED holds the values of its choices, by name, where a
-# searcher has listed it. REFUSED marks a result that would be the same the next time: not that a
-# worker died.
+# The user attributes of a trial. ENQUEUED holds the values of its choices, by name, if a searcher
+# listed it. REFUSED marks a failure that would repeat, unlike the death of a worker.
 ENQUEUED, METRICS, REFUSED, WORKER = "enqueued", "metrics", "refused", "worker"
 
 
@@ -22,8 +21,8 @@ class Candidate:
 
     Attributes:
         genotype: complete, or partial in a search that decides one choice after the other.
-        fitness: ``None`` where the evaluation gave no finite number.
-        metrics: all that the evaluator said, e.g. ``{"bbox/AP": 31.4}``.
+        fitness: ``None`` if the evaluation gave no finite number.
+        metrics: all results of the evaluator, e.g. ``{"bbox/AP": 31.4}``.
         seconds: how long the evaluation took.
     """
 
@@ -34,20 +33,20 @@ class Candidate:
 
 
 def genotype_of(trial: FrozenTrial, space: SearchSpace) -> Genotype | None:
-    """The genotype of a trial, also of one that still waits; ``None`` if it has none."""
+    """Return the genotype of a trial, even if it still waits; ``None`` if it has none."""
     if ENQUEUED in trial.user_attrs:
         return space.genotype(trial.user_attrs[ENQUEUED])
     values: dict[str, int] = {}
     for choice in space.choices:
         if choice.is_active(values):
             if choice.name not in trial.params:
-                return None  # a worker may have died with only some of them written down
+                return None  # a worker may have died after writing some of them
             values[choice.name] = trial.params[choice.name]
     return space.genotype(values)
 
 
 def enqueue(study: optuna.Study, space: SearchSpace, genotypes: Iterable[Genotype]) -> None:
-    """Make each genotype a waiting trial, unless it is evaluated, running or waiting already."""
+    """Enqueue each genotype as a trial, unless it is already evaluated, running or waiting."""
     known = {
         genotype_of(trial, space)
         for trial in study.get_trials(deepcopy=False)
@@ -62,7 +61,8 @@ def enqueue(study: optuna.Study, space: SearchSpace, genotypes: Iterable[Genotyp
 def is_duplicate(study: optuna.Study, space: SearchSpace, number: int) -> bool:
     """Whether an earlier trial takes care of the same genotype.
 
-    Two workers that propose at the same time may both enqueue what neither has seen of the other.
+    Two workers that propose at the same time do not see each other's trials, and may both enqueue
+    the same genotype.
     """
     *earlier, trial = study.get_trials(deepcopy=False)[: number + 1]
     genotype = genotype_of(trial, space)
@@ -78,7 +78,7 @@ def is_taken_care_of(trial: FrozenTrial) -> bool:
 
 
 def evaluated(study: optuna.Study, space: SearchSpace) -> list[Candidate]:
-    """Every genotype that has a result: the best first, those without a fitness last."""
+    """Return every genotype that has a result: the best first, those without a fitness last."""
     candidates = {}
     for trial in study.get_trials(deepcopy=False):
         if trial.state != TrialState.COMPLETE and REFUSED not in trial.user_attrs:
@@ -91,7 +91,7 @@ def evaluated(study: optuna.Study, space: SearchSpace) -> list[Candidate]:
             trial.duration.total_seconds(),
         )
     worst = float("-inf")
-    # Equal fitness: in the order of the genotypes, whichever worker was faster.
+    # Ties in the order of the genotypes, so that it does not matter which worker was faster.
     return sorted(
         candidates.values(),
         key=lambda c: (-(worst if c.fitness is None else c.fitness), c.genotype),

@@ -1,4 +1,4 @@
-"""Evolution within a budget (DetNAS, algorithm 2), as an Optuna sampler."""
+"""Evolutionary search under budgets (DetNAS algorithm 2), as an Optuna sampler."""
 
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -15,27 +15,27 @@ from .candidates import genotype_of, is_taken_care_of
 
 __all__ = ["EvolutionSampler"]
 
-_MOST_SAMPLES = 200_000  # without anything new, before the space counts as used up
-_MOST_CHILDREN = 1_000  # parents that are nearly alike may have no other feasible child
+_MOST_SAMPLES = 200_000  # in a row without a new feasible one; then the space is exhausted
+_MOST_CHILDREN = 1_000  # attempts per kind: similar parents may have no new feasible child
 
 
 class EvolutionSampler(BaseGASampler):
     """Proposes the candidates of one generation after the other.
 
-    The first generation is sampled from the feasible genotypes, each choice uniformly. Of each
-    later one, the first part are mutations of a parent, the rest crossovers of two. Parents are the
-    best of all candidates before the generation: algorithm 2 (line 12) takes those of the last
-    generation alone, but no genotype is evaluated twice here, so they could not stay in it.
+    The first generation is sampled from the feasible genotypes, each choice uniformly. In each
+    later one, mutations of one parent come first, then crossovers of two. Parents are the best of
+    all earlier generations. Algorithm 2 (line 12) takes those of the last generation only; here
+    they could not survive in it, because no genotype is evaluated twice.
 
-    What is proposed depends on the seed and on the results in the study alone. So a search by one
-    worker that was stopped goes on as if it had not been. Candidates that failed are replaced.
+    Proposals depend only on the seed and on the results in the study. So a stopped search with one
+    worker resumes as if it had not been stopped. Candidates that failed are replaced.
 
     Args:
         is_feasible: whether a genotype satisfies all budgets.
-        population_size: candidates of a generation.
-        num_parents: the best candidates, from which the next generation descends.
-        mutation_probability: that a mutation samples a choice again.
-        crossover_share: of crossovers in a generation.
+        population_size: candidates per generation.
+        num_parents: how many of the best candidates are parents of the next generation.
+        mutation_probability: that a mutation resamples a choice.
+        crossover_share: fraction of crossovers in a generation.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class EvolutionSampler(BaseGASampler):
         self.seed = seed
 
     def select_parent(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
-        """The best candidates of the generations before ``generation``."""
+        """Return the best candidates of the generations before ``generation``."""
         before = [
             trial for earlier in range(generation) for trial in self.get_population(study, earlier)
         ]
-        # Equal fitness: in the order of the genotypes, so that every worker selects the same.
+        # Ties in the order of the genotypes, so that every worker selects the same parents.
         before.sort(key=lambda trial: (-trial.value, genotype_of(trial, self.space)))
         return before[: self.num_parents]
 
@@ -77,12 +77,13 @@ class EvolutionSampler(BaseGASampler):
         trial: FrozenTrial,
         search_space: dict[str, BaseDistribution],
     ) -> dict[str, int]:
-        """
+        """Propose the next candidate.
+
         Raises:
-            ValueError: no feasible genotype was found that is new.
+            ValueError: no new feasible genotype was found.
         """
-        # How far algorithm 2 is follows from the study: the generation (its j), and how many
-        # candidates of it there are.
+        # The study tells the state of algorithm 2: the generation (its j), and how many candidates
+        # of it are born.
         generation = self.get_trial_generation(study, trial)
         others = [
             other
@@ -95,13 +96,14 @@ class EvolutionSampler(BaseGASampler):
         for genotype in self._proposals(study, generation, born):
             if genotype not in known and self.is_feasible(genotype):
                 return self.space.values(genotype)
-            # Candidates of before are met again, each once, on the way to a new one.
+            # Attempts are seeded, so each call first repeats the earlier candidates. Each of them
+            # counts as progress once.
             in_vain = 0 if genotype in known and genotype not in passed else in_vain + 1
             passed.add(genotype)
             if in_vain == _MOST_SAMPLES:
                 break
         raise ValueError(
-            f"{_MOST_SAMPLES:,} samples gave no genotype that is new and satisfies SEARCH.BUDGET; "
+            f"{_MOST_SAMPLES:,} samples gave no new genotype that satisfies SEARCH.BUDGET; "
             f"{len(known)} are evaluated. Evaluate fewer (SEARCH.EVOLUTION.POPULATION, "
             "GENERATIONS), or widen the budget."
         )
@@ -116,40 +118,44 @@ class EvolutionSampler(BaseGASampler):
         try:
             return self.get_trial_generation(study, trial) == generation
         except optuna.exceptions.UpdateFinishedTrialError:
-            return False  # it ended while it was looked at, and had not been proposed by us
+            return False  # it ended meanwhile, and was not proposed by this sampler
 
     def _proposals(self, study: optuna.Study, generation: int, born: int) -> Iterator[Genotype]:
-        """What the next candidate may be, in the order in which it is to be tried."""
-        trials = self.get_parent_population(study, generation)  # line 12
+        """Yield proposals for the next candidate, in the order in which to try them."""
+        # Line 12: the top candidates become parents. The first generation has none.
+        trials = self.get_parent_population(study, generation)
         parents = sorted(genotype_of(trial, self.space) for trial in trials)
         if parents:
-            # Lines 14 and 15: mutations first; crossovers too, where no mutation is new.
+            # Lines 14 and 15: mutations first, then crossovers. If no mutation is new and feasible,
+            # crossovers take over.
             kinds = ["mutation", "crossover"] if born < self.num_mutations else ["crossover"]
             for kind in kinds:
                 for attempt in range(_MOST_CHILDREN):
                     random = Random(f"{self.seed}/{generation}/{kind}/{attempt}")
                     vary = self._mutate if kind == "mutation" else self._cross
                     yield vary(parents, random)
-        # Line 1, and what is left where nothing descends from the parents that is new.
+        # Line 1: the first generation is random. So is a candidate for which the parents have no
+        # new feasible child.
         for attempt in count():
             random = Random(f"{self.seed}/{generation}/random/{attempt}")
             yield self.space.sample(random)
 
     def _mutate(self, parents: list[Genotype], random: Random) -> Genotype:
-        """A parent with some of its choices sampled again."""
+        """Return a parent with some of its choices resampled."""
         values = self.space.values(random.choice(parents))
         for choice in self.space.choices:
-            is_new = choice.name not in values  # inactive in the parent
+            is_new = choice.name not in values  # inactive in the parent, may become active
             if random.random() < self.mutation_probability or is_new:
                 values[choice.name] = random.choice(choice.options)
         return self.space.genotype(self.space.active(values))
 
     def _cross(self, parents: list[Genotype], random: Random) -> Genotype:
-        """Each choice from one of two parents."""
+        """Return a child that takes each choice from one of two parents."""
         mother, father = (self.space.values(random.choice(parents)) for _ in range(2))
         values = {}
         for choice in self.space.choices:
-            # Inactive in a parent: the other one's; in both, it is inactive in the child too.
+            # A choice that is inactive in one parent comes from the other. One that is inactive in
+            # both is inactive in the child, too.
             inherited = [p[choice.name] for p in (mother, father) if choice.name in p]
             if choice.is_active(values) and inherited:
                 values[choice.name] = random.choice(inherited)

@@ -9,7 +9,7 @@ from .searcher import SEARCHER_REGISTRY, Searcher
 
 __all__ = ["ExhaustiveSearcher"]
 
-_MOST = 100_000  # a space beyond that was not meant to be evaluated one by one
+_MOST = 100_000  # feasible genotypes; a larger search is a mistake
 
 
 @SEARCHER_REGISTRY.register("exhaustive")
@@ -17,7 +17,7 @@ class ExhaustiveSearcher(Searcher):
     """Evaluates every feasible genotype: the best is the arg max of equation 1.
 
     Raises:
-        ValueError: nothing is feasible, or far too much.
+        ValueError: no genotype is feasible, or too many are.
     """
 
     def __init__(self, space: SearchSpace, budgets: Sequence[Budget] = ()):

@@ -14,24 +14,25 @@ __all__ = ["GreedySearcher"]
 class GreedySearcher(Searcher):
     """Decides the choices of a space in their order.
 
-    At each level, the ``top_k`` best prefixes (partial genotypes) of the level before are extended
-    by every option of the next choice, and evaluated; the first level has the options of the first
-    choice alone. So for three operations, B blocks and K = 3 it takes 3 + 9 (B - 1) evaluations. A
-    choice of a single option is taken without an evaluation of its own.
+    Each level extends the ``top_k`` best prefixes (partial genotypes) of the level before by every
+    option of the next choice, and evaluates them; the first level has only the options of the first
+    choice. With three operations, B blocks and K = 3, this takes 3 + 9 (B - 1) evaluations. A
+    choice with a single option needs no level.
 
     Args:
-        top_k: K, prefixes kept from level to level.
+        top_k: K, the prefixes kept from level to level.
 
     Raises:
-        ValueError: ``top_k`` below 1; a budget; a space whose choices depend on each other.
+        ValueError: ``top_k`` is below 1, there is a budget, or choices of the space depend on each
+            other.
     """
 
     def __init__(self, space: SearchSpace, budgets: Sequence[Budget] = (), *, top_k: int = 3):
         super().__init__(space, budgets)
         if budgets:
             raise ValueError(
-                f"{budgets[0].limits} is a limit that a greedy search cannot keep: it samples what "
-                "it has not yet decided. Set it to []."
+                f"{budgets[0].limits} is a constraint that a greedy search cannot satisfy, because "
+                "it samples the choices that it has not decided yet. Set it to []."
             )
         if space.is_conditional:
             raise ValueError(
@@ -43,6 +44,7 @@ class GreedySearcher(Searcher):
             raise ValueError(f"SEARCH.GREEDY.TOP_K is {top_k}; expected at least 1 (CR-NAS: 3).")
         self.top_k = top_k
         self.levels = [choice for choice in space.choices if len(choice.options) > 1]
+        # Each level evaluates the kept prefixes times the options.
         self.total, kept = 0, 1
         for choice in self.levels:
             width = kept * len(choice.options)
@@ -53,14 +55,16 @@ class GreedySearcher(Searcher):
         return {"top_k": cfg.SEARCH.GREEDY.TOP_K}
 
     def propose(self, candidates: Collection[Candidate]) -> list[Genotype]:
-        """
+        """Return the candidates of the first level that is not fully evaluated.
+
         Raises:
-            ValueError: every candidate of a level has failed.
+            ValueError: all candidates of a level failed.
         """
         fitness = {candidate.genotype: candidate.fitness for candidate in candidates}
+        # The search is replayed from its results: it starts from the empty prefix each time.
         kept = [self._extend({})]
         for choice in self.levels:
-            # p_extend of algorithm 1: every kept prefix, with every option of the next choice.
+            # p_extend of algorithm 1: every kept prefix with every option of the next choice.
             level = [
                 self._extend({**self.space.values(prefix, partial=True), choice.name: option})
                 for prefix in kept
@@ -73,15 +77,15 @@ class GreedySearcher(Searcher):
             if not scored:
                 raise ValueError(
                     f"No candidate that decides on {choice.name} has a finite fitness, so the "
-                    "search cannot go on: the supernet detects nothing yet, or archval has nothing "
-                    "to score. Train it longer."
+                    "search cannot continue: the supernet detects nothing yet, or archval has "
+                    "nothing to score. Train it longer."
                 )
-            # ChooseTopK. Of equal fitness: in the order of the genotypes, as every worker has them.
+            # ChooseTopK. Ties in the order of the genotypes, so that all workers keep the same.
             kept = sorted(scored, key=lambda genotype: (-fitness[genotype], genotype))[: self.top_k]
         return []
 
     def _extend(self, values: dict[str, int]) -> Genotype:
-        """The genotype of these values and of the choices behind them that have a single option."""
+        """Return the prefix of these values, and of single-option choices that follow them."""
         for choice in self.space.choices[len(values) :]:
             if len(choice.options) > 1:
                 break

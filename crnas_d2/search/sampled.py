@@ -1,4 +1,4 @@
-"""Searches that an Optuna sampler leads: evolution, random search, any stock sampler."""
+"""Searches driven by an Optuna sampler: evolution, random search, any stock sampler."""
 
 import inspect
 from collections.abc import Collection, Sequence
@@ -14,22 +14,22 @@ from .searcher import SEARCHER_REGISTRY, Searcher
 
 __all__ = ["EvolutionSearcher", "OptunaSearcher", "RandomSearcher", "SampledSearcher"]
 
-_MOST_FAILURES = 20  # from the start; then the supernet is taken for untrained
-_MOST_COUNTED = 100_000  # genotypes of a space that is counted before a search
+_MOST_FAILURES = 20  # from the start; then the supernet counts as untrained
+_MOST_COUNTED = 100_000  # genotypes; feasible ones of a larger space are not counted beforehand
 
 
 class SampledSearcher(Searcher):
     """Asks an Optuna sampler for one candidate at a time.
 
-    A subclass sets :attr:`sampler`, whose proposals may be known already or infeasible; they are
-    passed over.
+    A subclass sets :attr:`sampler`, which may propose duplicates and infeasible genotypes; these
+    are skipped.
 
     Args:
-        population, generations: the search is over after as many candidates with a fitness as
-            both multiplied.
+        population, generations: the search ends after ``population * generations`` candidates with
+            a fitness.
 
     Raises:
-        ValueError: numbers out of range, or more than there are feasible genotypes.
+        ValueError: numbers out of range, or more candidates than feasible genotypes.
     """
 
     def __init__(
@@ -57,9 +57,10 @@ class SampledSearcher(Searcher):
         return []
 
     def may_ask(self, candidates: Collection[Candidate], num_running: int) -> bool:
-        """
+        """Whether the candidates with a fitness and the running ones are fewer than ``total``.
+
         Raises:
-            ValueError: only failures so far.
+            ValueError: the first candidates all failed.
         """
         scored = sum(candidate.fitness is not None for candidate in candidates)
         if not scored and len(candidates) >= _MOST_FAILURES:
@@ -135,7 +136,7 @@ class RandomSearcher(SampledSearcher):
         seed: int = 0,
     ):
         super().__init__(space, budgets, population=population, generations=generations)
-        # The first generation of evolution is sampled at random, so random search has no other.
+        # The first generation of evolution is random, so random search is a single generation.
         self.sampler = EvolutionSampler(
             space, self.is_feasible, population_size=self.total, seed=seed
         )
@@ -151,7 +152,7 @@ class OptunaSearcher(SampledSearcher):
 
     Args:
         sampler: its name in ``optuna.samplers``.
-        seed: where the sampler takes one; below 0: another one in each run, as in Detectron2.
+        seed: if the sampler takes one; below 0: a different one in each run, as in Detectron2.
     """
 
     has_second_objective = True
@@ -191,8 +192,8 @@ def _stock_sampler(name: str, seed: int) -> BaseSampler:
         return known[name](**seeded)
     except TypeError as error:
         raise ValueError(
-            f"SEARCH.OPTUNA.SAMPLER is '{name}', which cannot be made without arguments of its "
-            f"own ({error}). Use e.g. 'TPESampler' or 'NSGAIISampler'."
+            f"SEARCH.OPTUNA.SAMPLER is '{name}', which cannot be built from its default arguments "
+            f"({error}). Use e.g. 'TPESampler' or 'NSGAIISampler'."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Networks sampled at random: what a search has to beat."""
+"""Random networks: the baseline that a search has to beat."""
 
 from collections.abc import Sequence
 from random import Random
@@ -7,7 +7,7 @@ from crnas_d2.space import Budget, Genotype, SearchSpace, is_feasible
 
 __all__ = ["sample_genotypes"]
 
-_MOST_SAMPLES = 200_000  # without anything new
+_MOST_SAMPLES = 200_000  # in a row without a new feasible one
 
 
 def sample_genotypes(
@@ -16,7 +16,7 @@ def sample_genotypes(
     """Sample different feasible genotypes, each choice uniformly.
 
     Raises:
-        ValueError: not as many were found.
+        ValueError: fewer were found.
     """
     random = Random(f"{seed}/networks")
     found: dict[Genotype, None] = {}
@@ -27,7 +27,7 @@ def sample_genotypes(
             in_vain += 1
             if in_vain == _MOST_SAMPLES:
                 raise ValueError(
-                    f"{_MOST_SAMPLES:,} samples gave {len(found)} genotypes that satisfy "
+                    f"{_MOST_SAMPLES:,} samples gave only {len(found)} genotypes that satisfy "
                     f"SEARCH.BUDGET, not {number}. Ask for fewer, or widen the budget."
                 )
             continue

@@ -1,4 +1,4 @@
-"""What every search algorithm can do, and the registry of algorithms."""
+"""The interface of a search algorithm, and the registry of algorithms."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
@@ -19,22 +19,21 @@ class Searcher(ABC):
     """Decides which genotypes are evaluated.
 
     A subclass is registered with ``@SEARCHER_REGISTRY.register("name")``; ``SEARCH.ALGORITHM``
-    then takes the name. It is made with ``cls(space, budgets, **cls.from_config(cfg))``.
+    then takes the name. It is built with ``cls(space, budgets, **cls.from_config(cfg))``.
 
-    It keeps no state: what has been evaluated says all, so a search that was stopped goes on, and
-    several workers that ask at the same time get the same answer. Most searchers list what is to
-    be evaluated next, in :meth:`propose`; one that is led by an Optuna sampler has a
+    A searcher has no state: everything follows from the evaluated candidates. So a stopped search
+    can be resumed, and workers that ask at the same time get the same answer. Most searchers list
+    what to evaluate next, in :meth:`propose`. One that is driven by an Optuna sampler has a
     :attr:`sampler` instead, see :class:`crnas_d2.search.SampledSearcher`.
 
     Args:
         space: the genotypes to choose from.
-        budgets: what a candidate may cost.
+        budgets: limits on the costs of a candidate.
 
     Attributes:
         name: under which it is registered.
-        total: number of evaluations of the whole search; ``None``: not known beforehand.
-        sampler: what proposes a candidate when it is asked for one; ``None`` where
-            :meth:`propose` lists them.
+        total: number of evaluations of the whole search; ``None``: not known in advance.
+        sampler: what proposes one candidate at a time; ``None`` if :meth:`propose` lists them.
         has_second_objective: whether ``SEARCH.SECOND_OBJECTIVE`` may name a cost to minimize.
     """
 
@@ -49,27 +48,27 @@ class Searcher(ABC):
 
     @classmethod
     def from_config(cls, cfg) -> dict[str, Any]:
-        """The further arguments of the constructor, plain data.
+        """Return the further arguments of the constructor, plain data.
 
-        With other values, a search is another one: ``--resume`` refuses to mix their candidates.
-        A value that the default config gives is not compared, so that a setting that a later
-        version adds does not stand in the way.
+        They identify a search: with other values, ``--resume`` raises an error, because their
+        candidates must not be mixed. Values of the default config are not compared, so that a
+        setting that a later version adds does not prevent resuming.
         """
         return {}
 
     @abstractmethod
     def propose(self, candidates: Collection[Candidate]) -> list[Genotype]:
-        """The genotypes to evaluate next; none when the search is over.
+        """Return the genotypes to evaluate next; none when the search is over.
 
         Args:
-            candidates: all that were evaluated.
+            candidates: all that have been evaluated.
         """
 
     def may_ask(self, candidates: Collection[Candidate], num_running: int) -> bool:
-        """Whether the sampler is to propose one more candidate.
+        """Whether to ask the sampler for one more candidate.
 
         Args:
-            num_running: candidates that are being evaluated now.
+            num_running: number of candidates that are being evaluated now.
         """
         return False
 

@@ -1,4 +1,4 @@
-"""The study: an Optuna ledger that is the only state of a search."""
+"""The Optuna study, which is the only state of a search."""
 
 import json
 import os
@@ -10,11 +10,11 @@ import sqlalchemy
 
 __all__ = ["open_study", "study_url"]
 
-_HEARTBEAT = 30  # seconds; a worker silent for twice as long is taken for dead
+_HEARTBEAT = 30  # seconds; a worker that is silent for twice as long counts as dead
 
 
 def study_url(cfg) -> str:
-    """Where the study of a config lives: ``SEARCH.STORAGE``, else a file in ``OUTPUT_DIR``."""
+    """Return the URL of the study: ``SEARCH.STORAGE``, else a file in ``OUTPUT_DIR``."""
     return cfg.SEARCH.STORAGE or f"sqlite:///{os.path.abspath(cfg.OUTPUT_DIR)}/search.db"
 
 
@@ -26,16 +26,16 @@ def open_study(
     resume: bool,
     directions: Sequence[str] = ("maximize",),
 ) -> optuna.Study:
-    """Open a study, or create it where there is none.
+    """Open a study, or create it if there is none.
 
     Args:
         url: SQLAlchemy URL of the storage, e.g. ``sqlite:///output/search.db``.
-        description: what makes two searches the same; plain JSON data.
-        resume: go on with an existing study.
+        description: what identifies the search; plain JSON data.
+        resume: continue an existing study.
         directions: ``maximize`` for the fitness, then that of a second objective.
 
     Raises:
-        ValueError: the study exists and ``resume`` is false, or it is another search's.
+        ValueError: the study exists and ``resume`` is false, or it belongs to another search.
     """
     storage = _open_storage(url)
     description = json.loads(json.dumps(description))
@@ -45,11 +45,11 @@ def open_study(
         return study
     if not resume:
         raise ValueError(
-            f"The study '{name}' in {url} exists already: go on with --resume, or choose another "
-            "OUTPUT_DIR (or SEARCH.STUDY_NAME)."
+            f"The study '{name}' in {url} exists already: continue it with --resume, or choose "
+            "another OUTPUT_DIR (or SEARCH.STUDY_NAME)."
         )
     study = optuna.load_study(storage=storage, study_name=name)
-    # Missing where the creator died between its two writes: it had not enqueued anything.
+    # Missing if the creator died between its two writes, before it enqueued anything.
     known = study.user_attrs.get("description")
     if known is None:
         study.set_user_attr("description", description)
@@ -62,8 +62,8 @@ def open_study(
     if different:
         raise ValueError(
             f"The study '{name}' in {url} is another search: {'; '.join(different)}. Its scores "
-            "cannot be compared with new ones; go on with the settings and files with which it "
-            "began, or choose another OUTPUT_DIR (or SEARCH.STUDY_NAME)."
+            "cannot be compared with new ones. Continue it with its original settings and files, "
+            "or choose another OUTPUT_DIR (or SEARCH.STUDY_NAME)."
         )
     return study
 
@@ -90,10 +90,11 @@ def _open_storage(url: str) -> optuna.storages.RDBStorage:
 
 
 def _serialize_transactions(engine: sqlalchemy.Engine) -> None:
-    """Two workers must not both read that a trial is waiting before either has taken it.
+    """Let each transaction lock the whole SQLite file at its start.
 
-    SQLite ignores the row locks that Optuna asks for, so each transaction takes the lock of the
-    whole file at its start. A search makes a few transactions per candidate.
+    Otherwise two workers could both read that a trial is waiting before either takes it, because
+    SQLite ignores the row locks that Optuna asks for. The lock is cheap: a search makes a few
+    transactions per candidate.
     """
 
     @sqlalchemy.event.listens_for(engine, "connect")
@@ -104,4 +105,4 @@ def _serialize_transactions(engine: sqlalchemy.Engine) -> None:
     def begin(connection):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    engine.dispose()  # connections made before do not know the two rules
+    engine.dispose()  # earlier connections lack the two listeners

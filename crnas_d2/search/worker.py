@@ -1,4 +1,4 @@
-"""A worker: takes one waiting candidate after another from the study, and evaluates it."""
+"""A worker: takes one candidate after another from the study, and evaluates it."""
 
 import logging
 import math
@@ -31,9 +31,9 @@ __all__ = ["run_worker"]
 logger = logging.getLogger(__name__)
 
 _POLL = 1.0  # seconds between two looks at the candidates of other workers
-_CLAIM = timedelta(seconds=60)  # a worker names itself in its trial well within this time
-# Seconds for a worker to write down what it proposes, and between two looks at it; a worker that
-# takes longer is dead.
+_CLAIM = timedelta(seconds=60)  # a live worker names itself in its trial well before
+# Seconds that a worker has to write its proposal, after which it counts as dead; and seconds
+# between two looks at it.
 _MOST_WRITING, _POLL_WRITING = 5.0, 0.05
 _MOST_PASSED_OVER = 1_000
 
@@ -47,20 +47,20 @@ def run_worker(
     after_candidate: Callable[[], None] = lambda: None,
     second_objective: Callable[[Genotype], float] | None = None,
 ) -> None:
-    """Evaluate what the searcher proposes, beside other workers, until the search is over.
+    """Evaluate what the searcher proposes, along with other workers, until the search is over.
 
-    A result that is missing or not finite makes a failed candidate. An exception ends the
-    worker; its candidate is taken up again by the next ``--resume``.
+    A candidate fails if its fitness is missing or not finite. An exception ends the worker; the
+    next ``--resume`` evaluates its candidate again.
 
     Args:
-        evaluate: from a genotype to its metrics.
+        evaluate: returns the metrics of a genotype.
         metric: the key of the fitness among them; higher is better.
         after_candidate: called after each evaluation and while waiting for others.
-        second_objective: from a genotype to what is minimized beside the fitness, where the
-            study has two objectives.
+        second_objective: returns the cost to minimize of a genotype, if the study has two
+            objectives.
 
     Raises:
-        ValueError: a metric that the evaluator does not give; a sampler that proposes nothing new.
+        ValueError: the evaluator lacks the metric, or the sampler proposes nothing new.
     """
     if searcher.sampler is not None:
         study.sampler = searcher.sampler
@@ -72,13 +72,14 @@ def run_worker(
         if ENQUEUED not in trial.user_attrs and searcher.sampler is None:
             raise optuna.TrialPruned("another worker took the last waiting candidate")
         genotype = _suggest(trial, space)
+        # Of several trials of one genotype, the earliest is evaluated.
         _wait_for_earlier(study, space, trial.number)
         if is_duplicate(study, space, trial.number) or not searcher.is_feasible(genotype):
             passed_over += 1
             if passed_over == _MOST_PASSED_OVER:
                 raise ValueError(
                     f"{_MOST_PASSED_OVER} proposals of {type(study.sampler).__name__} in a row "
-                    "are duplicates or infeasible within SEARCH.BUDGET. Evaluate fewer candidates, "
+                    "are duplicates or infeasible under SEARCH.BUDGET. Evaluate fewer candidates, "
                     "widen the budget, or use SEARCH.ALGORITHM 'evolution' or 'random'."
                 )
             raise optuna.TrialPruned("a duplicate, or infeasible")
@@ -90,17 +91,18 @@ def run_worker(
         logger.info("%s: %s = %s", genotype, metric, fitness)
         if not math.isfinite(fitness):
             trial.set_user_attr(REFUSED, f"{metric} is {fitness}")
-            fitness = math.nan  # Optuna's word for a failure; it would take an infinity for a value
+            fitness = math.nan  # a failed trial for Optuna, which takes infinity for a value
         return fitness if second_objective is None else (fitness, second_objective(genotype))
 
     while True:
-        # First of all: what a dead worker holds would be known to a sampler, and passed over.
+        # First, because a sampler would skip the candidate of a dead worker as a duplicate.
         _release_dead_trials(study, space)
         states = [trial.state for trial in study.get_trials(deepcopy=False)]
         running = states.count(TrialState.RUNNING)
+        # Enqueued candidates come first. Without one, the sampler proposes.
         if TrialState.WAITING in states or searcher.may_ask(evaluated(study, space), running):
             study.optimize(objective, n_trials=1)
-        elif running:  # the next proposals depend on what other workers still evaluate
+        elif running:  # the next proposals depend on the results of other workers
             time.sleep(_POLL)
         else:
             proposed = searcher.propose(evaluated(study, space))
@@ -113,7 +115,7 @@ def run_worker(
 def _wait_for_earlier(study: optuna.Study, space: SearchSpace, number: int) -> None:
     """Wait until all earlier trials have their parameters, which are written one by one.
 
-    Otherwise two workers that propose one genotype at the same time would both evaluate it.
+    Otherwise two workers that propose the same genotype at the same time would both evaluate it.
     """
     deadline = time.monotonic() + _MOST_WRITING
     while time.monotonic() < deadline:
@@ -124,7 +126,7 @@ def _wait_for_earlier(study: optuna.Study, space: SearchSpace, number: int) -> N
 
 
 def _suggest(trial: optuna.Trial, space: SearchSpace) -> Genotype:
-    """What was enqueued for a trial, else what the sampler proposes."""
+    """Return the enqueued genotype of a trial, otherwise the proposal of the sampler."""
     enqueued = trial.user_attrs.get(ENQUEUED)
     values: dict[str, int] = {}
     for choice in space.choices:
@@ -135,8 +137,8 @@ def _suggest(trial: optuna.Trial, space: SearchSpace) -> Genotype:
 
 
 def _release_dead_trials(study: optuna.Study, space: SearchSpace) -> None:
-    """Put back the candidates of killed workers."""
-    # Workers of other machines are known by their heartbeat, those of this one at once.
+    """Enqueue the candidates of killed workers again."""
+    # Dead workers on other machines are found by their heartbeat, those on this one by process id.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.storages.fail_stale_trials(study)
@@ -146,7 +148,7 @@ def _release_dead_trials(study: optuna.Study, space: SearchSpace) -> None:
             try:
                 study.tell(trial.number, state=TrialState.FAIL)
             except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
-                continue  # another idle worker was faster, and has put it back
+                continue  # another idle worker was faster
             if genotype is not None and ENQUEUED in trial.user_attrs:
                 enqueue(study, space, [genotype])
 
@@ -154,7 +156,7 @@ def _release_dead_trials(study: optuna.Study, space: SearchSpace) -> None:
 def _fitness(metrics: Mapping[str, float], metric: str) -> float:
     if metrics and metric not in metrics:
         raise ValueError(
-            f"SEARCH.METRIC is '{metric}', which the evaluator does not give; it gives "
+            f"SEARCH.METRIC is '{metric}', which the evaluator does not return; it returns "
             f"{', '.join(sorted(metrics))}."
         )
     return metrics.get(metric, math.nan)
@@ -166,13 +168,13 @@ def _me(trial_number: int) -> dict:
 
 def _is_dead(trial: FrozenTrial) -> bool:
     worker = trial.user_attrs.get(WORKER)
-    # A candidate that is tried again brings the name of the worker that lost it.
+    # A retried trial copies the attributes of the first try, with the name of the dead worker.
     if worker is None or worker["trial"] != trial.number:
         return datetime.now() - trial.datetime_start > _CLAIM
     if worker["host"] != socket.gethostname():
         return False
     if worker["process"] == os.getpid():
-        return True  # this worker is idle: an earlier process had its number
+        return True  # this worker is idle, so an earlier process had the same id
     try:
         os.kill(worker["process"], 0)
     except ProcessLookupError:

@@ -31,7 +31,7 @@ class Budget:
 
     @property
     def is_reachable(self) -> bool:
-        """Whether the range of all costs meets the limits; there may be a gap in it."""
+        """Whether the limits overlap the range of all costs, which may have gaps."""
         least, greatest = self.cost.range
         return least <= self.high and self.low <= greatest
 
@@ -53,10 +53,10 @@ def is_feasible(genotype: Genotype, budgets: Sequence[Budget]) -> bool:
 def parse_limits(key: str, limits: Sequence, example: str) -> tuple[float, float] | None:
     """Read ``[least, most]``; ``None`` for ``[]``, no limit.
 
-    Numbers may be written as strings: that is what YAML makes of ``300e6``.
+    Numbers may be strings, because YAML reads ``300e6`` as one.
 
     Args:
-        example: limits as they may be, for the message.
+        example: valid limits, for the message.
 
     Raises:
         ValueError: anything else, with the key and an example.
@@ -72,9 +72,9 @@ def parse_limits(key: str, limits: Sequence, example: str) -> tuple[float, float
 
 
 def _finite(values: Iterable) -> Iterator[float]:
-    """Those of the values that are finite numbers."""
+    """Yield the values that are finite numbers."""
     for value in values:
-        # bool is an int in Python, but "at most True" is a typing mistake in a config.
+        # bool is an int in Python, but "at most True" is a mistake in a config.
         if isinstance(value, int | float | str) and not isinstance(value, bool):
             try:
                 number = float(value)

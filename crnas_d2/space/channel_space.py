@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SearchedConv:
-    """A convolution whose groups of output channels each have a dilation of their own.
+    """A convolution in which each group of output channels has its own dilation.
 
     Attributes:
         stage: in which it lies.
@@ -44,7 +44,7 @@ class SearchedConv:
 
     @property
     def name(self) -> str:
-        """In the backbone body, e.g. ``res4.2.conv2``."""
+        """Name in the backbone body, e.g. ``res4.2.conv2``."""
         return f"{self.stage}.{self.block}.{self.attribute}"
 
 
@@ -81,7 +81,11 @@ class ChannelSpace:
         return prod(len(conv.dilations) ** conv.num_groups for conv in self.convs)
 
     def genotype(self, channels: Sequence[Sequence[int]]) -> Genotype:
-        """The network in which the groups of each convolution have these dilations, by index."""
+        """Return the genotype with these dilation choices, one per convolution.
+
+        Raises:
+            ValueError: see :meth:`validate`.
+        """
         genotype = replace(self.base, channels=channels)
         self.validate(genotype)
         return genotype
@@ -93,7 +97,7 @@ class ChannelSpace:
         )
 
     def dilation_shares(self, genotype: Genotype) -> list[dict[Dilation, float]]:
-        """For each convolution, the part of its channels that each dilation has; absent: none."""
+        """Return, for each convolution, the share of its channels per dilation that it uses."""
         shares = []
         for conv, choice in zip(self.convs, genotype.channels, strict=True):
             counts = Counter(conv.dilations[index] for index in choice)
@@ -101,7 +105,7 @@ class ChannelSpace:
         return shares
 
     def to_config(self) -> dict:
-        """The keys of ``MODEL.SUPERNET.CHANNEL`` that say what a genotype means."""
+        """Return the keys of ``MODEL.SUPERNET.CHANNEL`` that give a genotype its meaning."""
         dilations = {conv.stage: conv.dilations for conv in self.convs}
         return {
             "STAGES": list(dilations),
@@ -131,12 +135,12 @@ class ChannelSpace:
 
 
 def warn_without_plain_dilation(space: ChannelSpace) -> None:
-    """Warn of a space without the base network, which pretrained weights match."""
+    """Warn if no genotype of the space keeps the dilations of the pretrained network."""
     lacking = [conv.name for conv in space.convs if not has_plain_dilation(conv.dilations)]
     if lacking:
         logger.warning(
             "The dilations of %s%s do not include (1, 1), so no network of the space computes "
-            "what the pretrained weights of MODEL.WEIGHTS did. Add 1 to "
+            "what the pretrained network of MODEL.WEIGHTS does. Add 1 to "
             "MODEL.SUPERNET.CHANNEL.DILATIONS.",
             ", ".join(lacking[:3]),
             ", ..." if len(lacking) > 3 else "",

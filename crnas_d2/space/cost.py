@@ -18,14 +18,14 @@ COST_REGISTRY = Registry("COST", "A cost")
 
 @dataclass(frozen=True)
 class AdditiveCost:
-    """What each genotype of a space costs: the sum of its options, and of all that is fixed.
+    """The cost of each genotype of a space: the sum over its options plus a constant.
 
     Attributes:
         name: of the cost, e.g. ``MACS``; the key of its limits in ``SEARCH.BUDGET``.
         unit: for messages and tables, e.g. ``MACs``.
         space: the genotypes.
         options: by name of each choice, the cost of each option.
-        base: what every genotype costs besides.
+        base: the cost of the parts that all genotypes share.
     """
 
     name: str
@@ -48,12 +48,13 @@ class AdditiveCost:
         return self.of(self.extreme(min)), self.of(self.extreme(max))
 
     def extreme(self, pick: Callable) -> dict[str, int]:
-        """The values of the cheapest or of the most expensive genotype.
+        """Return the values of the cheapest or of the most expensive genotype.
 
         Args:
             pick: ``min`` or ``max``.
         """
-        # Whatever a choice depends on, these are its best options.
+        # The best option of a child does not depend on its parent, so children come first. Then a
+        # root is judged together with the children that its option activates.
         best = {name: pick(costs, key=costs.get) for name, costs in self.options.items()}
         for root, children in self.space.groups:
 
@@ -69,23 +70,24 @@ class AdditiveCost:
 
     @property
     def digest(self) -> str:
-        """A hash by which these costs are told from others."""
+        """A hash that identifies these costs."""
         content = json.dumps([self.base, self.options], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
 
 class Cost(ABC):
-    """Something that a network costs, as a sum over its blocks.
+    """A cost of a network that adds up over its blocks.
 
     A subclass is registered with ``@COST_REGISTRY.register("NAME")``. ``SEARCH.BUDGET.NAME`` then
-    limits it, ``SEARCH.SECOND_OBJECTIVE: NAME`` minimizes it beside the fitness, and
+    limits it, ``SEARCH.SECOND_OBJECTIVE: NAME`` minimizes it as second objective, and
     ``SEARCH.COSTS`` makes it a column of candidates.csv and of the report. Most costs can be
-    counted while the network runs on shapes alone: subclass :class:`crnas_d2.cost.CountedCost`.
+    counted while the network runs on the meta device: subclass
+    :class:`crnas_d2.cost.CountedCost`.
 
     Attributes:
         name: under which it is registered.
         unit: for messages and tables, e.g. ``MACs``.
-        example: limits as they may be, for messages.
+        example: valid limits, for messages.
     """
 
     name: str
@@ -94,24 +96,24 @@ class Cost(ABC):
 
     @classmethod
     def from_config(cls, cfg) -> dict[str, Any]:
-        """The arguments of the constructor; by default there are none."""
+        """Return the arguments of the constructor; by default none."""
         return {}
 
     @abstractmethod
     def table(self, spec: Any, input_size: tuple[int, int]) -> AdditiveCost:
-        """The cost of every genotype.
+        """Return the cost of every genotype.
 
         Args:
-            spec: of a single-path supernet, a :class:`crnas_d2.config.NetworkSpec`.
+            spec: the :class:`crnas_d2.config.NetworkSpec` of a single-path supernet.
             input_size: (height, width) of the image, pixels.
 
         Raises:
-            ValueError: it cannot be had for this network.
+            ValueError: the cost cannot be computed for this network.
         """
 
 
 def format_quantity(value: float) -> str:
-    """``300 M`` for 300,000,000."""
+    """Format a number with a unit prefix: ``300 M`` for 300,000,000."""
     for factor, prefix in ((1e9, " G"), (1e6, " M")):
         if value >= factor:
             return f"{value / factor:.5g}{prefix}"

@@ -25,11 +25,11 @@ def parse_dilations(values: Sequence[int | Sequence[int]]) -> tuple[Dilation, ..
     """Read a set of dilations in the paper's notation: ``[1, 2, (1, 3)]``.
 
     Args:
-        values: pairs (height, width); a number stands for the same dilation along both.
+        values: pairs (height, width); a number stands for the same dilation in both directions.
 
     Raises:
-        ValueError: the set is empty, names a dilation twice, or holds anything but whole numbers
-            of at least 1.
+        ValueError: the set is empty, has duplicates, or holds anything but whole numbers of at
+            least 1.
     """
     fix = "expected whole numbers of at least 1 or pairs of them, as in [1, 2, [1, 3], [3, 1]]."
     if isinstance(values, str) or not isinstance(values, Sequence) or not values:
@@ -41,24 +41,24 @@ def parse_dilations(values: Sequence[int | Sequence[int]]) -> tuple[Dilation, ..
         )
     twice = sorted({pair for pair in dilations if dilations.count(pair) > 1})
     if twice:
-        raise ValueError(f"The dilations {values!r} name {twice} more than once; name each once.")
+        raise ValueError(f"The dilations {values!r} hold duplicates, {twice}; list each once.")
     return dilations
 
 
 def _pair(value) -> Dilation | None:
     pair = (value, value) if not isinstance(value, list | tuple) else tuple(value)
-    # bool is an int in Python, but "dilation True" is a typing mistake in a config.
+    # bool is an int in Python, but "dilation True" is a mistake in a config.
     valid = len(pair) == 2 and all(type(part) is int and part >= 1 for part in pair)
     return pair if valid else None
 
 
 def has_plain_dilation(dilations: Sequence[Dilation]) -> bool:
-    """Whether a set includes (1, 1), with which the base network computes what it did."""
+    """Whether a set includes (1, 1), which keeps the dilation of the base network."""
     return (1, 1) in dilations
 
 
 def multiply_dilations(values: Sequence, base: Dilation) -> tuple[Dilation, ...]:
-    """A set on a convolution that is dilated already: (1, 1) leaves it as it is."""
+    """Multiply a set by the dilation of the base convolution, so that (1, 1) keeps it."""
     return tuple((height * base[0], width * base[1]) for height, width in parse_dilations(values))
 
 
@@ -82,17 +82,17 @@ def num_channel_groups(
     channels_per_group: int | None = None,
     conv_groups: int = 1,
 ) -> int:
-    """Into how many groups, each with a dilation of its own, a convolution's output is cut.
+    """Return the number of channel groups of a convolution, each of which has its own dilation.
 
     Args:
         channels: output channels of the convolution.
         num_groups: a fixed number of groups (NATS Table 2: 1 to 32, best 16), or
         channels_per_group: a fixed size of the groups (NATS Table 3: 1 to 64 channels).
         conv_groups: groups of the convolution itself, as in ResNeXt. A channel group holds whole
-            ones, since all outputs of a conv group read the same inputs.
+            conv groups, because all outputs of a conv group read the same inputs.
 
     Raises:
-        ValueError: not one of the two is given, or it does not fit the convolution.
+        ValueError: not exactly one of the two is given, or it does not fit the convolution.
     """
     if (num_groups is None) == (channels_per_group is None):
         raise ValueError(
@@ -118,7 +118,7 @@ def num_channel_groups(
 
 
 def check_dilation_choice(choice: Sequence[int], dilations: Sequence[Dilation]) -> None:
-    """Check one convolution's choice: for each channel group, the index of its dilation.
+    """Check the dilation choice of a convolution: the index of the dilation of each channel group.
 
     Raises:
         ValueError: it is empty, or an entry is not an index into ``dilations``.
@@ -127,13 +127,13 @@ def check_dilation_choice(choice: Sequence[int], dilations: Sequence[Dilation]) 
     if wrong or not choice:
         raise ValueError(
             f"The dilation choice of a convolution is {list(choice)}"
-            f"{f', with {wrong[0]!r}' if wrong else ''}; expected for each channel group a number "
-            f"from 0 to {len(dilations) - 1}, an index into its dilations {list(dilations)}."
+            f"{f', with {wrong[0]!r}' if wrong else ''}; expected for each channel group an index "
+            f"from 0 to {len(dilations) - 1} into the dilations {list(dilations)}."
         )
 
 
 def channel_order(choice: Sequence[int], channels: int) -> tuple[int, ...]:
-    """Which channel stands where after the sub-convolutions are concatenated (NATS Eq. 6).
+    """Return the order of channels after the sub-convolutions are concatenated (NATS Eq. 6).
 
     Args:
         choice: for each channel group, the index of its dilation.
@@ -141,8 +141,9 @@ def channel_order(choice: Sequence[int], channels: int) -> tuple[int, ...]:
             channels.
 
     Returns:
-        By new position the original channel: ordered by dilation, and by number within one.
+        the original channel at each new position, sorted by dilation, then by channel.
     """
     size = channels // len(choice)
+    # A stable sort: groups with the same dilation keep their order.
     groups = sorted(range(len(choice)), key=lambda group: choice[group])
     return tuple(group * size + channel for group in groups for channel in range(size))

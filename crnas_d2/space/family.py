@@ -1,4 +1,4 @@
-"""What a family of backbones says of itself, and the registry of families."""
+"""The interface of a backbone family, and the registry of families."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
@@ -16,7 +16,7 @@ FAMILY_REGISTRY = Registry("FAMILY", "MODEL.SUPERNET.FAMILY")
 
 @dataclass(frozen=True)
 class SearchableConv:
-    """A 3x3 convolution without bias whose channel groups may have dilations of their own.
+    """A 3x3 convolution without bias whose channel groups may have their own dilations.
 
     Attributes:
         attribute: of the block, e.g. ``conv2``.
@@ -30,15 +30,15 @@ class SearchableConv:
 
 
 class Family(ABC):
-    """A family of backbones: its stages, what may vary in them, and how its parts are made.
+    """A family of backbones: its stages, what may vary in them, and how its parts are built.
 
     A subclass is registered with ``@FAMILY_REGISTRY.register("name")``; ``MODEL.SUPERNET.FAMILY``
     then takes the name. An instance holds the settings that all its networks share (widths, norm,
-    outputs), and makes any of these networks part by part. Constructors take plain arguments;
+    outputs), and builds any of these networks part by part. Constructors take plain arguments;
     :meth:`from_config` reads them from a config.
 
-    A property that a family does not have is left as it is here: without ``stage_options`` there
-    is no stage space, with a single operation no operation space, and without
+    Keep the defaults below for what a family does not support: without ``stage_options`` there is
+    no stage space, with a single operation no operation space, and without
     :meth:`searchable_conv` no channel space.
 
     Attributes:
@@ -46,10 +46,10 @@ class Family(ABC):
         stages: names of the stages, from the highest resolution to the lowest.
         stage_options: the numbers of blocks that each stage may have.
         block_costs: cost of one block of each stage, for the cost ``BLOCKS``; empty: 1 each.
-        operations: what a block may do; a genotype has the index of one of them per block, and
-            one without ``OPS`` has the first everywhere.
-        single_layers: stages that are a single layer, of a depth of 1 and the first operation.
-            :meth:`make_stem` and :meth:`make_body` make them.
+        operations: what a block may do. A genotype holds an index into them per block; without
+            ``OPS``, all blocks have the first.
+        single_layers: stages that are a single layer: their depth is 1, their operation the first.
+            :meth:`make_stem` and :meth:`make_body` build them.
         section: the section of ``MODEL`` with the family's keys, for messages.
         norm: of the body, a name that ``detectron2.layers.get_norm`` knows.
         freeze_at: how many parts of the body are frozen, as in ``MODEL.BACKBONE.FREEZE_AT``.
@@ -68,7 +68,7 @@ class Family(ABC):
     @classmethod
     @abstractmethod
     def from_config(cls, cfg) -> dict[str, Any]:
-        """The arguments of the constructor.
+        """Return the arguments of the constructor.
 
         Raises:
             ValueError: a setting that the family does not support, with its key and the fix.
@@ -76,15 +76,15 @@ class Family(ABC):
 
     @abstractmethod
     def baseline_depths(self) -> tuple[int, ...]:
-        """The number of blocks of each stage where a genotype has no ``DEPTHS``.
+        """Return the number of blocks of each stage for a genotype without ``DEPTHS``.
 
         Raises:
-            ValueError: the settings name no published network.
+            ValueError: the settings match no published network.
         """
 
     @abstractmethod
     def make_stem(self, in_channels: int) -> Any:
-        """The first layer or layers, a ``detectron2.layers.CNNBlockBase``.
+        """Build the first layer or layers, a ``detectron2.layers.CNNBlockBase``.
 
         Args:
             in_channels: of the images.
@@ -92,61 +92,61 @@ class Family(ABC):
 
     @abstractmethod
     def make_stage(self, stage: str, operations: Sequence[Operation]) -> list:
-        """New blocks of one stage, each a ``detectron2.layers.CNNBlockBase``.
+        """Build new blocks of one stage, each a ``detectron2.layers.CNNBlockBase``.
 
         Args:
             stage: one of :attr:`stages` that is not a single layer.
-            operations: of each block, as many as there are to make. The first block changes
-                stride and channels; each shape depends on the place of a block alone.
+            operations: one per block to build. The first block changes stride and channels. The
+                shapes of a block depend on its position only, not on the operations.
         """
 
     @abstractmethod
     def make_body(self, stem: Any, stages: Mapping[str, Sequence]) -> Any:
-        """The body, a ``detectron2.modeling.Backbone`` that is frozen as :attr:`freeze_at` says.
+        """Build the body, a ``detectron2.modeling.Backbone``, and freeze its first parts.
 
         Args:
             stem: of :meth:`make_stem`.
-            stages: by name, the blocks of each stage that is not a single layer. The body leaves
-                out what no output needs.
+            stages: by name, the blocks of each stage that is not a single layer. The body omits
+                what no output needs.
         """
 
     def check(self, genotype: Genotype) -> None:  # noqa: B027 (most families have no limits)
         """Raise ValueError for a genotype that these settings cannot build."""
 
     def searchable_conv(self, stage: str) -> SearchableConv | None:
-        """The convolution of each block of ``stage`` that a channel search may vary (NATS).
+        """Return the convolution of each block of ``stage`` that a channel search may vary (NATS).
 
-        Another convolution of the block, or its norm, must take in a new order of its output
-        channels; so it must not meet a shortcut.
+        Decoding changes the order of its output channels. Another convolution of the block, or its
+        norm, must absorb the new order, so the output must not be added to a shortcut.
         """
         return None
 
     def make_identity(self, block: Any) -> bool:
-        """Let a new block start as the identity, in place.
+        """Initialize a new block as the identity, in place.
 
         Returns:
-            whether it does; a block that is not residual cannot.
+            whether that was possible; a block that is not residual cannot be the identity.
         """
         return False
 
     @classmethod
     def published_names(cls, names: Collection[str]) -> dict[str, str] | None:
-        """Detectron2's names for the tensors of a published file of this family.
+        """Return Detectron2's names for the tensors of a published file of this family.
 
         Args:
             names: of all tensors in the file.
 
         Returns:
-            by name in the file; ``None``: this family does not know the file.
+            Detectron2's name for each name in the file; ``None`` for a file of another family.
         """
         return None
 
     def operations_of(self, stage: str) -> tuple[int, ...]:
-        """The indices of the operations that the blocks of ``stage`` may have."""
+        """Return the indices of the operations that the blocks of ``stage`` may have."""
         return (0,) if stage in self.single_layers else tuple(range(len(self.operations)))
 
     def check_depths(self, key: str, stage: str, depths: Sequence[int]) -> None:
-        """Raise ValueError for other numbers of blocks than 1 in a stage that is a single layer.
+        """Raise ValueError unless a stage that is a single layer has one block.
 
         Args:
             key: the config key that sets them, for the message.

@@ -1,4 +1,4 @@
-"""The genotypes that satisfy all budgets, one by one."""
+"""List the feasible genotypes, and explain budgets that few or none satisfy."""
 
 import logging
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ __all__ = ["check_budgets", "feasible_genotypes"]
 
 logger = logging.getLogger(__name__)
 
-_MOST_LISTED = 1_000  # different totals that an error message looks for
+_MOST_LISTED = 1_000  # distinct totals; with more, an error message gives their range alone
 
 
 def feasible_genotypes(space: SearchSpace, budgets: Sequence[Budget] = ()) -> list[Genotype]:
-    """All genotypes of a space that satisfy all budgets, in lexicographic order.
+    """Return all feasible genotypes of a space, in lexicographic order.
 
     Raises:
-        ValueError: there is none; the message gives the costs that can be reached.
+        ValueError: there is none; the message gives the reachable costs.
     """
     found = [space.genotype(values) for values in iterate_feasible(space, budgets)]
     if not found:
@@ -37,14 +37,14 @@ def feasible_genotypes(space: SearchSpace, budgets: Sequence[Budget] = ()) -> li
 def check_budgets(space: SearchSpace, budgets: Sequence[Budget]) -> list[str]:
     """Raise ValueError for limits that no genotype satisfies; warn if almost none does.
 
-    In a large space, limits that cannot be met together, or a range of latencies that none has,
-    may only be warned of: the feasible fraction is estimated there.
+    In a large space the feasible fraction may be an estimate. Limits that exclude each other, or
+    latencies that no genotype has, then only give a warning.
 
     Returns:
-        for the log, a line per budget, and one for all together where there are several.
+        lines for the log: one per budget, and one for all together if there are several.
 
     Raises:
-        ValueError: nothing is feasible, with the costs that can be reached.
+        ValueError: no genotype is feasible; the message gives the reachable costs.
     """
     fractions = [feasible_fraction(space, (budget,)) for budget in budgets]
     together = fractions[0] if len(budgets) == 1 else feasible_fraction(space, budgets)
@@ -63,7 +63,7 @@ def check_budgets(space: SearchSpace, budgets: Sequence[Budget]) -> list[str]:
 
 
 def _describe(budget: Budget, fraction: object) -> str:
-    """The range that can be reached and the part of it within the limits, in one line."""
+    """Return one line with the reachable range and the feasible fraction."""
     least, greatest = map(format_quantity, budget.cost.range)
     return (
         f"{least} to {greatest} {budget.cost.unit} reachable, {fraction} of the space satisfies "
@@ -72,8 +72,9 @@ def _describe(budget: Budget, fraction: object) -> str:
 
 
 def _explain(space: SearchSpace, budgets: Sequence[Budget]) -> str:
-    """Why no genotype satisfies all budgets."""
+    """Return the reason why no genotype is feasible."""
     fractions = [feasible_fraction(space, (budget,)) for budget in budgets]
+    # A single limit that nothing satisfies is the simpler reason.
     for budget, fraction in zip(budgets, fractions, strict=True):
         if fraction == NOTHING:
             return _explain_alone(budget)
@@ -91,12 +92,12 @@ def _explain_alone(budget: Budget) -> str:
         fix = "Choose wider limits, within that range."
     else:
         reachable = f"Reachable totals: {_ranges(sorted(totals))} {budget.cost.unit}"
-        fix = "Choose limits that hold one of them."
+        fix = "Choose limits that include one of them."
     return f"No genotype satisfies {budget.limits}. {reachable}. {fix}"
 
 
 def _ranges(numbers: Sequence[float]) -> str:
-    """``[4, 5, 6, 9]`` as ``4-6, 9`` (consecutive whole numbers are drawn together)."""
+    """Format ``[4, 5, 6, 9]`` as ``4-6, 9`` (consecutive whole numbers are joined)."""
     runs: list[list[float]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:

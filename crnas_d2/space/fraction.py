@@ -1,4 +1,4 @@
-"""How much of a space is feasible: counted where that is quick, else estimated."""
+"""The feasible fraction of a space: counted if that is fast, otherwise estimated."""
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
@@ -21,23 +21,23 @@ __all__ = [
     "total_counts",
 ]
 
-# A smaller feasible fraction is warned of: of 10,000 samples, not one may be feasible.
+# Smaller feasible fractions give a warning: 10,000 samples may all be infeasible.
 RARE = 1e-4
 
 _MOST_COUNTED = 100_000  # genotypes that are counted one by one
-_MOST_TOTALS = 100_000  # different totals of half the choices, beyond which genotypes are sampled
-_SAMPLES = 100_000  # standard error of a fraction of 1e-4: a third of it
-# Partial sums of floats are rounded; a prefix is dropped only where that cannot be the reason.
+_MOST_TOTALS = 100_000  # distinct totals of half the choices; with more, genotypes are sampled
+_SAMPLES = 100_000  # the standard error of a fraction of 1e-4 is a third of it
+# Relative tolerance: rounding of partial sums must not prune a prefix.
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class FeasibleFraction:
-    """A part of all genotypes.
+    """The fraction of all genotypes that is feasible.
 
     Attributes:
         value: from 0 to 1.
-        is_exact: counted, not estimated from genotypes that were sampled uniformly.
+        is_exact: counted, not estimated from uniform samples.
     """
 
     value: float
@@ -46,7 +46,7 @@ class FeasibleFraction:
     def __str__(self) -> str:
         if self.is_exact or self.value:
             return f"{'' if self.is_exact else 'about '}{100 * self.value:.3g} %"
-        # 95 % sure after so many samples without a feasible one
+        # Rule of three: the 95 % upper bound after so many samples without a feasible one.
         return f"less than {300 / _SAMPLES:.3g} %"
 
 
@@ -54,11 +54,11 @@ NOTHING = FeasibleFraction(0.0, True)
 
 
 def feasible_fraction(space: SearchSpace, budgets: Sequence[Budget]) -> FeasibleFraction:
-    """The part of all genotypes that satisfies all budgets.
+    """Return the fraction of all genotypes that satisfies all budgets.
 
-    Small spaces are counted one by one, large ones by their totals where there is one budget with
-    not too many different totals, as MACs and parameters have; for others (several budgets,
-    latencies) 100,000 genotypes are sampled. That takes less than about a second in each case.
+    Small spaces are counted one by one. Large ones are counted by their totals if there is one
+    budget without too many distinct totals, as for MACs and parameters. Otherwise (several budgets,
+    latencies) 100,000 genotypes are sampled. Each takes less than about a second.
     """
     if not budgets:
         return FeasibleFraction(1.0, True)
@@ -75,9 +75,9 @@ def feasible_fraction(space: SearchSpace, budgets: Sequence[Budget]) -> Feasible
 
 
 def iterate_feasible(space: SearchSpace, budgets: Sequence[Budget]) -> Iterator[dict[str, int]]:
-    """The values of all genotypes that satisfy all budgets, in lexicographic order.
+    """Yield the values of all feasible genotypes, in lexicographic order.
 
-    Prefixes that no completion makes feasible are dropped early.
+    A depth-first walk over the choices. Prefixes without a feasible completion are pruned.
     """
     bounds = [_Bounds(budget) for budget in budgets]
     choices = space.choices
@@ -86,6 +86,7 @@ def iterate_feasible(space: SearchSpace, budgets: Sequence[Budget]) -> Iterator[
         if not all(b.is_open(index, values, cost) for b, cost in zip(bounds, spent, strict=True)):
             return
         if index == len(choices):
+            # Exactly, because the bounds above allow for rounding.
             if all(budget.admits(budget.cost.of(values)) for budget in budgets):
                 yield values
             return
@@ -104,18 +105,19 @@ def iterate_feasible(space: SearchSpace, budgets: Sequence[Budget]) -> Iterator[
 
 
 class _Bounds:
-    """Whether a prefix can be completed to a genotype that satisfies a budget."""
+    """Bounds on the cost of all completions of a prefix."""
 
     def __init__(self, budget: Budget):
         cost, choices = budget.cost, budget.cost.space.choices
         self.budget = budget
-        # The least and greatest cost of the choices from i on, with all that depends on them.
+        # By index i of a choice, the least and greatest cost of the roots from i on, each with its
+        # children: cumulative sums from the end.
         ranges = {root.name: _group_range(cost, root, c) for root, c in cost.space.groups}
         own = [ranges.get(choice.name, (0, 0)) for choice in choices]
         self.least = list(accumulate((low for low, _ in reversed(own)), initial=0))[::-1]
         self.greatest = list(accumulate((high for _, high in reversed(own)), initial=0))[::-1]
         self.slack = _ROUNDING * (cost.base + self.greatest[0])
-        # From i on, the choices that depend on one before i: (choice, least, greatest).
+        # By index i, the children from i on whose root is before i: (child, least, greatest).
         places = {choice.name: place for place, choice in enumerate(choices)}
         self.pending = [
             [
@@ -127,12 +129,14 @@ class _Bounds:
         ]
 
     def is_open(self, index: int, values: Mapping[str, int], spent: float) -> bool:
-        """
+        """Whether the bounds of a prefix overlap the limits of the budget.
+
         Args:
             index: of the first choice that is not decided.
             spent: cost of the values.
         """
         least, greatest = spent + self.least[index], spent + self.greatest[index]
+        # The root is decided, so it is known which of its children are active.
         for child, low, high in self.pending[index]:
             if child.is_active(values):
                 least, greatest = least + low, greatest + high
@@ -147,7 +151,7 @@ def _range(cost: AdditiveCost, choice: Choice) -> tuple[float, float]:
 def _group_range(
     cost: AdditiveCost, root: Choice, children: Sequence[Choice]
 ) -> tuple[float, float]:
-    """The least and greatest cost of a choice with those that depend on it."""
+    """Return the least and greatest cost of a root choice with its children."""
     totals = []
     for option in root.options:
         ranges = [_range(cost, child) for child in children if option in child.active_for]
@@ -157,10 +161,9 @@ def _group_range(
 
 
 def total_counts(cost: AdditiveCost, most: int) -> dict[float, int] | None:
-    """By total cost, the number of genotypes that have it.
+    """Return the number of genotypes by total cost.
 
-    Returns:
-        ``None`` where there are more than ``most`` different totals.
+    ``None`` if there are more than ``most`` distinct totals.
     """
     totals = {cost.base: 1}
     for root, children in cost.space.groups:
@@ -171,14 +174,15 @@ def total_counts(cost: AdditiveCost, most: int) -> dict[float, int] | None:
 
 
 def _count_by_totals(budget: Budget) -> int | None:
-    """The number of feasible genotypes; ``None`` where the totals are too many.
+    """Return the number of feasible genotypes; ``None`` if there are too many totals.
 
-    The choices are divided into those at the start and those at the end. How often each has
-    each total is small to hold, where the totals of both together would not be.
+    Meet in the middle: the choices are split into a first and a last part. The totals of each part
+    fit in memory where the totals of both together would not.
     """
     cost = budget.cost
     columns = [_group_counts(cost, root, children) for root, children in cost.space.groups]
     first, last = {cost.base: 1}, {0: 1}
+    # Grow the part with fewer totals by the group next to it.
     while columns:
         if len(first) <= len(last):
             first = _convolved(first, columns.pop(0))
@@ -187,7 +191,9 @@ def _count_by_totals(budget: Budget) -> int | None:
         if max(len(first), len(last)) > _MOST_TOTALS:
             return None
     totals = sorted(last)
+    # numbers[i]: how many ways the last part has to reach one of the i smallest totals.
     numbers = [0, *accumulate(last[total] for total in totals)]
+    # For each total of the first part, the ways of the last part that land within the limits.
     return sum(
         number
         * (
@@ -199,7 +205,7 @@ def _count_by_totals(budget: Budget) -> int | None:
 
 
 def _group_counts(cost: AdditiveCost, root: Choice, children: Sequence[Choice]) -> dict[float, int]:
-    """By total of a choice and of those that depend on it, in how many ways it comes about."""
+    """Return the number of ways to reach each total of a root choice with its children."""
     counts = defaultdict(int)
     for option in root.options:
         totals = {cost.options[root.name][option]: 1}
@@ -215,6 +221,7 @@ def _group_counts(cost: AdditiveCost, root: Choice, children: Sequence[Choice]) 
 
 
 def _convolved(totals: Mapping[float, int], column: Mapping[float, int]) -> dict[float, int]:
+    """Return the number of ways to reach each sum of a total and a price."""
     sums = defaultdict(int)
     for price, ways in column.items():
         for total, number in totals.items():
@@ -223,16 +230,18 @@ def _convolved(totals: Mapping[float, int], column: Mapping[float, int]) -> dict
 
 
 def _sample(space: SearchSpace, budgets: Sequence[Budget]) -> int:
-    """How many of ``_SAMPLES`` uniform genotypes satisfy all budgets."""
+    """Return how many of ``_SAMPLES`` uniformly sampled genotypes are feasible."""
     random = Random(0)
+    # (budgets, samples): the cost of each sample, to which each choice adds its price.
     totals = [[budget.cost.base] * _SAMPLES for budget in budgets]
     for root, children in space.groups:
-        # So that all genotypes are equally likely, not all options.
+        # Weighted by completions, so that genotypes are equally likely, not options of the root.
         weights = [num_completions(option, children) for option in root.options]
         chosen = random.choices(root.options, weights, k=_SAMPLES)
         for choice in (root, *children):
             options = chosen if choice is root else random.choices(choice.options, k=_SAMPLES)
             is_root = choice is root
+            # A child costs nothing in samples whose root option does not activate it.
             for sums, budget in zip(totals, budgets, strict=True):
                 prices = budget.cost.options[choice.name]
                 for index, (option, parent) in enumerate(zip(options, chosen, strict=True)):

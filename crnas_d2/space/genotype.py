@@ -1,4 +1,4 @@
-"""The genotype: which subnet of a supernet is meant."""
+"""The genotype: one architecture, e.g. one subnet of a supernet."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -17,11 +17,11 @@ class Genotype:
     Attributes:
         depths: number of blocks of each stage, from the highest resolution to the lowest.
         ops: index of the operation of each block, in the order in which the blocks run; empty:
-            the first operation everywhere. Only some blocks, the first ones, have an operation
-            in a partial genotype, which a greedy search extends.
-        channels: for each convolution whose channels were searched, in the order in which they run,
-            the dilation choice: the index of the dilation of each channel group (NATS section
-            3.3); empty: those of ``ops`` everywhere.
+            the first operation everywhere. In a partial genotype, a prefix that a greedy search
+            extends, only the first blocks have one.
+        channels: the dilation choice of each searched convolution, in the order in which they run:
+            the index of the dilation of each channel group (NATS section 3.3); empty: the dilations
+            of ``ops`` everywhere.
     """
 
     depths: tuple[int, ...] = ()
@@ -37,7 +37,11 @@ class Genotype:
 
     @classmethod
     def from_config(cls, node: Mapping) -> "Genotype":
-        """Read a ``MODEL.GENOTYPE`` mapping (its keys are the field names in upper case)."""
+        """Read a ``MODEL.GENOTYPE`` mapping (its keys are the field names in upper case).
+
+        Raises:
+            ValueError: an unknown key, or a malformed value.
+        """
         known = [field.name.upper() for field in fields(cls)]
         unknown = sorted(set(node) - {*known, "FAMILY"})
         if unknown:
@@ -47,14 +51,14 @@ class Genotype:
         return cls(**{name.lower(): node[name] for name in known if name in node})
 
     def ops_of_stages(self) -> tuple[tuple[int, ...], ...]:
-        """The operations of the blocks, stage by stage."""
+        """Return the operations of the blocks, stage by stage."""
         ops = self.ops or (0,) * sum(self.depths)
         ends = list(accumulate(self.depths))
         assert len(ops) == ends[-1], self
         return tuple(ops[end - depth : end] for end, depth in zip(ends, self.depths, strict=True))
 
     def to_config(self) -> dict:
-        """The content of ``MODEL.GENOTYPE``: plain lists, empty fields left out."""
+        """Return the content of ``MODEL.GENOTYPE``: plain lists, without empty fields."""
         return {name.upper(): _plain(value) for name, value in asdict(self).items() if value}
 
     @classmethod
@@ -67,7 +71,9 @@ class Genotype:
         config = yaml.safe_load(Path(path).read_text()) or {}
         node = config.get("MODEL", {}).get("GENOTYPE")
         if not node:
-            raise ValueError(f"{path} holds no MODEL.GENOTYPE, so it names no network.")
+            raise ValueError(
+                f"{path} holds no MODEL.GENOTYPE; expected a genotype.yaml of a search."
+            )
         return cls.from_config(node)
 
     def to_yaml(
@@ -76,11 +82,11 @@ class Genotype:
         """Write a config fragment; ``_BASE_: [Base.yaml, genotype.yaml]`` builds the network.
 
         Args:
-            family: the family whose blocks the numbers count, ``MODEL.SUPERNET.FAMILY``. A
-                config of another family refuses the file.
+            family: that the genotype belongs to, ``MODEL.SUPERNET.FAMILY``. A config of another
+                family rejects the file.
             comment: lines for the head of the file.
-            channel: what gives ``channels`` their meaning: keys of ``MODEL.SUPERNET.CHANNEL``, see
-                :meth:`ChannelSpace.to_config`.
+            channel: the keys of ``MODEL.SUPERNET.CHANNEL`` that give ``channels`` their meaning,
+                see :meth:`ChannelSpace.to_config`.
         """
         supernet = {"PATH_SAMPLER": "fixed", **({"CHANNEL": dict(channel)} if channel else {})}
         config = {
@@ -99,7 +105,7 @@ class Genotype:
 
 
 def _whole_numbers(name: str, values: Sequence, *, least: int, each: str) -> tuple[int, ...]:
-    # bool is an int in Python, but "True blocks" is a typing mistake in a config.
+    # bool is an int in Python, but "True blocks" is a mistake in a config.
     if not all(type(value) is int and value >= least for value in values):
         raise ValueError(
             f"MODEL.GENOTYPE.{name} is {list(values)}; expected whole numbers of at least "
@@ -110,7 +116,7 @@ def _whole_numbers(name: str, values: Sequence, *, least: int, each: str) -> tup
 
 def _lists_of_indices(values: Sequence[Sequence]) -> tuple[tuple[int, ...], ...]:
     for indices in values:
-        # A LazyConfig has lists of its own kind.
+        # Not only list and tuple: LazyConfig has its own type of list.
         if not isinstance(indices, Sequence) or isinstance(indices, str) or not indices:
             raise ValueError(
                 f"MODEL.GENOTYPE.CHANNELS is {_plain(values)}, with {indices!r}; expected a list "
@@ -121,5 +127,5 @@ def _lists_of_indices(values: Sequence[Sequence]) -> tuple[tuple[int, ...], ...]
 
 
 def _plain(values: Sequence) -> list:
-    """Lists instead of tuples, as YAML knows them."""
+    """Turn tuples into lists, because YAML has no tuples."""
     return [_plain(value) if isinstance(value, list | tuple) else value for value in values]

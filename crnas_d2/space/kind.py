@@ -1,4 +1,4 @@
-"""What a kind of search space says of itself, and the registry of kinds."""
+"""The interface of a kind of search space, and the registry of kinds."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -20,12 +20,13 @@ class SpaceKind(ABC):
     A subclass is registered with ``@SPACE_REGISTRY.register("name")``; ``MODEL.SUPERNET.SPACE``
     then takes the name. An instance holds the settings of the space. The space itself is a
     :class:`SearchSpace`, whose supernet runs one path at a time, so ``path_sampler`` is
-    ``uniform``; or, of the kind ``channel``, a :class:`ChannelSpace`, which is mixed.
+    ``uniform``; or, for the kind ``channel``, a :class:`ChannelSpace`, whose supernet mixes all
+    dilations.
 
     Attributes:
         name: under which it is registered.
         fields: the fields of a :class:`Genotype` on which it decides.
-        base_fields: those that ``MODEL.GENOTYPE`` may set for all networks of the space.
+        base_fields: the fields that ``MODEL.GENOTYPE`` may set for all networks of the space.
         path_sampler: the value of ``MODEL.SUPERNET.PATH_SAMPLER`` that trains its supernet.
         sharings: which weights the options of a choice may share, values of
             ``MODEL.SUPERNET.SHARING``; the first is the default.
@@ -39,23 +40,23 @@ class SpaceKind(ABC):
 
     @classmethod
     def from_config(cls, cfg) -> dict[str, Any]:
-        """The arguments of the constructor; by default there are none."""
+        """Return the arguments of the constructor; by default none."""
         return {}
 
     @abstractmethod
     def build_space(self, family: Family, genotype: Genotype) -> SearchSpace | ChannelSpace:
-        """The space of a family.
+        """Build the space of a family.
 
         Args:
             genotype: what all its networks have in common. It has ``depths`` unless this kind
                 decides on them.
 
         Raises:
-            ValueError: a family that has no such space, or settings that do not fit it.
+            ValueError: the family has no such space, or the settings do not fit it.
         """
 
     def check(self, family: Family, sharing: str) -> None:
-        """Check settings with which a supernet of this kind is to be trained.
+        """Check the settings with which a supernet of this kind is trained.
 
         Raises:
             ValueError: naming the key, its value and what to do.
@@ -81,12 +82,12 @@ class SpaceKind(ABC):
     def build_stage(
         self, stage: str, family: Family, space: SearchSpace, sharing: str
     ) -> tuple[list, dict[str, list]]:
-        """The blocks of one stage of the supernet.
+        """Build the blocks of one stage of the supernet.
 
         Args:
             stage: one of the family's stages that is not a single layer.
 
         Returns:
-            the blocks; and by name of each choice, all choice blocks that carry it out; those
-            on the path run. A choice of a single option may have none.
+            the blocks; and, by name of each choice, all choice blocks that implement it. Those on
+            the path run. A choice with a single option may have none.
         """

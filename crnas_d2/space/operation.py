@@ -9,17 +9,17 @@ __all__ = ["Operation"]
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation of a block, by what it changes in a block or by how it makes one.
+    """One operation of a block: it changes a finished block, or builds one.
 
-    Its family's ``make_stage`` calls :attr:`make`, or makes the block itself and calls
+    The ``make_stage`` of its family calls :attr:`make`, or builds the block itself and calls
     :attr:`change`.
 
     Attributes:
         name: for messages, tables and reports, e.g. ``dilation 2``.
-        change: changes a finished block in place, whatever it was changed to before, and leaves
-            the shapes of its parameters as they are. Operations that all do so can share the
-            weights of one block.
-        make: makes the block, from the arguments with which its family calls it.
+        change: changes a finished block in place, whatever it was changed to before, and keeps the
+            shapes of its parameters. If all operations do so, they can share the weights of one
+            block.
+        make: builds the block, from the arguments with which its family calls it.
     """
 
     name: str

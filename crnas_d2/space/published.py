@@ -6,7 +6,7 @@ __all__ = ["genotype_file"]
 
 
 def genotype_file(name: str) -> str:
-    """The path of a published genotype, for ``_BASE_`` or ``cfg.merge_from_file``.
+    """Return the path of a published genotype, for ``_BASE_`` or ``cfg.merge_from_file``.
 
     Args:
         name: paper and network, e.g. ``CR-NAS/CR-R50``.
@@ -23,6 +23,6 @@ def genotype_file(name: str) -> str:
     }
     if name not in known:
         raise ValueError(
-            f"No published genotype has the name '{name}'; known: {', '.join(sorted(known))}."
+            f"No published genotype is named '{name}'; known: {', '.join(sorted(known))}."
         )
     return str(known[name])

@@ -1,4 +1,4 @@
-"""The doors of the package: registries whose entries a config names."""
+"""The extension points of the package: registries whose entries a config names."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,14 +9,14 @@ __all__ = ["Registry"]
 
 
 class Registry(_Registry):
-    """fvcore's registry, with names that differ from those of the classes.
+    """fvcore's registry, with names other than those of the classes.
 
     Registering a class sets its attribute ``name``.
 
     Args:
         name: of the registry.
         key: the config key whose values are the registered names, for messages.
-        besides: other values of that key, for messages.
+        besides: further values of that key, for messages.
     """
 
     def __init__(self, name: str, key: str, besides: Sequence[str] = ()):
@@ -45,10 +45,10 @@ class Registry(_Registry):
         return decorate
 
     def get(self, name: str, key: str = "") -> Any:
-        """Return the class of a name.
+        """Return the class that is registered under a name.
 
         Args:
-            key: for the message, where another config key than usual has the name.
+            key: for the message, if the name comes from another config key than usual.
 
         Raises:
             ValueError: an unknown name; the message lists the known ones.
@@ -56,7 +56,7 @@ class Registry(_Registry):
         if name not in self:
             raise ValueError(
                 f"{key or self.key} is '{name}'; known: {', '.join((*self.besides, *self.names))}. "
-                "PLUGINS names the modules that register others."
+                "PLUGINS lists the modules that register others."
             )
         return super().get(name)
 

@@ -16,15 +16,15 @@ __all__ = ["SearchSpace"]
 class SearchSpace:
     """The set of genotypes that a supernet can run.
 
-    A choice may depend on an earlier one: in a joint space, a block has an operation only where
-    the depth of its stage includes it. Values of choices are given by name, those of inactive
-    choices are absent.
+    A choice may depend on an earlier one: in a joint space, a block has an operation only if the
+    depth of its stage includes the block. Values are given by name of the choice, without those of
+    inactive choices.
 
     Attributes:
         kind: what varies, a value of ``MODEL.SUPERNET.SPACE``.
         choices: in the order in which the fields of a genotype list their values.
-        base: what every genotype of the space has in common, e.g. the depths that a stage search
-            has found.
+        base: what all genotypes of the space have in common, e.g. the depths that a stage search
+            found.
     """
 
     kind: str
@@ -37,7 +37,7 @@ class SearchSpace:
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
-        """The fields of a genotype on which this space decides."""
+        """The fields of a genotype that this space decides."""
         return tuple(dict.fromkeys(choice.field for choice in self.choices))
 
     @cached_property
@@ -59,7 +59,7 @@ class SearchSpace:
         )
 
     def __iter__(self) -> Iterator[Genotype]:
-        """All genotypes, feasible or not, in lexicographic order of the options."""
+        """Yield all genotypes, feasible or not, in lexicographic order of the options."""
 
         def extend(index: int, values: dict[str, int]) -> Iterator[Genotype]:
             if index == len(self.choices):
@@ -75,9 +75,9 @@ class SearchSpace:
         yield from extend(0, {})
 
     def genotype(self, values: Mapping[str, int]) -> Genotype:
-        """The genotype in which every active choice, by its name, takes the given option.
+        """Return the genotype in which every active choice, by name, takes the given option.
 
-        Values of the first choices alone give a partial genotype.
+        Values of the first choices only give a partial genotype.
         """
         decided = active_choices(self.choices, values)[: len(values)]
         assert {choice.name for choice in decided} == set(values), (self.names, values)
@@ -87,18 +87,19 @@ class SearchSpace:
         return replace(self.base, **{name: tuple(taken) for name, taken in fields.items()})
 
     def values(self, genotype: Genotype, *, partial: bool = False) -> dict[str, int]:
-        """The option that ``genotype`` takes of every active choice, by its name.
+        """Return the option that ``genotype`` takes for every active choice, by name.
 
         Args:
-            partial: accept a genotype that decides on the first choices only.
+            partial: accept a genotype that decides only the first choices.
 
         Raises:
-            ValueError: this space does not hold the genotype, with the offending value and what
-                is allowed.
+            ValueError: the space does not contain the genotype; the message gives the offending
+                value and what is allowed.
         """
         values: dict[str, int] = {}
+        # The active choices of each field, in order: the n-th takes the n-th entry of the field.
         active: dict[str, list[str]] = {name: [] for name in self.fields}
-        open_choice = ""
+        open_choice = ""  # the first one without an entry
         for choice in self.choices:
             if not choice.is_active(values):
                 continue
@@ -106,8 +107,10 @@ class SearchSpace:
             place = len(active[choice.field])
             active[choice.field].append(choice.name)
             if place >= len(given):
+                # Too few entries: an error unless a partial genotype is accepted, see below.
                 open_choice = open_choice or choice.name
                 continue
+            # With several fields, one may end before another: that is not a prefix.
             if open_choice and partial:
                 raise ValueError(
                     f"MODEL.GENOTYPE.{choice.field.upper()} is {list(given)}, which decides on "
@@ -131,19 +134,20 @@ class SearchSpace:
         return values
 
     def validate(self, genotype: Genotype, *, partial: bool = False) -> None:
-        """Raise ValueError for a genotype that this space does not hold, see :meth:`values`."""
+        """Raise ValueError for a genotype outside the space, see :meth:`values`."""
         self.values(genotype, partial=partial)
 
     def is_complete(self, genotype: Genotype) -> bool:
-        """Whether a genotype decides on every active choice."""
+        """Whether a genotype decides every active choice."""
         values = self.values(genotype, partial=True)
         return len(active_choices(self.choices, values)) == len(values)
 
     def complete(self, partial: Genotype, random: Random) -> Genotype:
         """Sample the choices that a partial genotype leaves open, each uniformly.
 
-        Equal states of ``random`` complete two partial genotypes of one length equally.
+        With the same state of ``random``, two prefixes of the same length get the same completion.
         """
+        # All choices are sampled, also the decided ones, so that the samples do not depend on them.
         sampled = {choice.name: random.choice(choice.options) for choice in self.choices}
         return self.genotype(self.active({**sampled, **self.values(partial, partial=True)}))
 
@@ -152,5 +156,5 @@ class SearchSpace:
         return self.complete(self.base, random)
 
     def active(self, values: Mapping[str, int]) -> dict[str, int]:
-        """Those of the values whose choices are active."""
+        """Return the values whose choices are active."""
         return {c.name: values[c.name] for c in active_choices(self.choices, values)}

@@ -17,7 +17,7 @@ class HillClimbing(Searcher):
     def propose(self, candidates):
         fitness = {c.genotype: c.fitness or 0.0 for c in candidates}  # None: it has failed
         best, last = self.start, None
-        while best != last:  # climbs again over what is evaluated: a search has no other state
+        while best != last:  # from the start each time: a searcher keeps no state
             around = [best, *filter(self.is_feasible, self.neighbours(self.space.values(best)))]
             if missing := [genotype for genotype in around if genotype not in fitness]:
                 return missing

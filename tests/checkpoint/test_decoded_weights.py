@@ -176,9 +176,9 @@ def test_weights_of_a_search_that_decided_otherwise_are_taken_with_a_warning(
     decide(supernet, CHANNELS)
     file = save(supernet, tmp_path / "supernet.pth")
     checkpointer(build_model(decoded_config(CHANNELS))).load(file)
-    assert "decided otherwise" not in caplog.text
+    assert "dilation choices differ" not in caplog.text
     checkpointer(build_model(decoded_config([*CHANNELS[:3], [0, 3, 0, 2]]))).load(file)
-    assert "decided otherwise than MODEL.GENOTYPE in 1 of 4 convolutions" in caplog.text
+    assert "dilation choices differ from MODEL.GENOTYPE in 1 of 4 convolutions" in caplog.text
     assert "res5.0.conv1)" in caplog.text
 
 

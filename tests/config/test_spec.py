@@ -107,7 +107,7 @@ def test_a_family_that_describes_other_convolutions_than_it_makes_is_refused(con
 
     family = Liar(18, stem_out_channels=8, res2_out_channels=4)
     kind = ChannelKind(stages=["res2"], dilations=[[1, 2]], num_groups=1)
-    with pytest.raises(ValueError, match=rf"'liar' names res2\.0\.{conv.attribute} as a 3x3"):
+    with pytest.raises(ValueError, match=rf"'liar' describes res2\.0\.{conv.attribute} as a 3x3"):
         build_backbone(family, kind=kind)
 
 

@@ -41,7 +41,7 @@ def test_registering_twice_changes_nothing(entry):
         (lambda entry: [*entry, "more"], r"expected \[name, json file, image folder\]"),
         (lambda entry: [entry[0], "no/such.json", entry[2]], r"'mine', but no/such\.json does"),
         (lambda entry: [entry[0], entry[1], "no/images"], r"'mine', but no/images does not exist"),
-        (lambda entry: ["digits_test", *entry[1:]], "'digits_test', which is another dataset's"),
+        (lambda entry: ["digits_test", *entry[1:]], "'digits_test', but another dataset has this"),
     ],
     ids=["too short", "too long", "no json file", "no image folder", "name taken"],
 )
@@ -53,7 +53,7 @@ def test_a_malformed_entry_is_refused(entry, malform, words):
 def test_a_name_stands_for_one_file(entry, tmp_path):
     register_coco_format([entry])
     other = toy.make_dataset(tmp_path / "other", "mine", 2, seed=6)
-    with pytest.raises(ValueError, match="'mine', which is another dataset's name"):
+    with pytest.raises(ValueError, match="'mine', but another dataset has this name"):
         register_coco_format([other])
 
 
@@ -116,7 +116,7 @@ def test_classes_must_be_in_the_same_order(entry, tmp_path):
     check_datasets("DATASETS.TRAIN", ["mine", "turned"])
     cfg = toy.supernet_config({})
     check_class_count(cfg, ("mine",))
-    with pytest.raises(ValueError, match=r"'turned' has.*the same place"):
+    with pytest.raises(ValueError, match=r"'turned' has.*the same position"):
         check_class_count(cfg, ("mine", "turned"))
 
 

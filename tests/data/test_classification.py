@@ -115,7 +115,7 @@ def break_nothing(root):
         (
             lambda root: shutil.rmtree(root / "cls_val" / "red"),
             {},
-            "'cls_train' and 'cls_val' have different classes, e.g. red in one",
+            "'cls_train' and 'cls_val' have different classes, e.g. red in only one",
         ),
         (
             lambda root: (root / "cls_val" / "red").rename(root / "cls_val" / "rouge"),
@@ -125,12 +125,12 @@ def break_nothing(root):
         (
             lambda root: [f.unlink() for f in (root / "cls_train" / "green").iterdir()],
             {},
-            "'cls_train' lies in .*cls_train, which is not laid out as one folder.*green",
+            "'cls_train' is in .*cls_train, which is not laid out as one folder.*green",
         ),
         (
             lambda root: [shutil.rmtree(f) for f in (root / "cls_train").iterdir()],
             {},
-            "'cls_train' lies in .*one folder of images per class",
+            "'cls_train' is in .*one folder of images per class",
         ),
         (
             break_nothing,
@@ -189,8 +189,8 @@ def test_a_classifier_does_not_take_boxes(toy_datasets):
     [
         (["mine"], r"expected \[name, folder\]"),
         (["mine", "no/such"], "'mine', but no/such does not exist"),
-        (["digits_test", "."], "'digits_test', which is another dataset's name"),
-        (["cls_train", "."], "'cls_train', which is another dataset's name"),
+        (["digits_test", "."], "'digits_test', but another dataset has this name"),
+        (["cls_train", "."], "'cls_train', but another dataset has this name"),
     ],
     ids=["too short", "no folder", "name of a detection dataset", "name taken"],
 )

@@ -55,7 +55,7 @@ def test_without_a_gpu_everything_runs_on_the_cpu(monkeypatch):
         ),
         (
             {"MODEL.META_ARCHITECTURE": "RetinaNet"},
-            "'build_supernet_fpn_backbone', which gives p2, .*RetinaNet needs "
+            "'build_supernet_fpn_backbone', which outputs p2, .*RetinaNet needs "
             "'build_supernet_retinanet_fpn_backbone'",
         ),
         (
@@ -63,7 +63,7 @@ def test_without_a_gpu_everything_runs_on_the_cpu(monkeypatch):
                 "MODEL.ROI_HEADS.NAME": "Res5ROIHeads",
                 "MODEL.BACKBONE.NAME": "build_supernet_backbone",
             },
-            "'Res5ROIHeads'.*makes res5 itself.*'StandardROIHeads'",
+            "'Res5ROIHeads'.*builds res5 itself.*'StandardROIHeads'",
         ),
         ({"MODEL.ROI_HEADS.NUM_CLASSES": 7}, "NUM_CLASSES is 7, but 'toy_archtrain' has 2"),
         ({"DATASETS.TRAIN": ("toy_train",)}, r"DATASETS\.TRAIN names 'toy_train'"),
@@ -101,13 +101,13 @@ DETECTRON2 = {"MODEL.BACKBONE.NAME": "build_resnet_fpn_backbone"}
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"MODEL.SUPERNET.SPACE": "stage"}, "no body of the stage space"),
+        ({"MODEL.SUPERNET.SPACE": "stage"}, "cannot build the stage supernet"),
         # With which Detectron2's builder fails: it wants other channels of a ResNet-34.
-        ({"MODEL.SUPERNET.SPACE": "stage", "MODEL.RESNETS.DEPTH": 34}, "of the stage space"),
-        ({"MODEL.SUPERNET.SPACE": "operation"}, "no body of the operation space"),
-        (CHANNEL, "no body of the channel space"),
-        ({"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]}, "no body of that genotype"),
-        ({"MODEL.GENOTYPE.OPS": [1] * 16}, "no body of that genotype"),
+        ({"MODEL.SUPERNET.SPACE": "stage", "MODEL.RESNETS.DEPTH": 34}, "the stage supernet"),
+        ({"MODEL.SUPERNET.SPACE": "operation"}, "cannot build the operation supernet"),
+        (CHANNEL, "cannot build the channel supernet"),
+        ({"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]}, "cannot build that genotype"),
+        ({"MODEL.GENOTYPE.OPS": [1] * 16}, "cannot build that genotype"),
         (
             {
                 "MODEL.SUPERNET.SPACE": "stage",
@@ -115,7 +115,7 @@ DETECTRON2 = {"MODEL.BACKBONE.NAME": "build_resnet_fpn_backbone"}
                 "MODEL.GENOTYPE.DEPTHS": [3, 4, 6, 3],
                 "MODEL.SUPERNET.STAGE_OPTIONS": [[3], [4], [6], [3]],
             },
-            "no body of that genotype",
+            "cannot build that genotype",
         ),
     ],
     ids=["stage", "narrow", "operation", "channel", "depths", "ops", "fixed"],

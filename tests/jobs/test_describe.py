@@ -66,7 +66,7 @@ def test_a_search_does_not_go_on_with_other_latencies(open_search, tmp_path, mon
     open_search(limits)
 
     latencies.unlink()
-    refused = r"digest of the costs of LATENCY was .* the settings and files with which it began"
+    refused = r"digest of the costs of LATENCY was .* its original settings and files"
     with pytest.raises(ValueError, match=refused):
         open_search(limits)
     latencies.write_text(measured)

@@ -79,7 +79,7 @@ def test_every_weight_and_every_alpha_gets_a_gradient():
     ("overrides", "words"),
     [
         ({"MODEL.SUPERNET.SHARING": "prefix"}, r"'prefix'.*none.*weight.*channel space"),
-        ({"MODEL.RESNETS.NORM": "GN"}, r"NORM is 'GN'.*another order"),
+        ({"MODEL.RESNETS.NORM": "GN"}, r"NORM is 'GN'.*reorders its channels"),
         ({"MODEL.BACKBONE.FREEZE_AT": 3}, r"FREEZE_AT is 3, which freezes res3"),
         ({"MODEL.SUPERNET.CHANNEL.NUM_GROUPS": 3}, "NUM_GROUPS, in res3"),
     ],

@@ -261,7 +261,7 @@ def test_a_supernet_refuses_what_it_cannot_honour(overrides, words):
     [
         ({"OUT_FEATURES": []}, r"OUT_FEATURES is \[\].*res2, res3, res4, res5, head"),
         ({"OUT_FEATURES": ["res6"]}, r"OUT_FEATURES is \['res6'\].*\[head\] for a classifier"),
-        ({"CHANNELS": [4, 8, 15, 24, 32]}, r"\[4, 8, 15, 24, 32\]; .*halves.*must be even"),
+        ({"CHANNELS": [4, 8, 15, 24, 32]}, r"\[4, 8, 15, 24, 32\]; .*split in half.*must be even"),
         ({"CHANNELS": [4, 8, 16, 24]}, r"CHANNELS is \[4, 8, 16, 24\]; expected five"),
         ({"CHANNELS": [0, 8, 16, 24, 32]}, "expected five positive whole numbers"),
         ({"CHANNELS": [4, 8, 8, 24, 32]}, "larger than the one before"),
@@ -283,7 +283,7 @@ def test_the_stem_may_be_odd():
 
 def test_a_genotype_of_the_other_space_does_not_get_the_wrong_channels():
     deep = {"MODEL.GENOTYPE.DEPTHS": [8, 8, 16, 8]}
-    words = r"DEPTHS is \[8, 8, 16, 8\], the 40 blocks.*DEPTH, 20\. Set DEPTH to 40"
+    words = r"DEPTHS is \[8, 8, 16, 8\], .*space of 40 blocks, .*DEPTH is 20\. Set DEPTH to 40"
     with pytest.raises(ValueError, match=words):
         body_of(deep)
     narrow = body_of(deep, {"MODEL.SHUFFLENETV2.CHANNELS": CHANNELS})

@@ -210,7 +210,7 @@ def test_strides_are_those_that_the_body_states():
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (nn.Upsample(scale_factor=2), "upsample.*is not known.*keeps height and width"),
+        (nn.Upsample(scale_factor=2), "upsample.*is not known.*keep height and width"),
         (nn.AdaptiveAvgPool2d(1), "mean.*is not known"),
         (nn.ConvTranspose2d(2, 2, 2), "transposed convolution is not known"),
     ],

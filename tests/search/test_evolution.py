@@ -153,7 +153,7 @@ def test_everything_evaluated_satisfies_the_budget():
 
 def test_an_infeasible_budget_ends_the_search_with_the_reason(monkeypatch):
     monkeypatch.setattr("crnas_d2.search.evolution._MOST_SAMPLES", 500)
-    with pytest.raises(ValueError, match=r"500 samples gave no genotype.*SEARCH\.BUDGET; 0 are"):
+    with pytest.raises(ValueError, match=r"500 samples gave no new .*SEARCH\.BUDGET; 0 are"):
         search(in_memory(), 10, sampler(is_feasible=lambda genotype: False))
 
 
@@ -161,7 +161,7 @@ def test_a_space_that_is_used_up_ends_the_search_with_the_reason(monkeypatch):
     monkeypatch.setattr("crnas_d2.search.evolution._MOST_SAMPLES", 2000)
     few = {Genotype(ops=(op,) * 12) for op in range(4)}
     near = {Genotype(ops=(0,) * i + (1,) + (0,) * (11 - i)) for i in range(12)} | few
-    with pytest.raises(ValueError, match=r"new and satisfies SEARCH\.BUDGET; .* are evaluated"):
+    with pytest.raises(ValueError, match=r"no new .* satisfies SEARCH\.BUDGET; .* are evaluated"):
         search(in_memory(), 50, sampler(4, is_feasible=lambda g: g in near or cost(g) < 1))
 
 

@@ -215,7 +215,7 @@ def test_searches_that_sample_evaluate_equally_many(algorithm, generation):
         ),
         (
             {"SEARCH.ALGORITHM": "optuna", "SEARCH.OPTUNA.SAMPLER": "GridSampler"},
-            r"'GridSampler', which cannot be made without arguments",
+            r"'GridSampler', which cannot be built from its default arguments",
         ),
         (
             {"SEARCH.ALGORITHM": "evolution", "SEARCH.SECOND_OBJECTIVE": "MACS"},

@@ -145,7 +145,7 @@ def test_a_set_without_the_plain_dilation_is_warned_of(caplog):
         ({f"{CHANNEL}DILATIONS": [[1, 2]]}, r"has 1 lists.*one for each of .*res4"),
         ({f"{CHANNEL}DILATIONS": [[1, 2], [1, 0]]}, r"DILATIONS of res5.*with 0"),
         ({f"{CHANNEL}DILATIONS": [], f"{CHANNEL}DILATION_SET": "D"}, r"'D'; expected.*A, B, C"),
-        ({f"{CHANNEL}DILATIONS": [], f"{CHANNEL}STAGES": ["res2"]}, "has nothing for res2"),
+        ({f"{CHANNEL}DILATIONS": [], f"{CHANNEL}STAGES": ["res2"]}, "has no dilations for res2"),
         ({f"{CHANNEL}NUM_GROUPS": 12}, r"NUM_GROUPS, in res4: .* 12.*divisor of 16"),
         (
             {"MODEL.SUPERNET.FAMILY": "shufflenetv2", "MODEL.GENOTYPE.DEPTHS": []},

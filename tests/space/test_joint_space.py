@@ -293,5 +293,5 @@ def test_a_family_without_operations_has_no_joint_space():
     class Plain(Toy):
         operations = Toy.operations[:1]
 
-    with pytest.raises(ValueError, match=r"SPACE is 'joint', but .*'toy' have one operation only"):
+    with pytest.raises(ValueError, match=r"SPACE is 'joint', but .*'toy' have only one operation"):
         JointKind().build_space(Plain(), Genotype())

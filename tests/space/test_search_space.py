@@ -116,7 +116,7 @@ def test_a_genotype_outside_the_space_is_refused_with_what_is_allowed():
         ([[1, 2], [1, 2], [2, 3]], r"STAGE_OPTIONS has 3 lists.*res2, res3, res4, res5"),
         ([[0, 1], [1], [2], [3]], r"\[0, 1\].*at least 1"),
         ([[1], [1, 2.5], [2], [3]], r"2\.5.*whole numbers"),
-        ([[1], [1], [2, 3, 2], [3]], r"res4\.depth.*\[2, 3, 2\].*none of them twice"),
+        ([[1], [1], [2, 3, 2], [3]], r"res4\.depth.*\[2, 3, 2\].*without duplicates"),
         ([[1], [], [2], [3]], r"res3\.depth.*\[\].*at least one"),
     ],
     ids=["number of lists", "zero", "fraction", "duplicate", "no option"],

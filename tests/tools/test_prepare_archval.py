@@ -57,7 +57,7 @@ def test_any_coco_file_is_divided(tool, tmp_path, capsys):
 
     capsys.readouterr()
     tool.main(command)
-    assert capsys.readouterr().out.count("is there already, identical") == 2
+    assert capsys.readouterr().out.count("exists already, identical") == 2
     with pytest.raises(SystemExit, match=r"mine_archtrain\.json exists and differs.*--overwrite"):
         tool.main([*command[:-1], "5"])
     assert ids(tmp_path / "mine_archval.json") == val

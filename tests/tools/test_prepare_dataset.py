@@ -119,7 +119,7 @@ def test_running_again_changes_nothing_and_another_split_is_refused(tool, coco, 
     tool.main(command)
     capsys.readouterr()
     tool.main(command)
-    assert capsys.readouterr().out.count("is there already, identical") == 11
+    assert capsys.readouterr().out.count("exists already, identical") == 11
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(SystemExit, match=r"exists and differs.*--overwrite"):
         tool.main([*command, "--seed", "1"])
@@ -214,7 +214,10 @@ def test_voc_image_sets(tool, tmp_path):
     ("arguments", "words"),
     [
         (["a b", "--coco", "a", "b"], "expected letters, digits"),
-        (["coco_2017", "--coco", "a", "b"], "has an archtrain already"),
+        (
+            ["coco_2017", "--coco", "a", "b"],
+            "NAME is 'coco_2017', but this dataset exists already; choose another",
+        ),
         (["mine", "--coco", "a", "b", "--train", "x"], "--train goes with --voc"),
         (["mine", "--coco", "a", "b", "--test", "1", "2", "3"], "expected a size or JSON IMAGES"),
         (["mine", "--voc", "a", "--test", "a", "b"], "expected a size or one image set"),

@@ -1,4 +1,4 @@
-"""Datasets that the package makes by itself, identical on every machine."""
+"""Datasets that the package generates, identical on every machine."""
 
 from .digits import make_digits
 from .handwriting import make_handwriting

@@ -1,4 +1,4 @@
-"""Write scenes of one object each as image files in a folder per class, as ImageNet's."""
+"""Write scenes of one object each as image files with a folder per class, as in ImageNet."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -27,8 +27,8 @@ def write_class_folders(
 
     Args:
         images: number of images per split.
-        sources: the split of ``scenes`` that each split is drawn from.
-        shown_as: where the folder will lie, for messages.
+        sources: the split of ``scenes`` from which each split is rendered.
+        shown_as: the final path of the folder, for messages.
     """
     total, name = sum(images.values()), shown_as.name
     logger.info("Making the %s dataset (%d images) in %s", name, total, shown_as)

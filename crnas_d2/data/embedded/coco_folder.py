@@ -37,9 +37,9 @@ def write_coco_folder(
 
     Args:
         images: number of images per split.
-        datasets: the names of the JSON files, and the splits whose images each of them lists.
-        description: of the data, behind a dataset's name in its JSON file.
-        shown_as: where the folder will lie, for messages.
+        datasets: the splits that each JSON file lists, keyed by its name.
+        description: of the data, after a dataset's name in its JSON file.
+        shown_as: the final path of the folder, for messages.
     """
     listed = {split: ([], []) for split in images}
     total, name = sum(images.values()), shown_as.name
@@ -63,7 +63,7 @@ def write_coco_folder(
     for dataset, splits in datasets.items():
         content = {
             "info": {"description": f"{dataset}: {description}"},
-            # COCO's ids count from 1; Detectron2 warns about others.
+            # COCO's ids start at 1; Detectron2 warns about others.
             "categories": [{"id": i, "name": c} for i, c in enumerate(classes, start=1)],
             "images": [image for split in splits for image in listed[split][0]],
             "annotations": [annotation for split in splits for annotation in listed[split][1]],
@@ -74,8 +74,8 @@ def write_coco_folder(
 def _coco_records(scene: Scene, file_name: str, *, image_id: int) -> tuple[dict, list[dict]]:
     """Return a scene as COCO's image and annotations.
 
-    Beyond COCO's keys, ``photo``, ``crop`` and the keys of the objects' ``source`` say where each
-    comes from.  ``area`` is the number of visible pixels of the object, not that of its box.
+    In addition to COCO's keys, ``photo``, ``crop`` and the keys of the objects' ``source`` record
+    where each comes from. ``area`` is the number of visible pixels of the object, not of its box.
     """
     height, width = scene.pixels.shape[:2]
     image = {
@@ -88,7 +88,7 @@ def _coco_records(scene: Scene, file_name: str, *, image_id: int) -> tuple[dict,
     }
     annotations = [
         {
-            # Above 0 always: COCO's evaluation takes an annotation of id 0 for "no match".
+            # Never 0: COCO's evaluation treats an annotation with id 0 as "no match".
             "id": image_id * 10 + number,
             "image_id": image_id,
             "category_id": drawn.label + 1,

@@ -27,11 +27,11 @@ DATASETS = {
     "digits_test": ("test",),
 }
 
-VERSION = 2  # raise it whenever a pixel or a number of the dataset changes
+VERSION = 2  # increment it whenever a pixel or a number of the dataset changes
 
 
 def digits_root() -> str:
-    """Where the registered dataset lies."""
+    """Return the folder of the registered dataset."""
     return default_root("digits")
 
 
@@ -46,12 +46,12 @@ def make_digits(
 
     Args:
         root: the dataset's folder.
-        images: number of images per split; image k is the same whatever the number.
+        images: number of images per split; image k does not depend on it.
         size: side of the square images, in pixels.
         heights: smallest and largest height of a digit, in pixels.
 
     Raises:
-        ValueError: ``root`` holds something that was not made here; it is left untouched.
+        ValueError: ``root`` contains files that were not made here; they are not touched.
     """
     if set(images) != set(PHOTOS) or min(images.values()) < 1:
         raise ValueError(f"images={images}: expected a positive number for each of {list(PHOTOS)}")
@@ -60,7 +60,7 @@ def make_digits(
         write_coco_folder(
             folder,
             DigitScenes(size=size, heights=heights),
-            # In this order, whatever that of the argument: ids follow from it.
+            # Always in this order, because it determines the ids.
             images={split: images[split] for split in PHOTOS},
             datasets=DATASETS,
             classes=CLASSES,

@@ -9,23 +9,23 @@ import numpy as np
 from .photographs import luma, resize
 from .scenes import OPAQUE, Scenes
 
-# No photograph and no handwriting sample serves two splits.
+# No photograph and no handwriting sample is in two splits.
 PHOTOS = {
     "archtrain": ("astronaut", "coffee", "camera", "brick", "grass", "moon"),
     "archval": ("coins", "ihc"),
     "test": ("chelsea", "motorcycle_left", "gravel"),
 }
-# Which of every twenty samples of a class, in the file's order.  Thirteen people wrote them, it
-# seems one after the other: the last fifth of the file would be the hand of two or three of them,
-# and how well a network reads these few hands depends on its seed more than on its body.
+# Which of every twenty samples of a class, in the file's order. Thirteen people wrote them,
+# apparently one after the other: the last fifth of the file would come from two or three of them,
+# and how well a network reads so few writers depends more on its seed than on its body.
 SAMPLES = {"archtrain": range(13), "archval": range(13, 16), "test": range(16, 20)}
 
-CELL = 24  # pixels that one pixel of a sample becomes in the large drawing
+CELL = 24  # side in the large drawing of one pixel of a sample
 INK = 96  # the edge of a digit, in a sample's grey levels times 15
 
 
 def load_handwriting() -> tuple[np.ndarray, np.ndarray]:
-    """The samples (1797, 8, 8) with values 0..16, and their labels (1797,)."""
+    """Load the samples (1797, 8, 8) with values 0..16, and their labels (1797,)."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -39,13 +39,15 @@ def load_handwriting() -> tuple[np.ndarray, np.ndarray]:
 
 def enlarge(cells: np.ndarray) -> np.ndarray:
     """Enlarge (N, N) to (N * CELL, N * CELL) by cubic interpolation (Catmull-Rom), exactly."""
+    # Centres in units of half a pixel of the result, so all distances are whole numbers.
     positions = 2 * np.arange(len(cells)) + 1
     distance = abs((2 * np.arange(CELL * len(cells)) + 1)[:, None] - CELL * positions)
-    unit = 2 * CELL  # from one cell to the next
+    unit = 2 * CELL  # distance between two cells
+    # The cubic kernel times 2 * unit**3, (N * CELL, N).
     inner = 3 * distance**3 - 5 * distance**2 * unit + 2 * unit**3
     outer = -(distance**3) + 5 * distance**2 * unit - 8 * distance * unit**2 + 4 * unit**3
     weights = np.where(distance < unit, inner, np.where(distance < 2 * unit, outer, 0))
-    # Whole numbers below 2**53, so floats hold them exactly, and multiply many times faster.
+    # Whole numbers below 2**53: exact as floats, whose product is many times faster.
     weights = weights.astype(np.float64)
     return (weights @ cells @ weights.T // (2 * unit**3) ** 2).astype(np.int64)
 
@@ -64,12 +66,12 @@ class DigitScenes(Scenes):
 
     Args:
         size: side of the square images, in pixels.
-        heights: smallest and largest height of a digit, in pixels; drawn log-uniformly.
-        max_digits: the numbers from 1 to it are equally likely.
-        seed: another seed gives another dataset.
+        heights: smallest and largest height of a digit, in pixels; sampled log-uniformly.
+        max_digits: numbers from 1 to this one are equally likely.
+        seed: a different seed gives a different dataset.
     """
 
-    brightness = 160  # least luma of a digit; the photographs are dimmed well below it
+    brightness = 160  # minimum luma of a digit; the photographs are dimmed well below it
     gains = (30, 56)
 
     def __init__(
@@ -90,7 +92,7 @@ class DigitScenes(Scenes):
         self.pools = {split: self._pool(turns) for split, turns in SAMPLES.items()}
 
     def _pool(self, turns: range) -> list[np.ndarray]:
-        """Per class, the indices of those samples whose turn it is among twenty."""
+        """Return the samples of a split per class, as indices; see ``SAMPLES``."""
         classes = [np.flatnonzero(self.labels == label) for label in range(10)]
         return [ids[np.isin(np.arange(len(ids)) % 20, turns)] for ids in classes]
 
@@ -100,7 +102,7 @@ class DigitScenes(Scenes):
         return int(label), {"sample": int(sample)}, self._mask(sample, size)
 
     def _mask(self, sample, height):
-        """The digit's mask (H, W), 0..255, at its final size."""
+        """Draw the digit's mask (H, W), 0..255, at its final size."""
         shape = draw_shape(self.samples[sample])
         width = height * shape.shape[1] // shape.shape[0]
         return resize(shape, height, min(max(width, 4), self.size))

@@ -1,7 +1,7 @@
-"""Folders of generated data: made on first use, complete or not there at all.
+"""Folders of generated data: made on first use, either complete or absent.
 
-A folder appears under its name only when it is complete, so an interrupted creation is started
-again by the next call, and of two processes at once the slower one uses the other's result.
+A folder gets its name only when it is complete. So after an interruption the next call starts over,
+and if two processes run at once, the slower one uses the result of the other.
 """
 
 import json
@@ -23,7 +23,7 @@ STALE_AFTER = 3600  # seconds; a creation writes a file many times a second
 
 
 def default_root(name: str) -> str:
-    """``$DETECTRON2_DATASETS/name``, or a folder in the user's cache where that is not set."""
+    """Return ``$DETECTRON2_DATASETS/name``, or a folder in the user's cache if it is not set."""
     datasets = os.environ.get("DETECTRON2_DATASETS")
     if datasets:
         return os.path.join(os.path.expanduser(datasets), name)
@@ -33,13 +33,13 @@ def default_root(name: str) -> str:
 
 @dataclass(frozen=True)
 class GeneratedFolder:
-    """What makes a folder of data, and how it is recognized.
+    """How to make a folder of data, and how to recognize it.
 
     Attributes:
         name: of the dataset, for messages.
-        settings: plain data that decide every byte of it; a folder made with others is outdated.
-        contents: names of the files and folders that :attr:`write` puts into it.
-        write: fills the folder at the first path; the second is where it will lie.
+        settings: plain data that determine every byte; a folder with other settings is outdated.
+        contents: names of the files and folders that :attr:`write` creates in it.
+        write: fills the folder at the first path; the second is its final path.
     """
 
     name: str
@@ -56,14 +56,14 @@ class GeneratedFolder:
         return {"maker": self.maker, **self.settings}
 
     def make(self, root: str | os.PathLike) -> None:
-        """Make the folder ``root``, unless it is there already with these settings.
+        """Make the folder ``root``, unless it exists with these settings.
 
-        A folder that an older version or other settings made is replaced.
+        A folder made by an older version or with other settings is replaced.
 
         Raises:
-            ValueError: ``root`` holds something that was not made here; it is left untouched.
+            ValueError: ``root`` contains files that were not made here; they are not touched.
         """
-        # A link to a folder on another disk stays a link: its target is what gets made.
+        # A link to a folder on another disk stays a link; its target is made.
         root = Path(root).resolve()
         if self._is_current(root):
             return
@@ -72,7 +72,7 @@ class GeneratedFolder:
         building = _sibling(root)
         building.mkdir()
         try:
-            # First the marker, so that what is left of a killed creation is known to be ours.
+            # The marker comes first, so that the remains of a killed process are known to be ours.
             write_json(building / MARKER, self.marker)
             self.write(building, root)
             self._move_into_place(building, root)
@@ -80,7 +80,7 @@ class GeneratedFolder:
             shutil.rmtree(building, ignore_errors=True)
 
     def _is_current(self, root: Path) -> bool:
-        """Whether ``root`` is complete with these settings; an error if it is not ours."""
+        """Whether ``root`` is complete with these settings; raise ValueError if it is not ours."""
         if not os.path.lexists(root):
             return False
         made_by = self._read_marker(root)
@@ -91,9 +91,9 @@ class GeneratedFolder:
         strangers = sorted(set(found) - ours)
         if strangers:
             raise ValueError(
-                f"The {self.name} dataset belongs in {root}, but crnas_d2 did not make what is "
-                f"there: {', '.join(strangers[:5])}. Move it away, or set DETECTRON2_DATASETS to "
-                "another folder."
+                f"The {self.name} dataset belongs in {root}, which contains files that crnas_d2 "
+                f"did not make: {', '.join(strangers[:5])}. Move them away, or set "
+                "DETECTRON2_DATASETS to another folder."
             )
         return False
 
@@ -106,18 +106,18 @@ class GeneratedFolder:
         return made_by if ours else None
 
     def _remove_abandoned(self, root: Path) -> None:
-        """Delete what killed creations left beside ``root``."""
+        """Delete the remains of killed processes beside ``root``."""
         for folder in root.parent.glob(f".{root.name}.making-*"):
             try:
                 latest = max(path.stat().st_mtime for path in (folder, *folder.glob("*/*")))
-            except OSError:  # its process has just moved or removed it
+            except OSError:  # another process has just moved or removed it
                 continue
             if self._read_marker(folder) is not None and time.time() - latest > STALE_AFTER:
                 logger.info("Removing an unfinished %s dataset: %s", self.name, folder)
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _move_into_place(self, building: Path, root: Path) -> None:
-        """Renames ``building`` to ``root``, unless another process was faster."""
+        """Rename ``building`` to ``root``, unless another process was faster."""
         if self._is_current(root):
             return
         outdated = _sibling(root)
@@ -138,5 +138,5 @@ def write_json(path: Path, content: dict) -> None:
 
 
 def _sibling(root: Path) -> Path:
-    """A new name beside ``root``, on the same file system, so that a rename can be atomic."""
+    """Return a new name beside ``root``, on the same file system, for an atomic rename."""
     return root.with_name(f".{root.name}.making-{uuid.uuid4().hex}")

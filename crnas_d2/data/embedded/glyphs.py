@@ -1,4 +1,4 @@
-"""The shapes of the capital letters in several fonts, as a file of the package holds them."""
+"""The shapes of the capital letters in several fonts, from a file of the package."""
 
 import string
 from pathlib import Path
@@ -9,8 +9,8 @@ __all__ = ["FILE", "FONTS", "LETTERS", "load_glyphs"]
 
 FILE = Path(__file__).with_name("glyphs.npz")
 LETTERS = string.ascii_uppercase
-# matplotlib's names. No font serves both. A slanted cut is on the side of its upright one, for the
-# renderer shears letters: only the shapes of true italics are others.
+# matplotlib's names. No font is in both. A slanted font is in the same part as its upright one,
+# because the renderer shears letters anyway; only true italics have different shapes.
 FONTS = {
     "train": (
         "DejaVuSans",
@@ -38,9 +38,10 @@ FONTS = {
 
 
 def load_glyphs() -> dict[str, list[np.ndarray]]:
-    """Per font, the filled shapes (H, W), boolean, of A to Z; an H is 192 pixels high."""
+    """Load the filled shapes (H, W), boolean, of A to Z per font; an H is 192 pixels high."""
     with np.load(FILE) as file:
         fonts, shapes, bits = file["fonts"], file["shapes"], file["bits"]
+    # Shapes follow one another, 26 per font, one bit per pixel, each padded to whole bytes.
     glyphs, start = [], 0
     for height, width in shapes.tolist():
         end = start + -(-height * width // 8)

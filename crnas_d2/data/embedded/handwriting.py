@@ -1,4 +1,4 @@
-"""The ``handwriting`` dataset on disk: one digit per image, in a folder per class as ImageNet's.
+"""The ``handwriting`` dataset on disk: one digit per image, a folder per class as in ImageNet.
 
 ::
 
@@ -7,9 +7,9 @@
       train/0/000003.png, ...   from the handwriting and the photographs of digits_archtrain
       val/0/000017.png, ...     from those of digits_archval
 
-A backbone pretrained here has seen nothing of what its search or its test will score: neither the
-samples nor the photographs of ``digits_archval`` are in train, nor those of ``digits_test`` in
-either.
+A backbone pretrained here has seen none of the data of a later search or test: the samples and
+photographs of ``digits_archval`` are not in train, and those of ``digits_test`` are in neither
+split.
 """
 
 import os
@@ -21,14 +21,14 @@ from .digits_render import DigitScenes
 from .generated import GeneratedFolder, default_root
 
 IMAGES = {"train": 2000, "val": 300}
-# From our splits to those of the digits.
+# The split of the digits from which each split is rendered.
 SOURCES = {"train": "archtrain", "val": "archval"}
-VERSION = 2  # raise it whenever a pixel or a name of the dataset changes
-SEED = 1  # other scenes than those of the digits dataset, which has 0
+VERSION = 2  # increment it whenever a pixel or a name of the dataset changes
+SEED = 1  # different scenes from those of the digits dataset, which has seed 0
 
 
 def handwriting_root() -> str:
-    """Where the registered dataset lies."""
+    """Return the folder of the registered dataset."""
     return default_root("handwriting")
 
 
@@ -43,12 +43,12 @@ def make_handwriting(
 
     Args:
         root: the dataset's folder.
-        images: number of images per split; image k is the same whatever the number.
+        images: number of images per split; image k does not depend on it.
         size: side of the square images, in pixels.
         heights: smallest and largest height of a digit, in pixels.
 
     Raises:
-        ValueError: ``root`` holds something that was not made here; it is left untouched.
+        ValueError: ``root`` contains files that were not made here; they are not touched.
     """
     if set(images) != set(SOURCES) or min(images.values()) < 1:
         raise ValueError(f"images={images}: expected a positive number for each of {list(SOURCES)}")

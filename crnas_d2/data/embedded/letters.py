@@ -28,11 +28,11 @@ DATASETS = {
     "letters_test": ("test",),
 }
 
-VERSION = 1  # raise it whenever a pixel or a number of the dataset changes
+VERSION = 1  # increment it whenever a pixel or a number of the dataset changes
 
 
 def letters_root() -> str:
-    """Where the registered dataset lies."""
+    """Return the folder of the registered dataset."""
     return default_root("letters")
 
 
@@ -48,14 +48,14 @@ def make_letters(
 
     Args:
         root: the dataset's folder.
-        images: number of images per split; image k is the same whatever the number.
+        images: number of images per split; image k does not depend on it.
         size: side of the square images, in pixels.
-        sizes: smallest and largest letter, in pixels of its longer side; drawn log-uniformly.
-        max_letters: the numbers from 1 to it are equally likely in an image.
+        sizes: smallest and largest letter, in pixels of its longer side; sampled log-uniformly.
+        max_letters: numbers from 1 to this one are equally likely in an image.
 
     Raises:
-        ValueError: bad settings, or ``root`` holds something that was not made here, which is left
-            untouched.
+        ValueError: invalid settings, or ``root`` contains files that were not made here; they are
+            not touched.
     """
     if set(images) != set(PHOTOS) or min(images.values()) < 1:
         raise ValueError(f"images={images}: expected a positive number for each of {list(PHOTOS)}")
@@ -64,7 +64,7 @@ def make_letters(
         write_coco_folder(
             folder,
             LetterScenes(size=size, sizes=sizes, max_letters=max_letters),
-            # In this order, whatever that of the argument: ids follow from it.
+            # Always in this order, because it determines the ids.
             images={split: images[split] for split in PHOTOS},
             datasets=DATASETS,
             classes=CLASSES,

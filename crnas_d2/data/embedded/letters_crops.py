@@ -1,4 +1,4 @@
-"""The ``letters_crops`` dataset on disk: one letter per image, in a folder per class as ImageNet's.
+"""The ``letters_crops`` dataset on disk: one letter per image, a folder per class as in ImageNet.
 
 ::
 
@@ -19,14 +19,14 @@ from .letters import CLASSES
 from .letters_render import LetterScenes
 
 IMAGES = {"train": 6000, "val": 1000}
-# From our splits to those of the letters.
+# The split of the letters from which each split is rendered.
 SOURCES = {"train": "archtrain", "val": "archval"}
-VERSION = 1  # raise it whenever a pixel or a name of the dataset changes
-SEED = 1  # other scenes than those of the letters dataset, which has 0
+VERSION = 1  # increment it whenever a pixel or a name of the dataset changes
+SEED = 1  # different scenes from those of the letters dataset, which has seed 0
 
 
 def letters_crops_root() -> str:
-    """Where the registered dataset lies."""
+    """Return the folder of the registered dataset."""
     return default_root("letters_crops")
 
 
@@ -41,13 +41,13 @@ def make_letters_crops(
 
     Args:
         root: the dataset's folder.
-        images: number of images per split; image k is the same whatever the number.
+        images: number of images per split; image k does not depend on it.
         size: side of the square images, in pixels.
-        sizes: smallest and largest letter, in pixels of its longer side; drawn log-uniformly.
+        sizes: smallest and largest letter, in pixels of its longer side; sampled log-uniformly.
 
     Raises:
-        ValueError: bad settings, or ``root`` holds something that was not made here, which is left
-            untouched.
+        ValueError: invalid settings, or ``root`` contains files that were not made here; they are
+            not touched.
     """
     if set(images) != set(SOURCES) or min(images.values()) < 1:
         raise ValueError(f"images={images}: expected a positive number for each of {list(SOURCES)}")

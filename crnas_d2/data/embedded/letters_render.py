@@ -1,8 +1,8 @@
 """Draw capital letters at many scales, in many fonts, on photographs.
 
-A letter is rotated, sheared, stretched and its strokes are thickened.  All of it is computed in
-whole numbers: the shapes have one bit per pixel, and a pixel of an image counts which of its
-``SUBPIXELS`` x ``SUBPIXELS`` points lie in the transformed shape.
+A letter is rotated, sheared and stretched, and its strokes are thickened. Everything is computed in
+whole numbers: the shapes have one bit per pixel, and a pixel of an image counts how many of its
+``SUBPIXELS`` x ``SUBPIXELS`` points are inside the transformed shape.
 """
 
 import math
@@ -16,7 +16,7 @@ from .scenes import OPAQUE, Scenes
 
 __all__ = ["PHOTOS", "LetterScenes", "Pose", "draw_letter"]
 
-# No photograph and no font of the test set is seen in a training.
+# No photograph and no font of the test set is in the training data.
 _TRAINING = ("astronaut", "coffee", "camera", "brick", "grass", "moon", "coins", "ihc")
 PHOTOS = {
     "archtrain": _TRAINING,
@@ -31,13 +31,13 @@ _ONE = 4096  # unit of sine and cosine
 
 @dataclass(frozen=True)
 class Pose:
-    """What is done to a shape, in this order.
+    """The transformation of a shape, in this order.
 
     Attributes:
-        stroke: grow the shape by that many of its pixels; an H is 192 pixels high.
-        stretch: width in percent of what it was.
-        shear: move to the right per height, in percent.
-        degrees: rotate, counterclockwise.
+        stroke: growth of the shape, in its pixels; an H is 192 pixels high.
+        stretch: new width, in percent of the old one.
+        shear: shift to the right per height, in percent.
+        degrees: rotation, counterclockwise.
     """
 
     stroke: int
@@ -53,7 +53,7 @@ def grow(shape: np.ndarray, radius: int) -> np.ndarray:
         rows = grown.copy()
         rows[1:] |= grown[:-1]
         rows[:-1] |= grown[1:]
-        # By turns a square and a cross.
+        # Alternately a square and a cross, which together give an octagon.
         columns = rows if step % 2 else grown
         grown = rows.copy()
         grown[:, 1:] |= columns[:, :-1]
@@ -70,7 +70,7 @@ def draw_letter(shape: np.ndarray, pose: Pose, size: int) -> np.ndarray:
     a, b = cosine * pose.stretch, -cosine * pose.shear + sine * 100
     c, d = -sine * pose.stretch, sine * pose.shear + cosine * 100
 
-    # The shape's extent after it: that of the corners of the pixels at both ends of each row.
+    # The bounding box after it: that of the corners of the pixels at both ends of each row.
     filled = np.flatnonzero(shape.any(axis=1))
     first = shape[filled].argmax(axis=1)
     last = shape.shape[1] - shape[filled, ::-1].argmax(axis=1)
@@ -80,7 +80,8 @@ def draw_letter(shape: np.ndarray, pose: Pose, size: int) -> np.ndarray:
     width, height = int((a * x + b * y).max()) - left, int((c * x + d * y).max()) - top
     extent = max(width, height)
 
-    # Back from the centres of the subpixels, whose coordinates are multiples of extent / unit.
+    # The inverse, for the centres of the subpixels, whose coordinates are multiples of
+    # extent / unit. One row and one column of padding stand for all points outside the shape.
     unit = 2 * SUBPIXELS * size
     columns, rows = (-(-length * size // extent) for length in (width, height))
     x = left * unit + (2 * np.arange(columns * SUBPIXELS, dtype=np.int64) + 1) * extent
@@ -88,7 +89,7 @@ def draw_letter(shape: np.ndarray, pose: Pose, size: int) -> np.ndarray:
     determinant = (a * d - b * c) * unit
     source_x = ((d * x - b * y) // determinant).clip(-1, shape.shape[1]) + 1
     source_y = ((a * y - c * x) // determinant).clip(-1, shape.shape[0]) + 1
-    inside = np.pad(shape, 1)[source_y, source_x]
+    inside = np.pad(shape, 1)[source_y, source_x]  # (rows * SUBPIXELS, columns * SUBPIXELS)
     counts = inside.reshape(rows, SUBPIXELS, columns, SUBPIXELS).sum(axis=(1, 3), dtype=np.int32)
     return (counts * 255 + SUBPIXELS**2 // 2) // SUBPIXELS**2
 
@@ -98,14 +99,14 @@ class LetterScenes(Scenes):
 
     Args:
         size: side of the square images, in pixels.
-        sizes: smallest and largest letter, in pixels of its longer side; drawn log-uniformly.
-        max_letters: the numbers from 1 to it are equally likely.
-        seed: another seed gives another dataset.
+        sizes: smallest and largest letter, in pixels of its longer side; sampled log-uniformly.
+        max_letters: numbers from 1 to this one are equally likely.
+        seed: a different seed gives a different dataset.
     """
 
     gains = (40, 101)
-    contrast = 70  # least difference of luma between a letter and the mean of what is behind it
-    # From and to, both included.
+    contrast = 70  # minimum difference in luma between a letter and the mean of its background
+    # Ranges, both ends included.
     strokes = (2, 9)
     stretches = (75, 133)
     shears = (-30, 30)
@@ -124,7 +125,7 @@ class LetterScenes(Scenes):
             raise ValueError(
                 f"sizes={sizes} with size={size}: expected 8 <= low <= high <= size, in pixels"
             )
-        if not 1 <= max_letters <= 9:  # an annotation's id has one digit for it
+        if not 1 <= max_letters <= 9:  # the id of an annotation has one digit for it
             raise ValueError(f"max_letters={max_letters}: expected 1 to 9")
         super().__init__(photos=PHOTOS, size=size, sizes=sizes, max_objects=max_letters, seed=seed)
         self.glyphs = load_glyphs()

@@ -2,8 +2,8 @@
 
     python -m crnas_d2.data.embedded.make_glyphs [glyphs.npz]
 
-The file is part of the package, because what FreeType draws depends on its version; nothing else
-runs this. ``GLYPHS_LICENSE.txt`` says whose fonts they are.
+The file is part of the package, because FreeType's output depends on its version; nothing else runs
+this script. ``GLYPHS_LICENSE.txt`` has the licences of the fonts.
 """
 
 import sys
@@ -20,7 +20,7 @@ DPI = 72  # at which a point is a pixel
 
 
 def draw_glyph(font: FT2Font, letter: str) -> np.ndarray:
-    """The letter's filled shape (H, W), boolean, cut tightly."""
+    """Draw the letter's filled shape (H, W), boolean, cropped tightly."""
     font.set_text(letter, 0.0, flags=LoadFlags.NO_HINTING)
     font.draw_glyphs_to_bitmap(antialiased=True)
     filled = np.asarray(font.get_image()) >= 128
@@ -34,7 +34,7 @@ def main(target: Path) -> None:
     for split in FONTS.values():
         for name in split:
             font = FT2Font(folder / f"{name}.ttf")
-            font.set_size(1000, DPI)
+            font.set_size(1000, DPI)  # large, to measure an H
             font.set_size(1000 * HEIGHT / len(draw_glyph(font, "H")), DPI)
             for letter in LETTERS:
                 filled = draw_glyph(font, letter)

@@ -1,7 +1,7 @@
 """Photographs for backgrounds, and the arithmetic of pixels in whole numbers.
 
-The photographs are the ones inside the scikit-image package, so nothing is downloaded.  All of them
-are PNG files, since JPEG decoders differ, and they are resized here, as the result of Pillow's
+The photographs come with the scikit-image package, so nothing is downloaded. All of them are PNG
+files, because JPEG decoders differ, and they are resized here, because the result of Pillow's
 resizing depends on its version.
 """
 
@@ -14,8 +14,8 @@ __all__ = ["load_photo", "luma", "resize"]
 
 
 def load_photo(name: str) -> np.ndarray:
-    """An RGB photograph (H, W, 3) from the installed scikit-image, never from the network."""
-    # The file is opened directly: functions of skimage.data would download what they do not find.
+    """Load an RGB photograph (H, W, 3) from the installed scikit-image, never from the network."""
+    # Opened directly, because the functions of skimage.data download missing files.
     try:
         file = importlib.resources.files("skimage.data").joinpath(name + ".png")
     except ImportError as error:
@@ -39,7 +39,8 @@ def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _resize_rows(pixels, length):
-    # Positions in units of 1 / (2 * length) old rows, where the centres of all rows are integers.
+    """Resize the first axis; the triangle filter reaches one old row, or one new row to shrink."""
+    # Positions in units of 1 / (2 * length) old rows, so that the centres of all rows are integers.
     reach = 2 * max(len(pixels), length)
     centers = (2 * np.arange(length, dtype=np.int32) + 1) * len(pixels)
     taps = np.arange(reach // length + 2, dtype=np.int32)
@@ -54,6 +55,6 @@ def _resize_rows(pixels, length):
 
 
 def luma(color) -> int:
-    """Brightness 0..255 of an RGB colour (ITU-R BT.601), in whole numbers."""
+    """Compute the luma 0..255 of an RGB colour (ITU-R BT.601), in whole numbers."""
     red, green, blue = (int(channel) for channel in color)
     return (299 * red + 587 * green + 114 * blue) // 1000

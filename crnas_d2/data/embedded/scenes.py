@@ -17,7 +17,7 @@ OPAQUE = 128  # a pixel belongs to an object when its mask (0..255) reaches this
 class DrawnObject:
     """One object: ``box`` is (x, y, width, height), tight around its ``area`` visible pixels.
 
-    ``source`` says where its shape comes from, in plain data.
+    ``source`` is plain data about the origin of its shape.
     """
 
     label: int
@@ -28,7 +28,7 @@ class DrawnObject:
 
 @dataclass(frozen=True)
 class Scene:
-    """An image (H, W, 3) in RGB and where it comes from; ``crop`` is (x, y, width, height)."""
+    """An RGB image (H, W, 3), its objects, and the crop (x, y, width, height) of a photograph."""
 
     pixels: np.ndarray
     photo: str
@@ -37,20 +37,20 @@ class Scene:
 
 
 class Scenes(ABC):
-    """Renders scenes of 1 to ``max_objects`` objects, to the pixel the same on every machine.
+    """Renders scenes of 1 to ``max_objects`` objects, identical to the pixel on every machine.
 
-    This rests on two things: numpy never changes the streams of ``RandomState``, and pixels are
+    This relies on two facts: numpy never changes the streams of ``RandomState``, and pixels are
     computed in whole numbers.
 
     Args:
-        photos: per split, the photographs that it takes.
+        photos: the photographs of each split.
         size: side of the square images, in pixels.
-        sizes: smallest and largest object, in pixels; drawn log-uniformly.
-        max_objects: the numbers from 1 to it are equally likely.
-        seed: another seed gives another dataset.
+        sizes: smallest and largest object, in pixels; sampled log-uniformly.
+        max_objects: numbers from 1 to this one are equally likely.
+        seed: a different seed gives a different dataset.
     """
 
-    tries = 40  # positions tried for an object before the scene goes without it
+    tries = 40  # positions to try before an object is left out
     gains: tuple[int, int]  # of a photograph, in percent per colour channel; the second excluded
 
     def __init__(
@@ -73,17 +73,17 @@ class Scenes(ABC):
     def draw_object(
         self, rng: np.random.RandomState, split: str, size: int
     ) -> tuple[int, dict, np.ndarray]:
-        """Draw a label, the source of a shape, and its mask (H, W), 0..255, at its final size."""
+        """Sample a label, the source of a shape, and its mask (H, W), 0..255, at its final size."""
 
     @abstractmethod
     def draw_color(
         self, rng: np.random.RandomState, behind: np.ndarray, mask: np.ndarray
     ) -> np.ndarray:
-        """Draw the colour (3,) of an object before the pixels ``behind`` (H, W, 3)."""
+        """Sample the colour (3,) of an object on the pixels ``behind`` it (H, W, 3)."""
 
     def render(self, split: str, index: int) -> Scene:
-        """Return scene ``index`` of a split."""
-        # A generator per image: image k does not depend on how many images are made.
+        """Render scene ``index`` of a split."""
+        # A generator per image, so that image k does not depend on the number of images.
         rng = np.random.RandomState([self.seed, list(self.splits).index(split), index])
         photo, crop, pixels = self._background(rng, split)
         canvas = pixels.astype(np.int32)
@@ -91,7 +91,7 @@ class Scenes(ABC):
 
         low, high = self.sizes
         draws = rng.random_sample(rng.randint(1, self.max_objects + 1))
-        # The largest go first, as they would find no place between the others.
+        # The largest objects come first, because they would not fit between the others.
         placed = []
         for size in sorted((round(low * (high / low) ** u) for u in draws), reverse=True):
             label, source, mask = self.draw_object(rng, split, size)
@@ -103,9 +103,11 @@ class Scenes(ABC):
             window = (slice(y, y + mask.shape[0]), slice(x, x + mask.shape[1]))
             owner[window][mask >= OPAQUE] = len(placed)
             color = self.draw_color(rng, canvas[window], mask)
+            # Blend in whole numbers, rounded to the nearest.
             alpha = mask[..., None]
             canvas[window] = (canvas[window] * (255 - alpha) + color * alpha + 127) // 255
 
+        # Boxes and areas come last, because later objects may hide parts of earlier ones.
         objects = []
         for number, (label, source) in enumerate(placed, start=1):
             rows, columns = np.nonzero(owner == number)
@@ -115,7 +117,7 @@ class Scenes(ABC):
         return Scene(canvas.astype(np.uint8), photo, crop, tuple(objects))
 
     def _background(self, rng, split):
-        """A square crop of a photograph, possibly mirrored, in another light."""
+        """Sample a square crop of a photograph, possibly mirrored, with new gains per channel."""
         name = self.splits[split][rng.randint(len(self.splits[split]))]
         photo = self.photos[name]
         height, width, _ = photo.shape
@@ -129,7 +131,7 @@ class Scenes(ABC):
         return name, (x, y, side, side), pixels * gains // 100
 
     def _free_place(self, rng, owner, mask):
-        """A corner (x, y) where the object hides little of the others, or None."""
+        """Sample a corner (x, y) where the object hides little of the others, or return None."""
         height, width = mask.shape
         ink = mask >= OPAQUE
         for _ in range(self.tries):
@@ -138,7 +140,7 @@ class Scenes(ABC):
             below = owner[y : y + height, x : x + width]
             covered = np.bincount(below[ink], minlength=self.max_objects + 1)[1:]
             inks = np.bincount(owner.ravel(), minlength=self.max_objects + 1)[1:]
-            # Objects may touch: a tenth of the new one, and a tenth of any below it.
+            # Objects may overlap by a tenth of the new one, and by a tenth of each one below it.
             if 10 * covered.sum() <= ink.sum() and (10 * covered <= inks).all():
                 return x, y
         return None

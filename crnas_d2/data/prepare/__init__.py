@@ -1,1 +1,1 @@
-"""A user's own annotations: reading, checking, dividing, and configs to start from."""
+"""A user's own annotations: reading, checking, splitting, and configs to start from."""

@@ -1,4 +1,4 @@
-"""Faults of COCO annotations: each one counted, then mended in a copy, or refused."""
+"""Errors in COCO annotations: each one is counted, then fixed in a copy or refused."""
 
 import math
 from collections import Counter
@@ -9,7 +9,7 @@ from .image_files import ImageFile
 
 __all__ = ["check_annotations"]
 
-# COCO rounds coordinates to two decimals, so a box may pass the border by that much, in pixels.
+# COCO rounds coordinates to two decimals, so a box may cross the border by that much, in pixels.
 _TOLERANCE = 0.02
 
 
@@ -19,13 +19,13 @@ def check_annotations(
     """Check a dataset against itself and against its image files.
 
     Args:
-        coco: as read from a COCO JSON file; it is left as it is.
+        coco: as read from a COCO JSON file; it is not changed.
         files: every image file, see :func:`~crnas_d2.data.prepare.image_files.read_image_files`.
-        others: the name of the part by digest of those images that other parts hold; they are
-            dropped here, because an image must not be in two parts.
+        others: the images of other parts, from digest to description. They are dropped here,
+            because an image must not be in two parts.
 
     Returns:
-        the report. Where it refuses something, its ``coco`` is not to be used.
+        the report. If it refuses something, its ``coco`` must not be used.
     """
     images = [dict(image) for image in coco["images"]]
     annotations = [dict(annotation) for annotation in coco["annotations"]]
@@ -60,7 +60,7 @@ def _check_names(report: Report, categories: list[dict], images: list[dict]) -> 
     for what, records, key, why in (
         ("category names", categories, "name", "merge the categories, or rename one"),
         ("category ids", categories, "id", "give each category an id of its own"),
-        ("image ids", images, "id", "whose annotations are whose is not known; renumber them"),
+        ("image ids", images, "id", "annotations cannot be assigned to images; renumber them"),
         ("image file names", images, "file_name", "list each file once, with all its annotations"),
     ):
         repeated = [v for v, n in Counter(record[key] for record in records).items() if n > 1]
@@ -71,7 +71,7 @@ def _check_files(report, images, files, others) -> list[dict]:
     bad = [(i["file_name"], files[i["file_name"]].problem) for i in images]
     missing = [name for name, problem in bad if problem == "missing"]
     broken = [f"{name} ({problem})" for name, problem in bad if problem not in ("", "missing")]
-    mend = "restore the files, or take the images out of the annotations"
+    mend = "restore the files, or remove the images from the annotations"
     report.add("missing image files", REFUSED + mend, missing)
     report.add("image files that cannot be decoded", REFUSED + mend, broken)
 
@@ -92,7 +92,7 @@ def _check_files(report, images, files, others) -> list[dict]:
         first[file.digest] = name
         kept.append(image)
     report.add("image sizes not stated", "filled in from the files", unknown)
-    why = "the boxes were drawn on an image of another size; mend width and height, or the image"
+    why = "the boxes belong to an image of another size; fix width and height, or the image"
     report.add("image sizes that are not those of the files", REFUSED + why, wrong)
     why = "dropped with their annotations: an image must not be in two parts of the data"
     report.add("images with the content of another", why, repeated)
@@ -103,16 +103,16 @@ def _check_references(report, annotations, images) -> list[dict]:
     category_ids = {category["id"] for category in report.coco["categories"]}
     listed = {image["id"] for image in report.coco["images"]}
     strays = [a for a in annotations if a["image_id"] not in listed]
-    # An image that was dropped above took its annotations along: they are not a fault of their own.
+    # The annotations of images that were dropped above are not counted as errors.
     annotations = [a for a in annotations if a["image_id"] in images]
     report.add(
         "annotations of images that are not listed",
-        "dropped: there is no image to find them on",
+        "dropped: there is no image for them",
         (f"annotation {a.get('id')} of image {a['image_id']}" for a in strays),
     )
     report.add(
         "annotations of unknown categories",
-        REFUSED + "add the categories, or take the annotations out",
+        REFUSED + "add the categories, or remove the annotations",
         (
             f"annotation {a.get('id')} of category {a['category_id']}"
             for a in annotations
@@ -150,6 +150,7 @@ def _check_boxes(report, annotations, images) -> list[dict]:
 
 
 def _judge(annotation: dict, width: float, height: float) -> tuple[str | None, list[float]]:
+    """Return the kind of error of a box, or None; and the box, clipped if it is ``clipped``."""
     box = annotation.get("bbox")
     if not (
         isinstance(box, list)
@@ -157,7 +158,7 @@ def _judge(annotation: dict, width: float, height: float) -> tuple[str | None, l
         and all(isinstance(v, (int, float)) and math.isfinite(v) for v in box)
     ):
         return "malformed", []
-    # By VOC's inclusive corners a box has at least one pixel, so equal ones are a slip of the tool.
+    # VOC's corners are inclusive, so a box with equal ones has a pixel; it is an annotation error.
     corners = annotation.get("voc_box", [0, 0, 1, 1])
     if min(box[2:]) <= 0 or corners[0] >= corners[2] or corners[1] >= corners[3]:
         return "flat", []
@@ -180,7 +181,7 @@ def _fill_in(report: Report, annotations: list[dict]) -> None:
 
     counts = Counter(annotation.get("id") for annotation in annotations)
     faulty = [i for i, n in counts.items() if n > 1 or type(i) is not int or i < 1]
-    action = "all annotations renumbered from 1; COCO evaluation takes id 0 for 'no match'"
+    action = "all annotations renumbered from 1; COCO's evaluation treats id 0 as 'no match'"
     report.add("duplicate, zero or missing annotation ids", action, map(str, faulty))
     if faulty:
         for number, annotation in enumerate(annotations, start=1):
@@ -195,6 +196,6 @@ def _check_polygons(report: Report, annotations: list[dict]) -> None:
             without.append(f"annotation {annotation['id']}")
     report.add(
         "objects whose polygons have less than 3 points",
-        "kept, but Detectron2 leaves them out: remove the key segmentation to use the boxes",
+        "kept, but Detectron2 skips them: remove the key segmentation to use the boxes",
         without,
     )

@@ -1,4 +1,4 @@
-"""COCO JSON files: parts of one, where they come from, and how they are written."""
+"""Read, split and write COCO JSON files, and record the sources of each part."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ _KEYS = {
 
 
 def read_coco(file: str | os.PathLike) -> dict:
-    """The content of a COCO JSON file.
+    """Read a COCO JSON file.
 
     Raises:
         ValueError: no such file, no JSON, or not the structure of COCO's instances files.
@@ -47,7 +47,7 @@ def read_coco(file: str | os.PathLike) -> dict:
 
 
 def subset(coco: dict, image_ids: Collection[int], info: Mapping) -> dict:
-    """The part of a dataset with these images; everything but ``info`` is kept as it is.
+    """Return the part of a dataset with these images; everything else but ``info`` is kept.
 
     Args:
         info: entries added to the ``info`` of the dataset.
@@ -71,16 +71,16 @@ def split_coco(
     held_out: str = "archval",
     rest: str = "archtrain",
 ) -> tuple[dict, dict]:
-    """Divide a dataset by image.
+    """Split a dataset by image.
 
     Args:
         size: of the part that is held out, see :func:`~.splits.held_out_count`.
-        stratify: by the categories of each image, crowd regions not counted.
-        sources: where the dataset comes from: sha256 by file, for ``info``.
+        stratify: by the categories of each image, without crowd regions.
+        sources: sha256 of each source file, for ``info``.
         held_out, rest: names of the parts, for ``info``.
 
     Returns:
-        the rest and the part that is held out, with ``info["split"]`` saying how they were made.
+        the rest and the part that is held out; ``info["split"]`` records how they were made.
 
     Raises:
         ValueError: an impossible size, or records that would belong to no part or to both.
@@ -96,8 +96,8 @@ def split_coco(
                 f"{len(strays)} annotations, the first with id {strays[0]}, are of no listed image"
             )
         raise ValueError(
-            f"The annotations cannot be divided by image: {what}. tools/prepare_dataset.py "
-            "reports such faults and mends what can be mended."
+            f"The annotations cannot be split by image: {what}. tools/prepare_dataset.py "
+            "reports such errors and fixes those that can be fixed."
         )
     labels: dict[int, set] = {image_id: set() for image_id in ids}
     for annotation in coco["annotations"]:
@@ -120,14 +120,14 @@ def split_coco(
 
 
 def missing_categories(part: dict, whole: Sequence[dict]) -> list[str]:
-    """The names of the categories that have objects in some of ``whole``, but none in ``part``."""
+    """Return the names of the categories with objects in ``whole``, but without any in ``part``."""
     there = {annotation["category_id"] for annotation in part["annotations"]}
     anywhere = {annotation["category_id"] for coco in whole for annotation in coco["annotations"]}
     return [c["name"] for c in part["categories"] if c["id"] in anywhere - there]
 
 
 def sha256(*files: str | os.PathLike) -> str:
-    """The digest of the contents of files, one after the other."""
+    """Return the digest of the concatenated contents of files."""
     digest = hashlib.sha256()
     for file in files:
         with open(file, "rb") as stream:
@@ -137,16 +137,16 @@ def sha256(*files: str | os.PathLike) -> str:
 
 
 def save_files(files: Mapping[Path, dict | str], *, overwrite: bool = False) -> dict[Path, bool]:
-    """Write files, each completely or not at all, and none if one of them cannot be written.
+    """Write each file atomically, and none at all if one of them must not be overwritten.
 
     Args:
-        files: text, or what becomes JSON, by path.
+        files: text, or data for JSON, keyed by path.
 
     Returns:
-        by path, whether it was written; ``False``: it is there already, with the same content.
+        for each path, whether it was written; ``False`` if it already has this content.
 
     Raises:
-        FileExistsError: another content is there, and ``overwrite`` is not set.
+        FileExistsError: a file has other content, and ``overwrite`` is not set.
     """
     contents = {
         path: (content if isinstance(content, str) else _as_json(content)).encode()

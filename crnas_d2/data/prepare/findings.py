@@ -1,4 +1,4 @@
-"""What a check of annotations found, as data and as a table."""
+"""The findings of a check of annotations, as data and as a table."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -7,15 +7,15 @@ from tabulate import tabulate
 
 __all__ = ["REFUSED", "Report"]
 
-REFUSED = "REFUSED: "  # what an action begins with that is left to the owner of the data
+REFUSED = "REFUSED: "  # prefix of an action that is left to the owner of the data
 _EXAMPLES = 3
 
 
 @dataclass
 class Report:
-    """The mended copy of a dataset, and what was found in it.
+    """The fixed copy of a dataset, and the errors that were found.
 
-    ``findings`` has, by kind of fault: what was done, and one example per occurrence.
+    ``findings`` maps each kind of error to the action taken and one example per occurrence.
     """
 
     coco: dict
@@ -30,7 +30,7 @@ class Report:
         return {kind: len(examples) for kind, (_, examples) in self.findings.items()}
 
     def refused(self) -> list[str]:
-        """The kinds of faults that only the owner of the data can mend."""
+        """Return the kinds of errors that only the owner of the data can fix."""
         return [kind for kind, (action, _) in self.findings.items() if action.startswith(REFUSED)]
 
     def table(self) -> str:

@@ -1,4 +1,4 @@
-"""What is in the image files of a dataset: decodes every one of them, as training will."""
+"""Decode every image file of a dataset, as training will, for its size, digest and errors."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ _EXIF_ORIENTATION = 0x0112
 
 
 class ImageFile(NamedTuple):
-    """One image file: ``(width, height)`` in pixels and a digest, or what is wrong with it."""
+    """One image file: ``(width, height)`` in pixels and a digest, or its problem."""
 
     size: tuple[int, int] | None = None
     digest: str = ""
@@ -32,8 +32,8 @@ def read_image_files(
         names: file names relative to ``image_root``.
 
     Returns:
-        by name; ``problem`` is empty, ``"missing"``, or what the decoder says. Sizes are those
-        after the EXIF orientation is applied, as Detectron2 reads images.
+        keyed by name; ``problem`` is empty, ``"missing"``, or the error of the decoder. Sizes are
+        those after the EXIF orientation is applied, as Detectron2 reads images.
     """
     names = list(dict.fromkeys(names))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -49,7 +49,7 @@ def _read(file: Path) -> ImageFile:
         with Image.open(file) as image:
             image.load()
             width, height = image.size
-            if image.getexif().get(_EXIF_ORIENTATION, 1) >= 5:  # turned by 90 degrees
+            if image.getexif().get(_EXIF_ORIENTATION, 1) >= 5:  # rotated by 90 degrees
                 width, height = height, width
     # Pillow's decoders raise many types, SyntaxError for a broken PNG among them.
     except Exception as error:

@@ -1,4 +1,4 @@
-"""The user's own annotations, COCO or VOC, checked and divided into archtrain, archval and test."""
+"""Check the user's own COCO or VOC annotations, and split them into archtrain, archval and test."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ __all__ = ["Part", "check_parts", "divide", "read_coco_parts", "read_voc_parts"]
 
 @dataclass
 class Part:
-    """Annotations, the folder of their images, and sha256 by source file."""
+    """Annotations, the folder of their images, and the sha256 of each source file."""
 
     coco: dict
     image_root: Path
@@ -27,10 +27,10 @@ def read_coco_parts(files: Mapping[str, tuple[str | os.PathLike, str | os.PathLi
     """Read COCO JSON files.
 
     Args:
-        files: ``(json file, image folder)`` by the name of the part.
+        files: ``(json file, image folder)``, keyed by the name of the part.
 
     Returns:
-        :class:`Part` by name.
+        each :class:`Part`, keyed by name.
 
     Raises:
         ValueError: an unreadable file, no such folder, or parts with different categories.
@@ -58,8 +58,8 @@ def read_voc_parts(folder: str | os.PathLike, image_sets: Mapping[str, str | Non
     """Read a VOC folder; the categories are all names that occur in these parts, sorted.
 
     Args:
-        image_sets: by the name of the part; ``None``: all images. An image goes to the first
-            part that has it, and is left out of the others.
+        image_sets: the image set of each part, keyed by its name; ``None`` for all images. An
+            image goes to the first part that has it, and is left out of the others.
 
     Returns, raises: see :func:`read_coco_parts`.
     """
@@ -87,7 +87,7 @@ def check_parts(parts: Mapping[str, Part]) -> tuple[dict[str, Part], dict[str, R
         parts: an image that is in two of them stays in the first.
 
     Returns:
-        the mended parts, and what was found in each.
+        the fixed parts, and the report of each.
     """
     mended, reports = {}, {}
     digests: dict[str, str] = {}
@@ -107,11 +107,11 @@ def check_parts(parts: Mapping[str, Part]) -> tuple[dict[str, Part], dict[str, R
 def divide(
     parts: Mapping[str, Part], sizes: Sequence[tuple[str, float]], seed: int
 ) -> dict[str, Part]:
-    """Hold parts out of ``train``, stratified by category, until archtrain is left.
+    """Hold parts out of ``train``, stratified by category; archtrain is the rest.
 
     Args:
-        parts: ``train``, and those parts that were given as files.
-        sizes: name and size of the parts to hold out, one after the other; a fraction is one of
+        parts: ``train``, and the parts that were given as files.
+        sizes: name and size of the parts to hold out, one after the other; a fraction refers to
             the images that are left.
     """
     parts = dict(parts)

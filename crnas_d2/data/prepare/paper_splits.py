@@ -1,4 +1,4 @@
-"""The papers' divisions of COCO and PASCAL VOC, from the files as they are published."""
+"""The papers' splits of COCO and PASCAL VOC, from the published files."""
 
 import os
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _ANNOTATIONS = Path("coco", "annotations")
 
 
 def coco2017(root: str | os.PathLike, size: float, *, seed: int, stratify: bool) -> dict:
-    """CR-NAS and DetNAS on COCO: archval out of train2017.
+    """Split COCO as CR-NAS and DetNAS do: hold archval out of train2017.
 
     train2017 has the 118,287 images of trainval35k; with 5,000 held out, 113,287 are left.
 
@@ -26,7 +26,7 @@ def coco2017(root: str | os.PathLike, size: float, *, seed: int, stratify: bool)
         size, seed, stratify: see :func:`~crnas_d2.data.prepare.coco_splits.split_coco`.
 
     Returns:
-        the content of each file to write, by its path below ``root``: archtrain, archval.
+        the content of each file to write, keyed by its path below ``root``: archtrain, archval.
     """
     source = _ANNOTATIONS / "instances_train2017.json"
     parts = split_coco(
@@ -41,10 +41,10 @@ def coco2017(root: str | os.PathLike, size: float, *, seed: int, stratify: bool)
 
 
 def voc0712(root: str | os.PathLike, size: float, *, seed: int, stratify: bool) -> dict:
-    """DetNAS on VOC: archval out of trainval 2007 + 2012, which have 16,551 images.
+    """Split VOC as DetNAS does: hold archval out of trainval 2007 + 2012 with their 16,551 images.
 
     Arguments and returns as :func:`coco2017`, with ``VOC2007`` and ``VOC2012`` below ``root``;
-    images are named relative to ``root``.
+    image names are relative to ``root``.
     """
     files, sources = [], {}
     for folder in ("VOC2007", "VOC2012"):
@@ -62,13 +62,13 @@ def voc0712(root: str | os.PathLike, size: float, *, seed: int, stratify: bool) 
 
 
 def nats_coco2014(root: str | os.PathLike) -> dict:
-    """NATS on COCO: weights on train2014, alpha on val2014 without minival.
+    """Split COCO as NATS does: weights on train2014, alpha on val2014 without minival.
 
-    minival are the 5,000 images of val2017; 35,504 of val2014 are left. Returns as
+    minival consists of the 5,000 images of val2017; 35,504 of val2014 are left. Returns as
     :func:`coco2017`, under the names that Detectron2 has registered.
 
     Raises:
-        ValueError: val2017 has images that val2014 has not.
+        ValueError: val2017 has images that are not in val2014, or has all of them.
     """
     val2014, val2017 = (_ANNOTATIONS / f"instances_val{year}.json" for year in (2014, 2017))
     coco = read_coco(Path(root) / val2014)
@@ -77,7 +77,7 @@ def nats_coco2014(root: str | os.PathLike) -> dict:
     if not minival <= ids or minival == ids:
         raise ValueError(
             f"{Path(root) / val2017} has {len(minival)} images, {len(minival & ids)} of them in "
-            f"{val2014.name} with its {len(ids)}; expected a part of those, 5,000 of 40,504."
+            f"{val2014.name} with its {len(ids)}; expected a subset of those, 5,000 of 40,504."
         )
     sources = {path.as_posix(): sha256(Path(root) / path) for path in (val2014, val2017)}
     result = {}
@@ -94,6 +94,6 @@ def nats_coco2014(root: str | os.PathLike) -> dict:
     return result
 
 
-# By the name of the preset: divisions take a size and a seed, selections do not.
+# Keyed by the name of the preset: divisions take a size and a seed, selections do not.
 DIVISIONS: dict[str, Callable[..., dict]] = {"coco2017": coco2017, "voc0712": voc0712}
 SELECTIONS: dict[str, Callable[..., dict]] = {"nats-coco2014": nats_coco2014}

@@ -1,6 +1,6 @@
-"""Which images are held out: at random, or so that every category is in both parts.
+"""Sample the images to hold out: uniformly, or so that every category is in both parts.
 
-Pure functions on image ids, each with a private generator: equal arguments, equal parts.
+Pure functions on image ids, each with a private generator: equal arguments give equal parts.
 """
 
 import random
@@ -19,8 +19,8 @@ def held_out_count(size: float, num_images: int) -> int:
     """Turn a size into a number of images.
 
     Args:
-        size: below 1 a fraction, rounded to whole images; from 1 on a number of images.
-        num_images: what there is to divide.
+        size: below 1 a fraction, rounded to whole images; otherwise a number of images.
+        num_images: number of images to split.
 
     Raises:
         ValueError: a size that leaves one of the two parts empty.
@@ -37,23 +37,23 @@ def held_out_count(size: float, num_images: int) -> int:
 def random_split(
     labels: Mapping[int, Collection[Hashable]], num_held_out: int, seed: int
 ) -> set[int]:
-    """The image ids to hold out, sampled uniformly; see :func:`stratified_split`."""
+    """Sample the image ids to hold out uniformly; arguments as in :func:`stratified_split`."""
     return set(random.Random(seed).sample(sorted(labels), num_held_out))
 
 
 def stratified_split(
     labels: Mapping[int, Collection[Hashable]], num_held_out: int, seed: int
 ) -> set[int]:
-    """The image ids to hold out such that each category's images divide as all images do.
+    """Choose the image ids to hold out so that each category is split in the same proportion.
 
-    Iterative stratification: the category with the fewest images left is dealt out first, each
-    image to the part that is further from its share of that category; a tie goes to the part
-    that is further from its size, a further tie is broken at random. A full part takes no more, so
-    the sizes are exact.
+    Iterative stratification: repeatedly take the category with the fewest images left, and assign
+    each of its images to the part that lacks more of this category. A tie goes to the part that
+    lacks more images, a further tie is broken at random. A full part takes no more images, so the
+    sizes are exact.
 
     Args:
-        labels: the categories in each image, by image id.
-        num_held_out: images in the part that is returned.
+        labels: the categories in each image, keyed by image id.
+        num_held_out: number of images to return.
 
     Source:
         K. Sechidis, G. Tsoumakas, I. Vlahavas: On the Stratification of Multi-Label Data, ECML
@@ -63,7 +63,8 @@ def stratified_split(
     order = sorted(labels)
     generator.shuffle(order)
     share = num_held_out / len(order)
-    sizes = [len(order) - num_held_out, num_held_out]  # images that each part still takes
+    sizes = [len(order) - num_held_out, num_held_out]  # images that each part still lacks
+    # Per part, the images of each category that it still lacks (c_j^i in algorithm 1).
     totals = Counter(category for image in order for category in set(labels[image]))
     wanted = [
         {category: total * part for category, total in totals.items()}
@@ -84,7 +85,7 @@ def stratified_split(
             left[category] -= 1
 
     while any(left.values()):
-        # The name breaks ties: the order of a set of strings differs between processes.
+        # The name breaks ties, because the order of a set of strings differs between processes.
         rarest = min((c for c in left if left[c]), key=lambda c: (left[c], str(c)))
         for image in images_with[rarest]:
             if image not in part_of:
@@ -96,7 +97,7 @@ def stratified_split(
                         key=lambda part: (wanted[part][rarest], sizes[part], generator.random()),
                     ),
                 )
-    # Images without objects fill what is left of both, at random.
+    # Images without objects fill both parts up, in the shuffled order.
     empty = [image for image in order if image not in part_of]
     for image, part in zip(empty, [1] * sizes[1] + [0] * sizes[0], strict=True):
         put(image, part)

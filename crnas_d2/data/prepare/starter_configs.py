@@ -1,4 +1,4 @@
-"""Configs to start from for a dataset of one's own."""
+"""Starter configs for a user's own dataset."""
 
 import json
 import os
@@ -9,10 +9,10 @@ __all__ = ["starter_configs"]
 
 # CR-NAS, appendix A.1: epochs, and the epochs after which the learning rate is divided by 10.
 _SUPERNET, _NETWORK = (25, 16, 22), (13, 8, 11)
-# NATS, section 4.2: epochs of a search, whose rate falls along a cosine.
+# NATS, section 4.2: epochs of a search, with a cosine schedule.
 _CHANNELS = 25
 _BATCH = 16
-# A small dataset needs more epochs than COCO; this is the least number of iterations.
+# A small dataset needs more epochs than COCO; this is the minimum number of iterations.
 _LEAST = 5000
 
 
@@ -25,19 +25,19 @@ def starter_configs(
     folder: Path,
     shipped: Path,
 ) -> dict[Path, str]:
-    """Configs of a stage supernet and a channel search, of their baselines and of what they find.
+    """Return configs of a stage supernet and a channel search, their baselines and their results.
 
     Args:
         name: of the dataset; its parts are ``<name>_archtrain`` and so on.
         entries: ``(json file, image folder)`` of archtrain, archval and, if there is one, test.
         num_images: of archtrain and archval.
-        folder: where the configs will lie; output goes to ``output`` below it.
+        folder: the folder of the configs; output goes to ``output`` below it.
         shipped: the root of this project, whose configs these inherit from.
 
     Returns:
-        text by path.
+        the text of each config, keyed by its path.
     """
-    # The files of the data by absolute path: the configs work from any folder.
+    # The data are listed by absolute path, so that the configs work from any folder.
     folder = Path(os.path.abspath(folder))
     shipped = Path(os.path.relpath(os.path.abspath(shipped), folder))
     inherit, nats = shipped / "configs", shipped / "projects" / "NATS" / "configs"
@@ -94,12 +94,12 @@ DATASETS:
     )
     config(
         "searched",
-        "As the baseline, with the network that the search has found.",
+        "As the baseline, with the network that the search found.",
         ["baseline.yaml", "output/search/genotype.yaml"],
     )
     config(
         "channels",
-        "By gradient: weights learn on archtrain, the dilations of channels on archval.",
+        "Gradient-based search: train weights on archtrain, the dilations of channels on archval.",
         [faster_rcnn, resnet50, search, "data.yaml"],
         *(split, _cosine(archtrain)),
     )
@@ -111,7 +111,7 @@ DATASETS:
     )
     config(
         "mixed",
-        "As pretrained.yaml, with the dilations that the search has found.",
+        "As pretrained.yaml, with the dilations that the search found.",
         ["pretrained.yaml", "output/channels/genotype.yaml"],
     )
     return texts
@@ -129,11 +129,11 @@ def _cosine(images: int) -> str:
 
 
 def _solver(images: int, epochs: int, source: str) -> tuple[int, str]:
-    """Iterations, and the section of the config that they stand in."""
+    """Return the number of iterations, and the section ``SOLVER`` with it."""
     paper = round(epochs * images / _BATCH)
     iterations = max(paper, _LEAST)
     why = f"  # {epochs} epochs of {images} images ({source}) are {paper} iterations"
-    why += f";\n  # {_LEAST} at least, for a small dataset.\n" if paper < _LEAST else ".\n"
+    why += f";\n  # at least {_LEAST} for a small dataset.\n" if paper < _LEAST else ".\n"
     text = f"""SOLVER:
 {why}  IMS_PER_BATCH: {_BATCH}
   BASE_LR: 0.02

@@ -1,4 +1,4 @@
-"""PASCAL VOC annotations as COCO JSON, with the boxes that Detectron2's VOC loader reads."""
+"""Convert PASCAL VOC annotations to COCO JSON, with the boxes of Detectron2's VOC loader."""
 
 import os
 import xml.etree.ElementTree as ElementTree
@@ -16,10 +16,10 @@ def is_image_set(folder: str | os.PathLike, name: str) -> bool:
 
 
 def voc_files(folder: str | os.PathLike, image_set: str | None = None) -> list[Path]:
-    """The annotation files of an image set, or all, if none is named.
+    """List the annotation files of an image set, or all files if it is ``None``.
 
     Raises:
-        ValueError: no VOC folder, no such image set, or annotations that it lacks.
+        ValueError: no VOC folder, no such image set, or missing annotations.
     """
     annotations = Path(folder) / "Annotations"
     if not annotations.is_dir() or not (Path(folder) / "JPEGImages").is_dir():
@@ -38,8 +38,8 @@ def voc_files(folder: str | os.PathLike, image_set: str | None = None) -> list[P
     missing = [file for file in files if not file.is_file()]
     if missing:
         raise ValueError(
-            f"{list_file} names {len(missing)} images without annotations; the first that is "
-            f"missing is {missing[0]}."
+            f"{list_file} names {len(missing)} images without annotations; the first missing file "
+            f"is {missing[0]}."
         )
     return files
 
@@ -52,18 +52,18 @@ def voc_to_coco(
     """Convert annotation files ``<folder>/Annotations/<id>.xml``.
 
     A box runs from ``(xmin - 1, ymin - 1)`` to ``(xmax, ymax)``, as in
-    ``detectron2/data/datasets/pascal_voc.py``. Objects marked *difficult* are objects like any
-    other, as there, with the flag in the key ``difficult``. ``voc_box`` keeps the corners as the
-    file has them. An image is the file of ``JPEGImages`` that the annotation's ``filename`` names,
-    or else the image file with the annotation's stem. Image names are relative to ``image_root``.
+    ``detectron2/data/datasets/pascal_voc.py``. Objects marked *difficult* are ordinary objects, as
+    there, with the flag in the key ``difficult``. ``voc_box`` keeps the corners of the file. An
+    image is the file in ``JPEGImages`` with the annotation's ``filename``, or else the image file
+    with the annotation's stem. Image names are relative to ``image_root``.
 
     Args:
-        files: as :func:`voc_files` gives them, of one or more folders.
-        class_names: in the order of the category ids, which count from 1; ``None``: all names
+        files: from :func:`voc_files`, of one or more folders.
+        class_names: in the order of the category ids, which start at 1; ``None`` for all names
             that occur, sorted.
 
     Raises:
-        ValueError: a file that is not a VOC annotation, or an object of another class.
+        ValueError: a file that is not a VOC annotation, or an object of an unknown class.
     """
     trees = [(Path(file), _parse(Path(file))) for file in files]
     if class_names is None:
@@ -81,7 +81,7 @@ def voc_to_coco(
             {
                 "id": image_id,
                 "file_name": Path(os.path.relpath(folder / name, image_root)).as_posix(),
-                # 0 where the file does not say.
+                # 0 if the file has no size; check_annotations() fills it in.
                 "width": int(float(tree.findtext("size/width") or 0)),
                 "height": int(float(tree.findtext("size/height") or 0)),
             }
@@ -128,12 +128,12 @@ class _ImageFolder:
     def __init__(self, folder: Path) -> None:
         self._names = {path.name for path in folder.iterdir()}
         suffixes = Image.registered_extensions()
-        # In this order a.jpg beats a.png, which may be its mask.
+        # Reverse order, so that a.jpg overrides a.png, which may be its mask.
         images = (Path(name) for name in sorted(self._names, reverse=True))
         self._by_stem = {path.stem: path.name for path in images if path.suffix.lower() in suffixes}
 
     def name(self, file: Path, tree: ElementTree.Element) -> str:
-        """The name of the image that an annotation file describes, whether it is there or not."""
+        """Return the name of the image that an annotation file describes, even if it is missing."""
         named = (tree.findtext("filename") or "").strip()
         return named if named in self._names else self._by_stem.get(file.stem, f"{file.stem}.jpg")
 

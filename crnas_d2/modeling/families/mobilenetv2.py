@@ -22,15 +22,15 @@ STAGES = {
     "c160": (6, 160, 2),
     "c320": (6, 320, 1),
 }
-# The stages that lead from one output to the next; an output is that of the last one.
+# The stages between one output and the next; an output is that of its last stage.
 OUTPUTS = {
     "res2": ("c16", "c24"),
     "res3": ("c32",),
     "res4": ("c64", "c96"),
     "res5": ("c160", "c320", "tail"),
 }
-# The first block's depthwise convolution and the last convolution of torchvision's; the index
-# tells that the allocation is the published one.
+# Torchvision's first depthwise convolution and last convolution. The index 18 of the latter implies
+# the published allocation.
 _TORCHVISION = {"features.1.conv.0.0.weight", "features.18.0.weight"}
 
 
@@ -46,14 +46,14 @@ class MobileNetV2(StagedBody):
 
 @FAMILY_REGISTRY.register("mobilenetv2")
 class MobileNetV2Family(Family):
-    """All that CR-NAS (A.2) counts in a MobileNetV2, which reads no key of ``MODEL.RESNETS``.
+    """MobileNetV2 with all layers that CR-NAS (A.2) counts; reads no key of ``MODEL.RESNETS``.
 
-    The stem, seven stages of inverted residual blocks named by their channels, and the two layers
-    of the tail; the last one is the classifier's. CR-NAS varies five of the stages, whose blocks
-    differ in cost.
+    Its stages are the stem, seven stages of inverted residual blocks named after their channels,
+    and the two layers of the tail, the last of which is the classifier's. CR-NAS varies five of
+    the stages, whose blocks differ in cost.
 
     Args:
-        width_mult: factor of all channels, rounded to multiples of 8.
+        width_mult: factor of all channels, which are rounded to multiples of 8.
         norm, out_features: as in ``MODEL.MOBILENETV2``.
         freeze_at: as in ``MODEL.BACKBONE``.
     """
@@ -141,7 +141,7 @@ class MobileNetV2Family(Family):
 
     @classmethod
     def published_names(cls, names: Collection[str]) -> dict[str, str] | None:
-        """Torchvision's names, known by ``features.1.conv.0.0.*`` and ``features.18.0.*``."""
+        """Map torchvision's names, recognized by ``features.1.conv.0.0`` and ``features.18.0``."""
         if not set(names) >= _TORCHVISION:
             return None
         renamed = {}
@@ -152,13 +152,13 @@ class MobileNetV2Family(Family):
 
 
 def _rounded(channels: float) -> int:
-    """The nearest multiple of 8 that is not below 90% (torchvision's ``_make_divisible``)."""
+    """Round to a multiple of 8 that is at least 90 % (torchvision's ``_make_divisible``)."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
 def _torchvision_layers() -> dict[str, str]:
-    """By name of each layer of torchvision's MobileNetV2, the name of ours."""
+    """Map the layer names of torchvision's MobileNetV2 to ours."""
     family = MobileNetV2Family
     stages = zip(family.stages, family.published_depths, strict=True)
     places = [(stage, index) for stage, depth in stages for index in range(depth)]
@@ -169,8 +169,8 @@ def _torchvision_layers() -> dict[str, str]:
             ours = "stem" if stage == "stem" else ours  # a single block, not a sequence
             names |= {f"{theirs}.0": f"{ours}.conv1", f"{theirs}.1": f"{ours}.conv1.norm"}
             continue
-        # Pairs of convolution and norm but for the last two, which lie in the block itself. The
-        # first block has no expansion.
+        # Torchvision nests each convolution with its norm, except the last of a block. The first
+        # block has no expansion.
         pairs = ["conv2"] if stage == "c16" else ["conv1", "conv2"]
         for pair, conv in enumerate(pairs):
             names[f"{theirs}.conv.{pair}.0"] = f"{ours}.{conv}"

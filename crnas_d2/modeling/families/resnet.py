@@ -17,22 +17,22 @@ _TORCHVISION_BLOCK = re.compile(r"layer[1-4]\.\d+\.")
 
 @FAMILY_REGISTRY.register("resnet")
 class ResNetFamily(Family):
-    """ResNet and, with ``num_groups > 1``, ResNeXt, to which CR-NAS (A.2) gives the same space.
+    """ResNet and, with ``num_groups > 1``, ResNeXt, which has the same space in CR-NAS (A.2).
 
     A network is a plain Detectron2 ``ResNet`` with the parameter names of Detectron2's model zoo;
     the channel space and its genotypes replace one convolution in some of its blocks.
 
     Args:
-        depth: 18 or 34 stands for BasicBlock, any other for Bottleneck. It also names the
-            allocation of the published network.
+        depth: 18 and 34 use BasicBlock, any other depth Bottleneck. It also selects the
+            allocation of the baseline.
         stem_out_channels, res2_out_channels, num_groups, width_per_group, stride_in_1x1, norm,
             out_features: as in ``MODEL.RESNETS``.
         freeze_at: as in ``MODEL.BACKBONE``.
     """
 
     stages = ("res2", "res3", "res4", "res5")
-    # The sets hold 374 allocations of 33 blocks where the paper speaks of 332, and not the 15 of
-    # its ResNeXt-101: we follow the sets, STAGE_OPTIONS changes them.
+    # The paper's sets give 374 allocations of 33 blocks, not 332 as its text says, and lack the 15
+    # blocks in res4 of its ResNeXt-101. We follow the sets; STAGE_OPTIONS overrides them.
     stage_options = (
         _UP_TO_TEN,
         _UP_TO_TEN,
@@ -41,7 +41,7 @@ class ResNetFamily(Family):
     )
     operations = DILATIONS
     section = "RESNETS"
-    # By number of layers, the published allocation.
+    # The published allocations, keyed by the number of layers.
     published_depths = {
         18: (2, 2, 2, 2),
         34: (3, 4, 6, 3),
@@ -78,8 +78,8 @@ class ResNetFamily(Family):
         resnets = cfg.MODEL.RESNETS
         if resnets.RES5_DILATION != 1 or any(resnets.DEFORM_ON_PER_STAGE):
             raise ValueError(
-                "The supernet builders have no RES5_DILATION (DC5) and no deformable convolution; "
-                "reset MODEL.RESNETS.RES5_DILATION and DEFORM_ON_PER_STAGE."
+                "The supernet builders support neither RES5_DILATION (DC5) nor deformable "
+                "convolution; reset MODEL.RESNETS.RES5_DILATION and DEFORM_ON_PER_STAGE."
             )
         return {
             "depth": resnets.DEPTH,
@@ -143,28 +143,28 @@ class ResNetFamily(Family):
         )
 
     def searchable_conv(self, stage: str) -> SearchableConv:
-        """The 3x3 convolution of a Bottleneck, the first 3x3 one of a BasicBlock.
+        """The 3x3 convolution of a Bottleneck, or the first one of a BasicBlock.
 
-        Behind both another convolution of the block can take in the order of channels, which the
-        output of a block shares with its shortcut.
+        Each is followed by another convolution of the block, which can read its channels in a
+        different order. The output of a block has to keep the order of its shortcut.
         """
         scale = 2 ** self.stages.index(stage)
-        if self.has_basic_blocks:  # which know no groups
+        if self.has_basic_blocks:  # BasicBlock has no groups
             return SearchableConv("conv1", self.res2_out_channels * scale)
         width = self.num_groups * self.width_per_group
         return SearchableConv("conv2", width * scale, self.num_groups)
 
     def make_identity(self, block: CNNBlockBase) -> bool:
-        # What passes by went through a ReLU before, so that of the block changes nothing.
+        # The shortcut carries the output of a ReLU, so the block's own ReLU does not change it.
         last = block.conv2 if self.has_basic_blocks else block.conv3
         return block.shortcut is None and zero_norm(last.norm)
 
     @classmethod
     def published_names(cls, names: Collection[str]) -> dict[str, str] | None:
-        """Torchvision's names, known by ``layer1.0.*``, which no Detectron2 network has.
+        """Map torchvision's names, recognized by ``layer1.0.*``, which no Detectron2 network has.
 
-        They become those of Detectron2's ``tools/convert-torchvision-to-d2.py``, but that the
-        layer of the classes is ``linear``, as in Detectron2's ResNet.
+        The new names are those of Detectron2's ``tools/convert-torchvision-to-d2.py``, except that
+        the classification layer is ``linear``, as in Detectron2's ResNet.
         """
         if not any(map(_TORCHVISION_BLOCK.match, names)):
             return None

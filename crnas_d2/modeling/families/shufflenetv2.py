@@ -11,8 +11,8 @@ from crnas_d2.space import FAMILY_REGISTRY, Family, Genotype, Operation
 
 __all__ = ["ShuffleNetV2", "ShuffleNetV2Family"]
 
-# DetNAS, table 2, search spaces 1 and 2: by number of blocks, the blocks of each stage, and the
-# channels of the stem and of the four stages.
+# DetNAS, table 2, search spaces 1 and 2, keyed by their number of blocks: the blocks of each stage,
+# and the channels of the stem and of the four stages.
 DEPTHS = {20: (4, 4, 8, 4), 40: (8, 8, 16, 8)}
 CHANNELS = {20: (16, 64, 160, 320, 640), 40: (48, 96, 240, 480, 960)}
 # The convolution before the classifier's linear layer, in both search spaces of DetNAS.
@@ -22,9 +22,9 @@ OUTPUTS = {name: (name,) for name in (*STAGES, "head")}
 
 
 class ShuffleNetV2(StagedBody):
-    """The body of ShuffleNetV2 in the form of DetNAS (table 2).
+    """The body of DetNAS's ShuffleNetV2 (table 2).
 
-    Outputs: ``res2`` to ``res5``, of strides 4, 8, 16 and 32, and ``head``, which only a
+    Outputs: ``res2`` to ``res5``, with strides 4, 8, 16 and 32, and ``head``, which only a
     classifier needs.
     """
 
@@ -33,7 +33,7 @@ class ShuffleNetV2(StagedBody):
 
 @FAMILY_REGISTRY.register("shufflenetv2")
 class ShuffleNetV2Family(Family):
-    """ShuffleNetV2, whose blocks alone vary (DetNAS section 3.2); reads no ``MODEL.RESNETS``.
+    """ShuffleNetV2; only operations vary (DetNAS section 3.2). Reads no key of ``MODEL.RESNETS``.
 
     Args:
         depth: blocks of the published network, 20 or 40.
@@ -100,10 +100,9 @@ class ShuffleNetV2Family(Family):
             is_other = genotype.depths == published and blocks != self.depth
             if is_other and self.has_published_channels:
                 raise ValueError(
-                    f"MODEL.GENOTYPE.DEPTHS is {list(published)}, the {blocks} blocks of another "
-                    f"search space than MODEL.SHUFFLENETV2.DEPTH, {self.depth}. Set DEPTH to "
-                    f"{blocks} for its channels, {list(CHANNELS[blocks])}, or name others in "
-                    "CHANNELS."
+                    f"MODEL.GENOTYPE.DEPTHS is {list(published)}, from the search space of "
+                    f"{blocks} blocks, but MODEL.SHUFFLENETV2.DEPTH is {self.depth}. Set DEPTH to "
+                    f"{blocks} for its channels, {list(CHANNELS[blocks])}, or set CHANNELS."
                 )
 
     def make_stem(self, in_channels: int) -> CNNBlockBase:
@@ -135,11 +134,11 @@ def _check_channels(channels: Sequence[int]) -> None:
         )
     if any(number % 2 for number in channels[1:]):
         raise ValueError(
-            f"{key} is {list(channels)}; the channels of a stage are split into halves, so every "
-            "number after the first, the stem's, must be even."
+            f"{key} is {list(channels)}; the channels of a stage are split in half, so every "
+            "number after the first (the stem's) must be even."
         )
     if sorted(set(channels)) != list(channels):
         raise ValueError(
-            f"{key} is {list(channels)}; the first block of a stage adds channels to those of its "
-            "input, so every number must be larger than the one before."
+            f"{key} is {list(channels)}; the first block of a stage adds channels to its input, so "
+            "every number must be larger than the one before."
         )

@@ -1,4 +1,4 @@
-"""Image classification, on which a backbone is pretrained before it detects."""
+"""Image classification, which pretrains a backbone for detection."""
 
 from collections.abc import Sequence
 
@@ -17,20 +17,20 @@ __all__ = ["ImageClassifier"]
 class ImageClassifier(nn.Module):
     """A backbone, global average pooling and one linear layer.
 
-    The body's parameters are named ``backbone.*``; a detector with a neck keeps the same body as
+    The body's parameters are named ``backbone.*``; in a detector with a neck they are
     ``backbone.bottom_up.*``.
 
     Args:
         backbone: with a single output, which is pooled.
         num_classes: length of the scores.
-        zero_init_residual: begin with residual blocks that are the identity (Goyal et al. 2017,
-            section 5.1); of Detectron2's ResNet blocks alone.
-        label_smoothing: share of the target that is spread evenly over all classes (Szegedy et
+        zero_init_residual: start with residual blocks that are the identity (Goyal et al. 2017,
+            section 5.1). Applies to Detectron2's ResNet blocks only.
+        label_smoothing: fraction of the target that is spread evenly over all classes (Szegedy et
             al. 2016, section 7).
         pixel_mean, pixel_std: per channel, in the order and range of the images.
 
     Raises:
-        ValueError: the backbone has several outputs, as one with a neck has.
+        ValueError: the backbone has several outputs, e.g. because of a neck.
     """
 
     @configurable
@@ -90,6 +90,7 @@ class ImageClassifier(nn.Module):
             probabilities.
         """
         features = self.backbone(self.preprocess_image(batched_inputs).tensor)[self.in_feature]
+        # (N, C, H', W') to (N, C) to (N, num_classes)
         logits = self.linear(features.mean(dim=(2, 3)))
         if not self.training:
             return [{"scores": scores} for scores in logits.float().softmax(dim=1)]

@@ -17,22 +17,22 @@ OUT_STRIDES = {"p3": 8, "p4": 16, "p5": 32, "p6": 64, "p7": 128}
 class NASFPN(Backbone):
     """A body with stacked NAS-FPN pyramids on top; "7 @ 384" is 7 stacks of 384 channels.
 
-    1x1 convolutions bring C3, C4, C5 to ``out_channels``, stride-2 max pooling makes P6 of P5 and
-    P7 of P6 (section 3.1: C6 and C7 are C5 pooled), and each stack, :class:`PyramidStack`, turns
-    P3 to P7 into new P3 to P7 of the same shapes with weights of its own.
+    1x1 convolutions bring C3, C4, C5 to ``out_channels``. Stride-2 max pooling makes P6 from P5
+    and P7 from P6 (section 3.1: C6 and C7 are C5 pooled). Each stack, a :class:`PyramidStack` with
+    weights of its own, turns P3 to P7 into new P3 to P7 of the same shapes.
 
     Where the paper is silent or other code differs, this follows the authors' implementation
     (tensorflow/tpu, ``models/official/detection/modeling/architecture/nasfpn.py``):
 
     - Global pooling takes the maximum, and the coarser of the two maps gives the attention. The
-      paper's figures leave open which one does; MMDetection takes the mean of the finer map.
+      paper's figures do not say which map does; MMDetection takes the mean of the finer map.
     - P6 and P7 have no weights of their own. MMDetection gives each a 1x1 convolution.
 
-    Two things of it are not here: the bias of a convolution before a norm, which the norm cancels
+    Two of its features are missing: the bias of a convolution before a norm, which the norm cancels
     (Detectron2's FPN has none either), and DropBlock, which regularizes some of the paper's models.
 
-    Images whose sides are not multiples of ``size_divisibility`` work as well: P6 and P7 round up,
-    and a map is resized to the actual size of the level that it goes to.
+    The sides of an image need not be multiples of ``size_divisibility``: P6 and P7 round up, and
+    each map is resized to the actual size of its target level.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class NASFPN(Backbone):
         """
         Args:
             bottom_up: the body.
-            in_features: names of its features C3, C4, C5, of strides 8, 16, 32 in this order.
+            in_features: names of its features C3, C4, C5, with strides 8, 16, 32 in this order.
             out_channels: channels of every map of the neck.
-            num_stacks: how many pyramids follow each other.
-            norm: of every convolution, a name that ``detectron2.layers.get_norm`` knows. The paper
-                has batch normalization.
+            num_stacks: number of pyramids in sequence.
+            norm: of every convolution, a name that ``detectron2.layers.get_norm`` accepts. The
+                paper uses batch normalization.
 
         Raises:
-            ValueError: features that are not C3, C4, C5, or no stack.
+            ValueError: ``in_features`` are not C3, C4, C5, or ``num_stacks`` is below 1.
         """
         super().__init__()
         shapes = bottom_up.output_shape()
@@ -97,7 +97,7 @@ class NASFPN(Backbone):
             lateral(features[name])
             for lateral, name in zip(self.laterals, self.in_features, strict=True)
         ]
-        for _ in range(2):
+        for _ in range(2):  # P6 and P7
             levels.append(F.max_pool2d(levels[-1], kernel_size=2, stride=2, ceil_mode=True))
         for stack in self.stacks:
             levels = stack(*levels)
@@ -107,9 +107,9 @@ class NASFPN(Backbone):
 class PyramidStack(nn.Module):
     """The 7 merging cells of NAS-FPN (figure 6; figure 7f), from P3..P7 to new P3..P7.
 
-    Its convolutions (ReLU - 3x3 convolution - norm) are named after the maps that they make of a
-    merged one; ``p4_first`` and ``p4_second`` stay inside. No cell reads the old P5 and P7: they
-    are added to what is merged for the new ones.
+    Its convolutions (ReLU - 3x3 convolution - norm) are named after their outputs; ``p4_first`` and
+    ``p4_second`` are internal. No cell merges the old P5 and P7; they are added to the inputs of
+    the new ones.
     """
 
     def __init__(self, channels: int, norm: str):
@@ -121,6 +121,7 @@ class PyramidStack(nn.Module):
         """All maps are (N, C, H, W) with the H and W of their level."""
         size3, size4, size5, size6, size7 = (level.shape[-2:] for level in (p3, p4, p5, p6, p7))
 
+        # Cells 1 to 7: each sums two maps, or merges them by global pooling.
         p4_first = self.p4_first(_global_pooling(p6, p4, size4))
         p4_second = self.p4_second(p4_first + p4)
         p3 = self.p3(_resize(p4_second, size3) + p3)
@@ -132,7 +133,7 @@ class PyramidStack(nn.Module):
 
 
 class ReLUConv2d(Conv2d):
-    """Detectron2's convolution and norm, with a ReLU before instead of behind them."""
+    """Detectron2's convolution and norm, with a ReLU before instead of after them."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(F.relu(x))
@@ -154,20 +155,23 @@ def _conv(
 
 
 def _global_pooling(coarse: Tensor, fine: Tensor, size: Sequence[int]) -> Tensor:
-    """Figure 4: the coarser map plus the finer one, weighted per channel by the coarser."""
-    # Resizing repeats pixels or takes maxima, so the maximum is the same before it and after.
+    """Merge two maps (figure 4): the coarse one, plus the fine one with channel attention.
+
+    The attention is the sigmoid of the coarse map's maximum, (N, C, 1, 1).
+    """
+    # Resizing repeats pixels or takes maxima, so the maximum is the same before and after it.
     attention = coarse.amax(dim=(2, 3), keepdim=True).sigmoid()
     return _resize(coarse, size) + attention * _resize(fine, size)
 
 
 def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Nearest upsampling or max pooling to ``size``, (height, width)."""
+    """Resize to ``size``, (height, width), by nearest upsampling or max pooling."""
     (height, width), (out_height, out_width) = x.shape[-2:], size
     if (height, width) == (out_height, out_width):
         return x
     if height <= out_height and width <= out_width:
         return F.interpolate(x, size=(out_height, out_width), mode="nearest")
     if height % out_height == 0 and width % out_width == 0:
-        # As adaptive pooling, whose gradient PyTorch does not have in a deterministic form on GPUs.
+        # Same as adaptive pooling, which has no deterministic gradient on GPUs in PyTorch.
         return F.max_pool2d(x, kernel_size=(height // out_height, width // out_width))
     return F.adaptive_max_pool2d(x, (out_height, out_width))

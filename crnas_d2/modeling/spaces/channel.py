@@ -30,11 +30,11 @@ class ChannelKind(SpaceKind):
     Its supernet is mixed: all of it runs in every step, and it is searched while it is trained.
 
     Args:
-        stages: in which a convolution of each block is searched.
-        dilation_set: the dilations to choose from, by name in ``DILATION_SETS``.
-        dilations: others, one list per stage; they come before ``dilation_set``.
+        stages: those in which one convolution of each block is searched.
+        dilation_set: the candidate dilations, a name in ``DILATION_SETS``.
+        dilations: candidates as one list per stage; they override ``dilation_set``.
         num_groups: channel groups of each convolution.
-        channels_per_group: the other way to say it; 0: ``num_groups`` holds.
+        channels_per_group: size of the channel groups instead; 0 to use ``num_groups``.
     """
 
     fields = ("channels",)
@@ -63,8 +63,8 @@ class ChannelKind(SpaceKind):
     def build_space(self, family: Family, genotype: Genotype) -> ChannelSpace:
         """
         Args:
-            genotype: the network whose convolutions are searched. One that has ``channels``
-                already brings its own numbers of channel groups.
+            genotype: the network whose convolutions are searched. If it already has
+                ``channels``, they determine the numbers of channel groups.
         """
         _check_family(family)
         dilations = self._dilations_of_stages(family.stages)
@@ -76,11 +76,11 @@ class ChannelKind(SpaceKind):
             if conv is None:
                 raise ValueError(
                     f"{_KEY}.STAGES is {list(self.stages)}, but the family '{family.name}' has "
-                    f"nothing to search in {stage}; take it out."
+                    f"nothing to search in {stage}; remove it."
                 )
             for block in range(depth):
                 if genotype.channels:
-                    # Another number of lists is refused by validate(), with what was expected.
+                    # A wrong number of lists is reported by validate(), with the expected one.
                     num_groups = len(genotype.channels[len(convs) % len(genotype.channels)])
                 else:
                     num_groups = self._num_groups(stage, conv)
@@ -93,10 +93,10 @@ class ChannelKind(SpaceKind):
         return ChannelSpace(tuple(convs), replace(genotype, channels=()))
 
     def check(self, family: Family, sharing: str) -> None:
-        """Any norm that treats each channel by itself will do, frozen statistics included.
+        """Allow FrozenBN, and frozen stages in which nothing is searched.
 
-        All of a channel supernet runs in every step, and its BN follows the mix as it does in the
-        base network. The base network may be frozen in part, where nothing is searched.
+        All of a channel supernet runs in every step, so its BN follows the mix as in the base
+        network, and needs no statistics per path.
         """
         if sharing not in self.sharings:
             raise ValueError(
@@ -109,15 +109,15 @@ class ChannelKind(SpaceKind):
         if searched:
             raise ValueError(
                 f"MODEL.BACKBONE.FREEZE_AT is {family.freeze_at}, which freezes "
-                f"{', '.join(searched)}, alpha included, but {_KEY}.STAGES asks to search there. "
-                "Freeze less, or take these stages out."
+                f"{', '.join(searched)}, including alpha, but {_KEY}.STAGES asks to search there. "
+                "Lower FREEZE_AT, or remove these stages."
             )
 
     def build_stage(self, stage, family, space, sharing):
         raise AssertionError("the stages of a channel supernet are those of its base network")
 
     def _dilations_of_stages(self, stages: Sequence[str]) -> dict[str, tuple[Dilation, ...]]:
-        """By name of each searched stage, its dilations."""
+        """Return the dilations of each searched stage, keyed by its name."""
         chosen = list(self.stages)
         if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= set(stages):
             raise ValueError(
@@ -145,13 +145,13 @@ class ChannelKind(SpaceKind):
         lacking = [stage for stage in chosen if stage not in DILATION_SETS[name]]
         if lacking:
             raise ValueError(
-                f"{_KEY}.STAGES is {chosen}, but set '{name}' of the paper has nothing for "
-                f"{', '.join(lacking)}; give {_KEY}.DILATIONS with a list for each stage."
+                f"{_KEY}.STAGES is {chosen}, but set '{name}' of the paper has no dilations for "
+                f"{', '.join(lacking)}; set {_KEY}.DILATIONS to a list for each stage."
             )
         return {stage: DILATION_SETS[name][stage] for stage in chosen}
 
     def _num_groups(self, stage: str, conv: SearchableConv) -> int:
-        """How many channel groups the supernet has in a stage."""
+        """Return the number of channel groups per convolution of a stage."""
         size = self.channels_per_group
         counts = {"channels_per_group": size} if size else {"num_groups": self.num_groups}
         try:
@@ -162,6 +162,7 @@ class ChannelKind(SpaceKind):
 
 
 def _check_family(family: Family) -> None:
+    """Raise ValueError for a family, or a norm, that the channel space does not support."""
     if type(family).searchable_conv is Family.searchable_conv:
         others = [
             name
@@ -175,6 +176,6 @@ def _check_family(family: Family) -> None:
         )
     if family.norm in ("GN", "LN"):
         raise ValueError(
-            f"{family.norm_key} is '{family.norm}', which ties channels together; a decoded "
-            "network has its channels in another order. Use 'BN', 'SyncBN' or 'FrozenBN'."
+            f"{family.norm_key} is '{family.norm}', which normalizes channels together, but a "
+            "decoded network reorders its channels. Use 'BN', 'SyncBN' or 'FrozenBN'."
         )

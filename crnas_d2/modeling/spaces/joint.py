@@ -1,4 +1,4 @@
-"""The joint space: how many blocks each stage has, and what each of them does."""
+"""The joint space: the number of blocks of each stage, and the operation of each block."""
 
 from collections.abc import Sequence
 
@@ -20,12 +20,12 @@ __all__ = ["JointKind"]
 
 @SPACE_REGISTRY.register("joint")
 class JointKind(SpaceKind):
-    """Depths and operations at once, which CR-NAS searches one after the other.
+    """Depths and operations at once; CR-NAS searches them one after the other.
 
-    The choice of a block's operation is active where the depth of its stage includes the block.
+    The choice of a block's operation is active if the depth of its stage includes the block.
 
     Args:
-        options: numbers of blocks, one list per stage; empty: those of the family.
+        options: numbers of blocks, one list per stage; empty for those of the family.
     """
 
     fields = ("depths", "ops")
@@ -60,7 +60,8 @@ class JointKind(SpaceKind):
             blocks = make_operation_choices(
                 family, stage, choices, shares_weights="weight" in sharing
             )
-            # Every branch has choice blocks of its own for one choice.
+            # One choice may have several choice blocks: without prefix sharing, make_blocks() is
+            # called for each branch of the stage.
             for choice, block in zip(choices, blocks, strict=True):
                 if isinstance(block, ChoiceBlock):
                     choice_blocks[choice.name].append(block)

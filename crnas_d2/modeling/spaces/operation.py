@@ -1,4 +1,4 @@
-"""The operation space: what each block does (CR-NAS section 3.2.2, DetNAS section 3.2)."""
+"""The operation space: one operation per block (CR-NAS section 3.2.2, DetNAS section 3.2)."""
 
 from collections.abc import Sequence
 
@@ -45,10 +45,10 @@ class OperationKind(SpaceKind):
 def operation_choice(
     family: Family, stage: str, block: int, parent: Choice | None = None
 ) -> Choice:
-    """The choice of one block's operation.
+    """Build the choice of one block's operation.
 
     Args:
-        parent: the choice of the stage's depth, where the block is not always there.
+        parent: the choice of the stage's depth, if the block does not exist at every depth.
     """
     return Choice(
         f"{stage}.{block}.op",
@@ -62,34 +62,34 @@ def operation_choice(
 
 
 def check_has_operations(family: Family, kind: str) -> None:
-    """Raise ValueError for a family whose blocks have nothing to choose from."""
+    """Raise ValueError for a family whose blocks have a single operation."""
     if len(family.operations) < 2:
         raise ValueError(
             f"MODEL.SUPERNET.SPACE is '{kind}', but the blocks of the family '{family.name}' have "
-            f"one operation only ({family.operations[0].name}). Set MODEL.SUPERNET.SPACE to "
+            f"only one operation ({family.operations[0].name}). Set MODEL.SUPERNET.SPACE to "
             "'stage', or MODEL.SUPERNET.FAMILY to another."
         )
 
 
 def check_shared_weights(family: Family, sharing: str) -> None:
-    """Raise ValueError for a family whose operations cannot use one block's weights."""
+    """Raise ValueError for a family whose operations cannot share the weights of a block."""
     if not all(operation.change for operation in family.operations):
         names = ", ".join(operation.name for operation in family.operations)
         raise ValueError(
             f"MODEL.SUPERNET.SHARING is '{sharing}', but the operations of the family "
-            f"'{family.name}' ({names}) have weights of different shapes, unlike dilations, so "
-            "that they have none to share. Set it to 'none'."
+            f"'{family.name}' ({names}) have weights of different shapes and, unlike dilations, "
+            "cannot share them. Set it to 'none'."
         )
 
 
 def make_operation_choices(
     family: Family, stage: str, choices: Sequence[Choice], *, shares_weights: bool
 ) -> list[CNNBlockBase]:
-    """The blocks of a stage, each a choice between its operations.
+    """Build the blocks of a stage, each a choice between operations.
 
     Args:
-        choices: of each block, all with the same options. With one option there is a plain block.
-        shares_weights: all operations of a block use the same weights; else each has its own.
+        choices: one per block, all with the same options. A single option gives plain blocks.
+        shares_weights: all operations of a block use the same weights; otherwise each has its own.
     """
     options = choices[0].options
     operations = {index: family.operations[index] for index in options}

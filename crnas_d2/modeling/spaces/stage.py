@@ -1,4 +1,4 @@
-"""The stage space: how many blocks each stage has (CR-NAS section 3.2.1)."""
+"""The stage space: the number of blocks of each stage (CR-NAS section 3.2.1)."""
 
 from collections.abc import Callable, Sequence
 
@@ -23,7 +23,7 @@ class StageKind(SpaceKind):
     """One choice per stage: its number of blocks.
 
     Args:
-        options: numbers of blocks, one list per stage; empty: those of the family.
+        options: numbers of blocks, one list per stage; empty for those of the family.
     """
 
     fields = ("depths",)
@@ -54,14 +54,14 @@ class StageKind(SpaceKind):
 def depth_choices(
     family: Family, options: Sequence[Sequence[int]], kind: str
 ) -> tuple[Choice, ...]:
-    """The choice of each stage's number of blocks.
+    """Build the choice of each stage's number of blocks.
 
     Args:
         options: see :class:`StageKind`.
         kind: of the space, for messages.
 
     Raises:
-        ValueError: a family whose depths do not vary, or options that do not fit it.
+        ValueError: the family's depths do not vary, or the options are not valid for it.
     """
     options = options or family.stage_options
     key = "MODEL.SUPERNET.STAGE_OPTIONS"
@@ -79,7 +79,7 @@ def depth_choices(
     choices = []
     for stage, numbers in zip(family.stages, options, strict=True):
         family.check_depths(key, stage, numbers)
-        # A list of depths obeys the rules of a genotype: whole numbers of at least 1.
+        # Genotype checks what holds for any list of depths: whole numbers of at least 1.
         depths = Genotype(depths=tuple(numbers)).depths
         choices.append(Choice(f"{stage}.depth", depths, field="depths", stage=stage))
     return tuple(choices)
@@ -91,12 +91,12 @@ def make_depth_choice(
     *,
     shares_prefix: bool,
 ) -> BranchDepthChoice | PrefixDepthChoice:
-    """The choice block of a stage's depth.
+    """Build the choice block of a stage's depth.
 
     Args:
-        make_blocks: from a number of blocks to new ones.
-        shares_prefix: k blocks are the first k of the deepest branch; else each depth has a
-            branch of its own.
+        make_blocks: builds a given number of new blocks.
+        shares_prefix: depth k runs the first k blocks of the deepest branch; otherwise each depth
+            has a branch of its own.
     """
     if shares_prefix:
         return PrefixDepthChoice(make_blocks(max(choice.options)), choice.options)
