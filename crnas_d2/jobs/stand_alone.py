@@ -12,10 +12,12 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+from detectron2.utils.file_io import PathManager
 from tqdm import tqdm
 
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.cost import body_cost
+from crnas_d2.data.prepare.coco_splits import sha256
 from crnas_d2.report.training_log import read_metrics
 from crnas_d2.space import Genotype
 
@@ -55,11 +57,9 @@ class StandAloneRun:
         return [*self.overrides, *named, "SEED", str(self.seed)]
 
     def config(self):
-        """Return the config of the training, with its own ``OUTPUT_DIR``."""
+        """The config of the training, with a folder of its own below :attr:`root`."""
         cfg = load_config(self.config_file, self.arguments)
-        cfg.OUTPUT_DIR = ""
-        digest = hashlib.sha256(cfg.dump().encode()).hexdigest()[:16]
-        cfg.OUTPUT_DIR = str(self.root / digest)
+        cfg.OUTPUT_DIR = str(self.root / config_digest(cfg))
         return cfg
 
     def result(self) -> dict | None:
@@ -85,6 +85,18 @@ class StandAloneRun:
             "seconds": round(_seconds(entries)),
             "config_digest": folder.name,
         }
+
+
+def config_digest(cfg) -> str:
+    """Return what tells a training from others: its config, and the content of its weights.
+
+    Neither the device nor where files lie makes a training another one.
+    """
+    cfg = cfg.clone()
+    cfg.OUTPUT_DIR = cfg.MODEL.DEVICE = ""
+    if cfg.MODEL.WEIGHTS:
+        cfg.MODEL.WEIGHTS = sha256(PathManager.get_local_path(cfg.MODEL.WEIGHTS))
+    return hashlib.sha256(cfg.dump().encode()).hexdigest()[:16]
 
 
 def train_networks(

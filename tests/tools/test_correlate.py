@@ -8,6 +8,7 @@ import pytest
 import toy
 import yaml
 
+from crnas_d2.jobs.stand_alone import config_digest
 from crnas_d2.report import describe_ranking, rank_correlation
 
 TOOL = str(toy.ROOT / "tools" / "correlate.py")
@@ -110,3 +111,17 @@ def test_rank_correlation_and_its_interval():
     assert rank_correlation(truth, [2, 1, 3, 4, 5, 6, 7, 8]) == swapped
     with pytest.raises(ValueError, match="at least 3"):
         rank_correlation([1, 2], [1, 2])
+
+
+def test_a_training_is_known_by_its_config_and_the_content_of_its_weights(tmp_path):
+    def digest(**overrides):
+        keys = {f"MODEL.{key.upper()}": str(value) for key, value in overrides.items()}
+        return config_digest(toy.network_config(keys))
+
+    for name, content in (("a.pth", b"base"), ("b.pth", b"base"), ("c.pth", b"other")):
+        (tmp_path / name).write_bytes(content)
+    first = digest(weights=tmp_path / "a.pth")
+    assert digest(weights=tmp_path / "b.pth") == first
+    assert digest(weights=tmp_path / "a.pth", device="cuda") == first
+    assert digest(weights=tmp_path / "c.pth") != first != digest()
+    assert digest(mask_on=True) != digest()
