@@ -74,9 +74,12 @@ def train(args):
         for seed in args.seeds  # all networks with one seed first
         for genotype in genotypes
     ]
-    command = shlex.join(["python", "tools/correlate.py", *sys.argv[1:]])
-    for result in train_networks(runs, args.results, command, args.num_workers):
+    for result in train_networks(runs, args.results, command_line(), args.num_workers):
         print(f"{result['genotype']} seed {result['seed']}: AP {result['AP']:.2f}")
+
+
+def command_line():
+    return shlex.join(["python", "tools/correlate.py", *sys.argv[1:]])
 
 
 def main():
@@ -86,7 +89,7 @@ def main():
             train(args)
         elif args.job == "score":
             cfg = load_config(args.config_file, args.opts)
-            for line in score_networks(cfg, args.results, args.scores):
+            for line in score_networks(cfg, args.results, args.scores, command_line()):
                 print(line)
         else:
             print(describe_ranking(args.results, args.scores))

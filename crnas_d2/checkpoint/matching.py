@@ -50,9 +50,8 @@ class MatchedWeights:
     @property
     def complete(self) -> bool:
         """Whether the whole body gets its weights from the file, or starts as a base network."""
-        if self.inherited is not None:
-            return not self.inherited.from_scratch
-        return not (self.in_body(self.initialised) or self.wrong_shape or self.ambiguous)
+        missing = self.inherited.from_scratch if self.inherited else self.in_body(self.initialised)
+        return not (missing or self.wrong_shape or self.ambiguous)
 
     def describe(self) -> str:
         """Describe the match in a few lines, grouped by parts of the network."""
@@ -155,6 +154,7 @@ def match_weights(
             _take(matched, sources[0][1], place, names, state, inherit=inherit)
     if inherit:
         matched.inherited = inherit_blocks(model, matched.tensors, _UNIMPORTANT)
+        matched.replicas = [name for name in matched.replicas if name in matched.tensors]
     return matched
 
 
@@ -178,15 +178,13 @@ def _take(
     inherit: bool,
 ) -> None:
     for name in names:
-        padded = pad_kernel(tensor, state[name].shape) if inherit else None
-        if padded is not None:
-            matched.tensors[name] = padded
-        elif tensor.shape != state[name].shape:
-            shapes = tuple(tensor.shape), tuple(state[name].shape)
-            matched.wrong_shape.append((name, *shapes))
+        shape, fitting = state[name].shape, tensor
+        if tensor.shape != shape:
+            fitting = pad_kernel(tensor, shape) if inherit else None
+        if fitting is None:
+            matched.wrong_shape.append((name, tuple(tensor.shape), tuple(shape)))
             continue
-        else:
-            matched.tensors[name] = tensor
+        matched.tensors[name] = fitting
         if place != name:
             matched.replicas.append(name)
 

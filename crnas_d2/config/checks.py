@@ -38,6 +38,16 @@ def check_model(cfg: CfgNode) -> NetworkSpec | None:
     if spec is not None:
         _check_spec(cfg, spec)
     weights = cfg.MODEL.WEIGHTS
+    if cfg.MODEL.INHERIT and spec is None:
+        raise ValueError(
+            f"MODEL.INHERIT is True, but MODEL.BACKBONE.NAME is '{cfg.MODEL.BACKBONE.NAME}', whose "
+            f"blocks cannot inherit. Use one of {_OURS}, or set MODEL.INHERIT to False."
+        )
+    if cfg.MODEL.INHERIT and not weights:
+        raise ValueError(
+            "MODEL.INHERIT is True, but MODEL.WEIGHTS is empty: name the checkpoint of the base "
+            "network, or set MODEL.INHERIT to False."
+        )
     if weights and "://" not in weights and not os.path.isfile(weights):
         raise ValueError(f"MODEL.WEIGHTS is {weights}, which does not exist.")
     return spec
@@ -52,11 +62,6 @@ def _check_spec(cfg: CfgNode, spec: NetworkSpec) -> None:
         raise ValueError(
             "TEST.PRECISE_BN.ENABLED is True: PreciseBN overwrites the statistics of every path "
             "of a supernet with those of one. Set it to False; a search calibrates BN itself."
-        )
-    if cfg.MODEL.INHERIT and not cfg.MODEL.WEIGHTS:
-        raise ValueError(
-            "MODEL.INHERIT is True, but MODEL.WEIGHTS is empty: name the checkpoint of the base "
-            "network, or set MODEL.INHERIT to False."
         )
     _try_backbone(cfg, spec)
 

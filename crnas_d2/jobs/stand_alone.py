@@ -125,7 +125,7 @@ def train_networks(
         if result is None:
             waiting.append(run)
         else:
-            _add(results, "runs", [result], command)
+            _add(results, "runs", result, command)
             yield result
     context = multiprocessing.get_context("spawn")
     running: dict[StandAloneRun, multiprocessing.Process] = {}
@@ -143,18 +143,19 @@ def train_networks(
                 bar.update()
                 result = run.result()
                 if result is not None:  # otherwise another process works on it
-                    _add(results, "runs", [result], command)
+                    _add(results, "runs", result, command)
                     yield result
 
 
-def score_networks(cfg, results: Path, scores: Path) -> Iterator[str]:
+def score_networks(cfg, results: Path, scores: Path, command: str) -> Iterator[str]:
     """Score the networks of stand-alone trainings with the weights of a supernet.
 
     Args:
         cfg: of a search. Only the networks to score are others.
         results: of :func:`train_networks`.
-        scores: a JSON file, ``{"scores": [{"genotype": ..., "fitness": ...}, ...]}``, to which the
-            scores are added as they come.
+        scores: a JSON file, ``{"command": ..., "scores": [...]}``, to which a genotype and its
+            fitness are added as they come.
+        command: the command that makes the file.
 
     Raises:
         ValueError: the settings or the weights do not fit.
@@ -172,20 +173,19 @@ def score_networks(cfg, results: Path, scores: Path) -> Iterator[str]:
             continue
         fitness = evaluate(genotype)[cfg.SEARCH.METRIC]
         score = {"genotype": genotype.to_config(), "fitness": fitness}
-        _add(scores, "scores", [score], cfg.SEARCH.METRIC)
+        _add(scores, "scores", score, command)
         yield f"{genotype}: {fitness:.2f}"
 
 
-def _add(path: Path, key: str, entries: list[dict], command: str) -> None:
-    """Add entries to a JSON file that other processes may also write, without duplicates."""
+def _add(path: Path, key: str, entry: dict, command: str) -> None:
+    """Add an entry, unless it is there, to a JSON file that other processes may also write."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(f"{path}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         content = json.loads(path.read_text()) if path.exists() else {"command": command, key: []}
-        new = [entry for entry in entries if entry not in content[key]]
-        if new:
-            content[key] += new
-            lines = ",\n".join(f"  {json.dumps(entry)}" for entry in content[key])
+        if entry not in content[key]:
+            content[key].append(entry)
+            lines = ",\n".join(f"  {json.dumps(each)}" for each in content[key])
             head = json.dumps(content["command"])
             text = f'{{"command": {head}, "{key}": [\n{lines}\n]}}\n'
             # A rename is atomic: nobody reads a half-written file.

@@ -1,7 +1,7 @@
 """Supernets: the interface of a body that holds a whole search space."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 
@@ -99,11 +99,8 @@ class MixedSupernet(Supernet):
 
 def find_supernet(model: nn.Module) -> Supernet | None:
     """Return the supernet inside a detector or a backbone, or ``None`` if there is none."""
-    return next(_supernets(model), None)
-
-
-def _supernets(model: nn.Module) -> Iterator[Supernet]:
     for module in model.modules():
         supernet = getattr(module, "supernet", None)
         if isinstance(supernet, Supernet):
-            yield supernet
+            return supernet
+    return None

@@ -8,6 +8,7 @@ from .cost import format_quantity
 from .fraction import (
     NOTHING,
     RARE,
+    FeasibleFraction,
     feasible_fraction,
     iterate_feasible,
     total_counts,
@@ -62,7 +63,7 @@ def check_budgets(space: SearchSpace, budgets: Sequence[Budget]) -> list[str]:
     return lines
 
 
-def _describe(budget: Budget, fraction: object) -> str:
+def _describe(budget: Budget, fraction: FeasibleFraction) -> str:
     """Return one line with the reachable range and the feasible fraction."""
     least, greatest = map(format_quantity, budget.cost.range)
     return (

@@ -137,3 +137,12 @@ def test_kernels_that_are_no_centre_of_the_other_are_not_padded(weight, shape):
 def test_inheriting_needs_a_base(toy_datasets):
     with pytest.raises(ValueError, match=r"MODEL\.INHERIT is True, but MODEL\.WEIGHTS is empty"):
         check_config(toy.network_config(toy_datasets, {"MODEL.INHERIT": True}), ["TRAIN"])
+
+
+def test_only_our_backbones_inherit(toy_datasets):
+    overrides = {"MODEL.INHERIT": True, "MODEL.WEIGHTS": "https://models.example/base.pkl"}
+    cfg = toy.network_config(toy_datasets, overrides)
+    cfg.MODEL.BACKBONE.NAME = "build_resnet_fpn_backbone"
+    cfg.MODEL.GENOTYPE.DEPTHS = []
+    with pytest.raises(ValueError, match="'build_resnet_fpn_backbone', whose blocks cannot"):
+        check_config(cfg, ["TRAIN"])

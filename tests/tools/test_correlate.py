@@ -65,6 +65,7 @@ def test_networks_are_trained_once_scored_and_compared(
     scores = tmp_path / "stage-supernet.json"
     arguments = ("score", results, scores, "--config-file", toy.SUPERNET, "--opts", *options)
     correlate(monkeypatch, *arguments)
+    assert json.loads(scores.read_text())["command"].startswith("python tools/correlate.py score")
     found = json.loads(scores.read_text())["scores"]
     assert sorted(score["genotype"]["DEPTHS"] for score in found) == sorted(DEPTHS)
     assert all(score["fitness"] > 0 for score in found)
