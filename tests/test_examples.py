@@ -122,7 +122,7 @@ def test_a_users_cost_is_a_second_objective(clone, load, stage_search):
     assert "no other dominates in bbox/AP and activations" in (folder / "report.html").read_text()
 
 
-def test_a_module_that_cannot_be_imported_is_named_with_the_reason(clone, options, tmp_path):
+def test_a_module_that_cannot_be_imported_is_named_with_the_reason(clone, options):
     config = clone / "examples" / "configs" / "supernet-vgg-stage.yaml"
     for script in ("train_net.py", "search_net.py"):
         status, output = run(clone, script, config, opts=options, env={"PYTHONPATH": ""})

@@ -61,11 +61,7 @@ class SpaceKind(ABC):
         Raises:
             ValueError: naming the key, its value and what to do.
         """
-        if sharing not in self.sharings:
-            raise ValueError(
-                f"MODEL.SUPERNET.SHARING is '{sharing}'; expected one of {self.sharings} in the "
-                f"{self.name} space."
-            )
+        self.check_sharing(sharing)
         if family.freeze_at > 0:
             raise ValueError(
                 f"MODEL.BACKBONE.FREEZE_AT is {family.freeze_at}: a supernet cannot be frozen in "
@@ -76,6 +72,14 @@ class SpaceKind(ABC):
             raise ValueError(
                 f"{family.norm_key} is 'FrozenBN': each path of a supernet needs statistics of its "
                 "own, which frozen ones cannot follow. Use 'BN' or 'SyncBN'."
+            )
+
+    def check_sharing(self, sharing: str) -> None:
+        """Raise ValueError for a sharing that the space does not have."""
+        if sharing not in self.sharings:
+            raise ValueError(
+                f"MODEL.SUPERNET.SHARING is '{sharing}'; expected one of {self.sharings} in the "
+                f"{self.name} space."
             )
 
     @abstractmethod

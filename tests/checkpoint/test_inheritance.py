@@ -10,6 +10,7 @@ from detectron2.modeling import build_model
 from crnas_d2 import Genotype, find_supernet
 from crnas_d2.checkpoint import StrictCheckpointer, TrainingCheckpointer
 from crnas_d2.checkpoint.inheritance import pad_kernel
+from crnas_d2.checkpoint.matching import match_weights
 from crnas_d2.engine import Trainer
 from crnas_d2.jobs import check_config
 
@@ -146,3 +147,14 @@ def test_only_our_backbones_inherit(toy_datasets):
     cfg.MODEL.GENOTYPE.DEPTHS = []
     with pytest.raises(ValueError, match="'build_resnet_fpn_backbone', whose blocks cannot"):
         check_config(cfg, ["TRAIN"])
+
+
+def test_replicas_are_counted_only_in_blocks_that_inherit(tmp_path):
+    depths = {"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]}
+    base = save_base(tmp_path, SHUFFLE, depths)
+    supernet = build_model(
+        toy.network_config(SHUFFLE, depths, {"MODEL.SUPERNET.SPACE": "operation"})
+    )
+    matched = match_weights(supernet, base.state_dict(), inherit=True)
+    assert matched.inherited.from_scratch and matched.inherited.copied
+    assert matched.replicas and set(matched.replicas) <= set(matched.tensors)

@@ -98,11 +98,7 @@ class ChannelKind(SpaceKind):
         All of a channel supernet runs in every step, so its BN follows the mix as in the base
         network, and needs no statistics per path.
         """
-        if sharing not in self.sharings:
-            raise ValueError(
-                f"MODEL.SUPERNET.SHARING is '{sharing}'; expected one of {self.sharings} in the "
-                f"{self.name} space."
-            )
+        self.check_sharing(sharing)
         # Detectron2 counts the stem as 1 and res2 as 2.
         frozen = family.stages[: max(0, family.freeze_at - 1)]
         searched = [stage for stage in self.stages if stage in frozen]
