@@ -26,6 +26,8 @@ def add_crnas_config(cfg: CN) -> None:
     cfg.MODEL.SUPERNET.SPACE = "none"
     # Numbers of blocks to choose from, one list per stage. Empty: the paper's sets.
     cfg.MODEL.SUPERNET.STAGE_OPTIONS = []
+    # Operations to choose from, indices as in MODEL.GENOTYPE.OPS, e.g. [0, 1, 2]. Empty: all.
+    cfg.MODEL.SUPERNET.OPERATION_OPTIONS = []
     # Which weights the options of a choice share: "none" (every option has its own, as in
     # CR-NAS); in the stage space also "prefix" (k blocks are the first k of the deepest branch),
     # in the operation and channel spaces "weight" (all dilations use the same weights; not for

@@ -1,5 +1,6 @@
 """Our backbones in Detectron2's registry, for ``MODEL.BACKBONE.NAME`` of any config."""
 
+import math
 from dataclasses import replace
 
 from detectron2.layers import ShapeSpec
@@ -28,9 +29,15 @@ def build_supernet_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
 
 @BACKBONE_REGISTRY.register()
 def build_supernet_fpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
-    """Build the body with Detectron2's FPN for Faster, Mask and Cascade R-CNN (P2 to P6)."""
+    """Build the body with Detectron2's FPN for Faster, Mask and Cascade R-CNN (P2 to P6).
+
+    A body that ends before res5 has a pyramid that ends one level after its last stage.
+    """
     body = _body(cfg, input_shape)
-    return _checked(cfg, _with_fpn(cfg, body, LastLevelMaxPool()))
+    strides = [body.output_shape()[name].stride for name in cfg.MODEL.FPN.IN_FEATURES]
+    top_block = LastLevelMaxPool()
+    top_block.in_feature = f"p{int(math.log2(max(strides)))}"
+    return _checked(cfg, _with_fpn(cfg, body, top_block))
 
 
 @BACKBONE_REGISTRY.register()

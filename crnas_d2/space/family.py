@@ -37,9 +37,9 @@ class Family(ABC):
     outputs), and builds any of these networks part by part. Constructors take plain arguments;
     :meth:`from_config` reads them from a config.
 
-    Keep the defaults below for what a family does not support: without ``stage_options`` there is
-    no stage space, with a single operation no operation space, and without
-    :meth:`searchable_conv` no channel space.
+    Keep the defaults below for what a family does not support: without ``stage_options`` a stage
+    space needs ``MODEL.SUPERNET.STAGE_OPTIONS``, with a single operation there is no operation
+    space, and without :meth:`searchable_conv` no channel space.
 
     Attributes:
         name: under which it is registered.

@@ -243,7 +243,7 @@ def test_a_subnet_of_a_detector_is_loaded_strictly(tmp_path):
             r"'weight'.*'shufflenetv2' \(kernel 3, .*xception\).*different shapes.*to 'none'",
         ),
         ({"MODEL.SUPERNET.SHARING": "prefix"}, r"'prefix'.*none.*weight.*operation space"),
-        ({"MODEL.SUPERNET.SPACE": "stage"}, "stage space: mobilenetv2, resnet"),
+        ({"MODEL.SUPERNET.SPACE": "stage"}, r"Set MODEL\.SUPERNET\.STAGE_OPTIONS"),
         (
             {"MODEL.SUPERNET.SPACE": "width"},
             "SPACE is 'width'; known: none, channel, operation, stage, joint",

@@ -278,7 +278,7 @@ def test_the_config_gives_the_space_and_one_network_of_it():
         ({"MODEL.SUPERNET.STAGE_OPTIONS": [[1], [1]]}, r"has 2 lists; expected one for each"),
         (
             {"MODEL.SUPERNET.FAMILY": "shufflenetv2", "MODEL.SUPERNET.STAGE_OPTIONS": []},
-            r"SPACE is 'joint'.*'shufflenetv2' has no numbers of blocks",
+            r"SPACE is 'joint'.*'shufflenetv2' .*Set MODEL\.SUPERNET\.STAGE_OPTIONS",
         ),
         ({"MODEL.SUPERNET.SHARING": "depth"}, r"SHARING is 'depth'; .*prefix\+weight"),
     ],

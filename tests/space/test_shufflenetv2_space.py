@@ -51,15 +51,32 @@ def test_the_depths_of_the_genotype_come_first():
 
 
 @pytest.mark.parametrize("sampler", ["uniform", "fixed"])
-def test_there_is_no_stage_space(sampler):
+def test_a_stage_space_needs_options_because_no_paper_has_them(sampler):
     stage = {"MODEL.SUPERNET.SPACE": "stage", "MODEL.SUPERNET.PATH_SAMPLER": sampler}
-    for options in ([], [[1, 2], [1, 2], [2, 3], [2, 3]]):
-        cfg = toy.network_config(FAMILY, stage, {"MODEL.SUPERNET.STAGE_OPTIONS": options})
-        words = r"SPACE is 'stage'.*'shufflenetv2'.*stage space: mobilenetv2, resnet\."
-        with pytest.raises(ValueError, match=words):
-            NetworkSpec.from_config(cfg)
-    cfg = toy.network_config(FAMILY, stage, {"MODEL.GENOTYPE.DEPTHS": [4, 4, 8, 4]})
+    cfg = toy.network_config(FAMILY, stage)
+    words = r"'stage'.*'shufflenetv2' .*mobilenetv2, resnet.*Set MODEL\.SUPERNET\.STAGE_OPTIONS"
     with pytest.raises(ValueError, match=words):
+        NetworkSpec.from_config(cfg)
+
+
+def test_a_stage_space_with_options():
+    stage = {"MODEL.SUPERNET.SPACE": "stage", "MODEL.SUPERNET.SHARING": "prefix"}
+    options = {"MODEL.SUPERNET.STAGE_OPTIONS": [[1, 2], [1, 2], [2, 3, 4], [2]]}
+    spec = NetworkSpec.from_config(toy.network_config(FAMILY, stage, options))
+    assert spec.space.size == 2 * 2 * 3
+    assert Genotype(depths=(1, 2, 4, 2)) in set(spec.space)
+
+
+def test_the_operations_to_choose_from():
+    kernels = {"MODEL.SUPERNET.OPERATION_OPTIONS": [0, 2]}
+    spec = NetworkSpec.from_config(toy.network_config(OPERATION, kernels))
+    assert {choice.options for choice in spec.space.choices} == {(0, 2)}
+
+
+@pytest.mark.parametrize("operations", [[0, 4], [1, 1], [-1, 0]])
+def test_operations_to_choose_from_are_those_of_the_family(operations):
+    cfg = toy.network_config(OPERATION, {"MODEL.SUPERNET.OPERATION_OPTIONS": operations})
+    with pytest.raises(ValueError, match=r"OPERATION_OPTIONS is .*0 \(kernel 3\).*3 \(xception\)"):
         NetworkSpec.from_config(cfg)
 
 

@@ -9,6 +9,7 @@ from crnas_d2.space import SPACE_REGISTRY, Family, Genotype, SearchSpace, SpaceK
 
 from .operation import (
     check_has_operations,
+    check_operations,
     check_shared_weights,
     make_operation_choices,
     operation_choice,
@@ -26,24 +27,29 @@ class JointKind(SpaceKind):
 
     Args:
         options: numbers of blocks, one list per stage; empty for those of the family.
+        operations: indices of the operations to choose from; empty for all of the family.
     """
 
     fields = ("depths", "ops")
     sharings = ("none", "prefix", "weight", "prefix+weight")
 
-    def __init__(self, options: Sequence[Sequence[int]] = ()):
+    def __init__(self, options: Sequence[Sequence[int]] = (), operations: Sequence[int] = ()):
         self.options = options
+        self.operations = operations
 
     @classmethod
     def from_config(cls, cfg) -> dict:
-        return {"options": cfg.MODEL.SUPERNET.STAGE_OPTIONS}
+        supernet = cfg.MODEL.SUPERNET
+        return {"options": supernet.STAGE_OPTIONS, "operations": supernet.OPERATION_OPTIONS}
 
     def build_space(self, family: Family, genotype: Genotype) -> SearchSpace:
         check_has_operations(family, self.name)
+        check_operations(family, self.operations)
         choices = []
         for depth in depth_choices(family, self.options, self.name):
-            blocks = range(max(depth.options))
-            choices += [depth, *(operation_choice(family, depth.stage, i, depth) for i in blocks)]
+            choices.append(depth)
+            for index in range(max(depth.options)):
+                choices.append(operation_choice(family, depth.stage, index, self.operations, depth))
         return SearchSpace(self.name, tuple(choices))
 
     def check(self, family: Family, sharing: str) -> None:

@@ -7,21 +7,40 @@ from detectron2.layers import CNNBlockBase
 from crnas_d2.layers import ChoiceBlock, OperationChoice, SharedWeightChoice
 from crnas_d2.space import SPACE_REGISTRY, Choice, Family, Genotype, SearchSpace, SpaceKind
 
-__all__ = ["OperationKind", "check_shared_weights", "make_operation_choices"]
+__all__ = [
+    "OperationKind",
+    "check_has_operations",
+    "check_operations",
+    "check_shared_weights",
+    "make_operation_choices",
+    "operation_choice",
+]
 
 
 @SPACE_REGISTRY.register("operation")
 class OperationKind(SpaceKind):
-    """One choice per block: its operation. The depths are those of ``MODEL.GENOTYPE``."""
+    """One choice per block: its operation. The depths are those of ``MODEL.GENOTYPE``.
+
+    Args:
+        operations: indices of the operations to choose from; empty for all of the family.
+    """
 
     fields = ("ops",)
     base_fields = ("depths",)
     sharings = ("none", "weight")
 
+    def __init__(self, operations: Sequence[int] = ()):
+        self.operations = operations
+
+    @classmethod
+    def from_config(cls, cfg) -> dict:
+        return {"operations": cfg.MODEL.SUPERNET.OPERATION_OPTIONS}
+
     def build_space(self, family: Family, genotype: Genotype) -> SearchSpace:
         check_has_operations(family, self.name)
+        check_operations(family, self.operations)
         choices = tuple(
-            operation_choice(family, stage, index)
+            operation_choice(family, stage, index, self.operations)
             for stage, depth in zip(family.stages, genotype.depths, strict=True)
             for index in range(depth)
         )
@@ -43,16 +62,23 @@ class OperationKind(SpaceKind):
 
 
 def operation_choice(
-    family: Family, stage: str, block: int, parent: Choice | None = None
+    family: Family,
+    stage: str,
+    block: int,
+    operations: Sequence[int] = (),
+    parent: Choice | None = None,
 ) -> Choice:
     """Build the choice of one block's operation.
 
     Args:
+        operations: indices of the operations to choose from; empty for all of the family. A stage
+            that is a single layer has none to choose from.
         parent: the choice of the stage's depth, if the block does not exist at every depth.
     """
+    known = family.operations_of(stage)
     return Choice(
         f"{stage}.{block}.op",
-        family.operations_of(stage),
+        tuple(operations) if operations and len(known) > 1 else known,
         field="ops",
         stage=stage,
         block=block,
@@ -68,6 +94,17 @@ def check_has_operations(family: Family, kind: str) -> None:
             f"MODEL.SUPERNET.SPACE is '{kind}', but the blocks of the family '{family.name}' have "
             f"only one operation ({family.operations[0].name}). Set MODEL.SUPERNET.SPACE to "
             "'stage', or MODEL.SUPERNET.FAMILY to another."
+        )
+
+
+def check_operations(family: Family, operations: Sequence[int]) -> None:
+    """Raise ValueError unless all operations to choose from are those of the family."""
+    known = range(len(family.operations))
+    listed = list(operations)
+    if listed and (len(set(listed)) < len(listed) or not set(listed) <= set(known)):
+        names = ", ".join(f"{i} ({family.operations[i].name})" for i in known)
+        raise ValueError(
+            f"MODEL.SUPERNET.OPERATION_OPTIONS is {listed}; expected different ones of {names}."
         )
 
 

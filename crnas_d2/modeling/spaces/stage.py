@@ -61,16 +61,16 @@ def depth_choices(
         kind: of the space, for messages.
 
     Raises:
-        ValueError: the family's depths do not vary, or the options are not valid for it.
+        ValueError: there are no options, or they are not valid for the family.
     """
     options = options or family.stage_options
     key = "MODEL.SUPERNET.STAGE_OPTIONS"
-    if not family.stage_options:
+    if not options:
         others = [name for name, other in FAMILY_REGISTRY if other.stage_options]
         raise ValueError(
-            f"MODEL.SUPERNET.SPACE is '{kind}', but the family '{family.name}' has no numbers of "
-            f"blocks to choose from. Families with a stage space: {', '.join(others)}. Set "
-            "MODEL.SUPERNET.SPACE to 'operation', or MODEL.SUPERNET.FAMILY to one of these."
+            f"MODEL.SUPERNET.SPACE is '{kind}', but no paper gives numbers of blocks to choose "
+            f"from for the family '{family.name}' (those of {', '.join(others)} have some). Set "
+            f"{key} to a list for each of {', '.join(family.stages)}."
         )
     if len(options) != len(family.stages):
         raise ValueError(
