@@ -195,6 +195,15 @@ def add_crnas_config(cfg: CN) -> None:
     # body for one image of SEARCH.COST_INPUT_SIZE on MODEL.DEVICE, the sum over its blocks. They
     # are measured once, and saved in OUTPUT_DIR/latency.json.
     cfg.SEARCH.BUDGET = CN({name: [] for name in COST_REGISTRY.names})
+    # A final round, because a supernet does not tell the best candidates apart: the NUMBER best
+    # are trained by themselves, from their weights in the supernet, with the settings of the
+    # supernet's training but for the following; the best one on archval is the result. 0: none.
+    cfg.SEARCH.FINALISTS = CN()
+    cfg.SEARCH.FINALISTS.NUMBER = 0
+    # Iterations of each training; warm-up and steps of the schedule shrink alike.
+    cfg.SEARCH.FINALISTS.MAX_ITER = 1000
+    # Learning rate, as SOLVER.BASE_LR.
+    cfg.SEARCH.FINALISTS.BASE_LR = 0.01
     # Images per forward pass, in the evaluation and in the BN calibration.
     cfg.SEARCH.IMS_PER_BATCH = 8
     cfg.SEARCH.BN_CALIBRATION = CN()

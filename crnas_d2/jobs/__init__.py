@@ -2,9 +2,10 @@
 
 from .checks import check_config
 from .errors import JobError
-from .search import load_supernet, run_search
+from .search import run_search
 from .search_plan import check_search
 from .stand_alone import StandAloneRun, score_networks, train_networks
+from .subnets import load_supernet
 from .train import check_training, run_training
 
 __all__ = [

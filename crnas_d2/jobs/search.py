@@ -3,10 +3,11 @@
 import logging
 import multiprocessing
 import os
+import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Collection
-from functools import partial
+from collections.abc import Callable
+from pathlib import Path
 
 import optuna
 import torch
@@ -15,16 +16,8 @@ from detectron2.utils.logger import setup_logger
 from torch import nn
 from tqdm import tqdm
 
-from crnas_d2.checkpoint import StrictCheckpointer, subnet_state_dict
 from crnas_d2.config import import_plugins
-from crnas_d2.data import build_fixed_batches, register_datasets
-from crnas_d2.engine import Trainer
-from crnas_d2.evaluation import (
-    SubnetEvaluator,
-    batch_statistics,
-    build_evaluator,
-    calibrated,
-)
+from crnas_d2.data import register_datasets
 from crnas_d2.modeling import find_supernet
 from crnas_d2.report import write_search
 from crnas_d2.search import (
@@ -33,12 +26,13 @@ from crnas_d2.search import (
     evaluated,
     run_worker,
 )
-from crnas_d2.space import Genotype
 
 from .errors import JobError
+from .finalists import check_finalists, train_finalists
 from .search_plan import SearchPlan
+from .subnets import build_subnet_evaluator, load_supernet, save_subnet
 
-__all__ = ["build_subnet_evaluator", "load_supernet", "run_search"]
+__all__ = ["run_search"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +43,8 @@ def run_search(cfg, *, resume: bool = False, num_workers: int = 1) -> Candidate:
     """Score the subnets of a trained supernet, and write the results to ``OUTPUT_DIR``.
 
     They are ``genotype.yaml``, ``candidates.csv``, ``report.html`` and ``model_best.pth``: the
-    weights of the best network in the supernet, from which it can be fine-tuned. The study,
+    weights of the best network in the supernet, from which it can be fine-tuned, or those of the
+    best finalist. The study,
     ``search.db``, is the only state, so that a stopped search can be resumed. The terminal shows a
     progress bar, log.txt gets a line per candidate.
 
@@ -69,6 +64,7 @@ def run_search(cfg, *, resume: bool = False, num_workers: int = 1) -> Candidate:
     try:
         if num_workers < 1:
             raise ValueError(f"--num-workers is {num_workers}; expected at least 1.")
+        check_finalists(cfg)
         plan, reachable = SearchPlan.make(cfg)
         model = load_supernet(cfg)
         os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
@@ -89,20 +85,14 @@ def run_search(cfg, *, resume: bool = False, num_workers: int = 1) -> Candidate:
     _evaluate_all(plan, model, study, searcher, num_workers)
     candidates = evaluated(study, space)
     _check_finished(cfg, searcher, candidates)
-    best = write_search(cfg, candidates, space, plan.costs)
-    _save_subnet(cfg, model, best.genotype)
+    finalists = train_finalists(cfg, model, candidates, space, num_workers)
+    best = write_search(cfg, candidates, space, plan.costs, finalists)
+    weights = Path(cfg.OUTPUT_DIR) / WEIGHTS
+    if finalists:
+        shutil.copyfile(finalists[0].weights, weights)
+    else:
+        save_subnet(cfg, model, best.genotype, weights)
     return best
-
-
-def load_supernet(cfg) -> nn.Module:
-    """Build the supernet of a config and load its trained weights.
-
-    Raises:
-        ValueError: the weights do not fit.
-    """
-    model = Trainer.build_model(cfg)
-    StrictCheckpointer(model).load(cfg.MODEL.WEIGHTS)
-    return model
 
 
 def _evaluate_all(
@@ -171,40 +161,6 @@ def _work(
         after_candidate,
         plan.costs.get(cfg.SEARCH.SECOND_OBJECTIVE),
     )
-
-
-def build_subnet_evaluator(cfg, model: nn.Module) -> SubnetEvaluator:
-    """Build the evaluator that scores the subnets of a supernet on ``DATASETS.ARCHVAL``.
-
-    Args:
-        model: of :func:`load_supernet`.
-    """
-    calibrate = partial(calibrated, batches=_calibration_batches(cfg))
-    by_batch = cfg.SEARCH.BN_CALIBRATION.PARTIAL == "batch"
-    return SubnetEvaluator(
-        model,
-        build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL),
-        build_evaluator(cfg, cfg.DATASETS.ARCHVAL[0], in_search=True),
-        calibrate,
-        batch_statistics if by_batch else calibrate,
-        seed=cfg.SEED,
-    )
-
-
-def _calibration_batches(cfg) -> Collection[list[dict]]:
-    return build_fixed_batches(
-        cfg,
-        cfg.DATASETS.TRAIN,
-        num_images=cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES,
-        with_annotations=True,
-    )
-
-
-def _save_subnet(cfg, model: nn.Module, genotype: Genotype) -> None:
-    """Write the weights of one network, with its own BN statistics."""
-    find_supernet(model).set_path(genotype)
-    with calibrated(model, _calibration_batches(cfg)):
-        torch.save({"model": subnet_state_dict(model, genotype)}, f"{cfg.OUTPUT_DIR}/{WEIGHTS}")
 
 
 def _check_finished(cfg, searcher: Searcher, candidates: list[Candidate]) -> None:

@@ -23,8 +23,8 @@ from crnas_d2.space import Genotype
 
 from .checks import check_config
 from .errors import JobError
-from .search import build_subnet_evaluator, load_supernet
 from .search_plan import check_search
+from .subnets import build_subnet_evaluator, load_supernet
 from .train import check_training, run_training
 
 __all__ = ["StandAloneRun", "score_networks", "train_networks"]
@@ -42,6 +42,7 @@ class StandAloneRun:
         config_file: of the training.
         overrides: ``KEY, VALUE, ...`` for all networks.
         root: the folder of all runs; each has an ``OUTPUT_DIR`` named by the digest of its config.
+        metric: a result to report besides ``bbox/AP`` and ``bbox/AP50``.
     """
 
     genotype: Genotype
@@ -49,6 +50,7 @@ class StandAloneRun:
     config_file: str
     overrides: tuple[str, ...]
     root: Path
+    metric: str = "bbox/AP"
 
     @property
     def arguments(self) -> list[str]:
@@ -69,7 +71,7 @@ class StandAloneRun:
         if not (folder / "metrics.json").exists():
             return None
         entries = read_metrics(folder)
-        scores = [entry for entry in entries if "bbox/AP" in entry]
+        scores = [entry for entry in entries if self.metric in entry]
         if not scores or not (folder / "model_final.pth").exists():
             return None
         height, width = cfg.SEARCH.COST_INPUT_SIZE
@@ -77,8 +79,9 @@ class StandAloneRun:
         return {
             "genotype": self.genotype.to_config(),
             "seed": self.seed,
-            "AP": scores[-1]["bbox/AP"],
-            "AP50": scores[-1]["bbox/AP50"],
+            "AP": scores[-1].get("bbox/AP"),
+            "AP50": scores[-1].get("bbox/AP50"),
+            **({} if self.metric == "bbox/AP" else {self.metric: scores[-1][self.metric]}),
             "macs": cost.macs,
             "params": cost.parameters,
             "iterations": cfg.SOLVER.MAX_ITER,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from crnas_d2.search import Candidate
+from crnas_d2.search import Candidate, Finalist
 from crnas_d2.space import AdditiveCost, Genotype, SearchSpace, format_quantity
 
 from .page import Page
@@ -29,26 +29,38 @@ def write_search(
     candidates: Sequence[Candidate],
     space: SearchSpace,
     costs: Mapping[str, AdditiveCost],
+    finalists: Sequence[Finalist] = (),
 ) -> Candidate:
     """Write ``genotype.yaml``, ``candidates.csv`` and ``report.html`` into ``OUTPUT_DIR``.
 
     Args:
         candidates: the best first; at least one complete genotype with a fitness.
         costs: those that have a column, keyed by name.
+        finalists: the best first; the first one is the best network, if there are any.
 
     Returns:
         the best candidate.
     """
     output = Path(cfg.OUTPUT_DIR)
     best = next(c for c in candidates if space.is_complete(c.genotype))
+    chosen = ""
+    if finalists:
+        best = finalists[0].candidate
+        chosen = (
+            f"\n{cfg.SEARCH.METRIC} {finalists[0].fitness} after its own training, the best of "
+            f"{len(finalists)} finalists"
+        )
     best.genotype.to_yaml(
         output / "genotype.yaml",
         family=cfg.MODEL.SUPERNET.FAMILY,
         comment=f"{best.genotype}, the best of {len(candidates)} candidates\n"
-        f"{cfg.SEARCH.METRIC} {best.fitness} on {cfg.DATASETS.ARCHVAL[0]}, with supernet weights",
+        f"{cfg.SEARCH.METRIC} {best.fitness} on {cfg.DATASETS.ARCHVAL[0]}, with supernet weights"
+        + chosen,
     )
     write_candidates(output / "candidates.csv", candidates, space, costs)
     page = Page(f"Search of the {space.kind} space")
+    if finalists:
+        _add_finalists(page, finalists, cfg.SEARCH.METRIC)
     add_search(page, candidates, space, costs, **search_settings(cfg))
     page.write(output / "report.html")
     return best
@@ -167,6 +179,17 @@ def add_search(
     page.figure(_distribution(scored, metric), f"sorted {metric} of all candidates")
     page.text("Below, each dot is a candidate; the line joins the mean of each option.")
     page.figure(_by_choice(scored, space, metric), f"{metric} against the options of each choice")
+
+
+def _add_finalists(page: Page, finalists: Sequence[Finalist], metric: str) -> None:
+    page.heading("Final round")
+    minutes = sum(finalist.seconds for finalist in finalists) / 60
+    page.text(
+        f"The best candidates of the search, each trained by itself ({minutes:.1f} minutes in "
+        f"all) and scored on archval. The first is the one of genotype.yaml."
+    )
+    rows = [[str(f.candidate.genotype), f.fitness, f.candidate.fitness] for f in finalists]
+    page.table(["genotype", f"{metric} after training", f"{metric} in the supernet"], rows, best=0)
 
 
 def _first_that_differs(

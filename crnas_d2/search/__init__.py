@@ -1,7 +1,7 @@
 """Searches: an Optuna study, what is enqueued in it, and the workers that evaluate it."""
 
 from .build import build_searcher
-from .candidates import Candidate, enqueue, evaluated
+from .candidates import Candidate, Finalist, enqueue, evaluated
 from .evolution import EvolutionSampler
 from .exhaustive import ExhaustiveSearcher
 from .greedy import GreedySearcher
@@ -17,6 +17,7 @@ __all__ = [
     "EvolutionSampler",
     "EvolutionSearcher",
     "ExhaustiveSearcher",
+    "Finalist",
     "GreedySearcher",
     "OptunaSearcher",
     "RandomSearcher",

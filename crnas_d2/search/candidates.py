@@ -8,7 +8,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from crnas_d2.space import Genotype, SearchSpace
 
-__all__ = ["Candidate", "enqueue", "evaluated", "genotype_of", "is_duplicate", "is_taken_care_of"]
+__all__ = [
+    "Candidate",
+    "Finalist",
+    "enqueue",
+    "evaluated",
+    "genotype_of",
+    "is_duplicate",
+    "is_taken_care_of",
+]
 
 # The user attributes of a trial. ENQUEUED holds the values of its choices, by name, if a searcher
 # listed it. REFUSED marks a failure that would repeat, unlike the death of a worker.
@@ -30,6 +38,23 @@ class Candidate:
     fitness: float | None
     metrics: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A candidate that was trained by itself after the search.
+
+    Attributes:
+        candidate: with its fitness in the supernet.
+        fitness: after the training.
+        seconds: of the training.
+        weights: the path of its checkpoint.
+    """
+
+    candidate: Candidate
+    fitness: float
+    seconds: float
+    weights: str
 
 
 def genotype_of(trial: FrozenTrial, space: SearchSpace) -> Genotype | None:

@@ -1,0 +1,111 @@
+"""The final round of a search: its best candidates, trained by themselves.
+
+A supernet tells bad networks from good ones, but not the best of the good ones apart.
+"""
+
+import hashlib
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from torch import nn
+
+from crnas_d2.search import Candidate, Finalist
+from crnas_d2.space import SearchSpace
+
+from .stand_alone import StandAloneRun, train_networks
+from .subnets import save_subnet
+from .train import check_training
+
+__all__ = ["check_finalists", "train_finalists"]
+
+
+def check_finalists(cfg) -> None:
+    """Check the settings of the final round before the search starts.
+
+    Raises:
+        ValueError: naming the key, its value and what to do.
+    """
+    settings = cfg.SEARCH.FINALISTS
+    if settings.NUMBER < 0:
+        raise ValueError(f"SEARCH.FINALISTS.NUMBER is {settings.NUMBER}; expected at least 0.")
+    if settings.NUMBER:
+        if settings.MAX_ITER < 1:
+            raise ValueError(
+                f"SEARCH.FINALISTS.MAX_ITER is {settings.MAX_ITER}; expected the number of "
+                "iterations for which each finalist is trained."
+            )
+        if not settings.BASE_LR > 0:
+            raise ValueError(
+                f"SEARCH.FINALISTS.BASE_LR is {settings.BASE_LR}; expected a learning rate above 0."
+            )
+
+
+def train_finalists(
+    cfg, model: nn.Module, candidates: Sequence[Candidate], space: SearchSpace, num_workers: int
+) -> list[Finalist]:
+    """Fine-tune the best candidates from their weights in the supernet; score them on archval.
+
+    Each has a folder in ``OUTPUT_DIR/finalists`` and is resumed or, if it is finished, not trained
+    again. Their results are kept in ``OUTPUT_DIR/finalists.json``.
+
+    Args:
+        model: the supernet.
+        candidates: the best first.
+        num_workers: trainings at a time.
+
+    Returns:
+        ``SEARCH.FINALISTS.NUMBER`` of them, or as many complete candidates as there are, the best
+        first.
+    """
+    if not cfg.SEARCH.FINALISTS.NUMBER:
+        return []
+    complete = [c for c in candidates if c.fitness is not None and space.is_complete(c.genotype)]
+    chosen = complete[: cfg.SEARCH.FINALISTS.NUMBER]
+    folder = Path(cfg.OUTPUT_DIR) / "finalists"
+    folder.mkdir(exist_ok=True)
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(_recipe(cfg).dump())
+    print(f"The {len(chosen)} best candidates are trained by themselves, in {folder}:")
+    runs = []
+    for candidate in chosen:
+        name = hashlib.sha256(str(candidate.genotype).encode()).hexdigest()[:16]
+        weights = folder / f"{name}.pth"
+        if not weights.exists():
+            save_subnet(cfg, model, candidate.genotype, weights)
+        run = StandAloneRun(
+            *(candidate.genotype, cfg.SEED, str(recipe), ("MODEL.WEIGHTS", str(weights)), folder),
+            metric=cfg.SEARCH.METRIC,
+        )
+        check_training(run.config(), resume=True)
+        runs.append(run)
+    results = Path(cfg.OUTPUT_DIR) / "finalists.json"
+    list(train_networks(runs, results, shlex.join(sys.argv), num_workers))
+    finalists = [
+        Finalist(
+            candidate,
+            fitness=result.get(cfg.SEARCH.METRIC, result["AP"]),
+            seconds=result["seconds"],
+            weights=str(folder / result["config_digest"] / "model_final.pth"),
+        )
+        for candidate, result in zip(chosen, [run.result() for run in runs], strict=True)
+    ]
+    return sorted(finalists, key=lambda finalist: -finalist.fitness)
+
+
+def _recipe(cfg) -> CfgNode:
+    """Return the config that all finalists share: a network, trained as the supernet was."""
+    recipe = cfg.clone()
+    recipe.defrost()
+    recipe.MODEL.SUPERNET.PATH_SAMPLER = "fixed"
+    recipe.MODEL.INHERIT = False  # the weights are already those of the network
+    recipe.DATASETS.TEST = cfg.DATASETS.ARCHVAL
+    scale = cfg.SEARCH.FINALISTS.MAX_ITER / cfg.SOLVER.MAX_ITER
+    recipe.SOLVER.STEPS = tuple(int(step * scale) for step in cfg.SOLVER.STEPS)
+    recipe.SOLVER.WARMUP_ITERS = int(cfg.SOLVER.WARMUP_ITERS * scale)
+    recipe.SOLVER.MAX_ITER = cfg.SEARCH.FINALISTS.MAX_ITER
+    recipe.SOLVER.BASE_LR = cfg.SEARCH.FINALISTS.BASE_LR
+    recipe.TEST.EVAL_PERIOD = 0
+    return recipe

@@ -1,0 +1,64 @@
+"""The subnets of a trained supernet: their scores, and their weights."""
+
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from crnas_d2.checkpoint import StrictCheckpointer, subnet_state_dict
+from crnas_d2.data import build_fixed_batches
+from crnas_d2.engine import Trainer
+from crnas_d2.evaluation import SubnetEvaluator, batch_statistics, build_evaluator, calibrated
+from crnas_d2.modeling import find_supernet
+from crnas_d2.space import Genotype
+
+__all__ = ["build_subnet_evaluator", "load_supernet", "save_subnet"]
+
+
+def load_supernet(cfg) -> nn.Module:
+    """Build the supernet of a config and load its trained weights.
+
+    Raises:
+        ValueError: the weights do not fit.
+    """
+    model = Trainer.build_model(cfg)
+    StrictCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    return model
+
+
+def build_subnet_evaluator(cfg, model: nn.Module) -> SubnetEvaluator:
+    """Build the evaluator that scores the subnets of a supernet on ``DATASETS.ARCHVAL``.
+
+    Args:
+        model: of :func:`load_supernet`.
+    """
+    calibrate = partial(calibrated, batches=_calibration_batches(cfg))
+    by_batch = cfg.SEARCH.BN_CALIBRATION.PARTIAL == "batch"
+    return SubnetEvaluator(
+        model,
+        build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL),
+        build_evaluator(cfg, cfg.DATASETS.ARCHVAL[0], in_search=True),
+        calibrate,
+        batch_statistics if by_batch else calibrate,
+        seed=cfg.SEED,
+    )
+
+
+def save_subnet(cfg, model: nn.Module, genotype: Genotype, path: Path) -> None:
+    """Write the weights that a network has in a supernet, with its own BN statistics."""
+    find_supernet(model).set_path(genotype)
+    with calibrated(model, _calibration_batches(cfg)):
+        unfinished = path.with_suffix(".unfinished")
+        torch.save({"model": subnet_state_dict(model, genotype)}, unfinished)
+        unfinished.replace(path)
+
+
+def _calibration_batches(cfg) -> Collection[list[dict]]:
+    return build_fixed_batches(
+        cfg,
+        cfg.DATASETS.TRAIN,
+        num_images=cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES,
+        with_annotations=True,
+    )
