@@ -16,7 +16,7 @@ network = The message above says why. Check the network and the free disk space 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Variables: PYTHON=$(PYTHON) (makes the environment), VENV=$(VENV) (where it lies),"
-	@echo "           DEMO=--pretrain (the demo begins with a pretraining)"
+	@echo "           DEMO=... (options of the demo, e.g. DEMO='--seed 2')"
 
 env: $(INSTALLED) ## make the virtual environment, once (6 GB with torch's CUDA libraries)
 
@@ -37,11 +37,11 @@ $(INSTALLED): pyproject.toml constraints.txt tools/install_detectron2.py
 	@touch $@
 	@echo "Ready: $(BIN)/python"
 
-demo: $(INSTALLED) ## search a detection backbone on the digits data, on a CPU
+demo: $(INSTALLED) ## which blocks does a trained detector need? On a CPU
 	@$(BIN)/python -W ignore::FutureWarning tools/demo.py $(DEMO)
 
-demo-crnas: $(INSTALLED) ## the same, then the second level: a dilation for each block
-	@$(BIN)/python -W ignore::FutureWarning tools/demo.py --operations $(DEMO)
+demo-crnas: $(INSTALLED) ## both levels of CR-NAS from scratch: blocks, then their dilations
+	@$(BIN)/python -W ignore::FutureWarning tools/demo_crnas.py $(DEMO)
 
 demo-detnas: $(INSTALLED) ## evolution on a ShuffleNetV2 supernet, against random networks
 	@$(BIN)/python -W ignore::FutureWarning tools/demo_detnas.py $(DEMO)

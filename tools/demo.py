@@ -1,114 +1,80 @@
 #!/usr/bin/env python
-"""CR-NAS on handwritten digits: supernet, search, retraining, comparison.
+"""How many of its blocks does a trained detector need? The same AP at two thirds of the cost.
+
+A detector of letters is trained. A supernet inherits it, and is trained briefly; the search finds
+the best network with at most 0.65 of the MACs, which is fine-tuned. The baseline is the detector
+after as much further training.
 
 Runs the same scripts that a user would, with --resume: a second call resumes where the first
 stopped.
 """
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
-from demo_steps import (
-    CONFIGS,
-    ROOT,
-    Training,
-    announce,
-    make_datasets,
-    network_config,
-    run,
-    search,
-    train,
-)
+from demo_steps import LETTERS, ROOT, Training, announce, make_datasets, run, search, train
+
+ARCHTRAIN = ("DATASETS.TRAIN", '("letters_archtrain",)')
+# Iterations of the three trainings; the configs have more.
+DETECTOR, SUPERNET, FINETUNING = 1200, 600, 500
 
 
 def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--output", type=Path, default=ROOT / "output" / "demo", metavar="DIR")
-    parser.add_argument(
-        "--pretrain", action="store_true", help="pretrain the supernet as a classifier of digits"
-    )
-    parser.add_argument(
-        "--operations",
-        action="store_true",
-        help="then search a dilation for each block of the found network",
-    )
+    parser.add_argument("--seed", type=int, default=1, help="of all steps")
     args = parser.parse_args()
-    if args.output.exists() and args.pretrain != (args.output / "pretrain").exists():
-        begun = "without" if args.pretrain else "with"
-        sys.exit(
-            f"{args.output} was started {begun} --pretrain: keep that, or choose another --output."
-        )
     announce(args.output)
     return args
 
 
-def pretrain(output):
-    """Pretrain the initial weights of the stage supernet, and return the override with them."""
-    print("\nPretrain the supernet on single digits")
-    make_datasets("handwriting_train")
-    config = CONFIGS / "pretrain-stage.yaml"
-    folder = output / "pretrain"
-    train(Training("pretrain", config, folder))
-    return "MODEL.WEIGHTS", folder / "model_final.pth"
-
-
-def stage_level(output, weights, beside):
-    """Search the number of blocks of each stage (CR-NAS section 3.3.1).
-
-    Args:
-        beside: the training that runs beside that of the supernet.
-    """
-    config = CONFIGS / "supernet-stage.yaml"
-    # At the same time, because two small trainings use two cores better than one after the other.
-    print("\nTrain the stage supernet and, at the same time, the baseline")
-    train(
-        Training("supernet", config, output / "supernet", overrides=weights),
-        beside,
-    )
-    print("\nSearch: score every allocation of 16 blocks on archval")
-    search(config, output / "supernet", output / "search")
-
-
-def operation_level(output, beside):
-    """Search the dilation of each block, on the found depths (CR-NAS section 3.3.2)."""
-    config = output / "supernet-operation.yaml"
-    config.write_text(
-        f'_BASE_: ["search/genotype.yaml", "{CONFIGS / "supernet-operation.yaml"}"]\n'
-    )
-    supernet = output / "supernet-operation"
-    print("\nTrain the operation supernet and, at the same time, the found network")
-    train(Training("operations", config, supernet), beside)
-    print("\nGreedy search: block after block, keep the three best prefixes")
-    search(config, supernet, output / "search-operation")
-
-
 def main():
     args = parse_arguments()
-    output = args.output
+    output = args.output.resolve()
     start = time.perf_counter()
-    make_datasets("digits_train", "digits_test")
-    weights = pretrain(output) if args.pretrain else ()
-    networks = [f"baseline={output / 'baseline'}", f"searched={output / 'searched'}"]
-    searches = ["--search", output / "search"]
+    make_datasets("letters_train", "letters_test")
 
-    baseline = CONFIGS / "baseline.yaml"
-    stage_level(output, weights, Training("baseline", baseline, output / "baseline"))
-    config = network_config(output, "searched", baseline, "search/genotype.yaml")
-    if args.operations:
-        searched = Training("searched", config, output / "searched")
-        operation_level(output, searched)
-        config = network_config(output, "dilated", baseline, "search-operation/genotype.yaml")
-        networks.append(f"dilated={output / 'dilated'}")
-        searches += ["--search", output / "search-operation"]
-    print("\nTrain the found network with the recipe of the baseline")
-    name = config.stem
-    train(Training(name, config, output / name))
+    def step(title, config, folder, iterations, *overrides):
+        """A training whose config is below configs/letters, or a file."""
+        overrides = ("SOLVER.MAX_ITER", iterations, "SEED", args.seed, *overrides)
+        return Training(title, LETTERS / config, output / folder, overrides=overrides)
 
-    print("\nCompare on digits_test")
-    report = ("--output", output / "report.html")
-    run(ROOT / "tools" / "compare_networks.py", *networks, *searches, *report)
+    def weights(folder, name="model_final.pth"):
+        return "MODEL.WEIGHTS", output / folder / name
+
+    print("\nTrain the detector, [3, 4, 6, 3] blocks")
+    no_test = ("DATASETS.TEST", "()")
+    train(step("detector", "baseline.yaml", "detector", DETECTOR, *ARCHTRAIN, *no_test))
+    print("\nTrain the supernet that inherits it and, for as long, the detector itself")
+    inherit = "supernet-inherit.yaml"
+    alone = ("MODEL.SUPERNET.SPACE", "none", "MODEL.GENOTYPE.DEPTHS", "[3, 4, 6, 3]")
+    train(
+        step("supernet", inherit, "supernet", SUPERNET, *weights("detector")),
+        step("detector", inherit, "detector-longer", SUPERNET, *weights("detector"), *alone),
+    )
+    print("\nSearch: score every allocation with at most 0.65 of its MACs on archval")
+    search(
+        *(LETTERS / inherit, output / "supernet", output / "search"),
+        overrides=("SEED", args.seed),
+    )
+    print("\nFine-tune the network that was found and, for as long, the detector itself")
+    found = output / "found.yaml"
+    found.write_text(f'_BASE_: ["{LETTERS / "finetune.yaml"}", "search/genotype.yaml"]\n')
+    train(
+        step("found", found, "found", FINETUNING, *weights("search", "model_best.pth")),
+        step(
+            *("baseline", "finetune.yaml", "baseline", FINETUNING),
+            *weights("detector-longer"),
+        ),
+    )
+
+    print("\nCompare on letters_test")
+    run(
+        ROOT / "tools" / "compare_networks.py",
+        *(f"{name}={output / name}" for name in ("baseline", "found")),
+        *("--search", output / "search", "--output", output / "report.html"),
+    )
     print(f"\nDone in {(time.perf_counter() - start) / 60:.1f} minutes.")
 
 

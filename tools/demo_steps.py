@@ -16,6 +16,7 @@ from crnas_d2.config import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs" / "digits"
+LETTERS = ROOT / "configs" / "letters"
 
 
 class Training:
@@ -24,12 +25,13 @@ class Training:
     Args:
         title: of its progress bar.
         folder: its OUTPUT_DIR.
+        overrides: KEY, VALUE, ...
     """
 
     def __init__(self, title, config, folder, *, overrides=()):
         self.folder = folder
         self.title = title
-        self.iterations = load_config(str(config), []).SOLVER.MAX_ITER
+        self.iterations = load_config(str(config), list(map(str, overrides))).SOLVER.MAX_ITER
         self.command = [
             *(sys.executable, ROOT / "train_net.py", "--config-file", config, "--resume"),
             *("OUTPUT_DIR", folder, *overrides),
@@ -104,13 +106,13 @@ def run(*command, log=None):
         sys.exit(f"{command[1]} failed: see {seen}. Fix it and run this again.")
 
 
-def search(config, supernet, folder):
+def search(config, supernet, folder, *, overrides=()):
     """Search a trained supernet, and print the found genotype.yaml."""
     run(
         *(ROOT / "search_net.py", "--config-file", config, "--resume"),
         *("--num-workers", cores()),
         *("MODEL.WEIGHTS", supernet / "model_final.pth"),
-        *("OUTPUT_DIR", folder),
+        *("OUTPUT_DIR", folder, *overrides),
         log=folder.parent / f"{folder.name}-stdout.txt",
     )
     print((folder / "genotype.yaml").read_text())
