@@ -1,12 +1,12 @@
 """What identifies a search: with the same description, scores can be compared."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.utils.file_io import PathManager
 
-from crnas_d2.config import default_config
+from crnas_d2.config import changed_settings, default_config
 from crnas_d2.data.prepare.coco_splits import sha256
 from crnas_d2.search import Searcher
 from crnas_d2.space import AdditiveCost, Budget, SearchSpace
@@ -33,9 +33,8 @@ def describe_search(
     Args:
         costs: by name; at least those of budgets and of a second objective.
     """
-    defaults = default_config(cfg.PLUGINS)
     settings = searcher.from_config(cfg)
-    usual = searcher.from_config(defaults)
+    usual = searcher.from_config(default_config(cfg.PLUGINS))
     second = cfg.SEARCH.SECOND_OBJECTIVE
     compared = {budget.cost.name for budget in budgets} | ({second} if second else set())
     return {
@@ -52,28 +51,18 @@ def describe_search(
         "weights": sha256(PathManager.get_local_path(cfg.MODEL.WEIGHTS)),
         "archval": [_identify(name) for name in cfg.DATASETS.ARCHVAL],
         "archtrain": [_identify(name) for name in cfg.DATASETS.TRAIN],
-        **_changed(cfg, defaults),
+        **_scoring(cfg),
     }
 
 
-def _changed(cfg: CfgNode, defaults: CfgNode) -> dict[str, object]:
+def _scoring(cfg: CfgNode) -> dict[str, object]:
     """Return the values by key that change a score and differ from the defaults."""
-    usual = dict(_leaves(defaults))
+    sections = tuple(f"{part}." for part in _SCORING)
     return {
         key: value
-        for key, value in _leaves(cfg)
-        if f"{key}.".startswith(tuple(f"{part}." for part in _SCORING))
-        and key not in _IRRELEVANT
-        and (key not in usual or usual[key] != value)
+        for key, value in changed_settings(cfg).items()
+        if f"{key}.".startswith(sections) and key not in _IRRELEVANT
     }
-
-
-def _leaves(node: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _identify(dataset_name: str) -> list:

@@ -15,7 +15,7 @@ from pathlib import Path
 from detectron2.utils.file_io import PathManager
 from tqdm import tqdm
 
-from crnas_d2.config import NetworkSpec, load_config
+from crnas_d2.config import NetworkSpec, changed_settings, load_config
 from crnas_d2.cost import body_cost
 from crnas_d2.data.prepare.coco_splits import sha256
 from crnas_d2.report.training_log import read_metrics
@@ -91,15 +91,19 @@ class StandAloneRun:
 
 
 def config_digest(cfg) -> str:
-    """Return what tells a training from others: its config, and the content of its weights.
+    """Return what tells a training from others: its settings, and the content of its weights.
 
-    Neither the device nor where files lie makes a training another one.
+    Neither the device nor where files lie makes a training another one, nor what a search reads.
     """
-    cfg = cfg.clone()
-    cfg.OUTPUT_DIR = cfg.MODEL.DEVICE = ""
+    settings = {
+        key: value
+        for key, value in changed_settings(cfg).items()
+        if key not in ("OUTPUT_DIR", "MODEL.DEVICE") and not key.startswith("SEARCH.")
+    }
     if cfg.MODEL.WEIGHTS:
-        cfg.MODEL.WEIGHTS = sha256(PathManager.get_local_path(cfg.MODEL.WEIGHTS))
-    return hashlib.sha256(cfg.dump().encode()).hexdigest()[:16]
+        settings["MODEL.WEIGHTS"] = sha256(PathManager.get_local_path(cfg.MODEL.WEIGHTS))
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def train_networks(

@@ -1,7 +1,7 @@
 import pytest
 import toy
 
-from crnas_d2.config import NetworkSpec, default_config
+from crnas_d2.config import NetworkSpec, default_config, differences
 from crnas_d2.cost import build_budgets, build_costs, latency_meter
 from crnas_d2.jobs import describe
 from crnas_d2.jobs.describe import describe_search
@@ -151,7 +151,8 @@ def test_a_search_goes_on_with_a_later_version_that_has_another_key(config, monk
 
     open_config(config(), resume=False)
     later = lambda *plugins: with_new_keys(default_config(*plugins))  # noqa: E731
-    monkeypatch.setattr(describe, "default_config", later)
+    for module in (describe, differences):
+        monkeypatch.setattr(module, "default_config", later)
     cfg = with_new_keys(config())
     open_config(cfg)
     # With another value it scores otherwise.

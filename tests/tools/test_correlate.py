@@ -126,3 +126,6 @@ def test_a_training_is_known_by_its_config_and_the_content_of_its_weights(tmp_pa
     assert digest(weights=tmp_path / "a.pth", device="cuda") == first
     assert digest(weights=tmp_path / "c.pth") != first != digest()
     assert digest(mask_on=True) != digest()
+    # Neither a search nor a key that a later version adds makes it another training.
+    other = toy.network_config({"SEARCH.METRIC": "bbox/AP50"})
+    assert config_digest(other) == digest()
