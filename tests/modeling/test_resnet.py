@@ -233,3 +233,16 @@ def test_one_process_gets_plain_bn_for_syncbn():
     cfg = toy.supernet_config({"MODEL.RESNETS.NORM": "SyncBN", "MODEL.FPN.NORM": "SyncBN"})
     norms = {type(m) for m in build_backbone(cfg).modules() if "Norm" in type(m).__name__}
     assert norms == {torch.nn.BatchNorm2d}
+
+
+def test_a_pyramid_may_end_before_res5():
+    names = {
+        "MODEL.RESNETS.OUT_FEATURES": ["res2", "res3"],
+        "MODEL.FPN.IN_FEATURES": ["res2", "res3"],
+    }
+    backbone = build_backbone(fixed_config((2, 1, 2, 2), names)).eval()
+    assert not hasattr(backbone.bottom_up, "res4")
+    features = backbone(toy.images())
+    assert {name: value.shape[-1] for name, value in features.items()} == {
+        name: toy.SIZE // stride for name, stride in (("p2", 4), ("p3", 8), ("p4", 16))
+    }
