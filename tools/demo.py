@@ -2,7 +2,7 @@
 """How many of its blocks does a trained detector need? The same AP at two thirds of the cost.
 
 A detector of letters is trained. A supernet inherits it, and is trained briefly; the search finds
-the best network with at most 0.65 of the MACs, which is fine-tuned. The baseline is the detector
+the best network with 0.65 of the MACs, which is fine-tuned. The baseline is the detector
 after as much further training.
 
 Runs the same scripts that a user would, with --resume: a second call resumes where the first
@@ -15,9 +15,11 @@ from pathlib import Path
 
 from demo_steps import LETTERS, ROOT, Training, announce, make_datasets, run, search, train
 
+# From 0.62 to 0.65 of the detector's MACs: 32 allocations of 9 instead of 16 blocks.
+BUDGET = ("SEARCH.BUDGET.MACS", "[8.0e6, 8.37e6]")
 ARCHTRAIN = ("DATASETS.TRAIN", '("letters_archtrain",)')
 # Iterations of the three trainings; the configs have more.
-DETECTOR, SUPERNET, FINETUNING = 1200, 600, 500
+DETECTOR, SUPERNET, FINETUNING = 600, 600, 600
 
 
 def parse_arguments():
@@ -53,10 +55,10 @@ def main():
         step("supernet", inherit, "supernet", SUPERNET, *weights("detector")),
         step("detector", inherit, "detector-longer", SUPERNET, *weights("detector"), *alone),
     )
-    print("\nSearch: score every allocation with at most 0.65 of its MACs on archval")
+    print("\nSearch: score every allocation with 0.65 of its MACs on archval")
     search(
         *(LETTERS / inherit, output / "supernet", output / "search"),
-        overrides=("SEED", args.seed),
+        overrides=("SEED", args.seed, *BUDGET),
     )
     print("\nFine-tune the network that was found and, for as long, the detector itself")
     found = output / "found.yaml"

@@ -30,6 +30,9 @@ class TrainingCheckpointer(DetectionCheckpointer):
     which is right for ``FrozenBN`` only. So a supernet should start from torchvision's. A ``.pkl``
     is a pickle, which can run code: load only what you trust.
 
+    Attributes:
+        matched: after ``load``, what the model took from the file.
+
     Args:
         inherit: start as the network of the file, as far as the blocks can, see
             :mod:`crnas_d2.checkpoint.inheritance`.
@@ -75,6 +78,7 @@ class TrainingCheckpointer(DetectionCheckpointer):
         state = self.model.state_dict()
         for name, value in matched.tensors.items():
             state[name].copy_(value)
+        self.matched = matched
         level = logging.INFO if matched.complete else logging.WARNING
         logger.log(level, "%s: %s", self._filename, matched.describe())
 

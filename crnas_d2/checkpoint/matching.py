@@ -53,6 +53,14 @@ class MatchedWeights:
         missing = self.inherited.from_scratch if self.inherited else self.in_body(self.initialised)
         return not (missing or self.wrong_shape or self.ambiguous)
 
+    @property
+    def untrained(self) -> list[str]:
+        """Blocks of the body and tensors of the rest of the model that start from scratch."""
+        open_names = [*self.initialised, *(name for name, _, _ in self.wrong_shape)]
+        body = self.in_body(open_names)
+        rest = [name for name in open_names if _important(name) and name not in body]
+        return [*(self.inherited.from_scratch if self.inherited else body), *rest]
+
     def describe(self) -> str:
         """Describe the match in a few lines, grouped by parts of the network."""
         body = self.in_body(self.tensors)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from crnas_d2.checkpoint import StrictCheckpointer, subnet_state_dict
+from crnas_d2.checkpoint import StrictCheckpointer, TrainingCheckpointer, subnet_state_dict
 from crnas_d2.data import build_fixed_batches
 from crnas_d2.engine import Trainer
 from crnas_d2.evaluation import SubnetEvaluator, batch_statistics, build_evaluator, calibrated
@@ -20,11 +20,26 @@ __all__ = ["build_subnet_evaluator", "load_supernet", "save_subnet"]
 def load_supernet(cfg) -> nn.Module:
     """Build the supernet of a config and load its trained weights.
 
+    With ``MODEL.INHERIT`` they may be those of a trained base network, whose blocks all networks
+    of the space take over.
+
     Raises:
-        ValueError: the weights do not fit.
+        ValueError: the weights do not fit, or leave a part of the supernet untrained.
     """
     model = Trainer.build_model(cfg)
-    StrictCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    if not cfg.MODEL.INHERIT:
+        StrictCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+        return model
+    checkpointer = TrainingCheckpointer(model, inherit=True)
+    checkpointer.load(cfg.MODEL.WEIGHTS)
+    untrained = checkpointer.matched.untrained
+    if untrained:
+        raise ValueError(
+            f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS} lack {len(untrained)} parts of this supernet: "
+            f"{', '.join(untrained[:3])}{', ...' if len(untrained) > 3 else ''}. Train the "
+            "supernet from them first (train_net.py with this config), or leave out the options "
+            "that need these parts."
+        )
     return model
 
 
