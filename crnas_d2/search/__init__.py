@@ -8,7 +8,9 @@ from .greedy import GreedySearcher
 from .sampled import EvolutionSearcher, OptunaSearcher, RandomSearcher, SampledSearcher
 from .sampling import sample_genotypes
 from .searcher import SEARCHER_REGISTRY, Searcher
-from .study import open_study, study_url
+from .storage import StorageError
+from .storage_url import study_url, without_password
+from .study import check_study, open_study
 from .worker import run_worker
 
 __all__ = [
@@ -23,11 +25,14 @@ __all__ = [
     "RandomSearcher",
     "SampledSearcher",
     "Searcher",
+    "StorageError",
     "build_searcher",
+    "check_study",
     "enqueue",
     "evaluated",
     "open_study",
     "run_worker",
     "sample_genotypes",
     "study_url",
+    "without_password",
 ]

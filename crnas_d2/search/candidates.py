@@ -14,13 +14,16 @@ __all__ = [
     "enqueue",
     "evaluated",
     "genotype_of",
-    "is_duplicate",
+    "has_result",
     "is_taken_care_of",
+    "others_like",
 ]
 
 # The user attributes of a trial. ENQUEUED holds the values of its choices, by name, if a searcher
-# listed it. REFUSED marks a failure that would repeat, unlike the death of a worker.
-ENQUEUED, METRICS, REFUSED, WORKER = "enqueued", "metrics", "refused", "worker"
+# listed it. ERROR is the traceback of an evaluation. REFUSED marks a failure that would repeat,
+# unlike the death of a worker, with the reason. SAME_AS is the number of the trial whose result a
+# duplicate has been given.
+ENQUEUED, METRICS, ERROR, REFUSED, SAME_AS = "enqueued", "metrics", "error", "refused", "same_as"
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,14 @@ class Candidate:
         fitness: ``None`` if the evaluation gave no finite number.
         metrics: all results of the evaluator, e.g. ``{"bbox/AP": 31.4}``.
         seconds: how long the evaluation took.
+        failure: why it has no fitness.
     """
 
     genotype: Genotype
     fitness: float | None
     metrics: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,30 +88,32 @@ def enqueue(study: optuna.Study, space: SearchSpace, genotypes: Iterable[Genotyp
             study.enqueue_trial(values, user_attrs={ENQUEUED: values})
 
 
-def is_duplicate(study: optuna.Study, space: SearchSpace, number: int) -> bool:
-    """Whether an earlier trial takes care of the same genotype.
+def others_like(study: optuna.Study, space: SearchSpace, number: int) -> list[FrozenTrial]:
+    """Return the earlier trials of the genotype of a trial.
 
-    Two workers that propose at the same time do not see each other's trials, and may both enqueue
-    the same genotype.
+    There are some if a sampler proposes a duplicate, if two workers that do not see each other's
+    trials yet enqueue or propose the same genotype, or if an evaluation failed.
     """
     *earlier, trial = study.get_trials(deepcopy=False)[: number + 1]
     genotype = genotype_of(trial, space)
-    return any(
-        is_taken_care_of(other) and genotype_of(other, space) == genotype for other in earlier
-    )
+    return [other for other in earlier if genotype_of(other, space) == genotype]
+
+
+def has_result(trial: FrozenTrial) -> bool:
+    """Whether a trial was evaluated, with a fitness or in vain."""
+    return trial.state == TrialState.COMPLETE or REFUSED in trial.user_attrs
 
 
 def is_taken_care_of(trial: FrozenTrial) -> bool:
     """Whether a trial has a result, or will have one."""
-    open_or_done = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
-    return trial.state in open_or_done or REFUSED in trial.user_attrs
+    return trial.state in (TrialState.WAITING, TrialState.RUNNING) or has_result(trial)
 
 
 def evaluated(study: optuna.Study, space: SearchSpace) -> list[Candidate]:
     """Return every genotype that has a result: the best first, those without a fitness last."""
     candidates = {}
     for trial in study.get_trials(deepcopy=False):
-        if trial.state != TrialState.COMPLETE and REFUSED not in trial.user_attrs:
+        if not has_result(trial) or SAME_AS in trial.user_attrs:
             continue
         genotype = genotype_of(trial, space)
         candidates[genotype] = Candidate(
@@ -114,6 +121,7 @@ def evaluated(study: optuna.Study, space: SearchSpace) -> list[Candidate]:
             trial.values[0] if trial.state == TrialState.COMPLETE else None,
             trial.user_attrs.get(METRICS, {}),
             trial.duration.total_seconds(),
+            trial.user_attrs.get(REFUSED, ""),
         )
     worst = float("-inf")
     # Ties in the order of the genotypes, so that it does not matter which worker was faster.

@@ -1,20 +1,18 @@
 """Searches driven by an Optuna sampler: evolution, random search, any stock sampler."""
 
-import inspect
 from collections.abc import Collection, Sequence
-
-import optuna
-from optuna.samplers import BaseSampler
+from random import Random
 
 from crnas_d2.space import Budget, Genotype, SearchSpace, feasible_genotypes
 
 from .candidates import Candidate
 from .evolution import EvolutionSampler
 from .searcher import SEARCHER_REGISTRY, Searcher
+from .stock_samplers import build_sampler
 
 __all__ = ["EvolutionSearcher", "OptunaSearcher", "RandomSearcher", "SampledSearcher"]
 
-_MOST_FAILURES = 20  # from the start; then the supernet counts as untrained
+_MOST_SAMPLES = 200_000  # in a row without a new feasible one; then the space is exhausted
 _MOST_COUNTED = 100_000  # genotypes; feasible ones of a larger space are not counted beforehand
 
 
@@ -57,17 +55,8 @@ class SampledSearcher(Searcher):
         return []
 
     def may_ask(self, candidates: Collection[Candidate], num_running: int) -> bool:
-        """Whether the candidates with a fitness and the running ones are fewer than ``total``.
-
-        Raises:
-            ValueError: the first candidates all failed.
-        """
+        """Whether the candidates with a fitness and the running ones are fewer than ``total``."""
         scored = sum(candidate.fitness is not None for candidate in candidates)
-        if not scored and len(candidates) >= _MOST_FAILURES:
-            raise ValueError(
-                f"None of the first {len(candidates)} candidates has a finite fitness: the "
-                "supernet detects nothing yet, or archval has nothing to score. Train it longer."
-            )
         return scored + num_running < self.total
 
 
@@ -150,12 +139,16 @@ class RandomSearcher(SampledSearcher):
 class OptunaSearcher(SampledSearcher):
     """Any sampler of Optuna, with its default arguments.
 
+    If it proposes a genotype again, it is told the result that the study has of it. For every
+    trial it is seeded anew, see :class:`SeededSampler`.
+
     Args:
         sampler: its name in ``optuna.samplers``.
         seed: if the sampler takes one; below 0: a different one in each run, as in Detectron2.
     """
 
     has_second_objective = True
+    answers_duplicates = True
 
     def __init__(
         self,
@@ -168,33 +161,33 @@ class OptunaSearcher(SampledSearcher):
         seed: int = 0,
     ):
         super().__init__(space, budgets, population=population, generations=generations)
-        self.sampler = _stock_sampler(sampler, seed)
+        self.sampler = build_sampler(sampler, seed)
+        self.seed = seed
 
     @classmethod
     def from_config(cls, cfg) -> dict:
         sampler = {"sampler": cfg.SEARCH.OPTUNA.SAMPLER, "seed": cfg.SEED}
         return {**super().from_config(cfg), **sampler}
 
+    def explore(self, known: Collection[Genotype], number: int) -> Genotype:
+        """Return a random feasible genotype.
 
-def _stock_sampler(name: str, seed: int) -> BaseSampler:
-    known = {
-        other: kind
-        for other, kind in vars(optuna.samplers).items()
-        if inspect.isclass(kind) and issubclass(kind, BaseSampler) and not inspect.isabstract(kind)
-    }
-    if name not in known:
+        Args:
+            known: genotypes to avoid.
+            number: of the trial that asks, which seeds the choice.
+
+        Raises:
+            ValueError: none was found.
+        """
+        random = Random(f"{self.seed}/explore/{number}")
+        for _ in range(_MOST_SAMPLES):
+            genotype = self.space.sample(random)
+            if genotype not in known and self.is_feasible(genotype):
+                return genotype
         raise ValueError(
-            f"SEARCH.OPTUNA.SAMPLER is '{name}'; optuna.samplers has {', '.join(sorted(known))}."
+            f"{_MOST_SAMPLES:,} samples gave no new genotype that satisfies SEARCH.BUDGET. "
+            "Evaluate fewer (SEARCH.EVOLUTION.POPULATION, GENERATIONS), or widen the budget."
         )
-    arguments = inspect.signature(known[name]).parameters
-    seeded = {"seed": seed} if "seed" in arguments and seed >= 0 else {}
-    try:
-        return known[name](**seeded)
-    except TypeError as error:
-        raise ValueError(
-            f"SEARCH.OPTUNA.SAMPLER is '{name}', which cannot be built from its default arguments "
-            f"({error}). Use e.g. 'TPESampler' or 'NSGAIISampler'."
-        ) from error
 
 
 def _check(key: str, value: float, expected: str, is_right: bool) -> None:

@@ -35,12 +35,15 @@ class Searcher(ABC):
         total: number of evaluations of the whole search; ``None``: not known in advance.
         sampler: what proposes one candidate at a time; ``None`` if :meth:`propose` lists them.
         has_second_objective: whether ``SEARCH.SECOND_OBJECTIVE`` may name a cost to minimize.
+        answers_duplicates: whether the sampler is told the result of a genotype that it proposes
+            again, and :meth:`explore` helps if it proposes nothing new.
     """
 
     name: str
     total: int | None = None
     sampler: BaseSampler | None = None
     has_second_objective: bool = False
+    answers_duplicates: bool = False
 
     def __init__(self, space: SearchSpace, budgets: Sequence[Budget] = ()):
         self.space = space
@@ -71,6 +74,10 @@ class Searcher(ABC):
             num_running: number of candidates that are being evaluated now.
         """
         return False
+
+    def explore(self, known: Collection[Genotype], number: int) -> Genotype:
+        """Return a new genotype to evaluate, if :attr:`answers_duplicates`."""
+        raise NotImplementedError
 
     def is_feasible(self, genotype: Genotype) -> bool:
         """Whether a complete genotype satisfies all budgets."""

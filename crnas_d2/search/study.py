@@ -1,21 +1,27 @@
 """The Optuna study, which is the only state of a search."""
 
 import json
-import os
-import warnings
+import time
 from collections.abc import Mapping, Sequence
 
 import optuna
-import sqlalchemy
+from optuna.trial import TrialState
 
-__all__ = ["open_study", "study_url"]
+from .candidates import has_result
+from .presence import has_ended
+from .storage import PatientStorage, open_storage
 
-_HEARTBEAT = 30  # seconds; a worker that is silent for twice as long counts as dead
+__all__ = ["check_study", "open_study"]
+
+_MOST_DESCRIBING = 5.0  # seconds from the creation of a study to its description
 
 
-def study_url(cfg) -> str:
-    """Return the URL of the study: ``SEARCH.STORAGE``, else a file in ``OUTPUT_DIR``."""
-    return cfg.SEARCH.STORAGE or f"sqlite:///{os.path.abspath(cfg.OUTPUT_DIR)}/search.db"
+def check_study(url: str, name: str, description: Mapping[str, object], *, resume: bool) -> None:
+    """Check that a study can be begun or continued, without beginning it.
+
+    Raises: as :func:`open_study`.
+    """
+    _find_study(open_storage(url), name, _plain(description), resume)
 
 
 def open_study(
@@ -25,84 +31,99 @@ def open_study(
     *,
     resume: bool,
     directions: Sequence[str] = ("maximize",),
+    patience: float = 0,
 ) -> optuna.Study:
     """Open a study, or create it if there is none.
 
+    A study whose first candidates all ended without a result is begun anew: what it leaves must not
+    refuse corrected settings.
+
     Args:
-        url: SQLAlchemy URL of the storage, e.g. ``sqlite:///output/search.db``.
+        url: of the storage: an SQLAlchemy URL, e.g. ``sqlite:///output/search.db``, or the path of
+            a journal file.
         description: what identifies the search; plain JSON data.
         resume: continue an existing study.
         directions: ``maximize`` for the fitness, then that of a second objective.
+        patience: seconds for which to wait for a storage that is away.
 
     Raises:
-        ValueError: the study exists and ``resume`` is false, or it belongs to another search.
+        ValueError: the study exists and ``resume`` is false, it belongs to another search, or the
+            storage is no storage of a study.
+        StorageError: the storage cannot be reached, read or written.
     """
-    storage = _open_storage(url)
-    description = json.loads(json.dumps(description))
+    storage = open_storage(url, patience=patience)
+    description = _plain(description)
+    study = _find_study(storage, name, description, resume)
+    if study is None:
+        try:
+            study = optuna.create_study(storage=storage, study_name=name, directions=directions)
+        except optuna.exceptions.DuplicatedStudyError:  # another process was faster
+            return _find_study(storage, name, description, resume)
+        study.set_user_attr("description", description)
+    return study
+
+
+def _find_study(
+    storage: PatientStorage, name: str, description: Mapping[str, object], resume: bool
+) -> optuna.Study | None:
+    """Return the study of a search; ``None`` if it has to be created."""
     if name not in optuna.get_all_study_names(storage):
-        study = optuna.create_study(storage=storage, study_name=name, directions=directions)
-        study.set_user_attr("description", description)
-        return study
-    if not resume:
-        raise ValueError(
-            f"The study '{name}' in {url} exists already: continue it with --resume, or choose "
-            "another OUTPUT_DIR (or SEARCH.STUDY_NAME)."
-        )
+        return None
     study = optuna.load_study(storage=storage, study_name=name)
-    # Missing if the creator died between its two writes, before it enqueued anything.
-    known = study.user_attrs.get("description")
-    if known is None:
+    known = _description(study)
+    if not study.get_trials(deepcopy=False) and known is None:
+        # The creator died between its two writes.
         study.set_user_attr("description", description)
         return study
+    if known is None:
+        raise ValueError(
+            f"The study '{name}' in {storage.place} is no search of this project. Choose another "
+            "SEARCH.STUDY_NAME or SEARCH.STORAGE."
+        )
     different = [
         f"{key} was {_shown(known, key)} and is {_shown(description, key)}"
         for key in sorted(set(known) | set(description))
         if known.get(key) != description.get(key)
     ]
+    if (different or not resume) and not _is_in_use(study):
+        optuna.delete_study(study_name=name, storage=storage)
+        return None
+    if not resume:
+        raise ValueError(
+            f"The study '{name}' in {storage.place} exists already: continue it with --resume, or "
+            "choose another OUTPUT_DIR (or SEARCH.STUDY_NAME)."
+        )
     if different:
         raise ValueError(
-            f"The study '{name}' in {url} is another search: {'; '.join(different)}. Its scores "
-            "cannot be compared with new ones. Continue it with its original settings and files, "
-            "or choose another OUTPUT_DIR (or SEARCH.STUDY_NAME)."
+            f"The study '{name}' in {storage.place} is another search: {'; '.join(different)}. Its "
+            "scores cannot be compared with new ones. Continue it with its original settings and "
+            "files, or choose another OUTPUT_DIR (or SEARCH.STUDY_NAME)."
         )
     return study
 
 
+def _description(study: optuna.Study) -> dict | None:
+    """Return the description of a study, which its creator may be about to write."""
+    deadline = time.monotonic() + _MOST_DESCRIBING
+    while "description" not in study.user_attrs:
+        if time.monotonic() >= deadline or study.get_trials(deepcopy=False):
+            return None
+        time.sleep(0.1)
+    return study.user_attrs["description"]
+
+
+def _is_in_use(study: optuna.Study) -> bool:
+    """Whether a study has a result, or is just being created or worked at."""
+    trials = study.get_trials(deepcopy=False)
+    return not trials or any(
+        has_result(trial) or (trial.state == TrialState.RUNNING and not has_ended(trial))
+        for trial in trials
+    )
+
+
+def _plain(description: Mapping[str, object]) -> dict:
+    return json.loads(json.dumps(description))
+
+
 def _shown(description: Mapping[str, object], key: str) -> str:
     return repr(description[key]) if key in description else "at its default"
-
-
-def _open_storage(url: str) -> optuna.storages.RDBStorage:
-    sqlite = url.startswith("sqlite")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        storage = optuna.storages.RDBStorage(
-            url,
-            engine_kwargs={"connect_args": {"timeout": 60}} if sqlite else None,
-            heartbeat_interval=_HEARTBEAT,
-            heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(
-                max_retry=3
-            ),
-        )
-    if sqlite:
-        _serialize_transactions(storage.engine)
-    return storage
-
-
-def _serialize_transactions(engine: sqlalchemy.Engine) -> None:
-    """Let each transaction lock the whole SQLite file at its start.
-
-    Otherwise two workers could both read that a trial is waiting before either takes it, because
-    SQLite ignores the row locks that Optuna asks for. The lock is cheap: a search makes a few
-    transactions per candidate.
-    """
-
-    @sqlalchemy.event.listens_for(engine, "connect")
-    def leave_transactions_to_us(connection, _record):
-        connection.isolation_level = None
-
-    @sqlalchemy.event.listens_for(engine, "begin")
-    def begin(connection):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    engine.dispose()  # earlier connections lack the two listeners

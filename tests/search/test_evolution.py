@@ -183,7 +183,9 @@ def test_a_failed_candidate_is_replaced_and_is_no_parent():
 
 
 def test_a_supernet_that_detects_nothing_ends_the_search():
-    with pytest.raises(ValueError, match=r"None of the first 20 candidates.*Train it longer"):
+    with pytest.raises(
+        ValueError, match=r"None of the first 5 candidates.*AP is nan.*Train it longer"
+    ):
         search(in_memory(), 60, sampler(), lambda genotype: {"AP": math.nan})
 
 
@@ -231,7 +233,7 @@ def test_several_samplers_on_one_study_propose_nothing_twice(tmp_path):
 def test_a_stock_sampler_leads_a_search(name):
     budgets = [Budget(COST, 0, 18)]
     searcher = OptunaSearcher(SPACE, budgets, population=6, generations=5, sampler=name, seed=3)
-    assert isinstance(searcher.sampler, getattr(optuna.samplers, name))
+    assert str(searcher.sampler) == name
     study = in_memory()
     seen = []
 

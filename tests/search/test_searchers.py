@@ -1,6 +1,5 @@
 from itertools import pairwise
 
-import optuna
 import pytest
 import toy
 
@@ -179,7 +178,7 @@ def test_searches_that_sample_evaluate_equally_many(algorithm, generation):
     searcher = search_of(toy.supernet_config(EVOLUTION, {"SEARCH.ALGORITHM": algorithm}))
     assert searcher.total == 12 and searcher.propose([]) == []
     if generation is None:
-        assert isinstance(searcher.sampler, optuna.samplers.TPESampler)
+        assert str(searcher.sampler) == "TPESampler"
     else:
         assert searcher.sampler.population_size == generation
 

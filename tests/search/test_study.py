@@ -29,14 +29,15 @@ def study(tmp_path):
 class Counted:
     """An evaluation that remembers its calls, and fails as it is told."""
 
-    def __init__(self, metrics=evaluate, broken_at=None):
+    def __init__(self, metrics=evaluate, broken_at=None, failures=10):
         self.metrics = metrics
         self.broken_at = broken_at
+        self.failures = failures
         self.calls = []
 
     def __call__(self, genotype):
         self.calls.append(genotype)
-        if genotype == self.broken_at:
+        if genotype == self.broken_at and self.calls.count(genotype) <= self.failures:
             raise OSError("the disk is full")
         return self.metrics(genotype)
 
@@ -93,7 +94,7 @@ def test_after_each_candidate_the_caller_is_told(study):
 
 
 def test_an_existing_study_needs_resume(study, tmp_path):
-    with pytest.raises(ValueError, match=r"'search' in sqlite.* exists already.*--resume"):
+    with pytest.raises(ValueError, match=r"'search' in /.*search\.db exists already.*--resume"):
         open_study(url(tmp_path), "search", DESCRIPTION, resume=False)
     open_study(url(tmp_path), "search", DESCRIPTION, resume=True)
     open_study(url(tmp_path), "another", DESCRIPTION, resume=False)
@@ -143,23 +144,48 @@ def test_an_unknown_metric_is_an_error_that_lists_the_known_ones(study):
         run_worker(study, SPACE, NO_MORE, evaluate, "segm/AP")
 
 
-def test_an_exception_leaves_the_candidate_to_the_next_run(study, tmp_path):
-    broken = Counted(broken_at=GENOTYPES[3])
+def test_a_candidate_that_fails_once_is_evaluated_again(study):
+    broken = GENOTYPES[3]
+    counted = Counted(broken_at=broken, failures=1)
     enqueue(study, SPACE, GENOTYPES)
-    with pytest.raises(OSError, match="disk is full"):
-        run_worker(study, SPACE, NO_MORE, broken, "bbox/AP")
-    assert len(evaluated(study, SPACE)) == len(broken.calls) - 1
+    run_worker(study, SPACE, NO_MORE, counted, "bbox/AP")
+    assert sorted(counted.calls) == sorted([*GENOTYPES, broken])
+    candidates = evaluated(study, SPACE)
+    assert sorted(c.genotype for c in candidates) == sorted(GENOTYPES)
+    assert all(candidate.fitness is not None for candidate in candidates)
 
-    repaired = Counted()
+
+def test_a_candidate_that_fails_twice_counts_as_failed_with_its_traceback(study, tmp_path):
+    broken = GENOTYPES[3]
+    counted = Counted(broken_at=broken)
+    enqueue(study, SPACE, GENOTYPES)
+    for _ in range(2):  # the second round stands for a resumed search
+        run_worker(study, SPACE, NO_MORE, counted, "bbox/AP")
+        enqueue(study, SPACE, GENOTYPES)
+    assert sorted(counted.calls) == sorted([*GENOTYPES, broken])
+    *others, last = evaluated(study, SPACE)
+    assert last.genotype == broken and last.fitness is None
+    assert last.failure == "OSError: the disk is full"
+    assert all(candidate.fitness is not None for candidate in others)
+    (trial,) = [trial for trial in study.trials if "refused" in trial.user_attrs]
+    assert "in __call__" in trial.user_attrs["error"]
+    assert trial.user_attrs["error"].endswith("OSError: the disk is full\n")
+
+
+def test_a_worker_with_which_everything_fails_stops_and_loses_nothing(study, tmp_path):
+    enqueue(study, SPACE, GENOTYPES)
+
+    def broken(genotype):
+        raise RuntimeError("the driver is gone")
+
+    with pytest.raises(ValueError, match=r"5 candidates in a row failed.*the driver is gone"):
+        run_worker(study, SPACE, NO_MORE, broken, "bbox/AP")
+    assert evaluated(study, SPACE) == []
     resumed = open_study(url(tmp_path), "search", DESCRIPTION, resume=True)
-    enqueue(resumed, SPACE, GENOTYPES)
-    run_worker(resumed, SPACE, NO_MORE, repaired, "bbox/AP")
-    assert GENOTYPES[3] in repaired.calls
-    assert sorted(broken.calls + repaired.calls) == sorted([*GENOTYPES, GENOTYPES[3]])
+    run_worker(resumed, SPACE, NO_MORE, evaluate, "bbox/AP")
     assert {c.genotype for c in evaluated(resumed, SPACE)} == set(GENOTYPES)
 
 
-@pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
 def test_two_idle_workers_may_find_the_same_dead_one(study, tmp_path, monkeypatch):
     enqueue(study, SPACE, GENOTYPES[:1])
     dead = study.ask()

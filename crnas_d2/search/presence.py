@@ -1,0 +1,101 @@
+"""Which worker evaluates a trial, and which workers are gone."""
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from threading import Event, Thread
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+__all__ = ["Lookout", "at_work", "has_ended"]
+
+_WORKER, _HEARTBEAT = "worker", "heartbeat"  # user attributes of a trial
+_BEAT = 30.0  # seconds between two heartbeats
+_SILENCE = 60.0  # seconds without one, after which a worker counts as dead
+
+
+@contextmanager
+def at_work(trial: optuna.Trial) -> Iterator[None]:
+    """Tell other workers that this process is at work on a trial, as long as it is."""
+    worker = {"host": socket.gethostname(), "process": os.getpid(), "trial": trial.number}
+    trial.set_user_attr(_WORKER, worker)
+    ended = Event()
+
+    def beat() -> None:
+        for number in count(1):
+            if ended.wait(_BEAT):
+                return
+            try:
+                trial.set_user_attr(_HEARTBEAT, number)
+            except Exception:  # what the storage has to say it says to the worker itself
+                return
+
+    thread = Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+class Lookout:
+    """Finds the trials whose worker is gone.
+
+    A process of this machine is gone if the system says so. Otherwise, a worker is gone if its
+    heartbeat has not changed for a minute, by the clock of the observer, while the storage was
+    available. So clocks may differ, and nobody is missed during an outage.
+
+    Optuna's own heartbeat compares times in the database: after an outage, the first worker that
+    returns would take all others for dead. And a journal file has none.
+    """
+
+    def __init__(self):
+        self._seen: dict[int, tuple[object, float]] = {}  # the last heartbeat of a trial, and when
+
+    def find_dead(self, study: optuna.Study) -> list[FrozenTrial]:
+        """Return the running trials whose worker is gone; to be called by an idle worker."""
+        running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+        now = time.monotonic()
+        seen, self._seen = self._seen, {}
+        dead = []
+        for trial in running:
+            heartbeat = trial.user_attrs.get(_HEARTBEAT)
+            before, since = seen.get(trial.number, (heartbeat, now))
+            since = since if before == heartbeat else now
+            self._seen[trial.number] = heartbeat, since
+            available_since = getattr(study._storage, "available_since", since)
+            if has_ended(trial) or now - max(since, available_since) > _SILENCE:
+                dead.append(trial)
+        return dead
+
+
+def has_ended(trial: FrozenTrial) -> bool:
+    """Whether a trial was that of a process of this machine that has ended."""
+    worker = trial.user_attrs.get(_WORKER)
+    # A trial that is tried again may have copied the attributes of the first one.
+    if worker is None or worker["trial"] != trial.number:
+        return False
+    if worker["host"] != socket.gethostname():
+        return False
+    if worker["process"] == os.getpid():
+        return True  # this worker is idle, so an earlier process had the same id
+    try:
+        os.kill(worker["process"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return _is_zombie(worker["process"])
+
+
+def _is_zombie(process: int) -> bool:
+    """Whether a process has ended, but its parent has not asked for its exit status yet."""
+    try:
+        with open(f"/proc/{process}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except OSError:  # not Linux, or it is gone by now
+        return False

@@ -1,0 +1,260 @@
+"""Where a study is stored: a database or a journal file, and what to do while it is away."""
+
+import errno
+import json
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage, RDBStorage
+
+from .journal import open_journal
+from .storage_url import check_url, connect_args, file_of, shown
+
+__all__ = ["PatientStorage", "StorageError", "open_storage"]
+
+logger = logging.getLogger(__name__)
+
+_RETRY = 3.0  # seconds between two attempts to reach a storage that is away
+_MOST_RACES = 10  # attempts to create the tables while other processes create them, too
+# A shared folder that is away for a while; other errors, such as a full disk, stay.
+_AWAY = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN}
+_STORAGE_ERRORS = (
+    sqlalchemy.exc.SQLAlchemyError,
+    StorageInternalError,
+    OSError,
+    json.JSONDecodeError,  # a journal is read on in each operation
+)
+
+
+class StorageError(Exception):
+    """The study cannot be read or written; the message says where, why and what to do."""
+
+
+def open_storage(url: str, *, patience: float = 0) -> "PatientStorage":
+    """Open the storage of a study, and create its file or its tables if they are missing.
+
+    Args:
+        url: an SQLAlchemy URL, or the path of a journal file.
+        patience: seconds for which to wait for a storage that is away, here and later.
+
+    Raises:
+        ValueError: the URL is malformed, names something else, or its driver is missing.
+        StorageError: the storage cannot be reached, read or written.
+    """
+    check_url(url)
+    if "://" not in url:
+        return PatientStorage(partial(open_journal, url), shown(url), patience)
+    return PatientStorage(partial(_open_database, url), shown(url), patience)
+
+
+class PatientStorage:
+    """An Optuna storage whose operations outlast a restart of the database, and its outages.
+
+    An operation that fails because the storage is away is repeated until it succeeds. Repeating is
+    harmless: what the first attempt may have written already is found and accepted, or it is a
+    trial without worker, which the search cleans up.
+
+    Args:
+        open_backend: opens what it wraps.
+        place: of the storage, for messages, without passwords.
+        patience: seconds after which to give up.
+
+    Attributes:
+        available_since: when the last outage ended, by ``time.monotonic()``.
+    """
+
+    def __init__(self, open_backend: Callable[[], BaseStorage], place: str, patience: float):
+        self.place = place
+        self.patience = patience
+        self.available_since = time.monotonic()
+        self._away_since: float | None = None
+        self._lock = threading.Lock()
+        self._backend = self._patiently(open_backend)
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._backend, name)
+        return partial(self._patiently, attribute) if callable(attribute) else attribute
+
+    def _patiently(self, operation: Callable, *args, **kwargs):
+        deadline = None
+        while True:
+            try:
+                result = operation(*args, **kwargs)
+            except UpdateFinishedTrialError:
+                # The first attempt may have been written although its answer was lost.
+                state = kwargs.get("state", args[1] if len(args) > 1 else None)
+                name = getattr(operation, "__name__", "")
+                if deadline is None or name != "set_trial_state_values":
+                    raise
+                if self.get_trial(args[0]).state != state:
+                    raise
+                return True
+            except _STORAGE_ERRORS as error:
+                if not _is_away(error):
+                    raise StorageError(self._describe(error)) from error
+                deadline = deadline or time.monotonic() + self.patience
+                if time.monotonic() >= deadline:
+                    raise StorageError(self._give_up(error)) from error
+                self._report_outage(error)
+                time.sleep(min(_RETRY, self.patience))
+            else:
+                if deadline is not None:
+                    self._report_return()
+                return result
+
+    def _report_outage(self, error: Exception) -> None:
+        with self._lock:
+            if self._away_since is None:
+                self._away_since = time.monotonic()
+                logger.warning(
+                    "The study in %s is away (%s); waiting for it, at most %.0f s.",
+                    *(self.place, _cause(error), self.patience),
+                )
+
+    def _report_return(self) -> None:
+        with self._lock:
+            self.available_since = time.monotonic()
+            if self._away_since is not None:
+                seconds = self.available_since - self._away_since
+                logger.warning("The study in %s is back after %.0f s.", self.place, seconds)
+                self._away_since = None
+
+    def _give_up(self, error: Exception) -> str:
+        waited = f" for {self.patience:.0f} s" if self.patience else ""
+        return (
+            f"The study in {self.place} could not be reached{waited}: {_cause(error)}. Check "
+            "SEARCH.STORAGE and its server; nothing is lost, continue with --resume."
+        )
+
+    def _describe(self, error: Exception) -> str:
+        return (
+            f"The study in {self.place} cannot be read or written: {_cause(error)}. "
+            f"{_advice(_cause(error))}"
+        )
+
+
+def _is_away(error: BaseException) -> bool:
+    """Whether an operation may succeed when the storage is back."""
+    if isinstance(error, StorageInternalError):
+        error = error.__cause__ or error
+    if isinstance(error, sqlalchemy.exc.DBAPIError):
+        if isinstance(error.orig, sqlite3.Error):
+            return False
+        kinds = (
+            sqlalchemy.exc.OperationalError,
+            sqlalchemy.exc.InterfaceError,
+            sqlalchemy.exc.InternalError,  # e.g. read-only until a standby is promoted
+        )
+        return error.connection_invalidated or isinstance(error, kinds)
+    if isinstance(error, sqlalchemy.exc.TimeoutError):  # of the pool of connections
+        return True
+    return isinstance(error, OSError) and error.errno in _AWAY
+
+
+def _cause(error: BaseException) -> str:
+    """Return the first line of what the database or the system says."""
+    if isinstance(error, StorageInternalError) and error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = str(getattr(error, "orig", None) or error).strip()
+    return text.splitlines()[0].rstrip(".") if text else type(error).__name__
+
+
+def _advice(cause: str) -> str:
+    for words, advice in (
+        (("full", "No space", "quota"), "Make space"),
+        (("readonly", "read-only", "Read-only", "ermission denied"), "Make it writable"),
+        (("unable to open", "No such file", "Not a directory"), "Bring its folder back"),
+        (("locked",), "End the process that locks it"),
+        (("not a database", "malformed"), "Restore the file, or move it away to begin anew"),
+    ):
+        if any(word in cause for word in words):
+            return f"{advice}, then continue with --resume."
+    return "Continue with --resume when that is solved."
+
+
+def _open_database(url: str) -> BaseStorage:
+    file = file_of(url)
+    if file is not None:
+        _check_sqlite(file)
+    optuna_errors = (sqlalchemy.exc.DBAPIError, StorageInternalError)
+    for attempt in range(1, _MOST_RACES + 1):
+        try:
+            storage = RDBStorage(
+                url.replace("{", "{{").replace("}", "}}"),  # Optuna formats it as a template
+                engine_kwargs={"pool_pre_ping": True, "connect_args": connect_args(url)},
+            )
+            break
+        except optuna_errors as error:
+            # Another process creates the same tables just now.
+            is_race = "already exists" in str(error) or "duplicate" in str(error)
+            if not is_race or attempt == _MOST_RACES:
+                raise
+            time.sleep(0.2 * attempt)
+        except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
+            raise ValueError(
+                f"SEARCH.STORAGE is {shown(url)}, whose driver is not installed. For PostgreSQL: "
+                "pip install 'crnas-d2[postgres]', and write postgresql+psycopg://..."
+            ) from error
+        except (TypeError, RuntimeError) as error:  # e.g. tables of another version of Optuna
+            raise ValueError(f"The study in {shown(url)} cannot be used: {error}") from error
+    if file is not None:
+        _serialize_transactions(storage.engine, file)
+    return optuna.storages.get_storage(storage)
+
+
+def _check_sqlite(file: str) -> None:
+    """Raise ValueError for a file that is no study, so that no table is added to it."""
+    advice = "Move it away, or choose another OUTPUT_DIR (or SEARCH.STORAGE)."
+    if os.path.isdir(file):
+        raise ValueError(f"{file} is a folder, not the file of a study. {advice}")
+    if not os.path.exists(file) or os.path.getsize(file) == 0:
+        return
+    try:
+        connection = sqlite3.connect(file, timeout=60)
+        try:
+            check = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+            tables = {name for (name,) in connection.execute(query)}
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise sqlalchemy.exc.OperationalError("open", None, error) from error
+        raise ValueError(f"{file} is no study that can be read: {error}. {advice}") from error
+    if check != "ok":
+        raise ValueError(f"{file} is a damaged study: {check.splitlines()[0]}. {advice}")
+    if tables and not tables & {"studies", "version_info", "study_directions"}:
+        raise ValueError(f"{file} is a database of something else. {advice}")
+
+
+def _serialize_transactions(engine: sqlalchemy.Engine, file: str) -> None:
+    """Let each transaction lock the whole SQLite file at its start.
+
+    Otherwise two workers could both read that a trial is waiting before either takes it, because
+    SQLite ignores the row locks that Optuna asks for. The lock is cheap: a search makes a few
+    transactions per candidate.
+    """
+
+    @sqlalchemy.event.listens_for(engine, "connect")
+    def leave_transactions_to_us(connection, _record):
+        connection.isolation_level = None
+
+    @sqlalchemy.event.listens_for(engine, "begin")
+    def begin(connection):
+        # A deleted file goes on to exist for those who have it open.
+        if not os.path.exists(file):
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", file)
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    engine.dispose()  # earlier connections lack the two listeners

@@ -1,0 +1,112 @@
+"""The URL of a study's storage: its forms, and how to show it without its password."""
+
+import os
+from urllib.parse import quote, unquote
+
+import sqlalchemy
+from sqlalchemy.engine import make_url
+
+__all__ = ["check_url", "connect_args", "file_of", "shown", "study_url", "without_password"]
+
+_FORMS = (
+    "expected postgresql+psycopg://user@host/database, another SQLAlchemy URL, the path of a "
+    "journal file in an existing folder, or $NAME of an environment variable that holds one of them"
+)
+_SECRET = ("pass", "secret", "token", "key")  # in the name of a parameter of the driver
+
+
+def study_url(cfg) -> str:
+    """Return the URL of the study: ``SEARCH.STORAGE``, else a file in ``OUTPUT_DIR``.
+
+    ``SEARCH.STORAGE`` may be ``$NAME`` of an environment variable that holds it.
+
+    Raises:
+        ValueError: the environment has no such variable.
+    """
+    storage = cfg.SEARCH.STORAGE
+    if storage.startswith("$"):
+        name = storage[1:].removeprefix("{").removesuffix("}")
+        if not os.environ.get(name):
+            raise ValueError(
+                f"SEARCH.STORAGE is '${name}', but the environment has no variable {name}: "
+                "export it, with the URL of the storage."
+            )
+        return os.environ[name]
+    if storage:
+        return storage
+    path = os.path.abspath(os.path.join(cfg.OUTPUT_DIR, "search.db"))
+    if quote(path) == path:
+        return f"sqlite:///{path}"
+    # As a URI, because SQLAlchemy would cut the path at a question mark.
+    url = sqlalchemy.URL.create("sqlite", database=f"file:{quote(path)}", query={"uri": "true"})
+    return url.render_as_string()
+
+
+def check_url(url: str) -> None:
+    """Raise ValueError for a storage that is neither a URL nor the path of a journal file.
+
+    The message has no part of the URL that could belong to a password.
+    """
+    if "://" not in url:
+        folder = os.path.dirname(os.path.abspath(url))
+        if os.path.isdir(url) or not os.path.isdir(folder):
+            raise ValueError(f"SEARCH.STORAGE is '{url}'; {_FORMS}.")
+        return
+    try:
+        parsed = make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise ValueError(f"SEARCH.STORAGE is no URL that can be read; {_FORMS}.") from None
+    if "@" in (parsed.host or ""):
+        raise ValueError(
+            "SEARCH.STORAGE has an '@' in its user or password: write %40 for it, or leave the "
+            "password to PGPASSWORD or ~/.pgpass."
+        )
+
+
+def without_password(url: str) -> str:
+    """Return a URL without its password and other secrets, which still names the same study."""
+    if "://" not in url:
+        return url
+    try:
+        parsed = make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        parsed = None
+    if parsed is None or "@" in (parsed.host or ""):
+        return f"{url.partition('://')[0]}://..."
+    query = {
+        name: value
+        for name, value in parsed.query.items()
+        if not any(word in name.lower() for word in _SECRET)
+    }
+    return parsed._replace(password=None, query=query).render_as_string()
+
+
+def shown(url: str) -> str:
+    """Return what a message calls a storage: its file, or its URL without the password."""
+    return file_of(url) or without_password(url)
+
+
+def file_of(url: str) -> str | None:
+    """Return the path of an SQLite or a journal file; ``None`` for a server."""
+    if "://" not in url:
+        return url
+    try:
+        parsed = make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return None
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return None
+    if parsed.database.startswith("file:"):
+        return unquote(parsed.database.removeprefix("file:").partition("?")[0])
+    return parsed.database
+
+
+def connect_args(url: str) -> dict[str, object]:
+    """Return arguments of the driver that let it notice a lost connection; the URL wins."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return {"timeout": 60}  # seconds that a transaction waits for others
+    if parsed.get_backend_name() != "postgresql" or "psycopg" not in parsed.get_driver_name():
+        return {}
+    usual = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10}
+    return {key: value for key, value in usual.items() if key not in parsed.query}
