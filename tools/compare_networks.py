@@ -20,7 +20,7 @@ from crnas_d2.report import (
     network_table,
     search_settings,
 )
-from crnas_d2.search import evaluated, study_url
+from crnas_d2.search import evaluated, open_storage, study_url
 
 
 def parse_arguments():
@@ -62,7 +62,8 @@ def report_search(page, folder):
     if spec.mode == "mixed":
         add_channel_search(page, folder, spec.space)
         return
-    study = optuna.load_study(study_name=cfg.SEARCH.STUDY_NAME, storage=study_url(cfg))
+    storage = open_storage(study_url(cfg))
+    study = optuna.load_study(study_name=cfg.SEARCH.STUDY_NAME, storage=storage)
     candidates = evaluated(study, spec.space)
     add_search(page, candidates, spec.space, build_costs(cfg, spec), **search_settings(cfg))
 

@@ -12,7 +12,7 @@ from .checks import (
 )
 from .classification import check_task, register_image_folders
 from .embedded import make_digits, make_handwriting, make_letters, make_letters_crops
-from .fixed_batches import build_fixed_batches
+from .fixed_batches import build_fixed_batches, fixed_images
 from .loaders import build_test_loader, build_train_loader
 from .resumable_loader import ResumableLoader, build_resumable_loader
 
@@ -28,6 +28,7 @@ __all__ = [
     "check_datasets",
     "check_disjoint",
     "check_task",
+    "fixed_images",
     "make_digits",
     "make_handwriting",
     "make_letters",

@@ -8,12 +8,31 @@ from detectron2.data import build_detection_test_loader, get_detection_dataset_d
 
 from .loaders import build_fixed_mapper
 
-__all__ = ["build_fixed_batches"]
+__all__ = ["build_fixed_batches", "fixed_images"]
 
 logger = logging.getLogger(__name__)
 
 _GIB = 2**30
 _JUDGED = 8  # batches from which the size of all batches is estimated
+
+
+def fixed_images(
+    cfg,
+    dataset_names: tuple[str, ...],
+    *,
+    num_images: int | None = None,
+    with_annotations: bool = False,
+) -> list[dict]:
+    """Return Detectron2's dicts of the images of :func:`build_fixed_batches`, in their order.
+
+    Args: as there; images that training skips, because they have no annotations, are left out if
+        annotations are needed.
+    """
+    skips = with_annotations and cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    images = get_detection_dataset_dicts(list(dataset_names), filter_empty=skips)
+    if num_images is not None and num_images < len(images):
+        images = Random(max(cfg.SEED, 0)).sample(images, num_images)
+    return images
 
 
 def build_fixed_batches(
@@ -34,10 +53,10 @@ def build_fixed_batches(
         decoded batches in memory; or, if they exceed ``SEARCH.IMAGE_CACHE``, a loader that decodes
         them again in each pass.
     """
-    images = get_detection_dataset_dicts(list(dataset_names), filter_empty=False)
-    if num_images is not None and num_images < len(images):
-        images = Random(max(cfg.SEED, 0)).sample(images, num_images)
-    if not images or num_images == 0:
+    images = fixed_images(
+        cfg, dataset_names, num_images=num_images, with_annotations=with_annotations
+    )
+    if not images:
         return []
     loader = build_detection_test_loader(
         images,

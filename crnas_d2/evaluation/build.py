@@ -22,7 +22,9 @@ def build_evaluator(cfg, dataset_name: str, *, in_search: bool = False) -> Datas
     evaluator_type = MetadataCatalog.get(dataset_name).get("evaluator_type", "none")
     if evaluator_type == "coco":
         output_dir = None if in_search else _predictions_folder(cfg, dataset_name)
-        return FastCOCOEvaluator(dataset_name, distributed=not in_search, output_dir=output_dir)
+        return FastCOCOEvaluator(
+            dataset_name, tasks=_tasks(cfg), distributed=not in_search, output_dir=output_dir
+        )
     if evaluator_type == "pascal_voc":
         return PascalVOCDetectionEvaluator(dataset_name)
     if evaluator_type == "classification":
@@ -40,12 +42,17 @@ def metric_names(cfg, dataset_name: str) -> list[str]:
         return ["classification/top1", "classification/top5"]
     if metadata.get("evaluator_type") == "pascal_voc":
         return ["bbox/AP", "bbox/AP50", "bbox/AP75"]
-    tasks = ["bbox", "segm"] if cfg.MODEL.MASK_ON else ["bbox"]
     names = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
     classes = metadata.get("thing_classes", ())
     if len(classes) > 1:  # Detectron2 gives no AP per class if there is only one
         names += [f"AP-{name}" for name in classes]
-    return [f"{task}/{name}" for task in tasks for name in names]
+    return [f"{task}/{name}" for task in _tasks(cfg) for name in names]
+
+
+def _tasks(cfg) -> tuple[str, ...]:
+    """Return what a model predicts; Detectron2 cannot tell it from a model without detections."""
+    keypoints = ("keypoints",) if cfg.MODEL.KEYPOINT_ON else ()
+    return ("bbox", "segm", *keypoints) if cfg.MODEL.MASK_ON else ("bbox", *keypoints)
 
 
 def _predictions_folder(cfg, dataset_name: str) -> str:

@@ -19,11 +19,12 @@ class FastCOCOEvaluator(COCOEvaluator):
     not have; the Python fallback takes longer than inference on a small archval set.
     """
 
-    def __init__(self, dataset_name: str, *, distributed: bool = True, output_dir=None):
+    def __init__(self, dataset_name: str, *, tasks=None, distributed: bool = True, output_dir=None):
         from faster_coco_eval import COCO  # here, because its import takes long
 
         super().__init__(
-            dataset_name, distributed=distributed, output_dir=output_dir, use_fast_impl=False
+            *(dataset_name, tasks, distributed, output_dir),
+            use_fast_impl=False,
         )
         with contextlib.redirect_stdout(io.StringIO()):
             self._coco_api = COCO(self._coco_api.dataset)

@@ -11,6 +11,8 @@ from crnas_d2.data.prepare.coco_splits import sha256
 from crnas_d2.search import Searcher
 from crnas_d2.space import AdditiveCost, Budget, SearchSpace
 
+from .subnets import image_files
+
 __all__ = ["describe_search"]
 
 # Sections and keys of a config that change what a candidate scores.
@@ -51,6 +53,7 @@ def describe_search(
         "weights": sha256(PathManager.get_local_path(cfg.MODEL.WEIGHTS)),
         "archval": [_identify(name) for name in cfg.DATASETS.ARCHVAL],
         "archtrain": [_identify(name) for name in cfg.DATASETS.TRAIN],
+        **{f"{use} images": sha256(*files) for use, files in image_files(cfg).items()},
         **_scoring(cfg),
     }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from torch import nn
 
-from crnas_d2.search import Candidate, Finalist
+from crnas_d2.search import Candidate, Finalist, without_password
 from crnas_d2.space import SearchSpace
 
 from .stand_alone import StandAloneRun, train_networks
@@ -82,7 +82,8 @@ def train_finalists(
         check_training(run.config(), resume=True)
         runs.append(run)
     results = Path(cfg.OUTPUT_DIR) / "finalists.json"
-    list(train_networks(runs, results, shlex.join(sys.argv), num_workers))
+    command = shlex.join(without_password(argument) for argument in sys.argv)
+    list(train_networks(runs, results, command, num_workers))
     finalists = [
         Finalist(
             candidate,
@@ -108,4 +109,5 @@ def _recipe(cfg) -> CfgNode:
     recipe.SOLVER.MAX_ITER = cfg.SEARCH.FINALISTS.MAX_ITER
     recipe.SOLVER.BASE_LR = cfg.SEARCH.FINALISTS.BASE_LR
     recipe.TEST.EVAL_PERIOD = 0
+    recipe.SEARCH.STORAGE = ""  # may have a password
     return recipe

@@ -1,35 +1,31 @@
 """The search of a trained supernet, from its config to genotype.yaml."""
 
 import logging
-import multiprocessing
-import os
 import shutil
-import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
-import torch
 from detectron2.engine import default_setup
 from detectron2.utils.logger import setup_logger
-from torch import nn
-from tqdm import tqdm
 
-from crnas_d2.config import import_plugins
-from crnas_d2.data import register_datasets
 from crnas_d2.modeling import find_supernet
 from crnas_d2.report import write_search
 from crnas_d2.search import (
     Candidate,
     Searcher,
+    StorageError,
     evaluated,
-    run_worker,
+    hide_password,
 )
 
 from .errors import JobError
 from .finalists import check_finalists, train_finalists
+from .folder import check_folder, prepare_folder
 from .search_plan import SearchPlan
+from .search_workers import evaluate_all
 from .subnets import build_subnet_evaluator, load_supernet, save_subnet
 
 __all__ = ["run_search"]
@@ -57,21 +53,27 @@ def run_search(cfg, *, resume: bool = False, num_workers: int = 1) -> Candidate:
         the best candidate.
 
     Raises:
-        JobError: settings, weights or the study do not fit; no candidate has a fitness; or
-            candidates are missing because a worker died.
+        JobError: settings, weights or the study do not fit; a folder or the storage cannot be
+            written; no candidate has a fitness; or candidates are missing because a worker died.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with _explained(cfg.OUTPUT_DIR):
+        return _search(cfg, resume, num_workers)
+
+
+def _search(cfg, resume: bool, num_workers: int) -> Candidate:
     try:
         if num_workers < 1:
             raise ValueError(f"--num-workers is {num_workers}; expected at least 1.")
+        check_folder(cfg.OUTPUT_DIR)
         check_finalists(cfg)
         plan, reachable = SearchPlan.make(cfg)
         model = load_supernet(cfg)
-        os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
-        study = plan.open_study(resume)
+        prepare_folder(cfg.OUTPUT_DIR)
+        plan.check_study(resume)
     except ValueError as error:
         raise JobError(str(error)) from error
-    default_setup(cfg, Namespace(resume=resume, num_workers=num_workers))
+    default_setup(hide_password(cfg), Namespace(resume=resume, num_workers=num_workers))
     # Detectron2 asks torch about tracing, which warns each time and would break the progress bar.
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
     # Lines per candidate only go to log.txt, because the terminal has the progress bar.
@@ -82,7 +84,13 @@ def run_search(cfg, *, resume: bool = False, num_workers: int = 1) -> Candidate:
 
     space = find_supernet(model).space
     searcher = plan.searcher(space)
-    _evaluate_all(plan, model, study, searcher, num_workers)
+    # Before there is a study, because what fails here must not leave one behind.
+    evaluate = build_subnet_evaluator(cfg, model)
+    try:
+        study = plan.open_study(resume)
+        evaluate_all(plan, evaluate, study, searcher, num_workers)
+    except ValueError as error:
+        raise JobError(str(error)) from error
     candidates = evaluated(study, space)
     _check_finished(cfg, searcher, candidates)
     finalists = train_finalists(cfg, model, candidates, space, num_workers)
@@ -95,72 +103,22 @@ def run_search(cfg, *, resume: bool = False, num_workers: int = 1) -> Candidate:
     return best
 
 
-def _evaluate_all(
-    plan: SearchPlan, model: nn.Module, study: optuna.Study, searcher: Searcher, num_workers: int
-) -> None:
-    """Evaluate candidates, in this and in further processes, until none is left."""
-    beside = [
-        multiprocessing.get_context("spawn").Process(
-            target=_work_beside, args=(plan, rank, num_workers)
-        )
-        for rank in range(1, num_workers)
-    ]
-    # The first worker is this process, which also shows the progress.
-    for process in beside:
-        process.start()
-    done = evaluated(study, searcher.space)
-    with tqdm(total=searcher.total, initial=len(done), desc="search", unit="net") as bar:
-
-        def show_progress() -> None:
-            done = evaluated(study, searcher.space)
-            if done and done[0].fitness is not None:
-                bar.set_postfix_str(f"best {done[0].fitness:.2f} {done[0].genotype}")
-            bar.update(len(done) - bar.n)
-
-        try:
-            _work(plan, model, show_progress, num_workers)
-        except ValueError as error:
-            raise JobError(str(error)) from error
-    for process in beside:
-        process.join()
-
-
-def _work_beside(plan: SearchPlan, rank: int, num_workers: int) -> None:
-    """Run a further worker in its own process, which ends when the first one does."""
-    cfg = plan.cfg
-    import_plugins(cfg.PLUGINS)
-    if cfg.MODEL.DEVICE == "cuda":
-        torch.cuda.set_device(rank % torch.cuda.device_count())
-    setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name="crnas_d2")
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    register_datasets(cfg)
-
-    def after_candidate() -> None:
-        if not multiprocessing.parent_process().is_alive():
-            sys.exit("The first worker is gone; continue with --resume.")
-
-    _work(plan, load_supernet(cfg), after_candidate, num_workers)
-
-
-def _work(
-    plan: SearchPlan, model: nn.Module, after_candidate: Callable[[], None], num_workers: int
-) -> None:
-    """Evaluate candidates of the study until none is left."""
-    cfg = plan.cfg
-    # The workers share the cores.
-    if model.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, torch.get_num_threads() // num_workers))
-    evaluator = build_subnet_evaluator(cfg, model)
-    space = evaluator.supernet.space
-    run_worker(
-        plan.open_study(resume=True),
-        space,
-        plan.searcher(space),
-        evaluator,
-        cfg.SEARCH.METRIC,
-        after_candidate,
-        plan.costs.get(cfg.SEARCH.SECOND_OBJECTIVE),
-    )
+@contextmanager
+def _explained(folder: str) -> Iterator[None]:
+    """Turn what the disk or the storage of the study refuses into a JobError."""
+    noisy = logging.raiseExceptions
+    logging.raiseExceptions = False  # a log that cannot be written is not worth a traceback a line
+    try:
+        yield
+    except StorageError as error:
+        raise JobError(str(error)) from error
+    except OSError as error:
+        raise JobError(
+            f"{error.filename or folder} cannot be read or written: {error.strerror or error}. "
+            "Solve it, then continue with --resume: no candidate is evaluated again."
+        ) from error
+    finally:
+        logging.raiseExceptions = noisy
 
 
 def _check_finished(cfg, searcher: Searcher, candidates: list[Candidate]) -> None:
@@ -173,6 +131,7 @@ def _check_finished(cfg, searcher: Searcher, candidates: list[Candidate]) -> Non
         )
     if candidates[0].fitness is None:
         raise JobError(
-            f"No candidate has a finite {cfg.SEARCH.METRIC}: the supernet detects nothing yet, or "
-            "archval has nothing to score. Train it longer."
+            f"No candidate has a finite {cfg.SEARCH.METRIC} (e.g. {candidates[0].failure}): the "
+            "supernet detects nothing yet, archval has nothing to score, or the evaluation is "
+            "broken. Train it longer, or solve it."
         )

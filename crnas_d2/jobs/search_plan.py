@@ -3,13 +3,22 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import optuna
+import yaml
 
 from crnas_d2.config import NetworkSpec
 from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.evaluation import metric_names
-from crnas_d2.search import Searcher, build_searcher, open_study, study_url
+from crnas_d2.search import (
+    Searcher,
+    build_searcher,
+    check_study,
+    open_study,
+    study_url,
+    without_password,
+)
 from crnas_d2.space import AdditiveCost, Budget, SearchSpace, check_budgets
 
 from .checks import check_config
@@ -27,6 +36,7 @@ def check_search(cfg) -> NetworkSpec:
     Raises:
         ValueError: naming the key, its value and what to do.
     """
+    _check_numbers(cfg)
     spec = NetworkSpec.from_config(cfg)
     if not spec.is_supernet:
         raise ValueError(
@@ -97,6 +107,16 @@ class SearchPlan:
     def searcher(self, space: SearchSpace) -> Searcher:
         return build_searcher(self.cfg, space, self.budgets)
 
+    def check_study(self, resume: bool) -> None:
+        """Check that the study can be begun or continued, and belongs to ``OUTPUT_DIR``.
+
+        Raises:
+            ValueError, StorageError: as :func:`crnas_d2.search.open_study`.
+        """
+        cfg = self.cfg
+        _check_results(cfg)
+        check_study(study_url(cfg), cfg.SEARCH.STUDY_NAME, self.description, resume=resume)
+
     def open_study(self, resume: bool) -> optuna.Study:
         cfg = self.cfg
         directions = ["maximize", "minimize"] if cfg.SEARCH.SECOND_OBJECTIVE else ["maximize"]
@@ -104,4 +124,49 @@ class SearchPlan:
             *(study_url(cfg), cfg.SEARCH.STUDY_NAME, self.description),
             resume=resume,
             directions=directions,
+            patience=cfg.SEARCH.STORAGE_TIMEOUT,
         )
+
+
+def _check_results(cfg) -> None:
+    """Raise ValueError if the results of another study are in ``OUTPUT_DIR``."""
+    saved = Path(cfg.OUTPUT_DIR) / "config.yaml"
+    if not saved.is_file() or not (Path(cfg.OUTPUT_DIR) / "genotype.yaml").exists():
+        return
+    try:
+        search = yaml.safe_load(saved.read_text())["SEARCH"]
+        before = search["STUDY_NAME"], _place(search["STORAGE"])
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+        return  # it cannot be told
+    now = cfg.SEARCH.STUDY_NAME, _place(cfg.SEARCH.STORAGE)
+    if before != now:
+        raise ValueError(
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds the results of the study '{before[0]}' in "
+            f"{before[1] or 'search.db'}, which those of '{now[0]}' in {now[1] or 'search.db'} "
+            "would overwrite: choose another OUTPUT_DIR."
+        )
+
+
+def _place(storage: str) -> str:
+    return without_password(os.path.expandvars(storage))
+
+
+def _check_numbers(cfg) -> None:
+    height_and_width = cfg.SEARCH.COST_INPUT_SIZE
+    for key, value, expected, is_right in (
+        ("IMS_PER_BATCH", cfg.SEARCH.IMS_PER_BATCH, "at least 1", lambda v: v >= 1),
+        (
+            "BN_CALIBRATION.NUM_IMAGES",
+            *(cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES, "at least 0", lambda v: v >= 0),
+        ),
+        ("IMAGE_CACHE", cfg.SEARCH.IMAGE_CACHE, "at least 0 (GiB)", lambda v: v >= 0),
+        ("STORAGE_TIMEOUT", cfg.SEARCH.STORAGE_TIMEOUT, "at least 0 (s)", lambda v: v >= 0),
+        ("STUDY_NAME", cfg.SEARCH.STUDY_NAME, "a name", lambda v: v.strip()),
+        (
+            "COST_INPUT_SIZE",
+            *(height_and_width, "[height, width] in pixels"),
+            lambda v: len(v) == 2 and all(isinstance(side, int) and side >= 1 for side in v),
+        ),
+    ):
+        if not is_right(value):
+            raise ValueError(f"SEARCH.{key} is {value!r}; expected {expected}.")

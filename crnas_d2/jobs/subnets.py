@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from crnas_d2.checkpoint import StrictCheckpointer, TrainingCheckpointer, subnet_state_dict
-from crnas_d2.data import build_fixed_batches
+from crnas_d2.data import build_fixed_batches, fixed_images
 from crnas_d2.engine import Trainer
 from crnas_d2.evaluation import SubnetEvaluator, batch_statistics, build_evaluator, calibrated
 from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype
 
-__all__ = ["build_subnet_evaluator", "load_supernet", "save_subnet"]
+__all__ = ["build_subnet_evaluator", "image_files", "load_supernet", "save_subnet"]
 
 
 def load_supernet(cfg) -> nn.Module:
@@ -70,10 +70,21 @@ def save_subnet(cfg, model: nn.Module, genotype: Genotype, path: Path) -> None:
         unfinished.replace(path)
 
 
+def image_files(cfg) -> dict[str, list[str]]:
+    """Return the files of the images on which a score depends: of archval, of the calibration."""
+    return {
+        "archval": [d["file_name"] for d in fixed_images(cfg, cfg.DATASETS.ARCHVAL)],
+        "calibration": [d["file_name"] for d in fixed_images(cfg, **_calibration(cfg))],
+    }
+
+
 def _calibration_batches(cfg) -> Collection[list[dict]]:
-    return build_fixed_batches(
-        cfg,
-        cfg.DATASETS.TRAIN,
-        num_images=cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES,
-        with_annotations=True,
-    )
+    return build_fixed_batches(cfg, **_calibration(cfg))
+
+
+def _calibration(cfg) -> dict[str, object]:
+    return {
+        "dataset_names": cfg.DATASETS.TRAIN,
+        "num_images": cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES,
+        "with_annotations": True,
+    }

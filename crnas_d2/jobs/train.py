@@ -15,6 +15,7 @@ from crnas_d2.data import register_datasets
 from crnas_d2.engine import Trainer
 from crnas_d2.modeling import MixedSupernet, SinglePathSupernet, find_supernet
 from crnas_d2.report import write_channel_search
+from crnas_d2.search import hide_password
 
 from .checks import check_config
 from .errors import JobError
@@ -78,7 +79,7 @@ def run_training(cfg, *, resume: bool = False, eval_only: bool = False) -> dict 
     """
     import_plugins(cfg.PLUGINS)  # a spawned rank has no plugins or datasets yet
     register_datasets(cfg)
-    default_setup(cfg, Namespace(resume=resume, eval_only=eval_only))
+    default_setup(hide_password(cfg), Namespace(resume=resume, eval_only=eval_only))
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="crnas_d2")
     if eval_only:
         return _evaluate(cfg)

@@ -8,8 +8,8 @@ from .greedy import GreedySearcher
 from .sampled import EvolutionSearcher, OptunaSearcher, RandomSearcher, SampledSearcher
 from .sampling import sample_genotypes
 from .searcher import SEARCHER_REGISTRY, Searcher
-from .storage import StorageError
-from .storage_url import study_url, without_password
+from .storage import StorageError, open_storage
+from .storage_url import hide_password, study_url, without_password
 from .study import check_study, open_study
 from .worker import run_worker
 
@@ -30,6 +30,8 @@ __all__ = [
     "check_study",
     "enqueue",
     "evaluated",
+    "hide_password",
+    "open_storage",
     "open_study",
     "run_worker",
     "sample_genotypes",

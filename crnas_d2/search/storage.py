@@ -27,6 +27,12 @@ _RETRY = 3.0  # seconds between two attempts to reach a storage that is away
 _MOST_RACES = 10  # attempts to create the tables while other processes create them, too
 # A shared folder that is away for a while; other errors, such as a full disk, stay.
 _AWAY = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN}
+_PERMANENT = (  # of a database server: missing tables, wrong statements, wrong URLs
+    sqlalchemy.exc.ProgrammingError,
+    sqlalchemy.exc.DataError,
+    sqlalchemy.exc.IntegrityError,
+    sqlalchemy.exc.ArgumentError,
+)
 _STORAGE_ERRORS = (
     sqlalchemy.exc.SQLAlchemyError,
     StorageInternalError,
@@ -146,18 +152,13 @@ def _is_away(error: BaseException) -> bool:
     """Whether an operation may succeed when the storage is back."""
     if isinstance(error, StorageInternalError):
         error = error.__cause__ or error
-    if isinstance(error, sqlalchemy.exc.DBAPIError):
-        if isinstance(error.orig, sqlite3.Error):
-            return False
-        kinds = (
-            sqlalchemy.exc.OperationalError,
-            sqlalchemy.exc.InterfaceError,
-            sqlalchemy.exc.InternalError,  # e.g. read-only until a standby is promoted
-        )
-        return error.connection_invalidated or isinstance(error, kinds)
-    if isinstance(error, sqlalchemy.exc.TimeoutError):  # of the pool of connections
-        return True
-    return isinstance(error, OSError) and error.errno in _AWAY
+    if isinstance(error, OSError):
+        return error.errno in _AWAY
+    if isinstance(getattr(error, "orig", None), sqlite3.Error):
+        return False
+    # A lost connection has many names, e.g. that of a query which Optuna repeats within the
+    # transaction that was lost with it.
+    return isinstance(error, sqlalchemy.exc.SQLAlchemyError) and not isinstance(error, _PERMANENT)
 
 
 def _cause(error: BaseException) -> str:
@@ -172,7 +173,7 @@ def _cause(error: BaseException) -> str:
 
 def _advice(cause: str) -> str:
     for words, advice in (
-        (("full", "No space", "quota"), "Make space"),
+        (("is full", "No space", "quota"), "Make space"),
         (("readonly", "read-only", "Read-only", "ermission denied"), "Make it writable"),
         (("unable to open", "No such file", "Not a directory"), "Bring its folder back"),
         (("locked",), "End the process that locks it"),

@@ -6,7 +6,15 @@ from urllib.parse import quote, unquote
 import sqlalchemy
 from sqlalchemy.engine import make_url
 
-__all__ = ["check_url", "connect_args", "file_of", "shown", "study_url", "without_password"]
+__all__ = [
+    "check_url",
+    "connect_args",
+    "file_of",
+    "hide_password",
+    "shown",
+    "study_url",
+    "without_password",
+]
 
 _FORMS = (
     "expected postgresql+psycopg://user@host/database, another SQLAlchemy URL, the path of a "
@@ -40,6 +48,15 @@ def study_url(cfg) -> str:
     # As a URI, because SQLAlchemy would cut the path at a question mark.
     url = sqlalchemy.URL.create("sqlite", database=f"file:{quote(path)}", query={"uri": "true"})
     return url.render_as_string()
+
+
+def hide_password(cfg):
+    """Return a config that may be written to a file or a log: SEARCH.STORAGE has no password."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.SEARCH.STORAGE = without_password(cfg.SEARCH.STORAGE)
+    cfg.freeze()
+    return cfg
 
 
 def check_url(url: str) -> None:
@@ -78,6 +95,8 @@ def without_password(url: str) -> str:
         for name, value in parsed.query.items()
         if not any(word in name.lower() for word in _SECRET)
     }
+    if parsed.password is None and len(query) == len(parsed.query):
+        return url
     return parsed._replace(password=None, query=query).render_as_string()
 
 

@@ -13,6 +13,7 @@ from .storage import PatientStorage, open_storage
 
 __all__ = ["check_study", "open_study"]
 
+_LATER = ("archval images", "calibration images")  # studies of earlier versions lack them
 _MOST_DESCRIBING = 5.0  # seconds from the creation of a study to its description
 
 
@@ -83,7 +84,7 @@ def _find_study(
     different = [
         f"{key} was {_shown(known, key)} and is {_shown(description, key)}"
         for key in sorted(set(known) | set(description))
-        if known.get(key) != description.get(key)
+        if known.get(key) != description.get(key) and (key in known or key not in _LATER)
     ]
     if (different or not resume) and not _is_in_use(study):
         optuna.delete_study(study_name=name, storage=storage)

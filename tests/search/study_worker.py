@@ -36,8 +36,10 @@ def dilated_blocks(most):
     return [Budget(AdditiveCost("DILATION", "steps", JOINT, costs), 0, most)]
 
 
+LARGE = StageKind([(1, 2, 3, 4)] * 3 + [(1, 2)]).build_space(ResNetFamily(), Genotype())
 SAMPLED = {"population": 6, "generations": 4, "seed": 3}
 SEARCHES = {
+    "large": ExhaustiveSearcher(LARGE),
     "stage": ExhaustiveSearcher(SPACE),
     "operation": GreedySearcher(OPERATIONS, top_k=2),
     "joint exhaustive": ExhaustiveSearcher(JOINT, dilated_blocks(1)),
@@ -74,14 +76,15 @@ def evaluate(genotype):
     return {"bbox/AP": fitness(genotype), "bbox/AP50": 2 * fitness(genotype)}
 
 
-def start_worker(folder, search="stage", *, hangs_in=0):
+def start_worker(folder, search="stage", *, hangs_in=0, storage=None):
     """A worker in a process of its own; each of its evaluations is a line of log.txt.
 
     Args:
         search: a key of SEARCHES.
         hangs_in: the number of the evaluation in which it waits to be killed; 0: never.
+        storage: of the study; default: a file in the folder.
     """
-    command = [sys.executable, __file__, str(folder), search, str(hangs_in)]
+    command = [sys.executable, __file__, str(folder), search, str(hangs_in), storage or url(folder)]
     paths = [str(toy.ROOT), str(toy.ROOT / "tests"), os.environ.get("PYTHONPATH")]
     path = os.pathsep.join(filter(None, paths))
     return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
@@ -104,7 +107,7 @@ def wait_until(condition, seconds=60):
         time.sleep(0.02)
 
 
-def main(folder, search, hangs_in):
+def main(folder, search, hangs_in, storage):
     searcher = SEARCHES[search]
     calls = 0
 
@@ -115,10 +118,11 @@ def main(folder, search, hangs_in):
             log.write(json.dumps([os.getpid(), genotype.depths, genotype.ops]) + "\n")
         if calls == hangs_in:
             time.sleep(600)
-        time.sleep(0.02)  # long enough for another worker to get its turn
+        # Long enough for another worker to get its turn.
+        time.sleep(0.3 if search == "large" else 0.02)
         return evaluate(genotype)
 
-    study = open_study(url(folder), "search", DESCRIPTION, resume=True)
+    study = open_study(storage, "search", DESCRIPTION, resume=True, patience=120)
     (folder / f"ready-{os.getpid()}").touch()
     while not (folder / "go").exists():  # workers that start at once get in each other's way
         time.sleep(0.001)
@@ -126,4 +130,4 @@ def main(folder, search, hangs_in):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4])

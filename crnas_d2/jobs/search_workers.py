@@ -1,0 +1,162 @@
+"""The workers of a search on this machine: this process, and those beside it."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import optuna
+import torch
+from detectron2.utils.logger import setup_logger
+from tqdm import tqdm
+
+from crnas_d2.config import import_plugins
+from crnas_d2.data import register_datasets
+from crnas_d2.evaluation import SubnetEvaluator
+from crnas_d2.search import Searcher, StorageError, evaluated, run_worker
+
+from .search_plan import SearchPlan
+from .subnets import build_subnet_evaluator, load_supernet
+
+__all__ = ["evaluate_all"]
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate_all(
+    plan: SearchPlan,
+    evaluate: SubnetEvaluator,
+    study: optuna.Study,
+    searcher: Searcher,
+    num_workers: int,
+) -> None:
+    """Evaluate candidates, in this and in further processes, until none is left.
+
+    Raises:
+        ValueError, StorageError: as :func:`crnas_d2.search.run_worker`; all processes are stopped.
+    """
+    _share_cores(evaluate, num_workers)
+    with (
+        _warnings_on_terminal(),
+        _Beside(plan, num_workers) as beside,
+        tqdm(total=searcher.total, desc="search", unit="net") as bar,
+    ):
+
+        def show_progress() -> None:
+            beside.report_deaths()
+            done = evaluated(study, searcher.space)
+            scored = [candidate for candidate in done if candidate.fitness is not None]
+            texts = [f"best {scored[0].fitness:.2f} {scored[0].genotype}"] if scored else []
+            if len(done) > len(scored):
+                texts.append(f"{len(done) - len(scored)} failed")
+            bar.set_postfix_str(", ".join(texts), refresh=False)
+            # A search that samples replaces those that fail.
+            bar.update(len(done if searcher.sampler is None else scored) - bar.n)
+            bar.refresh()
+
+        show_progress()
+        _work(plan, evaluate, study, show_progress)
+
+
+class _Beside:
+    """The processes beside this one; they are stopped if this one ends with an error."""
+
+    def __init__(self, plan: SearchPlan, num_workers: int):
+        spawn = multiprocessing.get_context("spawn")
+        self.processes = {
+            rank: spawn.Process(target=_work_beside, args=(plan, rank, num_workers))
+            for rank in range(1, num_workers)
+        }
+        self.reported: set[int] = set()
+
+    def __enter__(self) -> "_Beside":
+        for process in self.processes.values():
+            process.start()
+        return self
+
+    def report_deaths(self) -> None:
+        for rank, process in self.processes.items():
+            if process.exitcode and rank not in self.reported:
+                self.reported.add(rank)
+                how = f"exit status {process.exitcode}"
+                if process.exitcode < 0:
+                    how = f"signal {signal.Signals(-process.exitcode).name}"
+                logger.warning(
+                    "Worker %d of %d ended with %s; the others take over its candidate.",
+                    *(rank + 1, len(self.processes) + 1, how),
+                )
+
+    def __exit__(self, kind, _error, _traceback) -> None:
+        if kind is not None:
+            for process in self.processes.values():
+                process.terminate()
+        for process in self.processes.values():
+            process.join()
+
+
+def _work_beside(plan: SearchPlan, rank: int, num_workers: int) -> None:
+    """Run a further worker in its own process, which ends when the first one does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process stops this one
+    cfg = plan.cfg
+    import_plugins(cfg.PLUGINS)
+    if cfg.MODEL.DEVICE == "cuda":
+        torch.cuda.set_device(rank % torch.cuda.device_count())
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name="crnas_d2")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.raiseExceptions = False
+    register_datasets(cfg)
+
+    def after_candidate() -> None:
+        if not multiprocessing.parent_process().is_alive():
+            sys.exit("The first worker is gone; continue with --resume.")
+
+    evaluate = build_subnet_evaluator(cfg, load_supernet(cfg))
+    _share_cores(evaluate, num_workers)
+    try:
+        _work(plan, evaluate, plan.open_study(resume=True), after_candidate)
+    except (ValueError, StorageError) as error:
+        sys.exit(f"Worker {rank + 1} of {num_workers}: {error}")
+
+
+def _share_cores(evaluate: SubnetEvaluator, num_workers: int) -> None:
+    if evaluate.model.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() // num_workers))
+
+
+def _work(
+    plan: SearchPlan,
+    evaluate: SubnetEvaluator,
+    study: optuna.Study,
+    after_candidate: Callable[[], None],
+) -> None:
+    """Evaluate candidates of the study until none is left."""
+    space = evaluate.supernet.space
+    run_worker(
+        study,
+        space,
+        plan.searcher(space),
+        evaluate,
+        plan.cfg.SEARCH.METRIC,
+        after_candidate,
+        plan.costs.get(plan.cfg.SEARCH.SECOND_OBJECTIVE),
+    )
+
+
+@contextmanager
+def _warnings_on_terminal() -> Iterator[None]:
+    """Show warnings above the progress bar, too; all else is in log.txt only."""
+
+    class Terminal(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            tqdm.write(record.getMessage(), file=sys.stderr)
+
+    handler = Terminal(logging.WARNING)
+    package = logging.getLogger("crnas_d2")
+    package.addHandler(handler)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)

@@ -1,0 +1,100 @@
+"""Workers that share a study on a real PostgreSQL server, or in a journal file."""
+
+import signal
+import time
+
+import pytest
+from postgres import Server, find_binaries
+from study_worker import DESCRIPTION, SEARCHES, logged, start_worker, wait_until
+
+from crnas_d2.search import StorageError, evaluated, open_study
+
+SEARCH = SEARCHES["large"]
+EVERYTHING = sorted(SEARCH.genotypes)
+
+
+@pytest.fixture
+def server():
+    if find_binaries() is None:
+        pytest.skip("PostgreSQL (initdb, pg_ctl) is not installed")
+    pytest.importorskip("psycopg", reason="the driver is the extra crnas-d2[postgres]")
+    server = Server()
+    server.start()
+    yield server
+    server.remove()
+
+
+def start(folder, number, url):
+    workers = [start_worker(folder, "large", storage=url) for _ in range(number)]
+    wait_until(lambda: len(list(folder.glob("ready-*"))) == number, seconds=300)
+    (folder / "go").touch()
+    return workers
+
+
+def check_nothing_is_lost_or_doubled(folder, url, killed):
+    evaluations = logged(folder)
+    interrupted = [genotype for process, genotype in evaluations if process == killed][-1:]
+    genotypes = sorted(genotype for _, genotype in evaluations)
+    # The last one of the killed worker may have been finished just then.
+    assert genotypes in (EVERYTHING, sorted([*EVERYTHING, *interrupted]))
+    study = open_study(url, "search", DESCRIPTION, resume=True)
+    candidates = evaluated(study, SEARCH.space)
+    assert sorted(candidate.genotype for candidate in candidates) == EVERYTHING
+    assert all(candidate.fitness is not None for candidate in candidates)
+
+
+@pytest.mark.slow
+def test_three_workers_outlive_a_kill_a_restart_and_an_outage(server, tmp_path):
+    url = server.url()
+    killed, *others = workers = start(tmp_path, 3, url)
+    wait_until(lambda: len(logged(tmp_path)) >= 15)
+    assert {process for process, _ in logged(tmp_path)} == {worker.pid for worker in workers}
+    killed.send_signal(signal.SIGKILL)  # it stays a zombie, because nobody waits for it yet
+    wait_until(lambda: len(logged(tmp_path)) >= 30)
+    server.stop("fast")
+    server.start()
+    wait_until(lambda: len(logged(tmp_path)) >= 50)
+    server.stop("immediate")
+    time.sleep(10)
+    server.start()
+    assert [worker.wait(timeout=300) for worker in others] == [0, 0]
+    check_nothing_is_lost_or_doubled(tmp_path, url, killed.pid)
+    killed.wait()
+
+
+@pytest.mark.slow
+def test_without_a_server_a_worker_gives_up_with_a_message_without_password(server, tmp_path):
+    url = server.url()
+    study = open_study(url, "search", DESCRIPTION, resume=False, patience=2)
+    server.stop()
+    with pytest.raises(StorageError, match=r"nas@127.*could not be reached for 2 s") as error:
+        study.get_trials()
+    assert "w%25rd" not in str(error.value) and "w%rd" not in str(error.value)
+    started = time.monotonic()
+    with pytest.raises(StorageError, match=r"could not be reached: .*refused"):
+        open_study(url, "search", DESCRIPTION, resume=True)
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.slow
+def test_the_password_may_come_from_the_environment(server, tmp_path, monkeypatch):
+    with pytest.raises(StorageError, match="password"):
+        open_study(server.url(password=""), "search", DESCRIPTION, resume=False)
+    monkeypatch.setenv("PGPASSWORD", "p@ss/w%rd:1")
+    open_study(server.url(password=""), "search", DESCRIPTION, resume=False)
+    monkeypatch.delenv("PGPASSWORD")
+    file = tmp_path / "pgpass"
+    file.write_text(r"127.0.0.1:*:*:nas:p@ss/w%rd\:1" + "\n")
+    file.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(file))
+    open_study(server.url(password=""), "search", DESCRIPTION, resume=True)
+
+
+def test_two_workers_share_a_journal_file(tmp_path):
+    journal = str(tmp_path / "search.log")
+    workers = start(tmp_path, 2, journal)
+    wait_until(lambda: len(logged(tmp_path)) >= 20)
+    workers[0].send_signal(signal.SIGKILL)
+    assert workers[1].wait(timeout=300) == 0
+    check_nothing_is_lost_or_doubled(tmp_path, journal, workers[0].pid)
+    workers[0].wait()
