@@ -165,6 +165,8 @@ def _cause(error: BaseException) -> str:
     """Return the first line of what the database or the system says."""
     if isinstance(error, StorageInternalError) and error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, sqlalchemy.exc.PendingRollbackError) and error.__context__ is not None:
+        error = error.__context__  # how the transaction was lost
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = str(getattr(error, "orig", None) or error).strip()

@@ -73,10 +73,10 @@ def check_url(url: str) -> None:
         parsed = make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):
         raise ValueError(f"SEARCH.STORAGE is no URL that can be read; {_FORMS}.") from None
-    if "@" in (parsed.host or ""):
+    if _is_cut_short(url):
         raise ValueError(
-            "SEARCH.STORAGE has an '@' in its user or password: write %40 for it, or leave the "
-            "password to PGPASSWORD or ~/.pgpass."
+            "SEARCH.STORAGE has an '@' in its user, password or settings: write %40 for it, or "
+            "leave the password to PGPASSWORD or ~/.pgpass."
         )
 
 
@@ -88,7 +88,7 @@ def without_password(url: str) -> str:
         parsed = make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):
         parsed = None
-    if parsed is None or "@" in (parsed.host or ""):
+    if parsed is None or _is_cut_short(url):
         return f"{url.partition('://')[0]}://..."
     query = {
         name: value
@@ -98,6 +98,11 @@ def without_password(url: str) -> str:
     if parsed.password is None and len(query) == len(parsed.query):
         return url
     return parsed._replace(password=None, query=query).render_as_string()
+
+
+def _is_cut_short(url: str) -> bool:
+    """Whether a part of the password may have been read as the host, the database or a setting."""
+    return url.count("@") > 1 and not url.startswith("sqlite")
 
 
 def shown(url: str) -> str:

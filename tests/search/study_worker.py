@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import optuna
 import toy
 
 from crnas_d2.modeling.families import ResNetFamily
@@ -36,7 +37,7 @@ def dilated_blocks(most):
     return [Budget(AdditiveCost("DILATION", "steps", JOINT, costs), 0, most)]
 
 
-LARGE = StageKind([(1, 2, 3, 4)] * 3 + [(1, 2)]).build_space(ResNetFamily(), Genotype())
+LARGE = StageKind([(1, 2, 3)] * 3 + [(1, 2)]).build_space(ResNetFamily(), Genotype())
 SAMPLED = {"population": 6, "generations": 4, "seed": 3}
 SEARCHES = {
     "large": ExhaustiveSearcher(LARGE),
@@ -108,6 +109,7 @@ def wait_until(condition, seconds=60):
 
 
 def main(folder, search, hangs_in, storage):
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     searcher = SEARCHES[search]
     calls = 0
 

@@ -1,0 +1,78 @@
+"""The forms of SEARCH.STORAGE, and that none of its passwords is ever shown."""
+
+import pytest
+import toy
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy.engine import URL, make_url
+
+from crnas_d2.search import StorageError, hide_password, open_storage, study_url, without_password
+from crnas_d2.search.storage_url import file_of, shown
+
+SECRET = "Xq7zSecret"
+
+
+@pytest.mark.parametrize("name", ["plain", "a?b", "a%20b", "100%", "a b", "{x}", "a#b", "ü@:/é"])
+def test_a_study_lies_in_the_output_folder_whatever_its_name_is(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir(parents=True)
+    url = study_url(toy.supernet_config({"OUTPUT_DIR": str(folder)}))
+    open_storage(url)
+    assert (folder / "search.db").stat().st_size > 0
+    assert file_of(url) == str(folder / "search.db") == shown(url)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files == [folder / "search.db"]
+
+
+@given(password=st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=3))
+def test_a_url_is_shown_without_its_password_and_names_the_same_study(password):
+    url = URL.create("postgresql+psycopg", "nas", password, "db.example", 5432, "studies")
+    text = url.render_as_string(hide_password=False)
+    bare = without_password(text)
+    assert make_url(bare) == url._replace(password=None)
+    assert bare == "postgresql+psycopg://nas@db.example:5432/studies" == shown(text)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql+psycopg://nas:{SECRET}@127.0.0.1:1/studies",
+        f"postgresql+psycopg://nas:{SECRET}@127.0.0.1:port/studies",
+        f"postgresql+psycopg://nas:p@{SECRET}@127.0.0.1:1/studies",
+        f"postgresql+psycopg://nas:12@34/{SECRET}@127.0.0.1:1/studies",
+        f"postgresql+psycopg://127.0.0.1:1/studies?user=nas&password={SECRET}",
+        f"postgres://nas:{SECRET}@127.0.0.1:1/studies",
+        f"nosuchdatabase://nas:{SECRET}@127.0.0.1:1/studies",
+    ],
+    ids=["away", "port", "@", "@/", "parameter", "postgres", "driver"],
+)
+def test_no_error_shows_a_password(url):
+    pytest.importorskip("psycopg")
+    with pytest.raises((ValueError, StorageError)) as error:
+        open_storage(url)
+    assert SECRET not in str(error.value) and SECRET not in without_password(url)
+    cfg = hide_password(toy.supernet_config({"SEARCH.STORAGE": url}))
+    assert SECRET not in cfg.dump()
+
+
+def test_the_url_may_come_from_the_environment(monkeypatch):
+    cfg = toy.supernet_config({"SEARCH.STORAGE": "$STUDY_URL"})
+    with pytest.raises(ValueError, match=r"no variable STUDY_URL: export it"):
+        study_url(cfg)
+    url = f"postgresql+psycopg://nas:{SECRET}@db.example/studies"
+    monkeypatch.setenv("STUDY_URL", url)
+    assert study_url(cfg) == url
+    assert study_url(toy.supernet_config({"SEARCH.STORAGE": "${STUDY_URL}"})) == url
+    assert hide_password(cfg).SEARCH.STORAGE == "$STUDY_URL"
+
+
+@pytest.mark.parametrize("storage", ["no/such/folder/search.log", "postgres//host/db"])
+def test_what_is_no_storage_is_refused_with_the_forms(storage):
+    with pytest.raises(ValueError, match=r"expected postgresql\+psycopg://.*journal file"):
+        open_storage(storage)
+
+
+def test_a_missing_driver_is_named(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
+    with pytest.raises(ValueError, match=r"pip install 'crnas-d2\[postgres\]'"):
+        open_storage("postgresql+psycopg://nas@127.0.0.1:1/studies")
