@@ -70,7 +70,7 @@ def check_url(url: str) -> None:
             raise ValueError(f"SEARCH.STORAGE is '{url}'; {_FORMS}.")
         return
     try:
-        parsed = make_url(url)
+        make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):
         raise ValueError(f"SEARCH.STORAGE is no URL that can be read; {_FORMS}.") from None
     if _is_cut_short(url):

@@ -98,6 +98,20 @@ def test_no_predictions_give_nan_and_not_zero(hard_dataset):
     assert all(math.isnan(value) for value in results["bbox"].values())
 
 
+@pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning")
+def test_a_model_with_masks_that_predicts_nothing_has_no_score_for_them_either(
+    hard_dataset, toy_datasets
+):
+    nothing = Instances((toy.SIZE, toy.SIZE))
+    nothing.pred_boxes, nothing.pred_masks = Boxes(torch.zeros(0, 4)), torch.zeros(0, 64, 64)
+    nothing.scores, nothing.pred_classes = torch.zeros(0), torch.zeros(0, dtype=torch.int64)
+    predictions = [({"image_id": i["id"]}, {"instances": nothing}) for i in hard_dataset["images"]]
+    cfg = toy.network_config(toy_datasets, {"MODEL.MASK_ON": True})
+    results = score(build_evaluator(cfg, "hard", in_search=True), predictions)
+    assert sorted(results) == ["bbox", "segm"]
+    assert math.isnan(results["segm"]["AP"])
+
+
 def test_predictions_are_written_where_asked(hard_dataset, tmp_path):
     folder = tmp_path / "inference"
     predictions = list(predict(hard_dataset, 0))

@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import pytest
 import toy
 
 from crnas_d2.config import NetworkSpec, default_config, differences
 from crnas_d2.cost import build_budgets, build_costs, latency_meter
+from crnas_d2.data import register_coco_format
 from crnas_d2.jobs import describe
 from crnas_d2.jobs.describe import describe_search
 from crnas_d2.search import build_searcher, open_study, study_url
@@ -141,6 +144,32 @@ def test_other_weights_make_another_search_and_another_place_of_them_does_not(
     copy.write_bytes(b"another supernet")
     with pytest.raises(ValueError, match="weights was"):
         open_search({"MODEL.WEIGHTS": str(copy)})
+
+
+def test_other_images_make_another_search_and_another_place_of_them_does_not(
+    open_search, tmp_path, registered
+):
+    entries = [toy.make_dataset(tmp_path, name, 4, seed=3) for name in ("mine", "others")]
+    register_coco_format(entries)
+    data = {"DATASETS.ARCHVAL": ("mine",), "DATASETS.TRAIN": ("others",)}
+    open_search(data, resume=False)
+    for (_, _, folder), words in zip(entries, ("archval", "calibration"), strict=True):
+        image = Path(folder) / "001.png"
+        before = image.read_bytes()
+        image.write_bytes(before + b"another")
+        with pytest.raises(ValueError, match=f"{words} images was"):
+            open_search(data)
+        image.unlink()
+        image.write_bytes(before)  # with another time of modification
+        open_search(data)
+
+
+def test_a_search_goes_on_that_an_earlier_version_began(open_search):
+    study = open_search(resume=False)
+    description = study.user_attrs["description"]
+    assert description.pop("archval images") and description.pop("calibration images")
+    study.set_user_attr("description", description)
+    open_search()
 
 
 def test_a_search_goes_on_with_a_later_version_that_has_another_key(config, monkeypatch):

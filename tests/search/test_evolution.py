@@ -1,5 +1,6 @@
 """Evolution and random search in their study: generations, budget, failures, resuming."""
 
+import contextlib
 import math
 from random import Random
 
@@ -229,7 +230,18 @@ def test_several_samplers_on_one_study_propose_nothing_twice(tmp_path):
     assert len(set(seen)) == 20
 
 
-@pytest.mark.parametrize("name", ["TPESampler", "RandomSampler"])
+SAMPLERS = [  # those that README.md lists
+    "TPESampler",
+    "RandomSampler",
+    "NSGAIISampler",
+    "NSGAIIISampler",
+    "QMCSampler",
+    "GPSampler",
+]
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_a_stock_sampler_leads_a_search(name):
     budgets = [Budget(COST, 0, 18)]
     searcher = OptunaSearcher(SPACE, budgets, population=6, generations=5, sampler=name, seed=3)
@@ -244,6 +256,56 @@ def test_a_stock_sampler_leads_a_search(name):
     run_worker(study, SPACE, searcher, evaluate, "AP")
     assert len(set(seen)) == len(seen) == 30
     assert all(cost(genotype) <= 18 for genotype in seen)
+
+
+@pytest.mark.parametrize("name", ["TPESampler", "RandomSampler", "NSGAIISampler"])
+def test_a_stock_sampler_goes_on_where_it_was_stopped(tmp_path, name):
+    arguments = {"population": 12, "generations": 3, "sampler": name, "seed": 3}
+
+    def search(study, stop_after=100):
+        def evaluate(genotype):
+            seen.append(genotype)
+            if len(seen) == stop_after:
+                raise KeyboardInterrupt
+            return {"AP": fitness(genotype)}
+
+        seen = []
+        with contextlib.suppress(KeyboardInterrupt):
+            run_worker(study, SPACE, OptunaSearcher(SPACE, **arguments), evaluate, "AP")
+        return seen
+
+    expected = search(in_memory())
+    study = open_study(url(tmp_path), "search", DESCRIPTION, resume=False)
+    before = search(study, stop_after=15)
+    after = search(open_study(url(tmp_path), "search", DESCRIPTION, resume=True))
+    assert len({*before, *after}) == len(before) + len(after) - (before[-1] in after)
+    assert before == expected[:15]
+    # Another number seeds what follows the interrupted trial, so it need not be the same.
+    assert len(evaluated(study, SPACE)) == 36
+
+
+def test_a_sampler_learns_the_result_of_what_it_proposes_again():
+    study, space = in_memory(), SearchSpace("operation", SPACE.choices[:3])
+    searcher = OptunaSearcher(space, population=10, generations=4, sampler="TPESampler", seed=3)
+    run_worker(study, space, searcher, lambda genotype: {"AP": sum(genotype.ops)}, "AP")
+    again = [trial for trial in study.trials if "same_as" in trial.user_attrs]
+    assert again and len(evaluated(study, space)) == 40
+    for trial in again:
+        first = study.trials[trial.user_attrs["same_as"]]
+        assert trial.params == first.params and trial.values == first.values
+
+
+def test_a_sampler_that_proposes_one_candidate_again_and_again_does_not_end_the_search():
+    searcher = OptunaSearcher(SPACE, population=5, generations=4, sampler="TPESampler", seed=3)
+
+    class Stubborn(optuna.samplers.RandomSampler):
+        def sample_independent(self, study, trial, name, distribution):
+            return distribution.choices[0]
+
+    searcher.sampler = Stubborn()
+    study = in_memory()
+    run_worker(study, SPACE, searcher, lambda genotype: {"AP": fitness(genotype)}, "AP")
+    assert len(evaluated(study, SPACE)) == 20
 
 
 def test_a_stock_sampler_that_finds_nothing_more_ends_the_search(monkeypatch):
