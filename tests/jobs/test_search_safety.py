@@ -7,22 +7,34 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 import toy
 
 from crnas_d2 import run_search
+from crnas_d2.engine import Trainer
 from crnas_d2.evaluation import SubnetEvaluator
 from crnas_d2.jobs import JobError
 
 SECRET = "Xq7zSecret"
 
 
+@pytest.fixture(scope="module")
+def untrained(toy_datasets, tmp_path_factory):
+    """The config of a supernet that is unsure, so every detection has to count."""
+    weights = tmp_path_factory.mktemp("untrained") / "model.pth"
+    settings = {"MODEL.WEIGHTS": str(weights), "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0}
+    cfg = toy.supernet_config(toy_datasets, settings)
+    torch.manual_seed(0)
+    torch.save({"model": Trainer.build_model(cfg).state_dict()}, weights)
+    return cfg
+
+
 @pytest.fixture
-def search(trained, tmp_path):
+def search(untrained, tmp_path):
     """Runs a search of the toy supernet in a folder, with a few overrides."""
 
     def search(*overrides, folder=tmp_path / "search", resume=False):
-        cfg = trained.clone()
-        cfg.defrost()
+        cfg = untrained.clone()
         cfg.merge_from_list(toy.as_list({"OUTPUT_DIR": str(folder)}, *overrides))
         cfg.freeze()
         return run_search(cfg, resume=resume)
