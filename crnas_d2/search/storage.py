@@ -190,7 +190,6 @@ def _open_database(url: str) -> BaseStorage:
     file = file_of(url)
     if file is not None:
         _check_sqlite(file)
-    optuna_errors = (sqlalchemy.exc.DBAPIError, StorageInternalError)
     for attempt in range(1, _MOST_RACES + 1):
         try:
             storage = RDBStorage(
@@ -198,9 +197,10 @@ def _open_database(url: str) -> BaseStorage:
                 engine_kwargs={"pool_pre_ping": True, "connect_args": connect_args(url)},
             )
             break
-        except optuna_errors as error:
-            # Another process creates the same tables just now.
-            is_race = "already exists" in str(error) or "duplicate" in str(error)
+        except (sqlalchemy.exc.DBAPIError, AssertionError) as error:
+            # Another process may be creating the same tables just now.
+            is_race = isinstance(error, (sqlalchemy.exc.IntegrityError, AssertionError))
+            is_race = is_race or "already exists" in str(error)
             if not is_race or attempt == _MOST_RACES:
                 raise
             time.sleep(0.2 * attempt)

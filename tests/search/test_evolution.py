@@ -236,7 +236,7 @@ SAMPLERS = [  # those that README.md lists
     "NSGAIISampler",
     "NSGAIIISampler",
     "QMCSampler",
-    "GPSampler",
+    pytest.param("GPSampler", marks=pytest.mark.slow),
 ]
 
 
