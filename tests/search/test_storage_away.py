@@ -90,6 +90,7 @@ def test_the_password_may_come_from_the_environment(server, tmp_path, monkeypatc
     open_study(server.url(password=""), "search", DESCRIPTION, resume=True)
 
 
+@pytest.mark.slow
 def test_two_workers_share_a_journal_file(tmp_path):
     journal = str(tmp_path / "search.log")
     workers = start(tmp_path, 2, journal)
