@@ -18,6 +18,8 @@ EVOLUTION = {
     "SEARCH.EVOLUTION.PARENTS": 2,
 }
 
+TWO = {**EVOLUTION, "SEARCH.ALGORITHM": "optuna", "SEARCH.SECOND_OBJECTIVE": "MACS"}
+
 
 @pytest.fixture
 def weights(tmp_path):
@@ -109,6 +111,7 @@ def test_an_exhaustive_search_goes_on_with_other_settings_that_it_does_not_use(
         (EVOLUTION, {"SEARCH.EVOLUTION.POPULATION": 2}, "evolution: population was 3 and is 2"),
         (EVOLUTION, {"SEED": 7}, "SEED was 1 and is 7"),
         (EVOLUTION, GREEDY, "algorithm was 'evolution' and is 'greedy'"),
+        (TWO, {"SEARCH.COST_INPUT_SIZE": [32, 32]}, "digest of the costs of MACS was"),
         ({}, {"SEARCH.BUDGET.BLOCKS": [7, 8]}, r"BUDGET\.BLOCKS was \[8.*\] and is \[7"),
         ({}, {"SEARCH.METRIC": "bbox/AP50"}, "metric was 'bbox/AP' and is 'bbox/AP50'"),
         ({}, {"SEARCH.IMS_PER_BATCH": 3}, r"SEARCH\.IMS_PER_BATCH was 4 and is 3"),
