@@ -13,8 +13,8 @@ from .checks import (
 from .classification import check_task, register_image_folders
 from .embedded import make_digits, make_handwriting, make_letters, make_letters_crops
 from .fixed_batches import build_fixed_batches, fixed_images
-from .loaders import build_test_loader, build_train_loader
-from .resumable_loader import ResumableLoader, build_resumable_loader
+from .loaders import build_test_loader
+from .resumable_loader import ResumableLoader, build_resumable_loader, build_train_loader
 
 __all__ = [
     "ResumableLoader",

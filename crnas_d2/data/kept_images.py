@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from .generators import generators_seeded
+
 __all__ = ["KeepingMapper", "is_random"]
 
 
@@ -24,7 +26,10 @@ class KeepingMapper:
         key = (dataset_dict["file_name"], dataset_dict.get("image_id"))
         mapped = self._kept.get(key)
         if mapped is None:
-            mapped = self.mapper(dataset_dict)
+            # Detectron2 draws a number even for a choice of one. A resumed training maps the images
+            # again, and must not draw more than an uninterrupted one.
+            with generators_seeded(f"{key}"):
+                mapped = self.mapper(dataset_dict)
             if self._size + mapped["image"].nbytes <= self.limit:
                 self._size += mapped["image"].nbytes
                 self._kept[key] = mapped

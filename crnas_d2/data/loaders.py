@@ -1,11 +1,10 @@
-"""Detectron2's loaders, for detection and for classification data."""
+"""Mappers and Detectron2's loaders, for detection and for classification data."""
 
 from collections.abc import Callable, Iterable, Sequence
 
 from detectron2.data import (
     DatasetMapper,
     build_detection_test_loader,
-    build_detection_train_loader,
 )
 from detectron2.data.detection_utils import build_augmentation
 from detectron2.utils import comm
@@ -16,19 +15,8 @@ from .kept_images import KeepingMapper, is_random
 __all__ = [
     "build_fixed_mapper",
     "build_test_loader",
-    "build_train_loader",
     "build_train_mapper",
 ]
-
-
-def build_train_loader(cfg) -> Iterable[list[dict]]:
-    """Build an endless loader of ``DATASETS.TRAIN``: batches of this rank's share of the images."""
-    if not is_classification(cfg.DATASETS.TRAIN[0]):
-        return build_detection_train_loader(cfg, mapper=build_train_mapper(cfg, cfg.DATASETS.TRAIN))
-    # All crops have the same size, so there are no aspect ratios to group.
-    return build_detection_train_loader(
-        cfg, mapper=_classification_mapper(cfg, is_train=True), aspect_ratio_grouping=False
-    )
 
 
 def build_train_mapper(cfg, dataset_names: Sequence[str]) -> Callable[[dict], dict]:

@@ -1,31 +1,40 @@
-"""An endless training loader that resumes where a killed one stopped."""
+"""Endless training loaders that resume where a killed one stopped."""
 
-import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from itertools import islice
 from random import Random
 
 import numpy as np
 import torch
 from detectron2.data import (
     DatasetFromList,
-    build_batch_data_loader,
+    build_detection_train_loader,
     get_detection_dataset_dicts,
 )
+from detectron2.data.build import (
+    _train_loader_from_config,
+    trivial_batch_collator,
+    worker_init_reset_seed,
+)
+from detectron2.data.common import AspectRatioGroupedDataset
 from detectron2.utils import comm
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
+from .classification import is_classification
+from .generators import generators_seeded
 from .loaders import build_train_mapper
 
-__all__ = ["ResumableLoader", "build_resumable_loader"]
+__all__ = ["ResumableLoader", "build_resumable_loader", "build_train_loader"]
+
+Batch = list[tuple[int, int]]  # (number, index) of each image of this rank
 
 
 class ResumableLoader(Iterable[list[dict]]):
     """Endless batches of this rank's share of the images, each a function of seed and position.
 
-    Order and augmentation of the n-th image depend only on the seed and n, not on the number of
-    workers or on where the loader started. Detectron2's own loaders start over. Images are not
-    grouped by aspect ratio, because then a batch would depend on all earlier ones.
+    Images are numbered over all ranks and epochs. Order and augmentation of the n-th image depend
+    only on the seed and n, not on the number of workers or on where the loader started. (The
+    loaders of Detectron2 start over.)
 
     Attributes:
         position: number of batches taken so far.
@@ -34,6 +43,7 @@ class ResumableLoader(Iterable[list[dict]]):
         images: entries of datasets in Detectron2's format.
         mapper: maps an entry to an input of the model.
         ims_per_batch: images per batch, over all ranks.
+        seed: of the order and the augmentation.
 
     Raises:
         ValueError: the ranks cannot share a batch evenly.
@@ -48,32 +58,47 @@ class ResumableLoader(Iterable[list[dict]]):
         seed: int,
         num_workers: int = 0,
     ):
-        if ims_per_batch % comm.get_world_size():
+        self.rank, self.world_size = comm.get_rank(), comm.get_world_size()
+        if ims_per_batch % self.world_size:
             raise ValueError(
                 f"SOLVER.IMS_PER_BATCH is {ims_per_batch}; expected a multiple of the "
-                f"{comm.get_world_size()} processes."
+                f"{self.world_size} processes."
             )
         self.dataset = _SeededImages(images, mapper, seed)
         self.ims_per_batch = ims_per_batch
-        self.seed = seed
         self.num_workers = num_workers
         self.position = 0
+        # torch samples a seed for the workers when an iteration starts; a generator of its own
+        # leaves the one of the training unchanged.
+        self._generator = torch.Generator()
 
     def __iter__(self) -> Iterator[list[dict]]:
-        sampler = _NumberedSampler(
-            len(self.dataset), self.seed, start=self.position * self.ims_per_batch
-        )
-        batches = build_batch_data_loader(
+        loader = DataLoader(
             self.dataset,
-            sampler,
-            self.ims_per_batch,
+            batch_sampler=self._batches(self.position),
             num_workers=self.num_workers,
-            # torch samples a seed when the iteration starts; a generator of its own leaves the one
-            # of the training unchanged.
-            generator=torch.Generator(),
+            collate_fn=trivial_batch_collator,
+            worker_init_fn=worker_init_reset_seed,
+            generator=self._generator,
         )
-        for batch in batches:
+        for batch in loader:
             self.position += 1  # batches that were taken; the workers are ahead of it
+            yield batch
+
+    def _batches(self, start: int) -> Iterator[Batch]:
+        """Yield the batches of this rank, from the given one on: shuffled epoch after epoch."""
+        # Rank r takes every world_size-th image. The order of an epoch is sampled from the seed and
+        # the epoch.
+        size, epoch, order = len(self.dataset), None, []
+        number = start * self.ims_per_batch + self.rank
+        while True:
+            batch = []
+            for _ in range(self.ims_per_batch // self.world_size):
+                if number // size != epoch:
+                    epoch = number // size
+                    order = Random(f"{self.dataset.seed}/{epoch}").sample(range(size), size)
+                batch.append((number, order[number % size]))
+                number += self.world_size
             yield batch
 
     def state_dict(self) -> dict:
@@ -88,30 +113,73 @@ class ResumableLoader(Iterable[list[dict]]):
         self.position = -(-state["position"] * state["ims_per_batch"] // self.ims_per_batch)
 
 
-class _NumberedSampler(Sampler):
-    """Yields ``(number, index)`` of this rank's images: one shuffled epoch after the other."""
+class _TrainingLoader(ResumableLoader):
+    """The batches of Detectron2's loader: its samplers, and images grouped by aspect ratio.
 
-    def __init__(self, size: int, seed: int, start: int):
-        self.size, self.seed, self.start = size, seed, start
-        # Read here, because a worker iterates it, and a spawned worker has no process group.
-        self.rank, self.world_size = comm.get_rank(), comm.get_world_size()
+    In the main process the augmentation draws from the generators of the training, which
+    :class:`~crnas_d2.engine.ContinuedRandomness` saves. Those of workers cannot be saved, so there
+    each image has a seed of its own.
+    """
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        # Images are numbered over all ranks and epochs; rank r takes start + r, then every
-        # world_size-th. The order of an epoch is sampled from the seed and the epoch.
-        number, epoch, order = self.start + self.rank, None, []
-        while True:
-            if number // self.size != epoch:
-                epoch = number // self.size
-                order = Random(f"{self.seed}/{epoch}").sample(range(self.size), self.size)
-            yield number, order[number % self.size]
-            number += self.world_size
+    def __init__(self, cfg, mapper: Callable[[dict], dict], dataset: list[dict], *, grouped: bool):
+        self._cfg = cfg
+        super().__init__(
+            # Serialized, so that workers share the memory of a large dataset instead of copying it.
+            DatasetFromList(dataset, copy=False),
+            mapper,
+            ims_per_batch=cfg.SOLVER.IMS_PER_BATCH,
+            seed=0,
+            num_workers=cfg.DATALOADER.NUM_WORKERS,
+        )
+        # (width, height) in pixels
+        self._sizes = [(image["width"], image["height"]) for image in dataset] if grouped else None
+        self._draw_seeds()
+        # As many numbers as Detectron2's loader takes from torch's generator, so that the same SEED
+        # trains the same network with either.
+        self._generator.manual_seed(torch.empty((), dtype=torch.int64).random_().item())
+
+    def _draw_seeds(self) -> None:
+        # Samplers of Detectron2 draw their seeds from numpy's generator.
+        _, key, position, *_ = np.random.get_state()
+        self._numpy = {"key": torch.from_numpy(key.astype(np.int64)), "position": position}
+        images = self.dataset.images
+        self._sampler = _train_loader_from_config(self._cfg, mapper=None, dataset=images)["sampler"]
+        seed = comm.shared_random_seed()
+        self.dataset.seed = seed if self.num_workers > 0 else None
+
+    def _batches(self, start: int) -> Iterator[Batch]:
+        # A sampler yields the images of this rank; all before the start are skipped.
+        numbered = ((k * self.world_size + self.rank, i) for k, i in enumerate(self._sampler))
+        size = self.ims_per_batch // self.world_size
+        if self._sizes is None:
+            yield from islice(iter(lambda: list(islice(numbered, size)), []), start, None)
+            return
+        with_sizes = (
+            {"item": item, "width": self._sizes[item[1]][0], "height": self._sizes[item[1]][1]}
+            for item in numbered
+        )
+        for batch in islice(AspectRatioGroupedDataset(with_sizes, size), start, None):
+            yield [image["item"] for image in batch]
+
+    def state_dict(self) -> dict:
+        return {**super().state_dict(), "numpy": self._numpy}
+
+    def load_state_dict(self, state: dict) -> None:
+        super().load_state_dict(state)
+        own = np.random.get_state()
+        key = state["numpy"]["key"].numpy().astype(np.uint32)
+        np.random.set_state(("MT19937", key, state["numpy"]["position"]))
+        self._draw_seeds()
+        np.random.set_state(own)
 
 
 class _SeededImages(Dataset):
-    """Maps ``(number, index)`` to an image with an augmentation that is seeded by the number."""
+    """Maps ``(number, index)`` to an image with an augmentation that is seeded by the number.
 
-    def __init__(self, images: Sequence[dict], mapper: Callable[[dict], dict], seed: int):
+    Without a seed the augmentation draws from the global generators.
+    """
+
+    def __init__(self, images: Sequence[dict], mapper: Callable[[dict], dict], seed: int | None):
         self.images, self.mapper, self.seed = images, mapper, seed
 
     def __len__(self) -> int:
@@ -119,24 +187,28 @@ class _SeededImages(Dataset):
 
     def __getitem__(self, item: tuple[int, int]) -> dict:
         number, index = item
-        with _generators_seeded(f"{self.seed}/image {number}"):
+        if self.seed is None:
+            return self.mapper(self.images[index])
+        with generators_seeded(f"{self.seed}/image {number}"):
             return self.mapper(self.images[index])
 
 
-@contextmanager
-def _generators_seeded(key: str) -> Iterator[None]:
-    """Seed the global generators, which augmentations use, and restore them on exit."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    seed = Random(key).getrandbits(32)
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.default_generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
+def build_train_loader(cfg) -> Iterable[list[dict]]:
+    """Build an endless loader of ``DATASETS.TRAIN``: batches of this rank's share of the images.
+
+    It can be resumed, with the batches that Detectron2's loader would have; only a dataset without
+    a length gets Detectron2's own.
+    """
+    classifies = is_classification(cfg.DATASETS.TRAIN[0])
+    mapper = build_train_mapper(cfg, cfg.DATASETS.TRAIN)
+    unused = object()  # the loader makes its own sampler
+    dataset = _train_loader_from_config(cfg, mapper=mapper, sampler=unused)["dataset"]
+    if not isinstance(dataset, list):
+        return build_detection_train_loader(cfg, mapper=mapper, dataset=dataset)
+    # All crops of a classifier have the same size, so there are no aspect ratios to group.
+    grouped = cfg.DATALOADER.ASPECT_RATIO_GROUPING and not classifies
+    has_sizes = all("width" in image and "height" in image for image in dataset)
+    return _TrainingLoader(cfg, mapper, dataset, grouped=grouped and has_sizes)
 
 
 def build_resumable_loader(cfg, names: Sequence[str], seed: int) -> ResumableLoader:

@@ -6,16 +6,12 @@ import torch
 from detectron2.engine import AMPTrainer, SimpleTrainer, TrainerBase
 from detectron2.utils import comm
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from crnas_d2.data import build_resumable_loader
 
 from .optimizer import build_alpha_optimizer
 
 __all__ = ["AlternatingTrainer", "build_alternating_trainer"]
-
-# Detectron2's dense detectors keep a running mean of the number of positive anchors here.
-_NORMALIZER = "loss_normalizer"
 
 
 class AlternatingTrainer(TrainerBase):
@@ -27,9 +23,7 @@ class AlternatingTrainer(TrainerBase):
     dropped.
 
     All random numbers of a step follow from the seed, the iteration and the rank, and the loaders
-    save their positions, so a resumed search equals the uninterrupted one. (RetinaNet's running
-    normalizer of its losses, which is not a tensor, is saved as well; all ranks get the one of
-    rank 0.)
+    save their positions, so a resumed search equals the uninterrupted one.
 
     Attributes:
         model, data_loader, optimizer: those of the weights.
@@ -49,11 +43,6 @@ class AlternatingTrainer(TrainerBase):
         self.model, self.data_loader = weights.model, weights.data_loader
         self.optimizer = weights.optimizer
 
-    @property
-    def _plain_model(self) -> nn.Module:
-        is_wrapped = isinstance(self.model, DistributedDataParallel)
-        return self.model.module if is_wrapped else self.model
-
     def run_step(self) -> None:
         self._run(self.weights, "weights")
         if self.iter >= self.alpha_start:
@@ -69,16 +58,12 @@ class AlternatingTrainer(TrainerBase):
 
     def state_dict(self) -> dict:
         state = super().state_dict()
-        if hasattr(self._plain_model, _NORMALIZER):
-            state[_NORMALIZER] = getattr(self._plain_model, _NORMALIZER)
         for name, half in (("weights", self.weights), ("alpha", self.alphas)):
             state[name] = {**half.state_dict(), "loader": half.data_loader.state_dict()}
         return state
 
     def load_state_dict(self, state: dict) -> None:
         super().load_state_dict(state)
-        if _NORMALIZER in state:
-            setattr(self._plain_model, _NORMALIZER, state[_NORMALIZER])
         for name, half in (("weights", self.weights), ("alpha", self.alphas)):
             half.load_state_dict(state[name])
             half.data_loader.load_state_dict(state[name]["loader"])

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 
 from detectron2.engine import HookBase
+from detectron2.engine.hooks import PreciseBN
 from detectron2.utils import comm
 
 from crnas_d2.modeling import MixedSupernet, SinglePathSupernet
 from crnas_d2.space import Genotype
 
-__all__ = ["AlphaProgress", "PathSampling"]
+__all__ = ["AlphaProgress", "PathSampling", "RepeatedPreciseBN"]
 
 
 class PathSampling(HookBase):
@@ -44,3 +45,26 @@ class AlphaProgress(HookBase):
         due = step % self.period == 0 or step == self.trainer.max_iter
         if due and comm.is_main_process():
             self.trainer.storage.put_scalars(smoothing_hint=False, **self.supernet.summary())
+
+
+class RepeatedPreciseBN(PreciseBN):
+    """Detectron2's hook, on the same images each time, so that a resumed training agrees.
+
+    Args:
+        hook: the one to replace, with a loader that can be resumed.
+    """
+
+    def __init__(self, hook: PreciseBN):
+        self.__dict__.update(vars(hook))
+        self._start = self._data_loader.state_dict()
+
+    def update_stats(self) -> None:
+        self._data_iter = None
+        self._data_loader.load_state_dict(self._start)
+        super().update_stats()
+
+    def state_dict(self) -> dict:
+        return {"loader": self._start}
+
+    def load_state_dict(self, state: dict) -> None:
+        self._start = state["loader"]

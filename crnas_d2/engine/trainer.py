@@ -3,14 +3,17 @@
 import logging
 import weakref
 from collections.abc import Iterable
+from contextlib import nullcontext
 
 import torch
-from detectron2.engine import AMPTrainer, DefaultTrainer, SimpleTrainer, TrainerBase
+from detectron2.engine import AMPTrainer, DefaultTrainer, HookBase, SimpleTrainer, TrainerBase
 from detectron2.engine.defaults import create_ddp_model
+from detectron2.engine.hooks import PreciseBN
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
 
 from crnas_d2.checkpoint import TrainingCheckpointer
@@ -20,7 +23,8 @@ from crnas_d2.layers import resolve_norm
 from crnas_d2.modeling import MixedSupernet, SinglePathSupernet, find_supernet
 
 from .alternating_trainer import AlternatingTrainer, build_alternating_trainer
-from .hooks import AlphaProgress, PathSampling
+from .continued_randomness import ContinuedRandomness
+from .hooks import AlphaProgress, PathSampling, RepeatedPreciseBN
 from .lr_scheduler import build_lr_scheduler
 from .optimizer import build_optimizer
 from .path_samplers import UniformPathSampler
@@ -28,6 +32,10 @@ from .path_samplers import UniformPathSampler
 __all__ = ["Trainer"]
 
 logger = logging.getLogger(__name__)
+
+# Detectron2's dense detectors keep a running mean of the number of positive anchors here, which is
+# not a tensor.
+_NORMALIZER = "loss_normalizer"
 
 
 class Trainer(DefaultTrainer):
@@ -66,7 +74,9 @@ class Trainer(DefaultTrainer):
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
-        # Before all other hooks, so that they see the path that will run.
+        if not is_mixed:  # whose steps have random numbers of their own
+            self.register_hooks([ContinuedRandomness(cfg.SOLVER.CHECKPOINT_PERIOD)])
+        # Before the other hooks, so that they see the path that will run.
         if is_single_path:
             sampler = UniformPathSampler(supernet.space, seed=max(cfg.SEED, 0))
             self.register_hooks([PathSampling(supernet, sampler)])
@@ -74,6 +84,15 @@ class Trainer(DefaultTrainer):
             # Before the writers, which write what is in the storage.
             self.register_hooks([AlphaProgress(supernet)])
         self.register_hooks(self.build_hooks())
+
+    def state_dict(self) -> dict:
+        """Return all that a resumed training needs to equal an uninterrupted one."""
+        state = super().state_dict()
+        if hasattr(self.data_loader, "state_dict") and "alpha" not in state["_trainer"]:
+            state["loader"] = self.data_loader.state_dict()
+        if hasattr(self._plain_model, _NORMALIZER):
+            state[_NORMALIZER] = getattr(self._plain_model, _NORMALIZER)
+        return state
 
     def load_state_dict(self, state: dict) -> None:
         """
@@ -88,6 +107,31 @@ class Trainer(DefaultTrainer):
                 "another OUTPUT_DIR."
             )
         super().load_state_dict(state)
+        if "loader" in state:
+            self.data_loader.load_state_dict(state["loader"])
+        if _NORMALIZER in state:
+            setattr(self._plain_model, _NORMALIZER, state[_NORMALIZER])
+
+    @property
+    def _plain_model(self) -> nn.Module:
+        is_wrapped = isinstance(self.model, DistributedDataParallel)
+        return self.model.module if is_wrapped else self.model
+
+    def train(self) -> dict | None:
+        """Train up to ``SOLVER.MAX_ITER``; return the results of the last evaluation, if expected.
+
+        On a CPU, scripted losses (RetinaNet's) are not optimized: torch would do that after their
+        first calls in a process, so a resumed training would round them in another way.
+        """
+        on_cpu = self.cfg.MODEL.DEVICE == "cpu"
+        with torch.jit.optimized_execution(False) if on_cpu else nullcontext():
+            return super().train()
+
+    def build_hooks(self) -> list[HookBase | None]:
+        return [
+            RepeatedPreciseBN(hook) if isinstance(hook, PreciseBN) else hook
+            for hook in super().build_hooks()
+        ]
 
     @classmethod
     def build_model(cls, cfg) -> nn.Module:

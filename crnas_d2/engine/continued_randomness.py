@@ -1,0 +1,80 @@
+"""Random numbers of a training that go on where a killed one stopped."""
+
+import logging
+import random
+
+import numpy as np
+import torch
+from detectron2.engine import HookBase
+from detectron2.utils import comm
+
+__all__ = ["ContinuedRandomness"]
+
+logger = logging.getLogger(__name__)
+
+
+class ContinuedRandomness(HookBase):
+    """Save the states of the global generators with a checkpoint, those of every rank.
+
+    The states between two steps belong to the training: what evaluations and other hooks draw
+    changes nothing, because a resumed training does not repeat it.
+
+    Register it before all other hooks, on all ranks.
+
+    Args:
+        period: iterations between two checkpoints.
+    """
+
+    def __init__(self, period: int):
+        self.period = period
+        self._own: dict | None = None  # of this rank
+        self._all: list[dict] = []  # on the main process, of each rank
+
+    def before_step(self) -> None:
+        if self._own is not None:
+            _set_states(self._own)
+
+    def after_step(self) -> None:
+        self._own = _get_states()
+        step = self.trainer.iter + 1
+        if step % self.period == 0 or step == self.trainer.max_iter:
+            self._all = comm.gather(self._own)
+
+    def state_dict(self) -> dict:
+        return {"states": self._all}
+
+    def load_state_dict(self, state: dict) -> None:
+        self._all = state["states"]
+        if len(self._all) != comm.get_world_size():
+            logger.warning(
+                "The checkpoint is of %d processes, this training has %d: its random numbers are "
+                "others than those of an uninterrupted one.",
+                len(self._all),
+                comm.get_world_size(),
+            )
+            return
+        self._own = self._all[comm.get_rank()]
+
+
+def _get_states() -> dict:
+    """Return the states as tensors and plain types, which ``weights_only`` admits."""
+    version, numbers, gauss = random.getstate()
+    _, key, position, has_gauss, cached = np.random.get_state()
+    states = {
+        "python": [version, list(numbers), gauss],
+        "numpy": [torch.from_numpy(key.astype(np.int64)), position, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _set_states(states: dict) -> None:
+    version, numbers, gauss = states["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    key, *rest = states["numpy"]
+    np.random.set_state(("MT19937", key.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(states["torch"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])
