@@ -1,16 +1,23 @@
 """Weights: loading them, and matching those of one network to another."""
 
-from .checkpointers import StrictCheckpointer, TrainingCheckpointer
+from .checkpointers import StrictCheckpointer, TrainingCheckpointer, check_weights
+from .convention import describe_network
 from .decoded_weights import decode_state_dict
+from .files import write_file
 from .matching import MatchedWeights, match_weights
+from .run_files import FINAL
 from .subnet_weights import fixed_names, subnet_state_dict
 
 __all__ = [
+    "FINAL",
     "MatchedWeights",
     "StrictCheckpointer",
     "TrainingCheckpointer",
+    "check_weights",
     "decode_state_dict",
+    "describe_network",
     "fixed_names",
     "match_weights",
     "subnet_state_dict",
+    "write_file",
 ]

@@ -1,21 +1,136 @@
 """Load weights: those that training starts from, and those that must fit exactly."""
 
 import logging
+import os
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qs, urlparse
 
+import numpy as np
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from fvcore.common.checkpoint import _IncompatibleKeys
+from torch import Tensor
 
+from .convention import convention_of_file, differences, overrides
 from .decoded_weights import decode_state_dict
-from .matching import match_weights
+from .files import UnreadableFileError, fetch_weights, read_file
+from .matching import MatchedWeights, match_weights
+from .run_files import RunFiles
 
-__all__ = ["StrictCheckpointer", "TrainingCheckpointer"]
+__all__ = ["StrictCheckpointer", "TrainingCheckpointer", "check_weights"]
 
 logger = logging.getLogger(__name__)
 
 
-class TrainingCheckpointer(DetectionCheckpointer):
+def check_weights(path: str) -> None:
+    """Fetch and read ``MODEL.WEIGHTS`` before work starts.
+
+    Raises:
+        ValueError: the file cannot be fetched, is damaged, or holds no weights.
+    """
+    _SafeCheckpointer(torch.nn.Module()).read(path)
+
+
+class _SafeCheckpointer(DetectionCheckpointer):
+    """A Detectron2 checkpointer that reads files as data, and names them in its errors.
+
+    Args:
+        network: of :func:`describe_network`; without it, what files say is not compared.
+    """
+
+    def __init__(
+        self, model, save_dir="", *, network: Mapping[str, object] | None = None, **checkpointables
+    ):
+        super().__init__(model, save_dir, **checkpointables)
+        self.network = dict(network or {})
+        self._filename = ""
+        self._key = "MODEL.WEIGHTS "  # that names the files
+
+    def read(self, path: str) -> dict[str, Any]:
+        """Return the content of a file, with its weights, as tensors by name, under ``model``.
+
+        Raises:
+            ValueError: it cannot be fetched, is damaged, or holds no weights.
+        """
+        self._filename, local = path, fetch_weights(path)
+        try:
+            content = self._load_file(local)
+        except UnreadableFileError as error:
+            cached = f" It was downloaded from {path}; delete it to try again."
+            raise UnreadableFileError(
+                f"{self._key}{error}{cached if local != path else ''}"
+            ) from error
+        if local != path:  # Detectron2's option in the query of a URL
+            option = parse_qs(urlparse(path).query).get("matching_heuristics")
+            content["matching_heuristics"] = content.get("matching_heuristics") or bool(option)
+        return content
+
+    def _load_file(self, filename: str) -> dict[str, Any]:
+        content = read_file(filename)
+        if filename.endswith(".pkl") and not {"model", "__author__"} <= content.keys():
+            # Caffe2's files; detectors have "blobs", classifiers are the blobs themselves.
+            blobs = content.get("blobs", content)
+            weights = {k: v for k, v in blobs.items() if not str(k).endswith("_momentum")}
+            content = {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}
+        elif "model_state" in content:
+            content = {"model": content["model_state"], "__author__": "pycls"}
+        elif "model" not in content:
+            content = {"model": content}
+        content["model"] = _as_tensors(filename, content["model"])
+        return content
+
+    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
+        """Load the weights, and the state of all or the given checkpointables.
+
+        Raises:
+            ValueError: the file cannot be read, or does not fit.
+        """
+        if not path:
+            return super().load(path, checkpointables)
+        # Not that of the base class, which would parse a path that contains "?" as a URL.
+        self.logger.info("Loading %s ...", path)
+        content = self.read(path)
+        incompatible = self._load_model(content)
+        if incompatible is not None:
+            self._log_incompatible_keys(incompatible)
+        for key in self.checkpointables if checkpointables is None else checkpointables:
+            if key in content:
+                self.checkpointables[key].load_state_dict(content.pop(key))
+        return content
+
+    def _differences(self, checkpoint: dict[str, Any]) -> dict[str, object]:
+        said = convention_of_file(checkpoint, checkpoint["model"])
+        return differences(said, self.network)
+
+
+def _as_tensors(filename: str, weights: object) -> dict[str, Tensor]:
+    expected = "expected a state dict, tensors by name, at the top or under 'model'"
+    if not isinstance(weights, Mapping):
+        raise UnreadableFileError(
+            f"{filename}: the weights are of type {type(weights).__name__}; {expected}."
+        )
+    tensors = {}
+    for name, value in weights.items():
+        if not isinstance(value, Tensor) and not hasattr(value, "__array__"):
+            raise UnreadableFileError(
+                f"{filename}: '{name}' is of type {type(value).__name__}; {expected}."
+            )
+        try:
+            if not isinstance(value, Tensor):
+                array = np.asarray(value)
+                value = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+        except (TypeError, ValueError) as error:
+            raise UnreadableFileError(
+                f"{filename}: '{name}' is no array of numbers ({error}); {expected}."
+            ) from error
+        tensors[str(name)] = value
+    if not tensors:
+        raise UnreadableFileError(f"{filename} holds no tensors; {expected}.")
+    return tensors
+
+
+class TrainingCheckpointer(_SafeCheckpointer):
     """A Detectron2 checkpointer that fills a supernet's replicas and logs what it filled.
 
     It reads this project's checkpoints, Detectron2's model zoo (Caffe2 and torchvision ``.pkl``,
@@ -26,9 +141,14 @@ class TrainingCheckpointer(DetectionCheckpointer):
     Files converted from Caffe2 (``MSRA/R-50.pkl``) have the stride in the 1x1 convolution
     (``MODEL.RESNETS.STRIDE_IN_1X1: True``) and take BGR pixels minus Detectron2's default mean.
     Those from torchvision have it in the 3x3 convolution and take RGB pixels with their own mean
-    and deviation. If a Caffe2 file has no BN statistics, they are folded into scale and shift,
-    which is right for ``FrozenBN`` only. So a supernet should start from torchvision's. A ``.pkl``
-    is a pickle, which can run code: load only what you trust.
+    and deviation. A warning names the overrides if the config differs. If a Caffe2 file has no BN
+    statistics, they are folded into scale and shift, which is right for ``FrozenBN`` only. So a
+    supernet should start from torchvision's.
+
+    Checkpoints are written as :class:`RunFiles` does, with the description of their network.
+
+    Attributes:
+        resumed: the name of the file from which the training continues, or "".
 
     Attributes:
         matched: after ``load``, what the model took from the file.
@@ -36,35 +156,79 @@ class TrainingCheckpointer(DetectionCheckpointer):
     Args:
         inherit: start as the network of the file, as far as the blocks can, see
             :mod:`crnas_d2.checkpoint.inheritance`.
+        max_to_keep: of the periodic checkpoints, the newest; 0 for all.
 
     Raises:
         ValueError: on ``load``, if no tensor of the body fits, or the file has no weights.
     """
 
-    def __init__(self, model, save_dir="", *, inherit: bool = False, **checkpointables):
-        super().__init__(model, save_dir, **checkpointables)
+    def __init__(
+        self,
+        model,
+        save_dir="",
+        *,
+        inherit: bool = False,
+        network: Mapping[str, object] | None = None,
+        max_to_keep: int = 0,
+        **checkpointables,
+    ):
+        super().__init__(model, save_dir, network=network, **checkpointables)
+        self.files = RunFiles(save_dir, max_to_keep)
+        self.resumed = ""
         self._inherit = inherit
+        self._resumes = False
 
-    def _load_file(self, filename: str) -> dict[str, Any]:
-        self._filename = filename
-        return super()._load_file(filename)
+    def save(self, name: str, **extra: Any) -> None:
+        """Write ``<name>.pth`` as a whole, and then delete periodic checkpoints beyond the limit.
+
+        Raises:
+            OSError: nothing is written, e.g. because the disk is full.
+        """
+        if not self.save_dir or not self.save_to_disk:
+            return
+        states = {key: part.state_dict() for key, part in self.checkpointables.items()}
+        content = {"model": self.model.state_dict(), **states, **extra, "network": self.network}
+        self.logger.info("Saving %s ...", os.path.join(self.save_dir, f"{name}.pth"))
+        self.files.write(f"{name}.pth", content)
+
+    def has_checkpoint(self) -> bool:
+        return bool(self.files.newest_first())
+
+    def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
+        """Continue from the newest whole checkpoint, if there is one to resume, else load ``path``.
+
+        Raises:
+            ValueError: all checkpoints are damaged; or the one to resume, or the file, does not
+                fit.
+        """
+        files = self.files.newest_first() if resume else []
+        if not files:
+            return self.load(path, checkpointables=[])
+        for file in files:
+            self._resumes, self._key = True, ""
+            try:
+                content = self.load(os.path.join(self.save_dir, file))
+                self.resumed = file
+                return content
+            except UnreadableFileError as error:
+                logger.warning("%s Trying the checkpoint before it.", error)
+            finally:
+                self._resumes, self._key = False, "MODEL.WEIGHTS "
+        raise ValueError(
+            f"OUTPUT_DIR {self.save_dir} has no whole checkpoint, {', '.join(files)} cannot be "
+            "read (see above). Choose another OUTPUT_DIR, to start again."
+        )
 
     def _load_model(self, checkpoint: dict[str, Any]) -> None:
-        weights = checkpoint.pop("model")
-        for name, value in weights.items():
-            if not isinstance(value, torch.Tensor) and not hasattr(value, "__array__"):
-                raise ValueError(
-                    f"MODEL.WEIGHTS {self._filename}: '{name}' is of type {type(value).__name__}; "
-                    "expected a state dict, tensors by name, at the top or under 'model'."
-                )
-        weights = {name: torch.as_tensor(value) for name, value in weights.items()}
         matched = match_weights(
             self.model,
-            weights,
+            checkpoint["model"],
             author=checkpoint.get("__author__"),
             by_suffix=checkpoint.get("matching_heuristics", False),
             inherit=self._inherit,
         )
+        self._check_network(checkpoint, matched)
+        weights = checkpoint.pop("model")
         body = matched.in_body(self.model.state_dict())
         if body and not matched.in_body(matched.tensors):
             raise ValueError(
@@ -82,13 +246,40 @@ class TrainingCheckpointer(DetectionCheckpointer):
         level = logging.INFO if matched.complete else logging.WARNING
         logger.log(level, "%s: %s", self._filename, matched.describe())
 
+    def _check_network(self, checkpoint: dict[str, Any], matched: MatchedWeights) -> None:
+        found = self._differences(checkpoint)
+        if self._resumes:
+            if found:
+                raise ValueError(
+                    f"OUTPUT_DIR {self.save_dir} holds a training with other settings: resume it "
+                    f"with {overrides(found)}, or choose another OUTPUT_DIR."
+                )
+            if matched.wrong_shape or matched.unused or (matched.initialised and not self._inherit):
+                raise ValueError(
+                    f"OUTPUT_DIR {self.save_dir} holds the training of another network; resume it "
+                    f"with its config, or choose another OUTPUT_DIR. {matched.describe()}"
+                )
+            return
+        # Another depth is another start, which is described below, and so is another operation of
+        # a network that inherits.
+        found.pop("MODEL.GENOTYPE.DEPTHS", None)
+        if self._inherit:
+            found.pop("MODEL.GENOTYPE.OPS", None)
+        if found:
+            logger.warning(
+                "MODEL.WEIGHTS %s were trained with other settings, which no shape shows. To start "
+                "from them as they were trained, add the overrides %s",
+                self._filename,
+                overrides(found),
+            )
+
 
 def _first(tensors) -> str:
     shown = [f"{name} {tuple(value.shape)}" for name, value in tensors]
     return ", ".join(shown[:3]) + (", ..." if len(shown) > 3 else "")
 
 
-class StrictCheckpointer(DetectionCheckpointer):
+class StrictCheckpointer(_SafeCheckpointer):
     """A Detectron2 checkpointer that raises ValueError unless the weights fit the model exactly.
 
     Detectron2 warns and continues with random weights, which is right before a training but never
@@ -96,11 +287,17 @@ class StrictCheckpointer(DetectionCheckpointer):
     or supernet.
 
     Raises:
-        ValueError: on ``load``, with the names and shapes that differ.
+        ValueError: on ``load``, with the names and shapes that differ, or the settings with which
+            the weights were trained.
     """
 
     def _load_model(self, checkpoint: dict[str, Any]) -> _IncompatibleKeys:
-        self._convert_ndarray_to_tensor(checkpoint["model"])
+        found = self._differences(checkpoint)
+        if found:
+            raise ValueError(
+                f"MODEL.WEIGHTS {self._filename} were trained with other settings, so the scores "
+                f"would be wrong. Add the overrides {overrides(found)}"
+            )
         checkpoint["model"] = decode_state_dict(self.model, checkpoint["model"])
         return super()._load_model(checkpoint)
 

@@ -141,6 +141,11 @@ def add_crnas_config(cfg: CN) -> None:
     # DATALOADER.NUM_WORKERS is 0 and the augmentation is not random.
     cfg.DATALOADER.IMAGE_CACHE = 1.0
 
+    # --------------------------------------------------------------- training
+    # Periodic checkpoints (SOLVER.CHECKPOINT_PERIOD) that stay in OUTPUT_DIR, the newest ones; 0:
+    # all. With two or more, --resume survives a damaged one.
+    cfg.SOLVER.CHECKPOINT_MAX_TO_KEEP = 3
+
     # -------------------------------------------- training of the channel space
     # Weights and alpha are trained alternately: a step of the weights on DATASETS.TRAIN, as in any
     # network, then a step of alpha on DATASETS.ARCHVAL, by Adam at a constant learning rate (NATS

@@ -4,6 +4,7 @@ import logging
 import weakref
 from collections.abc import Iterable
 from contextlib import nullcontext
+from pathlib import Path
 
 import torch
 from detectron2.engine import AMPTrainer, DefaultTrainer, HookBase, SimpleTrainer, TrainerBase
@@ -16,7 +17,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
 
-from crnas_d2.checkpoint import TrainingCheckpointer
+from crnas_d2.checkpoint import FINAL, TrainingCheckpointer, describe_network
 from crnas_d2.data import build_test_loader, build_train_loader
 from crnas_d2.evaluation import build_evaluator
 from crnas_d2.layers import resolve_norm
@@ -69,7 +70,12 @@ class Trainer(DefaultTrainer):
             self._trainer = runner(model, data_loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = TrainingCheckpointer(
-            model, cfg.OUTPUT_DIR, inherit=cfg.MODEL.INHERIT, trainer=weakref.proxy(self)
+            model,
+            cfg.OUTPUT_DIR,
+            inherit=cfg.MODEL.INHERIT,
+            network=describe_network(cfg),
+            max_to_keep=cfg.SOLVER.CHECKPOINT_MAX_TO_KEEP,
+            trainer=weakref.proxy(self),
         )
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
@@ -123,6 +129,9 @@ class Trainer(DefaultTrainer):
         On a CPU, scripted losses (RetinaNet's) are not optimized: torch would do that after their
         first calls in a process, so a resumed training would round them in another way.
         """
+        if self.start_iter >= self.max_iter and self.checkpointer.resumed != FINAL:
+            # It was killed between its last steps and the end, or the final file is damaged.
+            self.checkpointer.save(Path(FINAL).stem, iteration=self.start_iter - 1)
         on_cpu = self.cfg.MODEL.DEVICE == "cpu"
         with torch.jit.optimized_execution(False) if on_cpu else nullcontext():
             return super().train()

@@ -129,6 +129,10 @@ class Family(ABC):
         """
         return False
 
+    def convention(self) -> dict[str, object]:
+        """Return, by config key, the settings that no shape shows but that weights depend on."""
+        return {}
+
     @classmethod
     def published_names(cls, names: Collection[str]) -> dict[str, str] | None:
         """Return Detectron2's names for the tensors of a published file of this family.

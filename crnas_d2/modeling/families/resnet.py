@@ -159,6 +159,11 @@ class ResNetFamily(Family):
         last = block.conv2 if self.has_basic_blocks else block.conv3
         return block.shortcut is None and zero_norm(last.norm)
 
+    def convention(self) -> dict[str, object]:
+        if self.has_basic_blocks:
+            return {}
+        return {"MODEL.RESNETS.STRIDE_IN_1X1": self.stride_in_1x1}
+
     @classmethod
     def published_names(cls, names: Collection[str]) -> dict[str, str] | None:
         """Map torchvision's names, recognized by ``layer1.0.*``, which no Detectron2 network has.

@@ -1,0 +1,183 @@
+"""Files of weights: written as a whole or not at all, and read as data that cannot run code."""
+
+import os
+import pickle
+import re
+import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import numpy as np
+import torch
+from detectron2.utils.file_io import PathManager
+
+__all__ = ["UnreadableFileError", "fetch_weights", "read_file", "write_file"]
+
+PARTIAL = ".partial"  # the end of the name of a file that is being written
+
+_CONVERT = (
+    "If you trust the file, load it in Python yourself and save its tensors as a plain state dict: "
+    "torch.save({'model': tensors}, 'weights.pth')."
+)
+
+
+class UnreadableFileError(ValueError):
+    """A file of weights is damaged, or holds something else; the message has its path."""
+
+
+def write_file(content: dict, path: str | Path) -> None:
+    """Write tensors and plain types to a ``.pth`` file, under another name until it is whole.
+
+    Raises:
+        OSError: nothing has been written, e.g. because the disk is full. The file that was there
+            before is unchanged.
+    """
+    partial = f"{path}{PARTIAL}"
+    try:
+        with open(partial, "wb") as stream:
+            torch.save(content, stream)
+            stream.flush()
+            os.fsync(stream.fileno())  # else a power failure may leave a renamed, empty file
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:  # torch turns errors of the stream into the latter
+        with suppress(OSError):
+            os.unlink(partial)
+        cause = error if isinstance(error, OSError) else _os_error(error)
+        raise OSError(cause.errno, cause.strerror or str(error), str(path)) from error
+
+
+def _os_error(error: BaseException) -> OSError:
+    """Return the error of the operating system behind another one."""
+    while error is not None:
+        if isinstance(error, OSError):
+            return error
+        error = error.__cause__ or error.__context__
+    return OSError(None, "the file could not be written")
+
+
+def fetch_weights(path: str) -> str:
+    """Return the local path of ``MODEL.WEIGHTS``, after a download if it is a URL.
+
+    Raises:
+        ValueError: there is no such file, or the URL cannot be reached.
+    """
+    if os.path.isdir(path):
+        raise ValueError(f"MODEL.WEIGHTS {path} is a folder; name the file of weights in it.")
+    if os.path.isfile(path):
+        return path
+    try:
+        local = PathManager.get_local_path(urlparse(path)._replace(query="").geturl())
+    except Exception as error:  # iopath's handlers raise whatever their libraries do
+        raise ValueError(
+            f"MODEL.WEIGHTS {path} cannot be fetched ({_line(error)}). Check the address and the "
+            "network; or download the file elsewhere, and name its path."
+        ) from error
+    if not os.path.isfile(local):
+        raise ValueError(f"MODEL.WEIGHTS is {path}, which does not exist.")
+    return local
+
+
+def read_file(path: str) -> dict[str, Any]:
+    """Read a ``.pth`` or, from a model zoo, a ``.pkl`` file, without running code that is in it.
+
+    Raises:
+        UnreadableFileError: the file is no dict of arrays, tensors and plain types.
+    """
+    try:
+        if os.path.getsize(path) == 0:
+            raise UnreadableFileError(f"{path} is empty. Copy it again, or name another file.")
+        content = _read_pickle(path) if path.endswith(".pkl") else _read_torch(path)
+    except UnreadableFileError:
+        raise
+    except OSError as error:
+        raise UnreadableFileError(f"{path} cannot be read: {error.strerror}.") from error
+    except Exception as error:  # a damaged pickle can raise anything
+        raise UnreadableFileError(
+            f"{path} cannot be read as weights ({_line(error)}). It is truncated, damaged or of "
+            "another format; expected a .pth of torch.save or a .pkl of a model zoo."
+        ) from error
+    if not isinstance(content, Mapping):
+        raise UnreadableFileError(
+            f"{path} holds a {type(content).__name__}; expected a state dict, tensors by name, at "
+            "the top or under 'model'."
+        )
+    return dict(content)
+
+
+def _read_torch(path: str) -> Any:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch itself does not compare the checksums
+        if damaged:
+            raise UnreadableFileError(
+                f"{path} is damaged: the checksum of {damaged} is wrong. Copy it again, or name "
+                "another file."
+            )
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        if found is None:
+            # torch's own message advises to read the file without protection.
+            raise ValueError("not a file of torch.save") from error
+        raise UnreadableFileError(_refusal(path, found[1])) from error
+
+
+def _read_pickle(path: str) -> Any:
+    with open(path, "rb") as stream:
+        try:
+            return _ArrayUnpickler(stream, encoding="latin1").load()
+        except _RefusedError as error:
+            raise UnreadableFileError(_refusal(path, str(error))) from error
+
+
+def _refusal(path: str, name: str) -> str:
+    return (
+        f"{path} is not loaded: it asks for {name}, and loading it could run code. Weights need "
+        f"arrays, tensors and plain types only. {_CONVERT}"
+    )
+
+
+class _RefusedError(Exception):
+    pass
+
+
+def _encode_latin1(text: str, encoding: str) -> bytes:
+    """Stand in for ``_codecs.encode``, with which Python 3 writes bytes in old protocols."""
+    assert encoding == "latin1"
+    return text.encode(encoding)
+
+
+_NUMPY = np.ndarray.__reduce__(np.zeros(1))[0].__module__  # numpy.core or, since 2.0, numpy._core
+_ADMITTED = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("_codecs", "encode"): _encode_latin1,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    **{("builtins", kind.__name__): kind for kind in (set, frozenset, complex, bytearray)},
+}
+for _package in ("numpy.core", "numpy._core"):
+    _ADMITTED |= {
+        (f"{_package}.multiarray", "_reconstruct"): np.ndarray.__reduce__(np.zeros(1))[0],
+        (f"{_package}.multiarray", "scalar"): np.float64(0).__reduce__()[0],
+        (f"{_package}.numeric", "_frombuffer"): np.zeros(1).__reduce_ex__(5)[0],
+    }
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Builds arrays and plain types only; a pickle can name any function to be called."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ADMITTED:
+            raise _RefusedError(f"{module}.{name}")
+        return _ADMITTED[module, name]
+
+
+def _line(error: BaseException) -> str:
+    """Return the error in one line, with its type if it has no text."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
