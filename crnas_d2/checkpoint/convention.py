@@ -74,7 +74,8 @@ def convention_of_file(content: Mapping, weights: Mapping[str, Tensor]) -> dict[
         middle = [value for name, value in weights.items() if name.endswith("branch2b_w")]
         # (out, in / groups, 3, 3)
         return _FAIR if any(value.shape[0] != value.shape[1] for value in middle) else _MSRA
-    published = any(family.published_names(weights) for _, family in FAMILY_REGISTRY)
+    names = [name.removeprefix("module.") for name in weights]  # DDP's
+    published = any(family.published_names(names) for _, family in FAMILY_REGISTRY)
     if author == "torchvision" or published:
         return _TORCHVISION
     # Old files of Detectron2 hold the constants, of shape (3, 1, 1).

@@ -158,7 +158,11 @@ _ADMITTED = {
     ("_codecs", "encode"): _encode_latin1,
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
-    **{("builtins", kind.__name__): kind for kind in (set, frozenset, complex, bytearray)},
+    **{
+        (module, kind.__name__): kind
+        for module in ("builtins", "__builtin__")  # the latter of Python 2
+        for kind in (set, frozenset, complex, bytearray)
+    },
 }
 for _package in ("numpy.core", "numpy._core"):
     _ADMITTED |= {
