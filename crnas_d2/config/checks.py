@@ -48,6 +48,8 @@ def check_model(cfg: CfgNode) -> NetworkSpec | None:
             "MODEL.INHERIT is True, but MODEL.WEIGHTS is empty: name the checkpoint of the base "
             "network, or set MODEL.INHERIT to False."
         )
+    if os.path.isdir(weights):
+        raise ValueError(f"MODEL.WEIGHTS {weights} is a folder; name the file of weights in it.")
     if weights and "://" not in weights and not os.path.isfile(weights):
         raise ValueError(f"MODEL.WEIGHTS is {weights}, which does not exist.")
     return spec

@@ -13,6 +13,7 @@ from detectron2.engine.hooks import PreciseBN
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.modeling import build_model
 from detectron2.utils import comm
+from detectron2.utils.events import EventWriter
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
@@ -136,6 +137,18 @@ class Trainer(DefaultTrainer):
         with torch.jit.optimized_execution(False) if on_cpu else nullcontext():
             return super().train()
 
+    def checkpoint_size(self) -> int:
+        """Return the approximate size of a checkpoint in bytes: the weights and their momentum."""
+        model = self._plain_model
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        weights = sum(tensor.nbytes for tensor in model.state_dict().values())
+        has_momentum = self.cfg.SOLVER.MOMENTUM > 0
+        return weights + has_momentum * sum(parameter.nbytes for parameter in trained)
+
+    def build_writers(self) -> list[EventWriter]:
+        _end_line(Path(self.cfg.OUTPUT_DIR) / "metrics.json")
+        return super().build_writers()
+
     def build_hooks(self) -> list[HookBase | None]:
         return [
             RepeatedPreciseBN(hook) if isinstance(hook, PreciseBN) else hook
@@ -197,6 +210,13 @@ class Trainer(DefaultTrainer):
                 logger.info("A supernet is not evaluated: search_net.py scores its subnets.")
             return {}
         return super().test(cfg, model, evaluators)
+
+
+def _end_line(path: Path) -> None:
+    """End the last line of a file, if a killed process has left half of one."""
+    if path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n"):
+        with path.open("a") as stream:
+            stream.write("\n")
 
 
 def _resolve_norms(node, device: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import optuna
 import yaml
 
+from crnas_d2.checkpoint import check_weights
 from crnas_d2.config import NetworkSpec
 from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.evaluation import metric_names
@@ -91,6 +92,7 @@ class SearchPlan:
         """
         check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
         spec = check_search(cfg)
+        check_weights(cfg.MODEL.WEIGHTS)
         metrics = metric_names(cfg, cfg.DATASETS.ARCHVAL[0])
         if cfg.SEARCH.METRIC not in metrics:
             raise ValueError(

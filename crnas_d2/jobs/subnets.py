@@ -4,10 +4,15 @@ from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
-import torch
 from torch import nn
 
-from crnas_d2.checkpoint import StrictCheckpointer, TrainingCheckpointer, subnet_state_dict
+from crnas_d2.checkpoint import (
+    StrictCheckpointer,
+    TrainingCheckpointer,
+    describe_network,
+    subnet_state_dict,
+    write_file,
+)
 from crnas_d2.data import build_fixed_batches, fixed_images
 from crnas_d2.engine import Trainer
 from crnas_d2.evaluation import SubnetEvaluator, batch_statistics, build_evaluator, calibrated
@@ -28,7 +33,7 @@ def load_supernet(cfg) -> nn.Module:
     """
     model = Trainer.build_model(cfg)
     if not cfg.MODEL.INHERIT:
-        StrictCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+        StrictCheckpointer(model, network=describe_network(cfg)).load(cfg.MODEL.WEIGHTS)
         return model
     checkpointer = TrainingCheckpointer(model, inherit=True)
     checkpointer.load(cfg.MODEL.WEIGHTS)
@@ -65,9 +70,11 @@ def save_subnet(cfg, model: nn.Module, genotype: Genotype, path: Path) -> None:
     """Write the weights that a network has in a supernet, with its own BN statistics."""
     find_supernet(model).set_path(genotype)
     with calibrated(model, _calibration_batches(cfg)):
-        unfinished = path.with_suffix(".unfinished")
-        torch.save({"model": subnet_state_dict(model, genotype)}, unfinished)
-        unfinished.replace(path)
+        content = {
+            "model": subnet_state_dict(model, genotype),
+            "network": describe_network(cfg, genotype),
+        }
+        write_file(content, str(path))
 
 
 def image_files(cfg) -> dict[str, list[str]]:

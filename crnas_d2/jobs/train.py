@@ -8,7 +8,7 @@ from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from crnas_d2.checkpoint import StrictCheckpointer
+from crnas_d2.checkpoint import StrictCheckpointer, check_weights, describe_network
 from crnas_d2.config import import_plugins
 from crnas_d2.config.checks import find_spec
 from crnas_d2.data import register_datasets
@@ -19,6 +19,7 @@ from crnas_d2.search import hide_password
 
 from .checks import check_config
 from .errors import JobError
+from .output import check_output, check_space, disk_errors_explained, evaluation_folder
 
 __all__ = ["check_training", "run_training"]
 
@@ -33,12 +34,14 @@ def check_training(cfg, *, resume: bool = False, eval_only: bool = False) -> Non
         ValueError: naming the key, its value and what to do; also where ``OUTPUT_DIR`` holds
             another run that is not resumed.
     """
+    check_output(cfg.OUTPUT_DIR)
     if eval_only:
         check_config(cfg, ["TEST"])
         if not cfg.MODEL.WEIGHTS:
             raise ValueError("--eval-only needs MODEL.WEIGHTS, the checkpoint to evaluate.")
         if not cfg.DATASETS.TEST:
             raise ValueError("--eval-only needs DATASETS.TEST, the datasets to evaluate on.")
+        check_weights(cfg.MODEL.WEIGHTS)
         return
     spec = find_spec(cfg)
     is_supernet = spec is not None and spec.is_supernet
@@ -51,12 +54,21 @@ def check_training(cfg, *, resume: bool = False, eval_only: bool = False) -> Non
             "DATASETS.ARCHVAL is empty: name the datasets that train alpha, none of whose "
             "images is in DATASETS.TRAIN."
         )
-    found = [name for name in TRACES if os.path.exists(os.path.join(cfg.OUTPUT_DIR, name))]
+    if cfg.SOLVER.CHECKPOINT_MAX_TO_KEEP < 0:
+        raise ValueError(
+            f"SOLVER.CHECKPOINT_MAX_TO_KEEP is {cfg.SOLVER.CHECKPOINT_MAX_TO_KEEP}; expected the "
+            "number of checkpoints to keep, or 0 for all."
+        )
+    # Empty files are those of a training that failed before its first step.
+    paths = {name: os.path.join(cfg.OUTPUT_DIR, name) for name in TRACES}
+    found = [name for name, path in paths.items() if os.path.exists(path) and os.stat(path).st_size]
     if found and not resume:
         raise ValueError(
             f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds another run already ({found[0]}): continue it "
             "with --resume, or choose another OUTPUT_DIR."
         )
+    if cfg.MODEL.WEIGHTS and not (resume and os.path.exists(paths["last_checkpoint"])):
+        check_weights(cfg.MODEL.WEIGHTS)
 
 
 def run_training(cfg, *, resume: bool = False, eval_only: bool = False) -> dict | None:
@@ -68,27 +80,40 @@ def run_training(cfg, *, resume: bool = False, eval_only: bool = False) -> dict 
     Args:
         cfg: that passes :func:`check_training`.
         resume: continue the training in ``OUTPUT_DIR``.
-        eval_only: evaluate ``MODEL.WEIGHTS`` on ``DATASETS.TEST``.
+        eval_only: evaluate ``MODEL.WEIGHTS`` on ``DATASETS.TEST``. If ``OUTPUT_DIR`` holds another
+            run, files are written to ``OUTPUT_DIR/evaluation-<n>``.
 
     Returns:
         with ``eval_only``, the results, which are empty off the main process; after a training,
         those of the last evaluation if ``TEST.EXPECTED_RESULTS`` is set, else ``None``.
 
     Raises:
-        JobError: the weights do not fit, or the model to evaluate is a supernet.
+        JobError: the weights do not fit, the model to evaluate is a supernet, or files cannot be
+            written.
     """
     import_plugins(cfg.PLUGINS)  # a spawned rank has no plugins or datasets yet
     register_datasets(cfg)
-    default_setup(hide_password(cfg), Namespace(resume=resume, eval_only=eval_only))
-    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="crnas_d2")
     if eval_only:
-        return _evaluate(cfg)
+        cfg = cfg.clone()
+        cfg.defrost()
+        # That of the first rank, which makes it.
+        cfg.OUTPUT_DIR = comm.all_gather(evaluation_folder(cfg.OUTPUT_DIR))[0]
+        cfg.freeze()
+    with disk_errors_explained(cfg.OUTPUT_DIR):
+        default_setup(hide_password(cfg), Namespace(resume=resume, eval_only=eval_only))
+        setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="crnas_d2")
+        return _evaluate(cfg) if eval_only else _train(cfg, resume)
+
+
+def _train(cfg, resume: bool) -> dict | None:
     trainer = Trainer(cfg)
     logging.getLogger("detectron2").info("Model:\n%s", trainer.model)
     try:
         trainer.resume_or_load(resume=resume)
     except ValueError as error:  # weights that do not fit
         raise JobError(str(error)) from error
+    if comm.is_main_process():
+        check_space(cfg.OUTPUT_DIR, trainer.checkpoint_size())
     results = trainer.train()
     supernet = find_supernet(trainer.model)
     if isinstance(supernet, MixedSupernet) and comm.is_main_process():
@@ -104,7 +129,7 @@ def _evaluate(cfg) -> dict:
     if isinstance(find_supernet(model), SinglePathSupernet):
         raise JobError("A supernet has no score of its own: search_net.py scores its subnets.")
     try:
-        StrictCheckpointer(model, cfg.OUTPUT_DIR).load(cfg.MODEL.WEIGHTS)
+        StrictCheckpointer(model, network=describe_network(cfg)).load(cfg.MODEL.WEIGHTS)
     except ValueError as error:
         raise JobError(str(error)) from error
     return Trainer.test(cfg, model)
