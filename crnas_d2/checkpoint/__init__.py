@@ -1,11 +1,12 @@
 """Weights: loading them, and matching those of one network to another."""
 
-from .checkpointers import StrictCheckpointer, TrainingCheckpointer, check_weights
+from .checkpointers import StrictCheckpointer, TrainingCheckpointer
 from .convention import describe_network
 from .decoded_weights import decode_state_dict
-from .files import write_file
+from .files import read_file, write_file
 from .matching import MatchedWeights, match_weights
 from .run_files import FINAL
+from .safe_checkpointer import check_weights
 from .subnet_weights import fixed_names, subnet_state_dict
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "describe_network",
     "fixed_names",
     "match_weights",
+    "read_file",
     "subnet_state_dict",
     "write_file",
 ]

@@ -151,7 +151,8 @@ def add_crnas_config(cfg: CN) -> None:
     # network, then a step of alpha on DATASETS.ARCHVAL, by Adam at a constant learning rate (NATS
     # sections 3.2, 4.2).
     cfg.SOLVER.ALPHA = CN()
-    # Learning rate of Adam; it does not depend on the number of images per batch.
+    # Learning rate of Adam. With SOLVER.REFERENCE_WORLD_SIZE it is scaled to the number of
+    # processes, so that learning rate x steps, about how far alpha can move, stays the same.
     cfg.SOLVER.ALPHA.BASE_LR = 0.01
     # L2 penalty of Adam.
     cfg.SOLVER.ALPHA.WEIGHT_DECAY = 1e-5

@@ -26,8 +26,10 @@ from crnas_d2.modeling import MixedSupernet, SinglePathSupernet, find_supernet
 
 from .alternating_trainer import AlternatingTrainer, build_alternating_trainer
 from .continued_randomness import ContinuedRandomness
+from .found_network import found_network
 from .hooks import AlphaProgress, PathSampling, RepeatedPreciseBN
 from .lr_scheduler import build_lr_scheduler
+from .norms import replace_norms
 from .optimizer import build_optimizer
 from .path_samplers import UniformPathSampler
 
@@ -160,7 +162,7 @@ class Trainer(DefaultTrainer):
         """Build the model of ``cfg``; each ``SyncBN`` becomes the version for this process."""
         cfg = cfg.clone()
         cfg.defrost()
-        _resolve_norms(cfg, cfg.MODEL.DEVICE)
+        replace_norms(cfg, lambda norm: resolve_norm(norm, cfg.MODEL.DEVICE))
         return build_model(cfg)
 
     @classmethod
@@ -185,30 +187,43 @@ class Trainer(DefaultTrainer):
 
     @staticmethod
     def auto_scale_workers(cfg, num_workers: int):
-        """Scale to another number of processes as Detectron2 does, including ``BASE_LR_END``.
+        """Scale to another number of processes as Detectron2 does, and what it does not know.
 
         With ``SOLVER.REFERENCE_WORLD_SIZE`` set, images per process, learning rate per image and
         the total number of images stay the same: batch size and learning rates grow with the
         number of processes; iterations, steps and periods shrink. Cosine and linear schedules are
         functions of iteration / ``MAX_ITER``, so they keep their shape.
+
+        Alpha is trained in as many epochs, so with fewer processes in more steps. A step of Adam is
+        about as long as its learning rate, whatever the gradient is. So that alpha can move as far
+        in total, the rate grows with the number of processes, too.
         """
         scaled = DefaultTrainer.auto_scale_workers(cfg, num_workers)
         if scaled is not cfg:
             frozen = scaled.is_frozen()
             scaled.defrost()
-            # Detectron2 does not scale the end of the schedule.
-            scaled.SOLVER.BASE_LR_END *= num_workers / cfg.SOLVER.REFERENCE_WORLD_SIZE
+            factor = num_workers / cfg.SOLVER.REFERENCE_WORLD_SIZE
+            scaled.SOLVER.BASE_LR_END *= factor
+            scaled.SOLVER.ALPHA.BASE_LR *= factor
             if frozen:
                 scaled.freeze()
         return scaled
 
     @classmethod
     def test(cls, cfg, model: nn.Module, evaluators=None) -> dict:
-        """Score a single network on ``DATASETS.TEST``; a supernet has no score of its own."""
-        if isinstance(find_supernet(model), SinglePathSupernet):
+        """Score a single network on ``DATASETS.TEST``; a supernet has no score of its own.
+
+        Of a channel supernet, the network is scored that its search has found so far.
+        """
+        supernet = find_supernet(model)
+        if isinstance(supernet, SinglePathSupernet):
             if cfg.DATASETS.TEST:
                 logger.info("A supernet is not evaluated: search_net.py scores its subnets.")
             return {}
+        if isinstance(supernet, MixedSupernet) and cfg.DATASETS.TEST:
+            logger.info("Scoring the network of the strongest dilations, with BN calibrated.")
+            with found_network(cfg, model) as found:
+                return super().test(cfg, found, evaluators)
         return super().test(cfg, model, evaluators)
 
 
@@ -217,12 +232,3 @@ def _end_line(path: Path) -> None:
     if path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n"):
         with path.open("a") as stream:
             stream.write("\n")
-
-
-def _resolve_norms(node, device: str) -> None:
-    """Replace every ``NORM`` of a config in place, see :func:`resolve_norm`."""
-    for key, value in node.items():
-        if isinstance(value, dict):
-            _resolve_norms(value, device)
-        elif key == "NORM":
-            node[key] = resolve_norm(value, device)

@@ -13,6 +13,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from crnas_d2.checkpoint import FINAL, read_file
 from crnas_d2.config import NetworkSpec
 from crnas_d2.cost import NetworkCost, body_cost
 from crnas_d2.space import Genotype
@@ -23,7 +24,8 @@ from .training_log import read_metrics
 
 __all__ = ["Run", "add_networks", "load_run", "network_table"]
 
-_METRICS = ("AP", "AP50", "APs", "APm", "APl")
+_COCO_METRICS = ("AP", "AP50", "APs", "APm", "APl")
+_VOC_METRICS = ("AP", "AP50", "AP75")
 
 
 @dataclass(frozen=True)
@@ -61,16 +63,43 @@ def load_run(name: str, folder: str | Path, cfg: CfgNode) -> Run:
             f"{folder} was trained with DATASETS.TEST {tuple(cfg.DATASETS.TEST)}; the comparison "
             "takes one dataset, so evaluate on one."
         )
-    evaluations = [entry for entry in read_metrics(folder) if "bbox/AP" in entry]
+    metrics = _final_metrics(folder, cfg)
+    height, width = cfg.SEARCH.COST_INPUT_SIZE
+    spec = NetworkSpec.from_config(cfg)
+    return Run(name, folder, cfg, spec, body_cost(spec, (height, width)), metrics)
+
+
+def _final_metrics(folder: Path, cfg: CfgNode) -> dict[str, float]:
+    """Return the metrics of the evaluation at the end of a training, by ``task/name``.
+
+    Raises:
+        ValueError: the training has not ended, or not with an evaluation.
+    """
+    final, entries = folder / FINAL, read_metrics(folder)
+    evaluations = [entry for entry in entries if "bbox/AP" in entry]
     if not evaluations:
         raise ValueError(
             f"{folder / 'metrics.json'} holds no bbox/AP: the training did not end with an "
             "evaluation."
         )
-    metrics = {key: value for key, value in evaluations[-1].items() if "/" in key}
-    height, width = cfg.SEARCH.COST_INPUT_SIZE
-    spec = NetworkSpec.from_config(cfg)
-    return Run(name, folder, cfg, spec, body_cost(spec, (height, width)), metrics)
+    if not final.is_file():
+        raise ValueError(
+            f"{folder} holds an unfinished training, without {FINAL}: continue it with "
+            "train_net.py --resume."
+        )
+    steps = read_file(str(final)).get("iteration", -1) + 1
+    last = max(entry.get("iteration", 0) for entry in entries)
+    # With a REFERENCE_WORLD_SIZE, other numbers of processes have other numbers of iterations.
+    expected = cfg.SOLVER.MAX_ITER if cfg.SOLVER.REFERENCE_WORLD_SIZE == 0 else 0
+    # The iterations of a training are logged from 0 on, its last evaluation comes after them.
+    evaluated = evaluations[-1].get("iteration", 0)
+    if steps < expected or evaluated < max(steps, last):
+        raise ValueError(
+            f"{folder} holds an unfinished training: {steps} of {max(expected, steps)} iterations "
+            f"are in {FINAL}, and the last evaluation came after {evaluated}. Continue it with "
+            "train_net.py --resume."
+        )
+    return {key: value for key, value in evaluations[-1].items() if "/" in key}
 
 
 def network_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
@@ -80,6 +109,9 @@ def network_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
         ValueError: runs tested on different datasets, or with costs at different input sizes.
     """
     _check_comparable(runs)
+    # VOC's evaluator knows no sizes.
+    sizes = any(f"bbox/{name}" in run.metrics for run in runs for name in _COCO_METRICS[2:])
+    metrics = _COCO_METRICS if sizes else _VOC_METRICS
     height, width = runs[0].cfg.SEARCH.COST_INPUT_SIZE
     cost = [f"MACs (body, {height}x{width})", "parameters (body)"]
     head = ["network", "blocks per stage", *cost, "seed"]
@@ -90,11 +122,11 @@ def network_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
             f"{run.cost.macs / 1e9:.4g} G",
             f"{run.cost.parameters / 1e6:.3g} M",
             str(run.cfg.SEED) if run.cfg.SEED >= 0 else "none",
-            *(format_cell(run.metrics.get(f"bbox/{metric}")) for metric in _METRICS),
+            *(format_cell(run.metrics.get(f"bbox/{metric}")) for metric in metrics),
         ]
         for run in runs
     ]
-    return [*head, *_METRICS], rows
+    return [*head, *metrics], rows
 
 
 def add_networks(page: Page, runs: Sequence[Run], *, num_images: int = 6) -> None:

@@ -139,6 +139,11 @@ def test_another_number_of_processes_keeps_the_rate_per_image(name, processes):
     assert (10 / factor, 16 / factor) == solver.STEPS
     assert WARMUP / factor == solver.WARMUP_ITERS
     assert periods == (10 / factor, 20 / factor)
+    # Adam moves alpha by about its rate in each step, and as far in total.
+    alpha, before = solver.ALPHA, reference.SOLVER.ALPHA
+    assert alpha.START == before.START
+    total = alpha.BASE_LR * solver.MAX_ITER
+    assert total == pytest.approx(before.BASE_LR * MAX_ITER) and 0.01 * factor == alpha.BASE_LR
     # After as many images, as much per image, from the first iteration to the last.
     per_image = [rate / solver.IMS_PER_BATCH for rate in curve(scaled)]
     for iteration in range(0, MAX_ITER, 2):

@@ -3,7 +3,19 @@ import json
 import pytest
 import toy
 
-from crnas_d2.report import Page, add_networks, load_run
+from crnas_d2.checkpoint import write_file
+from crnas_d2.report import Page, add_networks, load_run, network_table
+
+# What a training of 40 iterations with EVAL_PERIOD 20 logs.
+LINES = [
+    {"iteration": 19, "total_loss": 2.0, "bbox/AP": 50.0, "bbox/AP50": 60.0},
+    {"iteration": 39, "total_loss": 1.0},
+    {"iteration": 40, "bbox/AP": 12.345, "bbox/AP50": 30.0, "bbox/APs": 7.5},
+]
+
+
+def write_log(folder, lines):
+    (folder / "metrics.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 @pytest.fixture
@@ -15,13 +27,11 @@ def folder(tmp_path, toy_datasets):
             "MODEL.GENOTYPE.DEPTHS": [1, 2, 3, 2],
             "DATASETS.TEST": ("toy_test",),
             "SEARCH.COST_INPUT_SIZE": [toy.SIZE, toy.SIZE],
+            "SOLVER.MAX_ITER": 40,
         },
     )
-    lines = [
-        {"iteration": 19, "total_loss": 2.0},
-        {"iteration": 39, "total_loss": 1.0, "bbox/AP": 12.345, "bbox/AP50": 30.0},
-    ]
-    (tmp_path / "metrics.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_log(tmp_path, LINES)
+    write_file({"model": {}, "iteration": 39}, tmp_path / "model_final.pth")
     detection = {"image_id": 1, "category_id": 2, "bbox": [5.0, 5.0, 20.0, 10.0], "score": 0.9}
     (tmp_path / "inference").mkdir()
     results = tmp_path / "inference" / "coco_instances_results.json"
@@ -32,7 +42,7 @@ def folder(tmp_path, toy_datasets):
 def test_a_finished_training_is_read_from_its_folder(folder):
     run = load_run("searched", *folder)
     assert run.spec.genotype.depths == (1, 2, 3, 2)
-    assert run.metrics == {"bbox/AP": 12.345, "bbox/AP50": 30.0}
+    assert run.metrics == {"bbox/AP": 12.345, "bbox/AP50": 30.0, "bbox/APs": 7.5}
     assert run.cost.macs > 0 and run.cost.parameters > 0
 
 
@@ -43,6 +53,39 @@ def test_an_unfinished_training_is_refused(folder, tmp_path):
     (tmp_path / "metrics.json").unlink()
     with pytest.raises(ValueError, match=r"metrics\.json is missing"):
         load_run("searched", *folder)
+
+
+def test_the_score_of_an_unfinished_training_is_not_the_final_one(folder, tmp_path):
+    output, cfg = folder
+    # Killed after the last step, before the last evaluation.
+    write_log(output, LINES[:2])
+    with pytest.raises(ValueError, match=r"40 of 40 iterations .* came after 19"):
+        load_run("searched", output, cfg)
+    # Extended, and killed before or after something was logged.
+    cfg.SOLVER.MAX_ITER = 80
+    for more in ([], [{"iteration": 59, "total_loss": 0.5}]):
+        write_log(output, LINES + more)
+        with pytest.raises(ValueError, match=r"unfinished training: 40 of 80 iterations.*--resume"):
+            load_run("searched", output, cfg)
+    cfg.SOLVER.MAX_ITER = 40
+    (output / "model_final.pth").unlink()
+    with pytest.raises(ValueError, match=r"unfinished training, without model_final\.pth"):
+        load_run("searched", output, cfg)
+
+
+def test_other_numbers_of_processes_have_other_numbers_of_iterations(folder):
+    output, cfg = folder
+    cfg.SOLVER.MAX_ITER, cfg.SOLVER.REFERENCE_WORLD_SIZE = 80, 8
+    assert load_run("searched", output, cfg).metrics["bbox/AP"] == 12.345
+
+
+def test_the_metrics_of_voc_are_shown(folder):
+    output, cfg = folder
+    scores = {"bbox/AP": 40.0, "bbox/AP50": 70.0, "bbox/AP75": 30.5}
+    write_log(output, [{"iteration": 39, "total_loss": 1.0}, {"iteration": 40, **scores}])
+    head, [row] = network_table([load_run("searched", output, cfg)])
+    assert head[-3:] == ["AP", "AP50", "AP75"] and "APs" not in head
+    assert [float(cell) for cell in row[-3:]] == [40.0, 70.0, 30.5]
 
 
 def test_a_line_that_was_cut_off_is_left_out(folder, tmp_path):
