@@ -59,7 +59,8 @@ def test_the_found_network_is_evaluated_with_the_weights_of_the_supernet(
 ):
     weights = {"MODEL.WEIGHTS": searched / "model_final.pth", "OUTPUT_DIR": folder / "eval"}
     opts = toy.as_arguments(toy.TINY, toy_datasets, TEST, weights)
-    run("train_net.py", found, "--eval-only", opts=opts)
+    printed = run("train_net.py", found, "--eval-only", opts=opts)
+    assert "Calibrating BN on images of DATASETS.TRAIN" in printed
     assert (folder / "eval" / "inference" / "coco_instances_results.json").exists()
 
 

@@ -175,10 +175,15 @@ class StrictCheckpointer(SafeCheckpointer):
     before an evaluation. A network with decoded channels also takes the weights of its base network
     or supernet.
 
+    Attributes:
+        of_search: whether a file was loaded that a channel search has trained, as a mixture.
+
     Raises:
         ValueError: on ``load``, with the names and shapes that differ, or the settings with which
             the weights were trained.
     """
+
+    of_search = False
 
     def _load_model(self, checkpoint: dict[str, Any]) -> _IncompatibleKeys:
         found = self._differences(checkpoint)
@@ -187,6 +192,7 @@ class StrictCheckpointer(SafeCheckpointer):
                 f"MODEL.WEIGHTS {self._filename} were trained with other settings, so the scores "
                 f"would be wrong. Add the overrides {overrides(found)}"
             )
+        self.of_search = any(name.endswith(".alpha") for name in checkpoint["model"])
         checkpoint["model"] = decode_state_dict(self.model, checkpoint["model"])
         return super()._load_model(checkpoint)
 

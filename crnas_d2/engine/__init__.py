@@ -1,8 +1,10 @@
 """Training: trainers, hooks, path samplers and schedules."""
 
 from .alternating_trainer import AlternatingTrainer
+from .found_network import calibrated_on_train
 from .hooks import AlphaProgress, PathSampling
 from .lr_scheduler import check_lr_scheduler
+from .norms import without_sync
 from .path_samplers import UniformPathSampler
 from .trainer import Trainer
 
@@ -12,5 +14,7 @@ __all__ = [
     "PathSampling",
     "Trainer",
     "UniformPathSampler",
+    "calibrated_on_train",
     "check_lr_scheduler",
+    "without_sync",
 ]

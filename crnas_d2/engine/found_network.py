@@ -1,7 +1,7 @@
 """The network that a channel search has found so far, apart from the mixture that it trains."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from detectron2.modeling import build_model
 from torch import nn
@@ -12,17 +12,16 @@ from crnas_d2.data import build_fixed_batches
 from crnas_d2.evaluation import calibrated
 from crnas_d2.modeling import find_supernet
 
-from .norms import replace_norms
+from .norms import without_sync
 
-__all__ = ["found_network"]
+__all__ = ["calibrated_on_train", "found_network"]
 
 
 @contextmanager
 def found_network(cfg, model: nn.Module) -> Iterator[nn.Module]:
     """Decode the network of the strongest dilations, with the weights of the mixture.
 
-    The BN statistics of the mixture are those of other features. So BN is calibrated on
-    ``SEARCH.BN_CALIBRATION.NUM_IMAGES`` of ``DATASETS.TRAIN`` and, within this context, fixed.
+    The BN statistics of the mixture are those of other features, so BN is calibrated anew.
 
     Args:
         cfg: of the search.
@@ -30,20 +29,25 @@ def found_network(cfg, model: nn.Module) -> Iterator[nn.Module]:
     """
     if isinstance(model, DistributedDataParallel):
         model = model.module
-    cfg = cfg.clone()
-    cfg.defrost()
+    cfg = without_sync(cfg)
     cfg.MODEL.SUPERNET.PATH_SAMPLER = "fixed"
     channels = find_supernet(model).decode().channels
     cfg.MODEL.GENOTYPE.CHANNELS = [list(indices) for indices in channels]
-    # All ranks calibrate on the same images, so that they have nothing to synchronize.
-    replace_norms(cfg, lambda norm: "BN" if norm in ("SyncBN", "naiveSyncBN") else norm)
     found = build_model(cfg)
     found.load_state_dict(decode_state_dict(found, model.state_dict()))
+    with calibrated_on_train(cfg, found):
+        yield found
+
+
+def calibrated_on_train(cfg, model: nn.Module) -> AbstractContextManager[None]:
+    """Calibrate BN on ``SEARCH.BN_CALIBRATION.NUM_IMAGES`` of ``DATASETS.TRAIN``, within a context.
+
+    All ranks calibrate on the same images, so they have nothing to synchronize.
+    """
     batches = build_fixed_batches(
         cfg,
         cfg.DATASETS.TRAIN,
         num_images=cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES,
         with_annotations=True,
     )
-    with calibrated(found, batches):
-        yield found
+    return calibrated(model, batches)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from detectron2.config import CfgNode
 
-__all__ = ["replace_norms"]
+__all__ = ["replace_norms", "without_sync"]
 
 
 def replace_norms(node: CfgNode, replace: Callable[[str], str]) -> None:
@@ -14,3 +14,11 @@ def replace_norms(node: CfgNode, replace: Callable[[str], str]) -> None:
             replace_norms(value, replace)
         elif key == "NORM":
             node[key] = replace(value)
+
+
+def without_sync(cfg: CfgNode) -> CfgNode:
+    """Return a config for evaluations, whose BN needs no other process."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    replace_norms(cfg, lambda norm: "BN" if norm in ("SyncBN", "naiveSyncBN") else norm)
+    return cfg

@@ -11,8 +11,8 @@ from detectron2.utils.logger import setup_logger
 from crnas_d2.checkpoint import StrictCheckpointer, check_weights, describe_network
 from crnas_d2.config import import_plugins
 from crnas_d2.config.checks import find_spec
-from crnas_d2.data import register_datasets
-from crnas_d2.engine import Trainer
+from crnas_d2.data import check_data, register_datasets
+from crnas_d2.engine import Trainer, calibrated_on_train, without_sync
 from crnas_d2.modeling import MixedSupernet, SinglePathSupernet, find_supernet
 from crnas_d2.report import write_channel_search
 from crnas_d2.search import hide_password
@@ -22,6 +22,8 @@ from .errors import JobError
 from .output import check_output, check_space, disk_errors_explained, evaluation_folder
 
 __all__ = ["check_training", "run_training"]
+
+logger = logging.getLogger(__name__)
 
 # Files that a training, or a search, leaves in its OUTPUT_DIR.
 TRACES = ("last_checkpoint", "metrics.json", "search.db")
@@ -125,11 +127,22 @@ def _train(cfg, resume: bool) -> dict | None:
 
 
 def _evaluate(cfg) -> dict:
+    cfg = without_sync(cfg)
     model = Trainer.build_model(cfg)
-    if isinstance(find_supernet(model), SinglePathSupernet):
+    supernet = find_supernet(model)
+    if isinstance(supernet, SinglePathSupernet):
         raise JobError("A supernet has no score of its own: search_net.py scores its subnets.")
+    checkpointer = StrictCheckpointer(model, network=describe_network(cfg))
     try:
-        StrictCheckpointer(model, network=describe_network(cfg)).load(cfg.MODEL.WEIGHTS)
+        checkpointer.load(cfg.MODEL.WEIGHTS)
+        takes_search = checkpointer.of_search and supernet is None
+        if takes_search:
+            check_data(cfg, ["TRAIN"])
     except ValueError as error:
         raise JobError(str(error)) from error
-    return Trainer.test(cfg, model)
+    if not takes_search:
+        return Trainer.test(cfg, model)
+    # The BN statistics of a search are those of its mixture.
+    logger.info("Calibrating BN on images of DATASETS.TRAIN.")
+    with calibrated_on_train(cfg, model):
+        return Trainer.test(cfg, model)
