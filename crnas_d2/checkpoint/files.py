@@ -43,20 +43,15 @@ def write_file(content: dict, path: str | Path) -> None:
             stream.flush()
             os.fsync(stream.fileno())  # else a power failure may leave a renamed, empty file
         os.replace(partial, path)
-    except (OSError, RuntimeError) as error:  # torch turns errors of the stream into the latter
+    except (OSError, RuntimeError) as error:
         with suppress(OSError):
             os.unlink(partial)
-        cause = error if isinstance(error, OSError) else _os_error(error)
-        raise OSError(cause.errno, cause.strerror or str(error), str(path)) from error
-
-
-def _os_error(error: BaseException) -> OSError:
-    """Return the error of the operating system behind another one."""
-    while error is not None:
-        if isinstance(error, OSError):
-            return error
-        error = error.__cause__ or error.__context__
-    return OSError(None, "the file could not be written")
+        cause = error
+        while not isinstance(cause, OSError):  # torch may turn an error of the stream into another
+            cause = cause.__cause__ or cause.__context__
+            if cause is None:
+                raise
+        raise OSError(cause.errno, cause.strerror, str(path)) from error
 
 
 def fetch_weights(path: str) -> str:

@@ -40,7 +40,10 @@ class RunFiles:
         last.write_text(name)
         os.replace(last, self.folder / _LAST)
         if self.max_to_keep:
-            for old in self._periodic()[self.max_to_keep :]:
+            # Later ones are damaged, if the training has fallen back; it writes them again.
+            found = self._periodic()
+            found = found[found.index(name) :] if name in found else found
+            for old in found[self.max_to_keep :]:
                 (self.folder / old).unlink()
 
     def newest_first(self) -> list[str]:
@@ -59,4 +62,5 @@ class RunFiles:
         """Return the names of periodic checkpoints, the newest first."""
         if not self.folder.is_dir():
             return []
-        return sorted(filter(_PERIODIC.fullmatch, os.listdir(self.folder)), reverse=True)
+        found = filter(_PERIODIC.fullmatch, os.listdir(self.folder))
+        return sorted(found, key=lambda name: (len(name), name), reverse=True)

@@ -118,6 +118,8 @@ class Trainer(DefaultTrainer):
         super().load_state_dict(state)
         if "loader" in state:
             self.data_loader.load_state_dict(state["loader"])
+        elif not was_search:
+            logger.warning("The checkpoint is of an older version: the images start over.")
         if _NORMALIZER in state:
             setattr(self._plain_model, _NORMALIZER, state[_NORMALIZER])
 

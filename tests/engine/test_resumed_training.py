@@ -5,6 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
+import channel_toy
 import numpy as np
 import pytest
 import torch
@@ -27,6 +28,9 @@ RETINANET = {
 }
 PRECISE = {"TEST.PRECISE_BN.ENABLED": True, "TEST.PRECISE_BN.NUM_ITER": 2, "TEST.EVAL_PERIOD": 1}
 TESTED = {"DATASETS.TEST": ("toy_test",), "TEST.EVAL_PERIOD": 1}
+
+
+DECODED = {**channel_toy.BASE, "MODEL.GENOTYPE.CHANNELS": channel_toy.CHANNELS}
 
 
 class Kill(HookBase):
@@ -74,8 +78,9 @@ def train_at_once_and_resumed(cfg, folder, kill=3):
         (toy.network_config, {**NETWORK, "DATALOADER.IMAGE_CACHE": 0.0}, 3),
         (toy.network_config, {**NETWORK, **RETINANET}, 3),
         (toy.network_config, {**NETWORK, **PRECISE}, 3),
+        (toy.network_config, DECODED, 3),
     ],
-    ids=["supernet", "prefix", "tested", "flips", "no cache", "retinanet", "precise bn"],
+    ids=["supernet", "prefix", "tested", "flips", "no cache", "retinanet", "precise bn", "decoded"],
 )
 def test_a_resumed_training_is_the_uninterrupted_one(build, settings, kill, toy_datasets, tmp_path):
     cfg = build(toy_datasets, settings)
@@ -153,6 +158,18 @@ def test_of_damaged_checkpoints_the_newest_whole_one_is_resumed(finished, copied
         )
     )
     assert "model_0000003.pth" in caplog.text
+
+
+def test_what_is_written_after_a_damaged_file_is_kept(copied):
+    cfg, folder = copied
+    (folder / "model_0000009.pth").write_text("damaged")
+    (folder / "last_checkpoint").write_text("model_0000009.pth")
+    (folder / "model_final.pth").unlink()
+    cfg.SOLVER.CHECKPOINT_PERIOD = cfg.SOLVER.CHECKPOINT_MAX_TO_KEEP = 1
+    cfg.SOLVER.MAX_ITER = 8
+    train(cfg, resume=True, kill=5)
+    assert (folder / "last_checkpoint").read_text() == "model_0000005.pth"
+    assert train(cfg, resume=True).start_iter == 6
 
 
 def test_without_a_whole_checkpoint_nothing_is_resumed(copied):
