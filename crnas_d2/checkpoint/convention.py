@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from crnas_d2.config.checks import find_spec
+from crnas_d2.modeling.families import ResNetFamily
 from crnas_d2.space import FAMILY_REGISTRY, Genotype
 
 __all__ = ["convention_of_file", "describe_network", "differences", "overrides"]
@@ -16,12 +17,6 @@ __all__ = ["convention_of_file", "describe_network", "differences", "overrides"]
 _STRIDE = "MODEL.RESNETS.STRIDE_IN_1X1"
 _DEPTHS, _OPS = "MODEL.GENOTYPE.DEPTHS", "MODEL.GENOTYPE.OPS"
 # Of Detectron2's model zoo, pixel values of 0 to 255.
-_TORCHVISION = {
-    "INPUT.FORMAT": "RGB",
-    "MODEL.PIXEL_MEAN": [123.675, 116.28, 103.53],
-    "MODEL.PIXEL_STD": [58.395, 57.12, 57.375],
-    _STRIDE: False,
-}
 _MSRA = {
     "INPUT.FORMAT": "BGR",
     "MODEL.PIXEL_MEAN": [103.53, 116.28, 123.675],
@@ -60,7 +55,7 @@ def describe_network(cfg, genotype: Genotype | None = None) -> dict[str, object]
     return found
 
 
-def convention_of_file(content: Mapping, weights: Mapping[str, Tensor]) -> dict[str, object]:
+def convention_of_file(content: Mapping, weights: Mapping[str, Tensor]) -> Mapping[str, object]:
     """Return what a file says about its network, or what is known of published ones.
 
     Args:
@@ -68,16 +63,18 @@ def convention_of_file(content: Mapping, weights: Mapping[str, Tensor]) -> dict[
         weights: by the names of the file.
     """
     if "network" in content:
-        return dict(content["network"])
+        return content["network"]
     author = content.get("__author__")
     if author == "Caffe2":
         middle = [value for name, value in weights.items() if name.endswith("branch2b_w")]
         # (out, in / groups, 3, 3)
         return _FAIR if any(value.shape[0] != value.shape[1] for value in middle) else _MSRA
+    if author == "torchvision":  # ResNets that Detectron2 has converted
+        return ResNetFamily.published_convention
     names = [name.removeprefix("module.") for name in weights]  # DDP's
-    published = any(family.published_names(names) for _, family in FAMILY_REGISTRY)
-    if author == "torchvision" or published:
-        return _TORCHVISION
+    for _, family in FAMILY_REGISTRY:
+        if family.published_names(names) is not None:
+            return family.published_convention
     # Old files of Detectron2 hold the constants, of shape (3, 1, 1).
     return {
         f"MODEL.{name.upper()}": [float(value) for value in weights[name].flatten()]

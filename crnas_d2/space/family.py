@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from .genotype import Genotype
@@ -53,6 +54,8 @@ class Family(ABC):
         section: the section of ``MODEL`` with the family's keys, for messages.
         norm: of the body, a name that ``detectron2.layers.get_norm`` knows.
         freeze_at: how many parts of the body are frozen, as in ``MODEL.BACKBONE.FREEZE_AT``.
+        published_convention: of the files that :meth:`published_names` knows, by config key; see
+            :meth:`convention`.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Family(ABC):
     section: str = ""
     norm: str = "BN"
     freeze_at: int = 0
+    published_convention: Mapping[str, object] = MappingProxyType({})
 
     @classmethod
     @abstractmethod

@@ -8,6 +8,8 @@ from crnas_d2.layers import DILATIONS, ConvBlock, InvertedResidual, relu6_, reso
 from crnas_d2.modeling.staged_body import StagedBody, check_outputs
 from crnas_d2.space import FAMILY_REGISTRY, Family, Operation
 
+from .torchvision import TORCHVISION_INPUT
+
 __all__ = ["MobileNetV2", "MobileNetV2Family"]
 
 STEM_CHANNELS, TAIL_CHANNELS = 32, 1280
@@ -75,6 +77,7 @@ class MobileNetV2Family(Family):
     operations = DILATIONS
     single_layers = frozenset({"stem", "tail", "classifier"})
     section = "MOBILENETV2"
+    published_convention = TORCHVISION_INPUT
     published_depths = (1, 1, 2, 3, 4, 3, 3, 1, 1, 1)
 
     def __init__(

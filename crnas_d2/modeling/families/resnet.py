@@ -9,6 +9,8 @@ from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem, Bottlenec
 from crnas_d2.layers import DILATIONS, resolve_norm, zero_norm
 from crnas_d2.space import FAMILY_REGISTRY, Family, Operation, SearchableConv
 
+from .torchvision import TORCHVISION_INPUT
+
 __all__ = ["ResNetFamily"]
 
 _UP_TO_TEN = tuple(range(1, 11))
@@ -41,6 +43,7 @@ class ResNetFamily(Family):
     )
     operations = DILATIONS
     section = "RESNETS"
+    published_convention = {**TORCHVISION_INPUT, "MODEL.RESNETS.STRIDE_IN_1X1": False}
     # The published allocations, keyed by the number of layers.
     published_depths = {
         18: (2, 2, 2, 2),
