@@ -136,17 +136,21 @@ class TrainingCheckpointer(SafeCheckpointer):
         logger.log(level, "%s: %s", self._filename, matched.describe())
 
     def _check_network(self, checkpoint: dict[str, Any], matched: MatchedWeights) -> None:
-        found = self._differences(checkpoint)
+        found = self._differences(checkpoint, same_training=self._resumes)
         if self._resumes:
             if found:
                 raise ValueError(
                     f"OUTPUT_DIR {self.save_dir} holds a training with other settings: resume it "
                     f"with {overrides(found)}, or choose another OUTPUT_DIR."
                 )
-            if matched.wrong_shape or matched.unused or (matched.initialised and not self._inherit):
+            shapes = [name for name, *_ in matched.wrong_shape]
+            lacking = [] if self._inherit else matched.initialised
+            others = [*shapes, *lacking, *(name for name, _ in matched.unused)]
+            if others:
                 raise ValueError(
-                    f"OUTPUT_DIR {self.save_dir} holds the training of another network; resume it "
-                    f"with its config, or choose another OUTPUT_DIR. {matched.describe()}"
+                    f"OUTPUT_DIR {self.save_dir} holds the training of another network, which "
+                    f"differs in {', '.join(others[:3])}{', ...' if len(others) > 3 else ''}: "
+                    "resume it with its own config, or choose another OUTPUT_DIR."
                 )
             return
         # Another depth is another start, which is described below, and so is another operation of

@@ -15,6 +15,7 @@ from crnas_d2.space import FAMILY_REGISTRY, Genotype
 __all__ = ["convention_of_file", "describe_network", "differences", "overrides"]
 
 _STRIDE = "MODEL.RESNETS.STRIDE_IN_1X1"
+_SPACE, _CHANNELS = "MODEL.SUPERNET.SPACE", "MODEL.GENOTYPE.CHANNELS"
 _DEPTHS, _OPS = "MODEL.GENOTYPE.DEPTHS", "MODEL.GENOTYPE.OPS"
 # Of Detectron2's model zoo, pixel values of 0 to 255.
 _MSRA = {
@@ -44,6 +45,7 @@ def describe_network(cfg, genotype: Genotype | None = None) -> dict[str, object]
             found[_STRIDE] = cfg.MODEL.RESNETS.STRIDE_IN_1X1
         return found
     found |= spec.family.convention()
+    found[_SPACE] = spec.kind.name if spec.is_supernet and genotype is None else "none"
     searched = spec.kind.fields if spec.is_supernet and genotype is None else ()
     genotype = genotype or spec.genotype
     if genotype.depths and "depths" not in searched:
@@ -51,7 +53,7 @@ def describe_network(cfg, genotype: Genotype | None = None) -> dict[str, object]
         if "ops" not in searched:
             found[_OPS] = list(genotype.ops or [0] * sum(genotype.depths))
     if genotype.channels:
-        found["MODEL.GENOTYPE.CHANNELS"] = [list(indices) for indices in genotype.channels]
+        found[_CHANNELS] = [list(indices) for indices in genotype.channels]
     return found
 
 
@@ -83,19 +85,25 @@ def convention_of_file(content: Mapping, weights: Mapping[str, Tensor]) -> Mappi
     }
 
 
-def differences(file: Mapping[str, object], own: Mapping[str, object]) -> dict[str, object]:
+def differences(
+    file: Mapping[str, object], own: Mapping[str, object], *, same_training: bool = False
+) -> dict[str, object]:
     """Return the values of a file that differ from those of a network, by config key.
 
-    Only keys that both have are compared. ``CHANNELS`` are not, because a network with decoded
-    channels takes the weights of its base; nor are the operations of networks of other depths.
+    Only keys that both have are compared, and operations only of networks of the same depths.
+
+    Args:
+        same_training: whether the file is to be resumed. Otherwise a network may take the weights
+            of a supernet, and one with decoded channels those of its base.
     """
-    same_depths = file.get(_DEPTHS) == own.get(_DEPTHS)
-    keys = [
-        key
-        for key in file
-        if key in own and key != "MODEL.GENOTYPE.CHANNELS" and (key != _OPS or same_depths)
-    ]
-    return {key: file[key] for key in keys if not _equal(file[key], own[key])}
+    ignored = set() if same_training else {_SPACE, _CHANNELS}
+    if file.get(_DEPTHS) != own.get(_DEPTHS):
+        ignored.add(_OPS)
+    return {
+        key: value
+        for key, value in file.items()
+        if key in own and key not in ignored and not _equal(value, own[key])
+    }
 
 
 def overrides(values: Mapping[str, object]) -> str:

@@ -91,9 +91,11 @@ class SafeCheckpointer(DetectionCheckpointer):
                 self.checkpointables[key].load_state_dict(content.pop(key))
         return content
 
-    def _differences(self, checkpoint: dict[str, Any]) -> dict[str, object]:
+    def _differences(
+        self, checkpoint: dict[str, Any], *, same_training: bool = False
+    ) -> dict[str, object]:
         said = convention_of_file(checkpoint, checkpoint["model"])
-        return differences(said, self.network)
+        return differences(said, self.network, same_training=same_training)
 
 
 def _as_tensors(filename: str, weights: object) -> dict[str, Tensor]:

@@ -104,21 +104,10 @@ class Trainer(DefaultTrainer):
         return state
 
     def load_state_dict(self, state: dict) -> None:
-        """
-        Raises:
-            ValueError: only one of checkpoint and trainer is a channel search.
-        """
-        was_search = "alpha" in state["_trainer"]
-        if was_search != isinstance(self._trainer, AlternatingTrainer):
-            raise ValueError(
-                f"OUTPUT_DIR {self.cfg.OUTPUT_DIR} holds {'a' if was_search else 'no'} channel "
-                f"search, but MODEL.SUPERNET.SPACE is '{self.cfg.MODEL.SUPERNET.SPACE}'. Choose "
-                "another OUTPUT_DIR."
-            )
         super().load_state_dict(state)
         if "loader" in state:
             self.data_loader.load_state_dict(state["loader"])
-        elif not was_search:
+        elif not isinstance(self._trainer, AlternatingTrainer):
             logger.warning("The checkpoint is of an older version: the images start over.")
         if _NORMALIZER in state:
             setattr(self._plain_model, _NORMALIZER, state[_NORMALIZER])

@@ -81,8 +81,9 @@ def test_a_run_of_another_kind_is_not_resumed(begun_as_search, toy_datasets, tmp
     network.MODEL.SUPERNET.SPACE, network.MODEL.SUPERNET.PATH_SAMPLER = "none", "fixed"
     begun, resumed = (search, network) if begun_as_search else (network, search)
     train(begun)
-    holds = "a" if begun_as_search else "no"
-    with pytest.raises(ValueError, match=f"holds {holds} channel search.*another OUTPUT_DIR"):
+    space = "channel" if begun_as_search else "none"
+    words = rf"resume it with MODEL\.SUPERNET\.SPACE {space}, or choose another OUTPUT_DIR"
+    with pytest.raises(ValueError, match=words):
         train(resumed, resume=True)
 
 
