@@ -35,7 +35,7 @@ def load_supernet(cfg) -> nn.Module:
     if not cfg.MODEL.INHERIT:
         StrictCheckpointer(model, network=describe_network(cfg)).load(cfg.MODEL.WEIGHTS)
         return model
-    checkpointer = TrainingCheckpointer(model, inherit=True)
+    checkpointer = TrainingCheckpointer(model, inherit=True, network=describe_network(cfg))
     checkpointer.load(cfg.MODEL.WEIGHTS)
     untrained = checkpointer.matched.untrained
     if untrained:
