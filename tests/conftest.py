@@ -6,10 +6,15 @@ import torch
 import toy
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.env import seed_all_rng
+from hypothesis import settings
 
 from crnas_d2.checkpoint import StrictCheckpointer
 from crnas_d2.data import register_coco_format
 from crnas_d2.engine import Trainer
+
+# The same examples in every run, however slow the machine.
+settings.register_profile("tests", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,14 +15,12 @@ import shlex
 import sys
 from pathlib import Path
 
-import yaml
-
 from crnas_d2 import NetworkSpec, load_config
 from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.jobs import JobError, StandAloneRun, score_networks, train_networks
 from crnas_d2.report import describe_ranking
 from crnas_d2.search import sample_genotypes
-from crnas_d2.space import Genotype
+from crnas_d2.space import Genotype, read_yaml
 
 
 def parse_arguments():
@@ -55,7 +53,9 @@ def networks(args):
     """Return the networks to train: listed ones, then sampled ones, without duplicates."""
     found = []
     if args.genotypes:
-        listed = yaml.safe_load(args.genotypes.read_text())
+        listed = read_yaml(args.genotypes)
+        if not isinstance(listed, list):
+            raise ValueError(f"{args.genotypes} holds no list; expected one of MODEL.GENOTYPE.")
         found += [Genotype.from_config(node) for node in listed]
     if args.space:
         cfg = load_config(args.space, [])

@@ -1,17 +1,18 @@
 """From the command line to a config."""
 
 import logging
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
-import yaml
 from detectron2.config import CfgNode, get_cfg
 
-from crnas_d2.space import COST_REGISTRY
+from crnas_d2.space import parse_yaml
 
+from .config_file import read_config_file
 from .defaults import add_crnas_config
+from .entries import set_entries, set_overrides
 from .plugins import import_plugins
+from .values import check_values
 
 __all__ = ["default_config", "load_config"]
 
@@ -41,54 +42,29 @@ def default_config(plugins: Sequence[str] = ()) -> CfgNode:
 def load_config(config_file: str, overrides: Sequence[str]) -> CfgNode:
     """Load a config: the defaults, then the file, then ``KEY VALUE`` overrides.
 
-    A config that asks for a GPU where there is none is changed to the CPU, with a warning.
+    The file is data: nothing in it is executed. A config that asks for a GPU where there is none is
+    changed to the CPU, with a warning.
 
     Raises:
-        ValueError: a missing file, an unknown key, a value of the wrong type, a module of
-            ``PLUGINS`` that cannot be imported.
+        ValueError: a missing or malformed file, an unknown key, a value of the wrong type or out of
+            its range, a module of ``PLUGINS`` that cannot be imported.
     """
-    if config_file and not os.path.isfile(config_file):
-        raise ValueError(f"--config-file is {config_file}, which does not exist.")
+    content = read_config_file(config_file) if config_file else {}
+    cfg = default_config(_plugins(content, overrides))
     try:
-        cfg = default_config(_plugins(config_file, overrides))
-        if config_file:
-            cfg.merge_from_file(config_file)
-        cfg.merge_from_list(list(overrides))
-    except (AssertionError, KeyError) as error:  # unknown keys, and keys without a value
-        raise ValueError(_explain(error)) from error
-    except yaml.YAMLError as error:
-        raise ValueError(f"{config_file} is not valid YAML: {error}") from error
-    except FileNotFoundError as error:
-        missing = os.path.normpath(error.filename)
-        is_found = os.path.basename(missing) == "genotype.yaml"
-        raise ValueError(
-            f"{config_file} inherits from {missing}, which does not exist."
-            + (" A search leaves it in its OUTPUT_DIR: run that first." if is_found else "")
-        ) from error
+        set_entries(cfg, content)
+    except ValueError as error:
+        raise ValueError(f"{config_file}: {error}") from error
+    set_overrides(cfg, overrides)
+    check_values(cfg)
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         logger.warning("MODEL.DEVICE is '%s' but there is no GPU: using the CPU.", cfg.MODEL.DEVICE)
         cfg.MODEL.DEVICE = "cpu"
     return cfg
 
 
-def _plugins(config_file: str, overrides: Sequence[str]) -> list[str]:
+def _plugins(content: Mapping, overrides: Sequence[str]) -> list[str]:
     """Return ``PLUGINS`` of the overrides or the file, which is needed before all other keys."""
     named = dict(zip(overrides[::2], overrides[1::2], strict=False))  # the last one counts
-    if "PLUGINS" in named:
-        value = named["PLUGINS"]
-        return yaml.safe_load(value) if isinstance(value, str) else value
-    if not config_file:
-        return []
-    # allow_unsafe as in merge_from_file, because configs of Detectron2's model zoo need it.
-    return CfgNode.load_yaml_with_base(config_file, allow_unsafe=True).get("PLUGINS", [])
-
-
-def _explain(error: Exception) -> str:
-    """Return the message of yacs, with the known names if a cost is unknown."""
-    message = str(error.args[0]) if error.args else str(error)
-    if "SEARCH.BUDGET." in message and "Non-existent" in message:
-        message += (
-            f". Known costs: {', '.join(COST_REGISTRY.names)}. PLUGINS lists the modules that "
-            "register others."
-        )
-    return message
+    value = named.get("PLUGINS", content.get("PLUGINS", []))
+    return parse_yaml(value, "PLUGINS") if isinstance(value, str) else value

@@ -13,7 +13,8 @@ def import_plugins(names: Sequence[str]) -> list[ModuleType]:
     Raises:
         ValueError: a module that cannot be imported, with its name and the reason.
     """
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    is_list = isinstance(names, Sequence) and not isinstance(names, str)
+    if not is_list or not all(name and isinstance(name, str) for name in names):
         raise ValueError(f"PLUGINS is {names!r}; expected a list of modules: ['my_project.vgg'].")
     modules = []
     for name in names:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from .plain_yaml import read_yaml
+
 __all__ = ["Genotype"]
 
 
@@ -43,6 +45,8 @@ class Genotype:
             ValueError: an unknown key, or a malformed value.
         """
         known = [field.name.upper() for field in fields(cls)]
+        if not isinstance(node, Mapping):
+            raise ValueError(f"A genotype is {node!r}; expected a mapping with keys of {known}.")
         unknown = sorted(set(node) - {*known, "FAMILY"})
         if unknown:
             raise ValueError(
@@ -66,11 +70,12 @@ class Genotype:
         """Read a ``genotype.yaml``.
 
         Raises:
-            ValueError: the file has no genotype.
+            ValueError: the file is not plain YAML, or has no genotype.
         """
-        config = yaml.safe_load(Path(path).read_text()) or {}
-        node = config.get("MODEL", {}).get("GENOTYPE")
-        if not node:
+        node = read_yaml(path)
+        for section in ("MODEL", "GENOTYPE"):
+            node = node.get(section) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or not node:
             raise ValueError(
                 f"{path} holds no MODEL.GENOTYPE; expected a genotype.yaml of a search."
             )
@@ -106,18 +111,17 @@ class Genotype:
 
 def _whole_numbers(name: str, values: Sequence, *, least: int, each: str) -> tuple[int, ...]:
     # bool is an int in Python, but "True blocks" is a mistake in a config.
-    if not all(type(value) is int and value >= least for value in values):
+    if not _is_list(values) or not all(type(value) is int and value >= least for value in values):
         raise ValueError(
-            f"MODEL.GENOTYPE.{name} is {list(values)}; expected whole numbers of at least "
+            f"MODEL.GENOTYPE.{name} is {_plain(values)}; expected whole numbers of at least "
             f"{least}, {each}."
         )
     return tuple(values)
 
 
 def _lists_of_indices(values: Sequence[Sequence]) -> tuple[tuple[int, ...], ...]:
-    for indices in values:
-        # Not only list and tuple: LazyConfig has its own type of list.
-        if not isinstance(indices, Sequence) or isinstance(indices, str) or not indices:
+    for indices in values if _is_list(values) else [values]:
+        if not _is_list(indices) or not indices:
             raise ValueError(
                 f"MODEL.GENOTYPE.CHANNELS is {_plain(values)}, with {indices!r}; expected a list "
                 "for each searched convolution, with the index of a dilation per channel group."
@@ -126,6 +130,13 @@ def _lists_of_indices(values: Sequence[Sequence]) -> tuple[tuple[int, ...], ...]
     return tuple(_whole_numbers("CHANNELS", indices, least=0, each=each) for indices in values)
 
 
-def _plain(values: Sequence) -> list:
+def _is_list(values: object) -> bool:
+    # Not only list and tuple: LazyConfig has its own type of list.
+    return isinstance(values, Sequence) and not isinstance(values, str)
+
+
+def _plain(values: object) -> object:
     """Turn tuples into lists, because YAML has no tuples."""
-    return [_plain(value) if isinstance(value, list | tuple) else value for value in values]
+    if not _is_list(values):
+        return values
+    return [_plain(value) for value in values]

@@ -5,6 +5,8 @@ from typing import Any
 
 from fvcore.common.registry import Registry as _Registry
 
+from .nearest import did_you_mean
+
 __all__ = ["Registry"]
 
 
@@ -56,7 +58,7 @@ class Registry(_Registry):
         if name not in self:
             raise ValueError(
                 f"{key or self.key} is '{name}'; known: {', '.join((*self.besides, *self.names))}. "
-                "PLUGINS lists the modules that register others."
+                f"PLUGINS lists the modules that register others.{did_you_mean(name, self.names)}"
             )
         return super().get(name)
 

@@ -57,6 +57,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones(registry, name):
         registry.get(name)
     message = str(error.value)
     assert message.startswith(f"TOY.KIND is '{name}'; known: none, ball, a doll. PLUGINS")
+    assert ("Did you mean ball" in message) == (name in ("balls", "Ball"))
 
 
 def test_another_key_may_hold_the_name(registry):

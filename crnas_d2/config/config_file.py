@@ -1,0 +1,69 @@
+"""Read a config file with the files that it inherits from, as plain data."""
+
+import os
+from pathlib import Path
+
+from detectron2.utils.file_io import PathManager
+
+from crnas_d2.space import read_yaml
+
+__all__ = ["read_config_file"]
+
+_BASE = "_BASE_"
+
+
+def read_config_file(file: str, above: tuple[str, ...] = ()) -> dict:
+    """Read a YAML config; values of a file replace those of its ``_BASE_``, a file or a list.
+
+    Args:
+        above: the files that inherit from this one.
+
+    Raises:
+        ValueError: a missing file, one that is no config, or files that inherit from each other.
+    """
+    local = _find(file, above)
+    if local in above:
+        raise ValueError(f"{above[-1]} inherits from {file}, which inherits from it: a cycle.")
+    content = read_yaml(local)
+    if not isinstance(content, dict):
+        found = "empty" if content is None else f"a {type(content).__name__}, not sections"
+        raise ValueError(f"{file} is {found}; expected the keys of a config, KEY: VALUE.")
+    bases = content.pop(_BASE, [])
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(base and isinstance(base, str) for base in bases):
+        raise ValueError(f"{file}: {_BASE} is {bases!r}; expected a file, or a list of files.")
+    merged: dict = {}
+    for base in bases:
+        base = os.path.expanduser(base)
+        if "://" not in base:
+            base = os.path.join(os.path.dirname(file), base)
+        _merge(read_config_file(base, (*above, local)), merged)
+    _merge(content, merged)
+    return merged
+
+
+def _find(file: str, above: tuple[str, ...]) -> str:
+    """Return the absolute path of a file, which is downloaded if it is a URL."""
+    path = file if "://" in file else os.path.abspath(file)
+    what = f"{above[-1]} inherits from {path}, which" if above else f"The config file {file}"
+    if "://" in file:
+        try:
+            path = PathManager.get_local_path(file)
+        except Exception as error:  # of the network, of any kind
+            raise ValueError(f"{what} cannot be downloaded: {error}") from error
+    if os.path.isdir(path):
+        raise ValueError(f"{what} is a folder; expected a YAML file.")
+    if not os.path.isfile(path):
+        is_found = Path(path).name == "genotype.yaml"
+        hint = " A search leaves it in its OUTPUT_DIR: run that first." if is_found else ""
+        raise ValueError(f"{what} does not exist.{hint}")
+    return path
+
+
+def _merge(content: dict, base: dict) -> None:
+    """Put the values of ``content`` over those of ``base``, in place."""
+    for key, value in content.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            _merge(value, base[key])
+        else:
+            base[key] = value

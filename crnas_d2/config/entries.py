@@ -1,0 +1,114 @@
+"""Put values under the keys of a config, each checked against the default."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+
+from detectron2.config import CfgNode
+
+from crnas_d2.space import COST_REGISTRY
+
+__all__ = ["leaves", "set_entries", "set_overrides"]
+
+
+def leaves(node: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the full key and the value of each setting of nested sections."""
+    for key, value in node.items():
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def set_entries(cfg: CfgNode, content: Mapping) -> None:
+    """Set the values of nested sections.
+
+    Raises:
+        ValueError: an unknown key, a value of another type than the default's, or no value.
+    """
+    for key, value in leaves(content):
+        _set(cfg, key, value)
+
+
+def set_overrides(cfg: CfgNode, overrides: Sequence) -> None:
+    """Set ``KEY, VALUE, ...``; a value may be the text of a Python literal.
+
+    Raises:
+        ValueError: see :func:`set_entries`; also a key without a value.
+    """
+    overrides = list(overrides)
+    flags = [word for word in overrides if str(word).startswith("--")]
+    if len(overrides) % 2:
+        hint = f" Flags like {flags[0]} come before the first KEY." if flags else ""
+        raise ValueError(
+            f"The overrides {' '.join(map(str, overrides))} are an odd number of words; expected "
+            f"KEY VALUE pairs.{hint}"
+        )
+    for key, value in zip(overrides[::2], overrides[1::2], strict=True):
+        _set(cfg, str(key), value)
+
+
+def _set(cfg: CfgNode, key: str, value: object) -> None:
+    *sections, name = key.split(".")
+    node = cfg
+    for section in sections:
+        if isinstance(node, CfgNode) and section not in node and node.is_new_allowed():
+            node[section] = CfgNode(new_allowed=True)
+        if not isinstance(node, CfgNode) or section not in node:
+            raise ValueError(_explain_unknown(cfg, key))
+        node = node[section]
+    if not isinstance(node, CfgNode) or (name not in node and not node.is_new_allowed()):
+        raise ValueError(_explain_unknown(cfg, key))
+    if value == {} and isinstance(node.get(name), CfgNode):
+        return  # a section without keys
+    try:
+        new = CfgNode({name: CfgNode._decode_cfg_value(value)}, new_allowed=True)[name]
+    except Exception as error:  # literal_eval raises many types for odd text
+        raise ValueError(f"{key} is {value!r}, which is not a value of a config.") from error
+    if name not in node:
+        node[name] = new
+        return
+    default = node[name]
+    if isinstance(default, list | tuple) and isinstance(new, list | tuple):
+        new = type(default)(new)
+    # None as the default: Detectron2 knows what it means, and values.py what may replace it.
+    if type(new) is not type(default) and default is not None:
+        raise ValueError(f"{key} is {_show(value)}; expected {_describe(default)}.")
+    if isinstance(default, CfgNode):
+        raise ValueError(f"{key} is {_show(value)}; expected {_describe(default)}.")
+    node[name] = new
+
+
+def _show(value: object) -> str:
+    return "empty (null)" if value is None else repr(value)
+
+
+def _describe(default: object) -> str:
+    if isinstance(default, CfgNode):
+        return f"a section with keys such as {', '.join(list(default)[:3])}"
+    kinds = {
+        bool: "True or False",
+        int: "a whole number",
+        float: "a number with a decimal point",
+        str: "text (a number as text has two pairs of quotes: '\"1\"')",
+        list: "a list",
+        tuple: "a tuple: names with brackets and a comma, like '(\"name\",)'",
+    }
+    return f"{kinds[type(default)]}; its default is {default!r}"
+
+
+def _explain_unknown(cfg: CfgNode, key: str) -> str:
+    known = [known for known, _ in leaves(cfg)]
+    last = key.rpartition(".")[2]
+    near = [name for name in known if name.rpartition(".")[2] == last][:3]
+    near += [name for name in get_close_matches(key, known, n=3) if name not in near]
+    message = f"The key {key} is unknown."
+    if near:
+        message += f" Did you mean {' or '.join(near[:3])}?"
+    if "=" in key:
+        message += " An override is two words, KEY VALUE."
+    if key.startswith("SEARCH.BUDGET."):
+        message += (
+            f" Known costs: {', '.join(COST_REGISTRY.names)}. PLUGINS lists the modules that "
+            "register others."
+        )
+    return message

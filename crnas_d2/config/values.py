@@ -1,0 +1,251 @@
+"""The values that a config may hold, checked before anything is built from them."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import torch
+from detectron2.config import CfgNode
+
+from crnas_d2.space import did_you_mean
+
+from .entries import leaves
+
+__all__ = ["check_values"]
+
+# A process seeds numpy with SEED + its rank, which must stay below 2**32.
+_MOST_SEED = 2**32 - 2**16
+_NORMS = ("BN", "SyncBN", "FrozenBN", "GN", "LN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N", "")
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """What is expected of a value, in words for the user, and the check."""
+
+    words: str
+    admits: Callable[[object], bool]
+    names: tuple[str, ...] = ()
+
+
+def _whole(least: int, most: int | None = None) -> _Rule:
+    words = f"a whole number of at least {least}"
+    words += f" and at most {most}" if most is not None else ""
+
+    def admits(value: object) -> bool:
+        return type(value) is int and least <= value and (most is None or value <= most)
+
+    return _Rule(words, admits)
+
+
+def _number(words: str, admits: Callable[[float], bool]) -> _Rule:
+    def is_one(value: object) -> bool:
+        return type(value) in (int, float) and math.isfinite(value) and admits(value)
+
+    return _Rule(f"a number {words}".strip(), is_one)
+
+
+def _list(each: _Rule, what: str, *, least: int = 0, length: int | None = None) -> _Rule:
+    def admits(value: object) -> bool:
+        return (
+            isinstance(value, Sequence)
+            and not isinstance(value, str)
+            and len(value) >= least
+            and (length is None or len(value) == length)
+            and all(map(each.admits, value))
+        )
+
+    return _Rule(what, admits)
+
+
+def _name(*names: str) -> _Rule:
+    return _Rule(f"one of {', '.join(repr(name) for name in names)}", names.__contains__, names)
+
+
+_ANY = _number("", lambda value: True)
+_POSITIVE = _number("above 0", lambda value: value > 0)
+_NOT_NEGATIVE = _number("of at least 0", lambda value: value >= 0)
+_SHARE = _number("from 0 to 1", lambda value: 0 <= value <= 1)
+_COUNT, _SIZE = _whole(0), _whole(1)
+_TEXT = _Rule("text", lambda value: isinstance(value, str) and bool(value.strip()))
+_TEXTS = _list(_TEXT, "a list of names")
+_DATASETS = _list(_TEXT, "names of datasets, like '(\"coco_2017_train\",)'")
+_SIZES = _list(_SIZE, "whole numbers of at least 1, one or more", least=1)
+_ENTRIES = _list(_list(_TEXT, "", length=3), "a list of [name, json file, image folder]")
+_FOLDERS = _list(_list(_TEXT, "", length=2), "a list of [name, folder]")
+_CHANNEL = _list(_ANY, "a number for each channel of an image", least=1)
+
+_RULES: dict[str, _Rule] = {
+    "VERSION": _Rule("2, the version of Detectron2's keys", lambda value: value == 2),
+    "OUTPUT_DIR": _Rule("the path of a folder", lambda value: bool(str(value).strip())),
+    "SEED": _whole(-(2**63), _MOST_SEED),
+    "VIS_PERIOD": _COUNT,
+    "MODEL.PIXEL_MEAN": _CHANNEL,
+    "MODEL.PIXEL_STD": _list(_POSITIVE, "a number above 0 for each channel of an image", least=1),
+    "MODEL.BACKBONE.FREEZE_AT": _COUNT,
+    "MODEL.FPN.IN_FEATURES": _TEXTS,
+    "MODEL.FPN.OUT_CHANNELS": _SIZE,
+    "MODEL.FPN.FUSE_TYPE": _name("sum", "avg"),
+    "MODEL.ANCHOR_GENERATOR.SIZES": _list(
+        _list(_POSITIVE, "", least=1), "a list of lists of numbers above 0", least=1
+    ),
+    "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS": _list(
+        _list(_POSITIVE, "", least=1), "a list of lists of numbers above 0", least=1
+    ),
+    "MODEL.RPN.IN_FEATURES": _TEXTS,
+    "MODEL.RPN.IOU_THRESHOLDS": _list(_SHARE, "numbers from 0 to 1"),
+    "MODEL.RPN.BATCH_SIZE_PER_IMAGE": _SIZE,
+    "MODEL.RPN.POSITIVE_FRACTION": _SHARE,
+    "MODEL.RPN.PRE_NMS_TOPK_TRAIN": _SIZE,
+    "MODEL.RPN.PRE_NMS_TOPK_TEST": _SIZE,
+    "MODEL.RPN.POST_NMS_TOPK_TRAIN": _SIZE,
+    "MODEL.RPN.POST_NMS_TOPK_TEST": _SIZE,
+    "MODEL.RPN.NMS_THRESH": _SHARE,
+    "MODEL.ROI_HEADS.NUM_CLASSES": _SIZE,
+    "MODEL.ROI_HEADS.IN_FEATURES": _TEXTS,
+    "MODEL.ROI_HEADS.IOU_THRESHOLDS": _list(_SHARE, "numbers from 0 to 1"),
+    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": _SIZE,
+    "MODEL.ROI_HEADS.POSITIVE_FRACTION": _SHARE,
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST": _SHARE,
+    "MODEL.ROI_HEADS.NMS_THRESH_TEST": _SHARE,
+    "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": _SIZE,
+    "MODEL.ROI_BOX_HEAD.POOLER_TYPE": _name("ROIAlign", "ROIAlignV2", "ROIPool", "ROIAlignRotated"),
+    "MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO": _COUNT,
+    "MODEL.ROI_BOX_HEAD.NUM_FC": _COUNT,
+    "MODEL.ROI_BOX_HEAD.NUM_CONV": _COUNT,
+    "MODEL.ROI_BOX_HEAD.FC_DIM": _SIZE,
+    "MODEL.ROI_BOX_HEAD.CONV_DIM": _SIZE,
+    "MODEL.RETINANET.NUM_CLASSES": _SIZE,
+    "MODEL.RETINANET.IN_FEATURES": _TEXTS,
+    "MODEL.RETINANET.NUM_CONVS": _COUNT,
+    "MODEL.RETINANET.SCORE_THRESH_TEST": _SHARE,
+    "MODEL.RETINANET.NMS_THRESH_TEST": _SHARE,
+    "MODEL.RETINANET.TOPK_CANDIDATES_TEST": _SIZE,
+    "MODEL.RESNETS.DEPTH": _Rule("18, 34, 50, 101 or 152", {18, 34, 50, 101, 152}.__contains__),
+    "MODEL.RESNETS.NUM_GROUPS": _SIZE,
+    "MODEL.RESNETS.WIDTH_PER_GROUP": _SIZE,
+    "MODEL.RESNETS.RES2_OUT_CHANNELS": _SIZE,
+    "MODEL.RESNETS.STEM_OUT_CHANNELS": _SIZE,
+    "MODEL.RESNETS.OUT_FEATURES": _TEXTS,
+    "MODEL.MOBILENETV2.WIDTH_MULT": _POSITIVE,
+    "MODEL.MOBILENETV2.OUT_FEATURES": _TEXTS,
+    "MODEL.SHUFFLENETV2.CHANNELS": _list(_SIZE, "a list of whole numbers of at least 1"),
+    "MODEL.SHUFFLENETV2.OUT_FEATURES": _TEXTS,
+    "MODEL.NAS_FPN.NUM_STACKS": _SIZE,
+    "MODEL.SUPERNET.STAGE_OPTIONS": _list(
+        _list(_SIZE, "", least=1),
+        "a list of numbers of blocks for each stage, e.g. [[2, 3], [3, 4], [5, 6], [2, 3]]; or []",
+    ),
+    "MODEL.SUPERNET.CHANNEL.STAGES": _TEXTS,
+    "MODEL.SUPERNET.CHANNEL.NUM_GROUPS": _SIZE,
+    "MODEL.SUPERNET.CHANNEL.CHANNELS_PER_GROUP": _COUNT,
+    "MODEL.CLASSIFIER.NUM_CLASSES": _SIZE,
+    "MODEL.CLASSIFIER.LABEL_SMOOTHING": _SHARE,
+    "INPUT.MIN_SIZE_TRAIN": _SIZES,
+    "INPUT.MIN_SIZE_TRAIN_SAMPLING": _name("choice", "range"),
+    "INPUT.MAX_SIZE_TRAIN": _SIZE,
+    "INPUT.MIN_SIZE_TEST": _COUNT,
+    "INPUT.MAX_SIZE_TEST": _SIZE,
+    "INPUT.RANDOM_FLIP": _name("horizontal", "vertical", "none"),
+    "INPUT.FORMAT": _name("BGR", "RGB", "L", "YUV-BT.601"),
+    "INPUT.MASK_FORMAT": _name("polygon", "bitmask"),
+    "INPUT.CROP.TYPE": _name("relative_range", "relative", "absolute", "absolute_range"),
+    "INPUT.CROP.SIZE": _list(_POSITIVE, "two numbers above 0, (height, width)", length=2),
+    "INPUT.CLASSIFICATION.CROP_SIZE": _SIZE,
+    "INPUT.CLASSIFICATION.RESIZE_TEST": _SIZE,
+    "INPUT.CLASSIFICATION.CROP_AREA": _Rule(
+        "[least, most], shares of the area above 0 and at most 1",
+        lambda value: _list(_POSITIVE, "", length=2).admits(value) and value[0] <= value[1] <= 1,
+    ),
+    "DATASETS.TRAIN": _DATASETS,
+    "DATASETS.TEST": _DATASETS,
+    "DATASETS.ARCHVAL": _DATASETS,
+    "DATASETS.COCO_FORMAT": _ENTRIES,
+    "DATASETS.IMAGE_FOLDERS": _FOLDERS,
+    "DATALOADER.NUM_WORKERS": _COUNT,
+    "DATALOADER.SAMPLER_TRAIN": _name("TrainingSampler", "RepeatFactorTrainingSampler"),
+    "DATALOADER.REPEAT_THRESHOLD": _NOT_NEGATIVE,
+    "DATALOADER.IMAGE_CACHE": _NOT_NEGATIVE,
+    "SOLVER.MAX_ITER": _SIZE,
+    "SOLVER.BASE_LR": _POSITIVE,
+    "SOLVER.BASE_LR_END": _NOT_NEGATIVE,
+    "SOLVER.MOMENTUM": _SHARE,
+    "SOLVER.WEIGHT_DECAY": _NOT_NEGATIVE,
+    "SOLVER.WEIGHT_DECAY_NORM": _NOT_NEGATIVE,
+    "SOLVER.WEIGHT_DECAY_BIAS": _Rule(
+        "a number of at least 0, or null",
+        lambda value: value is None or _NOT_NEGATIVE.admits(value),
+    ),
+    "SOLVER.GAMMA": _POSITIVE,
+    "SOLVER.STEPS": _list(_COUNT, "whole numbers of at least 0, iterations"),
+    "SOLVER.WARMUP_FACTOR": _NOT_NEGATIVE,
+    "SOLVER.WARMUP_ITERS": _COUNT,
+    "SOLVER.CHECKPOINT_PERIOD": _SIZE,
+    "SOLVER.IMS_PER_BATCH": _SIZE,
+    "SOLVER.REFERENCE_WORLD_SIZE": _COUNT,
+    "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": _name("value", "norm"),
+    "SOLVER.CLIP_GRADIENTS.CLIP_VALUE": _POSITIVE,
+    "SOLVER.ALPHA.BASE_LR": _POSITIVE,
+    "SOLVER.ALPHA.WEIGHT_DECAY": _NOT_NEGATIVE,
+    "TEST.EVAL_PERIOD": _COUNT,
+    "TEST.DETECTIONS_PER_IMAGE": _Rule(
+        "a whole number of at least 1, or -1 for all",
+        lambda value: _SIZE.admits(value) or value == -1,
+    ),
+    "TEST.EXPECTED_RESULTS": _list(
+        _list(_Rule("", lambda value: True), "", length=4), "a list of [task, metric, value, error]"
+    ),
+    "TEST.AUG.MIN_SIZES": _SIZES,
+    "TEST.AUG.MAX_SIZE": _SIZE,
+    "TEST.PRECISE_BN.NUM_ITER": _SIZE,
+    "SEARCH.IMS_PER_BATCH": _SIZE,
+    "SEARCH.BN_CALIBRATION.NUM_IMAGES": _COUNT,
+    "SEARCH.IMAGE_CACHE": _NOT_NEGATIVE,
+    "SEARCH.COST_INPUT_SIZE": _list(_SIZE, "[height, width], pixels of at least 1", length=2),
+    "SEARCH.COSTS": _TEXTS,
+    "SEARCH.STUDY_NAME": _TEXT,
+}
+
+
+def check_values(cfg: CfgNode) -> None:
+    """Check sizes, periods, names and lists of a config, each by itself.
+
+    Raises:
+        ValueError: naming the key, its value and what was expected.
+    """
+    for key, rule in _RULES.items():
+        value = reduce(lambda node, name: node[name], key.split("."), cfg)
+        _check(key, value, rule)
+    for key, value in leaves(cfg):
+        if key.endswith(".NORM"):
+            _check(key, value, _name(*_NORMS))
+        if isinstance(value, float) and math.isnan(value):
+            raise ValueError(f"{key} is nan; expected a number.")
+    if len(cfg.MODEL.PIXEL_STD) != len(cfg.MODEL.PIXEL_MEAN):
+        raise ValueError(
+            f"MODEL.PIXEL_STD has {len(cfg.MODEL.PIXEL_STD)} numbers and MODEL.PIXEL_MEAN "
+            f"{len(cfg.MODEL.PIXEL_MEAN)}; expected one each per channel of an image."
+        )
+    if cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING == "range" and len(cfg.INPUT.MIN_SIZE_TRAIN) != 2:
+        raise ValueError(
+            f"INPUT.MIN_SIZE_TRAIN is {cfg.INPUT.MIN_SIZE_TRAIN}, but MIN_SIZE_TRAIN_SAMPLING is "
+            "'range'; expected two sizes, (least, most)."
+        )
+    _check_device(cfg.MODEL.DEVICE)
+
+
+def _check(key: str, value: object, rule: _Rule) -> None:
+    if not rule.admits(value):
+        near = did_you_mean(value, rule.names) if isinstance(value, str) else ""
+        raise ValueError(f"{key} is {value!r}; expected {rule.words}.{near}")
+
+
+def _check_device(name: str) -> None:
+    try:
+        torch.device(name)
+    except RuntimeError as error:
+        known = ("cpu", "cuda", "cuda:1", "mps")
+        raise ValueError(
+            f"MODEL.DEVICE is '{name}'; expected a device of torch, e.g. {', '.join(known)}."
+            f"{did_you_mean(name, known)}"
+        ) from error
