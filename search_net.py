@@ -2,13 +2,12 @@
 """Search the subnets of a trained supernet; write genotype.yaml, candidates.csv, report.html."""
 
 import argparse
-import sys
 from pathlib import Path
 
 import torch
 
 from crnas_d2 import load_config, run_search
-from crnas_d2.jobs import JobError
+from crnas_d2.jobs import one_line_errors
 
 
 def parse_arguments():
@@ -25,27 +24,16 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def load(args):
-    try:
-        return load_config(args.config_file, args.opts)
-    except ValueError as error:
-        sys.exit(f"search_net.py: {error}")
-
-
 def main():
     args = parse_arguments()
-    cfg = load(args)
+    cfg = load_config(args.config_file, args.opts)
     cfg.freeze()
-    try:
-        best = run_search(cfg, resume=args.resume, num_workers=args.num_workers)
-    except JobError as error:
-        sys.exit(f"search_net.py: {error}")
-    except KeyboardInterrupt:
-        sys.exit("Stopped; continue with --resume.")
+    best = run_search(cfg, resume=args.resume, num_workers=args.num_workers)
     print(f"Best: {best.genotype} with {cfg.SEARCH.METRIC} {best.fitness:.2f}")
     for name in ("genotype.yaml", "model_best.pth", "candidates.csv", "report.html"):
         print(f"  {Path(cfg.OUTPUT_DIR) / name}")
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors(__file__, stopped="Stopped; continue with --resume."):
+        main()

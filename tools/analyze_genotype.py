@@ -5,12 +5,12 @@ Takes any detector or classifier config of a single network; nothing is trained,
 """
 
 import argparse
-import sys
 
 from tabulate import tabulate
 
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.cost import NetworkCost, detector_cost, find_body, meta_network, runnable_size
+from crnas_d2.jobs import one_line_errors
 from crnas_d2.report import receptive_fields
 
 
@@ -90,19 +90,16 @@ def scope(model, costs, stated, size, args):
 
 def main():
     args = parse_arguments()
-    try:
-        # The CPU, because load_config would warn about a missing GPU.
-        cfg = load_config(args.config_file, [*args.opts, "MODEL.DEVICE", "cpu"])
-        model = meta_network(cfg)
-        stated = tuple(args.input_size or cfg.SEARCH.COST_INPUT_SIZE)
-        size = runnable_size(model, stated)
-        costs = detector_cost(model, size, args.num_proposals, args.num_mask_rois)
-        fields = receptive_fields(find_body(model), len(cfg.MODEL.PIXEL_MEAN))
-        # Other backbones have no genotype.
-        ours = cfg.MODEL.BACKBONE.NAME.startswith("build_supernet")
-        genotype = NetworkSpec.from_config(cfg).genotype if ours else "none"
-    except ValueError as error:
-        sys.exit(f"analyze_genotype.py: {error}")
+    # The CPU, because load_config would warn about a missing GPU.
+    cfg = load_config(args.config_file, [*args.opts, "MODEL.DEVICE", "cpu"])
+    model = meta_network(cfg)
+    stated = tuple(args.input_size or cfg.SEARCH.COST_INPUT_SIZE)
+    size = runnable_size(model, stated)
+    costs = detector_cost(model, size, args.num_proposals, args.num_mask_rois)
+    fields = receptive_fields(find_body(model), len(cfg.MODEL.PIXEL_MEAN))
+    # Other backbones have no genotype.
+    ours = cfg.MODEL.BACKBONE.NAME.startswith("build_supernet")
+    genotype = NetworkSpec.from_config(cfg).genotype if ours else "none"
     print(f"{args.config_file}: {type(model).__name__}, {cfg.MODEL.BACKBONE.NAME}")
     print(f"genotype: {genotype}\n")
     print(cost_table(costs), field_table(fields), sep="\n\n")
@@ -110,4 +107,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors(__file__):
+        main()

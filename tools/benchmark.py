@@ -393,6 +393,16 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def check_device(name: str) -> None:
+    import torch
+
+    from crnas_d2.config.values import check_device
+
+    check_device("--device", name)
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"--device is {name}, but there is no GPU; use cpu.")
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -415,9 +425,13 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error(f"unknown benchmark '{name}'; known: {known}")
     if args.repeats is not None and args.repeats < 1:
         parser.error(f"--repeats is {args.repeats}; expected at least 1")
+    from crnas_d2.jobs import one_line_errors
+
     device = args.device or default_device()
     names = BENCHMARKS if "all" in args.names else args.names
-    met = [run(name, args.repeats, device) for name in names]
+    with one_line_errors(__file__):
+        check_device(device)
+        met = [run(name, args.repeats, device) for name in names]
     return 0 if all(met) else 1
 
 

@@ -7,7 +7,6 @@ be scored with both.
 """
 
 import argparse
-import sys
 import time
 from functools import partial
 
@@ -18,7 +17,7 @@ from tabulate import tabulate
 from crnas_d2 import find_supernet, load_config
 from crnas_d2.data import build_fixed_batches
 from crnas_d2.evaluation import SubnetEvaluator, batch_statistics, build_evaluator, calibrated
-from crnas_d2.jobs import check_config, check_search, load_supernet
+from crnas_d2.jobs import check_config, check_search, load_supernet, one_line_errors
 from crnas_d2.search import sample_genotypes
 
 
@@ -33,12 +32,11 @@ def parse_arguments():
 def main():
     args = parse_arguments()
     setup_logger(name="crnas_d2")
-    try:
-        cfg = load_config(args.config_file, args.opts)
-        check_config(cfg, ["TRAIN", "ARCHVAL"])
-        check_search(cfg)
-    except ValueError as error:
-        sys.exit(f"compare_bn_statistics.py: {error}")
+    if args.number < 2:
+        raise ValueError(f"--number is {args.number}; expected at least 2, to be compared.")
+    cfg = load_config(args.config_file, args.opts)
+    check_config(cfg, ["TRAIN", "ARCHVAL"])
+    check_search(cfg)
     model = load_supernet(cfg)
     calibration = build_fixed_batches(
         cfg,
@@ -68,4 +66,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors(__file__):
+        main()

@@ -2,7 +2,6 @@
 """Compare trained networks: a table on the terminal, and one HTML report with pictures."""
 
 import argparse
-import sys
 from pathlib import Path
 
 import optuna
@@ -11,6 +10,7 @@ from tabulate import tabulate
 from crnas_d2 import NetworkSpec, load_config
 from crnas_d2.cost import build_costs
 from crnas_d2.data import register_coco_format
+from crnas_d2.jobs import one_line_errors
 from crnas_d2.report import (
     Page,
     add_channel_search,
@@ -72,13 +72,10 @@ def main():
     args = parse_arguments()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     page = Page("Networks compared")
-    try:
-        runs = list(load_networks(args.networks))
-        add_networks(page, runs)
-        for folder in args.search:
-            report_search(page, folder)
-    except ValueError as error:
-        sys.exit(f"compare_networks.py: {error}")
+    runs = list(load_networks(args.networks))
+    add_networks(page, runs)
+    for folder in args.search:
+        report_search(page, folder)
     page.write(args.output)
     head, rows = network_table(runs)
     print(tabulate(rows, headers=head, disable_numparse=True))
@@ -86,4 +83,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors(__file__):
+        main()

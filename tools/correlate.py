@@ -17,7 +17,7 @@ from pathlib import Path
 
 from crnas_d2 import NetworkSpec, load_config
 from crnas_d2.cost import build_budgets, build_costs
-from crnas_d2.jobs import JobError, StandAloneRun, score_networks, train_networks
+from crnas_d2.jobs import StandAloneRun, one_line_errors, score_networks, train_networks
 from crnas_d2.report import describe_ranking
 from crnas_d2.search import sample_genotypes
 from crnas_d2.space import Genotype, read_yaml
@@ -84,20 +84,16 @@ def command_line():
 
 def main():
     args = parse_arguments()
-    try:
-        if args.job == "train":
-            train(args)
-        elif args.job == "score":
-            cfg = load_config(args.config_file, args.opts)
-            for line in score_networks(cfg, args.results, args.scores, command_line()):
-                print(line)
-        else:
-            print(describe_ranking(args.results, args.scores))
-    except (ValueError, JobError) as error:
-        sys.exit(f"correlate.py: {error}")
-    except KeyboardInterrupt:
-        sys.exit("Stopped; the same command resumes.")
+    if args.job == "train":
+        train(args)
+    elif args.job == "score":
+        cfg = load_config(args.config_file, args.opts)
+        for line in score_networks(cfg, args.results, args.scores, command_line()):
+            print(line)
+    else:
+        print(describe_ranking(args.results, args.scores))
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors(__file__, stopped="Stopped; the same command resumes."):
+        main()

@@ -19,6 +19,8 @@ ARCHTRAIN = ("DATASETS.TRAIN", '("letters_archtrain",)')
 # Iterations of the trainings; the configs have more.
 DETECTOR, FINETUNING = 1200, 1000
 
+from crnas_d2.jobs import one_line_errors
+
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
@@ -69,4 +71,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors(__file__, stopped="Stopped; the same command resumes."):
+        main()

@@ -20,6 +20,8 @@ from demo_steps import (
     train_in_pairs,
 )
 
+from crnas_d2.jobs import one_line_errors
+
 SUPERNET = CONFIGS / "supernet-shufflenetv2.yaml"
 NETWORK = CONFIGS / "network-shufflenetv2.yaml"
 NUM_RANDOM = 5  # as in DetNAS, section 4.3
@@ -76,4 +78,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors(__file__, stopped="Stopped; the same command resumes."):
+        main()

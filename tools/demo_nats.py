@@ -20,6 +20,8 @@ from demo_steps import (
     train_in_pairs,
 )
 
+from crnas_d2.jobs import one_line_errors
+
 SEEDS = (1, 2)
 
 
@@ -71,4 +73,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors(__file__, stopped="Stopped; the same command resumes."):
+        main()

@@ -7,7 +7,6 @@ coco2017 (CR-NAS, DetNAS), voc0712 (DetNAS), nats-coco2014 (NATS). See docs/DATA
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from crnas_d2.data.prepare.coco_splits import (
@@ -18,6 +17,7 @@ from crnas_d2.data.prepare.coco_splits import (
     split_coco,
 )
 from crnas_d2.data.prepare.paper_splits import DIVISIONS, HELD_OUT, SELECTIONS
+from crnas_d2.jobs import one_line_errors
 
 
 def parse_arguments(arguments):
@@ -88,13 +88,15 @@ def without_published(files):
 
 def main(arguments=None):
     args = parse_arguments(arguments)
-    try:
-        files = divide(args)
-        if args.preset in SELECTIONS and not args.overwrite:
-            files = without_published(files)
-        written = save_files(files, overwrite=args.overwrite)
-    except (ValueError, OSError) as error:
-        sys.exit(f"prepare_archval.py: {error}")
+    with one_line_errors(__file__):
+        prepare(args)
+
+
+def prepare(args):
+    files = divide(args)
+    if args.preset in SELECTIONS and not args.overwrite:
+        files = without_published(files)
+    written = save_files(files, overwrite=args.overwrite)
     for path, content in files.items():
         counts = f"{len(content['images'])} images, {len(content['annotations'])} annotations"
         print(f"{path}: {counts}" + ("" if written[path] else "; exists already, identical"))

@@ -12,7 +12,6 @@ JSON file and its image folder, or the name of a VOC image set.
 import argparse
 import re
 import shlex
-import sys
 from pathlib import Path
 
 from detectron2.data import DatasetCatalog
@@ -20,6 +19,7 @@ from detectron2.data import DatasetCatalog
 from crnas_d2.data.prepare.coco_splits import missing_categories, save_files
 from crnas_d2.data.prepare.own_dataset import check_parts, divide, read_coco_parts, read_voc_parts
 from crnas_d2.data.prepare.starter_configs import starter_configs
+from crnas_d2.jobs import one_line_errors
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -173,10 +173,8 @@ def prepare(args):
 
 
 def main(arguments=None):
-    try:
+    with one_line_errors(__file__):
         prepare(parse_arguments(arguments))
-    except (ValueError, OSError) as error:
-        sys.exit(f"prepare_dataset.py: {error}")
 
 
 if __name__ == "__main__":

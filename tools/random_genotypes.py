@@ -2,12 +2,12 @@
 """Sample networks that satisfy SEARCH.BUDGET: the random baseline of a search."""
 
 import argparse
-import sys
 from pathlib import Path
 from random import Random
 
 from crnas_d2 import NetworkSpec, load_config
 from crnas_d2.cost import build_budgets, build_costs
+from crnas_d2.jobs import one_line_errors
 from crnas_d2.search import sample_genotypes
 from crnas_d2.space import check_budgets
 
@@ -38,18 +38,17 @@ def sample(cfg, spec, number):
 
 def main():
     args = parse_arguments()
-    try:
-        cfg = load_config(args.config_file, args.opts)
-        spec = NetworkSpec.from_config(cfg)
-        if not spec.is_supernet:
-            raise ValueError("MODEL.SUPERNET.SPACE is 'none': there is nothing to sample from.")
-        genotypes = sample(cfg, spec, args.number)
-        args.output.mkdir(parents=True, exist_ok=True)
-        files = [args.output / f"random-{number + 1}.yaml" for number in range(args.number)]
-        if existing := [str(file) for file in files if file.exists()]:
-            raise ValueError(f"{', '.join(existing)} already exist; choose another --output.")
-    except ValueError as error:
-        sys.exit(f"random_genotypes.py: {error}")
+    if args.number < 1:
+        raise ValueError(f"--number is {args.number}; expected at least 1.")
+    cfg = load_config(args.config_file, args.opts)
+    spec = NetworkSpec.from_config(cfg)
+    if not spec.is_supernet:
+        raise ValueError("MODEL.SUPERNET.SPACE is 'none': there is nothing to sample from.")
+    genotypes = sample(cfg, spec, args.number)
+    args.output.mkdir(parents=True, exist_ok=True)
+    files = [args.output / f"random-{number + 1}.yaml" for number in range(args.number)]
+    if existing := [str(file) for file in files if file.exists()]:
+        raise ValueError(f"{', '.join(existing)} already exist; choose another --output.")
     meaning = spec.space.to_config() if spec.mode == "mixed" else None
     for file, genotype in zip(files, genotypes, strict=True):
         comment = f"{genotype}, sampled at random (SEED {max(cfg.SEED, 0)})"
@@ -58,4 +57,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors(__file__):
+        main()

@@ -45,7 +45,9 @@ def read_config_file(file: str, above: tuple[str, ...] = ()) -> dict:
 def _find(file: str, above: tuple[str, ...]) -> str:
     """Return the absolute path of a file, which is downloaded if it is a URL."""
     path = file if "://" in file else os.path.abspath(file)
-    what = f"{above[-1]} inherits from {path}, which" if above else f"The config file {file}"
+    what = (
+        f"{above[-1]} inherits from {path}, which" if above else f"The config file is {file}, which"
+    )
     if "://" in file:
         try:
             path = PathManager.get_local_path(file)

@@ -12,7 +12,7 @@ from crnas_d2.space import did_you_mean
 
 from .entries import leaves
 
-__all__ = ["check_values"]
+__all__ = ["check_device", "check_values"]
 
 # A process seeds numpy with SEED + its rank, which must stay below 2**32.
 _MOST_SEED = 2**32 - 2**16
@@ -231,7 +231,7 @@ def check_values(cfg: CfgNode) -> None:
             f"INPUT.MIN_SIZE_TRAIN is {cfg.INPUT.MIN_SIZE_TRAIN}, but MIN_SIZE_TRAIN_SAMPLING is "
             "'range'; expected two sizes, (least, most)."
         )
-    _check_device(cfg.MODEL.DEVICE)
+    check_device("MODEL.DEVICE", cfg.MODEL.DEVICE)
 
 
 def _check(key: str, value: object, rule: _Rule) -> None:
@@ -240,12 +240,13 @@ def _check(key: str, value: object, rule: _Rule) -> None:
         raise ValueError(f"{key} is {value!r}; expected {rule.words}.{near}")
 
 
-def _check_device(name: str) -> None:
+def check_device(key: str, name: str) -> None:
+    """Raise ValueError for a name that torch does not know as that of a device."""
     try:
         torch.device(name)
     except RuntimeError as error:
         known = ("cpu", "cuda", "cuda:1", "mps")
         raise ValueError(
-            f"MODEL.DEVICE is '{name}'; expected a device of torch, e.g. {', '.join(known)}."
+            f"{key} is '{name}'; expected a device of torch, e.g. {', '.join(known)}."
             f"{did_you_mean(name, known)}"
         ) from error

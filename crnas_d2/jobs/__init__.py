@@ -1,6 +1,7 @@
 """The jobs that the scripts run, as functions."""
 
 from .checks import check_config
+from .entry import one_line_errors
 from .errors import JobError
 from .search import run_search
 from .search_plan import check_search
@@ -15,6 +16,7 @@ __all__ = [
     "check_search",
     "check_training",
     "load_supernet",
+    "one_line_errors",
     "run_search",
     "run_training",
     "score_networks",

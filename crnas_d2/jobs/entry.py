@@ -1,0 +1,73 @@
+"""How every script ends: expected errors as one line, unexpected ones with their traceback."""
+
+import errno
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch.multiprocessing import ProcessExitedException
+
+import crnas_d2
+
+from .errors import JobError
+
+__all__ = ["one_line_errors"]
+
+_PACKAGE = Path(crnas_d2.__file__).parent
+_DISK = {
+    errno.ENOSPC: "the disk is full: free some space, then run the same command again",
+    errno.EDQUOT: "the quota is used up: free some space, then run the same command again",
+    errno.EROFS: "it lies on a read-only file system: choose a folder that can be written",
+    errno.EACCES: "permission denied: choose a path that this user can read and write",
+    errno.ENOTDIR: "a part of the path is a file: choose another path",
+    errno.EMFILE: "too many open files: raise the limit with ulimit -n",
+}
+
+
+@contextmanager
+def one_line_errors(script: str, stopped: str = "Stopped.") -> Iterator[None]:
+    """Run the body of a script; turn an expected error into one line on stderr and exit status 1.
+
+    Expected are ``JobError``, what this package or the script raises as ``ValueError``, and what
+    the operating system says about a file. Any other error keeps its traceback.
+
+    Args:
+        script: ``__file__`` of the script.
+        stopped: what to say if the user interrupts it.
+    """
+    name = Path(script).name
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(stopped)
+    except ProcessExitedException as error:  # of a training on several GPUs
+        # A process that ends itself has said why.
+        why = f": {error}; continue with --resume." if error.exit_code < 0 else "."
+        sys.exit(f"{name}: a process of the training has ended{why}")
+    except Exception as error:
+        message = _expected(error, Path(script).resolve())
+        if message is None:
+            traceback.print_exc()
+            message = (
+                "the error above was not expected. Please report it as an issue of crnas_d2, with "
+                "the command, its config and all lines of the traceback."
+            )
+        sys.exit(f"{name}: {' '.join(message.split())}")
+
+
+def _expected(error: Exception, script: Path) -> str | None:
+    """Return the message of an error that the user can mend; ``None`` for any other."""
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in _DISK):
+        where = "" if error.filename is None else f"{error.filename}: "
+        return where + _DISK.get(error.errno, f"{error.strerror}") + "."
+    ours = isinstance(error, ValueError | OSError) and _was_raised_in(error, script)
+    return str(error) if isinstance(error, JobError) or ours else None
+
+
+def _was_raised_in(error: Exception, script: Path) -> bool:
+    """Whether the line that raised an error is of the script or of this package."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    file = Path(frame.f_code.co_filename).resolve()
+    return file == script or _PACKAGE in file.parents
