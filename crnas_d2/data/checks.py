@@ -3,12 +3,15 @@
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 
+from crnas_d2.space import did_you_mean
+
 from .classification import check_task, register_image_folders
+from .files_in_use import check_annotation_file, check_image_files
 
 __all__ = [
     "check_archval",
@@ -39,7 +42,16 @@ def check_data(cfg, keys: Sequence[str]) -> None:
     """
     register_datasets(cfg)
     for key in keys:
-        check_datasets(f"DATASETS.{key}", cfg.DATASETS[key])
+        # The archval of a channel search trains alpha; any other one scores candidates.
+        trains = key == "TRAIN" or (key == "ARCHVAL" and cfg.MODEL.SUPERNET.PATH_SAMPLER == "alpha")
+        names = cfg.DATASETS[key]
+        check_datasets(
+            f"DATASETS.{key}",
+            names,
+            is_scored=not trains,
+            has_masks=cfg.MODEL.MASK_ON,
+            needs_annotations=key != "TEST",
+        )
     names = [name for key in keys for name in cfg.DATASETS[key]]
     check_task(cfg, names)
     check_class_count(cfg, names)
@@ -81,25 +93,29 @@ def register_coco_format(entries: Sequence[Sequence[str]]) -> None:
         register_coco_instances(name, {}, json_file, image_root)
 
 
-def check_datasets(key: str, names: Sequence[str]) -> None:
-    """Load each dataset and check that its files exist.
+def check_datasets(key: str, names: Sequence[str], **use: bool) -> None:
+    """Check the annotations of each dataset, load it, and check that its files exist.
 
     Args:
         key: the config key that names them, for messages.
+        use: of the annotations, see :func:`~crnas_d2.data.files_in_use.check_annotation_file`.
 
     Raises:
-        ValueError: an unregistered name, a missing annotation file, missing images, or no images.
+        ValueError: an unregistered name, a missing annotation file, annotations that would be
+            trained or scored wrongly, missing images, or no images.
     """
     for name in names:
         if name not in DatasetCatalog:
             raise ValueError(
-                f"{key} names '{name}', which is not registered. Registered: "
+                f"{key} names '{name}', which is not registered."
+                f"{did_you_mean(name, DatasetCatalog.list())} Registered: "
                 f"{', '.join(sorted(DatasetCatalog.list()))}. DATASETS.COCO_FORMAT registers "
                 "your own."
             )
+        _check_annotations(f"{key} names '{name}'", name, use)
         try:
             images = DatasetCatalog.get(name)
-        except ValueError as error:  # broken JSON among others
+        except (ValueError, AssertionError, KeyError, TypeError) as error:  # of odd annotations
             raise ValueError(f"{key} names '{name}', which cannot be read: {error}") from error
         except FileNotFoundError as error:
             command = MetadataCatalog.get(name).get("made_by")
@@ -116,6 +132,15 @@ def check_datasets(key: str, names: Sequence[str]) -> None:
                 f"{key} names '{name}': {len(missing)} of its {len(images)} image files do not "
                 f"exist, the first is {missing[0]}."
             )
+        check_image_files(f"{key} names '{name}'", images)
+
+
+def _check_annotations(subject: str, name: str, use: Mapping[str, bool]) -> None:
+    """Check the JSON file of a dataset; one that is not there is made, or missed, on loading."""
+    metadata = MetadataCatalog.get(name)
+    file = metadata.get("json_file")
+    if metadata.get("evaluator_type") == "coco" and file and os.path.isfile(file):
+        check_annotation_file(subject, file, **use)
 
 
 def check_class_count(cfg, names: Sequence[str]) -> None:

@@ -17,6 +17,9 @@ class FastCOCOEvaluator(COCOEvaluator):
 
     Detectron2's own fast version needs its compiled extension, which a source-only install does
     not have; the Python fallback takes longer than inference on a small archval set.
+
+    Ids may be any whole numbers, as in pycocotools: the C++ code, whose ids have 64 bits, gets
+    others. An annotation without ``area`` or ``iscrowd`` gets width * height and 0.
     """
 
     def __init__(self, dataset_name: str, *, tasks=None, distributed: bool = True, output_dir=None):
@@ -26,8 +29,36 @@ class FastCOCOEvaluator(COCOEvaluator):
             *(dataset_name, tasks, distributed, output_dir),
             use_fast_impl=False,
         )
+        dataset = self._coco_api.dataset
+        # In the order of the ids, which decides between equal scores.
+        self._image_numbers, self._category_numbers = (
+            {id_: n for n, id_ in enumerate(sorted(r["id"] for r in dataset[records]), start=1)}
+            for records in ("images", "categories")
+        )
         with contextlib.redirect_stdout(io.StringIO()):
-            self._coco_api = COCO(self._coco_api.dataset)
+            self._coco_api = COCO(self._numbered(dataset))
+
+    def _numbered(self, dataset: dict) -> dict:
+        """Return a dataset with ids from 1."""
+        images, categories = self._image_numbers, self._category_numbers
+        numbered = {
+            **dataset,
+            "images": [{**image, "id": images[image["id"]]} for image in dataset["images"]],
+            "categories": [{**c, "id": categories[c["id"]]} for c in dataset["categories"]],
+        }
+        if "annotations" in dataset:
+            numbered["annotations"] = [
+                {
+                    "area": annotation["bbox"][2] * annotation["bbox"][3],
+                    "iscrowd": 0,
+                    **annotation,
+                    "id": number,
+                    "image_id": images[annotation["image_id"]],
+                    "category_id": categories[annotation["category_id"]],
+                }
+                for number, annotation in enumerate(dataset["annotations"], start=1)
+            ]
+        return numbered
 
     def _eval_predictions(self, predictions, img_ids=None) -> None:
         """Same as Detectron2's, where the implementation of COCO's protocol is not an option."""
@@ -52,6 +83,14 @@ class FastCOCOEvaluator(COCOEvaluator):
     def _evaluate(self, results: list[dict], task: str, img_ids):
         from faster_coco_eval import COCOeval_faster
 
+        results = [
+            {
+                **result,
+                "image_id": self._image_numbers[result["image_id"]],
+                "category_id": self._category_numbers[result["category_id"]],
+            }
+            for result in results
+        ]
         if task == "segm":
             # COCO's code would use the area of the box instead of that of the mask.
             results = [{k: v for k, v in result.items() if k != "bbox"} for result in results]
@@ -59,7 +98,7 @@ class FastCOCOEvaluator(COCOEvaluator):
         with contextlib.redirect_stdout(io.StringIO()):
             evaluation = COCOeval_faster(self._coco_api, self._coco_api.loadRes(results), task)
             if img_ids is not None:
-                evaluation.params.imgIds = img_ids
+                evaluation.params.imgIds = [self._image_numbers[image] for image in img_ids]
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["MARKER", "GeneratedFolder", "default_root", "write_json"]
+__all__ = ["MARKER", "GeneratedFolder", "default_root", "user_cache", "write_json"]
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +27,13 @@ def default_root(name: str) -> str:
     datasets = os.environ.get("DETECTRON2_DATASETS")
     if datasets:
         return os.path.join(os.path.expanduser(datasets), name)
+    return os.path.join(user_cache(), name)
+
+
+def user_cache() -> str:
+    """Return the folder of this project in the user's cache."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.path.join(cache, "crnas_d2", name)
+    return os.path.join(cache, "crnas_d2")
 
 
 @dataclass(frozen=True)

@@ -11,38 +11,56 @@ from .splits import METHODS, held_out_count, random_split, stratified_split
 
 __all__ = ["missing_categories", "read_coco", "save_files", "sha256", "split_coco", "subset"]
 
+# The keys that each record has, and their types.
 _KEYS = {
-    "images": {"id", "file_name"},
-    "annotations": {"image_id", "category_id"},
-    "categories": {"id", "name"},
+    "images": {"id": int, "file_name": str},
+    "annotations": {"image_id": int, "category_id": int},
+    "categories": {"id": int, "name": str},
 }
+_WORDS = {int: "a whole number", str: "text"}
 
 
-def read_coco(file: str | os.PathLike) -> dict:
+def read_coco(file: str | os.PathLike, *, needs_annotations: bool = True) -> dict:
     """Read a COCO JSON file.
 
+    Args:
+        needs_annotations: whether the list of annotations may not be absent.
+
     Raises:
-        ValueError: no such file, no JSON, or not the structure of COCO's instances files.
+        ValueError: no such file, no JSON, or not the structure of COCO's instances files: ids that
+            are no whole numbers, records without a name, ...
     """
     try:
         coco = json.loads(Path(file).read_bytes())
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is not JSON: {error}.") from error
-    if not isinstance(coco, dict) or not all(isinstance(coco.get(key), list) for key in _KEYS):
+    expected = {*_KEYS} - ({"annotations"} if not needs_annotations else set())
+    if isinstance(coco, dict):
+        expected |= coco.keys() & {"annotations"}
+    if not isinstance(coco, dict) or not all(isinstance(coco.get(key), list) for key in expected):
         found = sorted(coco) if isinstance(coco, dict) else type(coco).__name__
         raise ValueError(
             f"{file} holds {found}; expected COCO's lists {', '.join(_KEYS)} (a file of instances; "
             "image_info files have no annotations)."
         )
     for records, keys in _KEYS.items():
-        for position, record in enumerate(coco[records]):
-            if not isinstance(record, dict) or not keys <= record.keys():
+        for position, record in enumerate(coco.get(records, [])):
+            if not isinstance(record, dict) or not keys.keys() <= record.keys():
                 raise ValueError(
                     f"{file}: {records}[{position}] is {record}; expected an object with the keys "
                     f"{', '.join(sorted(keys))}."
                 )
+            for key, kind in keys.items():
+                if type(record[key]) is not kind or record[key] == "":
+                    named = f" (id {record['id']!r})" if key != "id" and "id" in record else ""
+                    raise ValueError(
+                        f"{file}: {key} of {records}[{position}]{named} is {record[key]!r}; "
+                        f"expected {_WORDS[kind]}."
+                    )
+    if not coco["categories"]:
+        raise ValueError(f"{file} has no categories; a detector needs at least one.")
     return coco
 
 

@@ -1,0 +1,137 @@
+"""Check the files of the datasets in use, each once for each content."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from .annotations import KINDS, find_faults
+from .embedded.generated import user_cache
+from .prepare.coco_splits import read_coco, sha256
+from .prepare.image_files import find_broken
+
+__all__ = ["check_annotation_file", "check_image_files"]
+
+logger = logging.getLogger(__name__)
+
+_VERSION = 1  # of the checks; with another one, files are checked anew
+_EXAMPLES = 3
+
+
+def check_annotation_file(
+    subject: str,
+    file: str | os.PathLike,
+    *,
+    is_scored: bool = False,
+    has_masks: bool = False,
+    needs_annotations: bool = True,
+) -> None:
+    """Check a COCO JSON file in use; log what is harmless.
+
+    The findings are kept in the user's cache by the digest of the file, because reading the whole
+    of COCO takes half a minute.
+
+    Args:
+        subject: the key and the name of the dataset, for messages.
+        is_scored: its annotations are those of an evaluation, not of a training alone.
+        has_masks: masks are trained or evaluated.
+        needs_annotations: whether a file with images alone (COCO's image_info) is refused.
+
+    Raises:
+        ValueError: the file is not of COCO's structure, or an evaluation or training would be
+            wrong; with the file, the first ids, and the fix.
+    """
+    try:
+        digest = sha256(file)
+    except OSError as error:
+        raise ValueError(f"{subject}: {file} cannot be read: {error.strerror}.") from error
+    try:
+        found = _remembered(f"annotations-{digest}", lambda: _find(file))
+    except ValueError as error:
+        raise ValueError(f"{subject}: {error}") from error
+    if not found["images"]:
+        raise ValueError(f"{subject}, which holds no images: {file}.")
+    if not found["has annotations"] and not needs_annotations:
+        return
+    if not found["objects"]:
+        raise ValueError(
+            f"{subject}: {file} has no annotated object, apart from crowd regions; expected some "
+            "to train on and to score with."
+        )
+    where = {"always", "scored" if is_scored else "", "masks" if has_masks else ""}
+    refused, harmless = [], []
+    for kind, (count, places) in found["faults"].items():
+        kind_of = KINDS[kind]
+        # Detectron2 admits repeated ids in the published minival files of COCO 2014, where they are
+        # few.
+        is_known = kind == "annotation ids that occur twice" and "minival" in str(file)
+        is_unseen = count <= kind_of.tolerated * found["objects"]
+        if kind_of.refused in where and not is_known and not is_unseen:
+            more = ", ..." if count > len(places) else ""
+            refused.append(f"{count} {kind} ({', '.join(places)}{more}): {kind_of.fix}")
+        elif kind_of.refused != "masks":
+            harmless.append(f"{count} {kind}")
+    if refused:
+        raise ValueError(f"{subject}: {file} has {'; '.join(refused)}.")
+    if harmless:
+        logger.info("%s: %s has %s: harmless.", subject, file, ", ".join(harmless))
+
+
+def check_image_files(subject: str, images: Sequence[Mapping]) -> None:
+    """Check that images are whole, and of the sizes that their annotations state.
+
+    A file is decoded only if its end looks wrong. The result is kept like that of annotations, by
+    names, sizes and modification times.
+
+    Args:
+        images: entries of a dataset in Detectron2's format; the files exist.
+
+    Raises:
+        ValueError: broken images; with the first names.
+    """
+    stated = {
+        image["file_name"]: (image["width"], image["height"])
+        for image in images
+        if "width" in image and "height" in image
+    }
+    digest = hashlib.sha256()
+    for name, size in stated.items():
+        state = os.stat(name)
+        identity = (os.path.abspath(name), size, state.st_size, state.st_mtime_ns)
+        digest.update(f"{identity}\n".encode())
+    broken = _remembered(f"images-{digest.hexdigest()}", lambda: find_broken(stated))
+    if broken:
+        more = ", ..." if len(broken) > _EXAMPLES else ""
+        raise ValueError(
+            f"{subject}: {len(broken)} of its {len(stated)} images cannot be used: "
+            f"{', '.join(broken[:_EXAMPLES])}{more}. Restore the files, or remove the images from "
+            "the annotations."
+        )
+
+
+def _find(file: str | os.PathLike) -> dict:
+    coco = read_coco(file, needs_annotations=False)
+    annotations = coco.get("annotations")
+    return {
+        "images": len(coco["images"]),
+        "has annotations": annotations is not None,
+        "objects": sum(annotation.get("iscrowd") != 1 for annotation in annotations or []),
+        "faults": {k: [len(all_), all_[:_EXAMPLES]] for k, all_ in find_faults(coco).items()},
+    }
+
+
+def _remembered(name: str, find: Callable[[], object]) -> object:
+    """Return what was found under a name before, or find it and keep it in the user's cache."""
+    cached = Path(user_cache(), "checked", f"{name}-{_VERSION}.json")
+    with suppress(OSError, ValueError):  # none, or a damaged one
+        return json.loads(cached.read_text())
+    found = find()
+    with suppress(OSError):  # a cache that cannot be written only costs time
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        partial = cached.with_name(f"{cached.name}.{os.getpid()}")
+        partial.write_text(json.dumps(found))
+        partial.replace(cached)
+    return found
