@@ -20,7 +20,7 @@ class Kind:
 
     Attributes:
         refused: ``"always"``; where a dataset is ``"scored"``; for ``"masks"``; or ``"never"``, if
-            it is harmless and counted only.
+            it is harmless and counted only; ``"usual"``, if it is no fault.
         fix: what to do, or why it is harmless.
         tolerated: share of the objects up to which it cannot be seen in an AP of two decimals.
     """
@@ -76,13 +76,13 @@ KINDS: Mapping[str, Kind] = {
         "scored", "COCO's evaluation skips such objects: write the area in pixels"
     ),
     "objects without a mask": Kind("masks", "add segmentation, or set MODEL.MASK_ON to False"),
-    "crowd regions": Kind("never", "not trained on, ignored in the evaluation"),
-    "images without objects": Kind("never", "skipped in training, evaluated"),
+    "crowd regions": Kind("usual", "not trained on, ignored in the evaluation"),
+    "images without objects": Kind("usual", "skipped in training, evaluated"),
     "boxes partly outside the image": Kind("never", "clipped in training, scored as they are"),
     "annotations without area or iscrowd": Kind("never", "taken as width * height, and 0"),
     "objects whose polygons have less than 3 points": Kind("never", "skipped in training"),
     "images with more than 100 objects": Kind(
-        "never", "COCO's evaluation takes 100 detections per image"
+        "usual", "COCO's evaluation takes 100 detections per image"
     ),
 }
 

@@ -62,7 +62,7 @@ def check_annotation_file(
             "to train on and to score with."
         )
     where = {"always", "scored" if is_scored else "", "masks" if has_masks else ""}
-    refused, harmless = [], []
+    refused, harmless, usual = [], [], []
     for kind, (count, places) in found["faults"].items():
         kind_of = KINDS[kind]
         # Detectron2 admits repeated ids in the published minival files of COCO 2014, where they are
@@ -73,11 +73,13 @@ def check_annotation_file(
             more = ", ..." if count > len(places) else ""
             refused.append(f"{count} {kind} ({', '.join(places)}{more}): {kind_of.fix}")
         elif kind_of.refused != "masks":
-            harmless.append(f"{count} {kind}")
+            (usual if kind_of.refused == "usual" else harmless).append(f"{count} {kind}")
     if refused:
         raise ValueError(f"{subject}: {file} has {'; '.join(refused)}.")
+    if usual:
+        logger.info("%s: %s has %s.", subject, file, ", ".join(usual))
     if harmless:
-        logger.info("%s: %s has %s: harmless.", subject, file, ", ".join(harmless))
+        logger.warning("%s: %s has %s: harmless here.", subject, file, ", ".join(harmless))
 
 
 def check_image_files(subject: str, images: Sequence[Mapping]) -> None:

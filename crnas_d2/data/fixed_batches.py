@@ -1,5 +1,6 @@
 """The fixed images of a search: every candidate sees the same ones in the same batches."""
 
+import copy
 import logging
 from collections.abc import Collection
 from random import Random
@@ -47,7 +48,8 @@ def build_fixed_batches(
     Args:
         dataset_names: of the datasets to read.
         num_images: number of images to sample with ``cfg.SEED``; ``None`` for all.
-        with_annotations: add the ``instances`` that Detectron2's models need in training.
+        with_annotations: add the ``instances`` that Detectron2's models need in training, and skip
+            the images that a training skips, those without objects.
 
     Returns:
         decoded batches in memory; or, if they exceed ``SEARCH.IMAGE_CACHE``, a loader that decodes
@@ -66,7 +68,8 @@ def build_fixed_batches(
     )
     batches, size = [], 0
     for batch in loader:
-        batches.append(batch)
+        # A tensor of a worker holds a file descriptor and shared memory as long as it lives.
+        batches.append(copy.deepcopy(batch) if cfg.DATALOADER.NUM_WORKERS else batch)
         size += sum(image["image"].nbytes for image in batch)
         # Estimated from the first batches, so that the memory is not filled before giving up.
         expected = size * len(loader) / len(batches)

@@ -1,9 +1,14 @@
+import json
 import logging
+import os
+import resource
+from pathlib import Path
 
+import pytest
 import torch
 import toy
 
-from crnas_d2.data import build_fixed_batches
+from crnas_d2.data import build_fixed_batches, register_coco_format
 
 
 def ids(batches):
@@ -63,3 +68,36 @@ def test_what_exceeds_the_cache_is_decoded_again_and_is_the_same(toy_datasets, c
         for ours, expected in zip(loader, in_memory, strict=True):
             for image, other in zip(ours, expected, strict=True):
                 assert torch.equal(image["image"], other["image"])
+
+
+@pytest.mark.parametrize("annotated", [False, True])
+def test_images_of_workers_hold_no_file_descriptors(toy_datasets, annotated):
+    def held():
+        return len(os.listdir("/proc/self/fd"))
+
+    batch = {"SEARCH.IMS_PER_BATCH": 1, "DATALOADER.NUM_WORKERS": 1}
+    cfg = toy.supernet_config(toy_datasets, batch)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    before = held()
+    # Twelve images of up to three tensors, and what a loader with one worker needs.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before + 24, hard))
+    try:
+        batches = build_fixed_batches(cfg, cfg.DATASETS.TRAIN, with_annotations=annotated)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(batches) == 12 and held() - before <= 3
+    for batch in batches:
+        assert not batch[0]["image"].is_shared()
+
+
+def test_calibration_skips_the_images_that_training_skips(tmp_path, registered):
+    name, file, root = toy.make_dataset(tmp_path, "some_empty", 6, seed=3)
+    content = json.loads(Path(file).read_text())
+    content["annotations"] = [a for a in content["annotations"] if a["image_id"] % 2]
+    Path(file).write_text(json.dumps(content))
+    register_coco_format([[name, file, root]])
+    cfg = toy.supernet_config({"DATASETS.TRAIN": (name,)})
+    assert all_ids(build_fixed_batches(cfg, (name,), with_annotations=True)) == [1, 3, 5]
+    assert all_ids(build_fixed_batches(cfg, (name,))) == [1, 2, 3, 4, 5, 6]
+    cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
+    assert len(all_ids(build_fixed_batches(cfg, (name,), with_annotations=True))) == 6
