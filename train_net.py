@@ -10,7 +10,7 @@ The flags are those of Detectron2's own train_net.py.
 from detectron2.engine import default_argument_parser, launch
 
 from crnas_d2 import load_config, run_training
-from crnas_d2.jobs import check_training, one_line_errors
+from crnas_d2.jobs import check_resumable, check_training, one_line_errors
 
 
 def main(cfg, resume, eval_only):
@@ -22,6 +22,8 @@ if __name__ == "__main__":
     args = default_argument_parser().parse_args()
     with one_line_errors(__file__):
         cfg = load_config(args.config_file, args.opts)
+        if args.resume and not args.eval_only:
+            check_resumable(cfg)
         check_training(cfg, resume=args.resume, eval_only=args.eval_only)
         cfg.freeze()
         launch(

@@ -2,6 +2,8 @@
 
 import json
 import re
+import runpy
+import sys
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ import toy
 import yaml
 from scripts import compare, finished_trials, kill_after, read_candidates, run, run_here, start
 
+from crnas_d2.jobs import check_training
 from crnas_d2.space import Genotype
 
 NUM_CANDIDATES = 16
@@ -267,6 +270,28 @@ def test_a_training_that_cannot_be_right_does_not_begin(
     message = one_line(run_here(monkeypatch, "train_net.py", toy.SUPERNET, *flags, opts=opts))
     assert re.search(words, message)
     assert not (tmp_path / "output").exists()
+
+
+def test_a_training_that_is_not_there_is_not_resumed(monkeypatch, tmp_path, toy_datasets):
+    output = tmp_path / "output"
+    opts = toy.as_arguments(toy.TINY, toy.STAGE_SPACE, toy_datasets, {"OUTPUT_DIR": output})
+    message = one_line(run_here(monkeypatch, "train_net.py", toy.SUPERNET, "--resume", opts=opts))
+    assert f"--resume finds no checkpoint in OUTPUT_DIR {output}" in message
+    assert not output.exists()
+    # What ended before its first checkpoint cannot be resumed either, and may start anew.
+    output.mkdir()
+    (output / "metrics.json").write_text('{"iteration": 0}\n')
+    message = one_line(run_here(monkeypatch, "train_net.py", toy.SUPERNET, "--resume", opts=opts))
+    assert "there is nothing to continue" in message
+    check_training(toy.supernet_config(toy_datasets, {"OUTPUT_DIR": str(output)}))
+
+
+def test_networks_that_are_compared_have_different_names(monkeypatch, tmp_path, retrained):
+    tool = str(toy.ROOT / "tools" / "compare_networks.py")
+    named = [f"a={retrained[1]}", f"a={tmp_path}", "--output", str(tmp_path / "report.html")]
+    monkeypatch.setattr(sys, "argv", [tool, *named])
+    with pytest.raises(SystemExit, match=r"compare_networks\.py: .* have one name"):
+        runpy.run_path(tool, run_name="__main__")
 
 
 @pytest.mark.parametrize("script", ["train_net.py", "search_net.py"])

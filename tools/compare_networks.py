@@ -49,10 +49,16 @@ def load_saved_config(folder):
 
 
 def load_networks(arguments):
+    folders = {}
     for argument in arguments:
         name, separator, folder = argument.partition("=")
-        if not separator:
+        if not (separator and name and folder):
             raise ValueError(f"'{argument}' is not of the form NAME=OUTPUT_DIR.")
+        if name in folders:
+            raise ValueError(
+                f"'{argument}' and '{name}={folders[name]}' have one name; give each its own."
+            )
+        folders[name] = folder
         yield load_run(name, folder, load_saved_config(folder))
 
 

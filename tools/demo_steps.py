@@ -13,6 +13,7 @@ from detectron2.data import DatasetCatalog
 from tqdm import tqdm
 
 from crnas_d2.config import load_config
+from crnas_d2.jobs import has_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs" / "digits"
@@ -33,7 +34,8 @@ class Training:
         self.title = title
         self.iterations = load_config(str(config), list(map(str, overrides))).SOLVER.MAX_ITER
         self.command = [
-            *(sys.executable, ROOT / "train_net.py", "--config-file", config, "--resume"),
+            *(sys.executable, ROOT / "train_net.py", "--config-file", config),
+            *(["--resume"] if has_checkpoint(folder) else []),
             *("OUTPUT_DIR", folder, *overrides),
         ]
 

@@ -1,16 +1,20 @@
 """All checks of a config before work starts."""
 
+import logging
 from collections.abc import Sequence
 
 from detectron2.config import CfgNode
 
 from crnas_d2.config import NetworkSpec
 from crnas_d2.config.checks import check_model
+from crnas_d2.config.values import check_values
 from crnas_d2.cost import check_costs
 from crnas_d2.data import check_data
 from crnas_d2.engine import check_lr_scheduler
 
 __all__ = ["check_config"]
+
+logger = logging.getLogger(__name__)
 
 
 def check_config(cfg: CfgNode, dataset_keys: Sequence[str]) -> NetworkSpec | None:
@@ -25,7 +29,14 @@ def check_config(cfg: CfgNode, dataset_keys: Sequence[str]) -> NetworkSpec | Non
     Raises:
         ValueError: naming the key, its value and what to do.
     """
+    check_values(cfg)
     check_lr_scheduler(cfg)
+    if cfg.SOLVER.WARMUP_ITERS >= cfg.SOLVER.MAX_ITER and "TRAIN" in dataset_keys:
+        logger.warning(
+            "SOLVER.WARMUP_ITERS is %d, but SOLVER.MAX_ITER is %d: the learning rate never reaches "
+            "SOLVER.BASE_LR. Set a shorter warm-up.",
+            *(cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.MAX_ITER),
+        )
     check_costs(cfg)
     spec = check_model(cfg)
     check_data(cfg, dataset_keys)

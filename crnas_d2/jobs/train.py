@@ -3,6 +3,7 @@
 import logging
 import os
 from argparse import Namespace
+from pathlib import Path
 
 from detectron2.engine import default_setup
 from detectron2.utils import comm
@@ -21,12 +22,28 @@ from .checks import check_config
 from .errors import JobError
 from .output import check_output, check_space, disk_errors_explained, evaluation_folder
 
-__all__ = ["check_training", "run_training"]
+__all__ = ["check_resumable", "check_training", "has_checkpoint", "run_training"]
 
 logger = logging.getLogger(__name__)
 
-# Files that a training, or a search, leaves in its OUTPUT_DIR.
-TRACES = ("last_checkpoint", "metrics.json", "search.db")
+# Files that a training, or a search, leaves in its OUTPUT_DIR. Not metrics.json: a training that
+# ended before its first checkpoint has left nothing that could be lost.
+TRACES = ("last_checkpoint", "model_final.pth", "search.db")
+
+
+def has_checkpoint(folder: str | os.PathLike) -> bool:
+    """Whether a training can be continued in a folder."""
+    folder = Path(folder)
+    return (folder / "last_checkpoint").exists() or any(folder.glob("model_[0-9]*.pth"))
+
+
+def check_resumable(cfg) -> None:
+    """Raise ValueError if ``OUTPUT_DIR`` holds no training to continue with ``--resume``."""
+    if not has_checkpoint(cfg.OUTPUT_DIR):
+        raise ValueError(
+            f"--resume finds no checkpoint in OUTPUT_DIR {cfg.OUTPUT_DIR}: there is nothing to "
+            "continue. Name the folder of the training, or start a new one without --resume."
+        )
 
 
 def check_training(cfg, *, resume: bool = False, eval_only: bool = False) -> None:

@@ -177,6 +177,15 @@ def test_pretrained_weights_without_the_plain_dilation_are_warned_of(
     assert "res4" not in caplog.text
 
 
+def test_a_warm_up_that_never_ends_is_warned_of(toy_datasets, caplog):
+    with caplog.at_level(logging.WARNING, logger="crnas_d2"):
+        check_config(toy.supernet_config(toy_datasets), ["TRAIN"])
+        assert "WARMUP" not in caplog.text
+        short = {"SOLVER.WARMUP_ITERS": 10, "SOLVER.MAX_ITER": 10}
+        check_config(toy.supernet_config(toy_datasets, short), ["TRAIN"])
+    assert "SOLVER.WARMUP_ITERS is 10, but SOLVER.MAX_ITER is 10" in caplog.text
+
+
 def test_search_net_says_that_channels_are_searched_by_training(toy_datasets):
     with pytest.raises(ValueError, match=r"'channel'.*train_net\.py writes genotype\.yaml"):
         check_search(toy.network_config(toy_datasets, CHANNEL))
