@@ -1,18 +1,21 @@
 """Checks that catch a wrong model config before hours of work."""
 
 import os
+import traceback
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import BACKBONE_REGISTRY, build_backbone, build_model
+from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from torch import nn
 
 from crnas_d2.space import Genotype, warn_without_plain_dilation
 
+from .names import check_names
 from .spec import NetworkSpec
 
 __all__ = ["check_model", "find_spec"]
 
+_PACKAGE = os.sep + "crnas_d2" + os.sep
 _OURS = (
     "build_supernet_backbone, build_supernet_fpn_backbone, build_supernet_retinanet_fpn_backbone "
     "and build_supernet_nasfpn_backbone"
@@ -34,9 +37,14 @@ def check_model(cfg: CfgNode) -> NetworkSpec | None:
     Raises:
         ValueError: naming the key, its value and what to do.
     """
+    check_names(cfg)
     spec = find_spec(cfg)
     if spec is not None:
         _check_spec(cfg, spec)
+    # Others may need more than the meta device has.
+    architecture = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE).__module__
+    if spec is not None or architecture.startswith("detectron2."):
+        _try_model(cfg, spec)
     weights = cfg.MODEL.WEIGHTS
     if cfg.MODEL.INHERIT and spec is None:
         raise ValueError(
@@ -65,7 +73,6 @@ def _check_spec(cfg: CfgNode, spec: NetworkSpec) -> None:
             "TEST.PRECISE_BN.ENABLED is True: PreciseBN overwrites the statistics of every path "
             "of a supernet with those of one. Set it to False; a search calibrates BN itself."
         )
-    _try_backbone(cfg, spec)
 
 
 def _check_alpha(cfg: CfgNode) -> None:
@@ -77,29 +84,28 @@ def _check_alpha(cfg: CfgNode) -> None:
         )
 
 
-def _try_backbone(cfg: CfgNode, spec: NetworkSpec) -> None:
-    """Build the backbone on the meta device, because builders check their settings.
-
-    A classifier is built as a whole: it also checks that its backbone has no neck.
-    """
+def _try_model(cfg: CfgNode, spec: NetworkSpec | None) -> None:
+    """Build the model on the meta device, because builders check their settings."""
     name, ours = cfg.MODEL.BACKBONE.NAME, _names_ours(cfg)
-    if name not in BACKBONE_REGISTRY:
-        raise ValueError(
-            f"MODEL.BACKBONE.NAME is '{name}', which is not registered. Use one of {_OURS}; "
-            "PLUGINS lists the modules that register others."
-        )
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE = "meta"
-    classifies = cfg.MODEL.META_ARCHITECTURE == "ImageClassifier"
     try:
         with torch.device("meta"):
-            network = (build_model if classifies else build_backbone)(cfg)
-    except AssertionError as error:  # Detectron2's builders assert limits that ours do not have
-        if ours:
+            network = build_model(cfg)
+    except Exception as error:  # Detectron2's builders raise and assert in many ways
+        if spec is not None and not ours:  # among others, limits that ours do not have
+            raise ValueError(_explain_other_body(name, spec)) from error
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        file = frame.f_code.co_filename
+        if isinstance(error, ValueError) and _PACKAGE in file:
             raise
-        raise ValueError(_explain_other_body(name, spec)) from error
-    if not ours and not _is_ours(network):
+        words = str(error).rstrip(".") or "a check of Detectron2's fails"
+        raise ValueError(
+            f"The model cannot be built ({type(error).__name__} in {os.path.basename(file)}): "
+            f"{words}. Check the keys of MODEL, e.g. names of features and the lengths of lists."
+        ) from error
+    if spec is not None and not ours and not _is_ours(network):
         raise ValueError(_explain_other_body(name, spec))
 
 

@@ -58,6 +58,17 @@ def _list(each: _Rule, what: str, *, least: int = 0, length: int | None = None) 
     return _Rule(what, admits)
 
 
+def _different(rule: _Rule) -> _Rule:
+    return _Rule("", lambda value: rule.admits(value) and len(set(value)) == len(value))
+
+
+def _increasing(rule: _Rule) -> _Rule:
+    return _Rule(
+        f"{rule.words}, in increasing order",
+        lambda value: rule.admits(value) and list(value) == sorted(set(value)),
+    )
+
+
 def _name(*names: str) -> _Rule:
     return _Rule(f"one of {', '.join(repr(name) for name in names)}", names.__contains__, names)
 
@@ -73,6 +84,8 @@ _DATASETS = _list(_TEXT, "names of datasets, like '(\"coco_2017_train\",)'")
 _SIZES = _list(_SIZE, "whole numbers of at least 1, one or more", least=1)
 _ENTRIES = _list(_list(_TEXT, "", length=3), "a list of [name, json file, image folder]")
 _FOLDERS = _list(_list(_TEXT, "", length=2), "a list of [name, folder]")
+_BOX_LOSS = _name("smooth_l1", "giou", "diou", "ciou")
+_BOX_WEIGHTS = _list(_POSITIVE, "4 numbers above 0", length=4)
 _CHANNEL = _list(_ANY, "a number for each channel of an image", least=1)
 
 _RULES: dict[str, _Rule] = {
@@ -95,6 +108,13 @@ _RULES: dict[str, _Rule] = {
     "MODEL.RPN.IN_FEATURES": _TEXTS,
     "MODEL.RPN.IOU_THRESHOLDS": _list(_SHARE, "numbers from 0 to 1"),
     "MODEL.RPN.BATCH_SIZE_PER_IMAGE": _SIZE,
+    "MODEL.RPN.BBOX_REG_LOSS_TYPE": _BOX_LOSS,
+    "MODEL.RPN.BBOX_REG_WEIGHTS": _BOX_WEIGHTS,
+    "MODEL.RPN.CONV_DIMS": _list(
+        _Rule("", lambda value: value == -1 or _SIZE.admits(value)),
+        "channels of at least 1 or, for those of the features, -1",
+        least=1,
+    ),
     "MODEL.RPN.POSITIVE_FRACTION": _SHARE,
     "MODEL.RPN.PRE_NMS_TOPK_TRAIN": _SIZE,
     "MODEL.RPN.PRE_NMS_TOPK_TEST": _SIZE,
@@ -108,6 +128,12 @@ _RULES: dict[str, _Rule] = {
     "MODEL.ROI_HEADS.POSITIVE_FRACTION": _SHARE,
     "MODEL.ROI_HEADS.SCORE_THRESH_TEST": _SHARE,
     "MODEL.ROI_HEADS.NMS_THRESH_TEST": _SHARE,
+    "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE": _BOX_LOSS,
+    "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS": _BOX_WEIGHTS,
+    "MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS": _list(
+        _BOX_WEIGHTS, "4 numbers above 0 for each stage", least=1
+    ),
+    "MODEL.ROI_BOX_CASCADE_HEAD.IOUS": _list(_SHARE, "numbers from 0 to 1", least=1),
     "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": _SIZE,
     "MODEL.ROI_BOX_HEAD.POOLER_TYPE": _name("ROIAlign", "ROIAlignV2", "ROIPool", "ROIAlignRotated"),
     "MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO": _COUNT,
@@ -118,6 +144,8 @@ _RULES: dict[str, _Rule] = {
     "MODEL.RETINANET.NUM_CLASSES": _SIZE,
     "MODEL.RETINANET.IN_FEATURES": _TEXTS,
     "MODEL.RETINANET.NUM_CONVS": _COUNT,
+    "MODEL.RETINANET.BBOX_REG_LOSS_TYPE": _BOX_LOSS,
+    "MODEL.RETINANET.BBOX_REG_WEIGHTS": _BOX_WEIGHTS,
     "MODEL.RETINANET.SCORE_THRESH_TEST": _SHARE,
     "MODEL.RETINANET.NMS_THRESH_TEST": _SHARE,
     "MODEL.RETINANET.TOPK_CANDIDATES_TEST": _SIZE,
@@ -133,8 +161,9 @@ _RULES: dict[str, _Rule] = {
     "MODEL.SHUFFLENETV2.OUT_FEATURES": _TEXTS,
     "MODEL.NAS_FPN.NUM_STACKS": _SIZE,
     "MODEL.SUPERNET.STAGE_OPTIONS": _list(
-        _list(_SIZE, "", least=1),
-        "a list of numbers of blocks for each stage, e.g. [[2, 3], [3, 4], [5, 6], [2, 3]]; or []",
+        _different(_list(_SIZE, "", least=1)),
+        "a list of different numbers of blocks, at least 1, for each stage, e.g. "
+        "[[2, 3], [3, 4], [5, 6], [2, 3]]; or []",
     ),
     "MODEL.SUPERNET.CHANNEL.STAGES": _TEXTS,
     "MODEL.SUPERNET.CHANNEL.NUM_GROUPS": _SIZE,
@@ -177,7 +206,7 @@ _RULES: dict[str, _Rule] = {
         lambda value: value is None or _NOT_NEGATIVE.admits(value),
     ),
     "SOLVER.GAMMA": _POSITIVE,
-    "SOLVER.STEPS": _list(_COUNT, "whole numbers of at least 0, iterations"),
+    "SOLVER.STEPS": _increasing(_list(_COUNT, "iterations, whole numbers of at least 0")),
     "SOLVER.WARMUP_FACTOR": _NOT_NEGATIVE,
     "SOLVER.WARMUP_ITERS": _COUNT,
     "SOLVER.CHECKPOINT_PERIOD": _SIZE,
@@ -221,17 +250,36 @@ def check_values(cfg: CfgNode) -> None:
             _check(key, value, _name(*_NORMS))
         if isinstance(value, float) and math.isnan(value):
             raise ValueError(f"{key} is nan; expected a number.")
-    if len(cfg.MODEL.PIXEL_STD) != len(cfg.MODEL.PIXEL_MEAN):
-        raise ValueError(
-            f"MODEL.PIXEL_STD has {len(cfg.MODEL.PIXEL_STD)} numbers and MODEL.PIXEL_MEAN "
-            f"{len(cfg.MODEL.PIXEL_MEAN)}; expected one each per channel of an image."
-        )
+    _check_combinations(cfg)
+    check_device("MODEL.DEVICE", cfg.MODEL.DEVICE)
+
+
+def _check_combinations(cfg: CfgNode) -> None:
+    """Raise ValueError for values that do not go together."""
+    channels = 1 if cfg.INPUT.FORMAT == "L" else 3
+    for key in ("PIXEL_MEAN", "PIXEL_STD"):
+        if len(cfg.MODEL[key]) != channels:
+            raise ValueError(
+                f"MODEL.{key} has {len(cfg.MODEL[key])} numbers, {cfg.MODEL[key]}; expected "
+                f"{channels}, one per channel of INPUT.FORMAT {cfg.INPUT.FORMAT}."
+            )
     if cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING == "range" and len(cfg.INPUT.MIN_SIZE_TRAIN) != 2:
         raise ValueError(
             f"INPUT.MIN_SIZE_TRAIN is {cfg.INPUT.MIN_SIZE_TRAIN}, but MIN_SIZE_TRAIN_SAMPLING is "
             "'range'; expected two sizes, (least, most)."
         )
-    check_device("MODEL.DEVICE", cfg.MODEL.DEVICE)
+    crop = cfg.INPUT.CROP
+    if crop.TYPE.startswith("relative") and max(crop.SIZE) > 1:
+        raise ValueError(
+            f"INPUT.CROP.SIZE is {crop.SIZE}, but INPUT.CROP.TYPE is '{crop.TYPE}'; expected "
+            "shares of the image, at most 1."
+        )
+    world_size = cfg.SOLVER.REFERENCE_WORLD_SIZE
+    if world_size and cfg.SOLVER.IMS_PER_BATCH % world_size:
+        raise ValueError(
+            f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}; expected a multiple of "
+            f"SOLVER.REFERENCE_WORLD_SIZE, which is {world_size}."
+        )
 
 
 def _check(key: str, value: object, rule: _Rule) -> None:

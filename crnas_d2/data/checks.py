@@ -29,6 +29,7 @@ _CLASS_KEYS = {
     "RetinaNet": "RETINANET",
     "ImageClassifier": "CLASSIFIER",
 }
+_SEGMENTERS = ("PanopticFPN", "SemanticSegmentor")
 
 
 def check_data(cfg, keys: Sequence[str]) -> None:
@@ -54,9 +55,36 @@ def check_data(cfg, keys: Sequence[str]) -> None:
         )
     names = [name for key in keys for name in cfg.DATASETS[key]]
     check_task(cfg, names)
+    _check_needs(cfg, keys)
     check_class_count(cfg, names)
     if "ARCHVAL" in keys:
         check_archval(cfg)
+
+
+def _check_needs(cfg, keys: Sequence[str]) -> None:
+    """Raise ValueError for datasets without what the model is trained with, besides boxes."""
+    for key in keys:
+        names = cfg.DATASETS[key]
+        for name in names:
+            names_points = MetadataCatalog.get(name).get("keypoint_names") is not None
+            if cfg.MODEL.KEYPOINT_ON and not names_points:
+                raise ValueError(
+                    f"MODEL.KEYPOINT_ON is True, but '{name}' has no names of keypoints in its "
+                    "metadata (keypoint_names, keypoint_flip_map). Set them, or the key to False."
+                )
+            segments = cfg.MODEL.META_ARCHITECTURE in _SEGMENTERS
+            if segments and "sem_seg_file_name" not in DatasetCatalog.get(name)[0]:
+                raise ValueError(
+                    f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE}, but '{name}' has "
+                    "no semantic segmentation (sem_seg_file_name). Use another of either."
+                )
+        if cfg.MODEL.LOAD_PROPOSALS and key in ("TRAIN", "TEST"):
+            files = cfg.DATASETS[f"PROPOSAL_FILES_{key}"]
+            if len(files) != len(names) or not all(map(os.path.isfile, files)):
+                raise ValueError(
+                    f"MODEL.LOAD_PROPOSALS is True: DATASETS.PROPOSAL_FILES_{key} has {len(files)} "
+                    f"files, {list(files)}; expected a file that exists for each of {list(names)}."
+                )
 
 
 def register_datasets(cfg) -> None:

@@ -9,13 +9,11 @@ from pathlib import Path
 
 from torch.multiprocessing import ProcessExitedException
 
-import crnas_d2
-
 from .errors import JobError
 
 __all__ = ["one_line_errors"]
 
-_PACKAGE = Path(crnas_d2.__file__).parent
+_PACKAGE = Path(__file__).resolve().parent.parent
 _DISK = {
     errno.ENOSPC: "the disk is full: free some space, then run the same command again",
     errno.EDQUOT: "the quota is used up: free some space, then run the same command again",

@@ -1,6 +1,8 @@
 import logging
 import re
+from pathlib import Path
 
+import detectron2
 import pytest
 import torch
 import toy
@@ -191,10 +193,42 @@ def test_search_net_says_that_channels_are_searched_by_training(toy_datasets):
         check_search(toy.network_config(toy_datasets, CHANNEL))
 
 
-def test_a_backbone_of_somebody_else_may_have_what_ours_lack(toy_datasets):
-    dc5 = {
-        "MODEL.BACKBONE.NAME": "build_resnet_backbone",
-        "MODEL.RESNETS.RES5_DILATION": 2,
-        "MODEL.ROI_HEADS.NAME": "Res5ROIHeads",
-    }
-    assert check_config(toy.network_config(toy_datasets, dc5), ["TRAIN"]) is None
+def test_a_detector_of_detectron2_may_have_what_ours_lack():
+    file = Path(detectron2.__file__).parent / "model_zoo" / "configs" / "Base-RCNN-DilatedC5.yaml"
+    cfg = load_config(str(file), ["MODEL.WEIGHTS", ""])
+    assert cfg.MODEL.RESNETS.RES5_DILATION == 2 and check_config(cfg, []) is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"MODEL.META_ARCHITECTURE": "RetinaNett"}, "META_ARCHITECTURE is .* mean RetinaNet"),
+        ({"MODEL.BACKBONE.NAME": "build_resnet_backbon"}, r"BACKBONE\.NAME.*build_resnet_backbone"),
+        ({"MODEL.PROPOSAL_GENERATOR.NAME": "RPNN"}, r"PROPOSAL_GENERATOR\.NAME is .* mean RPN"),
+        ({"MODEL.ROI_HEADS.NAME": "StandardRoiHead"}, r"ROI_HEADS\.NAME.* mean StandardROIHeads"),
+        ({"MODEL.ANCHOR_GENERATOR.NAME": "Anchors"}, r"ANCHOR_GENERATOR\.NAME is 'Anchors'"),
+        ({"MODEL.RPN.IN_FEATURES": ["p9"]}, "model cannot be built .KeyError in rpn.py.: 'p9'"),
+        ({"MODEL.FPN.IN_FEATURES": []}, r"cannot be built .AssertionError in fpn\.py"),
+        ({"MODEL.ANCHOR_GENERATOR.SIZES": [[8], [16]]}, "cannot be built.*Got sizes of length 2"),
+        ({"MODEL.RPN.IOU_LABELS": [0, 1]}, r"cannot be built .AssertionError in matcher\.py"),
+        ({"MODEL.DEVICE": "meta"}, "MODEL.DEVICE is 'meta', which holds no values"),
+        ({"MODEL.GENOTYPE.OPS": [0] * 8}, r"GENOTYPE\.OPS is set, but .*SPACE is 'stage'"),
+    ],
+    ids=str,
+)
+def test_a_model_that_cannot_be_built_is_refused(toy_datasets, overrides, words):
+    with pytest.raises(ValueError, match=words):
+        check_config(toy.supernet_config(toy_datasets, overrides), ["TRAIN"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"MODEL.KEYPOINT_ON": True}, "KEYPOINT_ON is True, but 'toy_archtrain' has no names of"),
+        ({"MODEL.LOAD_PROPOSALS": True}, r"LOAD_PROPOSALS is True.*PROPOSAL_FILES_TRAIN has 0"),
+    ],
+    ids=str,
+)
+def test_data_that_lack_what_the_model_needs_are_refused(toy_datasets, overrides, words):
+    with pytest.raises(ValueError, match=words):
+        check_config(toy.network_config(toy_datasets, overrides), ["TRAIN"])
