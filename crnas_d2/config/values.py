@@ -1,8 +1,6 @@
 """The values that a config may hold, checked before anything is built from them."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import reduce
 
 import torch
@@ -11,6 +9,7 @@ from detectron2.config import CfgNode
 from crnas_d2.space import did_you_mean
 
 from .entries import leaves
+from .rules import Rule, different, increasing, list_of, number, one_of, whole
 
 __all__ = ["check_device", "check_values"]
 
@@ -19,99 +18,45 @@ _MOST_SEED = 2**32 - 2**16
 _NORMS = ("BN", "SyncBN", "FrozenBN", "GN", "LN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N", "")
 
 
-@dataclass(frozen=True)
-class _Rule:
-    """What is expected of a value, in words for the user, and the check."""
+_ANY = number("", lambda value: True)
+_POSITIVE = number("above 0", lambda value: value > 0)
+_NOT_NEGATIVE = number("of at least 0", lambda value: value >= 0)
+_SHARE = number("from 0 to 1", lambda value: 0 <= value <= 1)
+_COUNT, _SIZE = whole(0), whole(1)
+_TEXT = Rule("text", lambda value: isinstance(value, str) and bool(value.strip()))
+_TEXTS = list_of(_TEXT, "a list of names")
+_DATASETS = list_of(_TEXT, "names of datasets, like '(\"coco_2017_train\",)'")
+_SIZES = list_of(_SIZE, "whole numbers of at least 1, one or more", least=1)
+_ENTRIES = list_of(list_of(_TEXT, "", length=3), "a list of [name, json file, image folder]")
+_FOLDERS = list_of(list_of(_TEXT, "", length=2), "a list of [name, folder]")
+_BOX_LOSS = one_of("smooth_l1", "giou", "diou", "ciou")
+_BOX_WEIGHTS = list_of(_POSITIVE, "4 numbers above 0", length=4)
+_CHANNEL = list_of(_ANY, "a number for each channel of an image", least=1)
 
-    words: str
-    admits: Callable[[object], bool]
-    names: tuple[str, ...] = ()
-
-
-def _whole(least: int, most: int | None = None) -> _Rule:
-    words = f"a whole number of at least {least}"
-    words += f" and at most {most}" if most is not None else ""
-
-    def admits(value: object) -> bool:
-        return type(value) is int and least <= value and (most is None or value <= most)
-
-    return _Rule(words, admits)
-
-
-def _number(words: str, admits: Callable[[float], bool]) -> _Rule:
-    def is_one(value: object) -> bool:
-        return type(value) in (int, float) and math.isfinite(value) and admits(value)
-
-    return _Rule(f"a number {words}".strip(), is_one)
-
-
-def _list(each: _Rule, what: str, *, least: int = 0, length: int | None = None) -> _Rule:
-    def admits(value: object) -> bool:
-        return (
-            isinstance(value, Sequence)
-            and not isinstance(value, str)
-            and len(value) >= least
-            and (length is None or len(value) == length)
-            and all(map(each.admits, value))
-        )
-
-    return _Rule(what, admits)
-
-
-def _different(rule: _Rule) -> _Rule:
-    return _Rule("", lambda value: rule.admits(value) and len(set(value)) == len(value))
-
-
-def _increasing(rule: _Rule) -> _Rule:
-    return _Rule(
-        f"{rule.words}, in increasing order",
-        lambda value: rule.admits(value) and list(value) == sorted(set(value)),
-    )
-
-
-def _name(*names: str) -> _Rule:
-    return _Rule(f"one of {', '.join(repr(name) for name in names)}", names.__contains__, names)
-
-
-_ANY = _number("", lambda value: True)
-_POSITIVE = _number("above 0", lambda value: value > 0)
-_NOT_NEGATIVE = _number("of at least 0", lambda value: value >= 0)
-_SHARE = _number("from 0 to 1", lambda value: 0 <= value <= 1)
-_COUNT, _SIZE = _whole(0), _whole(1)
-_TEXT = _Rule("text", lambda value: isinstance(value, str) and bool(value.strip()))
-_TEXTS = _list(_TEXT, "a list of names")
-_DATASETS = _list(_TEXT, "names of datasets, like '(\"coco_2017_train\",)'")
-_SIZES = _list(_SIZE, "whole numbers of at least 1, one or more", least=1)
-_ENTRIES = _list(_list(_TEXT, "", length=3), "a list of [name, json file, image folder]")
-_FOLDERS = _list(_list(_TEXT, "", length=2), "a list of [name, folder]")
-_BOX_LOSS = _name("smooth_l1", "giou", "diou", "ciou")
-_BOX_WEIGHTS = _list(_POSITIVE, "4 numbers above 0", length=4)
-_CHANNEL = _list(_ANY, "a number for each channel of an image", least=1)
-
-_RULES: dict[str, _Rule] = {
-    "VERSION": _Rule("2, the version of Detectron2's keys", lambda value: value == 2),
-    "OUTPUT_DIR": _Rule("the path of a folder", lambda value: bool(str(value).strip())),
-    "SEED": _whole(-(2**63), _MOST_SEED),
+_RULES: dict[str, Rule] = {
+    "VERSION": Rule("2, the version of Detectron2's keys", lambda value: value == 2),
+    "OUTPUT_DIR": Rule("the path of a folder", lambda value: bool(str(value).strip())),
+    "SEED": whole(-(2**63), _MOST_SEED),
     "VIS_PERIOD": _COUNT,
     "MODEL.PIXEL_MEAN": _CHANNEL,
-    "MODEL.PIXEL_STD": _list(_POSITIVE, "a number above 0 for each channel of an image", least=1),
+    "MODEL.PIXEL_STD": list_of(_POSITIVE, "a number above 0 for each channel of an image", least=1),
     "MODEL.BACKBONE.FREEZE_AT": _COUNT,
     "MODEL.FPN.IN_FEATURES": _TEXTS,
     "MODEL.FPN.OUT_CHANNELS": _SIZE,
-    "MODEL.FPN.FUSE_TYPE": _name("sum", "avg"),
-    "MODEL.ANCHOR_GENERATOR.SIZES": _list(
-        _list(_POSITIVE, "", least=1), "a list of lists of numbers above 0", least=1
+    "MODEL.FPN.FUSE_TYPE": one_of("sum", "avg"),
+    "MODEL.ANCHOR_GENERATOR.SIZES": list_of(
+        list_of(_POSITIVE, "", least=1), "a list of lists of numbers above 0", least=1
     ),
-    "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS": _list(
-        _list(_POSITIVE, "", least=1), "a list of lists of numbers above 0", least=1
+    "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS": list_of(
+        list_of(_POSITIVE, "", least=1), "a list of lists of numbers above 0", least=1
     ),
     "MODEL.RPN.IN_FEATURES": _TEXTS,
-    "MODEL.RPN.IOU_THRESHOLDS": _list(_SHARE, "numbers from 0 to 1"),
+    "MODEL.RPN.IOU_THRESHOLDS": list_of(_SHARE, "numbers from 0 to 1"),
     "MODEL.RPN.BATCH_SIZE_PER_IMAGE": _SIZE,
     "MODEL.RPN.BBOX_REG_LOSS_TYPE": _BOX_LOSS,
     "MODEL.RPN.BBOX_REG_WEIGHTS": _BOX_WEIGHTS,
-    "MODEL.RPN.CONV_DIMS": _list(
-        _Rule("", lambda value: value == -1 or _SIZE.admits(value)),
+    "MODEL.RPN.CONV_DIMS": list_of(
+        Rule("", lambda value: value == -1 or _SIZE.admits(value)),
         "channels of at least 1 or, for those of the features, -1",
         least=1,
     ),
@@ -123,19 +68,21 @@ _RULES: dict[str, _Rule] = {
     "MODEL.RPN.NMS_THRESH": _SHARE,
     "MODEL.ROI_HEADS.NUM_CLASSES": _SIZE,
     "MODEL.ROI_HEADS.IN_FEATURES": _TEXTS,
-    "MODEL.ROI_HEADS.IOU_THRESHOLDS": _list(_SHARE, "numbers from 0 to 1"),
+    "MODEL.ROI_HEADS.IOU_THRESHOLDS": list_of(_SHARE, "numbers from 0 to 1"),
     "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": _SIZE,
     "MODEL.ROI_HEADS.POSITIVE_FRACTION": _SHARE,
     "MODEL.ROI_HEADS.SCORE_THRESH_TEST": _SHARE,
     "MODEL.ROI_HEADS.NMS_THRESH_TEST": _SHARE,
     "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE": _BOX_LOSS,
     "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS": _BOX_WEIGHTS,
-    "MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS": _list(
+    "MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS": list_of(
         _BOX_WEIGHTS, "4 numbers above 0 for each stage", least=1
     ),
-    "MODEL.ROI_BOX_CASCADE_HEAD.IOUS": _list(_SHARE, "numbers from 0 to 1", least=1),
+    "MODEL.ROI_BOX_CASCADE_HEAD.IOUS": list_of(_SHARE, "numbers from 0 to 1", least=1),
     "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": _SIZE,
-    "MODEL.ROI_BOX_HEAD.POOLER_TYPE": _name("ROIAlign", "ROIAlignV2", "ROIPool", "ROIAlignRotated"),
+    "MODEL.ROI_BOX_HEAD.POOLER_TYPE": one_of(
+        "ROIAlign", "ROIAlignV2", "ROIPool", "ROIAlignRotated"
+    ),
     "MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO": _COUNT,
     "MODEL.ROI_BOX_HEAD.NUM_FC": _COUNT,
     "MODEL.ROI_BOX_HEAD.NUM_CONV": _COUNT,
@@ -149,7 +96,7 @@ _RULES: dict[str, _Rule] = {
     "MODEL.RETINANET.SCORE_THRESH_TEST": _SHARE,
     "MODEL.RETINANET.NMS_THRESH_TEST": _SHARE,
     "MODEL.RETINANET.TOPK_CANDIDATES_TEST": _SIZE,
-    "MODEL.RESNETS.DEPTH": _Rule("18, 34, 50, 101 or 152", {18, 34, 50, 101, 152}.__contains__),
+    "MODEL.RESNETS.DEPTH": Rule("18, 34, 50, 101 or 152", {18, 34, 50, 101, 152}.__contains__),
     "MODEL.RESNETS.NUM_GROUPS": _SIZE,
     "MODEL.RESNETS.WIDTH_PER_GROUP": _SIZE,
     "MODEL.RESNETS.RES2_OUT_CHANNELS": _SIZE,
@@ -157,11 +104,11 @@ _RULES: dict[str, _Rule] = {
     "MODEL.RESNETS.OUT_FEATURES": _TEXTS,
     "MODEL.MOBILENETV2.WIDTH_MULT": _POSITIVE,
     "MODEL.MOBILENETV2.OUT_FEATURES": _TEXTS,
-    "MODEL.SHUFFLENETV2.CHANNELS": _list(_SIZE, "a list of whole numbers of at least 1"),
+    "MODEL.SHUFFLENETV2.CHANNELS": list_of(_SIZE, "a list of whole numbers of at least 1"),
     "MODEL.SHUFFLENETV2.OUT_FEATURES": _TEXTS,
     "MODEL.NAS_FPN.NUM_STACKS": _SIZE,
-    "MODEL.SUPERNET.STAGE_OPTIONS": _list(
-        _different(_list(_SIZE, "", least=1)),
+    "MODEL.SUPERNET.STAGE_OPTIONS": list_of(
+        different(list_of(_SIZE, "", least=1)),
         "a list of different numbers of blocks, at least 1, for each stage, e.g. "
         "[[2, 3], [3, 4], [5, 6], [2, 3]]; or []",
     ),
@@ -171,20 +118,20 @@ _RULES: dict[str, _Rule] = {
     "MODEL.CLASSIFIER.NUM_CLASSES": _SIZE,
     "MODEL.CLASSIFIER.LABEL_SMOOTHING": _SHARE,
     "INPUT.MIN_SIZE_TRAIN": _SIZES,
-    "INPUT.MIN_SIZE_TRAIN_SAMPLING": _name("choice", "range"),
+    "INPUT.MIN_SIZE_TRAIN_SAMPLING": one_of("choice", "range"),
     "INPUT.MAX_SIZE_TRAIN": _SIZE,
     "INPUT.MIN_SIZE_TEST": _COUNT,
     "INPUT.MAX_SIZE_TEST": _SIZE,
-    "INPUT.RANDOM_FLIP": _name("horizontal", "vertical", "none"),
-    "INPUT.FORMAT": _name("BGR", "RGB", "L", "YUV-BT.601"),
-    "INPUT.MASK_FORMAT": _name("polygon", "bitmask"),
-    "INPUT.CROP.TYPE": _name("relative_range", "relative", "absolute", "absolute_range"),
-    "INPUT.CROP.SIZE": _list(_POSITIVE, "two numbers above 0, (height, width)", length=2),
+    "INPUT.RANDOM_FLIP": one_of("horizontal", "vertical", "none"),
+    "INPUT.FORMAT": one_of("BGR", "RGB", "L", "YUV-BT.601"),
+    "INPUT.MASK_FORMAT": one_of("polygon", "bitmask"),
+    "INPUT.CROP.TYPE": one_of("relative_range", "relative", "absolute", "absolute_range"),
+    "INPUT.CROP.SIZE": list_of(_POSITIVE, "two numbers above 0, (height, width)", length=2),
     "INPUT.CLASSIFICATION.CROP_SIZE": _SIZE,
     "INPUT.CLASSIFICATION.RESIZE_TEST": _SIZE,
-    "INPUT.CLASSIFICATION.CROP_AREA": _Rule(
+    "INPUT.CLASSIFICATION.CROP_AREA": Rule(
         "[least, most], shares of the area above 0 and at most 1",
-        lambda value: _list(_POSITIVE, "", length=2).admits(value) and value[0] <= value[1] <= 1,
+        lambda value: list_of(_POSITIVE, "", length=2).admits(value) and value[0] <= value[1] <= 1,
     ),
     "DATASETS.TRAIN": _DATASETS,
     "DATASETS.TEST": _DATASETS,
@@ -192,7 +139,7 @@ _RULES: dict[str, _Rule] = {
     "DATASETS.COCO_FORMAT": _ENTRIES,
     "DATASETS.IMAGE_FOLDERS": _FOLDERS,
     "DATALOADER.NUM_WORKERS": _COUNT,
-    "DATALOADER.SAMPLER_TRAIN": _name("TrainingSampler", "RepeatFactorTrainingSampler"),
+    "DATALOADER.SAMPLER_TRAIN": one_of("TrainingSampler", "RepeatFactorTrainingSampler"),
     "DATALOADER.REPEAT_THRESHOLD": _NOT_NEGATIVE,
     "DATALOADER.IMAGE_CACHE": _NOT_NEGATIVE,
     "SOLVER.MAX_ITER": _SIZE,
@@ -201,28 +148,37 @@ _RULES: dict[str, _Rule] = {
     "SOLVER.MOMENTUM": _SHARE,
     "SOLVER.WEIGHT_DECAY": _NOT_NEGATIVE,
     "SOLVER.WEIGHT_DECAY_NORM": _NOT_NEGATIVE,
-    "SOLVER.WEIGHT_DECAY_BIAS": _Rule(
+    "SOLVER.WEIGHT_DECAY_BIAS": Rule(
         "a number of at least 0, or null",
         lambda value: value is None or _NOT_NEGATIVE.admits(value),
     ),
     "SOLVER.GAMMA": _POSITIVE,
-    "SOLVER.STEPS": _increasing(_list(_COUNT, "iterations, whole numbers of at least 0")),
+    "SOLVER.STEPS": increasing(list_of(_COUNT, "iterations, whole numbers of at least 0")),
     "SOLVER.WARMUP_FACTOR": _NOT_NEGATIVE,
     "SOLVER.WARMUP_ITERS": _COUNT,
     "SOLVER.CHECKPOINT_PERIOD": _SIZE,
     "SOLVER.IMS_PER_BATCH": _SIZE,
     "SOLVER.REFERENCE_WORLD_SIZE": _COUNT,
-    "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": _name("value", "norm"),
+    "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": one_of("value", "norm"),
     "SOLVER.CLIP_GRADIENTS.CLIP_VALUE": _POSITIVE,
     "SOLVER.ALPHA.BASE_LR": _POSITIVE,
     "SOLVER.ALPHA.WEIGHT_DECAY": _NOT_NEGATIVE,
     "TEST.EVAL_PERIOD": _COUNT,
-    "TEST.DETECTIONS_PER_IMAGE": _Rule(
+    "TEST.DETECTIONS_PER_IMAGE": Rule(
         "a whole number of at least 1, or -1 for all",
         lambda value: _SIZE.admits(value) or value == -1,
     ),
-    "TEST.EXPECTED_RESULTS": _list(
-        _list(_Rule("", lambda value: True), "", length=4), "a list of [task, metric, value, error]"
+    "TEST.EXPECTED_RESULTS": list_of(
+        Rule(
+            "",
+            lambda value: (
+                isinstance(value, list | tuple)
+                and len(value) == 4
+                and all(map(_TEXT.admits, value[:2]))
+                and all(map(_ANY.admits, value[2:]))
+            ),
+        ),
+        "a list of [task, metric, value, tolerance], e.g. [['bbox', 'AP', 38.5, 0.2]]",
     ),
     "TEST.AUG.MIN_SIZES": _SIZES,
     "TEST.AUG.MAX_SIZE": _SIZE,
@@ -230,7 +186,7 @@ _RULES: dict[str, _Rule] = {
     "SEARCH.IMS_PER_BATCH": _SIZE,
     "SEARCH.BN_CALIBRATION.NUM_IMAGES": _COUNT,
     "SEARCH.IMAGE_CACHE": _NOT_NEGATIVE,
-    "SEARCH.COST_INPUT_SIZE": _list(_SIZE, "[height, width], pixels of at least 1", length=2),
+    "SEARCH.COST_INPUT_SIZE": list_of(_SIZE, "[height, width], pixels of at least 1", length=2),
     "SEARCH.COSTS": _TEXTS,
     "SEARCH.STUDY_NAME": _TEXT,
 }
@@ -247,7 +203,7 @@ def check_values(cfg: CfgNode) -> None:
         _check(key, value, rule)
     for key, value in leaves(cfg):
         if key.endswith(".NORM"):
-            _check(key, value, _name(*_NORMS))
+            _check(key, value, one_of(*_NORMS))
         if isinstance(value, float) and math.isnan(value):
             raise ValueError(f"{key} is nan; expected a number.")
     _check_combinations(cfg)
@@ -274,6 +230,11 @@ def _check_combinations(cfg: CfgNode) -> None:
             f"INPUT.CROP.SIZE is {crop.SIZE}, but INPUT.CROP.TYPE is '{crop.TYPE}'; expected "
             "shares of the image, at most 1."
         )
+    if crop.TYPE.startswith("absolute") and not all(type(side) is int for side in crop.SIZE):
+        raise ValueError(
+            f"INPUT.CROP.SIZE is {crop.SIZE}, but INPUT.CROP.TYPE is '{crop.TYPE}'; expected whole "
+            "numbers of pixels."
+        )
     world_size = cfg.SOLVER.REFERENCE_WORLD_SIZE
     if world_size and cfg.SOLVER.IMS_PER_BATCH % world_size:
         raise ValueError(
@@ -282,7 +243,7 @@ def _check_combinations(cfg: CfgNode) -> None:
         )
 
 
-def _check(key: str, value: object, rule: _Rule) -> None:
+def _check(key: str, value: object, rule: Rule) -> None:
     if not rule.admits(value):
         near = did_you_mean(value, rule.names) if isinstance(value, str) else ""
         raise ValueError(f"{key} is {value!r}; expected {rule.words}.{near}")

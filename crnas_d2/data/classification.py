@@ -15,6 +15,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.detection_utils import read_image
 from torchvision.datasets import ImageFolder
 
+from .image_errors import naming
+
 __all__ = [
     "ClassificationMapper",
     "build_transform",
@@ -167,7 +169,8 @@ class ClassificationMapper:
 
     def __call__(self, dataset_dict: dict) -> dict:
         """Add ``image``, uint8 (C, H, W)."""
-        pixels = read_image(dataset_dict["file_name"], format=self.image_format)
+        with naming(dataset_dict["file_name"]):
+            pixels = read_image(dataset_dict["file_name"], format=self.image_format)
         # (H, W, C) to (C, H, W)
         image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
         return {**dataset_dict, "image": self.transform(image)}

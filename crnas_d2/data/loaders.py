@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from detectron2.data import (
-    DatasetMapper,
-    build_detection_test_loader,
-)
+from detectron2.data import build_detection_test_loader
 from detectron2.data.detection_utils import build_augmentation
 from detectron2.utils import comm
 
 from .classification import ClassificationMapper, build_transform, is_classification
+from .image_errors import NamingMapper
 from .kept_images import KeepingMapper, is_random
 
 __all__ = [
@@ -23,7 +21,7 @@ def build_train_mapper(cfg, dataset_names: Sequence[str]) -> Callable[[dict], di
     """Build a mapper from an entry of a dataset to an input as in training, with augmentation."""
     if is_classification(dataset_names[0]):
         return _classification_mapper(cfg, is_train=True)
-    mapper = DatasetMapper(cfg, is_train=True)
+    mapper = NamingMapper(cfg, is_train=True)
     # No cache with workers, because each of them would keep the same images.
     if is_random(cfg) or cfg.DATALOADER.NUM_WORKERS > 0:
         return mapper
@@ -36,7 +34,8 @@ def build_test_loader(cfg, dataset_name: str) -> Iterable[list[dict]]:
     Detectors get one image at a time, as in Detectron2; a classifier gets as many as in training.
     """
     if not is_classification(dataset_name):
-        return build_detection_test_loader(cfg, dataset_name)
+        mapper = NamingMapper(cfg, is_train=False)
+        return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
     return build_detection_test_loader(
         cfg,
         dataset_name,
@@ -56,7 +55,7 @@ def build_fixed_mapper(
     """
     if is_classification(dataset_names[0]):
         return _classification_mapper(cfg, is_train=False)
-    return DatasetMapper(
+    return NamingMapper(
         cfg, is_train=with_annotations, augmentations=build_augmentation(cfg, is_train=False)
     )
 

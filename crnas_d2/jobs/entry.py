@@ -60,7 +60,11 @@ def _expected(error: Exception, script: Path) -> str | None:
     if isinstance(error, OSError) and (error.filename is not None or error.errno in _DISK):
         where = "" if error.filename is None else f"{error.filename}: "
         return where + _DISK.get(error.errno, f"{error.strerror}") + "."
-    ours = isinstance(error, ValueError | OSError) and _was_raised_in(error, script)
+    if isinstance(error, FloatingPointError):  # Detectron2's, of losses and boxes
+        return f"{error} Lower SOLVER.BASE_LR, or warm up longer."
+    ours = isinstance(error, ValueError | OSError) and (
+        _was_raised_in(error, script) or type(error).__module__.startswith("crnas_d2.")
+    )
     return str(error) if isinstance(error, JobError) or ours else None
 
 

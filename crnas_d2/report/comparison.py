@@ -7,9 +7,9 @@ from operator import mul
 from pathlib import Path
 from random import Random
 
-import matplotlib.image
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.detection_utils import read_image
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -232,7 +232,7 @@ def _detections(runs: Sequence[Run], dataset: str, num_images: int) -> Figure:
     for row, run in zip(grid, runs, strict=True):
         results = json.loads(_results_file(run).read_text())
         for axes, image in zip(row, images, strict=True):
-            axes.imshow(matplotlib.image.imread(image["file_name"]))
+            axes.imshow(read_image(image["file_name"], format="RGB"))  # upright, as detected
             axes.set(xticks=[], yticks=[])
             for result in results:
                 if result["image_id"] == image["image_id"] and result["score"] >= 0.5:

@@ -1,0 +1,61 @@
+"""Rules for the values of a config: what is expected, in words and as a check."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+__all__ = ["Rule", "different", "increasing", "list_of", "number", "one_of", "whole"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is expected of a value, in words for the user, and the check."""
+
+    words: str
+    admits: Callable[[object], bool]
+    names: tuple[str, ...] = ()
+
+
+def whole(least: int, most: int | None = None) -> Rule:
+    words = f"a whole number of at least {least}"
+    words += f" and at most {most}" if most is not None else ""
+
+    def admits(value: object) -> bool:
+        return type(value) is int and least <= value and (most is None or value <= most)
+
+    return Rule(words, admits)
+
+
+def number(words: str, admits: Callable[[float], bool]) -> Rule:
+    def is_one(value: object) -> bool:
+        return type(value) in (int, float) and math.isfinite(value) and admits(value)
+
+    return Rule(f"a number {words}".strip(), is_one)
+
+
+def list_of(each: Rule, what: str, *, least: int = 0, length: int | None = None) -> Rule:
+    def admits(value: object) -> bool:
+        return (
+            isinstance(value, Sequence)
+            and not isinstance(value, str)
+            and len(value) >= least
+            and (length is None or len(value) == length)
+            and all(map(each.admits, value))
+        )
+
+    return Rule(what, admits)
+
+
+def different(rule: Rule) -> Rule:
+    return Rule("", lambda value: rule.admits(value) and len(set(value)) == len(value))
+
+
+def increasing(rule: Rule) -> Rule:
+    return Rule(
+        f"{rule.words}, in increasing order",
+        lambda value: rule.admits(value) and list(value) == sorted(set(value)),
+    )
+
+
+def one_of(*names: str) -> Rule:
+    return Rule(f"one of {', '.join(repr(name) for name in names)}", names.__contains__, names)
