@@ -17,6 +17,7 @@ class Rule:
 
 
 def whole(least: int, most: int | None = None) -> Rule:
+    """Expect an int, which a bool is not."""
     words = f"a whole number of at least {least}"
     words += f" and at most {most}" if most is not None else ""
 
@@ -27,6 +28,12 @@ def whole(least: int, most: int | None = None) -> Rule:
 
 
 def number(words: str, admits: Callable[[float], bool]) -> Rule:
+    """Expect a finite number that ``admits`` says yes to.
+
+    Args:
+        words: what it says yes to, after "a number".
+    """
+
     def is_one(value: object) -> bool:
         return type(value) in (int, float) and math.isfinite(value) and admits(value)
 
@@ -34,6 +41,12 @@ def number(words: str, admits: Callable[[float], bool]) -> Rule:
 
 
 def list_of(each: Rule, what: str, *, least: int = 0, length: int | None = None) -> Rule:
+    """Expect a list or tuple of a least or a fixed length.
+
+    Args:
+        what: the words of the rule.
+    """
+
     def admits(value: object) -> bool:
         return (
             isinstance(value, Sequence)
@@ -47,10 +60,12 @@ def list_of(each: Rule, what: str, *, least: int = 0, length: int | None = None)
 
 
 def different(rule: Rule) -> Rule:
+    """Expect in addition that no item of a list is repeated; the rule has no words of its own."""
     return Rule("", lambda value: rule.admits(value) and len(set(value)) == len(value))
 
 
 def increasing(rule: Rule) -> Rule:
+    """Expect in addition that each item of a list is greater than the one before."""
     return Rule(
         f"{rule.words}, in increasing order",
         lambda value: rule.admits(value) and list(value) == sorted(set(value)),
@@ -58,4 +73,5 @@ def increasing(rule: Rule) -> Rule:
 
 
 def one_of(*names: str) -> Rule:
+    """Expect one of some names."""
     return Rule(f"one of {', '.join(repr(name) for name in names)}", names.__contains__, names)

@@ -17,7 +17,6 @@ __all__ = ["check_device", "check_values"]
 _MOST_SEED = 2**32 - 2**16
 _NORMS = ("BN", "SyncBN", "FrozenBN", "GN", "LN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N", "")
 
-
 _ANY = number("", lambda value: True)
 _POSITIVE = number("above 0", lambda value: value > 0)
 _NOT_NEGATIVE = number("of at least 0", lambda value: value >= 0)

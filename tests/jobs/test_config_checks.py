@@ -224,11 +224,12 @@ def test_a_model_that_cannot_be_built_is_refused(toy_datasets, overrides, words)
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
+        ({"SOLVER.AMP.ENABLED": True}, r"SOLVER\.AMP\.ENABLED is True.*'cpu'.*needs a GPU"),
         ({"MODEL.KEYPOINT_ON": True}, "KEYPOINT_ON is True, but 'toy_archtrain' has no names of"),
         ({"MODEL.LOAD_PROPOSALS": True}, r"LOAD_PROPOSALS is True.*PROPOSAL_FILES_TRAIN has 0"),
     ],
     ids=str,
 )
-def test_data_that_lack_what_the_model_needs_are_refused(toy_datasets, overrides, words):
+def test_what_lacks_what_a_training_needs_is_refused(toy_datasets, overrides, words):
     with pytest.raises(ValueError, match=words):
         check_config(toy.network_config(toy_datasets, overrides), ["TRAIN"])

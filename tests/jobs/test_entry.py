@@ -45,6 +45,10 @@ def test_what_the_system_says_about_a_file_is_one_line(number, words):
     assert words in ends_with(OSError(number, os.strerror(number), "a/b"))
 
 
+def test_a_training_that_diverges_says_what_to_do():
+    assert "Lower SOLVER.BASE_LR" in ends_with(FloatingPointError("Training has diverged."))
+
+
 def test_a_script_may_refuse_its_arguments(tmp_path):
     script = tmp_path / "tool.py"
     script.write_text("raise ValueError('no\\nsense')")

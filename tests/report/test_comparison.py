@@ -1,9 +1,13 @@
 import json
+from pathlib import Path
 
+import matplotlib.axes
 import pytest
 import toy
+from PIL import Image
 
 from crnas_d2.checkpoint import write_file
+from crnas_d2.data import register_coco_format
 from crnas_d2.report import Page, add_networks, load_run, network_table
 
 # What a training of 40 iterations with EVAL_PERIOD 20 logs.
@@ -136,3 +140,18 @@ def test_networks_are_shown_side_by_side(folder, tmp_path):
     text = (tmp_path / "report.html").read_text()
     assert "baseline" in text and "searched" in text and f"{12.345:.2f}" in text
     assert "[1, 2, 3, 2]" in text and text.count("<img") == 3
+
+
+def test_pictures_are_upright_as_the_detector_saw_them(folder, tmp_path, registered, monkeypatch):
+    name, file, root = toy.make_dataset(tmp_path, "rotated", 1, seed=3)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotated by 90 degrees
+    Image.new("RGB", (20, 50), (255, 0, 0)).save(Path(root) / "000.png", exif=exif)
+    register_coco_format([[name, file, root]])
+    output, cfg = folder
+    cfg.DATASETS.TEST = (name,)
+    shown = []
+    monkeypatch.setattr(matplotlib.axes.Axes, "imshow", lambda _, picture: shown.append(picture))
+    add_networks(Page("Compared"), [load_run("searched", output, cfg)])
+    assert [picture.shape for picture in shown if picture.ndim == 3] == [(20, 50, 3)]
+    assert tuple(shown[-1][0, 0]) == (255, 0, 0)
