@@ -9,6 +9,7 @@ import argparse
 from tabulate import tabulate
 
 from crnas_d2.config import NetworkSpec, load_config
+from crnas_d2.config.checks import check_model
 from crnas_d2.cost import NetworkCost, detector_cost, find_body, meta_network, runnable_size
 from crnas_d2.jobs import one_line_errors
 from crnas_d2.report import receptive_fields
@@ -92,6 +93,8 @@ def main():
     args = parse_arguments()
     # The CPU, because load_config would warn about a missing GPU.
     cfg = load_config(args.config_file, [*args.opts, "MODEL.DEVICE", "cpu"])
+    cfg.MODEL.WEIGHTS = ""  # none are loaded
+    check_model(cfg)
     model = meta_network(cfg)
     stated = tuple(args.input_size or cfg.SEARCH.COST_INPUT_SIZE)
     size = runnable_size(model, stated)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from crnas_d2.config import NetworkSpec, changed_settings, load_config
 from crnas_d2.cost import body_cost
 from crnas_d2.data.prepare.coco_splits import sha256
+from crnas_d2.report.ranking import read_entries
 from crnas_d2.report.training_log import read_metrics
 from crnas_d2.space import Genotype
 
@@ -170,9 +171,9 @@ def score_networks(cfg, results: Path, scores: Path, command: str) -> Iterator[s
     check_config(cfg, ["TRAIN", "ARCHVAL"])
     check_search(cfg)
     wanted = dict.fromkeys(
-        Genotype.from_config(run["genotype"]) for run in json.loads(results.read_text())["runs"]
+        Genotype.from_config(run["genotype"]) for run in read_entries(results, "runs")
     )
-    known = json.loads(scores.read_text())["scores"] if scores.exists() else []
+    known = read_entries(scores, "scores") if scores.exists() else []
     done = {Genotype.from_config(score["genotype"]) for score in known}
     evaluate = build_subnet_evaluator(cfg, load_supernet(cfg))
     for genotype in wanted:

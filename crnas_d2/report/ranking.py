@@ -11,7 +11,27 @@ from tabulate import tabulate
 
 from crnas_d2.space import Genotype
 
-__all__ = ["Correlation", "describe_ranking", "rank_correlation"]
+__all__ = ["Correlation", "describe_ranking", "rank_correlation", "read_entries"]
+
+
+def read_entries(file: Path, key: str) -> list[dict]:
+    """Read the list of a JSON file of tools/correlate.py, ``{"command": ..., key: [...]}``.
+
+    Raises:
+        ValueError: no such file, or another content.
+    """
+    try:
+        entries = json.loads(file.read_text())[key]
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{file} holds no list of {key}; expected a file that tools/correlate.py has written."
+        ) from error
+    is_list = isinstance(entries, list)
+    if not is_list or not all(isinstance(e, dict) and "genotype" in e for e in entries):
+        raise ValueError(f"{file}: {key} is no list of results of tools/correlate.py.")
+    return entries
 
 
 @dataclass(frozen=True)
@@ -81,7 +101,7 @@ def describe_ranking(results: Path, scores: Sequence[Path] = ()) -> str:
         scores: ``{"scores": [...]}``, from ``tools/correlate.py score``.
     """
     runs = defaultdict(list)
-    for run in json.loads(results.read_text())["runs"]:
+    for run in read_entries(results, "runs"):
         runs[Genotype.from_config(run["genotype"])].append(run)
     truth = {genotype: np.mean([run["AP"] for run in of]) for genotype, of in runs.items()}
     lines = [_describe_spread(runs, truth), _table(runs, truth)]
@@ -90,7 +110,7 @@ def describe_ranking(results: Path, scores: Sequence[Path] = ()) -> str:
         "parameters": {genotype: of[0]["params"] for genotype, of in runs.items()},
     }
     for path in scores:
-        entries = json.loads(path.read_text())["scores"]
+        entries = read_entries(path, "scores")
         rivals[path.stem] = {Genotype.from_config(e["genotype"]): e["fitness"] for e in entries}
     rows = []
     for name, values in rivals.items():

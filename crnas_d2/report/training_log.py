@@ -21,5 +21,7 @@ def read_metrics(folder: str | Path) -> list[dict]:
     entries = []
     for line in log.read_text().splitlines():
         with suppress(json.JSONDecodeError):
-            entries.append(json.loads(line))
+            entry = json.loads(line)
+            if isinstance(entry, dict):
+                entries.append(entry)
     return entries

@@ -4,6 +4,8 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
+from crnas_d2.data.annotations import KINDS, find_faults
+
 from .findings import REFUSED, Report
 from .image_files import ImageFile
 
@@ -11,6 +13,12 @@ __all__ = ["check_annotations"]
 
 # COCO rounds coordinates to two decimals, so a box may cross the border by that much, in pixels.
 _TOLERANCE = 0.02
+# Kinds of faults in which any guess could be wrong, besides those that are checked here.
+_NOT_MENDED = (
+    "values of iscrowd other than 0 and 1",
+    "malformed segmentations",
+    "malformed keypoints",
+)
 
 
 def check_annotations(
@@ -31,6 +39,9 @@ def check_annotations(
     annotations = [dict(annotation) for annotation in coco["annotations"]]
     report = Report({**coco, "images": images, "annotations": annotations})
 
+    for kind, places in find_faults(coco).items():
+        if kind in _NOT_MENDED:
+            report.add(kind, REFUSED + KINDS[kind].fix, places)
     _check_names(report, coco["categories"], images)
     images = _check_files(report, images, files, others or {})
     known = {image["id"]: image for image in images}
@@ -79,7 +90,10 @@ def _check_files(report, images, files, others) -> list[dict]:
     first: dict[str, str] = {}
     for image in images:
         name, file = image["file_name"], files[image["file_name"]]
-        stated = (image.get("width") or 0, image.get("height") or 0)
+        stated = tuple(
+            size if type(size := image.get(side)) is int and size > 0 else 0
+            for side in ("width", "height")
+        )
         if file.size and 0 in stated:
             unknown.append(name)
             image["width"], image["height"] = file.size
@@ -172,6 +186,10 @@ def _judge(annotation: dict, width: float, height: float) -> tuple[str | None, l
 
 
 def _fill_in(report: Report, annotations: list[dict]) -> None:
+    for annotation in annotations:
+        area = annotation.get("area", -1)
+        if not isinstance(area, (int, float)) or not 0 <= area < math.inf:
+            annotation.pop("area", None)
     incomplete = [a for a in annotations if "area" not in a or "iscrowd" not in a]
     ids = [f"annotation {a.get('id')}" for a in incomplete]
     report.add("annotations without area or iscrowd", "filled in: width * height, 0", ids)
@@ -179,8 +197,10 @@ def _fill_in(report: Report, annotations: list[dict]) -> None:
         annotation.setdefault("area", annotation["bbox"][2] * annotation["bbox"][3])
         annotation.setdefault("iscrowd", 0)
 
-    counts = Counter(annotation.get("id") for annotation in annotations)
-    faulty = [i for i, n in counts.items() if n > 1 or type(i) is not int or i < 1]
+    ids = [annotation.get("id") for annotation in annotations]
+    counts = Counter(i for i in ids if type(i) is int)
+    faulty = [i for i, n in counts.items() if n > 1 or i < 1]
+    faulty += [i for i in ids if type(i) is not int]
     action = "all annotations renumbered from 1; COCO's evaluation treats id 0 as 'no match'"
     report.add("duplicate, zero or missing annotation ids", action, map(str, faulty))
     if faulty:
@@ -192,7 +212,8 @@ def _check_polygons(report: Report, annotations: list[dict]) -> None:
     without = []
     for annotation in annotations:
         polygons = annotation.get("segmentation")
-        if polygons and isinstance(polygons, list) and max(map(len, polygons)) < 6:
+        are_lists = isinstance(polygons, list) and all(isinstance(p, list) for p in polygons)
+        if polygons and are_lists and max(map(len, polygons)) < 6:
             without.append(f"annotation {annotation['id']}")
     report.add(
         "objects whose polygons have less than 3 points",

@@ -73,7 +73,7 @@ def subset(coco: dict, image_ids: Collection[int], info: Mapping) -> dict:
     image_ids = set(image_ids)
     return {
         **coco,
-        "info": {**(coco.get("info") or {}), **info},
+        "info": {**(coco["info"] if isinstance(coco.get("info"), dict) else {}), **info},
         "images": [image for image in coco["images"] if image["id"] in image_ids],
         "annotations": [a for a in coco["annotations"] if a["image_id"] in image_ids],
     }

@@ -6,6 +6,7 @@ import pytest
 import real_data
 from PIL import Image
 
+from crnas_d2.data.annotations import KINDS, find_faults
 from crnas_d2.data.prepare.annotation_report import check_annotations
 from crnas_d2.data.prepare.coco_splits import read_coco
 from crnas_d2.data.prepare.image_files import read_image_files
@@ -207,3 +208,36 @@ def test_crowd_and_empty_images_of_coco_are_counted():
         for kind, count in report.counts().items():
             found[kind] += count
     assert found == {"crowd boxes": 17, "empty images": 3}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind"),
+    [
+        (set_key("annotations", "iscrowd", None), "values of iscrowd other than 0 and 1"),
+        (set_key("annotations", "segmentation", [5]), "malformed segmentations"),
+        (set_key("annotations", "segmentation", 5), "malformed segmentations"),
+        (set_key("annotations", "keypoints", ["a"]), "malformed keypoints"),
+    ],
+)
+def test_what_no_copy_can_mend_is_refused(dataset, spoil, kind):
+    spoil(*dataset)
+    assert kind in check(dataset).refused()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        set_key("annotations", "area", None),
+        set_key("annotations", "area", math.nan),
+        set_key("annotations", "id", [1]),
+        set_key("annotations", "id", "1"),
+        set_key("images", "width", "40"),
+        set_key("images", "height", 30.0),
+    ],
+)
+def test_a_mended_copy_is_accepted_where_it_is_used(dataset, spoil):
+    spoil(*dataset)
+    report = check(dataset)
+    assert report.refused() == []
+    refused = {"always", "scored"}
+    assert not [kind for kind in find_faults(report.coco) if KINDS[kind].refused in refused]
