@@ -15,11 +15,11 @@ from pathlib import Path
 
 from demo_steps import LETTERS, ROOT, Training, announce, make_datasets, run, search, train
 
+from crnas_d2.jobs import one_line_errors
+
 ARCHTRAIN = ("DATASETS.TRAIN", '("letters_archtrain",)')
 # Iterations of the trainings; the configs have more.
 DETECTOR, FINETUNING = 1200, 1000
-
-from crnas_d2.jobs import one_line_errors
 
 
 def parse_arguments():

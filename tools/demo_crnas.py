@@ -22,6 +22,8 @@ from demo_steps import (
     train,
 )
 
+from crnas_d2.jobs import one_line_errors
+
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
@@ -104,4 +106,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors(__file__, stopped="Stopped; the same command resumes."):
+        main()
