@@ -41,10 +41,15 @@ def check_model(cfg: CfgNode) -> NetworkSpec | None:
     spec = find_spec(cfg)
     if spec is not None:
         _check_spec(cfg, spec)
+    _check_weights(cfg, spec)
     # Others may need more than the meta device has.
     architecture = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE).__module__
     if spec is not None or architecture.startswith("detectron2."):
         _try_model(cfg, spec)
+    return spec
+
+
+def _check_weights(cfg: CfgNode, spec: NetworkSpec | None) -> None:
     weights = cfg.MODEL.WEIGHTS
     if cfg.MODEL.INHERIT and spec is None:
         raise ValueError(
@@ -60,7 +65,6 @@ def check_model(cfg: CfgNode) -> NetworkSpec | None:
         raise ValueError(f"MODEL.WEIGHTS {weights} is a folder; name the file of weights in it.")
     if weights and "://" not in weights and not os.path.isfile(weights):
         raise ValueError(f"MODEL.WEIGHTS is {weights}, which does not exist.")
-    return spec
 
 
 def _check_spec(cfg: CfgNode, spec: NetworkSpec) -> None:

@@ -34,7 +34,13 @@ def build_supernet_fpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
     A body that ends before res5 has a pyramid that ends one level after its last stage.
     """
     body = _body(cfg, input_shape)
-    strides = [body.output_shape()[name].stride for name in cfg.MODEL.FPN.IN_FEATURES]
+    outputs, names = body.output_shape(), cfg.MODEL.FPN.IN_FEATURES
+    if not names or not set(names) <= set(outputs):
+        raise ValueError(
+            f"MODEL.FPN.IN_FEATURES is {list(names)}; expected some of the outputs of the body, "
+            f"{', '.join(outputs)}."
+        )
+    strides = [outputs[name].stride for name in names]
     top_block = LastLevelMaxPool()
     top_block.in_feature = f"p{int(math.log2(max(strides)))}"
     return _checked(cfg, _with_fpn(cfg, body, top_block))
