@@ -158,7 +158,7 @@ def test_an_override_that_cannot_be_set_is_refused_with_the_fix(overrides, words
         {"MODEL.ANCHOR_GENERATOR.SIZES": [32, 64]},
         {"MODEL.SUPERNET.STAGE_OPTIONS": [1, 2, 3, 4]},
         {"MODEL.SUPERNET.STAGE_OPTIONS": [[1], [0], [2], [1]]},
-        {"MODEL.RESNETS.DEPTH": 51},
+        {"MODEL.RESNETS.DEPTH": 0},
         {"MODEL.RESNETS.NORM": "BatchNorm"},
         {"MODEL.DEVICE": "gpu"},
         {"DATASETS.COCO_FORMAT": ["a", "b", "c"]},
