@@ -72,7 +72,9 @@ class StandAloneRun:
         if not (folder / "metrics.json").exists():
             return None
         entries = read_metrics(folder)
-        scores = [entry for entry in entries if self.metric in entry]
+        # Not those of TEST.EVAL_PERIOD, in case the training died before its last evaluation.
+        last = cfg.SOLVER.MAX_ITER - 1
+        scores = [e for e in entries if self.metric in e and e["iteration"] >= last]
         if not scores or not (folder / "model_final.pth").exists():
             return None
         height, width = cfg.SEARCH.COST_INPUT_SIZE
