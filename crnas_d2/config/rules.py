@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Rule", "different", "increasing", "list_of", "number", "one_of", "whole"]
+__all__ = ["Rule", "increasing", "list_of", "number", "one_of", "whole"]
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,6 @@ def list_of(each: Rule, what: str, *, least: int = 0, length: int | None = None)
         )
 
     return Rule(what, admits)
-
-
-def different(rule: Rule) -> Rule:
-    """Expect in addition that no item of a list is repeated; the rule has no words of its own."""
-    return Rule("", lambda value: rule.admits(value) and len(set(value)) == len(value))
 
 
 def increasing(rule: Rule) -> Rule:

@@ -9,7 +9,7 @@ from detectron2.config import CfgNode
 from crnas_d2.space import did_you_mean
 
 from .entries import leaves
-from .rules import Rule, different, increasing, list_of, number, one_of, whole
+from .rules import Rule, increasing, list_of, number, one_of, whole
 
 __all__ = ["check_device", "check_values"]
 
@@ -105,9 +105,8 @@ _RULES: dict[str, Rule] = {
     "MODEL.SHUFFLENETV2.OUT_FEATURES": _TEXTS,
     "MODEL.NAS_FPN.NUM_STACKS": _SIZE,
     "MODEL.SUPERNET.STAGE_OPTIONS": list_of(
-        different(list_of(_SIZE, "", least=1)),
-        "a list of different numbers of blocks, at least 1, for each stage, e.g. "
-        "[[2, 3], [3, 4], [5, 6], [2, 3]]; or []",
+        list_of(_ANY, ""),
+        "a list of numbers of blocks for each stage, e.g. [[2, 3], [3, 4], [5, 6], [2, 3]]; or []",
     ),
     "MODEL.SUPERNET.CHANNEL.STAGES": _TEXTS,
     "MODEL.SUPERNET.CHANNEL.NUM_GROUPS": _SIZE,

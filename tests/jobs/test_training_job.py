@@ -95,7 +95,7 @@ def test_after_a_refused_start_the_corrected_one_begins(kind, toy_datasets, tmp_
 @pytest.mark.parametrize(
     ("folder", "words"),
     [
-        ("", "OUTPUT_DIR is empty"),
+        ("", "OUTPUT_DIR is ''; expected the path of a folder"),
         ("file", "file is not a folder"),
         ("file/below/it", "file is not a folder"),
         ("link/below", "link is not a folder"),

@@ -213,8 +213,12 @@ def test_searches_that_sample_evaluate_equally_many(algorithm, generation):
             r"'NSGA2'; optuna\.samplers has .*NSGAIISampler",
         ),
         (
+            {"SEARCH.ALGORITHM": "optuna", "SEARCH.OPTUNA.SAMPLER": "PartialFixedSampler"},
+            r"'PartialFixedSampler', which cannot be built from its default arguments",
+        ),
+        (
             {"SEARCH.ALGORITHM": "optuna", "SEARCH.OPTUNA.SAMPLER": "GridSampler"},
-            r"'GridSampler', which cannot be built from its default arguments",
+            r"'GridSampler', which lists all genotypes; use .*'exhaustive'",
         ),
         (
             {"SEARCH.ALGORITHM": "evolution", "SEARCH.SECOND_OBJECTIVE": "MACS"},
@@ -227,7 +231,7 @@ def test_searches_that_sample_evaluate_equally_many(algorithm, generation):
     ],
     ids=[
         *("unknown", "budget", "top k", "too many", "parents", "mutation", "crossover"),
-        *("sampler", "arguments", "two objectives", "objective"),
+        *("sampler", "arguments", "grid", "two objectives", "objective"),
     ],
 )
 def test_a_search_that_cannot_be_is_refused(overrides, words):
