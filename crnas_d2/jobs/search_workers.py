@@ -142,6 +142,8 @@ def _work(
         plan.cfg.SEARCH.METRIC,
         after_candidate,
         plan.costs.get(plan.cfg.SEARCH.SECOND_OBJECTIVE),
+        # A detector without some of its blocks may detect nothing until it is fine-tuned.
+        stops_early=not plan.cfg.MODEL.INHERIT,
     )
 
 

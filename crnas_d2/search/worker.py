@@ -50,6 +50,8 @@ def run_worker(
     metric: str,
     after_candidate: Callable[[], None] = lambda: None,
     second_objective: Callable[[Genotype], float] | None = None,
+    *,
+    stops_early: bool = True,
 ) -> None:
     """Evaluate what the searcher proposes, along with other workers, until the search is over.
 
@@ -62,6 +64,7 @@ def run_worker(
         after_candidate: called after each evaluation and while waiting for others.
         second_objective: returns the cost to minimize of a genotype, if the study has two
             objectives.
+        stops_early: stop if none of the first candidates has a finite fitness.
 
     Raises:
         ValueError: the evaluator lacks the metric, the sampler proposes nothing new, or the first
@@ -78,7 +81,7 @@ def run_worker(
         states = [trial.state for trial in study.get_trials(deepcopy=False)]
         running = states.count(TrialState.RUNNING)
         candidates = evaluated(study, space)
-        if len(candidates) >= _FIRST and candidates[0].fitness is None:
+        if stops_early and len(candidates) >= _FIRST and candidates[0].fitness is None:
             raise ValueError(
                 f"None of the first {len(candidates)} candidates has a finite fitness (e.g. "
                 f"{candidates[-1].failure}). Either the evaluation is broken, the supernet detects "

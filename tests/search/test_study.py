@@ -132,6 +132,19 @@ def test_a_candidate_without_a_finite_fitness_fails_once_and_never_wins(study, m
     assert all(candidate.fitness == -5.0 for candidate in candidates[:-1])
 
 
+def test_a_search_may_go_on_although_its_first_networks_detect_nothing(study):
+    good = GENOTYPES[6]
+
+    def evaluate(genotype):
+        return {"bbox/AP": 7.0 if genotype == good else math.nan}
+
+    enqueue(study, SPACE, GENOTYPES[:7])
+    with pytest.raises(ValueError, match="None of the first 5 candidates"):
+        run_worker(study, SPACE, NO_MORE, evaluate, "bbox/AP")
+    run_worker(study, SPACE, NO_MORE, evaluate, "bbox/AP", stops_early=False)
+    assert evaluated(study, SPACE)[0].genotype == good
+
+
 def test_other_metrics_that_are_not_finite_are_left_out(study):
     enqueue(study, SPACE, GENOTYPES[:1])
     run_worker(study, SPACE, NO_MORE, lambda g: {"bbox/AP": 3.0, "bbox/APl": math.nan}, "bbox/AP")
