@@ -97,7 +97,7 @@ def test_two_objectives_end_in_a_pareto_front(tmp_path, search_opts):
 
 
 def test_random_networks_are_drawn_within_the_budget(tmp_path, search_opts, macs, most):
-    opts = ["--number", "3", "--output", str(tmp_path / "drawn"), *search_opts("", "random")]
+    opts = ["--number", "3", "--output", str(tmp_path / "drawn"), *search_opts(tmp_path, "random")]
     printed = run("tools/random_genotypes.py", toy.SUPERNET, opts=opts)
     files = sorted((tmp_path / "drawn").iterdir())
     assert [file.name for file in files] == [f"random-{number}.yaml" for number in (1, 2, 3)]
