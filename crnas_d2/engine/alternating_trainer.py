@@ -5,6 +5,7 @@ from random import Random
 import torch
 from detectron2.engine import AMPTrainer, SimpleTrainer, TrainerBase
 from detectron2.utils import comm
+from detectron2.utils.events import get_event_storage
 from torch import nn
 
 from crnas_d2.data import build_resumable_loader
@@ -70,11 +71,11 @@ class AlternatingTrainer(TrainerBase):
 
 
 class _AlphaLosses:
-    """Mix-in that logs the losses of a step under separate names: ``alpha/loss_cls``, ..."""
+    """Mix-in that logs a step under separate names: ``alpha/loss_cls``, ``alpha/data_time``, ..."""
 
     def _write_metrics(self, loss_dict, data_time, prefix="", iter=None):
-        losses = {f"alpha/{name}": value for name, value in loss_dict.items()}
-        super()._write_metrics(losses, data_time, "alpha/", iter)
+        with get_event_storage().name_scope("alpha"):
+            super()._write_metrics(loss_dict, data_time, prefix, iter)
 
 
 class _SimpleAlphaTrainer(_AlphaLosses, SimpleTrainer):

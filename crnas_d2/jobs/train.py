@@ -73,6 +73,11 @@ def check_training(cfg, *, resume: bool = False, eval_only: bool = False) -> Non
             "DATASETS.ARCHVAL is empty: name the datasets that train alpha, none of whose "
             "images is in DATASETS.TRAIN."
         )
+    if is_supernet and spec.mode == "mixed" and cfg.DATALOADER.SAMPLER_TRAIN != "TrainingSampler":
+        raise ValueError(
+            f"DATALOADER.SAMPLER_TRAIN is '{cfg.DATALOADER.SAMPLER_TRAIN}', but a search of "
+            "channels shuffles the images of both halves evenly. Set it to 'TrainingSampler'."
+        )
     if cfg.SOLVER.CHECKPOINT_MAX_TO_KEEP < 0:
         raise ValueError(
             f"SOLVER.CHECKPOINT_MAX_TO_KEEP is {cfg.SOLVER.CHECKPOINT_MAX_TO_KEEP}; expected the "

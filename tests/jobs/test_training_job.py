@@ -181,3 +181,16 @@ def test_the_number_of_checkpoints_is_not_negative(toy_datasets, tmp_path):
     cfg = config(toy_datasets, tmp_path / "run", {"SOLVER.CHECKPOINT_MAX_TO_KEEP": -1})
     with pytest.raises(ValueError, match="CHECKPOINT_MAX_TO_KEEP is -1"):
         check_training(cfg)
+
+
+def test_a_channel_search_says_that_it_has_no_other_sampler(toy_datasets, tmp_path):
+    repeated = {
+        "MODEL.SUPERNET.SPACE": "channel",
+        "MODEL.SUPERNET.PATH_SAMPLER": "alpha",
+        "MODEL.SUPERNET.CHANNEL.NUM_GROUPS": 2,
+        "DATALOADER.SAMPLER_TRAIN": "RepeatFactorTrainingSampler",
+        "OUTPUT_DIR": str(tmp_path),
+    }
+    cfg = toy.network_config(toy_datasets, repeated)
+    with pytest.raises(ValueError, match=r"SAMPLER_TRAIN is 'Repeat.*Set it to 'TrainingSampler'"):
+        check_training(cfg)
