@@ -123,8 +123,8 @@ def add_search(
         costs: those that have a column, keyed by name.
         metric: the name of the fitness.
         cost_scope: what the costs count, e.g. ``backbone body, 192x192``.
-        second_objective: the cost of the Pareto front; default: the first cost in which the
-            candidates differ.
+        second_objective: the cost of the Pareto front; default: each cost in which the candidates
+            differ has one.
     """
     scored = [candidate for candidate in candidates if candidate.fitness is not None]
     complete = [c for c in scored if space.is_complete(c.genotype)]
@@ -163,13 +163,10 @@ def add_search(
         best = complete[0].genotype
         page.figure(_levels(scored, best, space, metric), f"{metric} of each level of the search")
         return
-    compared = costs.get(second_objective) or _first_that_differs(costs, complete)
-    if compared is not None:
+    for compared in _compared(costs, complete, second_objective):
         front = pareto_front(complete, compared)
-        page.heading("Search: the Pareto front")
-        page.text(
-            f"Candidates that no other dominates in {metric} and {compared.unit} ({cost_scope})."
-        )
+        page.heading(f"Search: the Pareto front of {metric} and {compared.unit}")
+        page.text(f"Candidates that no other dominates in both ({cost_scope}).")
         rows = [[str(c.genotype), c.fitness, format_quantity(compared(c.genotype))] for c in front]
         page.table(["genotype", metric, compared.unit], rows)
         page.figure(
@@ -192,13 +189,17 @@ def _add_finalists(page: Page, finalists: Sequence[Finalist], metric: str) -> No
     page.table(["genotype", f"{metric} after training", f"{metric} in the supernet"], rows, best=0)
 
 
-def _first_that_differs(
-    costs: Mapping[str, AdditiveCost], candidates: Sequence[Candidate]
-) -> AdditiveCost | None:
-    for cost in costs.values():
-        if len({cost(candidate.genotype) for candidate in candidates}) > 1:
-            return cost
-    return None
+def _compared(
+    costs: Mapping[str, AdditiveCost], candidates: Sequence[Candidate], second_objective: str
+) -> list[AdditiveCost]:
+    """Return the second objective or, without one, every cost in which the candidates differ."""
+    if second_objective in costs:
+        return [costs[second_objective]]
+    return [
+        cost
+        for cost in costs.values()
+        if len({cost(candidate.genotype) for candidate in candidates}) > 1
+    ]
 
 
 def pareto_front(
