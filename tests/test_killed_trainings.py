@@ -15,6 +15,7 @@ from scripts import run, start
 
 from crnas_d2.data import register_coco_format
 from crnas_d2.engine import Trainer
+from crnas_d2.jobs import has_checkpoint
 
 SETTINGS = {"SOLVER.MAX_ITER": 60, "SOLVER.CHECKPOINT_PERIOD": 7, "SOLVER.MOMENTUM": 0.9}
 FLIPS = {"INPUT.RANDOM_FLIP": "horizontal", "INPUT.MIN_SIZE_TRAIN": (48, 64)}
@@ -69,11 +70,15 @@ def test_kills_at_random_moments_change_nothing(kind, toy_datasets, tmp_path):
     seconds = time.time() - began
     opts = toy.as_arguments(*settings, toy_datasets, SETTINGS, {"OUTPUT_DIR": tmp_path / "killed"})
     random = Random(7)
+
+    def resume():  # where the first checkpoint was not reached, the training begins anew
+        return ["--resume"] if has_checkpoint(tmp_path / "killed") else []
+
     for _ in range(4):
-        process = start("train_net.py", config, "--resume", opts=opts)
+        process = start("train_net.py", config, *resume(), opts=opts)
         # Most of the time is that of the start.
         time.sleep(random.uniform(0.5, 1.0) * seconds)
         process.kill()
         process.communicate()
-    run("train_net.py", config, "--resume", opts=opts)
+    run("train_net.py", config, *resume(), opts=opts)
     search_toy.check_resumed(tmp_path)
