@@ -20,7 +20,7 @@ from crnas_d2.search import (
     study_url,
     without_password,
 )
-from crnas_d2.space import AdditiveCost, Budget, SearchSpace, check_budgets
+from crnas_d2.space import AdditiveCost, Budget, SearchSpace, check_budgets, did_you_mean
 
 from .checks import check_config
 from .describe import describe_search
@@ -97,7 +97,7 @@ class SearchPlan:
         if cfg.SEARCH.METRIC not in metrics:
             raise ValueError(
                 f"SEARCH.METRIC is '{cfg.SEARCH.METRIC}'; {cfg.DATASETS.ARCHVAL[0]} gives "
-                f"{', '.join(metrics)}."
+                f"{', '.join(metrics)}.{did_you_mean(cfg.SEARCH.METRIC, metrics)}"
             )
         costs = build_costs(cfg, spec)
         budgets = build_budgets(cfg, costs)

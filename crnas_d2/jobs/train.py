@@ -14,9 +14,11 @@ from crnas_d2.config import import_plugins
 from crnas_d2.config.checks import find_spec
 from crnas_d2.data import check_data, register_datasets
 from crnas_d2.engine import Trainer, calibrated_on_train, without_sync
+from crnas_d2.evaluation import metric_names
 from crnas_d2.modeling import MixedSupernet, SinglePathSupernet, find_supernet
 from crnas_d2.report import write_channel_search
 from crnas_d2.search import hide_password
+from crnas_d2.space import did_you_mean
 
 from .checks import check_config
 from .errors import JobError
@@ -78,6 +80,7 @@ def check_training(cfg, *, resume: bool = False, eval_only: bool = False) -> Non
             f"DATALOADER.SAMPLER_TRAIN is '{cfg.DATALOADER.SAMPLER_TRAIN}', but a search of "
             "channels shuffles the images of both halves evenly. Set it to 'TrainingSampler'."
         )
+    _check_expected_results(cfg)
     if cfg.SOLVER.CHECKPOINT_MAX_TO_KEEP < 0:
         raise ValueError(
             f"SOLVER.CHECKPOINT_MAX_TO_KEEP is {cfg.SOLVER.CHECKPOINT_MAX_TO_KEEP}; expected the "
@@ -93,6 +96,18 @@ def check_training(cfg, *, resume: bool = False, eval_only: bool = False) -> Non
         )
     if cfg.MODEL.WEIGHTS and not (resume and os.path.exists(paths["last_checkpoint"])):
         check_weights(cfg.MODEL.WEIGHTS)
+
+
+def _check_expected_results(cfg) -> None:
+    if len(cfg.DATASETS.TEST) != 1:
+        return
+    known = metric_names(cfg, cfg.DATASETS.TEST[0])
+    for task, metric, *_ in cfg.TEST.EXPECTED_RESULTS:
+        if f"{task}/{metric}" not in known:
+            raise ValueError(
+                f"TEST.EXPECTED_RESULTS names {task}/{metric}; {cfg.DATASETS.TEST[0]} gives "
+                f"{', '.join(known)}.{did_you_mean(f'{task}/{metric}', known)}"
+            )
 
 
 def run_training(cfg, *, resume: bool = False, eval_only: bool = False) -> dict | None:

@@ -7,6 +7,8 @@ from random import Random
 import optuna
 from optuna.samplers import BaseSampler
 
+from crnas_d2.space import did_you_mean
+
 __all__ = ["SeededSampler", "build_sampler"]
 
 _EXHAUSTIVE = ("BruteForceSampler", "GridSampler")
@@ -30,6 +32,7 @@ def build_sampler(name: str, seed: int) -> BaseSampler:
     if name not in known:
         raise ValueError(
             f"SEARCH.OPTUNA.SAMPLER is '{name}'; optuna.samplers has {', '.join(sorted(known))}."
+            f"{did_you_mean(name, known)}"
         )
     if name in _EXHAUSTIVE:
         raise ValueError(

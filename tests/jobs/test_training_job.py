@@ -194,3 +194,10 @@ def test_a_channel_search_says_that_it_has_no_other_sampler(toy_datasets, tmp_pa
     cfg = toy.network_config(toy_datasets, repeated)
     with pytest.raises(ValueError, match=r"SAMPLER_TRAIN is 'Repeat.*Set it to 'TrainingSampler'"):
         check_training(cfg)
+
+
+def test_expected_results_are_those_of_the_evaluator(toy_datasets, tmp_path):
+    expected = {"TEST.EXPECTED_RESULTS": [["box", "AP", 38.5, 0.2]]}
+    cfg = config(toy_datasets, tmp_path / "run", TEST, expected)
+    with pytest.raises(ValueError, match=r"box/AP; toy_test gives .* Did you mean .*bbox/AP"):
+        check_training(cfg)

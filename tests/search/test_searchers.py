@@ -209,8 +209,8 @@ def test_searches_that_sample_evaluate_equally_many(algorithm, generation):
             r"CROSSOVER_SHARE is -0\.1; expected from 0 to 1",
         ),
         (
-            {"SEARCH.ALGORITHM": "optuna", "SEARCH.OPTUNA.SAMPLER": "NSGA2"},
-            r"'NSGA2'; optuna\.samplers has .*NSGAIISampler",
+            {"SEARCH.ALGORITHM": "optuna", "SEARCH.OPTUNA.SAMPLER": "NSGAISampler"},
+            r"'NSGAISampler'; optuna\.samplers has .*NSGAIISampler.* Did you mean",
         ),
         (
             {"SEARCH.ALGORITHM": "optuna", "SEARCH.OPTUNA.SAMPLER": "PartialFixedSampler"},
