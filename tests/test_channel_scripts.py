@@ -130,6 +130,7 @@ def test_a_search_that_cannot_be_right_does_not_begin(
     assert not (tmp_path / "output").exists()
 
 
+@pytest.mark.slow
 def test_random_networks_and_the_found_one_have_the_cost_of_the_base_network(
     folder, found, toy_datasets
 ):

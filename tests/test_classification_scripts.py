@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import pytest
 import toy
 
 from crnas_d2.space import Genotype
@@ -24,6 +25,7 @@ def run(script, config, *flags, opts):
     return process.stdout
 
 
+@pytest.mark.slow
 def test_a_classification_supernet_is_searched_and_its_winner_pretrained(tmp_path):
     entries = []
     for seed, (name, per_class) in enumerate({"train": 6, "archval": 4, "val": 4}.items()):

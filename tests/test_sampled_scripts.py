@@ -56,6 +56,7 @@ def genotypes(rows):
     return [Genotype(tuple(int(row[name]) for name in names)) for row in rows]
 
 
+@pytest.mark.slow
 def test_a_killed_evolution_goes_on_to_the_result_of_an_uninterrupted_one(
     tmp_path, search_opts, macs, most
 ):
@@ -83,6 +84,7 @@ def test_random_search_is_one_config_line_away(tmp_path, search_opts):
     assert best == found[0]
 
 
+@pytest.mark.slow
 def test_two_objectives_end_in_a_pareto_front(tmp_path, search_opts):
     overrides = {
         "SEARCH.OPTUNA.SAMPLER": "NSGAIISampler",

@@ -94,6 +94,7 @@ def generations(study, evolution):
     return found
 
 
+@pytest.mark.slow
 def test_evolution_finds_the_optimum_of_a_separable_fitness_far_faster_than_random():
     for seed in range(2):
         evolved = search(in_memory(), 300, sampler(30, num_parents=10, seed=seed))
