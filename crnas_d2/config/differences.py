@@ -1,9 +1,8 @@
 """What a config changes, to tell runs apart."""
 
-from collections.abc import Iterator, Mapping
-
 from detectron2.config import CfgNode
 
+from .entries import leaves
 from .loading import default_config
 
 __all__ = ["changed_settings"]
@@ -14,13 +13,5 @@ def changed_settings(cfg: CfgNode) -> dict[str, object]:
 
     A key that a later version adds is not among them, unless it is set.
     """
-    usual = dict(_leaves(default_config(cfg.PLUGINS)))
-    return {key: value for key, value in _leaves(cfg) if key not in usual or usual[key] != value}
-
-
-def _leaves(node: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    usual = dict(leaves(default_config(cfg.PLUGINS)))
+    return {key: value for key, value in leaves(cfg) if key not in usual or usual[key] != value}

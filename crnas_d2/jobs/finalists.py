@@ -19,28 +19,7 @@ from .stand_alone import StandAloneRun, train_networks
 from .subnets import save_subnet
 from .train import check_training
 
-__all__ = ["check_finalists", "train_finalists"]
-
-
-def check_finalists(cfg) -> None:
-    """Check the settings of the final round before the search starts.
-
-    Raises:
-        ValueError: naming the key, its value and what to do.
-    """
-    settings = cfg.SEARCH.FINALISTS
-    if settings.NUMBER < 0:
-        raise ValueError(f"SEARCH.FINALISTS.NUMBER is {settings.NUMBER}; expected at least 0.")
-    if settings.NUMBER:
-        if settings.MAX_ITER < 1:
-            raise ValueError(
-                f"SEARCH.FINALISTS.MAX_ITER is {settings.MAX_ITER}; expected the number of "
-                "iterations for which each finalist is trained."
-            )
-        if not settings.BASE_LR > 0:
-            raise ValueError(
-                f"SEARCH.FINALISTS.BASE_LR is {settings.BASE_LR}; expected a learning rate above 0."
-            )
+__all__ = ["train_finalists"]
 
 
 def train_finalists(

@@ -4,15 +4,23 @@ import errno
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import JobError
 
-__all__ = ["check_output", "check_space", "disk_errors_explained", "evaluation_folder"]
+__all__ = [
+    "check_output",
+    "check_space",
+    "disk_errors_explained",
+    "evaluation_folder",
+    "prepare_output",
+]
 
 _MIB = 2**20
+_PROBE = _MIB  # bytes, more than what a search writes beside weights
 _LOOP = "detectron2.engine.train_loop"
 # Of a disk, not of the program.
 _DISK = {
@@ -41,6 +49,25 @@ def check_output(folder: str) -> None:
             f"OUTPUT_DIR is {folder}, but {existing} cannot be written to: change its permissions, "
             "or choose another OUTPUT_DIR."
         )
+
+
+def prepare_output(path: str) -> None:
+    """Make a folder, and check that it has room for the first files.
+
+    Raises:
+        ValueError: naming the folder and what to do.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path) as probe:
+            probe.write(b"." * _PROBE)
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        raise ValueError(
+            f"OUTPUT_DIR is {path}, which cannot be written: {error.strerror}. Make space there, "
+            "or choose another."
+        ) from error
 
 
 def check_space(folder: str, num_bytes: int) -> None:

@@ -22,8 +22,8 @@ from crnas_d2.search import (
 )
 
 from .errors import JobError
-from .finalists import check_finalists, train_finalists
-from .folder import check_folder, prepare_folder
+from .finalists import train_finalists
+from .output import check_output, prepare_output
 from .search_plan import SearchPlan
 from .search_workers import evaluate_all
 from .subnets import build_subnet_evaluator, load_supernet, save_subnet
@@ -40,9 +40,8 @@ def run_search(cfg, *, resume: bool = False, num_workers: int = 1) -> Candidate:
 
     They are ``genotype.yaml``, ``candidates.csv``, ``report.html`` and ``model_best.pth``: the
     weights of the best network in the supernet, from which it can be fine-tuned, or those of the
-    best finalist. The study,
-    ``search.db``, is the only state, so that a stopped search can be resumed. The terminal shows a
-    progress bar, log.txt gets a line per candidate.
+    best finalist. The study, ``search.db``, is the only state, so that a stopped search can be
+    resumed. The terminal shows a progress bar, log.txt gets a line per candidate.
 
     Args:
         cfg: of the supernet's training, with its checkpoint in ``MODEL.WEIGHTS``.
@@ -65,11 +64,10 @@ def _search(cfg, resume: bool, num_workers: int) -> Candidate:
     try:
         if num_workers < 1:
             raise ValueError(f"--num-workers is {num_workers}; expected at least 1.")
-        check_folder(cfg.OUTPUT_DIR)
-        check_finalists(cfg)
+        check_output(cfg.OUTPUT_DIR)
         plan, reachable = SearchPlan.make(cfg)
         model = load_supernet(cfg)
-        prepare_folder(cfg.OUTPUT_DIR)
+        prepare_output(cfg.OUTPUT_DIR)
         plan.check_study(resume)
     except ValueError as error:
         raise JobError(str(error)) from error

@@ -37,7 +37,6 @@ def check_search(cfg) -> NetworkSpec:
     Raises:
         ValueError: naming the key, its value and what to do.
     """
-    _check_numbers(cfg)
     spec = NetworkSpec.from_config(cfg)
     if not spec.is_supernet:
         raise ValueError(
@@ -151,24 +150,3 @@ def _check_results(cfg) -> None:
 
 def _place(storage: str) -> str:
     return without_password(os.path.expandvars(storage))
-
-
-def _check_numbers(cfg) -> None:
-    height_and_width = cfg.SEARCH.COST_INPUT_SIZE
-    for key, value, expected, is_right in (
-        ("IMS_PER_BATCH", cfg.SEARCH.IMS_PER_BATCH, "at least 1", lambda v: v >= 1),
-        (
-            "BN_CALIBRATION.NUM_IMAGES",
-            *(cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES, "at least 0", lambda v: v >= 0),
-        ),
-        ("IMAGE_CACHE", cfg.SEARCH.IMAGE_CACHE, "at least 0 (GiB)", lambda v: v >= 0),
-        ("STORAGE_TIMEOUT", cfg.SEARCH.STORAGE_TIMEOUT, "at least 0 (s)", lambda v: v >= 0),
-        ("STUDY_NAME", cfg.SEARCH.STUDY_NAME, "a name", lambda v: v.strip()),
-        (
-            "COST_INPUT_SIZE",
-            *(height_and_width, "[height, width] in pixels"),
-            lambda v: len(v) == 2 and all(isinstance(side, int) and side >= 1 for side in v),
-        ),
-    ):
-        if not is_right(value):
-            raise ValueError(f"SEARCH.{key} is {value!r}; expected {expected}.")

@@ -81,11 +81,6 @@ def check_training(cfg, *, resume: bool = False, eval_only: bool = False) -> Non
             "channels shuffles the images of both halves evenly. Set it to 'TrainingSampler'."
         )
     _check_expected_results(cfg)
-    if cfg.SOLVER.CHECKPOINT_MAX_TO_KEEP < 0:
-        raise ValueError(
-            f"SOLVER.CHECKPOINT_MAX_TO_KEEP is {cfg.SOLVER.CHECKPOINT_MAX_TO_KEEP}; expected the "
-            "number of checkpoints to keep, or 0 for all."
-        )
     # Empty files are those of a training that failed before its first step.
     paths = {name: os.path.join(cfg.OUTPUT_DIR, name) for name in TRACES}
     found = [name for name, path in paths.items() if os.path.exists(path) and os.stat(path).st_size]

@@ -36,7 +36,8 @@ class Searcher(ABC):
         sampler: what proposes one candidate at a time; ``None`` if :meth:`propose` lists them.
         has_second_objective: whether ``SEARCH.SECOND_OBJECTIVE`` may name a cost to minimize.
         answers_duplicates: whether the sampler is told the result of a genotype that it proposes
-            again, and :meth:`explore` helps if it proposes nothing new.
+            again. Such a searcher has ``explore(known, number)``, for a sampler that proposes
+            nothing new, see :class:`crnas_d2.search.OptunaSearcher`.
     """
 
     name: str
@@ -74,10 +75,6 @@ class Searcher(ABC):
             num_running: number of candidates that are being evaluated now.
         """
         return False
-
-    def explore(self, known: Collection[Genotype], number: int) -> Genotype:
-        """Return a new genotype to evaluate, if :attr:`answers_duplicates`."""
-        raise NotImplementedError
 
     def is_feasible(self, genotype: Genotype) -> bool:
         """Whether a complete genotype satisfies all budgets."""

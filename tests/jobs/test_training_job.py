@@ -178,7 +178,8 @@ def test_half_a_line_of_metrics_does_not_spoil_the_next(toy_datasets, tmp_path):
 
 
 def test_the_number_of_checkpoints_is_not_negative(toy_datasets, tmp_path):
-    cfg = config(toy_datasets, tmp_path / "run", {"SOLVER.CHECKPOINT_MAX_TO_KEEP": -1})
+    cfg = config(toy_datasets, tmp_path / "run")
+    cfg.SOLVER.CHECKPOINT_MAX_TO_KEEP = -1
     with pytest.raises(ValueError, match="CHECKPOINT_MAX_TO_KEEP is -1"):
         check_training(cfg)
 
