@@ -20,7 +20,7 @@ help: ## list the targets
 
 env: $(INSTALLED) ## make the virtual environment, once (6 GB with torch's CUDA libraries)
 
-$(INSTALLED): pyproject.toml constraints.txt tools/install_detectron2.py
+$(INSTALLED): pyproject.toml constraints.txt crnas_d2_start/install_detectron2.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 		$(call or_fail,$(PYTHON) is no Python >= 3.10.,Name one: make env PYTHON=/path/to/python3.11)
 	@$(PYTHON) -c 'import ensurepip, venv' \

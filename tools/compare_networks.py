@@ -1,93 +1,12 @@
 #!/usr/bin/env python
-"""Compare trained networks: a table on the terminal, and one HTML report with pictures."""
+"""Compare trained networks: ``crnas-d2 compare``."""
 
-import argparse
-from pathlib import Path
-
-import optuna
-from tabulate import tabulate
-
-from crnas_d2 import NetworkSpec, load_config
-from crnas_d2.cost import build_costs
-from crnas_d2.data import register_coco_format
-from crnas_d2.jobs import one_line_errors
-from crnas_d2.report import (
-    Page,
-    add_channel_search,
-    add_networks,
-    add_search,
-    load_run,
-    network_table,
-    search_settings,
-)
-from crnas_d2.search import evaluated, open_storage, study_url
+from crnas_d2.commands.main import run_verb
 
 
-def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "networks", nargs="+", metavar="NAME=OUTPUT_DIR", help="finished runs of train_net.py"
-    )
-    parser.add_argument(
-        "--search",
-        action="append",
-        default=[],
-        metavar="OUTPUT_DIR",
-        help="a finished search to add to the report; may be repeated",
-    )
-    parser.add_argument("--output", required=True, metavar="FILE", help="the HTML file to write")
-    return parser.parse_args()
-
-
-def load_saved_config(folder):
-    file = Path(folder) / "config.yaml"
-    if not file.is_file():
-        raise ValueError(f"{folder} has no run of this project: config.yaml is missing.")
-    cfg = load_config(str(file), [])
-    register_coco_format(cfg.DATASETS.COCO_FORMAT)
-    return cfg
-
-
-def load_networks(arguments):
-    folders = {}
-    for argument in arguments:
-        name, separator, folder = argument.partition("=")
-        if not (separator and name and folder):
-            raise ValueError(f"'{argument}' is not of the form NAME=OUTPUT_DIR.")
-        if name in folders:
-            raise ValueError(
-                f"'{argument}' and '{name}={folders[name]}' have one name; give each its own."
-            )
-        folders[name] = folder
-        yield load_run(name, folder, load_saved_config(folder))
-
-
-def report_search(page, folder):
-    cfg = load_saved_config(folder)
-    spec = NetworkSpec.from_config(cfg)
-    if spec.mode == "mixed":
-        add_channel_search(page, folder, spec.space)
-        return
-    storage = open_storage(study_url(cfg))
-    study = optuna.load_study(study_name=cfg.SEARCH.STUDY_NAME, storage=storage)
-    candidates = evaluated(study, spec.space)
-    add_search(page, candidates, spec.space, build_costs(cfg, spec), **search_settings(cfg))
-
-
-def main():
-    args = parse_arguments()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    page = Page("Networks compared")
-    runs = list(load_networks(args.networks))
-    add_networks(page, runs)
-    for folder in args.search:
-        report_search(page, folder)
-    page.write(args.output)
-    head, rows = network_table(runs)
-    print(tabulate(rows, headers=head, disable_numparse=True))
-    print(f"\nReport: {args.output}")
+def main(arguments=None):
+    run_verb("compare", arguments, __file__)
 
 
 if __name__ == "__main__":
-    with one_line_errors(__file__):
-        main()
+    main()

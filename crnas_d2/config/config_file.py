@@ -7,6 +7,8 @@ from detectron2.utils.file_io import PathManager
 
 from crnas_d2.space import read_yaml
 
+from .shipped import is_shipped_name, shipped_file
+
 __all__ = ["read_config_file"]
 
 _BASE = "_BASE_"
@@ -19,7 +21,8 @@ def read_config_file(file: str, above: tuple[str, ...] = ()) -> dict:
         above: the files that inherit from this one.
 
     Raises:
-        ValueError: a missing file, one that is no config, or files that inherit from each other.
+        ValueError: a missing file, one that is no config, an unknown ``crnas_d2://`` name,
+            or files that inherit from each other.
     """
     local = _find(file, above)
     if local in above:
@@ -48,7 +51,13 @@ def _find(file: str, above: tuple[str, ...]) -> str:
     what = (
         f"{above[-1]} inherits from {path}, which" if above else f"The config file is {file}, which"
     )
-    if "://" in file:
+    if is_shipped_name(file):
+        try:
+            path = str(shipped_file(file))
+        except ValueError as error:
+            inherits = f"{above[-1]} inherits from {file}. " if above else ""
+            raise ValueError(f"{inherits}{error}") from error
+    elif "://" in file:
         try:
             path = PathManager.get_local_path(file)
         except Exception as error:  # of the network, of any kind

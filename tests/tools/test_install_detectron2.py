@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "install_detectron2.py"
+ROOT = Path(__file__).resolve().parents[2]
+TOOL = ROOT / "tools" / "install_detectron2.py"
+INSTALLER = ROOT / "crnas_d2_start" / "install_detectron2.py"
 
 
 @pytest.fixture
 def tool():
-    spec = importlib.util.spec_from_file_location("install_detectron2", TOOL)
+    spec = importlib.util.spec_from_file_location("install_detectron2", INSTALLER)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -1,0 +1,35 @@
+"""Search the subnets of a trained supernet.
+
+Writes genotype.yaml, model_best.pth, candidates.csv and report.html to OUTPUT_DIR.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from crnas_d2.config import load_config
+from crnas_d2.jobs import run_search
+
+STOPPED = "Stopped; continue with --resume."
+
+
+def add_arguments(parser):
+    parser.add_argument("--config-file", default="", metavar="FILE", help="path to config file")
+    parser.add_argument("--resume", action="store_true", help="continue the study in OUTPUT_DIR")
+    parser.add_argument(
+        "--num-workers",
+        type=int,
+        default=max(1, torch.cuda.device_count()),
+        help="processes that evaluate candidates on this machine (default: one per GPU)",
+    )
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="config overrides: KEY VALUE ...")
+
+
+def run(args):
+    cfg = load_config(args.config_file, args.opts)
+    cfg.freeze()
+    best = run_search(cfg, resume=args.resume, num_workers=args.num_workers)
+    print(f"Best: {best.genotype} with {cfg.SEARCH.METRIC} {best.fitness:.2f}")
+    for name in ("genotype.yaml", "model_best.pth", "candidates.csv", "report.html"):
+        print(f"  {Path(cfg.OUTPUT_DIR) / name}")

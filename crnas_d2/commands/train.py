@@ -1,0 +1,45 @@
+"""Train or evaluate a detector, a supernet or, for pretraining, a classifier.
+
+A channel supernet is searched while it is trained; the training writes genotype.yaml and
+report.html at its end. The flags are those of Detectron2's own train_net.py.
+"""
+
+import argparse
+
+from detectron2.engine import default_argument_parser, launch
+
+from crnas_d2.config import load_config
+from crnas_d2.jobs import check_resumable, check_training, one_line_errors, run_training
+
+
+def add_arguments(parser):
+    ports = default_argument_parser().get_default("dist_url")  # another one for each user
+    parser.add_argument("--config-file", default="", metavar="FILE", help="path to config file")
+    parser.add_argument("--resume", action="store_true", help="continue the run in OUTPUT_DIR")
+    parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS")
+    parser.add_argument("--num-gpus", type=int, default=1, help="processes on this machine")
+    parser.add_argument("--num-machines", type=int, default=1)
+    parser.add_argument("--machine-rank", type=int, default=0, help="of this machine, from 0")
+    parser.add_argument("--dist-url", default=ports, help="of the first process: %(default)s")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="config overrides: KEY VALUE ...")
+
+
+def run(args):
+    cfg = load_config(args.config_file, args.opts)
+    if args.resume and not args.eval_only:
+        check_resumable(cfg)
+    check_training(cfg, resume=args.resume, eval_only=args.eval_only)
+    cfg.freeze()
+    launch(
+        _train,
+        args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(cfg, args.resume, args.eval_only, args.program),
+    )
+
+
+def _train(cfg, resume, eval_only, program):
+    with one_line_errors(program):  # here, too, because this may be a process of its own
+        run_training(cfg, resume=resume, eval_only=eval_only)

@@ -1,0 +1,83 @@
+"""The configs and genotypes that come with the package, by name: ``crnas_d2://configs/...``."""
+
+import posixpath
+from pathlib import Path
+
+from detectron2.utils.file_io import PathManager
+from iopath.common.file_io import PathHandler
+
+from crnas_d2.space import did_you_mean
+
+__all__ = ["is_installed", "is_shipped_name", "shipped_file", "shipped_root"]
+
+_PREFIX = "crnas_d2://"
+_PACKAGE = Path(__file__).resolve().parent.parent
+_IN_WHEEL = _PACKAGE / "shipped"  # the build puts the folders of the clone there
+_FOLDERS = ("configs", "projects/*/configs", "crnas_d2/genotypes")
+
+
+def is_installed() -> bool:
+    """Whether the package comes from a wheel; else it lies in a clone, beside the scripts."""
+    return _IN_WHEEL.is_dir()
+
+
+def shipped_root() -> Path:
+    """Return the folder that holds ``configs`` and ``projects``."""
+    return _IN_WHEEL if is_installed() else _PACKAGE.parent
+
+
+def is_shipped_name(file: str) -> bool:
+    return file.startswith(_PREFIX)
+
+
+def shipped_file(name: str) -> Path:
+    """Return the file of a name such as ``crnas_d2://projects/NATS/configs/network/R50.yaml``.
+
+    ``crnas_d2://genotypes/CR-NAS/CR-R50.yaml`` is a published genotype.
+
+    Raises:
+        ValueError: an unknown name; the message has the nearest ones.
+    """
+    path = posixpath.normpath(name.removeprefix(_PREFIX))  # a relative _BASE_ brings ".."
+    if path.startswith("genotypes/"):
+        path = f"crnas_d2/{path}"
+    files = _files()
+    if path not in files:
+        names = [_PREFIX + known.removeprefix("crnas_d2/") for known in files]
+        near = did_you_mean(name, names) or f" There are {', '.join(_names_of_folders(names))}."
+        raise ValueError(f"No config is named {name}.{near}")
+    return files[path]
+
+
+def _files() -> dict[str, Path]:
+    """Return all shipped files by their path below the root."""
+    root = shipped_root()
+    files = [file for folder in _FOLDERS for file in sorted(root.glob(f"{folder}/**/*.yaml"))]
+    return {file.relative_to(root).as_posix(): file for file in files}
+
+
+def _names_of_folders(names: list[str]) -> list[str]:
+    return list(dict.fromkeys(f"{posixpath.dirname(name)}/" for name in names))
+
+
+class _ShippedFiles(PathHandler):
+    """``crnas_d2://`` for all of Detectron2, e.g. ``cfg.merge_from_file``."""
+
+    def _get_supported_prefixes(self):
+        return [_PREFIX]
+
+    def _get_local_path(self, path, force=False, **kwargs):
+        return str(shipped_file(path))
+
+    def _open(self, path, mode="r", buffering=-1, **kwargs):
+        if "r" not in mode:
+            raise ValueError(f"{path} comes with the package and cannot be written.")
+        return open(shipped_file(path), mode, buffering, **kwargs)
+
+    def _isfile(self, path):
+        return bool(self._get_local_path(path))  # an unknown name says what is near
+
+    _exists = _isfile
+
+
+PathManager.register_handler(_ShippedFiles())
