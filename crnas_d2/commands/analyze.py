@@ -1,4 +1,4 @@
-"""Print the costs of a network, part by part, and the receptive fields of its features.
+"""Print the costs of a network, part by part, and its receptive fields.
 
 Takes any detector or classifier config of a single network; nothing is trained, loaded or computed.
 """

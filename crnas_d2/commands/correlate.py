@@ -1,4 +1,4 @@
-"""Measure how well a supernet ranks networks, compared with their stand-alone training.
+"""Measure how well a supernet ranks networks, against their own trainings.
 
 train: train a list of networks, or random ones of a search space, with several seeds (the truth).
 score: score the same networks in a supernet.

@@ -1,5 +1,6 @@
-"""Hold images out of a training set: archtrain to train a supernet, archval to search on.
+"""Hold images out of a training set: archval, to search on.
 
+The rest becomes archtrain, to train the supernet on.
 The papers' presets read and write below $DETECTRON2_DATASETS (default: ./datasets):
 coco2017 (CR-NAS, DetNAS), voc0712 (DetNAS), nats-coco2014 (NATS). See docs/DATASETS.md.
 """
