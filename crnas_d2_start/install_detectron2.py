@@ -24,6 +24,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
+# The same Apache-2.0 text as ours: beside this file in a wheel, at the root of a clone.
+LICENSE = next(
+    file for file in (Path(__file__).with_name("LICENSE"), ROOT / "LICENSE") if file.exists()
+)
 HOME_PAGE = "https://github.com/facebookresearch/detectron2"
 COMMIT = "864913f0e57e87a75c8cc0c7d79ecbd774fc669b"
 VERSION = "0.6"
@@ -142,7 +146,7 @@ def build_wheel(labgym_wheel: Path, folder: Path) -> Path:
         raise InstallError(f"{labgym_wheel.name} holds no LabGym/detectron2. Use --source git.")
 
     info = f"detectron2-{VERSION}.dist-info"
-    files[f"{info}/LICENSE"] = (ROOT / "LICENSE").read_bytes()  # the same Apache-2.0 text as ours
+    files[f"{info}/LICENSE"] = LICENSE.read_bytes()
     files[f"{info}/METADATA"] = METADATA.encode()
     files[f"{info}/NOTICE"] = NOTICE.encode()
     files[f"{info}/WHEEL"] = WHEEL.encode()
@@ -193,7 +197,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--constraint",
         type=Path,
         default=CONSTRAINTS if CONSTRAINTS.exists() else None,
-        help="pip constraints for the dependencies (default: constraints.txt of this project)",
+        help="pip constraints for the dependencies (default: constraints.txt of a clone)",
     )
     parser.add_argument("--no-deps", action="store_true", help="install Detectron2 alone")
 

@@ -1,6 +1,5 @@
 """How this user calls a verb: the scripts of a clone, or the command ``crnas-d2``."""
 
-import os
 import shlex
 from pathlib import Path
 
@@ -38,4 +37,8 @@ def spell(verb: str, *arguments: object) -> str:
 
 def _script(name: str) -> str:
     root = shipped_root()
-    return name if Path(os.getcwd()).resolve() == root else str(root / name)
+    try:
+        here = Path.cwd()
+    except OSError:  # the folder was removed
+        here = None
+    return name if here == root else str(root / name)

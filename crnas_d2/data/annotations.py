@@ -6,6 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from crnas_d2.config import spell
+
 __all__ = ["KINDS", "Kind", "find_faults"]
 
 # Pixels. COCO rounds coordinates to two decimals; a narrower box is none.
@@ -31,7 +33,7 @@ class Kind:
 
 
 _UNSEEN = 1e-4  # COCO itself has two boxes without area
-_WRITE = "correct them, or let tools/prepare_dataset.py write a corrected copy"
+_WRITE = f"correct them, or let {spell('prepare')} write a corrected copy"
 
 KINDS: Mapping[str, Kind] = {
     "image ids that occur twice": Kind("always", "give each image an id of its own"),

@@ -11,6 +11,8 @@ from detectron2.data.datasets import load_coco_json, register_coco_instances
 from detectron2.data.datasets.builtin_meta import _get_builtin_metadata
 from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 
+from crnas_d2.config import spell
+
 from .classification import register_image_folder
 from .embedded import digits, letters
 from .embedded.handwriting import handwriting_root, make_handwriting
@@ -80,7 +82,7 @@ def _register_generated(
 
 
 def register_splits(root: str) -> None:
-    """Register the papers' parts of COCO and VOC, which ``tools/prepare_archval.py`` makes.
+    """Register the papers' parts of COCO and VOC, which ``crnas-d2 prepare-archval`` makes.
 
     These are ``coco_2017_archtrain``, ``coco_2017_archval``, ``voc_0712_archtrain`` and
     ``voc_0712_archval``; Detectron2 itself registers ``coco_2014_valminusminival`` and
@@ -97,7 +99,7 @@ def register_splits(root: str) -> None:
     def register(name: str, metadata: dict, json_file: str, images: str, preset: str) -> None:
         paths = (os.path.join(root, json_file), os.path.join(root, images))
         register_coco_instances(name, metadata, *paths)
-        MetadataCatalog.get(name).set(made_by=_PREPARE.format(preset))
+        MetadataCatalog.get(name).set(made_by=spell("prepare-archval", "--preset", preset))
 
     for part in ("archtrain", "archval"):
         coco_file = f"coco/annotations/instances_{part}2017.json"
@@ -106,10 +108,7 @@ def register_splits(root: str) -> None:
         voc_file = f"voc_0712/instances_{part}.json"
         register(f"voc_0712_{part}", voc_metadata, voc_file, "", "voc0712")
     for name in ("coco_2014_valminusminival", "coco_2014_minival"):
-        MetadataCatalog.get(name).set(made_by=_PREPARE.format("nats-coco2014"))
-
-
-_PREPARE = "python tools/prepare_archval.py --preset {}"
+        MetadataCatalog.get(name).set(made_by=spell("prepare-archval", "--preset", "nats-coco2014"))
 
 
 def register_imagenet(root: str) -> None:

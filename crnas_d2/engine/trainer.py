@@ -209,7 +209,7 @@ class Trainer(DefaultTrainer):
         supernet = find_supernet(model)
         if isinstance(supernet, SinglePathSupernet):
             if cfg.DATASETS.TEST:
-                logger.info("A supernet is not evaluated: search_net.py scores its subnets.")
+                logger.info("A supernet is not evaluated: a search scores its subnets.")
             return {}
         if isinstance(supernet, MixedSupernet) and cfg.DATASETS.TEST:
             logger.info("Scoring the network of the strongest dilations, with BN calibrated.")

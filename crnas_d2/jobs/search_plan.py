@@ -9,7 +9,7 @@ import optuna
 import yaml
 
 from crnas_d2.checkpoint import check_weights
-from crnas_d2.config import NetworkSpec
+from crnas_d2.config import NetworkSpec, spell
 from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.evaluation import metric_names
 from crnas_d2.search import (
@@ -46,7 +46,7 @@ def check_search(cfg) -> NetworkSpec:
     if spec.mode == "mixed":
         raise ValueError(
             f"MODEL.SUPERNET.SPACE is '{spec.kind.name}', which is searched by gradient while the "
-            "supernet is trained: train_net.py writes genotype.yaml when it is done."
+            f"supernet is trained: {spell('train')} writes genotype.yaml when it is done."
         )
     if not cfg.MODEL.WEIGHTS:
         raise ValueError("MODEL.WEIGHTS is empty: name the checkpoint of the trained supernet.")

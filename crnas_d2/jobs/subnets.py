@@ -13,6 +13,7 @@ from crnas_d2.checkpoint import (
     subnet_state_dict,
     write_file,
 )
+from crnas_d2.config import spell
 from crnas_d2.data import build_fixed_batches, fixed_images
 from crnas_d2.engine import Trainer
 from crnas_d2.evaluation import SubnetEvaluator, batch_statistics, build_evaluator, calibrated
@@ -42,8 +43,8 @@ def load_supernet(cfg) -> nn.Module:
         raise ValueError(
             f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS} lack {len(untrained)} parts of this supernet: "
             f"{', '.join(untrained[:3])}{', ...' if len(untrained) > 3 else ''}. Train the "
-            "supernet from them first (train_net.py with this config), or leave out the options "
-            "that need these parts."
+            f"supernet from them first ({spell('train')} with this config), or leave out the "
+            "options that need these parts."
         )
     return model
 

@@ -10,7 +10,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from crnas_d2.checkpoint import StrictCheckpointer, check_weights, describe_network
-from crnas_d2.config import import_plugins
+from crnas_d2.config import import_plugins, spell
 from crnas_d2.config.checks import find_spec
 from crnas_d2.data import check_data, register_datasets
 from crnas_d2.engine import Trainer, calibrated_on_train, without_sync
@@ -163,7 +163,7 @@ def _evaluate(cfg) -> dict:
     model = Trainer.build_model(cfg)
     supernet = find_supernet(model)
     if isinstance(supernet, SinglePathSupernet):
-        raise JobError("A supernet has no score of its own: search_net.py scores its subnets.")
+        raise JobError(f"A supernet has no score of its own: {spell('search')} scores its subnets.")
     checkpointer = StrictCheckpointer(model, network=describe_network(cfg))
     try:
         checkpointer.load(cfg.MODEL.WEIGHTS)

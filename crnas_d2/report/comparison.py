@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from crnas_d2.checkpoint import FINAL, read_file
-from crnas_d2.config import NetworkSpec
+from crnas_d2.config import NetworkSpec, spell
 from crnas_d2.cost import NetworkCost, body_cost
 from crnas_d2.space import Genotype
 
@@ -30,7 +30,7 @@ _VOC_METRICS = ("AP", "AP50", "AP75")
 
 @dataclass(frozen=True)
 class Run:
-    """A network that train_net.py has trained and evaluated.
+    """A network that was trained and evaluated.
 
     Attributes:
         name: for tables.
@@ -85,7 +85,7 @@ def _final_metrics(folder: Path, cfg: CfgNode) -> dict[str, float]:
     if not final.is_file():
         raise ValueError(
             f"{folder} holds an unfinished training, without {FINAL}: continue it with "
-            "train_net.py --resume."
+            f"{spell('train', '--resume')}."
         )
     steps = read_file(str(final)).get("iteration", -1) + 1
     last = max(entry.get("iteration", 0) for entry in entries)
@@ -97,7 +97,7 @@ def _final_metrics(folder: Path, cfg: CfgNode) -> dict[str, float]:
         raise ValueError(
             f"{folder} holds an unfinished training: {steps} of {max(expected, steps)} iterations "
             f"are in {FINAL}, and the last evaluation came after {evaluated}. Continue it with "
-            "train_net.py --resume."
+            f"{spell('train', '--resume')}."
         )
     return {key: value for key, value in evaluations[-1].items() if "/" in key}
 

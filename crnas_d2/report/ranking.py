@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
+from crnas_d2.config import spell
 from crnas_d2.space import Genotype
 
 __all__ = ["Correlation", "describe_ranking", "rank_correlation", "read_entries"]
 
 
 def read_entries(file: Path, key: str) -> list[dict]:
-    """Read the list of a JSON file of tools/correlate.py, ``{"command": ..., key: [...]}``.
+    """Read the list of a JSON file of ``crnas-d2 correlate``, ``{"command": ..., key: [...]}``.
 
     Raises:
         ValueError: no such file, or another content.
@@ -26,11 +27,11 @@ def read_entries(file: Path, key: str) -> list[dict]:
         raise ValueError(f"{file} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{file} holds no list of {key}; expected a file that tools/correlate.py has written."
+            f"{file} holds no list of {key}; expected a file that {spell('correlate')} has written."
         ) from error
     is_list = isinstance(entries, list)
     if not is_list or not all(isinstance(e, dict) and "genotype" in e for e in entries):
-        raise ValueError(f"{file}: {key} is no list of results of tools/correlate.py.")
+        raise ValueError(f"{file}: {key} is no list of results of {spell('correlate')}.")
     return entries
 
 
@@ -97,8 +98,8 @@ def describe_ranking(results: Path, scores: Sequence[Path] = ()) -> str:
     is of no use.
 
     Args:
-        results: ``{"runs": [...]}``, from ``tools/correlate.py train``.
-        scores: ``{"scores": [...]}``, from ``tools/correlate.py score``.
+        results: ``{"runs": [...]}``, from ``crnas-d2 correlate train``.
+        scores: ``{"scores": [...]}``, from ``crnas-d2 correlate score``.
     """
     runs = defaultdict(list)
     for run in read_entries(results, "runs"):

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from crnas_d2.config import spell
+
 from .splits import METHODS, held_out_count, random_split, stratified_split
 
 __all__ = ["missing_categories", "read_coco", "save_files", "sha256", "split_coco", "subset"]
@@ -114,7 +116,7 @@ def split_coco(
                 f"{len(strays)} annotations, the first with id {strays[0]}, are of no listed image"
             )
         raise ValueError(
-            f"The annotations cannot be split by image: {what}. tools/prepare_dataset.py "
+            f"The annotations cannot be split by image: {what}. {spell('prepare')} "
             "reports such errors and fixes those that can be fixed."
         )
     labels: dict[int, set] = {image_id: set() for image_id in ids}
