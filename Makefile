@@ -38,16 +38,16 @@ $(INSTALLED): pyproject.toml constraints.txt crnas_d2_start/install_detectron2.p
 	@echo "Ready: $(BIN)/python"
 
 demo: $(INSTALLED) ## which blocks does a trained detector need? On a CPU
-	@$(BIN)/python -W ignore::FutureWarning tools/demo.py $(DEMO)
+	@$(BIN)/python -W ignore::FutureWarning -m crnas_d2 demo letters $(DEMO)
 
 demo-crnas: $(INSTALLED) ## both levels of CR-NAS from scratch: blocks, then their dilations
-	@$(BIN)/python -W ignore::FutureWarning tools/demo_crnas.py $(DEMO)
+	@$(BIN)/python -W ignore::FutureWarning -m crnas_d2 demo crnas $(DEMO)
 
 demo-detnas: $(INSTALLED) ## evolution on a ShuffleNetV2 supernet, against random networks
-	@$(BIN)/python -W ignore::FutureWarning tools/demo_detnas.py $(DEMO)
+	@$(BIN)/python -W ignore::FutureWarning -m crnas_d2 demo detnas $(DEMO)
 
 demo-nats: $(INSTALLED) ## a dilation for each channel group, by gradient
-	@$(BIN)/python -W ignore::FutureWarning tools/demo_nats.py $(DEMO)
+	@$(BIN)/python -W ignore::FutureWarning -m crnas_d2 demo nats $(DEMO)
 
 test: $(INSTALLED) ## run the fast tests
 	$(BIN)/python -m pytest tests

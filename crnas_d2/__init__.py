@@ -6,7 +6,15 @@ spaces and costs in their registries.
 
 from importlib import import_module
 
-from . import cost, data, modeling  # noqa: F401  (registration)
+try:
+    from . import cost, data, modeling  # noqa: F401  (registration)
+except ModuleNotFoundError as error:
+    if error.name != "detectron2":
+        raise
+    raise ImportError(
+        "crnas_d2 needs Detectron2, which is not installed: run crnas-d2 install-detectron2 "
+        "(python tools/install_detectron2.py in a clone)."
+    ) from error
 from .config import NetworkSpec, add_crnas_config, load_config
 from .modeling import build_backbone, find_supernet
 from .space import (

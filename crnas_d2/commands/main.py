@@ -18,12 +18,14 @@ __all__ = ["VERBS", "main", "run_verb"]
 # first line alone in the list of verbs; it has ``add_arguments(parser)`` and ``run(args)``, and
 # ``STOPPED`` if an interrupted run can be continued.
 VERBS = (
+    "demo",
     "prepare",
     "train",
     "search",
     "compare",
     "analyze",
     "correlate",
+    "sample",
     "prepare-archval",
     "install-detectron2",
 )

@@ -16,6 +16,7 @@ _SCRIPTS = {
     "compare": "tools/compare_networks.py",
     "analyze": "tools/analyze_genotype.py",
     "correlate": "tools/correlate.py",
+    "sample": "tools/random_genotypes.py",
     "install-detectron2": "tools/install_detectron2.py",
 }
 

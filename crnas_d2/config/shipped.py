@@ -1,6 +1,7 @@
 """The configs and genotypes that come with the package, by name: ``crnas_d2://configs/...``."""
 
 import posixpath
+from fnmatch import fnmatch
 from pathlib import Path
 
 from detectron2.utils.file_io import PathManager
@@ -33,7 +34,8 @@ def is_shipped_name(file: str) -> bool:
 def shipped_file(name: str) -> Path:
     """Return the file of a name such as ``crnas_d2://projects/NATS/configs/network/R50.yaml``.
 
-    ``crnas_d2://genotypes/CR-NAS/CR-R50.yaml`` is a published genotype.
+    ``crnas_d2://genotypes/CR-NAS/CR-R50.yaml`` is a published genotype. Some recipes inherit from
+    the result of an earlier step, below ``output`` of the clone: by name, of the working directory.
 
     Raises:
         ValueError: an unknown name; the message has the nearest ones.
@@ -41,19 +43,20 @@ def shipped_file(name: str) -> Path:
     path = posixpath.normpath(name.removeprefix(_PREFIX))  # a relative _BASE_ brings ".."
     if path.startswith("genotypes/"):
         path = f"crnas_d2/{path}"
-    files = _files()
-    if path not in files:
-        names = [_PREFIX + known.removeprefix("crnas_d2/") for known in files]
+    if path.startswith("output/"):
+        return Path(path).absolute()
+    file = shipped_root() / path
+    if not (any(fnmatch(path, f"{folder}/*.yaml") for folder in _FOLDERS) and file.is_file()):
+        names = _all_names()
         near = did_you_mean(name, names) or f" There are {', '.join(_names_of_folders(names))}."
         raise ValueError(f"No config is named {name}.{near}")
-    return files[path]
+    return file
 
 
-def _files() -> dict[str, Path]:
-    """Return all shipped files by their path below the root."""
+def _all_names() -> list[str]:
     root = shipped_root()
     files = [file for folder in _FOLDERS for file in sorted(root.glob(f"{folder}/**/*.yaml"))]
-    return {file.relative_to(root).as_posix(): file for file in files}
+    return [_PREFIX + f.relative_to(root).as_posix().removeprefix("crnas_d2/") for f in files]
 
 
 def _names_of_folders(names: list[str]) -> list[str]:
@@ -75,7 +78,7 @@ class _ShippedFiles(PathHandler):
         return open(shipped_file(path), mode, buffering, **kwargs)
 
     def _isfile(self, path):
-        return bool(self._get_local_path(path))  # an unknown name says what is near
+        return shipped_file(path).is_file()  # an unknown name says what is near
 
     _exists = _isfile
 

@@ -1,9 +1,11 @@
 """Configs that come with the package, by name; and the commands that a user has."""
 
+import posixpath
 from pathlib import Path
 
 import pytest
 import toy
+import yaml
 from detectron2.config import get_cfg
 
 from crnas_d2 import add_crnas_config, genotype_file
@@ -18,6 +20,25 @@ def test_a_name_is_the_file_of_the_clone():
     assert load_config(name, []) == load_config(str(file), [])
     genotype = shipped.shipped_file("crnas_d2://genotypes/CR-NAS/CR-R50.yaml")
     assert genotype == Path(genotype_file("CR-NAS/CR-R50"))
+
+
+def test_every_shipped_config_finds_what_it_inherits_from_by_name(tmp_path, monkeypatch):
+    """Files of the clone; and what a search has found, below the working directory."""
+    monkeypatch.chdir(tmp_path)
+    folders = ("configs", "projects", "crnas_d2/genotypes")
+    files = [file for folder in folders for file in sorted(toy.ROOT.glob(f"{folder}/**/*.yaml"))]
+    assert len(files) >= 200
+    found = set()
+    for file in files:
+        name = f"crnas_d2://{file.relative_to(toy.ROOT)}"
+        assert shipped.shipped_file(name) == file
+        bases = yaml.load(file.read_text(), yaml.CSafeLoader).get("_BASE_", [])
+        for base in [bases] if isinstance(bases, str) else bases:
+            below_clone = (file.parent / base).resolve().relative_to(toy.ROOT)
+            where = tmp_path if below_clone.parts[0] == "output" else toy.ROOT
+            assert shipped.shipped_file(f"{posixpath.dirname(name)}/{base}") == where / below_clone
+            found.add(where)
+    assert found == {tmp_path, toy.ROOT}
 
 
 def test_names_work_in_base_and_in_detectron2s_own_config(tmp_path):

@@ -78,5 +78,4 @@ def test_every_script_ends_so():
     scripts = [*toy.ROOT.glob("*_net.py"), *(toy.ROOT / "tools").glob("*.py")]
     ends = ("with one_line_errors(__file__", "run_verb(")
     without = {s.name for s in scripts if not any(end in s.read_text() for end in ends)}
-    # The first runs before this package is installed, the second is imported by the demos.
-    assert without == {"install_detectron2.py", "demo_steps.py"}
+    assert without == {"install_detectron2.py"}  # runs before this package is installed

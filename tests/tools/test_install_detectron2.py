@@ -160,6 +160,30 @@ def test_empty_folder_named_detectron2_is_no_detectron2(tool, tmp_path, monkeypa
     assert tool.find_detectron2() is None
 
 
+def test_without_detectron2_the_command_says_how_to_install_it(tmp_path):
+    command = (
+        "import sys; sys.argv = ['crnas-d2', *sys.argv[1:]]; import crnas_d2_start as c; c.main()"
+    )
+
+    def run(*arguments):  # -S: no installed packages
+        return subprocess.run(
+            [sys.executable, "-S", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+
+    refused = run("-c", command, "train", "--config-file", "a.yaml")
+    assert refused.returncode == 1 and refused.stdout == ""
+    assert refused.stderr == (
+        "crnas-d2: Detectron2 is not installed: run crnas-d2 install-detectron2.\n"
+    )
+    explained = run("-c", command, "install-detectron2", "--help")
+    assert explained.stdout.startswith("usage: crnas-d2 install-detectron2 "), explained.stderr
+    assert run(str(TOOL), "--help").stdout.startswith("usage: install_detectron2.py ")
+
+
 @pytest.mark.slow
 def test_install_and_uninstall_in_a_fresh_environment(tmp_path):
     """Needs the package index. Without dependencies: seconds, and torch is not downloaded."""

@@ -1,29 +1,20 @@
-#!/usr/bin/env python
-"""DetNAS on handwritten digits: evolution on a ShuffleNetV2 supernet, against random networks.
-
-Runs the same scripts that a user would, with --resume: a second call resumes where the first
-stopped.
-"""
+"""DetNAS on handwritten digits: evolution on a ShuffleNetV2 supernet, against random networks."""
 
 import time
 
-from demo_steps import (
-    CONFIGS,
-    ROOT,
+from .steps import (
+    DIGITS,
     Training,
     make_datasets,
     network_config,
-    parse_output,
-    run,
+    run_verb,
     search,
     train,
     train_in_pairs,
 )
 
-from crnas_d2.jobs import one_line_errors
-
-SUPERNET = CONFIGS / "supernet-shufflenetv2.yaml"
-NETWORK = CONFIGS / "network-shufflenetv2.yaml"
+SUPERNET = f"{DIGITS}/supernet-shufflenetv2.yaml"
+NETWORK = f"{DIGITS}/network-shufflenetv2.yaml"
 NUM_RANDOM = 5  # as in DetNAS, section 4.3
 
 
@@ -31,22 +22,22 @@ def random_networks(output):
     """Sample networks that satisfy the budget of the search, and write their configs."""
     folder = output / "random"
     if not folder.exists():
-        run(
-            *(ROOT / "tools" / "random_genotypes.py", "--config-file", SUPERNET),
+        run_verb(
+            *("sample", "--config-file", SUPERNET),
             *("--number", NUM_RANDOM, "--output", folder),
         )
     names = [f"random-{number + 1}" for number in range(NUM_RANDOM)]
     return [network_config(output, name, NETWORK, f"random/{name}.yaml") for name in names]
 
 
-def main():
-    output = parse_output(__doc__, "demo-detnas")
+def run(args):
+    output = args.output
     start = time.perf_counter()
     make_datasets("digits_train", "digits_test", "handwriting_train")
 
     print("\nPretrain the supernet on single digits and, at the same time, train the baseline")
-    baseline = CONFIGS / "baseline-shufflenetv2.yaml"
-    config = CONFIGS / "pretrain-shufflenetv2.yaml"
+    baseline = f"{DIGITS}/baseline-shufflenetv2.yaml"
+    config = f"{DIGITS}/pretrain-shufflenetv2.yaml"
     train(
         Training("pretrain", config, output / "pretrain"),
         Training("baseline", baseline, output / "baseline"),
@@ -69,14 +60,9 @@ def main():
 
     print("\nCompare on digits_test")
     names = ["baseline", "searched", *(config.stem for config in configs)]
-    run(
-        ROOT / "tools" / "compare_networks.py",
+    run_verb(
+        "compare",
         *(f"{name}={output / name}" for name in names),
         *("--search", output / "search", "--output", output / "report.html"),
     )
     print(f"\nDone in {(time.perf_counter() - start) / 60:.1f} minutes.")
-
-
-if __name__ == "__main__":
-    with one_line_errors(__file__, stopped="Stopped; the same command resumes."):
-        main()

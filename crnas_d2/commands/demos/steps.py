@@ -1,12 +1,10 @@
-"""The steps of the demos: trainings in the background, scripts in the foreground."""
+"""The steps of the demos: trainings in the background, other verbs in the foreground."""
 
-import argparse
 import json
 import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import torch
 from detectron2.data import DatasetCatalog
@@ -15,13 +13,13 @@ from tqdm import tqdm
 from crnas_d2.config import load_config
 from crnas_d2.jobs import has_checkpoint
 
-ROOT = Path(__file__).resolve().parent.parent
-CONFIGS = ROOT / "configs" / "digits"
-LETTERS = ROOT / "configs" / "letters"
+DIGITS = "crnas_d2://configs/digits"
+LETTERS = "crnas_d2://configs/letters"
+_COMMAND = (sys.executable, "-m", "crnas_d2")
 
 
 class Training:
-    """One train_net.py in the background; its progress is read from its metrics.json.
+    """One training in the background; its progress is read from its metrics.json.
 
     Args:
         title: of its progress bar.
@@ -34,7 +32,7 @@ class Training:
         self.title = title
         self.iterations = load_config(str(config), list(map(str, overrides))).SOLVER.MAX_ITER
         self.command = [
-            *(sys.executable, ROOT / "train_net.py", "--config-file", config),
+            *(*_COMMAND, "train", "--config-file", config),
             *(["--resume"] if has_checkpoint(folder) else []),
             *("OUTPUT_DIR", folder, *overrides),
         ]
@@ -63,21 +61,6 @@ class Training:
         return running
 
 
-def parse_output(description, name):
-    """Parse the output folder, the only option of a demo; the default is ``output/<name>``."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--output", type=Path, default=ROOT / "output" / name, metavar="DIR")
-    output = parser.parse_args().output
-    announce(output)
-    return output
-
-
-def announce(output):
-    """Tell the user if a demo is resumed."""
-    if output.exists():
-        print(f"Resuming the run in {output}; remove that folder to start over.")
-
-
 def train(*trainings):
     """Run trainings at the same time, until all have ended."""
     for training in trainings:
@@ -99,19 +82,19 @@ def train_in_pairs(trainings):
         del waiting[:2]
 
 
-def run(*command, log=None):
-    """Run a script to its end; its progress bar stays on the terminal."""
+def run_verb(verb, *arguments, log=None):
+    """Run a verb to its end; its progress bar stays on the terminal."""
     stdout = log.open("w") if log else None
-    command = [sys.executable, *map(str, command)]
+    command = [*_COMMAND, verb, *map(str, arguments)]
     if subprocess.run(command, stdout=stdout, env=environment()).returncode != 0:
         seen = f"above and in {log}" if log else "above"
-        sys.exit(f"{command[1]} failed: see {seen}. Fix it and run this again.")
+        sys.exit(f"crnas-d2 {verb} failed: see {seen}. Fix it and run this again.")
 
 
 def search(config, supernet, folder, *, overrides=()):
     """Search a trained supernet, and print the found genotype.yaml."""
-    run(
-        *(ROOT / "search_net.py", "--config-file", config, "--resume"),
+    run_verb(
+        *("search", "--config-file", config, "--resume"),
         *("--num-workers", cores()),
         *("MODEL.WEIGHTS", supernet / "model_final.pth"),
         *("OUTPUT_DIR", folder, *overrides),
@@ -128,7 +111,7 @@ def network_config(output, name, base, genotype):
 
 
 def make_datasets(*names):
-    """Make datasets here once, instead of in several scripts at the same time."""
+    """Make datasets here once, instead of in several processes at the same time."""
     for name in names:
         DatasetCatalog.get(name)
 

@@ -1,51 +1,45 @@
-#!/usr/bin/env python
 """NATS on handwritten digits: a gradient-based search of a dilation for each channel group.
 
 There are two searches: of channel groups and of whole convolutions. The base network and both
-results start from the same pretrained weights and are trained alike, each with two seeds. Runs the
-same scripts that a user would, with --resume: a second call resumes where the first stopped.
+results start from the same pretrained weights and are trained alike, each with two seeds.
 """
 
 import time
 
-from demo_steps import (
-    CONFIGS,
-    ROOT,
+from .steps import (
+    DIGITS,
     Training,
     make_datasets,
     network_config,
-    parse_output,
-    run,
+    run_verb,
     train,
     train_in_pairs,
 )
 
-from crnas_d2.jobs import one_line_errors
-
 SEEDS = (1, 2)
 
 
-def main():
-    output = parse_output(__doc__, "demo-nats")
+def run(args):
+    output = args.output
     start = time.perf_counter()
     make_datasets("digits_train", "digits_test", "handwriting_train")
 
     print("\nPretrain the base network on single digits")
     pretrained = output / "pretrain"
-    train(Training("pretrain", CONFIGS / "pretrain-baseline.yaml", pretrained))
+    train(Training("pretrain", f"{DIGITS}/pretrain-baseline.yaml", pretrained))
     weights = ("MODEL.WEIGHTS", pretrained / "model_final.pth")
 
     print("\nGradient-based search: a dilation for each channel group, and for each convolution")
     searches = {"channels": "supernet-nats.yaml", "paths": "supernet-nats-path.yaml"}
     train(
         *(
-            Training(name, CONFIGS / file, output / f"search-{name}", overrides=weights)
+            Training(name, f"{DIGITS}/{file}", output / f"search-{name}", overrides=weights)
             for name, file in searches.items()
         )
     )
 
     print("\nTrain the base network and the found ones, from the pretrained weights")
-    base = CONFIGS / "baseline.yaml"
+    base = f"{DIGITS}/baseline.yaml"
     configs = {"base": base} | {
         name: network_config(output, name, base, f"search-{name}/genotype.yaml")
         for name in searches
@@ -63,15 +57,10 @@ def main():
     train_in_pairs(trainings.values())
 
     print("\nCompare on digits_test")
-    run(
-        ROOT / "tools" / "compare_networks.py",
+    run_verb(
+        "compare",
         *(f"{name}={training.folder}" for name, training in trainings.items()),
         *("--search", output / "search-channels", "--search", output / "search-paths"),
         *("--output", output / "report.html"),
     )
     print(f"\nDone in {(time.perf_counter() - start) / 60:.1f} minutes.")
-
-
-if __name__ == "__main__":
-    with one_line_errors(__file__, stopped="Stopped; the same command resumes."):
-        main()

@@ -1,51 +1,15 @@
-#!/usr/bin/env python
-"""Both levels of CR-NAS on handwritten digits: supernet, search, retraining, comparison.
+"""Both levels of CR-NAS on handwritten digits: supernet, search, retraining, comparison."""
 
-Runs the same scripts that a user would, with --resume: a second call resumes where the first
-stopped.
-"""
-
-import argparse
-import sys
 import time
-from pathlib import Path
 
-from demo_steps import (
-    CONFIGS,
-    ROOT,
-    Training,
-    announce,
-    make_datasets,
-    network_config,
-    run,
-    search,
-    train,
-)
-
-from crnas_d2.jobs import one_line_errors
-
-
-def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=ROOT / "output/demo-crnas", metavar="DIR")
-    parser.add_argument(
-        "--pretrain", action="store_true", help="pretrain the supernet as a classifier of digits"
-    )
-    args = parser.parse_args()
-    if args.output.exists() and args.pretrain != (args.output / "pretrain").exists():
-        begun = "without" if args.pretrain else "with"
-        sys.exit(
-            f"{args.output} was started {begun} --pretrain: keep that, or choose another --output."
-        )
-    announce(args.output)
-    return args
+from .steps import DIGITS, Training, make_datasets, network_config, run_verb, search, train
 
 
 def pretrain(output):
     """Pretrain the initial weights of the stage supernet, and return the override with them."""
     print("\nPretrain the supernet on single digits")
     make_datasets("handwriting_train")
-    config = CONFIGS / "pretrain-stage.yaml"
+    config = f"{DIGITS}/pretrain-stage.yaml"
     folder = output / "pretrain"
     train(Training("pretrain", config, folder))
     return "MODEL.WEIGHTS", folder / "model_final.pth"
@@ -57,7 +21,7 @@ def stage_level(output, weights, beside):
     Args:
         beside: the training that runs beside that of the supernet.
     """
-    config = CONFIGS / "supernet-stage.yaml"
+    config = f"{DIGITS}/supernet-stage.yaml"
     # At the same time, because two small trainings use two cores better than one after the other.
     print("\nTrain the stage supernet and, at the same time, the baseline")
     train(
@@ -71,9 +35,7 @@ def stage_level(output, weights, beside):
 def operation_level(output, beside):
     """Search the dilation of each block, on the found depths (CR-NAS section 3.3.2)."""
     config = output / "supernet-operation.yaml"
-    config.write_text(
-        f'_BASE_: ["search/genotype.yaml", "{CONFIGS / "supernet-operation.yaml"}"]\n'
-    )
+    config.write_text(f'_BASE_: ["search/genotype.yaml", "{DIGITS}/supernet-operation.yaml"]\n')
     supernet = output / "supernet-operation"
     print("\nTrain the operation supernet and, at the same time, the found network")
     train(Training("operations", config, supernet), beside)
@@ -81,14 +43,18 @@ def operation_level(output, beside):
     search(config, supernet, output / "search-operation")
 
 
-def main():
-    args = parse_arguments()
+def run(args):
     output = args.output
+    if output.exists() and args.pretrain != (output / "pretrain").exists():
+        begun = "without" if args.pretrain else "with"
+        raise ValueError(
+            f"{output} was started {begun} --pretrain: keep that, or choose another --output."
+        )
     start = time.perf_counter()
     make_datasets("digits_train", "digits_test")
     weights = pretrain(output) if args.pretrain else ()
 
-    baseline = CONFIGS / "baseline.yaml"
+    baseline = f"{DIGITS}/baseline.yaml"
     stage_level(output, weights, Training("baseline", baseline, output / "baseline"))
     config = network_config(output, "searched", baseline, "search/genotype.yaml")
     searched = Training("searched", config, output / "searched")
@@ -101,10 +67,5 @@ def main():
     networks = [f"{name}={output / name}" for name in ("baseline", "searched", "dilated")]
     searches = ["--search", output / "search", "--search", output / "search-operation"]
     report = ("--output", output / "report.html")
-    run(ROOT / "tools" / "compare_networks.py", *networks, *searches, *report)
+    run_verb("compare", *networks, *searches, *report)
     print(f"\nDone in {(time.perf_counter() - start) / 60:.1f} minutes.")
-
-
-if __name__ == "__main__":
-    with one_line_errors(__file__, stopped="Stopped; the same command resumes."):
-        main()
