@@ -14,7 +14,7 @@ except ModuleNotFoundError as error:
     raise ImportError(
         "crnas_d2 needs Detectron2, which is not installed: run crnas-d2 install-detectron2 "
         "(python tools/install_detectron2.py in a clone)."
-    ) from error
+    ) from None
 from .config import NetworkSpec, add_crnas_config, load_config
 from .modeling import build_backbone, find_supernet
 from .space import (

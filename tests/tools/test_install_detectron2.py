@@ -161,9 +161,7 @@ def test_empty_folder_named_detectron2_is_no_detectron2(tool, tmp_path, monkeypa
 
 
 def test_without_detectron2_the_command_says_how_to_install_it(tmp_path):
-    command = (
-        "import sys; sys.argv = ['crnas-d2', *sys.argv[1:]]; import crnas_d2_start as c; c.main()"
-    )
+    start = "import sys; sys.argv[0] = 'crnas-d2'; import crnas_d2_start; crnas_d2_start.main()"
 
     def run(*arguments):  # -S: no installed packages
         return subprocess.run(
@@ -174,12 +172,12 @@ def test_without_detectron2_the_command_says_how_to_install_it(tmp_path):
             text=True,
         )
 
-    refused = run("-c", command, "train", "--config-file", "a.yaml")
+    refused = run("-c", start, "train", "--config-file", "a.yaml")
     assert refused.returncode == 1 and refused.stdout == ""
     assert refused.stderr == (
         "crnas-d2: Detectron2 is not installed: run crnas-d2 install-detectron2.\n"
     )
-    explained = run("-c", command, "install-detectron2", "--help")
+    explained = run("-c", start, "install-detectron2", "--help")
     assert explained.stdout.startswith("usage: crnas-d2 install-detectron2 "), explained.stderr
     assert run(str(TOOL), "--help").stdout.startswith("usage: install_detectron2.py ")
 
