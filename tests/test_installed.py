@@ -1,4 +1,7 @@
-"""From a wheel and a folder of images to a searched network, with no clone at hand."""
+"""From a wheel and a folder of images to a searched network, with no clone at hand.
+
+Needs the package index, for Detectron2.
+"""
 
 import json
 import os
@@ -39,11 +42,11 @@ print(len(names), crnas_d2.genotype_file("CR-NAS/CR-R50"))
 
 @pytest.fixture(scope="module")
 def user(tmp_path_factory):
-    """Runs a command in a clean environment that has the wheel of the sdist.
+    """Runs a command in a clean environment that has Detectron2 and the wheel of the sdist.
 
-    torch, Detectron2 and all else come from the environment of the tests, by a .pth file: as if
-    they had been installed before, without 6 GB of downloads. Editable installs do not come along,
-    because Python reads no .pth file of a folder that a .pth file names.
+    torch and all else come from the environment of the tests, by a .pth file: as if they had been
+    installed before, without 6 GB of downloads. Editable installs do not come along, because
+    Python reads no .pth file of a folder that a .pth file names.
     """
     folder = tmp_path_factory.mktemp("installed")
     sources = packages.copy_sources(folder / "clone")
@@ -73,16 +76,21 @@ def user(tmp_path_factory):
 
     run("pip", "install", "--no-index", "--no-deps", wheel)
     run.home = home
-    run.missing = run("crnas-d2", "train", fails=True)
+    run.venv = folder / "venv"
+    run.without = run("crnas-d2", "train", fails=True)
+    run.installed = run("crnas-d2", "install-detectron2", "--no-deps")
     [site] = (folder / "venv").glob("lib/python*/site-packages")
     (site / "tests.pth").write_text(sysconfig.get_path("purelib"))
     return run
 
 
-def test_without_detectron2_the_command_says_how_to_install_it(user):
-    assert user.missing == (
+def test_the_command_installs_detectron2_once(user):
+    assert user.without == (
         "crnas-d2: Detectron2 is not installed: run crnas-d2 install-detectron2.\n"
     )
+    assert ": installed\nIt needs torch to run: pip install" in user.installed
+    [licence] = user.venv.glob("lib/python*/site-packages/detectron2-*.dist-info/LICENSE")
+    assert "Apache License" in licence.read_text()
     assert "importable, left alone" in user("crnas-d2", "install-detectron2")
 
 
@@ -96,7 +104,7 @@ def test_a_wheel_is_enough(user):
     assert commands and all(command.startswith("crnas-d2 ") for command in commands), prepared
     loaded = user("python", "-c", LOAD, home / "data")
     assert int(loaded.split()[0]) >= 200
-    assert loaded.split()[1].startswith(str(home.parent / "venv"))
+    assert loaded.split()[1].startswith(str(user.venv))
 
     tiny = toy.as_arguments(toy.TINY)
     split = ["DATASETS.TRAIN", '("cells_archtrain",)', "DATASETS.ARCHVAL", '("cells_archval",)']
