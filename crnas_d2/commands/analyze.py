@@ -20,7 +20,7 @@ def positive(text):
     return number
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config-file", required=True, metavar="FILE")
     parser.add_argument(
         "--input-size",
@@ -83,7 +83,7 @@ def scope(model, costs, stated, size, args):
     yield "Receptive field: height x width in pixels, theoretical, of the body's features."
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     # The CPU, because load_config would warn about a missing GPU.
     cfg = load_config(args.config_file, [*args.opts, "MODEL.DEVICE", "cpu"])
     cfg.MODEL.WEIGHTS = ""  # none are loaded

@@ -9,6 +9,7 @@ adds networks, seeds or scores. Each training has one thread and a folder that i
 digest of its config, so any number of workers can share the work.
 """
 
+import argparse
 from pathlib import Path
 
 from crnas_d2.config import NetworkSpec, load_config, spell
@@ -21,7 +22,7 @@ from crnas_d2.space import Genotype, read_yaml
 STOPPED = "Stopped; the same command resumes."
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     jobs = parser.add_subparsers(dest="job", required=True)
     train = jobs.add_parser("train", help="train networks stand-alone")
     train.add_argument("results", type=Path, metavar="RESULTS.json")
@@ -72,7 +73,7 @@ def train(args, command):
         print(f"{result['genotype']} seed {result['seed']}: AP {result['AP']:.2f}")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     command = spell("correlate", *args.arguments)
     if args.job == "train":
         train(args, command)

@@ -8,6 +8,7 @@ nats     a dilation for each channel group, by gradient
 The steps are the verbs that a user would call. A second call resumes where the first stopped.
 """
 
+import argparse
 from importlib import import_module
 from pathlib import Path
 
@@ -20,7 +21,7 @@ _FOLDERS = {
 }
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name", nargs="?", default="letters", choices=_FOLDERS, help="default: letters"
     )
@@ -35,7 +36,7 @@ def add_arguments(parser):
     )
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     if args.seed is not None and args.name != "letters":
         args.refuse(f"--seed goes with letters, not with {args.name}")
     if args.pretrain and args.name != "crnas":

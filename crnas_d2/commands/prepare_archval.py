@@ -5,6 +5,7 @@ The papers' presets read and write below $DETECTRON2_DATASETS (default: ./datase
 coco2017 (CR-NAS, DetNAS), voc0712 (DetNAS), nats-coco2014 (NATS). See docs/DATASETS.md.
 """
 
+import argparse
 import os
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from crnas_d2.data.prepare.coco_splits import (
 from crnas_d2.data.prepare.paper_splits import DIVISIONS, HELD_OUT, SELECTIONS
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--preset", choices=[*DIVISIONS, *SELECTIONS])
     source.add_argument("--json", type=Path, metavar="FILE", help="any file in COCO format")
@@ -82,7 +83,7 @@ def without_published(files):
     return rest
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     check(args)
     files = divide(args)
     if args.preset in SELECTIONS and not args.overwrite:

@@ -10,7 +10,7 @@ from crnas_d2.search import sample_genotypes
 from crnas_d2.space import check_budgets
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config-file", required=True, metavar="FILE", help="config of a search")
     parser.add_argument("--number", type=int, default=5, metavar="N")
     parser.add_argument(
@@ -32,7 +32,7 @@ def sample(cfg, spec, number):
     return sample_genotypes(spec.space, budgets, number, seed)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     if args.number < 1:
         raise ValueError(f"--number is {args.number}; expected at least 1.")
     cfg = load_config(args.config_file, args.opts)

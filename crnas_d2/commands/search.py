@@ -14,7 +14,7 @@ from crnas_d2.jobs import run_search
 STOPPED = "Stopped; continue with --resume."
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config-file", default="", metavar="FILE", help="path to config file")
     parser.add_argument("--resume", action="store_true", help="continue the study in OUTPUT_DIR")
     parser.add_argument(
@@ -26,7 +26,7 @@ def add_arguments(parser):
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="config overrides: KEY VALUE ...")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     cfg = load_config(args.config_file, args.opts)
     cfg.freeze()
     best = run_search(cfg, resume=args.resume, num_workers=args.num_workers)

@@ -12,7 +12,7 @@ from crnas_d2.config import load_config
 from crnas_d2.jobs import check_resumable, check_training, one_line_errors, run_training
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     ports = default_argument_parser().get_default("dist_url")  # another one for each user
     parser.add_argument("--config-file", default="", metavar="FILE", help="path to config file")
     parser.add_argument("--resume", action="store_true", help="continue the run in OUTPUT_DIR")
@@ -24,7 +24,7 @@ def add_arguments(parser):
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="config overrides: KEY VALUE ...")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     cfg = load_config(args.config_file, args.opts)
     if args.resume and not args.eval_only:
         check_resumable(cfg)

@@ -44,3 +44,17 @@ def test_the_package_runs_as_a_module():
     command = [sys.executable, "-W", "ignore", "-m", "crnas_d2", "--version"]
     finished = subprocess.run(command, cwd=toy.ROOT, capture_output=True, text=True)
     assert (finished.stdout, finished.stderr) == ("crnas-d2 0.1.0\n", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [["train_net.py"], ["-m", "crnas_d2", "train"]])
+def test_a_training_in_two_processes(command, toy_datasets, tmp_path):
+    options = toy.as_arguments(
+        toy.TINY, toy_datasets, {"SOLVER.MAX_ITER": 2, "OUTPUT_DIR": str(tmp_path / "run")}
+    )
+    config = ["--num-gpus", "2", "--config-file", "crnas_d2://configs/digits/Base-digits.yaml"]
+    command = [sys.executable, "-W", "ignore", *command, *config, *options]
+    finished = subprocess.run(command, cwd=toy.ROOT, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    assert (tmp_path / "run" / "model_final.pth").is_file()
+    assert (tmp_path / "run" / "log.txt.rank1").is_file()
