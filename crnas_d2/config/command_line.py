@@ -1,6 +1,8 @@
 """How this user calls a verb: the scripts of a clone, or the command ``crnas-d2``."""
 
 import shlex
+import shutil
+import sys
 from pathlib import Path
 
 from .shipped import is_installed, shipped_root
@@ -24,11 +26,13 @@ _SCRIPTS = {
 def spell(verb: str, *arguments: object) -> str:
     """Return the shell command that runs a verb.
 
-    That is ``crnas-d2 train ...`` if the package comes from a wheel. In a clone it is
-    ``python train_net.py ...``, with the whole path of the script outside the clone's root.
+    That is ``crnas-d2 train ...`` if the package comes from a wheel, spelled ``python -m crnas_d2``
+    where the shell does not find it. In a clone it is ``python train_net.py ...``, with the whole
+    path of the script outside the clone's root.
     """
     if is_installed():
-        command = ["crnas-d2", verb]
+        found = shutil.which("crnas-d2")
+        command = ["crnas-d2", verb] if found else [sys.executable, "-m", "crnas_d2", verb]
     elif verb in _SCRIPTS:
         command = ["python", _script(_SCRIPTS[verb])]
     else:

@@ -1,6 +1,7 @@
 """Configs that come with the package, by name; and the commands that a user has."""
 
 import posixpath
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,4 +93,7 @@ def test_a_command_is_that_of_the_user(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert spell("search") == f"python {toy.ROOT / 'search_net.py'}"
     monkeypatch.setattr(command_line, "is_installed", lambda: True)
+    monkeypatch.setattr(command_line.shutil, "which", lambda name: f"/usr/bin/{name}")
     assert spell("search", "--resume") == "crnas-d2 search --resume"
+    monkeypatch.setattr(command_line.shutil, "which", lambda name: None)
+    assert spell("search", "--resume") == f"{sys.executable} -m crnas_d2 search --resume"
