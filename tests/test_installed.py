@@ -17,6 +17,8 @@ import packages
 import pytest
 import toy
 
+from crnas_d2.commands.main import VERBS
+
 pytestmark = pytest.mark.slow
 
 # Loads every config of a folder, and every shipped one by its name.
@@ -131,12 +133,20 @@ def test_a_wheel_is_enough(user):
     )
     assert "Report: report.html" in compared and (home / "report.html").stat().st_size > 0
 
-    # What comes after the search, on the network that was found.
     metrics = (home / "searched" / "metrics.json").read_text().splitlines()
     assert any("bbox/AP" in json.loads(line) for line in metrics)
-    genotype = home / "search" / "genotype.yaml"
+
     analyzed = user("crnas-d2", "analyze", "--config-file", searched, *tiny)
-    assert "receptive field" in analyzed and genotype.is_file()
+    assert "receptive field" in analyzed
+    if "predict" in VERBS:
+        user(
+            *("crnas-d2", "predict", images, "--run", "searched", "--output", "predictions"),
+            *("--score-threshold", "0", "--no-pictures"),
+        )
+        assert json.loads((home / "predictions" / "predictions.json").read_text())
+    if "export" in VERBS:
+        user("crnas-d2", "export", "--run", "searched", "--output", "exported")
+        assert (home / "exported" / "model.pth").stat().st_size > 0
 
 
 def test_a_mistake_is_one_line_that_names_the_verb(user):
