@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Make ``import detectron2`` work in the Python that runs this script.
+"""Install Detectron2, from a wheel on the package index or from its repository.
 
-Detectron2 has no package on the package index. Two sources are offered:
+It has no package of its own on the index. Two sources make ``import detectron2`` work:
 
 index  the wheel of LabGym 3.1.2, which carries an unchanged copy of Detectron2 at upstream commit
        864913f0 below ``LabGym/detectron2``. That copy alone is packed into a wheel of its own,
@@ -202,8 +202,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-deps", action="store_true", help="install Detectron2 alone")
 
 
-def run(args: argparse.Namespace) -> int:
+def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     """Install Detectron2 unless it can be imported; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_arguments(parser)
+    args = parser.parse_args(arguments)
+
     if found := find_detectron2():
         print(f"detectron2 {found}: importable, left alone")
         return 0
@@ -220,20 +226,12 @@ def run(args: argparse.Namespace) -> int:
                 f"pip installed it where {sys.executable} does not look for modules."
             )
     except InstallError as error:
-        print(f"install_detectron2: {error}", file=sys.stderr)
+        print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1
     print(f"detectron2 {found}: installed")
     if importlib.util.find_spec("torch") is None:
         print("It needs torch to run: pip install torch torchvision")
     return 0
-
-
-def main(arguments: list[str] | None = None, program: str | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(parser)
-    return run(parser.parse_args(arguments))
 
 
 if __name__ == "__main__":

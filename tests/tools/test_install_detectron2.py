@@ -161,7 +161,7 @@ def test_empty_folder_named_detectron2_is_no_detectron2(tool, tmp_path, monkeypa
 
 
 def test_without_detectron2_the_command_says_how_to_install_it(tmp_path):
-    start = "import sys; sys.argv[0] = 'crnas-d2'; import crnas_d2_start; crnas_d2_start.main()"
+    start = "import sys; sys.argv[0] = 'crnas-d2'; from crnas_d2_start.command import main; main()"
 
     def run(*arguments):  # -S: no installed packages
         return subprocess.run(
@@ -177,6 +177,9 @@ def test_without_detectron2_the_command_says_how_to_install_it(tmp_path):
     assert refused.stderr == (
         "crnas-d2: Detectron2 is not installed: run crnas-d2 install-detectron2.\n"
     )
+    listed = run("-c", start, "--help").stdout
+    assert "  train " in listed and "  install-detectron2 " in listed
+    assert "Did you mean train?" in run("-c", start, "trian").stderr
     explained = run("-c", start, "install-detectron2", "--help")
     assert explained.stdout.startswith("usage: crnas-d2 install-detectron2 "), explained.stderr
     assert run(str(TOOL), "--help").stdout.startswith("usage: install_detectron2.py ")
