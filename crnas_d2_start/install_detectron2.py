@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Install Detectron2, from a wheel on the package index or from its repository.
 
 It has no package of its own on the index. Two sources make ``import detectron2`` work:
@@ -232,7 +231,3 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     if importlib.util.find_spec("torch") is None:
         print("It needs torch to run: pip install torch torchvision")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
