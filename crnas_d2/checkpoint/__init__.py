@@ -6,7 +6,7 @@ from .decoded_weights import decode_state_dict
 from .files import read_file, write_file
 from .matching import MatchedWeights, match_weights
 from .run_files import FINAL
-from .safe_checkpointer import check_weights
+from .safe_checkpointer import check_weights, weights_convention
 from .subnet_weights import fixed_names, subnet_state_dict
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "match_weights",
     "read_file",
     "subnet_state_dict",
+    "weights_convention",
     "write_file",
 ]

@@ -12,7 +12,7 @@ from torch import Tensor
 from .convention import convention_of_file, differences
 from .files import UnreadableFileError, fetch_weights, read_file
 
-__all__ = ["SafeCheckpointer", "check_weights"]
+__all__ = ["SafeCheckpointer", "check_weights", "weights_convention"]
 
 
 def check_weights(path: str) -> None:
@@ -22,6 +22,16 @@ def check_weights(path: str) -> None:
         ValueError: the file cannot be fetched, is damaged, or holds no weights.
     """
     SafeCheckpointer(torch.nn.Module()).read(path)
+
+
+def weights_convention(path: str) -> Mapping[str, object]:
+    """Return, by config key, what is known of the network of a file, e.g. ``INPUT.FORMAT``.
+
+    Raises:
+        ValueError: as :func:`check_weights`.
+    """
+    content = SafeCheckpointer(torch.nn.Module()).read(path)
+    return convention_of_file(content, content["model"])
 
 
 class SafeCheckpointer(DetectionCheckpointer):

@@ -9,14 +9,20 @@ JSON file and its image folder, or the name of a VOC image set.
 """
 
 import re
+import textwrap
 from pathlib import Path
 
 from detectron2.data import DatasetCatalog
 
-from crnas_d2.config import shipped_root, spell
+from crnas_d2.checkpoint import check_weights
+from crnas_d2.config import spell
 from crnas_d2.data.prepare.coco_splits import missing_categories, save_files
 from crnas_d2.data.prepare.own_dataset import check_parts, divide, read_coco_parts, read_voc_parts
-from crnas_d2.data.prepare.starter_configs import starter_configs
+from crnas_d2.data.prepare.recipe import DEVICES, PRESETS
+from crnas_d2.data.prepare.starter_configs import chains, is_edited, starter_configs
+from crnas_d2.data.prepare.statistics import Statistics
+from crnas_d2.jobs.plan import Planner
+from crnas_d2.jobs.recipe import choose_recipe, network_macs
 
 
 def add_arguments(parser):
@@ -30,6 +36,22 @@ def add_arguments(parser):
     parser.add_argument("--test", help="default: 0.2; 0: none", **part)
     parser.add_argument(
         "--train", metavar="SET", help="VOC: the image set to train on (default: all the others)"
+    )
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        default="quick",
+        help="quick: about an hour; standard: a sound training; paper: sizes and schedules of the "
+        "papers (default: quick)",
+    )
+    parser.add_argument(
+        "--device", choices=DEVICES, default="", help="default: gpu if this machine has one"
+    )
+    parser.add_argument(
+        "--weights",
+        default="",
+        metavar="FILE",
+        help="weights of a ResNet-50 to start from, instead of a download (gpu) or none (cpu)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
     parser.add_argument(
@@ -84,47 +106,47 @@ def print_reports(reports):
         raise ValueError(f"Nothing was written; fix this first: {', '.join(refused)}.")
 
 
-def print_commands(folder, has_test):
-    output = folder / "output"
-    baseline, searched, search = (output / run for run in ("baseline", "searched", "search"))
-    weights = output / "supernet" / "model_final.pth"
-    train = ("train", "--config-file")
-    commands = [
-        (*train, folder / "supernet.yaml"),
-        ("search", "--config-file", folder / "supernet.yaml")
-        + ("MODEL.WEIGHTS", weights, "OUTPUT_DIR", search),
-        (*train, folder / "searched.yaml"),
-        (*train, folder / "baseline.yaml"),
-    ]
-    by_gradient = [(*train, folder / f"{run}.yaml") for run in ("channels", "mixed", "pretrained")]
-    if has_test:
-        runs = (f"baseline={baseline}", f"searched={searched}", "--search", search)
-        commands.append(("compare", *runs, "--output", output / "report.html"))
-        runs = [f"{run}={output / run}" for run in ("pretrained", "mixed")]
-        by_gradient.append(
-            ("compare", *runs, "--search", output / "channels")
-            + ("--output", output / "channels.html")
-        )
-    for title, block in (
-        ("Next, search blocks per stage, from scratch:", commands),
-        ("Or search dilations of channels, from ImageNet weights:", by_gradient),
-    ):
-        print(f"\n{title}")
-        for command in block:
-            print(" ", spell(*command))
+def print_plan(recipe, folder, num_images, has_test):
+    """Print each chain of commands with what it will take."""
+    print(f"\nPreset {recipe.preset}, device {recipe.device}: images of ", end="")
+    print(f"{recipe.size[0]} x {recipe.size[1]} pixels, {recipe.batch} per step.")
+    if "://" in recipe.start:
+        print(f"The detector starts from {recipe.start}, downloaded on first use (100 MB).")
+        print("Without a network, add --weights FILE: any ResNet-50 of torchvision or Detectron2.")
+    planner = Planner(folder, recipe, num_images["archval"])
+    if not planner.is_timed:
+        print("Times are unknown, because this machine has no GPU: repeat this on one that has.")
+    for number, chain in enumerate(chains(recipe)):
+        plan = planner.plan(chain)
+        print(f"\n{chain.title}\n\n{textwrap.indent(plan.table(), '  ')}\n")
+        if plan.warning(recipe):
+            print(f"{plan.warning(recipe)}\n")
+        for step in chain.steps:
+            print(" ", spell(step.verb, "--config-file", folder / f"{step.run}.yaml"))
+        if has_test:
+            print(" ", spell("compare", *compared(chain, folder / "output", number)))
+
+
+def compared(chain, output, number):
+    runs = [f"{run}={output / run}" for run in chain.compared]
+    report = "report.html" if number == 0 else f"{chain.search}.html"
+    return (*runs, "--search", output / chain.search, "--output", output / report)
 
 
 def edited(configs):
-    """Return the existing configs with other content, which the user may have edited."""
+    """Return the existing configs that the user has edited, and that differ from the new ones."""
+    existing = {path: path.read_text() for path in configs if path.exists()}
     return [
         path
-        for path, text in configs.items()
-        if path.name != "data.yaml" and path.exists() and path.read_bytes() != text.encode()
+        for path, text in existing.items()
+        if path.name != "data.yaml" and text != configs[path] and is_edited(text)
     ]
 
 
 def run(args):
     check(args)
+    if args.weights:
+        check_weights(args.weights)
     parts, held_out = read_parts(args)
     mended, reports = check_parts(parts)
     print_reports(reports)
@@ -139,18 +161,29 @@ def run(args):
         name: {kind: {"done": d, "examples": e} for kind, (d, e) in report.findings.items()}
         for name, report in reports.items()
     }
+    num_images = {name: len(part.coco["images"]) for name, part in parts.items()}
+    recipe = choose_recipe(
+        Statistics.of([parts[name].coco for name in ("archtrain", "archval")]),
+        num_images["archtrain"],
+        preset=args.preset,
+        device=args.device,
+        weights=args.weights,
+    )
     configs = starter_configs(
         args.name,
         entries,
+        recipe,
         num_classes=len(parts["archtrain"].coco["categories"]),
-        num_images={name: len(part.coco["images"]) for name, part in parts.items()},
+        macs=network_macs(recipe),
         folder=args.output,
-        shipped=shipped_root(),
     )
     report_file = args.output / "annotation_report.json"
     kept = edited(configs)
     configs = {path: text for path, text in configs.items() if path not in kept}
-    written = save_files({**files, report_file: found, **configs}, overwrite=args.overwrite)
+    replaced = [path for path in configs if path.name != "data.yaml"]
+    written = save_files(
+        {**files, report_file: found, **configs}, overwrite=args.overwrite, replaceable=replaced
+    )
     print(f"\nThe images stay where they are. {report_file} lists every example.")
     for path, new in written.items():
         print(f"  {path}" + ("" if new else " (exists already, identical)"))
@@ -163,4 +196,4 @@ def run(args):
     missing = missing_categories(cocos["archval"], list(cocos.values()))
     if missing:
         print(f"No object in archval, so not scored by a search: {', '.join(missing)}")
-    print_commands(args.output, has_test="test" in parts)
+    print_plan(recipe, args.output, num_images, has_test="test" in parts)

@@ -6,7 +6,7 @@ from .hooks import AlphaProgress, PathSampling
 from .lr_scheduler import check_lr_scheduler
 from .norms import without_sync
 from .path_samplers import UniformPathSampler
-from .trainer import Trainer
+from .trainer import Trainer, checkpoint_size
 
 __all__ = [
     "AlphaProgress",
@@ -16,5 +16,6 @@ __all__ = [
     "UniformPathSampler",
     "calibrated_on_train",
     "check_lr_scheduler",
+    "checkpoint_size",
     "without_sync",
 ]

@@ -33,7 +33,7 @@ from .norms import replace_norms
 from .optimizer import build_optimizer
 from .path_samplers import UniformPathSampler
 
-__all__ = ["Trainer"]
+__all__ = ["Trainer", "checkpoint_size"]
 
 logger = logging.getLogger(__name__)
 
@@ -131,12 +131,8 @@ class Trainer(DefaultTrainer):
             return super().train()
 
     def checkpoint_size(self) -> int:
-        """Return the approximate size of a checkpoint in bytes: the weights and their momentum."""
-        model = self._plain_model
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        weights = sum(tensor.nbytes for tensor in model.state_dict().values())
-        has_momentum = self.cfg.SOLVER.MOMENTUM > 0
-        return weights + has_momentum * sum(parameter.nbytes for parameter in trained)
+        """Return the approximate size of a checkpoint in bytes."""
+        return checkpoint_size(self.cfg, self._plain_model)
 
     def build_writers(self) -> list[EventWriter]:
         _end_line(Path(self.cfg.OUTPUT_DIR) / "metrics.json")
@@ -216,6 +212,13 @@ class Trainer(DefaultTrainer):
             with found_network(cfg, model) as found:
                 return super().test(cfg, found, evaluators)
         return super().test(cfg, model, evaluators)
+
+
+def checkpoint_size(cfg, model: nn.Module) -> int:
+    """Return the approximate size of a checkpoint in bytes: the weights and their momentum."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
+    return weights + (cfg.SOLVER.MOMENTUM > 0) * sum(parameter.nbytes for parameter in trained)
 
 
 def _end_line(path: Path) -> None:

@@ -156,11 +156,17 @@ def sha256(*files: str | os.PathLike) -> str:
     return digest.hexdigest()
 
 
-def save_files(files: Mapping[Path, dict | str], *, overwrite: bool = False) -> dict[Path, bool]:
+def save_files(
+    files: Mapping[Path, dict | str],
+    *,
+    overwrite: bool = False,
+    replaceable: Collection[Path] = (),
+) -> dict[Path, bool]:
     """Write each file atomically, and none at all if one of them must not be overwritten.
 
     Args:
         files: text, or data for JSON, keyed by path.
+        replaceable: those that may be replaced also without ``overwrite``.
 
     Returns:
         for each path, whether it was written; ``False`` if it already has this content.
@@ -174,7 +180,7 @@ def save_files(files: Mapping[Path, dict | str], *, overwrite: bool = False) -> 
     }
     written = {path: not _holds(path, data) for path, data in contents.items()}
     for path in contents:
-        if written[path] and path.exists() and not overwrite:
+        if written[path] and path.exists() and not overwrite and path not in replaceable:
             raise FileExistsError(
                 f"{path} exists and differs from what would be written. Move it away, or replace "
                 "it with --overwrite."

@@ -1,142 +1,341 @@
-"""Starter configs for a user's own dataset."""
+"""Starter configs for a user's own dataset, and the order in which they are used."""
 
-import json
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["starter_configs"]
+import yaml
 
-# CR-NAS, appendix A.1: epochs, and the epochs after which the learning rate is divided by 10.
-_SUPERNET, _NETWORK = (25, 16, 22), (13, 8, 11)
-# NATS, section 4.2: epochs of a search, with a cosine schedule.
-_CHANNELS = 25
-_BATCH = 16
-# A small dataset needs more epochs than COCO; this is the minimum number of iterations.
-_LEAST = 5000
+from .recipe import Recipe, merged
+
+__all__ = ["BASE", "Chain", "Step", "chains", "is_edited", "starter_configs"]
+
+BASE = "crnas_d2://configs/Base-RCNN-FPN.yaml"
+_MARK = "# Written by prepare, "
+# Of the detector's blocks, [3, 4, 6, 3]: every network with fewer has its first ones.
+_OPTIONS = [[1, 2, 3], [1, 2, 3, 4], [1, 2, 3, 4, 5, 6], [1, 2, 3]]
+# Of the detector's MACs; more candidates where there is time for them.
+_BUDGET = {"quick": (0.6, 0.65), "standard": (0.5, 0.65), "paper": (0.0, 0.65)}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command: a training or a search with one config.
+
+    Attributes:
+        run: name of the config, and of its folder of results.
+        verb: ``train`` or ``search``.
+    """
+
+    run: str
+    verb: str = "train"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Steps that belong together, and what they end with.
+
+    Attributes:
+        compared: the runs to compare, the baseline first.
+        search: the run with the search.
+    """
+
+    title: str
+    steps: tuple[Step, ...]
+    compared: tuple[str, str]
+    search: str
+
+
+def chains(recipe: Recipe) -> list[Chain]:
+    """Return what a user can do with the configs, the most promising first."""
+    found = [
+        Chain(
+            "Train a detector, search it for the blocks that it needs, fine-tune both:",
+            (Step("baseline"), Step("search", "search"), Step("found"), Step("finetuned")),
+            ("finetuned", "found"),
+            "search",
+        )
+    ]
+    if recipe.has_channels:
+        found.append(
+            Chain(
+                "Or search dilations of channels, from ImageNet weights:",
+                (Step("channels"), Step("mixed"), Step("pretrained")),
+                ("pretrained", "mixed"),
+                "channels",
+            )
+        )
+    if recipe.has_supernet:
+        found.append(
+            Chain(
+                "Or search blocks per stage in a supernet, all from scratch:",
+                (
+                    Step("supernet"),
+                    Step("supernet_search", "search"),
+                    Step("searched"),
+                    Step("scratch"),
+                ),
+                ("scratch", "searched"),
+                "supernet_search",
+            )
+        )
+    return found
+
+
+def is_edited(text: str) -> bool:
+    """Whether a config is not as it was written, so that it must not be replaced."""
+    mark, _, rest = text.partition("\n")
+    return mark != _mark(rest)
 
 
 def starter_configs(
     name: str,
     entries: Mapping[str, tuple[Path, Path]],
+    recipe: Recipe,
     *,
     num_classes: int,
-    num_images: Mapping[str, int],
+    macs: float,
     folder: Path,
-    shipped: Path,
 ) -> dict[Path, str]:
-    """Return configs of a stage supernet and a channel search, their baselines and their results.
+    """Return the configs of all chains.
 
     Args:
         name: of the dataset; its parts are ``<name>_archtrain`` and so on.
         entries: ``(json file, image folder)`` of archtrain, archval and, if there is one, test.
-        num_images: of archtrain and archval.
+        macs: of the detector's body, for one image of the recipe's size.
         folder: the folder of the configs; output goes to ``output`` below it.
-        shipped: the root of this project, whose configs these inherit from.
 
     Returns:
         the text of each config, keyed by its path.
     """
     # The data are listed by absolute path, so that the configs work from any folder.
     folder = Path(os.path.abspath(folder))
-    shipped = Path(os.path.relpath(os.path.abspath(shipped), folder))
-    inherit, nats = shipped / "configs", shipped / "projects" / "NATS" / "configs"
-    listed = "\n".join(
-        f"    - {json.dumps([f'{name}_{part}', *map(os.path.abspath, entry)], ensure_ascii=False)}"
-        for part, entry in entries.items()
+    writer = _Writer(name, recipe, folder, has_test="test" in entries)
+    listed = [[f"{name}_{part}", *map(os.path.abspath, entry)] for part, entry in entries.items()]
+    classes = {"ROI_HEADS": {"NUM_CLASSES": num_classes}, "RETINANET": {"NUM_CLASSES": num_classes}}
+    writer.write(
+        "data",
+        f"The dataset {name}: names, annotations and images of its parts.",
+        [],
+        {"MODEL": classes, "DATASETS": {"COCO_FORMAT": listed}},
     )
-    test = f'("{name}_test",)' if "test" in entries else "()"
-    archtrain = num_images["archtrain"]
-    both = archtrain + num_images["archval"]
-    split = f'''DATASETS:
-  TRAIN: ("{name}_archtrain",)
-  ARCHVAL: ("{name}_archval",)
-  TEST: {test}
-'''
-    everything = f'''DATASETS:
-  TRAIN: ("{name}_archtrain", "{name}_archval")
-  TEST: {test}
-'''
-
-    data = f"""# The dataset {name}: names, annotations and images of its parts.
-MODEL:
-  ROI_HEADS:
-    NUM_CLASSES: {num_classes}
-  RETINANET:
-    NUM_CLASSES: {num_classes}
-DATASETS:
-  COCO_FORMAT:
-{listed}
-"""
-
-    texts = {folder / "data.yaml": data}
-
-    def config(run: str, comment: str, bases: Sequence[str | Path], *sections: str) -> None:
-        files = json.dumps([Path(file).as_posix() for file in bases])
-        output = json.dumps(str(folder / "output" / run), ensure_ascii=False)
-        text = f"# {comment}\n_BASE_: {files}\n{''.join(sections)}OUTPUT_DIR: {output}\n"
-        texts[folder / f"{run}.yaml"] = text
-
-    faster_rcnn = inherit / "Base-RCNN-FPN.yaml"
-    resnet50, search = nats / "network" / "R50.yaml", nats / "search" / "Base-search.yaml"
-    config(
-        "supernet",
-        "Train this on archtrain, then search it on archval.",
-        [inherit / "supernet-stage-R50.yaml", "data.yaml"],
-        *(split, _schedule(archtrain, *_SUPERNET)),
+    test = {"DATASETS": {"TEST": [f"{name}_test"] if "test" in entries else []}}
+    clipping = {"ENABLED": True, "CLIP_TYPE": "norm", "CLIP_VALUE": 1.0}
+    solver = {"CHECKPOINT_MAX_TO_KEEP": 2}
+    if recipe.is_narrow:
+        solver["CLIP_GRADIENTS"] = clipping
+    writer.write(
+        "detector",
+        _detector_comment(recipe),
+        [BASE, "data.yaml"],
+        *(recipe.network(), test, {"SOLVER": solver, "SEED": 1}),
     )
-    config(
+    _write_pruning(writer, macs)
+    if recipe.has_channels:
+        _write_channels(writer)
+    if recipe.has_supernet:
+        _write_supernet(writer)
+    return writer.texts
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes every list on one line, as Detectron2's configs do."""
+
+    def ignore_aliases(self, data):
+        return True
+
+
+_Dumper.add_representer(
+    list,
+    lambda dumper, data: dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True),
+)
+
+
+class _Writer:
+    """Collects the texts of configs."""
+
+    def __init__(self, name: str, recipe: Recipe, folder: Path, has_test: bool):
+        self.name, self.recipe, self.folder, self.has_test = name, recipe, folder, has_test
+        self.texts: dict[Path, str] = {}
+
+    def write(self, run: str, comment: str, bases: Sequence[str], *settings: Mapping) -> None:
+        content = {"_BASE_": list(bases)} if bases else {}
+        for some in settings:
+            content = merged(content, some)
+        if run not in ("data", "detector"):
+            content["OUTPUT_DIR"] = str(self.folder / "output" / run)
+        lines = "".join(f"# {line}\n" for line in comment.splitlines())
+        # No line is broken, whatever its length.
+        text = lines + yaml.dump(
+            content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000
+        )
+        self.texts[self.folder / f"{run}.yaml"] = f"{_mark(text)}\n{text}"
+
+    def result(self, run: str, file: str) -> str:
+        return str(self.folder / "output" / run / file)
+
+    def parts(self, *names: str, archval: bool = False) -> dict:
+        data = {"TRAIN": [f"{self.name}_{part}" for part in names]}
+        if archval:
+            data["ARCHVAL"] = [f"{self.name}_archval"]
+        return {"DATASETS": data}
+
+
+def _mark(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return f"{_MARK}{digest}. Once you have edited it, it is not replaced."
+
+
+def _detector_comment(recipe: Recipe) -> str:
+    data, (shorter, longer), anchors = recipe.statistics, recipe.size, recipe.anchors
+    start = f"from {recipe.start}" if recipe.start else "a narrow ResNet-34, from scratch"
+    small, large = (data.box_size(share) * shorter for share in (0.05, 0.95))
+    return f"""\
+What all trainings and searches share: preset {recipe.preset}, device {recipe.device}; {start}.
+Images: {data.shorter} x {data.longer} pixels (medians), resized to {shorter} x {longer}.
+Anchors: 5 % of the objects are smaller than {small:.0f} resized pixels (root of the area), and 5 %
+are larger than {large:.0f}; sizes between them on {", ".join(anchors.levels)}, ratios of the boxes.
+All numbers are for one process; more GPUs scale batch, rates and iterations alike."""
+
+
+def _epochs(images: int, solver: Mapping) -> str:
+    epochs = solver["MAX_ITER"] * solver["IMS_PER_BATCH"] / images
+    return f"{epochs:.3g} epochs of {images} images"
+
+
+def _write_pruning(writer: _Writer, macs: float) -> None:
+    """Write the configs of a trained detector, its search and the two fine-tunings."""
+    recipe = writer.recipe
+    solver = recipe.schedule(recipe.archtrain, recipe.images_seen, recipe.rate)
+    writer.write(
         "baseline",
-        "ResNet-50, on all images but those of the test set.",
-        [faster_rcnn, "data.yaml"],
-        "MODEL:\n  RESNETS:\n    DEPTH: 50\n  GENOTYPE:\n    DEPTHS: [3, 4, 6, 3]\n",
-        *(everything, _schedule(both, *_NETWORK)),
+        f"The detector, on archtrain alone, because the search scores it on archval;\n"
+        f"{_epochs(recipe.archtrain, solver)}.",
+        ["detector.yaml"],
+        {"MODEL": {"WEIGHTS": recipe.start}} if recipe.start else {},
+        *(writer.parts("archtrain"), {"SOLVER": solver}),
     )
-    config(
-        "searched",
-        "As the baseline, with the network that the search found.",
-        ["baseline.yaml", "output/search/genotype.yaml"],
+    least, most = (share * macs for share in _BUDGET[recipe.preset])
+    writer.write(
+        "search",
+        "Which blocks of the detector are needed? Networks with its first blocks, within 0.65 of\n"
+        f"its {macs / 1e9:.4g} G MACs (body), scored on archval with its weights.",
+        ["baseline.yaml"],
+        {
+            "MODEL": {
+                "WEIGHTS": writer.result("baseline", "model_final.pth"),
+                "INHERIT": True,
+                "SUPERNET": {
+                    "SPACE": "stage",
+                    "SHARING": "prefix",
+                    "STAGE_OPTIONS": _OPTIONS,
+                },
+            },
+            "SEARCH": {
+                "BUDGET": {"MACS": [round(least), round(most)]},
+                "BN_CALIBRATION": {"NUM_IMAGES": 64 if recipe.preset == "quick" else 200},
+            },
+        },
+        {"DATASETS": {"ARCHVAL": [f"{writer.name}_archval"]}},
     )
-    config(
-        "channels",
-        "Gradient-based search: train weights on archtrain, the dilations of channels on archval.",
-        [faster_rcnn, resnet50, search, "data.yaml"],
-        *(split, _cosine(archtrain)),
+    images = recipe.statistics.images
+    solver = recipe.schedule(images, recipe.images_seen // 2, recipe.rate / 2)
+    writer.write(
+        "finetuned",
+        "The detector, trained further on all images but those of the test set;\n"
+        f"{_epochs(images, solver)}.",
+        ["detector.yaml"],
+        {"MODEL": {"WEIGHTS": writer.result("baseline", "model_final.pth"), "INHERIT": True}},
+        *(writer.parts("archtrain", "archval"), {"SOLVER": solver}),
     )
-    config(
+    writer.write(
+        "found",
+        "As finetuned.yaml, with the network and the weights that the search found.",
+        ["finetuned.yaml", "output/search/genotype.yaml"],
+        {"MODEL": {"WEIGHTS": writer.result("search", "model_best.pth")}},
+    )
+
+
+def _write_channels(writer: _Writer) -> None:
+    """Write the configs of a search by gradient (NATS), of what it finds and its baseline."""
+    recipe = writer.recipe
+    weights = {"MODEL": {"WEIGHTS": recipe.start}}
+    images = recipe.statistics.images
+    solver = recipe.schedule(images, recipe.images_seen, recipe.rate)
+    writer.write(
         "pretrained",
-        "ResNet-50 from its ImageNet weights, on all images but those of the test set.",
-        [faster_rcnn, resnet50, "data.yaml"],
-        *(everything, _schedule(both, *_NETWORK)),
+        "The network from its ImageNet weights, on all images but those of the test set;\n"
+        f"{_epochs(images, solver)}.",
+        ["detector.yaml"],
+        *(weights, writer.parts("archtrain", "archval"), {"SOLVER": solver}),
     )
-    config(
+    writer.write(
         "mixed",
         "As pretrained.yaml, with the dilations that the search found.",
         ["pretrained.yaml", "output/channels/genotype.yaml"],
     )
-    return texts
+    # NATS, section 4.2: 25 epochs where the networks have 13, along a cosine.
+    solver = recipe.schedule(recipe.archtrain, 25 * recipe.images_seen // 13, recipe.rate)
+    solver |= {"LR_SCHEDULER_NAME": "WarmupCosineLR", "STEPS": []}
+    writer.write(
+        "channels",
+        "Search by gradient: trains weights on archtrain, the dilations of channels on archval;\n"
+        f"{_epochs(recipe.archtrain, solver)} (NATS, section 4.2).",
+        ["detector.yaml"],
+        *(weights, writer.parts("archtrain", archval=True), {"SOLVER": solver}),
+        {
+            "MODEL": {
+                "SUPERNET": {
+                    "SPACE": "channel",
+                    "PATH_SAMPLER": "alpha",
+                    "CHANNEL": {"STAGES": ["res3", "res4", "res5"], "DILATION_SET": "C"},
+                }
+            },
+        },
+    )
 
 
-def _schedule(images: int, epochs: int, *steps: int) -> str:
-    iterations, solver = _solver(images, epochs, "CR-NAS, appendix A.1")
-    milestones = ", ".join(str(round(iterations * step / epochs)) for step in steps)
-    return f"{solver}  STEPS: ({milestones})\n"
-
-
-def _cosine(images: int) -> str:
-    _, solver = _solver(images, _CHANNELS, "NATS, section 4.2")
-    return f"{solver}  BASE_LR_END: {_BATCH * 0.00005:g}\n"  # per image
-
-
-def _solver(images: int, epochs: int, source: str) -> tuple[int, str]:
-    """Return the number of iterations, and the section ``SOLVER`` with it."""
-    paper = round(epochs * images / _BATCH)
-    iterations = max(paper, _LEAST)
-    why = f"  # {epochs} epochs of {images} images ({source}) are {paper} iterations"
-    why += f";\n  # at least {_LEAST} for a small dataset.\n" if paper < _LEAST else ".\n"
-    text = f"""SOLVER:
-{why}  IMS_PER_BATCH: {_BATCH}
-  BASE_LR: 0.02
-  MAX_ITER: {iterations}
-"""
-    return iterations, text
+def _write_supernet(writer: _Writer) -> None:
+    """Write the configs of CR-NAS's stage level from scratch."""
+    recipe = writer.recipe
+    images = recipe.statistics.images
+    solver = recipe.schedule(recipe.archtrain, 25 * recipe.images_seen // 13, recipe.rate, 25)
+    # CR-NAS, appendix A.1: widths halved.
+    halved = {"STEM_OUT_CHANNELS": 32, "WIDTH_PER_GROUP": 32, "RES2_OUT_CHANNELS": 128}
+    sharing = recipe.supernet_sharing
+    writer.write(
+        "supernet",
+        f"A supernet of half the width, on archtrain, SHARING {sharing};\n"
+        f"{_epochs(recipe.archtrain, solver)} (CR-NAS, appendix A.1).",
+        ["detector.yaml"],
+        {
+            "MODEL": {
+                "SUPERNET": {"SPACE": "stage", "SHARING": sharing},
+                "RESNETS": halved,
+            },
+            "SEARCH": {"BUDGET": {"BLOCKS": [16, 16]}},
+        },
+        *(writer.parts("archtrain", archval=True), {"SOLVER": solver}),
+    )
+    writer.write(
+        "supernet_search",
+        "The search of the supernet, on archval.",
+        ["supernet.yaml"],
+        {"MODEL": {"WEIGHTS": writer.result("supernet", "model_final.pth")}},
+    )
+    solver = recipe.schedule(images, recipe.images_seen, recipe.rate)
+    writer.write(
+        "scratch",
+        "ResNet-50 from scratch, on all images but those of the test set;\n"
+        f"{_epochs(images, solver)}.",
+        ["detector.yaml"],
+        {"MODEL": {"GENOTYPE": {"DEPTHS": [3, 4, 6, 3]}}},
+        *(writer.parts("archtrain", "archval"), {"SOLVER": solver}),
+    )
+    writer.write(
+        "searched",
+        "As scratch.yaml, with the blocks that the search found.",
+        ["scratch.yaml", "output/supernet_search/genotype.yaml"],
+    )

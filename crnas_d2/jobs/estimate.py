@@ -1,0 +1,175 @@
+"""What a training or a search will take: time, memory and disk, from steps timed here."""
+
+import logging
+import math
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from random import Random
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import get_detection_dataset_dicts
+from detectron2.utils.events import EventStorage
+from torch import nn
+
+from crnas_d2.config import NetworkSpec
+from crnas_d2.cost import build_budgets, build_costs
+from crnas_d2.data import register_datasets
+from crnas_d2.data.loaders import build_train_mapper
+from crnas_d2.engine import Trainer, checkpoint_size
+from crnas_d2.modeling import SinglePathSupernet, find_supernet
+from crnas_d2.search import build_searcher
+
+__all__ = ["Estimate", "Speed", "estimate_search", "estimate_training", "measure_speed"]
+
+_IMAGES = 1  # of a timed step: a large network on a CPU takes long
+_STEPS = 3
+_ENOUGH = 8.0  # seconds, after which no further step is timed
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Measured on this machine; without measurement, only the sizes are known.
+
+    Attributes:
+        train, infer: seconds per image of a training step, and of inference; ``None``: unknown.
+        base, per_image: memory in bytes of a process, and of each image of a batch.
+        checkpoint, weights: sizes of their files in bytes.
+    """
+
+    train: float | None
+    infer: float | None
+    base: int
+    per_image: int
+    checkpoint: int
+    weights: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one step takes.
+
+    Attributes:
+        work: e.g. ``1,200 iterations of 8 images``.
+        seconds, memory: ``None`` if unknown; memory and disk in bytes.
+    """
+
+    work: str
+    seconds: float | None
+    memory: float | None
+    disk: float
+
+
+def measure_speed(cfg: CfgNode, *, timed: bool = True) -> Speed:
+    """Build the model of a config and time steps on the first images of ``DATASETS.TRAIN``.
+
+    Args:
+        timed: ``False`` where the device of the config is not at hand.
+    """
+    register_datasets(cfg)
+    on_gpu = cfg.MODEL.DEVICE.startswith("cuda")
+    before = _peak_memory(on_gpu)
+    cfg = cfg.clone()
+    cfg.defrost()
+    if not timed:
+        cfg.MODEL.DEVICE = "cpu"
+    # Detectron2 asks torch about tracing, which warns each time.
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+    model = Trainer.build_model(cfg)
+    supernet = find_supernet(model)
+    if isinstance(supernet, SinglePathSupernet):
+        supernet.set_path(supernet.space.sample(Random(0)))
+    train = infer = None
+    if timed:
+        batches = _batches(cfg)
+        optimizer = Trainer.build_optimizer(cfg, model)
+        with EventStorage():  # in which the model notes its losses
+            train = _seconds_per_image(lambda: _train_step(model, optimizer, next(batches)), on_gpu)
+        model.eval()
+        with torch.no_grad():
+            infer = _seconds_per_image(lambda: model(next(batches)), on_gpu)
+    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
+    return Speed(
+        *(train, infer),
+        base=before,
+        per_image=max(0, _peak_memory(on_gpu) - before) // _IMAGES,
+        checkpoint=checkpoint_size(cfg, model),
+        weights=weights,
+    )
+
+
+def estimate_training(cfg: CfgNode, speed: Speed) -> Estimate:
+    """Return what a training takes; one that also trains alpha takes two passes per iteration."""
+    solver = cfg.SOLVER
+    passes = 2 - solver.ALPHA.START if cfg.MODEL.SUPERNET.PATH_SAMPLER == "alpha" else 1
+    seen = solver.MAX_ITER * solver.IMS_PER_BATCH
+    kept = min(
+        solver.CHECKPOINT_MAX_TO_KEEP or math.inf, solver.MAX_ITER // solver.CHECKPOINT_PERIOD
+    )
+    return Estimate(
+        f"{solver.MAX_ITER:,} iterations of {solver.IMS_PER_BATCH} images",
+        None if speed.train is None else passes * seen * speed.train,
+        None if speed.train is None else speed.base + solver.IMS_PER_BATCH * speed.per_image,
+        (kept + 2) * speed.checkpoint,  # the final one, and one that is being written
+    )
+
+
+def estimate_search(cfg: CfgNode, speed: Speed, archval: int) -> Estimate:
+    """Return what the search of a config takes.
+
+    Args:
+        archval: number of images in it.
+    """
+    spec = NetworkSpec.from_config(cfg)
+    budgets = build_budgets(cfg, build_costs(cfg, spec))
+    candidates = build_searcher(cfg, spec.space, budgets).total
+    images = archval + cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES
+    return Estimate(
+        f"{candidates:,} candidates on {archval:,} images",
+        None if speed.infer is None else candidates * images * speed.infer,
+        None if speed.infer is None else speed.base + cfg.SEARCH.IMS_PER_BATCH * speed.per_image,
+        speed.weights,
+    )
+
+
+def _batches(cfg: CfgNode) -> Iterator[list[dict]]:
+    """Yield batches of the first images, decoded as in training."""
+    images = get_detection_dataset_dicts(
+        list(cfg.DATASETS.TRAIN), filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    )
+    mapper = build_train_mapper(cfg, cfg.DATASETS.TRAIN)
+    for start in count(0, _IMAGES):
+        yield [mapper(images[(start + n) % len(images)]) for n in range(_IMAGES)]
+
+
+def _train_step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: list[dict]) -> None:
+    model.train()
+    optimizer.zero_grad(set_to_none=True)
+    sum(model(batch).values()).backward()
+    # No step of the optimizer: it costs little, and its learning rate has not been warmed up.
+
+
+def _seconds_per_image(step, on_gpu: bool) -> float:
+    """Time a step several times; the first call, which allocates memory, counts only if alone."""
+    times = []
+    for _ in range(1 + _STEPS):
+        start = time.perf_counter()
+        step()
+        if on_gpu:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+        if sum(times) > _ENOUGH:
+            break
+    return min(times) / _IMAGES
+
+
+def _peak_memory(on_gpu: bool) -> int:
+    """Return the most memory that was used so far, of this process or of the GPU, in bytes."""
+    if on_gpu and torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
