@@ -1,5 +1,6 @@
 """Files of weights: written as a whole or not at all, and read as data that cannot run code."""
 
+import logging
 import os
 import pickle
 import re
@@ -13,10 +14,13 @@ from urllib.parse import urlparse
 
 import numpy as np
 import torch
-from detectron2.utils.file_io import PathManager
+from detectron2.checkpoint.catalog import ModelCatalog
+from detectron2.utils.file_io import Detectron2Handler, PathManager
+from iopath.common.file_io import get_cache_dir
 
 __all__ = ["UnreadableFileError", "fetch_weights", "read_file", "write_file"]
 
+_CATALOG = "catalog://"
 PARTIAL = ".partial"  # the end of the name of a file that is being written
 
 _CONVERT = (
@@ -64,16 +68,40 @@ def fetch_weights(path: str) -> str:
         raise ValueError(f"MODEL.WEIGHTS {path} is a folder; name the file of weights in it.")
     if os.path.isfile(path):
         return path
+    # It logs an error besides raising it, which says the same.
+    logging.getLogger("iopath.common.download").setLevel(logging.CRITICAL)
     try:
         local = PathManager.get_local_path(urlparse(path)._replace(query="").geturl())
     except Exception as error:  # iopath's handlers raise whatever their libraries do
+        url = _download_url(path)
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(
+                f"MODEL.WEIGHTS {path} cannot be fetched ({_line(error)}). Check the address, or "
+                "set MODEL.WEIGHTS to the path of a file."
+            ) from error
+        cached = os.path.join(get_cache_dir(), urlparse(url).path.lstrip("/"))
         raise ValueError(
-            f"MODEL.WEIGHTS {path} cannot be fetched ({_line(error)}). Check the address and the "
-            "network; or download the file elsewhere, and name its path."
+            f"MODEL.WEIGHTS {path} cannot be downloaded from {url} ({_cause(error)}). Without a "
+            f"network, download it elsewhere and put it at {cached}, or anywhere and set "
+            "MODEL.WEIGHTS to its path."
         ) from error
     if not os.path.isfile(local):
         raise ValueError(f"MODEL.WEIGHTS is {path}, which does not exist.")
     return local
+
+
+def _download_url(path: str) -> str:
+    """Return the address behind a name of Detectron2's: ``detectron2://``, ``catalog://``."""
+    url = urlparse(path)._replace(query="").geturl()
+    if url.startswith(_CATALOG):
+        try:
+            url = ModelCatalog.get(url.removeprefix(_CATALOG))
+        except RuntimeError:  # no such name
+            return url
+    prefix = Detectron2Handler.PREFIX
+    if url.startswith(prefix):
+        return Detectron2Handler.S3_DETECTRON2_PREFIX + url.removeprefix(prefix)
+    return url
 
 
 def read_file(path: str) -> dict[str, Any]:
@@ -176,7 +204,12 @@ class _ArrayUnpickler(pickle.Unpickler):
         return _ADMITTED[module, name]
 
 
-def _line(error: BaseException) -> str:
+def _cause(error: BaseException) -> str:
+    """Return why a download failed: what a URLError wraps."""
+    return _line(getattr(error, "reason", None) or error)
+
+
+def _line(error: object) -> str:
     """Return the error in one line, with its type if it has no text."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

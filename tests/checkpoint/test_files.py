@@ -1,6 +1,8 @@
 """Files of weights are data: whatever they hold, nothing is executed, and errors are sentences."""
 
+import os
 import pickle
+import re
 import urllib.error
 from collections import OrderedDict
 from random import Random
@@ -150,15 +152,41 @@ def test_damage_is_found_or_harmless(suffix, tmp_path):
     assert refused > 10
 
 
-def test_a_url_that_cannot_be_reached_is_named(monkeypatch):
-    def unreachable(*args, **kwargs):
-        raise urllib.error.URLError("Name or service not known")
+def unreachable(*args, **kwargs):
+    raise urllib.error.URLError("Name or service not known")
 
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("https://example.invalid/a/R-50.pth?matching_heuristics=True",) * 2,
+        ("detectron2://a/R-50.pth", "https://dl.fbaipublicfiles.com/detectron2/a/R-50.pth"),
+        (
+            "catalog://ImageNetPretrained/MSRA/R-50",
+            "https://dl.fbaipublicfiles.com/detectron/ImageNetPretrained/MSRA/R-50.pkl",
+        ),
+    ],
+)
+def test_a_failed_download_says_where_to_put_the_file(name, url, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("urllib.request.urlopen", unreachable)
-    url = "https://example.invalid/R-50.pkl?matching_heuristics=True"
+    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path))
     with pytest.raises(ValueError) as error:
-        check_weights(url)
-    assert f"MODEL.WEIGHTS {url} cannot be fetched" in one_line(error)
+        check_weights(name)
+    text = one_line(error)
+    start = f"MODEL.WEIGHTS {name} cannot be downloaded from {url.partition('?')[0]} "
+    assert text.startswith(f"{start}(Name or service not known). ")
+    assert "set MODEL.WEIGHTS to its path" in text and "Failed to download" not in caplog.text
+    place = re.search(r"put it at (\S+),", text)[1]
+    assert place.startswith(str(tmp_path))
+    if place.endswith(".pth"):  # as the message says
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        write_file({"model": {"weight": torch.ones(1)}}, place)
+        check_weights(name)
+
+
+def test_a_name_that_is_in_no_catalog_has_no_address():
+    with pytest.raises(ValueError, match=r"catalog://x cannot be fetched .*Check the address"):
+        check_weights("catalog://x")
 
 
 def test_a_path_may_look_like_a_url(tmp_path):
