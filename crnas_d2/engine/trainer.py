@@ -2,7 +2,7 @@
 
 import logging
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -99,8 +99,8 @@ class Trainer(DefaultTrainer):
         state = super().state_dict()
         if hasattr(self.data_loader, "state_dict") and "alpha" not in state["_trainer"]:
             state["loader"] = self.data_loader.state_dict()
-        if hasattr(self._plain_model, _NORMALIZER):
-            state[_NORMALIZER] = getattr(self._plain_model, _NORMALIZER)
+        if hasattr(self.plain_model, _NORMALIZER):
+            state[_NORMALIZER] = getattr(self.plain_model, _NORMALIZER)
         return state
 
     def load_state_dict(self, state: dict) -> None:
@@ -110,10 +110,17 @@ class Trainer(DefaultTrainer):
         elif not isinstance(self._trainer, AlternatingTrainer):
             logger.warning("The checkpoint is of an older version: the images start over.")
         if _NORMALIZER in state:
-            setattr(self._plain_model, _NORMALIZER, state[_NORMALIZER])
+            setattr(self.plain_model, _NORMALIZER, state[_NORMALIZER])
 
     @property
-    def _plain_model(self) -> nn.Module:
+    def train_images(self) -> Sized | None:
+        """The images of ``DATASETS.TRAIN``; ``None`` if they have no length."""
+        images = getattr(self.data_loader, "dataset", None)
+        return images if isinstance(images, Sized) else None
+
+    @property
+    def plain_model(self) -> nn.Module:
+        """The model without DistributedDataParallel around it."""
         is_wrapped = isinstance(self.model, DistributedDataParallel)
         return self.model.module if is_wrapped else self.model
 
@@ -132,7 +139,7 @@ class Trainer(DefaultTrainer):
 
     def checkpoint_size(self) -> int:
         """Return the approximate size of a checkpoint in bytes."""
-        return checkpoint_size(self.cfg, self._plain_model)
+        return checkpoint_size(self.cfg, self.plain_model)
 
     def build_writers(self) -> list[EventWriter]:
         _end_line(Path(self.cfg.OUTPUT_DIR) / "metrics.json")

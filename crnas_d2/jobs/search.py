@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,12 +22,14 @@ from crnas_d2.search import (
     hide_password,
 )
 
+from .detects import base_network, check_detects
 from .errors import JobError
 from .finalists import train_finalists
 from .output import check_output, prepare_output
 from .search_plan import SearchPlan
 from .search_workers import evaluate_all
 from .subnets import build_subnet_evaluator, load_supernet, save_subnet
+from .summary import search_summary
 
 __all__ = ["run_search"]
 
@@ -76,14 +79,17 @@ def _search(cfg, resume: bool, num_workers: int) -> Candidate:
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
     # Lines per candidate only go to log.txt, because the terminal has the progress bar.
     setup_logger(cfg.OUTPUT_DIR, name="crnas_d2", configure_stdout=False)
-    for line in reachable:
-        print(line)
-        logger.info(line)
-
     space = find_supernet(model).space
     searcher = plan.searcher(space)
+    for line in ("What runs:", *search_summary(cfg, searcher, num_workers), *reachable):
+        print(line)
+        logger.info(line)
     # Before there is a study, because what fails here must not leave one behind.
     evaluate = build_subnet_evaluator(cfg, model)
+    if cfg.MODEL.INHERIT and not resume:
+        warning = check_detects(cfg, model, base_network(space))
+        if warning:  # the log is not shown on the terminal
+            print(warning, file=sys.stderr)
     try:
         study = plan.open_study(resume)
         evaluate_all(plan, evaluate, study, searcher, num_workers)

@@ -20,7 +20,13 @@ from crnas_d2.evaluation import SubnetEvaluator, batch_statistics, build_evaluat
 from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype
 
-__all__ = ["build_subnet_evaluator", "image_files", "load_supernet", "save_subnet"]
+__all__ = [
+    "build_subnet_evaluator",
+    "calibration_batches",
+    "image_files",
+    "load_supernet",
+    "save_subnet",
+]
 
 
 def load_supernet(cfg) -> nn.Module:
@@ -55,7 +61,7 @@ def build_subnet_evaluator(cfg, model: nn.Module) -> SubnetEvaluator:
     Args:
         model: of :func:`load_supernet`.
     """
-    calibrate = partial(calibrated, batches=_calibration_batches(cfg))
+    calibrate = partial(calibrated, batches=calibration_batches(cfg))
     by_batch = cfg.SEARCH.BN_CALIBRATION.PARTIAL == "batch"
     return SubnetEvaluator(
         model,
@@ -70,7 +76,7 @@ def build_subnet_evaluator(cfg, model: nn.Module) -> SubnetEvaluator:
 def save_subnet(cfg, model: nn.Module, genotype: Genotype, path: Path) -> None:
     """Write the weights that a network has in a supernet, with its own BN statistics."""
     find_supernet(model).set_path(genotype)
-    with calibrated(model, _calibration_batches(cfg)):
+    with calibrated(model, calibration_batches(cfg)):
         content = {
             "model": subnet_state_dict(model, genotype),
             "network": describe_network(cfg, genotype),
@@ -86,7 +92,8 @@ def image_files(cfg) -> dict[str, list[str]]:
     }
 
 
-def _calibration_batches(cfg) -> Collection[list[dict]]:
+def calibration_batches(cfg) -> Collection[list[dict]]:
+    """Build the images of archtrain with which the BN of a subnet is calibrated."""
     return build_fixed_batches(cfg, **_calibration(cfg))
 
 

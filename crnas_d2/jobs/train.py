@@ -21,8 +21,10 @@ from crnas_d2.search import hide_password
 from crnas_d2.space import did_you_mean
 
 from .checks import check_config
+from .detects import check_trained_supernet
 from .errors import JobError
 from .output import check_output, check_space, disk_errors_explained, evaluation_folder
+from .summary import training_summary
 
 __all__ = ["check_resumable", "check_training", "has_checkpoint", "run_training"]
 
@@ -146,9 +148,13 @@ def _train(cfg, resume: bool) -> dict | None:
         trainer.resume_or_load(resume=resume)
     except ValueError as error:  # weights that do not fit
         raise JobError(str(error)) from error
+    lines = training_summary(cfg, trainer.cfg, trainer.train_images, trainer.start_iter)
+    logger.info("What runs:\n  %s", "\n  ".join(lines))
     if comm.is_main_process():
         check_space(cfg.OUTPUT_DIR, trainer.checkpoint_size())
     results = trainer.train()
+    if comm.is_main_process():
+        check_trained_supernet(trainer.cfg, trainer.plain_model)
     supernet = find_supernet(trainer.model)
     if isinstance(supernet, MixedSupernet) and comm.is_main_process():
         family = cfg.MODEL.SUPERNET.FAMILY

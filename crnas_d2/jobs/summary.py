@@ -1,0 +1,75 @@
+"""What really runs, in one block of lines at the start of a training or a search."""
+
+from collections.abc import Sized
+
+from detectron2.config import CfgNode
+from detectron2.utils import comm
+
+from crnas_d2.data import fixed_images
+from crnas_d2.search import Searcher
+
+__all__ = ["search_summary", "training_summary"]
+
+
+def training_summary(
+    cfg: CfgNode, scaled: CfgNode, images: Sized | None, start: int = 0
+) -> list[str]:
+    """Return lines about a training.
+
+    Args:
+        cfg: as the user wrote it.
+        scaled: for this number of processes.
+        images: of ``DATASETS.TRAIN``; ``None`` if they have no length.
+        start: the first iteration, above 0 in a resumed training.
+    """
+    solver, processes = scaled.SOLVER, comm.get_world_size()
+    per_process = solver.IMS_PER_BATCH // processes
+    weights = scaled.MODEL.WEIGHTS or "random weights"
+    epochs = ""
+    if images is not None:
+        count = solver.MAX_ITER * solver.IMS_PER_BATCH / len(images)
+        epochs = f", {count:.3g} epochs of {len(images):,} images"
+    lines = [
+        f"processes: {processes} on {scaled.MODEL.DEVICE}",
+        f"images per step: {solver.IMS_PER_BATCH} ({per_process} per process)",
+        f"iterations: {solver.MAX_ITER:,}{epochs}",
+        f"learning rate: {solver.BASE_LR:.4g}, {solver.LR_SCHEDULER_NAME}{_steps(solver)}",
+        f"warm-up: {solver.WARMUP_ITERS:,} iterations",
+        f"seed: {_seed(scaled)}",
+        f"starts from: {f'iteration {start:,}' if start else weights}",
+    ]
+    if scaled is not cfg and cfg.SOLVER.REFERENCE_WORLD_SIZE not in (0, processes):
+        before = cfg.SOLVER
+        lines.append(
+            f"scaled from SOLVER.REFERENCE_WORLD_SIZE {before.REFERENCE_WORLD_SIZE}, for which the "
+            f"config says {before.IMS_PER_BATCH} images per step, {before.MAX_ITER:,} iterations, "
+            f"learning rate {before.BASE_LR:.4g}, warm-up {before.WARMUP_ITERS:,}; set it to "
+            f"{processes} to run these"
+        )
+    return lines
+
+
+def search_summary(cfg: CfgNode, searcher: Searcher, num_workers: int) -> list[str]:
+    """Return lines about a search, without those about its limits."""
+    archval = fixed_images(cfg, cfg.DATASETS.ARCHVAL)
+    total = "as many as are asked for" if searcher.total is None else f"{searcher.total:,}"
+    calibration = cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES
+    return [
+        f"processes: {num_workers} on {cfg.MODEL.DEVICE}",
+        f"candidates: {total}, {cfg.SEARCH.ALGORITHM}",
+        f"fitness: {cfg.SEARCH.METRIC} on {len(archval):,} images of {cfg.DATASETS.ARCHVAL[0]}",
+        f"BN calibration: {f'{calibration} images' if calibration else 'none'}",
+        f"seed: {_seed(cfg)}",
+        f"weights: {cfg.MODEL.WEIGHTS}",
+    ]
+
+
+def _steps(solver: CfgNode) -> str:
+    if solver.LR_SCHEDULER_NAME != "WarmupMultiStepLR":
+        return f" to {solver.BASE_LR_END:.4g}"
+    reached = [step for step in solver.STEPS if step < solver.MAX_ITER]
+    return f", times {solver.GAMMA:g} at {', '.join(f'{step:,}' for step in reached) or 'no step'}"
+
+
+def _seed(cfg: CfgNode) -> str:
+    return str(cfg.SEED) if cfg.SEED >= 0 else "none (SEED -1), so that no two runs are alike"
