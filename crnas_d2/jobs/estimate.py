@@ -5,14 +5,15 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from random import Random
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import get_detection_dataset_dicts
+from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_dataset_dicts
 from detectron2.utils.events import EventStorage
 from torch import nn
 
@@ -26,8 +27,8 @@ from crnas_d2.search import build_searcher
 
 __all__ = ["Estimate", "Speed", "estimate_search", "estimate_training", "measure_speed"]
 
-_IMAGES = 1  # of a timed step: a large network on a CPU takes long
 _STEPS = 3
+_SLOW = 1.0  # seconds of a step with one image; if it takes longer, no larger batch is timed
 _ENOUGH = 8.0  # seconds, after which no further step is timed
 
 
@@ -70,7 +71,6 @@ def measure_speed(cfg: CfgNode, *, timed: bool = True) -> Speed:
     Args:
         timed: ``False`` where the device of the config is not at hand.
     """
-    register_datasets(cfg)
     on_gpu = cfg.MODEL.DEVICE.startswith("cuda")
     before = _peak_memory(on_gpu)
     cfg = cfg.clone()
@@ -84,19 +84,25 @@ def measure_speed(cfg: CfgNode, *, timed: bool = True) -> Speed:
     if isinstance(supernet, SinglePathSupernet):
         supernet.set_path(supernet.space.sample(Random(0)))
     train = infer = None
+    images = 1
     if timed:
-        batches = _batches(cfg)
         optimizer = Trainer.build_optimizer(cfg, model)
-        with EventStorage():  # in which the model notes its losses
-            train = _seconds_per_image(lambda: _train_step(model, optimizer, next(batches)), on_gpu)
-        model.eval()
-        with torch.no_grad():
-            infer = _seconds_per_image(lambda: model(next(batches)), on_gpu)
+        with _datasets_of(cfg), EventStorage():  # in which the model notes its losses
+            batches = _batches(cfg, 1)
+            train = _seconds(lambda: _train_step(model, optimizer, next(batches)), on_gpu)
+            if train < _SLOW and cfg.SOLVER.IMS_PER_BATCH > 1:
+                images = cfg.SOLVER.IMS_PER_BATCH
+                batches = _batches(cfg, images)
+                train = _seconds(lambda: _train_step(model, optimizer, next(batches)), on_gpu)
+            model.eval()
+            with torch.no_grad():
+                infer = _seconds(lambda: model(next(batches)), on_gpu) / images
+        train /= images
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())
     return Speed(
         *(train, infer),
         base=before,
-        per_image=max(0, _peak_memory(on_gpu) - before) // _IMAGES,
+        per_image=max(0, _peak_memory(on_gpu) - before) // images,
         checkpoint=checkpoint_size(cfg, model),
         weights=weights,
     )
@@ -136,14 +142,27 @@ def estimate_search(cfg: CfgNode, speed: Speed, archval: int) -> Estimate:
     )
 
 
-def _batches(cfg: CfgNode) -> Iterator[list[dict]]:
+def _batches(cfg: CfgNode, size: int) -> Iterator[list[dict]]:
     """Yield batches of the first images, decoded as in training."""
     images = get_detection_dataset_dicts(
         list(cfg.DATASETS.TRAIN), filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     )
     mapper = build_train_mapper(cfg, cfg.DATASETS.TRAIN)
-    for start in count(0, _IMAGES):
-        yield [mapper(images[(start + n) % len(images)]) for n in range(_IMAGES)]
+    for start in count(0, size):
+        yield [mapper(images[(start + n) % len(images)]) for n in range(size)]
+
+
+@contextmanager
+def _datasets_of(cfg: CfgNode) -> Iterator[None]:
+    """Register the datasets of a config, and forget them again."""
+    before = set(DatasetCatalog.list())
+    register_datasets(cfg)
+    try:
+        yield
+    finally:
+        for name in set(DatasetCatalog.list()) - before:
+            DatasetCatalog.remove(name)
+            MetadataCatalog.remove(name)
 
 
 def _train_step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: list[dict]) -> None:
@@ -153,7 +172,7 @@ def _train_step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: list[
     # No step of the optimizer: it costs little, and its learning rate has not been warmed up.
 
 
-def _seconds_per_image(step, on_gpu: bool) -> float:
+def _seconds(step: Callable[[], object], on_gpu: bool) -> float:
     """Time a step several times; the first call, which allocates memory, counts only if alone."""
     times = []
     for _ in range(1 + _STEPS):
@@ -164,7 +183,7 @@ def _seconds_per_image(step, on_gpu: bool) -> float:
         times.append(time.perf_counter() - start)
         if sum(times) > _ENOUGH:
             break
-    return min(times) / _IMAGES
+    return min(times)
 
 
 def _peak_memory(on_gpu: bool) -> int:

@@ -9,16 +9,40 @@ from pathlib import Path
 
 import pytest
 import real_data
+import torch
 import toy
 from detectron2.data import DatasetCatalog
 from voc_toy import write_voc
 
 from crnas_d2.config import NetworkSpec, load_config
+from crnas_d2.cost import body_cost
 from crnas_d2.data import check_disjoint
-from crnas_d2.data.prepare.starter_configs import starter_configs
-from crnas_d2.jobs import check_config
+from crnas_d2.data.prepare.starter_configs import BASE
+from crnas_d2.engine import Trainer
+from crnas_d2.jobs import check_config, plan
+from crnas_d2.jobs.estimate import measure_speed
+from crnas_d2.space import Genotype
 
-pytestmark = pytest.mark.usefixtures("registered")
+# Overrides for a search.yaml whose detector has not been trained yet.
+UNTRAINED = ["MODEL.WEIGHTS", "", "MODEL.INHERIT", "False"]
+# A body of bottleneck blocks small enough for a test, and images to match.
+BOTTLENECK = {
+    "MODEL.RESNETS.DEPTH": 50,
+    "MODEL.RESNETS.STEM_OUT_CHANNELS": 4,
+    "MODEL.RESNETS.RES2_OUT_CHANNELS": 8,
+    "MODEL.RESNETS.WIDTH_PER_GROUP": 4,
+    "MODEL.RESNETS.NORM": "BN",
+    "MODEL.FPN.OUT_CHANNELS": 16,
+    "MODEL.ROI_BOX_HEAD.FC_DIM": 16,
+    "INPUT.MIN_SIZE_TRAIN": (toy.SIZE,),
+    "INPUT.MIN_SIZE_TEST": toy.SIZE,
+}
+SHORT = {
+    "SOLVER.MAX_ITER": 4,
+    "SOLVER.IMS_PER_BATCH": 2,
+    "SEARCH.BN_CALIBRATION.NUM_IMAGES": 4,
+}
+pytestmark = pytest.mark.usefixtures("registered", "untimed")
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +52,12 @@ def tool():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def untimed(monkeypatch):
+    """No steps are timed, for speed."""
+    monkeypatch.setattr(plan, "measure_speed", lambda cfg, timed: measure_speed(cfg, timed=False))
 
 
 @pytest.fixture
@@ -50,67 +80,92 @@ def test_the_configs_load_and_say_what_the_data_has(tool, coco, tmp_path, capsys
     assert sizes(folder) == {"archtrain": 13, "archval": 3, "test": 4}
     assert Path(coco[0]).read_text() == before
 
-    cfg = load_config(str(folder / "supernet.yaml"), [])
-    check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
-    assert cfg.MODEL.ROI_HEADS.NUM_CLASSES == cfg.MODEL.RETINANET.NUM_CLASSES == 2
-    assert cfg.MODEL.SUPERNET.SPACE == "stage"
-    assert (cfg.DATASETS.TRAIN, cfg.DATASETS.ARCHVAL) == (("mine_archtrain",), ("mine_archval",))
-    assert str(folder / "output" / "supernet") == cfg.OUTPUT_DIR
-    check_disjoint("A", cfg.DATASETS.ARCHVAL, "B", (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
-
+    parts = {"baseline": ("archtrain",), "search": ("archtrain",)}
+    parts |= dict.fromkeys(("finetuned", "found"), ("archtrain", "archval"))
     genotype = folder / "output" / "search" / "genotype.yaml"
     genotype.parent.mkdir(parents=True)
-    genotype.write_text("MODEL:\n  GENOTYPE:\n    DEPTHS: [1, 3, 5, 7]\n")
-    for name, depths in (("baseline", [3, 4, 6, 3]), ("searched", [1, 3, 5, 7])):
-        cfg = load_config(str(folder / f"{name}.yaml"), [])
-        check_config(cfg, ["TRAIN", "TEST"])
-        assert depths == cfg.MODEL.GENOTYPE.DEPTHS
-        assert cfg.DATASETS.TRAIN == ("mine_archtrain", "mine_archval")
+    Genotype(depths=(1, 3, 5, 2)).to_yaml(genotype, family="resnet")
+    (folder / "output" / "baseline").mkdir()
+    for weights in ("baseline/model_final.pth", "search/model_best.pth"):
+        (folder / "output" / weights).touch()
+    found = {}
+    for name, trained in parts.items():
+        cfg = found[name] = load_config(str(folder / f"{name}.yaml"), [])
+        check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
+        assert tuple(f"mine_{part}" for part in trained) == cfg.DATASETS.TRAIN
+        assert cfg.DATASETS.TEST == ("mine_test",)
         assert str(folder / "output" / name) == cfg.OUTPUT_DIR
-    cfg = load_config(str(folder / "channels.yaml"), [])
-    check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
-    assert cfg.MODEL.SUPERNET.SPACE == "channel" and "R-50" in cfg.MODEL.WEIGHTS
-    assert (cfg.DATASETS.TRAIN, cfg.DATASETS.ARCHVAL) == (("mine_archtrain",), ("mine_archval",))
-    space = NetworkSpec.from_config(cfg).channels
-    channels = [[1] * conv.num_groups for conv in space.convs]
-    genotype = folder / "output" / "channels" / "genotype.yaml"
-    genotype.parent.mkdir(parents=True)
-    space.genotype(channels).to_yaml(genotype, family="resnet", channel=space.to_config())
-    for name, expected in (("pretrained", []), ("mixed", channels)):
-        cfg = load_config(str(folder / f"{name}.yaml"), [])
-        check_config(cfg, ["TRAIN", "TEST"])
-        assert expected == cfg.MODEL.GENOTYPE.CHANNELS and "R-50" in cfg.MODEL.WEIGHTS
-        assert cfg.DATASETS.TRAIN == ("mine_archtrain", "mine_archval")
+        assert cfg.MODEL.ROI_HEADS.NUM_CLASSES == cfg.MODEL.RETINANET.NUM_CLASSES == 2
+        assert cfg.SEED == 1 and cfg.SOLVER.REFERENCE_WORLD_SIZE == 1
+        assert cfg.INPUT.MIN_SIZE_TEST == cfg.INPUT.MAX_SIZE_TEST == toy.SIZE
+        assert cfg.SEARCH.COST_INPUT_SIZE == [toy.SIZE, toy.SIZE]
+    check_disjoint("A", ("mine_archval",), "B", ("mine_archtrain", "mine_test"))
+    assert found["search"].DATASETS.ARCHVAL == ("mine_archval",)
+    assert found["found"].MODEL.GENOTYPE.DEPTHS == [1, 3, 5, 2]
+    outputs = folder / "output"
+    assert str(outputs / "baseline" / "model_final.pth") == found["search"].MODEL.WEIGHTS
+    assert str(outputs / "baseline" / "model_final.pth") == found["finetuned"].MODEL.WEIGHTS
+    assert str(outputs / "search" / "model_best.pth") == found["found"].MODEL.WEIGHTS
+    assert found["found"].SOLVER == found["finetuned"].SOLVER
+
+    detector = body_cost(NetworkSpec.from_config(found["baseline"]), (toy.SIZE, toy.SIZE)).macs
+    least, most = found["search"].SEARCH.BUDGET.MACS
+    assert least < most == round(0.65 * detector)
     output = capsys.readouterr().out
-    assert f"python train_net.py --config-file {folder}/supernet.yaml" in output
-    assert f"python train_net.py --config-file {folder}/channels.yaml" in output
-    assert f"MODEL.WEIGHTS {folder}/output/supernet/model_final.pth" in output
+    assert f"python train_net.py --config-file {folder}/baseline.yaml" in output
+    assert f"python search_net.py --config-file {folder}/search.yaml" in output
 
 
-def test_the_schedule_follows_the_number_of_images(tool, coco, tmp_path):
+def test_the_plan_says_what_each_step_takes(tool, coco, tmp_path, capsys, monkeypatch):
+    monkeypatch.undo()  # untimed
     tool.main(["mine", "--coco", *coco, "--output", str(tmp_path / "out")])
-    assert load_config(str(tmp_path / "out/supernet.yaml"), []).SOLVER.MAX_ITER == 5000
-    texts = starter_configs(
-        "big",
-        {"archtrain": (tmp_path, tmp_path), "archval": (tmp_path, tmp_path)},
-        num_classes=80,
-        num_images={"archtrain": 113287, "archval": 5000},
-        folder=tmp_path / "big",
-        shipped=toy.ROOT,
+    rows = re.findall(
+        r"^  (\w+) +(.*?)  +([\d.]+ \w+) +([\d.]+ .iB) +([\d.]+ .iB)$",
+        capsys.readouterr().out,
+        re.MULTILINE,
     )
-    (tmp_path / "big").mkdir()
-    for path, text in texts.items():
-        path.write_text(text)
-    ours = load_config(str(tmp_path / "big" / "supernet.yaml"), [])
-    paper = load_config(str(toy.ROOT / "configs" / "supernet-stage-R50.yaml"), [])
-    assert ours.DATASETS.TEST == ()
-    assert ours.SOLVER == paper.SOLVER, "COCO's own schedule for COCO's number of images"
-    search = load_config(str(tmp_path / "big" / "channels.yaml"), []).SOLVER
-    paper = load_config(str(toy.ROOT / "projects/NATS/configs/search/R50-G16.yaml"), []).SOLVER
-    assert round(25 * 113287 / 16) == search.MAX_ITER
-    assert search.BASE_LR / search.IMS_PER_BATCH == paper.BASE_LR / paper.IMS_PER_BATCH
-    assert search.BASE_LR_END / search.IMS_PER_BATCH == paper.BASE_LR_END / paper.IMS_PER_BATCH
-    assert search.LR_SCHEDULER_NAME == paper.LR_SCHEDULER_NAME == "WarmupCosineLR"
+    assert [row[0] for row in rows] == ["baseline", "search", "found", "finetuned", "all"]
+    cfg = load_config(str(tmp_path / "out" / "baseline.yaml"), [])
+    solver = cfg.SOLVER
+    assert rows[0][1] == f"{solver.MAX_ITER:,} iterations of {solver.IMS_PER_BATCH} images"
+    assert re.fullmatch(r"\d+ candidates on 3 images", rows[1][1])
+
+
+def test_without_the_gpu_that_was_asked_for_times_are_unknown(tool, coco, tmp_path, capsys):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    command = ["mine", "--coco", *coco, "--output", str(tmp_path / "out"), "--device", "gpu"]
+    tool.main(command)
+    output = capsys.readouterr().out
+    assert "Times are unknown, because this machine has no GPU" in output
+    assert re.search(r"^  all +unknown +unknown +[\d.]+ GiB$", output, re.MULTILINE)
+    cfg = load_config(str(tmp_path / "out" / "baseline.yaml"), [])
+    assert "torchvision/R-50" in cfg.MODEL.WEIGHTS and cfg.INPUT.FORMAT == "RGB"
+    assert "--weights FILE" in output and cfg.MODEL.WEIGHTS in output
+
+
+def test_own_weights_are_what_all_configs_start_from(tool, coco, tmp_path, capsys):
+    cfg = load_config(BASE, ["MODEL.RESNETS.DEPTH", "50", "MODEL.DEVICE", "cpu"])
+    body = Trainer.build_model(cfg).backbone.bottom_up.state_dict()
+    weights = {"model": {f"backbone.bottom_up.{name}": value for name, value in body.items()}}
+    said = {"INPUT.FORMAT": "BGR", "MODEL.PIXEL_STD": [1.0, 2.0, 3.0]}
+    file = tmp_path / "R50.pth"
+    torch.save({**weights, "network": said}, file)
+    flags = ["--coco", *coco, "--device", "gpu", "--preset", "standard"]
+    tool.main(["mine", *flags, "--weights", str(file), "--output", str(tmp_path / "out")])
+    assert "downloaded" not in capsys.readouterr().out
+    for name in ("baseline", "channels", "pretrained"):
+        cfg = load_config(str(tmp_path / "out" / f"{name}.yaml"), [])
+        check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
+        assert str(file) == cfg.MODEL.WEIGHTS
+        assert (cfg.INPUT.FORMAT, cfg.MODEL.PIXEL_STD) == ("BGR", [1.0, 2.0, 3.0])
+
+    torch.save({"model": {"stem.conv1.weight": torch.ones(1)}}, file)
+    before = set(tmp_path.rglob("*"))
+    for path, words in ((file, "no tensor of the backbone fits"), ("none.pth", "does not exist")):
+        with pytest.raises(SystemExit, match=words):
+            tool.main(["other", *flags, "--weights", str(path), "--output", str(tmp_path / "new")])
+    assert set(tmp_path.rglob("*")) == before
 
 
 def test_running_again_changes_nothing_and_another_split_is_refused(tool, coco, tmp_path, capsys):
@@ -119,7 +174,7 @@ def test_running_again_changes_nothing_and_another_split_is_refused(tool, coco, 
     tool.main(command)
     capsys.readouterr()
     tool.main(command)
-    assert capsys.readouterr().out.count("exists already, identical") == 11
+    assert capsys.readouterr().out.count("exists already, identical") == 10
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(SystemExit, match=r"exists and differs.*--overwrite"):
         tool.main([*command, "--seed", "1"])
@@ -132,7 +187,7 @@ def test_configs_that_the_user_edited_outlive_data_that_moves(tool, coco, tmp_pa
     folder = tmp_path / "out"
     tool.main(["mine", "--coco", *coco, "--output", str(folder)])
     edited = folder / "baseline.yaml"
-    edited.write_text(edited.read_text().replace("BASE_LR: 0.02", "BASE_LR: 0.01"))
+    edited.write_text(edited.read_text() + "VERSION: 2\n")
     before = {path: path.read_bytes() for path in folder.glob("*.yaml")}
     moved = str(tmp_path / "moved")
     os.rename(coco[1], moved)
@@ -144,6 +199,22 @@ def test_configs_that_the_user_edited_outlive_data_that_moves(tool, coco, tmp_pa
     assert f"kept: {edited}, which you may have edited" in capsys.readouterr().out
     changed = [path.name for path, content in before.items() if path.read_bytes() != content]
     assert changed == ["data.yaml"] and moved in (folder / "data.yaml").read_text()
+
+
+def test_another_preset_replaces_what_the_user_has_not_edited(tool, coco, tmp_path, capsys):
+    folder = tmp_path / "out"
+    command = ["mine", "--coco", *coco, "--output", str(folder)]
+    tool.main(command)
+    quick = load_config(str(folder / "baseline.yaml"), [])
+    edited = folder / "finetuned.yaml"
+    edited.write_text(edited.read_text() + "VERSION: 2\n")
+    capsys.readouterr()
+    tool.main([*command, "--preset", "standard"])
+    standard = load_config(str(folder / "baseline.yaml"), [])
+    assert standard.MODEL.RESNETS.RES2_OUT_CHANNELS > quick.MODEL.RESNETS.RES2_OUT_CHANNELS
+    assert standard.SOLVER.MAX_ITER > quick.SOLVER.MAX_ITER
+    output = capsys.readouterr().out
+    assert output.count("kept: ") == 1 and f"kept: {edited}, which you may have edited" in output
 
 
 def test_faults_are_reported_mended_and_recorded(tool, coco, tmp_path, capsys):
@@ -187,7 +258,7 @@ def test_a_test_set_of_its_own_stays_whole_and_loses_its_images_elsewhere(tool, 
 def test_no_test_set(tool, coco, tmp_path, capsys):
     tool.main(["mine", "--coco", *coco, "--test", "0", "--output", str(tmp_path / "out")])
     assert sizes(tmp_path / "out") == {"archtrain": 16, "archval": 4}
-    cfg = load_config(str(tmp_path / "out" / "supernet.yaml"), [])
+    cfg = load_config(str(tmp_path / "out" / "search.yaml"), UNTRAINED)
     check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
     assert cfg.DATASETS.TEST == () and "compare_networks" not in capsys.readouterr().out
 
@@ -205,7 +276,7 @@ def test_voc_image_sets(tool, tmp_path):
     assert sizes(tmp_path / "all") == {"archtrain": 7, "archval": 3, "test": 2}
     tool.main([*command, str(tmp_path / "set"), "--train", "trainval"])
     assert sizes(tmp_path / "set") == {"archtrain": 4, "archval": 3, "test": 2}
-    cfg = load_config(str(tmp_path / "set" / "supernet.yaml"), [])
+    cfg = load_config(str(tmp_path / "set" / "search.yaml"), UNTRAINED)
     check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
     assert len(DatasetCatalog.get("mine_archtrain")) == 4
 
@@ -243,30 +314,43 @@ def test_bccd_in_one_command(tool, tmp_path, capsys):
     tool.main(["bccd", "--voc", str(folder), "--test", "test", "--output", str(tmp_path / "out")])
     assert sizes(tmp_path / "out") == {"archtrain": 234, "archval": 58, "test": 72}
     assert "zero-area boxes" in capsys.readouterr().out
-    check_config(
-        load_config(str(tmp_path / "out" / "supernet.yaml"), []), ["TRAIN", "ARCHVAL", "TEST"]
-    )
+    cfg = load_config(str(tmp_path / "out" / "search.yaml"), UNTRAINED)
+    check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
+    # Cells are round, from 43 pixels of 480 to 167; most are of 80 to 125.
+    assert cfg.MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS == [[1.0]]
+    scale = cfg.INPUT.MIN_SIZE_TEST / 480
+    anchors = [size / scale for sizes in cfg.MODEL.ANCHOR_GENERATOR.SIZES for size in sizes]
+    assert 35 < anchors[0] < 50 and 140 < anchors[-1] < 190
 
 
 @pytest.mark.slow
-def test_the_printed_commands_run(tool, coco, tmp_path, capsys):
-    tool.main(["mine", "--coco", *coco, "--output", str(tmp_path / "out")])
+@pytest.mark.parametrize("preset", ["quick", "standard", "paper"])
+def test_the_printed_commands_run(preset, tool, coco, tmp_path, capsys):
+    # On a CPU "standard" is the recipe from weights, which the file has.
+    cfg = load_config(BASE, [*toy.as_list(BOTTLENECK), "MODEL.DEVICE", "cpu"])
+    torch.save({"model": Trainer.build_model(cfg).state_dict()}, tmp_path / "R50.pth")
+    tool.main(["mine", "--coco", *coco, "--output", str(tmp_path / "out"), "--preset", preset])
     printed = re.findall("^  python (.*)", capsys.readouterr().out, re.MULTILINE)
-    assert len(printed) == 9
-    wide = {"MODEL.RESNETS.RES2_OUT_CHANNELS": 8, "MODEL.RESNETS.NORM": "BN"}
-    tiny = toy.as_arguments(toy.TINY, wide)
-    space = toy.as_arguments(toy.STAGE_SPACE, {"MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0})
-    groups = ["MODEL.SUPERNET.CHANNEL.NUM_GROUPS", "4"]
+    assert len(printed) == {"quick": 5, "standard": 5, "paper": 14}[preset]
+    narrow = BOTTLENECK if preset == "paper" else {}
+    unsure = {"MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0, "SEARCH.BUDGET.MACS": []}
+    space = {"MODEL.SUPERNET.STAGE_OPTIONS": [[1, 3], [4], [6], [2, 3]]}
     for line in printed:
         command = shlex.split(line)
+        run = re.search(r"/(\w+)\.yaml", line)
         if "--config-file" in command:
-            command += [*tiny, *(space if "supernet.yaml" in line else [])]
-            command += groups if "channels.yaml" in line else []
-            by_gradient = re.search("(channels|mixed|pretrained).yaml", line)
-            command += ["MODEL.WEIGHTS", ""] if by_gradient else []  # not downloaded here
-        run = subprocess.run(
+            settings = {**SHORT, **unsure, **narrow}
+            if run[1] in ("search", "supernet", "supernet_search"):
+                settings |= space | {"SEARCH.BUDGET.BLOCKS": []}
+            if run[1] == "channels":
+                settings["MODEL.SUPERNET.CHANNEL.NUM_GROUPS"] = 4
+            if run[1] in ("baseline", "channels", "mixed", "pretrained") and preset == "paper":
+                settings["MODEL.WEIGHTS"] = tmp_path / "R50.pth"  # not downloaded here
+            command += toy.as_arguments(settings)
+        ended = subprocess.run(
             [sys.executable, *command], cwd=toy.ROOT, capture_output=True, text=True
         )
-        assert run.returncode == 0, f"{line}\n{run.stderr}"
-    for report in ("report.html", "channels.html"):
-        assert (tmp_path / "out" / "output" / report).stat().st_size > 0
+        assert ended.returncode == 0, f"{line}\n{ended.stderr}"
+    reports = {"report"} | ({"channels", "supernet_search"} if preset == "paper" else set())
+    for report in reports:
+        assert (tmp_path / "out" / "output" / f"{report}.html").stat().st_size > 0
