@@ -20,7 +20,7 @@ from crnas_d2.data.prepare.coco_splits import missing_categories, save_files
 from crnas_d2.data.prepare.own_dataset import check_parts, divide, read_coco_parts, read_voc_parts
 from crnas_d2.data.prepare.recipe import DEVICES, PRESETS
 from crnas_d2.data.prepare.starter_configs import chains, is_edited, starter_configs
-from crnas_d2.data.prepare.statistics import Statistics
+from crnas_d2.data.prepare.statistics import Statistics, images_to_tell, told_apart
 from crnas_d2.jobs.plan import Planner
 from crnas_d2.jobs.recipe import choose_recipe, network_macs
 
@@ -31,9 +31,11 @@ def add_arguments(parser):
     source.add_argument("--coco", nargs=2, metavar=("JSON", "IMAGES"))
     source.add_argument("--voc", metavar="FOLDER", help="Annotations/, JPEGImages/, ImageSets/")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR")
-    part = {"nargs": "+", "default": ["0.2"], "metavar": "PART"}
-    parser.add_argument("--archval", help="default: 0.2", **part)
-    parser.add_argument("--test", help="default: 0.2; 0: none", **part)
+    part = {"nargs": "+", "metavar": "PART"}
+    parser.add_argument(
+        "--archval", help="default: 0.2; of few images 100, but at most a third", **part
+    )
+    parser.add_argument("--test", help="default: 0.2; 0: none", default=["0.2"], **part)
     parser.add_argument(
         "--train", metavar="SET", help="VOC: the image set to train on (default: all the others)"
     )
@@ -67,7 +69,7 @@ def check(args):
     if args.train and args.coco:
         args.refuse("--train goes with --voc; a COCO file is the whole training set")
     for option in (args.archval, args.test):
-        if len(option) > (2 if args.coco else 1):
+        if option and len(option) > (2 if args.coco else 1):
             expected = "a size or JSON IMAGES" if args.coco else "a size or one image set"
             args.refuse(f"a PART is {' '.join(option)}; expected {expected}")
 
@@ -83,9 +85,9 @@ def as_size(option):
 def read_parts(args):
     """Return the existing parts, and the names and sizes of those to hold out."""
     options = {"test": args.test, "archval": args.archval}
-    sizes = {name: as_size(option) for name, option in options.items()}
-    given = {name: option for name, option in options.items() if sizes[name] is None}
-    held_out = [(name, size) for name, size in sizes.items() if size is not None]
+    sizes = {name: as_size(option) for name, option in options.items() if option}
+    given = {name: options[name] for name, size in sizes.items() if size is None}
+    held_out = [(name, sizes.get(name)) for name in options if name not in given]
     if ("test", 0) in held_out:
         held_out.remove(("test", 0))
     if args.voc:
@@ -110,6 +112,7 @@ def print_plan(recipe, folder, num_images, has_test):
     """Print each chain of commands with what it will take."""
     print(f"\nPreset {recipe.preset}, device {recipe.device}: images of ", end="")
     print(f"{recipe.size[0]} x {recipe.size[1]} pixels, {recipe.batch} per step.")
+    print(archval_line(num_images["archval"]))
     if "://" in recipe.start:
         print(f"The detector starts from {recipe.start}, downloaded on first use (100 MB).")
         print("Without a network, add --weights FILE: any ResNet-50 of torchvision or Detectron2.")
@@ -125,6 +128,14 @@ def print_plan(recipe, folder, num_images, has_test):
             print(" ", spell(step.verb, "--config-file", folder / f"{step.run}.yaml"))
         if has_test:
             print(" ", spell("compare", *compared(chain, folder / "output", number)))
+
+
+def archval_line(images):
+    """Return what archval can tell apart."""
+    return (
+        f"A search on {images:,} images of archval tells networks apart whose AP differs by about "
+        f"{told_apart(images):.1f}; 1 AP needs about {images_to_tell(1):,} (--archval)."
+    )
 
 
 def compared(chain, output, number):

@@ -77,7 +77,7 @@ def test_the_configs_load_and_say_what_the_data_has(tool, coco, tmp_path, capsys
     folder = tmp_path / "out"
     before = Path(coco[0]).read_text()
     tool.main(["mine", "--coco", *coco, "--output", str(folder)])
-    assert sizes(folder) == {"archtrain": 13, "archval": 3, "test": 4}
+    assert sizes(folder) == {"archtrain": 11, "archval": 5, "test": 4}
     assert Path(coco[0]).read_text() == before
 
     parts = {"baseline": ("archtrain",), "search": ("archtrain",)}
@@ -128,7 +128,7 @@ def test_the_plan_says_what_each_step_takes(tool, coco, tmp_path, capsys, monkey
     cfg = load_config(str(tmp_path / "out" / "baseline.yaml"), [])
     solver = cfg.SOLVER
     assert rows[0][1] == f"{solver.MAX_ITER:,} iterations of {solver.IMS_PER_BATCH} images"
-    assert re.fullmatch(r"\d+ candidates on 3 images", rows[1][1])
+    assert re.fullmatch(r"\d+ candidates on 5 images", rows[1][1])
 
 
 def test_without_the_gpu_that_was_asked_for_times_are_unknown(tool, coco, tmp_path, capsys):
@@ -151,14 +151,13 @@ def test_own_weights_are_what_all_configs_start_from(tool, coco, tmp_path, capsy
     said = {"INPUT.FORMAT": "BGR", "MODEL.PIXEL_STD": [1.0, 2.0, 3.0]}
     file = tmp_path / "R50.pth"
     torch.save({**weights, "network": said}, file)
-    flags = ["--coco", *coco, "--device", "gpu", "--preset", "standard"]
+    flags = ["--coco", *coco, "--device", "gpu"]
     tool.main(["mine", *flags, "--weights", str(file), "--output", str(tmp_path / "out")])
     assert "downloaded" not in capsys.readouterr().out
-    for name in ("baseline", "channels", "pretrained"):
-        cfg = load_config(str(tmp_path / "out" / f"{name}.yaml"), [])
-        check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
-        assert str(file) == cfg.MODEL.WEIGHTS
-        assert (cfg.INPUT.FORMAT, cfg.MODEL.PIXEL_STD) == ("BGR", [1.0, 2.0, 3.0])
+    cfg = load_config(str(tmp_path / "out" / "baseline.yaml"), [])
+    check_config(cfg, ["TRAIN", "TEST"])
+    assert str(file) == cfg.MODEL.WEIGHTS
+    assert (cfg.INPUT.FORMAT, cfg.MODEL.PIXEL_STD) == ("BGR", [1.0, 2.0, 3.0])
 
     torch.save({"model": {"stem.conv1.weight": torch.ones(1)}}, file)
     before = set(tmp_path.rglob("*"))
@@ -257,7 +256,7 @@ def test_a_test_set_of_its_own_stays_whole_and_loses_its_images_elsewhere(tool, 
 
 def test_no_test_set(tool, coco, tmp_path, capsys):
     tool.main(["mine", "--coco", *coco, "--test", "0", "--output", str(tmp_path / "out")])
-    assert sizes(tmp_path / "out") == {"archtrain": 16, "archval": 4}
+    assert sizes(tmp_path / "out") == {"archtrain": 13, "archval": 7}
     cfg = load_config(str(tmp_path / "out" / "search.yaml"), UNTRAINED)
     check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
     assert cfg.DATASETS.TEST == () and "compare_networks" not in capsys.readouterr().out
@@ -312,7 +311,7 @@ def test_parts_with_other_categories_are_refused(tool, coco, tmp_path):
 def test_bccd_in_one_command(tool, tmp_path, capsys):
     folder = real_data.folder("bccd")
     tool.main(["bccd", "--voc", str(folder), "--test", "test", "--output", str(tmp_path / "out")])
-    assert sizes(tmp_path / "out") == {"archtrain": 234, "archval": 58, "test": 72}
+    assert sizes(tmp_path / "out") == {"archtrain": 195, "archval": 97, "test": 72}
     assert "zero-area boxes" in capsys.readouterr().out
     cfg = load_config(str(tmp_path / "out" / "search.yaml"), UNTRAINED)
     check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])

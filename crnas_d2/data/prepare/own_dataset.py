@@ -11,7 +11,7 @@ from .findings import Report
 from .image_files import read_image_files
 from .voc import voc_files, voc_to_coco
 
-__all__ = ["Part", "check_parts", "divide", "read_coco_parts", "read_voc_parts"]
+__all__ = ["Part", "check_parts", "divide", "read_coco_parts", "read_voc_parts", "usual_size"]
 
 
 @dataclass
@@ -104,19 +104,30 @@ def check_parts(parts: Mapping[str, Part]) -> tuple[dict[str, Part], dict[str, R
     return mended, reports
 
 
+def usual_size(images: int) -> int:
+    """Return the size of an archval that is held out of so many images.
+
+    A fifth; of few images more, because a small archval tells no networks apart: 100 images, but at
+    most a third.
+    """
+    return max(1, round(max(0.2 * images, min(100, images / 3))))
+
+
 def divide(
-    parts: Mapping[str, Part], sizes: Sequence[tuple[str, float]], seed: int
+    parts: Mapping[str, Part], sizes: Sequence[tuple[str, float | None]], seed: int
 ) -> dict[str, Part]:
     """Hold parts out of ``train``, stratified by category; archtrain is the rest.
 
     Args:
         parts: ``train``, and the parts that were given as files.
         sizes: name and size of the parts to hold out, one after the other; a fraction refers to
-            the images that are left.
+            the images that are left, and ``None`` to :func:`usual_size`.
     """
     parts = dict(parts)
     rest = parts.pop("train")
     for name, size in sizes:
+        if size is None:
+            size = usual_size(len(rest.coco["images"]))
         kept, held_out = split_coco(
             rest.coco, size, seed=seed, stratify=True, sources=rest.sources, held_out=name
         )

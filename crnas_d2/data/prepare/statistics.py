@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Anchors", "Statistics", "fit_anchors"]
+__all__ = ["Anchors", "Statistics", "fit_anchors", "images_to_tell", "told_apart"]
 
 _STRIDES = (4, 8, 16, 32, 64)  # of p2 to p6
 _CELLS = 4  # an anchor is at least as large as so many cells of its level
+# Standard deviation of the difference of two networks' AP over bootstrap samples of archval, times
+# the root of its number of images; measured.
+_SPREAD = 16.0
 _RATIO_STEP = 1.5  # two aspect ratios that are closer count as one
 
 
@@ -132,3 +135,17 @@ def _ratios(boxes: np.ndarray) -> list[float]:
         if all(abs(math.log(ratio / other)) >= math.log(_RATIO_STEP) for other in found):
             found.append(round(float(ratio), 2))
     return sorted(found)
+
+
+def told_apart(images: int) -> float:
+    """Return the difference in AP of two networks, in percent, that so many images tell apart.
+
+    That is where the 95 % interval of the difference, on the same images, leaves out 0. It falls
+    with the root of the number of images. The rule is that of the two datasets in docs/DATASETS.md.
+    """
+    return 1.96 * _SPREAD / math.sqrt(images)
+
+
+def images_to_tell(difference: float) -> int:
+    """Return how many images tell two networks apart whose AP differs by so much, in percent."""
+    return int(round((1.96 * _SPREAD / difference) ** 2, -1))

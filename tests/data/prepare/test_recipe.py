@@ -3,9 +3,15 @@
 import numpy as np
 import pytest
 
+from crnas_d2.data.prepare.own_dataset import usual_size
 from crnas_d2.data.prepare.recipe import PUBLISHED, Recipe
 from crnas_d2.data.prepare.starter_configs import chains
-from crnas_d2.data.prepare.statistics import Statistics, fit_anchors
+from crnas_d2.data.prepare.statistics import (
+    Statistics,
+    fit_anchors,
+    images_to_tell,
+    told_apart,
+)
 
 
 def statistics(images=1000, shorter=640, longer=640, sizes=(20, 60), ratio=1.0, objects=4):
@@ -152,3 +158,12 @@ def test_only_what_fits_the_data_and_the_device_is_offered(settings, searches):
 def test_a_supernet_for_few_images_shares_its_weights():
     assert recipe(preset="paper").supernet_sharing == "prefix"
     assert recipe(preset="paper", archtrain=50_000).supernet_sharing == "none"
+
+
+def test_the_usual_archval_is_larger_for_few_images():
+    assert [usual_size(n) for n in (2, 30, 292, 400, 1000)] == [1, 10, 97, 100, 200]
+
+
+def test_four_times_the_images_tell_half_the_difference_apart():
+    assert told_apart(400) == pytest.approx(told_apart(100) / 2)
+    assert told_apart(images_to_tell(1)) == pytest.approx(1, abs=0.01)
