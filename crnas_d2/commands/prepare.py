@@ -8,6 +8,7 @@ images and stratified by category (test first, archval out of the rest); or an e
 JSON file and its image folder, or the name of a VOC image set.
 """
 
+import os
 import re
 import textwrap
 from pathlib import Path
@@ -117,7 +118,9 @@ def print_plan(recipe, folder, num_images, has_test):
         print(f"The detector starts from {recipe.start}, downloaded on first use (100 MB).")
         print("Without a network, add --weights FILE: any ResNet-50 of torchvision or Detectron2.")
     planner = Planner(folder, recipe, num_images["archval"])
-    if not planner.is_timed:
+    if planner.is_timed:
+        print("Timing a few steps of each network ...", flush=True)
+    else:
         print("Times are unknown, because this machine has no GPU: repeat this on one that has.")
     for number, chain in enumerate(chains(recipe)):
         plan = planner.plan(chain)
@@ -158,6 +161,8 @@ def run(args):
     check(args)
     if args.weights:
         check_weights(args.weights)
+        if os.path.isfile(args.weights):  # the configs work from any folder
+            args.weights = os.path.abspath(args.weights)
     parts, held_out = read_parts(args)
     mended, reports = check_parts(parts)
     print_reports(reports)

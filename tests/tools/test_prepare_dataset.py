@@ -144,7 +144,7 @@ def test_without_the_gpu_that_was_asked_for_times_are_unknown(tool, coco, tmp_pa
     assert "--weights FILE" in output and cfg.MODEL.WEIGHTS in output
 
 
-def test_own_weights_are_what_all_configs_start_from(tool, coco, tmp_path, capsys):
+def test_own_weights_are_what_all_configs_start_from(tool, coco, tmp_path, capsys, monkeypatch):
     cfg = load_config(BASE, ["MODEL.RESNETS.DEPTH", "50", "MODEL.DEVICE", "cpu"])
     body = Trainer.build_model(cfg).backbone.bottom_up.state_dict()
     weights = {"model": {f"backbone.bottom_up.{name}": value for name, value in body.items()}}
@@ -152,7 +152,8 @@ def test_own_weights_are_what_all_configs_start_from(tool, coco, tmp_path, capsy
     file = tmp_path / "R50.pth"
     torch.save({**weights, "network": said}, file)
     flags = ["--coco", *coco, "--device", "gpu"]
-    tool.main(["mine", *flags, "--weights", str(file), "--output", str(tmp_path / "out")])
+    monkeypatch.chdir(tmp_path)
+    tool.main(["mine", *flags, "--weights", "R50.pth", "--output", str(tmp_path / "out")])
     assert "downloaded" not in capsys.readouterr().out
     cfg = load_config(str(tmp_path / "out" / "baseline.yaml"), [])
     check_config(cfg, ["TRAIN", "TEST"])

@@ -28,6 +28,8 @@ _LEAST_IMAGES = {"quick": 16_000, "standard": 60_000, "paper": 80_000}
 # the least and the greatest number of images.
 _PIXELS = {"quick": 1.2e9, "standard": 12e9}
 _IMAGES = {"quick": (2_400, 20_000), "standard": (8_000, 100_000)}
+# GiB that an image of _PAPER_SIZE takes in the training of a ResNet-50 with FPN, none of it frozen.
+_MEMORY = 2.4
 _LEAST_OBJECT = 12  # pixels; smaller objects are hardly found
 _WIDTH = {"quick": 8, "standard": 16}
 _MANY_IMAGES = 10_000  # for a supernet from scratch without shared weights
@@ -100,7 +102,8 @@ class Recipe:
         if self.device == "cpu":
             return 4
         memory = self.gpu_memory or 16
-        return next((n for least, n in ((38, 16), (15, 8), (7, 4)) if memory >= least), 2)
+        per_image = _MEMORY * math.prod(self.size) / math.prod(_PAPER_SIZE)
+        return next((n for n in (16, 8, 4, 2) if n * per_image <= 0.85 * memory), 1)
 
     @property
     def rate(self) -> float:

@@ -112,13 +112,14 @@ def test_epochs_and_checkpoints_follow_from_the_number_of_images():
 
 
 def test_everything_is_stated_for_one_process_and_the_rate_per_image_is_the_papers():
-    for memory, batch in ((0, 8), (6, 2), (11, 4), (24, 8), (80, 16)):
+    for memory, batch in ((0, 8), (1, 1), (3, 2), (6, 4), (11, 8), (80, 16)):
         found = recipe(gpu_memory=memory)
         assert found.batch == batch and found.rate == pytest.approx(0.02 * batch / 16)
         solver = found.schedule(800, 60_000, found.rate)
         assert solver["REFERENCE_WORLD_SIZE"] == 1 and solver["IMS_PER_BATCH"] == batch
+    assert recipe(preset="paper").batch == 4, "larger images"
     paper = recipe(preset="paper").schedule(800, 80_000, 0.01)
-    assert paper["STEPS"] == [round(10_000 * step / 13) for step in (8, 11)]
+    assert paper["STEPS"] == [round(20_000 * step / 13) for step in (8, 11)]
 
 
 def test_the_network_fits_the_device():
