@@ -149,7 +149,11 @@ def compared(chain, output, number):
 
 def edited(configs):
     """Return the existing configs that the user has edited, and that differ from the new ones."""
-    existing = {path: path.read_text() for path in configs if path.exists()}
+    existing = {
+        path: path.read_text(encoding="utf-8", errors="replace")
+        for path in configs
+        if path.exists()
+    }
     return [
         path
         for path, text in existing.items()
