@@ -17,10 +17,12 @@ from detectron2.data import DatasetCatalog
 
 from crnas_d2.checkpoint import check_weights
 from crnas_d2.config import spell
+from crnas_d2.data.prepare.chains import chains
 from crnas_d2.data.prepare.coco_splits import missing_categories, save_files
+from crnas_d2.data.prepare.config_writer import is_edited
 from crnas_d2.data.prepare.own_dataset import check_parts, divide, read_coco_parts, read_voc_parts
 from crnas_d2.data.prepare.recipe import DEVICES, PRESETS
-from crnas_d2.data.prepare.starter_configs import chains, is_edited, starter_configs
+from crnas_d2.data.prepare.starter_configs import starter_configs
 from crnas_d2.data.prepare.statistics import Statistics, images_to_tell, told_apart
 from crnas_d2.jobs.plan import Planner
 from crnas_d2.jobs.recipe import choose_recipe, network_macs

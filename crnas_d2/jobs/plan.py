@@ -7,8 +7,8 @@ import torch
 from tabulate import tabulate
 
 from crnas_d2.config import load_config
+from crnas_d2.data.prepare.chains import Chain, Step
 from crnas_d2.data.prepare.recipe import Recipe
-from crnas_d2.data.prepare.starter_configs import Chain, Step
 
 from .estimate import Estimate, Speed, estimate_search, estimate_training, measure_speed
 

@@ -4,8 +4,8 @@ import pytest
 import toy
 from detectron2.data import DatasetCatalog
 
+from crnas_d2.data.prepare.chains import Chain, Step
 from crnas_d2.data.prepare.recipe import Recipe
-from crnas_d2.data.prepare.starter_configs import Chain, Step
 from crnas_d2.data.prepare.statistics import Statistics
 from crnas_d2.engine import Trainer
 from crnas_d2.jobs.estimate import (

@@ -1,93 +1,19 @@
-"""Starter configs for a user's own dataset, and the order in which they are used."""
+"""Starter configs for a user's own dataset."""
 
-import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
+from .config_writer import ConfigWriter
+from .recipe import Recipe
 
-from .recipe import Recipe, merged
-
-__all__ = ["BASE", "Chain", "Step", "chains", "is_edited", "starter_configs"]
+__all__ = ["BASE", "starter_configs"]
 
 BASE = "crnas_d2://configs/Base-RCNN-FPN.yaml"
-_MARK = "# Written by prepare, "
 # Of the detector's blocks, [3, 4, 6, 3]: every network with fewer has its first ones.
 _OPTIONS = [[1, 2, 3], [1, 2, 3, 4], [1, 2, 3, 4, 5, 6], [1, 2, 3]]
 # Of the detector's MACs; more candidates where there is time for them.
 _BUDGET = {"quick": (0.6, 0.65), "standard": (0.5, 0.65), "paper": (0.0, 0.65)}
-
-
-@dataclass(frozen=True)
-class Step:
-    """One command: a training or a search with one config.
-
-    Attributes:
-        run: name of the config, and of its folder of results.
-        verb: ``train`` or ``search``.
-    """
-
-    run: str
-    verb: str = "train"
-
-
-@dataclass(frozen=True)
-class Chain:
-    """Steps that belong together, and what they end with.
-
-    Attributes:
-        compared: the runs to compare, the baseline first.
-        search: the run with the search.
-    """
-
-    title: str
-    steps: tuple[Step, ...]
-    compared: tuple[str, str]
-    search: str
-
-
-def chains(recipe: Recipe) -> list[Chain]:
-    """Return what a user can do with the configs, the most promising first."""
-    found = [
-        Chain(
-            "Train a detector, search it for the blocks that it needs, fine-tune both:",
-            (Step("baseline"), Step("search", "search"), Step("found"), Step("finetuned")),
-            ("finetuned", "found"),
-            "search",
-        )
-    ]
-    if recipe.has_channels:
-        found.append(
-            Chain(
-                "Or search dilations of channels, from ImageNet weights:",
-                (Step("channels"), Step("mixed"), Step("pretrained")),
-                ("pretrained", "mixed"),
-                "channels",
-            )
-        )
-    if recipe.has_supernet:
-        found.append(
-            Chain(
-                "Or search blocks per stage in a supernet, all from scratch:",
-                (
-                    Step("supernet"),
-                    Step("supernet_search", "search"),
-                    Step("searched"),
-                    Step("scratch"),
-                ),
-                ("scratch", "searched"),
-                "supernet_search",
-            )
-        )
-    return found
-
-
-def is_edited(text: str) -> bool:
-    """Whether a config is not as it was written, so that it must not be replaced."""
-    mark, _, rest = text.partition("\n")
-    return mark != _mark(rest)
 
 
 def starter_configs(
@@ -112,7 +38,7 @@ def starter_configs(
     """
     # The data are listed by absolute path, so that the configs work from any folder.
     folder = Path(os.path.abspath(folder))
-    writer = _Writer(name, recipe, folder, has_test="test" in entries)
+    writer = ConfigWriter(name, recipe, folder)
     listed = [[f"{name}_{part}", *map(os.path.abspath, entry)] for part, entry in entries.items()]
     classes = {"ROI_HEADS": {"NUM_CLASSES": num_classes}, "RETINANET": {"NUM_CLASSES": num_classes}}
     writer.write(
@@ -140,54 +66,6 @@ def starter_configs(
     return writer.texts
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes every list on one line, as Detectron2's configs do."""
-
-    def ignore_aliases(self, data):
-        return True
-
-
-_Dumper.add_representer(
-    list,
-    lambda dumper, data: dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True),
-)
-
-
-class _Writer:
-    """Collects the texts of configs."""
-
-    def __init__(self, name: str, recipe: Recipe, folder: Path, has_test: bool):
-        self.name, self.recipe, self.folder, self.has_test = name, recipe, folder, has_test
-        self.texts: dict[Path, str] = {}
-
-    def write(self, run: str, comment: str, bases: Sequence[str], *settings: Mapping) -> None:
-        content = {"_BASE_": list(bases)} if bases else {}
-        for some in settings:
-            content = merged(content, some)
-        if run not in ("data", "detector"):
-            content["OUTPUT_DIR"] = str(self.folder / "output" / run)
-        lines = "".join(f"# {line}\n" for line in comment.splitlines())
-        # No line is broken, whatever its length.
-        text = lines + yaml.dump(
-            content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000
-        )
-        self.texts[self.folder / f"{run}.yaml"] = f"{_mark(text)}\n{text}"
-
-    def result(self, run: str, file: str) -> str:
-        return str(self.folder / "output" / run / file)
-
-    def parts(self, *names: str, archval: bool = False) -> dict:
-        data = {"TRAIN": [f"{self.name}_{part}" for part in names]}
-        if archval:
-            data["ARCHVAL"] = [f"{self.name}_archval"]
-        return {"DATASETS": data}
-
-
-def _mark(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return f"{_MARK}{digest}. Once you have edited it, it is not replaced."
-
-
 def _detector_comment(recipe: Recipe) -> str:
     data, (shorter, longer), anchors = recipe.statistics, recipe.size, recipe.anchors
     start = f"from {recipe.start}" if recipe.start else "a narrow ResNet-34, from scratch"
@@ -205,7 +83,7 @@ def _epochs(images: int, solver: Mapping) -> str:
     return f"{epochs:.3g} epochs of {images} images"
 
 
-def _write_pruning(writer: _Writer, macs: float) -> None:
+def _write_pruning(writer: ConfigWriter, macs: float) -> None:
     """Write the configs of a trained detector, its search and the two fine-tunings."""
     recipe = writer.recipe
     solver = recipe.schedule(recipe.archtrain, recipe.images_seen, recipe.rate)
@@ -258,7 +136,7 @@ def _write_pruning(writer: _Writer, macs: float) -> None:
     )
 
 
-def _write_channels(writer: _Writer) -> None:
+def _write_channels(writer: ConfigWriter) -> None:
     """Write the configs of a search by gradient (NATS), of what it finds and its baseline."""
     recipe = writer.recipe
     weights = {"MODEL": {"WEIGHTS": recipe.start}}
@@ -297,7 +175,7 @@ def _write_channels(writer: _Writer) -> None:
     )
 
 
-def _write_supernet(writer: _Writer) -> None:
+def _write_supernet(writer: ConfigWriter) -> None:
     """Write the configs of CR-NAS's stage level from scratch."""
     recipe = writer.recipe
     images = recipe.statistics.images

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from crnas_d2.data.prepare.chains import chains
 from crnas_d2.data.prepare.own_dataset import usual_size
 from crnas_d2.data.prepare.recipe import PUBLISHED, Recipe
-from crnas_d2.data.prepare.starter_configs import chains
 from crnas_d2.data.prepare.statistics import (
     Statistics,
     fit_anchors,
