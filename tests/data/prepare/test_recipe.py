@@ -12,6 +12,7 @@ from crnas_d2.data.prepare.statistics import (
     images_to_tell,
     told_apart,
 )
+from crnas_d2.modeling.families import ResNetFamily
 
 
 def statistics(images=1000, shorter=640, longer=640, sizes=(20, 60), ratio=1.0, objects=4):
@@ -168,3 +169,14 @@ def test_the_usual_archval_is_larger_for_few_images():
 def test_four_times_the_images_tell_half_the_difference_apart():
     assert told_apart(400) == pytest.approx(told_apart(100) / 2)
     assert told_apart(images_to_tell(1)) == pytest.approx(1, abs=0.01)
+
+
+def test_the_published_weights_get_the_images_that_they_were_trained_on():
+    network = recipe().network()
+    model = network["MODEL"]
+    assert ResNetFamily.published_convention == {
+        "INPUT.FORMAT": network["INPUT"]["FORMAT"],
+        "MODEL.PIXEL_MEAN": model["PIXEL_MEAN"],
+        "MODEL.PIXEL_STD": model["PIXEL_STD"],
+        "MODEL.RESNETS.STRIDE_IN_1X1": model["RESNETS"]["STRIDE_IN_1X1"],
+    }
