@@ -46,6 +46,7 @@ class TrainingCheckpointer(SafeCheckpointer):
         inherit: start as the network of the file, as far as the blocks can, see
             :mod:`crnas_d2.checkpoint.inheritance`.
         max_to_keep: of the periodic checkpoints, the newest; 0 for all.
+        record: plain data that is written into every checkpoint, by its key.
 
     Raises:
         ValueError: on ``load``, if no tensor of the body fits, or the file has no weights.
@@ -59,9 +60,11 @@ class TrainingCheckpointer(SafeCheckpointer):
         inherit: bool = False,
         network: Mapping[str, object] | None = None,
         max_to_keep: int = 0,
+        record: Mapping[str, object] | None = None,
         **checkpointables,
     ):
         super().__init__(model, save_dir, network=network, **checkpointables)
+        self.record = dict(record or {})
         self.files = RunFiles(save_dir, max_to_keep)
         self.resumed = ""
         self._inherit = inherit
@@ -76,7 +79,8 @@ class TrainingCheckpointer(SafeCheckpointer):
         if not self.save_dir or not self.save_to_disk:
             return
         states = {key: part.state_dict() for key, part in self.checkpointables.items()}
-        content = {"model": self.model.state_dict(), **states, **extra, "network": self.network}
+        record = {**self.record, "network": self.network}
+        content = {"model": self.model.state_dict(), **states, **extra, **record}
         self.logger.info("Saving %s ...", os.path.join(self.save_dir, f"{name}.pth"))
         self.files.write(f"{name}.pth", content)
 

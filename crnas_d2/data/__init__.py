@@ -10,13 +10,18 @@ from .checks import (
     register_coco_format,
     register_datasets,
 )
+from .class_names import CLASSES, ClassNames, class_record, find_classes, num_classes
 from .classification import check_task, register_image_folders
 from .embedded import make_digits, make_handwriting, make_letters, make_letters_crops
 from .fixed_batches import build_fixed_batches, fixed_images
+from .image_errors import ImageError
 from .loaders import build_test_loader
 from .resumable_loader import ResumableLoader, build_resumable_loader, build_train_loader
 
 __all__ = [
+    "CLASSES",
+    "ClassNames",
+    "ImageError",
     "ResumableLoader",
     "build_fixed_batches",
     "build_resumable_loader",
@@ -28,11 +33,14 @@ __all__ = [
     "check_datasets",
     "check_disjoint",
     "check_task",
+    "class_record",
+    "find_classes",
     "fixed_images",
     "make_digits",
     "make_handwriting",
     "make_letters",
     "make_letters_crops",
+    "num_classes",
     "register_coco_format",
     "register_datasets",
     "register_image_folders",

@@ -14,6 +14,7 @@ from .classification import check_task, register_image_folders
 from .files_in_use import check_annotation_file, check_image_files
 
 __all__ = [
+    "CLASS_KEYS",
     "check_archval",
     "check_class_count",
     "check_data",
@@ -24,7 +25,7 @@ __all__ = [
 ]
 
 # The key with the number of classes, by meta-architecture.
-_CLASS_KEYS = {
+CLASS_KEYS = {
     "GeneralizedRCNN": "ROI_HEADS",
     "RetinaNet": "RETINANET",
     "ImageClassifier": "CLASSIFIER",
@@ -177,7 +178,7 @@ def check_class_count(cfg, names: Sequence[str]) -> None:
     Args:
         names: of all datasets that will be read; they have been loaded.
     """
-    node = _CLASS_KEYS.get(cfg.MODEL.META_ARCHITECTURE)
+    node = CLASS_KEYS.get(cfg.MODEL.META_ARCHITECTURE)
     if node is None:
         return
     expected = cfg.MODEL[node].NUM_CLASSES

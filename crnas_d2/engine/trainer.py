@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
 
 from crnas_d2.checkpoint import FINAL, TrainingCheckpointer, describe_network
-from crnas_d2.data import build_test_loader, build_train_loader
+from crnas_d2.data import build_test_loader, build_train_loader, class_record
 from crnas_d2.evaluation import build_evaluator
 from crnas_d2.layers import resolve_norm
 from crnas_d2.modeling import MixedSupernet, SinglePathSupernet, find_supernet
@@ -78,6 +78,7 @@ class Trainer(DefaultTrainer):
             inherit=cfg.MODEL.INHERIT,
             network=describe_network(cfg),
             max_to_keep=cfg.SOLVER.CHECKPOINT_MAX_TO_KEEP,
+            record=class_record(cfg),
             trainer=weakref.proxy(self),
         )
         self.start_iter = 0

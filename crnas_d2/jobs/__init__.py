@@ -3,22 +3,29 @@
 from .checks import check_config
 from .entry import one_line_errors
 from .errors import JobError
+from .predict import Prediction, run_prediction
 from .search import run_search
 from .search_plan import check_search
 from .stand_alone import StandAloneRun, score_networks, train_networks
 from .subnets import load_supernet
 from .train import check_resumable, check_training, has_checkpoint, run_training
+from .trained_network import TrainedNetwork, load_network, network_config
 
 __all__ = [
     "JobError",
+    "Prediction",
     "StandAloneRun",
+    "TrainedNetwork",
     "check_config",
     "check_resumable",
     "check_search",
     "check_training",
     "has_checkpoint",
+    "load_network",
     "load_supernet",
+    "network_config",
     "one_line_errors",
+    "run_prediction",
     "run_search",
     "run_training",
     "score_networks",

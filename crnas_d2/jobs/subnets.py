@@ -14,7 +14,7 @@ from crnas_d2.checkpoint import (
     write_file,
 )
 from crnas_d2.config import spell
-from crnas_d2.data import build_fixed_batches, fixed_images
+from crnas_d2.data import build_fixed_batches, class_record, fixed_images
 from crnas_d2.engine import Trainer
 from crnas_d2.evaluation import SubnetEvaluator, batch_statistics, build_evaluator, calibrated
 from crnas_d2.modeling import find_supernet
@@ -80,6 +80,7 @@ def save_subnet(cfg, model: nn.Module, genotype: Genotype, path: Path) -> None:
         content = {
             "model": subnet_state_dict(model, genotype),
             "network": describe_network(cfg, genotype),
+            **class_record(cfg),
         }
         write_file(content, str(path))
 

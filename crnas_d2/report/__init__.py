@@ -2,6 +2,7 @@
 
 from .channel_report import add_channel_search, write_channel_search
 from .comparison import Run, add_networks, load_run, network_table
+from .drawn_detections import draw_detections
 from .page import Page
 from .ranking import Correlation, describe_ranking, rank_correlation
 from .receptive_field import ReceptiveField, receptive_fields
@@ -19,6 +20,7 @@ __all__ = [
     "describe_ranking",
     "draw_architectures",
     "draw_channels",
+    "draw_detections",
     "load_run",
     "network_table",
     "rank_correlation",
