@@ -16,7 +16,7 @@ from .counted import MACs, Parameters
 from .latency_meter import CPUClock, CUDAClock, LatencyMeter
 from .latency_table import UNIT, LatencyTable
 
-__all__ = ["LATENCY_FILE", "Latency", "build_meter"]
+__all__ = ["LATENCY_FILE", "Latency", "build_meter", "device_name"]
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Latency(Cost):
         # Identifies the network without a list of all config keys that shape it.
         network = [cost().table(spec, input_size).digest for cost in (MACs, Parameters)]
         return {
-            "device": _device_name(self.device),
+            "device": device_name(self.device),
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
             "input_size": list(input_size),
@@ -122,9 +122,9 @@ def _log(table: LatencyTable, path: str | Path) -> None:
         )
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        return torch.cuda.getdevice_name(device)
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():  # on Linux, platform does not know the name of the processor

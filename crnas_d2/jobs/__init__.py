@@ -3,6 +3,7 @@
 from .checks import check_config
 from .entry import one_line_errors
 from .errors import JobError
+from .export import FORMATS, Export, run_export
 from .predict import Prediction, run_prediction
 from .search import run_search
 from .search_plan import check_search
@@ -12,6 +13,8 @@ from .train import check_resumable, check_training, has_checkpoint, run_training
 from .trained_network import TrainedNetwork, load_network, network_config
 
 __all__ = [
+    "FORMATS",
+    "Export",
     "JobError",
     "Prediction",
     "StandAloneRun",
@@ -25,6 +28,7 @@ __all__ = [
     "load_supernet",
     "network_config",
     "one_line_errors",
+    "run_export",
     "run_prediction",
     "run_search",
     "run_training",

@@ -19,7 +19,7 @@ def check_new_folder(
 
     Args:
         mark: a file that every folder of this kind has; only such a folder is overwritten.
-        inputs: files and folders that are read; none may lie in the folder, nor contain it.
+        inputs: files and folders that are read; none may be the folder, or lie in it.
 
     Raises:
         ValueError: with the path and what to do.
@@ -28,10 +28,9 @@ def check_new_folder(
     output = Path(folder).resolve()
     for path in map(Path, inputs):
         given = path.resolve()
-        if given == output or output in given.parents or given in output.parents:
+        if given == output or output in given.parents:
             raise ValueError(
-                f"--output {folder} and the input {path} lie in each other: choose another folder "
-                "for the results."
+                f"--output {folder} holds the input {path}: choose another folder for the results."
             )
     if not output.exists() or not any(output.iterdir()):
         return

@@ -88,6 +88,7 @@ def run_prediction(
             f"objects; expected one of {', '.join(_DETECTORS)}."
         )
     pictures = find_pictures(inputs)
+    _check_not_among(output, inputs)
     check_new_folder(output, PREDICTIONS, overwrite=overwrite, inputs=tuple(inputs))
     _check_opencv(pictures, with_pictures)
     detector = _Detector(load_network(cfg, folder), score_threshold)
@@ -108,6 +109,16 @@ def run_prediction(
     for sentence in prediction.skipped:
         logger.warning("Skipped: %s", sentence)
     return prediction
+
+
+def _check_not_among(output: str, inputs: Sequence[str]) -> None:
+    """Raise ValueError for an output inside an input, whose next prediction would read it."""
+    for path in inputs:
+        if Path(path).resolve() in Path(output).resolve().parents:
+            raise ValueError(
+                f"--output {output} lies in the input {path}, which would then hold pictures that "
+                "were drawn: choose another folder for the results."
+            )
 
 
 def _check_opencv(pictures: Sequence[Picture], with_pictures: bool) -> None:

@@ -18,7 +18,14 @@ from crnas_d2.engine import Trainer, without_sync
 
 from .errors import JobError
 
-__all__ = ["EXPORTED", "PROVENANCE", "TrainedNetwork", "load_network", "network_config"]
+__all__ = [
+    "EXPORTED",
+    "PROVENANCE",
+    "TrainedNetwork",
+    "load_network",
+    "network_config",
+    "read_record",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +96,7 @@ def _of_folder(folder: Path) -> list[str]:
             "export has written."
         )
     if (folder / PROVENANCE).is_file():
-        ours = _read_json(folder / PROVENANCE).get("crnas_d2", {})
+        ours = read_record(folder / PROVENANCE).get("crnas_d2", {})
         overrides = [str(item) for pair in ours.items() for item in pair]
         return [*overrides, "MODEL.WEIGHTS", str(folder / EXPORTED)]
     weights = folder / FINAL
@@ -141,7 +148,7 @@ def _classes(cfg: CfgNode, content: dict, folder: str | None) -> ClassNames:
     count = num_classes(cfg)
     records = [content.get(CLASSES)]
     if folder:
-        records.append(_read_json(Path(folder) / f"{CLASSES}.json"))
+        records.append(read_record(Path(folder) / f"{CLASSES}.json"))
     for record in records:
         found = ClassNames.from_record(record)
         if found is not None and len(found.names) == count:
@@ -156,7 +163,7 @@ def _classes(cfg: CfgNode, content: dict, folder: str | None) -> ClassNames:
     return found or ClassNames.numbers(count)
 
 
-def _read_json(file: Path) -> dict:
+def read_record(file: Path) -> dict:
     """Return the content of a JSON file; empty if there is none."""
     with suppress(OSError, json.JSONDecodeError, UnicodeDecodeError):
         content = json.loads(file.read_text())

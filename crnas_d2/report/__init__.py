@@ -8,6 +8,7 @@ from .ranking import Correlation, describe_ranking, rank_correlation
 from .receptive_field import ReceptiveField, receptive_fields
 from .search_report import add_search, search_settings, write_candidates, write_search
 from .sketch import draw_architectures, draw_channels
+from .training_log import read_metrics
 
 __all__ = [
     "Correlation",
@@ -24,6 +25,7 @@ __all__ = [
     "load_run",
     "network_table",
     "rank_correlation",
+    "read_metrics",
     "receptive_fields",
     "search_settings",
     "write_candidates",

@@ -102,7 +102,7 @@ def test_earlier_results_are_replaced_only_when_asked(run, images, tmp_path):
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(ValueError, match=r"other files and no predictions\.json"):
         predict_with(run, images, tmp_path / "mine", overwrite=True)
-    with pytest.raises(ValueError, match="lie in each other"):
+    with pytest.raises(ValueError, match="lies in the input"):
         predict_with(run, images, images / "out")
 
 
