@@ -7,11 +7,13 @@ from .page import Page
 from .ranking import Correlation, describe_ranking, rank_correlation
 from .receptive_field import ReceptiveField, receptive_fields
 from .search_report import add_search, search_settings, write_candidates, write_search
-from .sketch import draw_architectures, draw_channels
+from .sketch import draw_architectures, draw_channels, draw_networks
+from .sketch_sources import NamedNetwork, find_network
 from .training_log import read_metrics
 
 __all__ = [
     "Correlation",
+    "NamedNetwork",
     "Page",
     "ReceptiveField",
     "Run",
@@ -22,6 +24,8 @@ __all__ = [
     "draw_architectures",
     "draw_channels",
     "draw_detections",
+    "draw_networks",
+    "find_network",
     "load_run",
     "network_table",
     "rank_correlation",

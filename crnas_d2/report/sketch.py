@@ -1,46 +1,173 @@
 """Sketches of architectures: a square per block as in CR-NAS figure 4, a bar per convolution."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure, FigureBase
+from matplotlib.patches import Patch, Rectangle
 
-from crnas_d2.space import ChannelSpace, Genotype
+from crnas_d2.space import ChannelSpace, Family, Genotype
 
-__all__ = ["draw_architectures", "draw_channels"]
+__all__ = ["draw_architectures", "draw_channels", "draw_networks"]
 
-_COLOURS = ("#9ecae1", "#6baed6", "#3182bd", "#08519c")
-_INKS = ("black", "black", "white", "white")
+# The first three are ordered as dilations and kernels are; then whatever else a block may do.
+_COLOURS = ("#c6dbef", "#4292c6", "#08306b", "#fd8d3c", "#74c476", "#9e9ac8", "#d9d9d9", "#e377c2")
+_UNIT = 0.3  # inches per block
+_ROW = 2.4  # units
+_GAP = 0.6  # units between stages
+_PANEL = 2.4  # inches per panel of channels
+
+Families = Mapping[str, "type[Family] | Family"]
 
 
-def draw_architectures(genotypes: Mapping[str, Genotype]) -> Figure:
-    """Draw a square for each block, with the index of its operation if the genotype has any.
+def draw_networks(
+    genotypes: Mapping[str, Genotype],
+    families: Families,
+    channels: Mapping[str, ChannelSpace],
+) -> Figure:
+    """Draw networks of any space: squares, bars, or both.
+
+    Args:
+        genotypes, families: as for :func:`draw_architectures`.
+        channels: of the genotypes with decoded channels; those without operations are drawn as
+            bars only.
+    """
+    bars = {name: (channels[name], genotypes[name]) for name in genotypes if name in channels}
+    squares = {
+        name: genotype
+        for name, genotype in genotypes.items()
+        if name not in channels or genotype.ops
+    }
+    if not bars:
+        return draw_architectures(squares, families)
+    if not squares:
+        return draw_channels(bars)
+    plan = _Squares(squares, families)
+    heights = plan.size[1], _PANEL * len(bars)
+    figure = Figure(figsize=(max(plan.size[0], 9), sum(heights)), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=heights)
+    plan.draw(top)
+    _draw_bars(bottom, bars)
+    return figure
+
+
+def draw_architectures(
+    genotypes: Mapping[str, Genotype], families: Families | None = None
+) -> Figure:
+    """Draw a square for each block, coloured and labelled by its operation if it has one.
 
     Args:
         genotypes: keyed by the name to print beside each.
+        families: of the genotypes, for the names of stages and operations. Stages that are a single
+            layer are not drawn.
     """
-    longest = max(sum(genotype.depths) for genotype in genotypes.values())
-    figure = Figure(figsize=(9, 0.6 * len(genotypes) + 0.4))
-    axes = figure.add_subplot()
-    for row, (name, genotype) in enumerate(genotypes.items()):
-        left = 0.0
-        for stage, ops in enumerate(genotype.ops_of_stages()):
-            colour, ink = _COLOURS[stage % len(_COLOURS)], _INKS[stage % len(_INKS)]
-            for op in ops:
-                axes.add_patch(Rectangle((left, -row), 0.8, 0.6, color=colour))
-                if genotype.ops:
-                    place = (left + 0.4, 0.3 - row)
-                    axes.text(*place, str(op), color=ink, ha="center", va="center", fontsize=8)
-                left += 1
-            left += 0.5
-        axes.text(-0.5, 0.3 - row, name, ha="right", va="center")
-        axes.text(left, 0.3 - row, str(list(genotype.depths)), va="center", color="#5b6773")
-    axes.set_xlim(0, longest + 6)
-    axes.set_ylim(-len(genotypes) + 0.8, 0.8)
-    axes.set_axis_off()
+    plan = _Squares(genotypes, families or {})
+    figure = Figure(figsize=plan.size)
+    plan.draw(figure)
     return figure
+
+
+class _Squares:
+    """The squares of several networks, in rows.
+
+    Attributes:
+        size: (width, height) in inches.
+    """
+
+    def __init__(self, genotypes: Mapping[str, Genotype], families: Families):
+        self.rows = {
+            name: _stages(genotype, families.get(name)) for name, genotype in genotypes.items()
+        }
+        self.has_stages = any(stage for stages in self.rows.values() for stage, _ in stages)
+        used = {op for stages in self.rows.values() for _, ops in stages for op in ops}
+        order = [
+            op.name for name in genotypes if name in families for op in families[name].operations
+        ]
+        self.operations = [op for op in dict.fromkeys([*order, *sorted(used)]) if op in used]
+        self.has_ops = any(genotype.ops for genotype in genotypes.values())
+        # Colours are those of an operation's place in its family, so that figures agree.
+        known = list(dict.fromkeys([*order, *sorted(used)]))
+        self.colours = {op: _COLOURS[known.index(op) % len(_COLOURS)] for op in known}
+        longest = max(
+            sum(len(ops) for _, ops in stages) + _GAP * len(stages) for stages in self.rows.values()
+        )
+        self.left = 0.32 * max(map(len, self.rows)) + 1  # units, for the names
+        right = 0.28 * max(len(_depths(stages)) for stages in self.rows.values()) + 1
+        self.width = self.left + longest + right
+        self.height = _ROW * len(self.rows) + (1.6 if self.has_ops else 0.4)
+        self.size = (self.width * _UNIT, self.height * _UNIT)
+
+    def draw(self, figure: FigureBase) -> None:
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set(xlim=(-self.left, self.width - self.left), ylim=(self.height, 0))
+        axes.set_aspect("equal", anchor="W")
+        axes.set_axis_off()
+        for row, (name, stages) in enumerate(self.rows.items()):
+            self._draw_row(axes, 0.9 + _ROW * row, name, stages)
+        if self.has_ops:
+            handles = [Patch(color=self.colours[op], label=op) for op in self.operations]
+            # Below the last row.
+            corner = (self.left / self.width, 0)
+            axes.legend(
+                handles=handles,
+                loc="lower left",
+                bbox_to_anchor=corner,
+                borderaxespad=0.2,
+                ncols=len(handles),
+                frameon=False,
+            )
+
+    def _draw_row(
+        self, axes: Axes, top: float, name: str, stages: Sequence[tuple[str, Sequence[str]]]
+    ) -> None:
+        left, middle = 0.0, top + 0.45
+        axes.text(-0.6, middle, name, ha="right", va="center", fontsize=10)
+        for stage, ops in stages:
+            for index, op in enumerate(ops):
+                colour = self.colours[op]
+                place = (left + index, top)
+                axes.add_patch(Rectangle(place, 0.9, 0.9, facecolor=colour, edgecolor="#08306b"))
+                if self.has_ops:
+                    ink = "white" if _luminance(colour) < 0.55 else "black"
+                    where = (place[0] + 0.45, middle)
+                    axes.text(*where, _short(op), color=ink, ha="center", va="center", fontsize=9)
+            if stage:
+                centre = left + (len(ops) - 0.1) / 2
+                axes.text(centre, top - 0.15, stage, ha="center", va="bottom", fontsize=7)
+            left += len(ops) + _GAP
+        axes.text(left, middle, _depths(stages), va="center", fontsize=9, color="#5b6773")
+
+
+def _stages(
+    genotype: Genotype, family: "type[Family] | Family | None"
+) -> list[tuple[str, list[str]]]:
+    """Return the name and the operations of each stage; without a family they are numbered."""
+    ops = genotype.ops_of_stages()
+    if family is None:
+        return [("", [f"operation {op}" for op in stage]) for stage in ops]
+    names = [operation.name for operation in family.operations]
+    return [
+        (stage, [names[op] for op in indices])
+        for stage, indices in zip(family.stages, ops, strict=True)
+        if stage not in family.single_layers
+    ]
+
+
+def _depths(stages: Sequence[tuple[str, Sequence[str]]]) -> str:
+    return str([len(ops) for _, ops in stages])
+
+
+def _short(operation: str) -> str:
+    """Return the number at the end of a name, else its initial: ``dilation 2``, ``xception``."""
+    last = operation.split()[-1]
+    return last if last.isdigit() else operation[0].upper()
+
+
+def _luminance(colour: str) -> float:
+    return float(np.dot(to_rgb(colour), (0.299, 0.587, 0.114)))
 
 
 def draw_channels(networks: Mapping[str, tuple[ChannelSpace, Genotype]]) -> Figure:
@@ -49,10 +176,17 @@ def draw_channels(networks: Mapping[str, tuple[ChannelSpace, Genotype]]) -> Figu
     Args:
         networks: networks of a channel space, keyed by the name to print above the bars.
     """
+    longest = max(len(space.convs) for space, _ in networks.values())
+    size = (max(9, 0.32 * longest + 2), _PANEL * len(networks))
+    figure = Figure(figsize=size, layout="constrained")
+    _draw_bars(figure, networks)
+    return figure
+
+
+def _draw_bars(figure: FigureBase, networks: Mapping[str, tuple[ChannelSpace, Genotype]]) -> None:
     convs = [conv for space, _ in networks.values() for conv in space.convs]
     dilations = sorted({pair for conv in convs for pair in conv.dilations})
     shades = colormaps["viridis"](np.linspace(0.95, 0.05, len(dilations)))
-    figure = Figure(figsize=(9, 1.9 * len(networks) + 0.8))
     panels = figure.subplots(len(networks), squeeze=False)[:, 0]
     for axes, (name, (space, genotype)) in zip(panels, networks.items(), strict=True):
         shares = space.dilation_shares(genotype)
@@ -62,8 +196,13 @@ def draw_channels(networks: Mapping[str, tuple[ChannelSpace, Genotype]]) -> Figu
             if heights.any():
                 axes.bar(space.names, heights, bottom=tops, color=shade, label=str(pair))
             tops += heights
-        axes.set(title=name, ylim=(0, 1))
+        axes.set(title=name, ylim=(0, 1), ylabel="share of channels")
+        axes.margins(x=0.01)
         axes.tick_params(axis="x", labelrotation=90, labelsize=7)
-        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.tight_layout()
-    return figure
+        axes.legend(
+            fontsize=7,
+            loc="center left",
+            bbox_to_anchor=(1, 0.5),
+            title="dilation\n(height, width)",
+            title_fontsize=7,
+        )

@@ -1,4 +1,11 @@
-from crnas_d2.report import draw_channels
+import channel_toy
+import pytest
+import toy
+from matplotlib.patches import Rectangle
+
+from crnas_d2.commands.main import main
+from crnas_d2.config import NetworkSpec
+from crnas_d2.report import draw_architectures, draw_channels, draw_networks, find_network
 from crnas_d2.space import ChannelSpace, Genotype, SearchedConv
 
 SPACE = ChannelSpace(
@@ -33,3 +40,108 @@ def test_bars_are_as_high_as_the_shares_and_stand_on_each_other():
     }
     assert panel.get_title() == "found"
     assert [tick.get_text() for tick in panel.get_xticklabels()] == ["res4.0.conv2", "res5.0.conv2"]
+
+
+def texts(figure):
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def squares(figure):
+    return [patch for axes in figure.axes for patch in axes.patches if type(patch) is Rectangle]
+
+
+def test_a_published_network_is_drawn_block_by_block():
+    network = find_network("CR-NAS/CR-R50")
+    assert network.name == "CR-R50"
+    figure = draw_architectures({"CR-R50": network.genotype}, {"CR-R50": network.family})
+    # Table 6 of the paper.
+    labels = [
+        *("CR-R50", "1", "res2", "1", "2", "1", "res3", "1", "1", "2", "3", "1", "res4"),
+        *("1", "2", "1", "3", "2", "2", "3", "res5", "[1, 3, 5, 7]"),
+    ]
+    assert texts(figure) == labels
+    assert len(squares(figure)) == 16
+    [legend] = [axes.get_legend() for axes in figure.axes]
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["dilation 1", "dilation 2", "dilation 3"]
+    shown = {
+        label: patch.get_facecolor()
+        for label, patch in zip(names, legend.get_patches(), strict=True)
+    }
+    ops = [op for stage in network.genotype.ops_of_stages() for op in stage]
+    for square, op in zip(squares(figure), ops, strict=True):
+        assert square.get_facecolor() == shown[f"dilation {op + 1}"]
+
+
+def test_kernels_and_xception_blocks_have_their_own_labels():
+    network = find_network("net=DetNAS/DetNASNet-300M-FPN")
+    figure = draw_architectures({"net": network.genotype}, {"net": network.family})
+    assert texts(figure)[:6] == ["net", "7", "5", "7", "3", "res2"]
+    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert legend == ["kernel 3", "kernel 5", "kernel 7", "xception"]
+
+
+def test_layers_that_never_vary_are_not_drawn():
+    network = find_network("CR-NAS/stage-MobileNetV2")
+    figure = draw_architectures({"net": network.genotype}, {"net": network.family})
+    assert "stem" not in texts(figure) and "c160" in texts(figure)
+    assert len(squares(figure)) == sum(network.genotype.depths) - 3
+
+
+def test_networks_of_several_spaces_share_a_figure(tmp_path):
+    spec = NetworkSpec.from_config(channel_toy.decoded_config(channel_toy.CHANNELS))
+    genotypes = {"decoded": spec.genotype, "plain": Genotype((1, 2, 3, 1))}
+    families = dict.fromkeys(genotypes, spec.family)
+    figure = draw_networks(genotypes, families, {"decoded": spec.channels})
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["", "decoded"]
+    assert "plain" in texts(figure)
+
+
+@pytest.mark.parametrize(("suffix", "head"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_the_verb_writes_the_format_of_the_suffix(tmp_path, suffix, head, capsys):
+    file = tmp_path / "new" / f"sketch.{suffix}"
+    main(["sketch", "CR-NAS/CR-R18", "mine=CR-NAS/CR-R50", "--output", str(file)])
+    assert file.read_bytes().startswith(head)
+    with pytest.raises(SystemExit, match="exists already"):
+        main(["sketch", "CR-NAS/CR-R18", "--output", str(file)])
+    main(["sketch", "CR-NAS/CR-R18", "--output", str(file), "--overwrite"])
+
+
+def test_a_genotype_is_found_in_files_and_folders(tmp_path):
+    cfg = channel_toy.supernet_config()
+    space = NetworkSpec.from_config(cfg).space
+    folder = tmp_path / "search"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(cfg.dump())
+    genotype = space.genotype(channel_toy.CHANNELS)
+    genotype.to_yaml(folder / "genotype.yaml", family="resnet", channel=space.to_config())
+    found = find_network(str(folder))
+    assert (found.name, found.genotype) == ("search", genotype)
+    # Bars of the narrow network of the search, not of a ResNet-50.
+    assert found.channels.names == space.names
+    (tmp_path / "run").mkdir()
+    plain = {"MODEL.GENOTYPE.DEPTHS": [1, 2, 1, 1]}
+    (tmp_path / "run" / "config.yaml").write_text(toy.network_config(plain).dump())
+    assert find_network(str(tmp_path / "run")).genotype.depths == (1, 2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("CR-NAS/CR-R49", "CR-NAS/CR-R50"),
+        (str(toy.SUPERNET), "that of a supernet"),
+        (str(toy.ROOT / "tests"), "neither a genotype.yaml nor a config.yaml"),
+        ("missing/genotype.yaml", "does not exist"),
+    ],
+)
+def test_what_is_no_network_is_refused_by_name(source, message):
+    with pytest.raises(ValueError, match=message):
+        find_network(source)
+
+
+def test_two_networks_of_one_name_and_other_formats_are_refused(tmp_path):
+    with pytest.raises(SystemExit, match="Two networks have the name CR-R50"):
+        main(["sketch", "CR-NAS/CR-R50", "CR-NAS/CR-R50", "--output", str(tmp_path / "a.png")])
+    with pytest.raises(SystemExit, match=r"\.png or \.svg"):
+        main(["sketch", "CR-NAS/CR-R50", "--output", str(tmp_path / "a.jpg")])
