@@ -9,7 +9,7 @@ from .choice_block import (
     SharedWeightChoice,
     active_modules,
 )
-from .conv_block import ConvBlock, relu6_
+from .conv_block import ConvBlock
 from .decoded_conv import DecodedConv2d, decode_conv, decoded_weights
 from .dilation import DILATIONS, dilation_operation, set_dilation
 from .inverted_residual import InvertedResidual
@@ -33,7 +33,6 @@ __all__ = [
     "decode_conv",
     "decoded_weights",
     "dilation_operation",
-    "relu6_",
     "resolve_norm",
     "set_dilation",
     "zero_norm",

@@ -1,13 +1,10 @@
 """A convolution with norm and activation, the building block of MobileNetV2 and ShuffleNetV2."""
 
-from collections.abc import Callable
-
 import fvcore.nn.weight_init as weight_init
-import torch.nn.functional as F
 from detectron2.layers import CNNBlockBase, Conv2d, get_norm
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["ConvBlock", "conv_norm", "relu6_"]
+__all__ = ["ConvBlock", "conv_norm"]
 
 
 def conv_norm(
@@ -17,13 +14,14 @@ def conv_norm(
     norm: str,
     stride: int = 1,
     groups: int = 1,
-    activation: Callable[[Tensor], Tensor] | None = None,
+    activation: type[nn.ReLU | nn.ReLU6] | None = None,
 ) -> Conv2d:
     """Build a convolution without bias that keeps height and width, up to its stride.
 
     Args:
         norm: a name that ``detectron2.layers.get_norm`` accepts.
-        activation: applied after the norm; ``None`` for a linear convolution.
+        activation: applied in place after the norm; ``None`` for a linear convolution. A module,
+            because TorchScript compiles no function that is an attribute.
     """
     conv = Conv2d(
         in_channels,
@@ -34,7 +32,7 @@ def conv_norm(
         groups=groups,
         bias=False,
         norm=get_norm(norm, out_channels),
-        activation=activation,
+        activation=None if activation is None else activation(inplace=True),
     )
     # Kaiming normal over the fan-out (He et al. 2015), as in Detectron2's ResNet and torchvision's
     # MobileNetV2.
@@ -56,7 +54,7 @@ class ConvBlock(CNNBlockBase):
         kernel_size: int = 3,
         stride: int = 1,
         norm: str = "BN",
-        activation: Callable[[Tensor], Tensor] = F.relu_,
+        activation: type[nn.ReLU | nn.ReLU6] = nn.ReLU,
     ):
         super().__init__(in_channels, out_channels, stride)
         self.conv1 = conv_norm(
@@ -66,8 +64,3 @@ class ConvBlock(CNNBlockBase):
     def forward(self, x: Tensor) -> Tensor:
         """``(N, in_channels, H, W)`` to ``(N, out_channels, H / stride, W / stride)``."""
         return self.conv1(x)
-
-
-def relu6_(x: Tensor) -> Tensor:
-    """ReLU6 in place, MobileNetV2's counterpart of ``torch.nn.functional.relu_``."""
-    return F.relu6(x, inplace=True)

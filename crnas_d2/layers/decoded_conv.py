@@ -113,11 +113,66 @@ class DecodedConv2d(nn.Module):
             y = self.activation(y)
         return y
 
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Return what ``torch.jit.script`` compiles instead, which knows no ParameterDict."""
+        return _ScriptableConv(self)
+
     def extra_repr(self) -> str:
         channels = [weight.shape[0] for weight in self.weights.values()]
         return (
             f"{self.in_channels}, {self.out_channels}, stride={self.stride}, groups={self.groups}, "
             f"dilations={list(self.dilations)}, channels={channels}"
+        )
+
+
+class _ScriptableConv(nn.Module):
+    """A :class:`DecodedConv2d` of plain modules, with its parameters."""
+
+    def __init__(self, conv: DecodedConv2d):
+        super().__init__()
+        parts, first = [], 0
+        for weight, dilation in zip(conv.weights.values(), conv.dilations, strict=True):
+            groups = conv.groups * weight.shape[0] // conv.out_channels if conv.groups > 1 else 1
+            channels = groups * weight.shape[1]
+            parts.append(_Part(weight, conv.stride, dilation, groups, first, channels))
+            first += channels if conv.groups > 1 else 0
+        self.parts = nn.ModuleList(parts)
+        self.norm = conv.norm
+        self.activation = conv.activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.cat([part(x) for part in self.parts], dim=1)
+        if self.norm is not None:
+            y = self.norm(y)
+        if self.activation is not None:
+            y = self.activation(y)
+        return y
+
+
+class _Part(nn.Module):
+    """The sub-convolution of one dilation, which reads ``channels`` of the inputs."""
+
+    def __init__(
+        self,
+        weight: nn.Parameter,
+        stride: tuple[int, int],
+        dilation: tuple[int, int],
+        groups: int,
+        first: int,
+        channels: int,
+    ):
+        super().__init__()
+        self.weight = weight
+        self.stride = stride
+        self.dilation = dilation
+        self.groups = groups
+        self.first = first
+        self.channels = channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        inputs = x.narrow(1, self.first, self.channels)
+        return F.conv2d(
+            inputs, self.weight, None, self.stride, self.dilation, self.dilation, self.groups
         )
 
 

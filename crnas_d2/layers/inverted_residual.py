@@ -1,9 +1,9 @@
 """The block of MobileNetV2 (Sandler et al., CVPR 2018)."""
 
 from detectron2.layers import CNNBlockBase
-from torch import Tensor
+from torch import Tensor, nn
 
-from .conv_block import conv_norm, relu6_
+from .conv_block import conv_norm
 
 __all__ = ["InvertedResidual"]
 
@@ -32,9 +32,9 @@ class InvertedResidual(CNNBlockBase):
         channels = in_channels * expansion
         self.conv1 = None
         if expansion > 1:
-            self.conv1 = conv_norm(in_channels, channels, 1, norm, activation=relu6_)
+            self.conv1 = conv_norm(in_channels, channels, 1, norm, activation=nn.ReLU6)
         self.conv2 = conv_norm(
-            channels, channels, 3, norm, stride, groups=channels, activation=relu6_
+            channels, channels, 3, norm, stride, groups=channels, activation=nn.ReLU6
         )
         self.conv3 = conv_norm(channels, out_channels, 1, norm)
         self.is_residual = stride == 1 and in_channels == out_channels

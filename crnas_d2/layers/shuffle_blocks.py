@@ -3,7 +3,6 @@
 from abc import abstractmethod
 
 import torch
-import torch.nn.functional as F
 from detectron2.layers import CNNBlockBase, Conv2d
 from torch import Tensor, nn
 
@@ -84,7 +83,7 @@ class ShuffleBlock(_TwoBranchBlock):
 
     def make_branch(self, in_channels, middle_channels, out_channels, kernel_size, norm):
         return [
-            conv_norm(in_channels, middle_channels, 1, norm, activation=F.relu_),
+            conv_norm(in_channels, middle_channels, 1, norm, activation=nn.ReLU),
             *_separable(middle_channels, out_channels, kernel_size, norm, self.stride),
         ]
 
@@ -116,5 +115,5 @@ def _separable(
     """Build a linear depthwise convolution and a 1x1 with ReLU."""
     return [
         conv_norm(in_channels, in_channels, kernel_size, norm, stride, groups=in_channels),
-        conv_norm(in_channels, out_channels, 1, norm, activation=F.relu_),
+        conv_norm(in_channels, out_channels, 1, norm, activation=nn.ReLU),
     ]

@@ -41,6 +41,7 @@ class StagedBody(Backbone):
         self.stem = stem
         self._out_features = list(out_features)
         self._out_feature_strides, self._out_feature_channels = {}, {}
+        self._output_of: dict[str, str] = {}  # by the stage after which it is taken
         self._needed = needed_outputs(self.outputs, out_features)
         stride = stem.stride
         for output in self._needed:
@@ -48,6 +49,8 @@ class StagedBody(Backbone):
                 self.add_module(name, nn.Sequential(*stages[name]))
                 for block in stages[name]:
                     stride *= block.stride
+            if output in out_features:
+                self._output_of[name] = output
             self._out_feature_strides[output] = stride
             self._out_feature_channels[output] = stages[name][-1].out_channels
         self.freeze(freeze_at)
@@ -60,13 +63,11 @@ class StagedBody(Backbone):
         Returns:
             feature maps (N, channels, ceil(H / stride), ceil(W / stride)), keyed by output.
         """
-        features = {}
-        x = self.stem(x)
-        for output in self._needed:
-            for name in self.outputs[output]:
-                x = getattr(self, name)(x)
-            if output in self._out_features:
-                features[output] = x
+        features: dict[str, Tensor] = {}
+        for name, part in self.named_children():  # the stem and the stages, in order
+            x = part(x)
+            if name in self._output_of:
+                features[self._output_of[name]] = x
         return features
 
     def freeze(self, freeze_at: int = 0) -> "StagedBody":

@@ -13,7 +13,9 @@ import toy
 import trained_toy
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import get_cfg
+from detectron2.export import scripting_with_instances
 from detectron2.modeling import build_model
+from detectron2.structures import Boxes
 
 from crnas_d2.engine import Trainer
 from crnas_d2.jobs import JobError, load_network, network_config, run_export
@@ -51,6 +53,12 @@ NETWORKS = {
     "nats": (
         OURS,
         toy.RESNETS["bottleneck"],
+        channel_toy.BASE,
+        {"MODEL.GENOTYPE.CHANNELS": channel_toy.CHANNELS},
+    ),
+    "nats of resnext": (
+        OURS,
+        toy.RESNETS["resnext"],
         channel_toy.BASE,
         {"MODEL.GENOTYPE.CHANNELS": channel_toy.CHANNELS},
     ),
@@ -269,3 +277,19 @@ def test_the_latency_of_a_baseline_is_measured_in_the_same_formats(run, tmp_path
     record = json.loads((folder / "latency.json").read_text())
     assert record["milliseconds"] == export.latencies and record["images"] == [1, 3, 96, 96]
     assert all(value > 0 for both in export.latencies.values() for value in both.values())
+
+
+@pytest.mark.parametrize("name", ["other depths", "nats", "nats of resnext", "mobilenetv2"])
+def test_detectron2_scripts_the_whole_detector(name, tmp_path):
+    model = load_network(random_network(name, tmp_path)).model
+    fields = {
+        "proposal_boxes": Boxes,
+        "objectness_logits": torch.Tensor,
+        "pred_boxes": Boxes,
+        "scores": torch.Tensor,
+        "pred_classes": torch.Tensor,
+    }
+    scripted = scripting_with_instances(model, fields)
+    with torch.no_grad():
+        found, expected = (m.backbone(toy.images(128)) for m in (scripted, model))
+    assert_equal(list(found.values()), list(expected.values()))

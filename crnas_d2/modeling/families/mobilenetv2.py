@@ -3,8 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from detectron2.layers import CNNBlockBase
+from torch import nn
 
-from crnas_d2.layers import DILATIONS, ConvBlock, InvertedResidual, relu6_, resolve_norm, zero_norm
+from crnas_d2.layers import DILATIONS, ConvBlock, InvertedResidual, resolve_norm, zero_norm
 from crnas_d2.modeling.staged_body import StagedBody, check_outputs
 from crnas_d2.space import FAMILY_REGISTRY, Family, Operation
 
@@ -114,7 +115,7 @@ class MobileNetV2Family(Family):
 
     def make_stem(self, in_channels: int) -> CNNBlockBase:
         channels = self._channels(STEM_CHANNELS)
-        return ConvBlock(in_channels, channels, stride=2, norm=self.norm, activation=relu6_)
+        return ConvBlock(in_channels, channels, stride=2, norm=self.norm, activation=nn.ReLU6)
 
     def make_stage(self, stage: str, operations: Sequence[Operation]) -> list[CNNBlockBase]:
         widths = [STEM_CHANNELS, *(channels for _, channels, _ in STAGES.values())]
@@ -133,7 +134,7 @@ class MobileNetV2Family(Family):
         in_channels = stages["c320"][-1].out_channels
         # The last convolution is not narrowed (section 4 of the paper).
         tail_channels = _rounded(TAIL_CHANNELS * max(1.0, self.width_mult))
-        tail = ConvBlock(in_channels, tail_channels, 1, norm=self.norm, activation=relu6_)
+        tail = ConvBlock(in_channels, tail_channels, 1, norm=self.norm, activation=nn.ReLU6)
         return MobileNetV2(stem, {**stages, "tail": [tail]}, self.out_features, self.freeze_at)
 
     def make_identity(self, block: CNNBlockBase) -> bool:
