@@ -1,6 +1,6 @@
 """A convolution whose output channels have different dilations: what a NATS search finds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from detectron2.layers import Conv2d
@@ -16,6 +16,21 @@ from crnas_d2.space.dilations import (
 )
 
 __all__ = ["DecodedConv2d", "decode_conv", "decoded_weights"]
+
+
+class _Weights(nn.ParameterList):
+    """Weights named by the index of their dilation; TorchScript iterates over no ParameterDict."""
+
+    def __init__(self, weights: Mapping[int, Tensor]):
+        super().__init__()
+        for index, weight in weights.items():
+            self.register_parameter(str(index), nn.Parameter(weight))
+
+    def __iter__(self) -> Iterator[nn.Parameter]:
+        return iter(self._parameters.values())
+
+    def __len__(self) -> int:
+        return len(self._parameters)
 
 
 class DecodedConv2d(nn.Module):
@@ -86,16 +101,17 @@ class DecodedConv2d(nn.Module):
             channel_order(choice, in_channels) if groups > 1 else tuple(range(in_channels))
         )
         parts = decoded_weights(base.weight.detach(), choice)
-        self.weights = nn.ParameterDict(
-            {name.removeprefix("weights."): nn.Parameter(part) for name, part in parts.items()}
-        )
-        self.dilations = tuple(dilations[int(index)] for index in self.weights)
+        indices = [int(name.removeprefix("weights.")) for name in parts]
+        self.weights = _Weights(dict(zip(indices, parts.values(), strict=True)))
+        self.dilations = tuple(dilations[index] for index in indices)
         self.norm = norm
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        outputs, first = [], 0
-        for weight, dilation in zip(self.weights.values(), self.dilations, strict=True):
+        outputs: list[Tensor] = []
+        first = 0
+        # In words that TorchScript knows, too: no strict=True.
+        for weight, dilation in zip(self.weights, self.dilations):  # noqa: B905
             inputs, groups = x, self.groups
             if self.groups > 1:
                 # A sub-convolution consists of whole conv groups, whose inputs are adjacent.
@@ -113,66 +129,11 @@ class DecodedConv2d(nn.Module):
             y = self.activation(y)
         return y
 
-    def __prepare_scriptable__(self) -> nn.Module:
-        """Return what ``torch.jit.script`` compiles instead, which knows no ParameterDict."""
-        return _ScriptableConv(self)
-
     def extra_repr(self) -> str:
-        channels = [weight.shape[0] for weight in self.weights.values()]
+        channels = [weight.shape[0] for weight in self.weights]
         return (
             f"{self.in_channels}, {self.out_channels}, stride={self.stride}, groups={self.groups}, "
             f"dilations={list(self.dilations)}, channels={channels}"
-        )
-
-
-class _ScriptableConv(nn.Module):
-    """A :class:`DecodedConv2d` of plain modules, with its parameters."""
-
-    def __init__(self, conv: DecodedConv2d):
-        super().__init__()
-        parts, first = [], 0
-        for weight, dilation in zip(conv.weights.values(), conv.dilations, strict=True):
-            groups = conv.groups * weight.shape[0] // conv.out_channels if conv.groups > 1 else 1
-            channels = groups * weight.shape[1]
-            parts.append(_Part(weight, conv.stride, dilation, groups, first, channels))
-            first += channels if conv.groups > 1 else 0
-        self.parts = nn.ModuleList(parts)
-        self.norm = conv.norm
-        self.activation = conv.activation
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = torch.cat([part(x) for part in self.parts], dim=1)
-        if self.norm is not None:
-            y = self.norm(y)
-        if self.activation is not None:
-            y = self.activation(y)
-        return y
-
-
-class _Part(nn.Module):
-    """The sub-convolution of one dilation, which reads ``channels`` of the inputs."""
-
-    def __init__(
-        self,
-        weight: nn.Parameter,
-        stride: tuple[int, int],
-        dilation: tuple[int, int],
-        groups: int,
-        first: int,
-        channels: int,
-    ):
-        super().__init__()
-        self.weight = weight
-        self.stride = stride
-        self.dilation = dilation
-        self.groups = groups
-        self.first = first
-        self.channels = channels
-
-    def forward(self, x: Tensor) -> Tensor:
-        inputs = x.narrow(1, self.first, self.channels)
-        return F.conv2d(
-            inputs, self.weight, None, self.stride, self.dilation, self.dilation, self.groups
         )
 
 

@@ -88,9 +88,9 @@ def test_takes_weight_norm_and_activation_of_the_convolution_it_replaces():
     base.norm, base.activation = nn.BatchNorm2d(16).double(), nn.ReLU()
     conv = decode_conv(base, dilations=DILATIONS, choice=CHOICE)
     assert conv.norm is base.norm and conv.activation is base.activation
-    rows = torch.cat(list(conv.weights.values()))
+    rows = torch.cat(list(conv.weights))
     assert torch.equal(rows, base.weight[list(conv.output_order)])
-    assert [tuple(weight.shape) for weight in conv.weights.values()] == [
+    assert [tuple(weight.shape) for weight in conv.weights] == [
         (4, 16, 3, 3),
         (4, 16, 3, 3),
         (8, 16, 3, 3),
