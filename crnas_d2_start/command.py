@@ -21,8 +21,11 @@ VERBS = (
     "search",
     "compare",
     "analyze",
+    "sketch",
     "correlate",
     "sample",
+    "predict",
+    "export",
     "prepare-archval",
     "install-detectron2",
 )

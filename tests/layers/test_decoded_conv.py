@@ -174,7 +174,7 @@ def test_state_round_trip():
     convs = [decode_conv(plain_conv(), dilations=DILATIONS, choice=CHOICE) for _ in range(2)]
     names = list(convs[0].state_dict())
     assert names == ["group_dilations", "weights.0", "weights.1", "weights.3"]
-    for weight in convs[0].weights.values():
+    for weight in convs[0].weights:
         nn.init.normal_(weight)
     convs[1].load_state_dict(convs[0].state_dict())
     x = torch.randn(1, 16, 5, 5, dtype=torch.double)
