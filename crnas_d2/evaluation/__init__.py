@@ -1,17 +1,33 @@
 """Scores of a network on a dataset, and of one candidate of a search."""
 
 from .bn_calibration import batch_statistics, calibrated
+from .bootstrap import DetectionMatches, ImageHits, resampled_images
 from .build import build_evaluator, metric_names
 from .classification_evaluator import ClassificationEvaluator
 from .fast_coco_evaluator import FastCOCOEvaluator
+from .noise import (
+    FitnessNoise,
+    NoiseFiles,
+    difference_interval,
+    images_to_tell,
+    score_interval,
+)
 from .subnet_evaluator import SubnetEvaluator
 
 __all__ = [
     "ClassificationEvaluator",
+    "DetectionMatches",
     "FastCOCOEvaluator",
+    "FitnessNoise",
+    "ImageHits",
+    "NoiseFiles",
     "SubnetEvaluator",
     "batch_statistics",
     "build_evaluator",
     "calibrated",
+    "difference_interval",
+    "images_to_tell",
     "metric_names",
+    "resampled_images",
+    "score_interval",
 ]

@@ -1,7 +1,10 @@
 """Top-1 and top-5 accuracy."""
 
+import numpy as np
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
+
+from .bootstrap import ImageHits
 
 __all__ = ["ClassificationEvaluator"]
 
@@ -47,3 +50,8 @@ class ClassificationEvaluator(DatasetEvaluator):
         images, *right = counts
         accuracies = [100 * count / images if images else float("nan") for count in right]
         return {"classification": dict(zip(("top1", "top5"), accuracies, strict=True))}
+
+    def image_results(self, metric: str) -> ImageHits | None:
+        """Return which images of this process count as right; ``None`` for another metric."""
+        most = {"classification/top1": 1, "classification/top5": 5}.get(metric)
+        return None if most is None else ImageHits(np.array(self._ranks) <= most)

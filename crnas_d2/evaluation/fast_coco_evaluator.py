@@ -6,8 +6,11 @@ import itertools
 import json
 import os
 
+import numpy as np
 from detectron2.evaluation import COCOEvaluator
 from detectron2.utils.file_io import PathManager
+
+from .bootstrap import DetectionMatches
 
 __all__ = ["FastCOCOEvaluator"]
 
@@ -60,6 +63,26 @@ class FastCOCOEvaluator(COCOEvaluator):
             ]
         return numbered
 
+    def reset(self) -> None:
+        super().reset()
+        self._evaluations = {}
+
+    def image_results(self, metric: str) -> DetectionMatches | None:
+        """Return what a metric of the last evaluation needs of each image.
+
+        Args:
+            metric: e.g. ``bbox/AP``, ``segm/APs``, ``bbox/AP50`` or ``bbox/AP-<class>``.
+
+        Returns:
+            ``None`` without predictions, or for a metric that is no average precision.
+        """
+        task, _, name = metric.partition("/")
+        evaluation = self._evaluations.get(task)
+        return None if evaluation is None else _matches(evaluation, name, self._class_names())
+
+    def _class_names(self) -> list[str]:
+        return list(self._metadata.get("thing_classes", ()))
+
     def _eval_predictions(self, predictions, img_ids=None) -> None:
         """Same as Detectron2's, where the implementation of COCO's protocol is not an option."""
         results = list(itertools.chain.from_iterable(image["instances"] for image in predictions))
@@ -78,6 +101,7 @@ class FastCOCOEvaluator(COCOEvaluator):
         classes = self._metadata.get("thing_classes")
         for task in self._tasks or self._tasks_from_predictions(results):
             evaluation = self._evaluate(results, task, img_ids) if results else None
+            self._evaluations[task] = evaluation
             self._results[task] = self._derive_coco_results(evaluation, task, class_names=classes)
 
     def _evaluate(self, results: list[dict], task: str, img_ids):
@@ -96,10 +120,41 @@ class FastCOCOEvaluator(COCOEvaluator):
             results = [{k: v for k, v in result.items() if k != "bbox"} for result in results]
         # Detectron2 logs the summary as a table.
         with contextlib.redirect_stdout(io.StringIO()):
-            evaluation = COCOeval_faster(self._coco_api, self._coco_api.loadRes(results), task)
+            found = self._coco_api.loadRes(results)
+            # Separate, because image_results() needs what becomes of each image.
+            evaluation = COCOeval_faster(self._coco_api, found, task, separate_eval=True)
             if img_ids is not None:
                 evaluation.params.imgIds = [self._image_numbers[image] for image in img_ids]
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
         return evaluation
+
+
+def _matches(evaluation, name: str, class_names: list[str]) -> DetectionMatches | None:
+    """Collect the results of the images for a metric, e.g. ``AP50``, ``APs`` or ``AP-<class>``."""
+    params = evaluation.params
+    thresholds, area, chosen = slice(None), "all", range(len(params.catIds))
+    if name in ("AP50", "AP75"):
+        thresholds = np.isclose(params.iouThrs, int(name[2:]) / 100)
+    elif name in ("APs", "APm", "APl"):
+        area = {"s": "small", "m": "medium", "l": "large"}[name[-1]]
+    elif name.startswith("AP-") and name[3:] in class_names:
+        chosen = [class_names.index(name[3:])]
+    elif name != "AP":
+        return None
+    area, num_images = params.areaRngLbl.index(area), len(params.imgIds)
+    categories = []
+    for category in chosen:
+        # One after the other: categories, ranges of areas, images.
+        start = (category * len(params.areaRng) + area) * num_images
+        images = []
+        for image in evaluation._evalImgs_cpp[start : start + num_images]:
+            # The state for pickle: Python has no other access to what C++ has matched.
+            matched, _, scores, object_is_ignored, is_ignored, *_ = image.__getstate__()
+            shape = (len(params.iouThrs), len(scores))
+            is_true, is_ignored = np.reshape(matched, shape) > 0, np.reshape(is_ignored, shape)
+            objects = len(object_is_ignored) - sum(object_is_ignored)
+            images.append((scores, is_true[thresholds], is_ignored[thresholds], objects))
+        categories.append(images)
+    return DetectionMatches.from_images(categories)

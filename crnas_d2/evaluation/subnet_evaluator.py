@@ -13,6 +13,8 @@ from torch import nn
 from crnas_d2.modeling import SinglePathSupernet, find_supernet
 from crnas_d2.space import Genotype
 
+from .bootstrap import DetectionMatches, ImageHits
+
 __all__ = ["SubnetEvaluator"]
 
 
@@ -65,6 +67,11 @@ class SubnetEvaluator:
                 predict = self._completing(genotype)
                 results = inference_on_dataset(predict, self.batches, self.evaluator)
         return {name: float(value) for name, value in flatten_results_dict(results).items()}
+
+    def image_results(self, metric: str) -> DetectionMatches | ImageHits | None:
+        """Return what a metric of the last call needs of each image, ``None`` if it is not known."""
+        results = getattr(self.evaluator, "image_results", None)
+        return None if results is None else results(metric)
 
     def _completing(self, partial: Genotype) -> Callable[[list[dict]], list[dict]]:
         """Return the model as a function that samples a new completion of ``partial`` per call."""

@@ -1,6 +1,7 @@
 """The workers of a search on this machine: this process, and those beside it."""
 
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -15,8 +16,9 @@ from tqdm import tqdm
 
 from crnas_d2.config import import_plugins
 from crnas_d2.data import register_datasets
-from crnas_d2.evaluation import SubnetEvaluator
+from crnas_d2.evaluation import NoiseFiles, SubnetEvaluator
 from crnas_d2.search import Searcher, StorageError, evaluated, run_worker
+from crnas_d2.space import Genotype
 
 from .search_plan import SearchPlan
 from .subnets import build_subnet_evaluator, load_supernet
@@ -133,13 +135,26 @@ def _work(
     after_candidate: Callable[[], None],
 ) -> None:
     """Evaluate candidates of the study until none is left."""
-    space = evaluate.supernet.space
+    space, metric = evaluate.supernet.space, plan.cfg.SEARCH.METRIC
+    noise = NoiseFiles(plan.cfg.OUTPUT_DIR)
+
+    def evaluate_and_resample(genotype: Genotype) -> dict[str, float]:
+        metrics = evaluate(genotype)
+        # The samples of a prefix would also vary with its completions.
+        results = evaluate.image_results(metric) if space.is_complete(genotype) else None
+        if results is not None:
+            try:
+                noise.write(genotype, metrics.get(metric, math.nan), results)
+            except OSError as error:  # the candidate has its fitness, if no interval
+                logger.warning("No interval for %s: %s", genotype, error)
+        return metrics
+
     run_worker(
         study,
         space,
         plan.searcher(space),
-        evaluate,
-        plan.cfg.SEARCH.METRIC,
+        evaluate_and_resample,
+        metric,
         after_candidate,
         plan.costs.get(plan.cfg.SEARCH.SECOND_OBJECTIVE),
         # A detector without some of its blocks may detect nothing until it is fine-tuned.

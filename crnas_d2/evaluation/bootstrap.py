@@ -1,0 +1,177 @@
+"""Scores of resampled images: how far a fitness depends on the images that happen to be there."""
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+
+__all__ = ["DetectionMatches", "ImageHits", "resampled_images"]
+
+_CHUNK = 2**24  # numbers in one array, to bound the memory
+_RECALLS = np.linspace(0, 1, 101)  # of COCO's average precision
+
+
+def resampled_images(num_images: int, number: int = 1_000, seed: int = 0) -> np.ndarray:
+    """Draw samples with replacement of the images of a dataset, the same ones for the same seed.
+
+    Returns:
+        how often each image is in each sample, ``(number, num_images)``.
+    """
+    random = np.random.default_rng(seed)
+    return random.multinomial(num_images, np.full(num_images, 1 / num_images), size=number)
+
+
+@dataclass(frozen=True)
+class ImageHits:
+    """What top-k accuracy needs of each image.
+
+    Attributes:
+        hits: whether the true class is among the k best, ``(images,)``.
+    """
+
+    hits: np.ndarray
+
+    @property
+    def num_images(self) -> int:
+        return len(self.hits)
+
+    def scores(self, counts: np.ndarray) -> np.ndarray:
+        """Return the accuracy in percent of samples of the images, ``(samples,)``."""
+        return 100 * (counts @ self.hits) / counts.sum(axis=1)
+
+
+@dataclass(frozen=True)
+class DetectionMatches:
+    """What COCO's average precision needs of each image, for one task and range of areas.
+
+    Detections are sorted by category, then by falling score; equal ones by image.
+
+    Attributes:
+        category, image: indices of the category and the image of each detection,
+            ``(detections,)``.
+        score: ``(detections,)``.
+        is_true: whether a detection matches an object, ``(IoU thresholds, detections)``.
+        is_ignored: whether it counts neither as true nor as false, e.g. in a crowd; as above.
+        objects: number of objects to find, ``(categories, images)``.
+    """
+
+    category: np.ndarray
+    image: np.ndarray
+    score: np.ndarray
+    is_true: np.ndarray
+    is_ignored: np.ndarray
+    objects: np.ndarray
+
+    @classmethod
+    def from_images(cls, categories: list[list[tuple]]) -> "DetectionMatches":
+        """Collect the results of the images.
+
+        Args:
+            categories: for each category and image, in their order: the scores ``(D,)``,
+                ``is_true (T, D)``, ``is_ignored (T, D)``, and the number of objects.
+        """
+        columns: dict[str, list[np.ndarray]] = {field.name: [] for field in fields(cls)}
+        for category, images in enumerate(categories):
+            scores = [np.asarray(scores, float) for scores, *_ in images]
+            order = np.argsort(-np.concatenate(scores), kind="stable")
+            numbers = np.repeat(np.arange(len(images)), [len(each) for each in scores])
+            columns["category"].append(np.full(len(order), category))
+            columns["image"].append(numbers[order])
+            columns["score"].append(np.concatenate(scores)[order])
+            for name, index in (("is_true", 1), ("is_ignored", 2)):
+                flags = np.concatenate([each[index] for each in images], axis=1)
+                columns[name].append(flags.astype(bool)[:, order])
+            columns["objects"].append(np.array([[each[3] for each in images]]))
+        axes = {"is_true": 1, "is_ignored": 1}
+        return cls(
+            **{name: np.concatenate(c, axis=axes.get(name, 0)) for name, c in columns.items()}
+        )
+
+    @property
+    def num_images(self) -> int:
+        return self.objects.shape[1]
+
+    def subset(self, images: np.ndarray) -> "DetectionMatches":
+        """Return what a part of the images gives, which are numbered anew.
+
+        Args:
+            images: indices, each at most once.
+        """
+        number = np.full(self.num_images, -1)
+        number[images] = np.arange(len(images))
+        kept = number[self.image] >= 0
+        return DetectionMatches(
+            *(self.category[kept], number[self.image[kept]], self.score[kept]),
+            *(self.is_true[:, kept], self.is_ignored[:, kept]),
+            self.objects[:, images],
+        )
+
+    def scores(self, counts: np.ndarray) -> np.ndarray:
+        """Return the average precision in percent of samples of the images.
+
+        Args:
+            counts: how often each image is in each sample, ``(samples, images)``. An image that is
+                there twice counts as two images with the same objects and detections. Where
+                detections of one image have equal scores, those of its copies lie side by side.
+
+        Returns:
+            ``(samples,)``; NaN where a sample has no object.
+        """
+        rows = max(1, _CHUNK // max(1, self._most_detections))
+        parts = [
+            self._scores(counts[start : start + rows]) for start in range(0, len(counts), rows)
+        ]
+        return np.concatenate(parts)
+
+    @cached_property
+    def _ranges(self) -> np.ndarray:
+        """Return where the detections of each category begin, and where the last ones end."""
+        return np.searchsorted(self.category, np.arange(len(self.objects) + 1))
+
+    @cached_property
+    def _most_detections(self) -> int:
+        return int(np.diff(self._ranges).max(initial=0))
+
+    def _scores(self, counts: np.ndarray) -> np.ndarray:
+        # A row per image, so that picking images copies whole rows.
+        weights = np.ascontiguousarray(counts.T)
+        total, categories = np.zeros(len(counts)), np.zeros(len(counts), int)
+        for category, objects in enumerate(self.objects):
+            wanted = objects @ weights  # objects in each sample
+            total += self._precision(category, weights, wanted)
+            categories += wanted > 0
+        with np.errstate(invalid="ignore"):
+            return 100 * total / categories
+
+    def _precision(self, category: int, weights: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        """Return the mean over thresholds and recalls of one category; 0 without objects."""
+        part = slice(*self._ranges[category : category + 2])
+        is_true, is_ignored = self.is_true[:, part], self.is_ignored[:, part]
+        drawn = weights[self.image[part]]  # (detections, samples)
+        all_counted = None
+        mean = np.zeros(weights.shape[1])
+        for true, ignored in zip(is_true & ~is_ignored, is_ignored, strict=True):
+            # The precision only has maxima at true detections.
+            if not true.any():
+                continue
+            if ignored.any():
+                counted = np.cumsum(np.where(ignored[:, None], 0, drawn), axis=0)[true]
+            else:
+                if all_counted is None:
+                    all_counted = np.cumsum(drawn, axis=0)
+                counted = all_counted[true]
+            found = np.cumsum(drawn[true], axis=0)
+            # Duplicates lie side by side. Within those of a true detection, the precision rises, so
+            # that the last one stands for all of them.
+            precision = found / np.maximum(counted, 1)
+            precision = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+            reached = _reached(found / np.maximum(wanted, 1))
+            steps = np.diff(reached, axis=0, prepend=0)
+            mean += (precision * steps).sum(axis=0)
+        return np.where(wanted > 0, mean, 0) / (len(_RECALLS) * len(is_true))
+
+
+def _reached(recall: np.ndarray) -> np.ndarray:
+    """Return how many of COCO's recalls are at most ``recall``, compared as pycocotools does."""
+    nearest = np.rint(recall * (len(_RECALLS) - 1)).astype(np.int64)
+    return nearest + (_RECALLS[nearest] <= recall)

@@ -1,0 +1,180 @@
+"""The noise of a fitness: intervals over resampled images, and which candidates they part."""
+
+import hashlib
+import math
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crnas_d2.space import Genotype
+
+from .bootstrap import DetectionMatches, ImageHits, resampled_images
+
+__all__ = ["FitnessNoise", "NoiseFiles", "difference_interval", "images_to_tell", "score_interval"]
+
+_FOLDER = "noise"
+_MOST_KEPT = 2**22  # bytes of image results in one file, before compression
+_QUANTILE = 1.96  # of the normal distribution, for 95 %
+
+
+def score_interval(score: float, resampled: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % interval of a score (percentile bootstrap).
+
+    The resampled scores are shifted to the score itself, because repeated images alone change an
+    average precision.
+
+    Args:
+        resampled: the scores of samples of the images, ``(samples,)``; NaN ones are left out.
+    """
+    finite = resampled[np.isfinite(resampled)]
+    low, high = np.percentile(finite - finite.mean(), [2.5, 97.5]) if len(finite) else (np.nan,) * 2
+    return score + float(low), score + float(high)
+
+
+def difference_interval(
+    score: float, resampled: np.ndarray, other: float, other_resampled: np.ndarray
+) -> tuple[float, float]:
+    """Return the 95 % interval of ``score - other``, both on the same samples of the images.
+
+    A search may stop a candidate whose interval against the best one is below 0: on these images,
+    it cannot win.
+    """
+    return score_interval(score - other, resampled - other_resampled)
+
+
+def images_to_tell(difference: float, spread: float, num_images: int) -> int:
+    """Return how many images tell two networks apart.
+
+    Args:
+        difference: of their scores.
+        spread: standard deviation of the difference over samples of ``num_images`` images. It falls
+            with the root of the number of images.
+
+    Returns:
+        the number from which the 95 % interval of the difference leaves out 0.
+    """
+    return math.ceil(num_images * (_QUANTILE * spread / difference) ** 2)
+
+
+class NoiseFiles:
+    """What the candidates of a search score on resampled images: a file each in its folder.
+
+    Workers write different candidates, each file at once. A candidate that was scored elsewhere has
+    no file, and so no interval.
+
+    Args:
+        output_dir: of the search.
+    """
+
+    def __init__(self, output_dir: str | Path):
+        self.folder = Path(output_dir) / _FOLDER
+
+    def write(
+        self, genotype: Genotype, fitness: float, results: DetectionMatches | ImageHits
+    ) -> None:
+        """Keep the resampled scores of a candidate and, unless too large, its image results."""
+        whole = results.scores(np.ones((1, results.num_images), int))[0]
+        if not math.isclose(whole, fitness, abs_tol=1e-6):
+            return  # not what the fitness was computed from
+        content = asdict(results)
+        if sum(array.nbytes for array in content.values()) > _MOST_KEPT:
+            content = {}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = self._file(genotype)
+        unfinished = file.with_suffix(f".{os.getpid()}")
+        with unfinished.open("wb") as stream:
+            np.savez_compressed(
+                stream,
+                fitness=fitness,
+                num_images=results.num_images,
+                resampled=results.scores(resampled_images(results.num_images)),
+                **content,
+            )
+        unfinished.replace(file)
+
+    def read(self, genotype: Genotype, fitness: float) -> dict[str, np.ndarray] | None:
+        """Return the arrays of a candidate; ``None`` if they are missing or of another search.
+
+        Returns:
+            ``num_images``, ``resampled`` and, unless they were too large, the attributes of
+            :class:`DetectionMatches` or :class:`ImageHits`.
+        """
+        try:
+            with np.load(self._file(genotype), allow_pickle=False) as content:
+                arrays = dict(content)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            return None
+        return arrays if arrays.pop("fitness", None) == fitness else None
+
+    def _file(self, genotype: Genotype) -> Path:
+        return self.folder / f"{hashlib.sha256(str(genotype).encode()).hexdigest()[:16]}.npz"
+
+
+@dataclass(frozen=True)
+class FitnessNoise:
+    """The noise of all candidates of a search that have a file.
+
+    Attributes:
+        intervals: of the fitness, 95 %.
+        behind: intervals of the fitness less that of the best candidate, on the same images.
+        num_images: of archval.
+        spread: median standard deviation of the differences from the best, over samples of archval;
+            NaN for fewer than two candidates.
+    """
+
+    intervals: Mapping[Genotype, tuple[float, float]]
+    behind: Mapping[Genotype, tuple[float, float]]
+    num_images: int
+    spread: float
+
+    @classmethod
+    def read(
+        cls, output_dir: str | Path, fitness: Mapping[Genotype, float]
+    ) -> "FitnessNoise | None":
+        """Read the files of a search.
+
+        Args:
+            fitness: of the complete candidates, the best first.
+
+        Returns:
+            ``None`` if there is none of the best candidate.
+        """
+        files = NoiseFiles(output_dir)
+        read = {genotype: files.read(genotype, score) for genotype, score in fitness.items()}
+        best = next(iter(fitness), None)
+        if read.get(best) is None:
+            return None
+        reference, num_images = read[best]["resampled"], int(read[best]["num_images"])
+        resampled = {
+            genotype: arrays["resampled"]
+            for genotype, arrays in read.items()
+            if arrays is not None and arrays["num_images"] == num_images
+        }
+        behind = {
+            genotype: difference_interval(fitness[genotype], scores, fitness[best], reference)
+            for genotype, scores in resampled.items()
+            if genotype != best
+        }
+        spreads = [np.nanstd(resampled[genotype] - reference) for genotype in behind]
+        return cls(
+            {g: score_interval(fitness[g], scores) for g, scores in resampled.items()},
+            behind,
+            num_images,
+            float(np.median(spreads)) if spreads else math.nan,
+        )
+
+    def is_tied(self, genotype: Genotype) -> bool:
+        """Whether a candidate cannot be told apart from the best one, or is the best one."""
+        if genotype not in self.behind:
+            return genotype in self.intervals
+        low, high = self.behind[genotype]
+        return low <= 0 <= high
+
+    @property
+    def tied(self) -> list[Genotype]:
+        """The candidates that cannot be told apart from the best one, without itself."""
+        return [genotype for genotype in self.behind if self.is_tied(genotype)]

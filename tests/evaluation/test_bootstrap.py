@@ -1,0 +1,260 @@
+"""Scores of resampled images, against pycocotools on data sets that repeat images."""
+
+import contextlib
+import io
+
+import numpy as np
+import pytest
+import toy
+from detectron2.data import DatasetCatalog
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from crnas_d2.data import register_coco_format
+from crnas_d2.evaluation import (
+    ClassificationEvaluator,
+    DetectionMatches,
+    FastCOCOEvaluator,
+    FitnessNoise,
+    ImageHits,
+    NoiseFiles,
+    difference_interval,
+    images_to_tell,
+    resampled_images,
+    score_interval,
+)
+from crnas_d2.space import Genotype
+
+NUM_IMAGES = 9
+METRICS = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
+
+
+def make_content(seed):
+    """Objects of all sizes, crowds, an image without objects, and one without detections."""
+    random = np.random.default_rng(seed)
+    annotations, detections = [], []
+    for image in range(1, NUM_IMAGES + 1):
+        for _ in range(0 if image == 3 else int(random.integers(1, 7))):
+            side = float(random.choice([20, 60, 150]))
+            x, y = random.uniform(0, 200, 2)
+            category = int(random.integers(1, 4))
+            crowd = int(random.random() < 0.25)
+            box = {"image_id": image, "category_id": category}
+            annotations.append(
+                {
+                    **box,
+                    "id": len(annotations) + 1,
+                    "bbox": [x, y, side, side],
+                    "area": side * side,
+                    "iscrowd": crowd,
+                }
+            )
+            for _ in range(2 if image != 5 else 0):
+                jitter = random.normal(0, 0.05 * side, 4)
+                bbox = (np.array([x, y, side, side]) + jitter).tolist()
+                detections.append({**box, "bbox": bbox})
+        for _ in range(3):
+            bbox = [*random.uniform(0, 200, 2).tolist(), *random.uniform(10, 99, 2).tolist()]
+            box = {"image_id": image, "category_id": int(random.integers(1, 4))}
+            if image != 5:
+                detections.append({**box, "bbox": bbox})
+        # Few different scores, so that many are equal, but not within an image.
+        here = [detection for detection in detections if detection["image_id"] == image]
+        for detection, score in zip(here, random.permutation(len(here)), strict=True):
+            detection["score"] = float(score + 1) / 32
+    sizes = {"width": 400, "height": 400}
+    images = [{"id": i, "file_name": f"{i}.png", **sizes} for i in range(1, NUM_IMAGES + 1)]
+    categories = [{"id": i, "name": name} for i, name in enumerate("abc", start=1)]
+    return {"images": images, "annotations": annotations, "categories": categories}, detections
+
+
+def by_pycocotools(content, detections, counts):
+    """Evaluate a data set in which each image really is as often as ``counts`` says."""
+    images, annotations, found = [], [], []
+    for image, count in zip(content["images"], counts, strict=True):
+        for _ in range(count):
+            number = len(images) + 1
+            images.append({**image, "id": number})
+            for record in content["annotations"]:
+                if record["image_id"] == image["id"]:
+                    record = {**record, "id": len(annotations) + 1, "image_id": number}
+                    annotations.append(record)
+            for record in detections:
+                if record["image_id"] == image["id"]:
+                    found.append({**record, "image_id": number})
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = {**content, "images": images, "annotations": annotations}
+        truth.createIndex()
+        evaluation = COCOeval(truth, truth.loadRes(found), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    values = 100 * evaluation.stats[:6]
+    return np.where(values < 0, np.nan, values)
+
+
+def evaluated(content, detections, tmp_path):
+    """Our evaluator after it has scored the detections."""
+    file = tmp_path / "resampled.json"
+    toy.write_json(file, content["images"], content["annotations"], content["categories"])
+    register_coco_format([["resampled", str(file), str(tmp_path)]])
+    DatasetCatalog.get("resampled")  # fills in the metadata
+    evaluator = FastCOCOEvaluator("resampled", tasks=("bbox",), distributed=False)
+    evaluator.reset()
+    instances = [{**d, "category_id": d["category_id"] - 1} for d in detections]
+    evaluator._predictions = [{"image_id": 1, "instances": instances}]
+    return evaluator, evaluator.evaluate()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_score_of_repeated_images_is_that_of_pycocotools(tmp_path, registered, seed):
+    content, detections = make_content(seed)
+    evaluator, results = evaluated(content, detections, tmp_path)
+    counts = resampled_images(NUM_IMAGES, 12, seed=seed)
+    assert (counts.sum(axis=1) == NUM_IMAGES).all() and counts.max() > 2
+    expected = np.array([by_pycocotools(content, detections, row) for row in counts])
+    assert np.ptp(expected[:, 0]) > 5
+    for column, metric in enumerate(METRICS):
+        matches = evaluator.image_results(f"bbox/{metric}")
+        np.testing.assert_allclose(matches.scores(counts), expected[:, column], atol=1e-9)
+        whole = matches.scores(np.ones((1, NUM_IMAGES), int))
+        assert whole[0] == pytest.approx(results["bbox"][metric], abs=1e-9)
+    matches = evaluator.image_results("bbox/AP-b")
+    whole = matches.scores(np.ones((1, NUM_IMAGES), int))
+    assert whole[0] == pytest.approx(results["bbox"]["AP-b"], abs=1e-9)
+
+
+def synthetic(random, num_images, skill):
+    """Detections of one category: a share ``skill`` of the objects is found, with false ones."""
+    images = []
+    for _ in range(num_images):
+        objects = int(random.integers(1, 6))
+        # Images are easy or hard as a whole, which is what the noise comes from.
+        found = random.random(objects) < np.clip(skill + random.normal(0, 0.3), 0, 1)
+        scores = np.concatenate([random.beta(4, 2, found.sum()), random.beta(2, 4, 3)])
+        true = np.concatenate([np.ones(found.sum(), bool), np.zeros(3, bool)])[None]
+        images.append((scores, true, np.zeros_like(true), objects))
+    return DetectionMatches.from_images([images])
+
+
+def whole(results):
+    return float(results.scores(np.ones((1, results.num_images), int))[0])
+
+
+def test_the_interval_is_as_wide_as_the_scores_of_fresh_images_scatter():
+    random = np.random.default_rng(0)
+    fresh = [synthetic(random, 60, 0.6) for _ in range(150)]
+    scores = [whole(results) for results in fresh]
+    counts = resampled_images(60, 300)
+    spreads = [results.scores(counts).std() for results in fresh[:20]]
+    assert np.mean(spreads) == pytest.approx(np.std(scores), rel=0.2)
+    mean, held = np.mean(scores), 0
+    for results, score in zip(fresh, scores, strict=True):
+        low, high = score_interval(score, results.scores(counts))
+        held += low <= mean <= high
+    assert 0.88 <= held / len(fresh) <= 0.99
+
+
+def test_the_same_images_tell_apart_what_their_intervals_do_not():
+    better = synthetic(np.random.default_rng(1), 80, 0.6)
+    # The same network without each tenth true detection.
+    lost = np.cumsum(better.is_true[0]) % 10 == 0
+    worse = DetectionMatches(
+        *(better.category, better.image, better.score),
+        *(better.is_true & ~lost, better.is_ignored, better.objects),
+    )
+    counts = resampled_images(80)
+    scores = whole(better), whole(worse)
+    resampled = better.scores(counts), worse.scores(counts)
+    low, high = difference_interval(scores[1], resampled[1], scores[0], resampled[0])
+    assert low < scores[1] - scores[0] < high < 0
+    intervals = [score_interval(*pair) for pair in zip(scores, resampled, strict=True)]
+    assert intervals[0][0] < intervals[1][1]  # by themselves, they overlap
+    # Four times the images halve the spread.
+    spread = float((resampled[0] - resampled[1]).std())
+    assert images_to_tell(1.0, spread, 80) == pytest.approx(80 * (1.96 * spread) ** 2, abs=1)
+    assert images_to_tell(0.5, spread, 80) == pytest.approx(4 * images_to_tell(1, spread, 80), 0.01)
+
+
+def test_a_part_of_the_images_scores_as_if_there_were_no_others(tmp_path, registered):
+    content, detections = make_content(3)
+    evaluator, _ = evaluated(content, detections, tmp_path)
+    part = np.array([0, 2, 3, 7])
+    matches = evaluator.image_results("bbox/AP")
+    counts = np.zeros(NUM_IMAGES, int)
+    counts[part] = 1
+    expected = by_pycocotools(content, detections, counts)[0]
+    assert whole(matches.subset(part)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_without_objects_there_is_no_score():
+    matches = DetectionMatches.from_images([[([], np.zeros((1, 0)), np.zeros((1, 0)), 0)] * 3])
+    assert np.isnan(matches.scores(resampled_images(3, 5))).all()
+
+
+def test_metrics_without_images_have_no_results(tmp_path, registered):
+    content, detections = make_content(0)
+    evaluator, _ = evaluated(content, detections, tmp_path)
+    assert evaluator.image_results("bbox/AR") is None
+    assert evaluator.image_results("segm/AP") is None
+
+
+def test_accuracy_is_resampled_too():
+    evaluator = ClassificationEvaluator(distributed=False)
+    scores = np.array([[3.0, 2.0], [1.0, 2.0], [5.0, 4.0], [0.0, 1.0]])
+    for label, row in zip((0, 0, 0, 1), scores, strict=True):
+        evaluator.process([{"label": label}], [{"scores": row}])
+    results = evaluator.image_results("classification/top1")
+    assert evaluator.evaluate()["classification"]["top1"] == whole(results) == 75
+    np.testing.assert_array_equal(
+        results.scores(np.array([[0, 4, 0, 0], [2, 2, 0, 0], [1, 1, 1, 1]])), [0, 50, 75]
+    )
+    assert evaluator.image_results("classification/top9") is None
+
+
+BEST, NEAR, FAR, ELSEWHERE = (Genotype((1, 1, 1, n)) for n in range(1, 5))
+
+
+def test_the_noise_of_a_search_is_read_from_its_files(tmp_path):
+    hits = np.arange(400) % 10 < 8
+    near, far = hits.copy(), hits.copy()
+    near[[0, 1, 8, 18, 28]] ^= True  # two lost, three won back: 80.25 of 100
+    far[:100] = False
+    files = NoiseFiles(tmp_path)
+    results = {BEST: ImageHits(near), NEAR: ImageHits(hits), FAR: ImageHits(far)}
+    fitness = {genotype: whole(result) for genotype, result in results.items()}
+    for genotype, result in results.items():
+        files.write(genotype, fitness[genotype], result)
+    noise = FitnessNoise.read(tmp_path, {**fitness, ELSEWHERE: 10.0})
+    assert noise.tied == [NEAR] and noise.num_images == 400
+    assert noise.is_tied(BEST) and not noise.is_tied(FAR) and not noise.is_tied(ELSEWHERE)
+    assert set(noise.intervals) == {BEST, NEAR, FAR}
+    for genotype, (low, high) in noise.intervals.items():
+        assert low < fitness[genotype] < high
+    # sqrt(p (1 - p) / n), in percent
+    low, high = noise.intervals[NEAR]
+    assert high - low == pytest.approx(2 * 1.96 * 100 * np.sqrt(0.8 * 0.2 / 400), rel=0.15)
+
+
+def test_a_file_of_another_search_is_left_out(tmp_path):
+    files = NoiseFiles(tmp_path)
+    files.write(BEST, 50.0, ImageHits(np.array([True, False])))
+    assert files.read(BEST, 50.0)["hits"].tolist() == [True, False]
+    assert files.read(BEST, 51.0) is None and FitnessNoise.read(tmp_path, {BEST: 51.0}) is None
+    assert FitnessNoise.read(tmp_path, {NEAR: 1.0, BEST: 50.0}) is None
+    assert FitnessNoise.read(tmp_path, {}) is None
+    next((tmp_path / "noise").iterdir()).write_bytes(b"cut off")
+    assert files.read(BEST, 50.0) is None
+
+
+def test_a_fitness_that_does_not_come_from_the_results_has_no_file(tmp_path):
+    NoiseFiles(tmp_path).write(BEST, 49.0, ImageHits(np.array([True, False])))
+    assert NoiseFiles(tmp_path).read(BEST, 49.0) is None
+
+
+def test_large_results_are_not_kept_but_their_scores_are(tmp_path, monkeypatch):
+    monkeypatch.setattr("crnas_d2.evaluation.noise._MOST_KEPT", 1)
+    files = NoiseFiles(tmp_path)
+    files.write(BEST, 50.0, ImageHits(np.array([True, False])))
+    assert set(files.read(BEST, 50.0)) == {"num_images", "resampled"}
