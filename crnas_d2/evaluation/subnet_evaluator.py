@@ -69,7 +69,7 @@ class SubnetEvaluator:
         return {name: float(value) for name, value in flatten_results_dict(results).items()}
 
     def image_results(self, metric: str) -> DetectionMatches | ImageHits | None:
-        """Return what a metric of the last call needs of each image, ``None`` if it is not known."""
+        """Return what a metric of the last call needs of each image, if it is known."""
         results = getattr(self.evaluator, "image_results", None)
         return None if results is None else results(metric)
 
