@@ -12,6 +12,7 @@ from crnas_d2.report import (
     Page,
     add_channel_search,
     add_networks,
+    add_retrained,
     add_search,
     load_run,
     network_table,
@@ -21,7 +22,13 @@ from crnas_d2.search import evaluated, open_storage, study_url
 
 
 def add_arguments(parser):
-    parser.add_argument("networks", nargs="+", metavar="NAME=OUTPUT_DIR", help="finished trainings")
+    parser.add_argument(
+        "networks",
+        nargs="+",
+        metavar="NAME=OUTPUT_DIR",
+        help="finished trainings, that of the "
+        "network to compare with first; trainings with several seeds are taken together",
+    )
     parser.add_argument(
         "--search",
         action="append",
@@ -55,16 +62,20 @@ def load_networks(arguments):
         yield load_run(name, folder, load_saved_config(folder))
 
 
-def report_search(page, folder):
+def report_search(page, folder, runs):
     cfg = load_saved_config(folder)
+    cfg.OUTPUT_DIR = str(folder)  # it may have been moved
     spec = NetworkSpec.from_config(cfg)
+    page.heading(f"The search in {folder}")
     if spec.mode == "mixed":
         add_channel_search(page, folder, spec.space)
         return
     storage = open_storage(study_url(cfg))
     study = optuna.load_study(study_name=cfg.SEARCH.STUDY_NAME, storage=storage)
     candidates = evaluated(study, spec.space)
-    add_search(page, candidates, spec.space, build_costs(cfg, spec), **search_settings(cfg))
+    settings = search_settings(cfg, candidates)
+    add_search(page, candidates, spec.space, build_costs(cfg, spec), **settings)
+    add_retrained(page, candidates, runs, cfg.SEARCH.METRIC)
 
 
 def run(args):
@@ -73,8 +84,10 @@ def run(args):
     runs = list(load_networks(args.networks))
     add_networks(page, runs)
     for folder in args.search:
-        report_search(page, folder)
+        report_search(page, folder, runs)
     page.write(args.output)
-    head, rows = network_table(runs)
+    head, rows, same = network_table(runs)
     print(tabulate(rows, headers=head, disable_numparse=True))
+    if same:
+        print(same)
     print(f"\nReport: {args.output}")

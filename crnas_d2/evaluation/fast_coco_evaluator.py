@@ -80,6 +80,17 @@ class FastCOCOEvaluator(COCOEvaluator):
         evaluation = self._evaluations.get(task)
         return None if evaluation is None else _matches(evaluation, name, self._class_names())
 
+    def image_results_of(self, predictions: list[dict], metric: str) -> DetectionMatches | None:
+        """The same for the predictions of an earlier run.
+
+        Args:
+            predictions: the content of its ``coco_instances_results.json``.
+        """
+        task, _, name = metric.partition("/")
+        if not predictions:
+            return None
+        return _matches(self._evaluate(predictions, task, None), name, self._class_names())
+
     def _class_names(self) -> list[str]:
         return list(self._metadata.get("thing_classes", ()))
 

@@ -119,6 +119,7 @@ class FitnessNoise:
     """The noise of all candidates of a search that have a file.
 
     Attributes:
+        best: the candidate with the highest fitness.
         intervals: of the fitness, 95 %.
         behind: intervals of the fitness less that of the best candidate, on the same images.
         num_images: of archval.
@@ -126,6 +127,7 @@ class FitnessNoise:
             NaN for fewer than two candidates.
     """
 
+    best: Genotype
     intervals: Mapping[Genotype, tuple[float, float]]
     behind: Mapping[Genotype, tuple[float, float]]
     num_images: int
@@ -161,6 +163,7 @@ class FitnessNoise:
         }
         spreads = [np.nanstd(resampled[genotype] - reference) for genotype in behind]
         return cls(
+            best,
             {g: score_interval(fitness[g], scores) for g, scores in resampled.items()},
             behind,
             num_images,
@@ -170,7 +173,7 @@ class FitnessNoise:
     def is_tied(self, genotype: Genotype) -> bool:
         """Whether a candidate cannot be told apart from the best one, or is the best one."""
         if genotype not in self.behind:
-            return genotype in self.intervals
+            return genotype == self.best
         low, high = self.behind[genotype]
         return low <= 0 <= high
 

@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import itertools
 import json
 import multiprocessing
 import os
@@ -19,7 +18,7 @@ from crnas_d2.config import NetworkSpec, changed_settings, load_config
 from crnas_d2.cost import body_cost
 from crnas_d2.data.prepare.coco_splits import sha256
 from crnas_d2.report.ranking import read_entries
-from crnas_d2.report.training_log import read_metrics
+from crnas_d2.report.training_log import read_metrics, training_seconds
 from crnas_d2.space import Genotype
 
 from .checks import check_config
@@ -88,7 +87,7 @@ class StandAloneRun:
             "macs": cost.macs,
             "params": cost.parameters,
             "iterations": cfg.SOLVER.MAX_ITER,
-            "seconds": round(_seconds(entries)),
+            "seconds": round(training_seconds(folder)),
             "config_digest": folder.name,
         }
 
@@ -230,11 +229,3 @@ def _locked(path: Path) -> Iterator[bool]:
             yield False
             return
         yield True
-
-
-def _seconds(entries: Sequence[dict]) -> float:
-    """Return the time of all iterations, from the medians over 20 that Detectron2 logs."""
-    # Each entry stands for the iterations since the one before.
-    timed = {entry["iteration"]: entry["time"] for entry in entries if "time" in entry}
-    steps = [0, *(iteration + 1 for iteration in sorted(timed))]
-    return sum((end - start) * timed[end - 1] for start, end in itertools.pairwise(steps))

@@ -157,8 +157,7 @@ def _train(cfg, resume: bool) -> dict | None:
         check_trained_supernet(trainer.cfg, trainer.plain_model)
     supernet = find_supernet(trainer.model)
     if isinstance(supernet, MixedSupernet) and comm.is_main_process():
-        family = cfg.MODEL.SUPERNET.FAMILY
-        write_channel_search(cfg.OUTPUT_DIR, supernet.decode(), supernet.space, family)
+        write_channel_search(cfg, supernet.decode(), supernet.space)
         for name in ("genotype.yaml", "report.html"):
             print(f"  {os.path.join(cfg.OUTPUT_DIR, name)}")
     return results

@@ -1,12 +1,14 @@
 """Tables, pictures and reports."""
 
+from .candidates_csv import write_candidates
 from .channel_report import add_channel_search, write_channel_search
-from .comparison import Run, add_networks, load_run, network_table
+from .comparison import add_networks, add_retrained, network_table
 from .drawn_detections import draw_detections
 from .page import Page
 from .ranking import Correlation, describe_ranking, rank_correlation
 from .receptive_field import ReceptiveField, receptive_fields
-from .search_report import add_search, search_settings, write_candidates, write_search
+from .run import Run, load_run
+from .search_report import add_search, search_settings, write_search
 from .sketch import draw_architectures, draw_channels, draw_networks
 from .sketch_sources import NamedNetwork, find_network
 from .training_log import read_metrics
@@ -19,6 +21,7 @@ __all__ = [
     "Run",
     "add_channel_search",
     "add_networks",
+    "add_retrained",
     "add_search",
     "describe_ranking",
     "draw_architectures",

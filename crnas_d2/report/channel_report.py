@@ -4,35 +4,48 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from crnas_d2.space import ChannelSpace, Genotype
 
 from .page import Page
+from .provenance import provenance
 from .sketch import draw_channels
-from .training_log import read_metrics
+from .training_log import read_metrics, training_seconds
 
 __all__ = ["add_channel_search", "write_channel_search"]
 
 
-def write_channel_search(
-    output: str | Path, genotype: Genotype, space: ChannelSpace, family: str
-) -> None:
+def write_channel_search(cfg, genotype: Genotype, space: ChannelSpace) -> None:
     """Write ``genotype.yaml`` and ``report.html`` into the folder of a finished search.
 
     Args:
-        output: the folder; it has the ``metrics.json`` of the search.
+        cfg: whose ``OUTPUT_DIR`` has the ``metrics.json`` of the search.
         genotype: decoded from the last alpha.
-        family: ``MODEL.SUPERNET.FAMILY``.
     """
-    output = Path(output)
+    output = Path(cfg.OUTPUT_DIR)
     genotype.to_yaml(
         output / "genotype.yaml",
-        family=family,
+        family=cfg.MODEL.SUPERNET.FAMILY,
         comment="The strongest dilation of each channel group (NATS section 3.3). CHANNELS has a "
         "list\nfor each convolution: " + ", ".join(space.names),
         channel=space.to_config(),
     )
     page = Page("Search of the channel space")
+    shares = space.dilation_shares(genotype)
+    channels = [conv.channels for conv in space.convs]
+    other = sum(n * (1 - each.get((1, 1), 0)) for n, each in zip(channels, shares, strict=True))
+    page.verdict(
+        [
+            f"Found: {100 * other / sum(channels):.0f} % of the channels of {len(channels)} "
+            "convolutions have another dilation than (1, 1).",
+            "Cost: the MACs and the parameters of the base network, whose weights the found one "
+            "takes.",
+            "Whether it is better shows after its training: train it and the base network, with "
+            "several seeds, and compare them.",
+        ]
+    )
+    page.facts(provenance(cfg, [output], training_seconds(output), "training"))
     add_channel_search(page, output, space)
     page.write(output / "report.html")
 
@@ -96,6 +109,7 @@ def _over_time(entries: dict[int, dict], stages: Sequence[str]) -> Figure:
             axes.grid(alpha=0.3)
     for axes in panels[-1]:
         axes.set_xlabel("iteration")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.tight_layout()
     return figure
 

@@ -2,108 +2,35 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from operator import mul
 from pathlib import Path
 from random import Random
 
-from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.detection_utils import read_image
+from detectron2.data import DatasetCatalog
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
-from crnas_d2.checkpoint import FINAL, read_file
-from crnas_d2.config import NetworkSpec, spell
-from crnas_d2.cost import NetworkCost, body_cost
-from crnas_d2.space import Genotype
+from crnas_d2.search import Candidate
+from crnas_d2.space import Genotype, format_quantity
 
-from .page import Page, format_cell
+from .comparison_verdict import comparison_verdict
+from .detections import draw_detections
+from .page import Page, format_cell, without_constant_columns
+from .per_class import add_per_class
+from .provenance import provenance, stage_widths
+from .run import Run
 from .sketch import draw_architectures, draw_channels
-from .training_log import read_metrics
+from .training_log import read_metrics, training_seconds
 
-__all__ = ["Run", "add_networks", "load_run", "network_table"]
+__all__ = ["add_networks", "add_retrained", "network_table"]
 
 _COCO_METRICS = ("AP", "AP50", "APs", "APm", "APl")
 _VOC_METRICS = ("AP", "AP50", "AP75")
 
 
-@dataclass(frozen=True)
-class Run:
-    """A network that was trained and evaluated.
-
-    Attributes:
-        name: for tables.
-        folder: its OUTPUT_DIR.
-        spec: of the backbone body.
-        cost: of the backbone body, see :func:`body_cost`.
-        metrics: of the last evaluation, e.g. ``{"bbox/AP": 61.2}``.
-    """
-
-    name: str
-    folder: Path
-    cfg: CfgNode
-    spec: NetworkSpec
-    cost: NetworkCost
-    metrics: dict[str, float]
-
-
-def load_run(name: str, folder: str | Path, cfg: CfgNode) -> Run:
-    """Read what a finished training left in its OUTPUT_DIR.
-
-    Args:
-        cfg: the config of the training, ``config.yaml`` in the folder.
-
-    Raises:
-        ValueError: the folder holds no finished training that was evaluated on one dataset.
-    """
-    folder = Path(folder)
-    if len(cfg.DATASETS.TEST) != 1:
-        raise ValueError(
-            f"{folder} was trained with DATASETS.TEST {tuple(cfg.DATASETS.TEST)}; the comparison "
-            "takes one dataset, so evaluate on one."
-        )
-    metrics = _final_metrics(folder, cfg)
-    height, width = cfg.SEARCH.COST_INPUT_SIZE
-    spec = NetworkSpec.from_config(cfg)
-    return Run(name, folder, cfg, spec, body_cost(spec, (height, width)), metrics)
-
-
-def _final_metrics(folder: Path, cfg: CfgNode) -> dict[str, float]:
-    """Return the metrics of the evaluation at the end of a training, by ``task/name``.
-
-    Raises:
-        ValueError: the training has not ended, or not with an evaluation.
-    """
-    final, entries = folder / FINAL, read_metrics(folder)
-    evaluations = [entry for entry in entries if "bbox/AP" in entry]
-    if not evaluations:
-        raise ValueError(
-            f"{folder / 'metrics.json'} holds no bbox/AP: the training did not end with an "
-            "evaluation."
-        )
-    if not final.is_file():
-        raise ValueError(
-            f"{folder} holds an unfinished training, without {FINAL}: continue it with "
-            f"{spell('train', '--resume')}."
-        )
-    steps = read_file(str(final)).get("iteration", -1) + 1
-    last = max(entry.get("iteration", 0) for entry in entries)
-    # With a REFERENCE_WORLD_SIZE, other numbers of processes have other numbers of iterations.
-    expected = cfg.SOLVER.MAX_ITER if cfg.SOLVER.REFERENCE_WORLD_SIZE == 0 else 0
-    # The iterations of a training are logged from 0 on, its last evaluation comes after them.
-    evaluated = evaluations[-1].get("iteration", 0)
-    if steps < expected or evaluated < max(steps, last):
-        raise ValueError(
-            f"{folder} holds an unfinished training: {steps} of {max(expected, steps)} iterations "
-            f"are in {FINAL}, and the last evaluation came after {evaluated}. Continue it with "
-            f"{spell('train', '--resume')}."
-        )
-    return {key: value for key, value in evaluations[-1].items() if "/" in key}
-
-
-def network_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
-    """Return head and rows of the table that compares the runs, as text.
+def network_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]], str]:
+    """Return head and rows of the table that compares the runs, and what all have in common.
 
     Raises:
         ValueError: runs tested on different datasets, or with costs at different input sizes.
@@ -113,36 +40,51 @@ def network_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
     sizes = any(f"bbox/{name}" in run.metrics for run in runs for name in _COCO_METRICS[2:])
     metrics = _COCO_METRICS if sizes else _VOC_METRICS
     height, width = runs[0].cfg.SEARCH.COST_INPUT_SIZE
-    cost = [f"MACs (body, {height}x{width})", "parameters (body)"]
+    cost = ["channels", f"MACs (body, {height}x{width})", "parameters (body)"]
     head = ["network", "blocks per stage", *cost, "seed"]
     rows = [
         [
             run.name,
             str(list(run.spec.genotype.depths)) + _codes(run.spec.genotype) + _dilated(run),
-            f"{run.cost.macs / 1e9:.4g} G",
-            f"{run.cost.parameters / 1e6:.3g} M",
+            stage_widths(run.spec),
+            format_quantity(run.cost.macs),
+            format_quantity(run.cost.parameters),
             str(run.cfg.SEED) if run.cfg.SEED >= 0 else "none",
-            *(format_cell(run.metrics.get(f"bbox/{metric}")) for metric in metrics),
+            *(format_cell(run.metrics.get(f"bbox/{metric}", "")) for metric in metrics),
         ]
         for run in runs
     ]
-    return [*head, *metrics], rows
+    return without_constant_columns([*head, *metrics], rows, constant_kept=("network", *metrics))
 
 
 def add_networks(page: Page, runs: Sequence[Run], *, num_images: int = 6) -> None:
-    """Add table, architectures, training curves and detections of the runs to a page.
+    """Add verdict, table, architectures, training curves and detections of the runs to a page.
+
+    Args:
+        runs: that of the network to compare with first.
 
     Raises:
         ValueError: see :func:`network_table`.
     """
-    head, rows = network_table(runs)
+    head, rows, same = network_table(runs)
     dataset = runs[0].cfg.DATASETS.TEST[0]
+    missing = [file for run in runs if not (file := _results_file(run)).is_file()]
+    predictions = (
+        {} if missing else {r.name: json.loads(_results_file(r).read_text()) for r in runs}
+    )
+    page.verdict(comparison_verdict(runs, predictions, dataset))
+    folders, seconds = (
+        [run.folder for run in runs],
+        sum(training_seconds(run.folder) for run in runs),
+    )
+    facts = provenance(runs[0].cfg, folders, seconds, "trainings, summed")
+    page.facts({**facts, "seed": ", ".join(dict.fromkeys(str(run.cfg.SEED) for run in runs))})
     page.heading("Networks")
     page.text(
         f"AP on {dataset}. Each row is one training: differences smaller than the spread between "
-        "seeds are not significant."
+        f"seeds are not significant. {same}".strip()
     )
-    page.table(head, rows)
+    page.table(head, rows, baseline=0 if len(runs) > 1 else None)
     page.figure(
         draw_architectures({run.name: run.spec.genotype for run in runs}), "blocks per stage"
     )
@@ -153,15 +95,49 @@ def add_networks(page: Page, runs: Sequence[Run], *, num_images: int = 6) -> Non
         mixed = {", ".join(names): network for network, names in decoded.items()}
         page.text("Channels by dilation, (height, width), in each convolution that was searched:")
         page.figure(draw_channels(mixed), "channels by dilation in each convolution")
+    add_per_class(page, {run.name: run.metrics for run in runs})
     page.heading("Training loss")
     page.figure(_losses(runs), "total loss against iterations")
     page.heading(f"Detections on {dataset}")
-    missing = [file for run in runs if not (file := _results_file(run)).is_file()]
     if missing:
         page.text(f"Not shown: {missing[0]} is missing. Only COCO's evaluation writes it.")
         return
-    page.text("Randomly sampled images; detections with a score of at least 0.5.")
-    page.figure(_detections(runs, dataset, num_images), "detections of each network")
+    page.text(
+        "Randomly sampled images: the objects, and detections with a score of at least 0.5. Click "
+        "on a picture to enlarge it."
+    )
+    images = DatasetCatalog.get(dataset)
+    for image in Random(0).sample(images, min(num_images, len(images))):
+        page.pictures(draw_detections(dataset, image, predictions))
+
+
+def add_retrained(
+    page: Page, candidates: Sequence[Candidate], runs: Sequence[Run], metric: str
+) -> None:
+    """Add the fitness of candidates against the AP of their own trainings, where both are known."""
+    fitness = {_plain(c.genotype): c.fitness for c in candidates if c.fitness is not None}
+    both = [run for run in runs if _plain(run.spec.genotype) in fitness]
+    if not both:
+        return
+    page.heading("Fitness in the search, and AP after training")
+    pairs = [(fitness[_plain(run.spec.genotype)], run.metrics["bbox/AP"]) for run in both]
+    rows = [[run.name, *pair] for run, pair in zip(both, pairs, strict=True)]
+    page.table(["network", f"{metric} in the search, on archval", "AP after training"], rows)
+    if len(both) < 3:  # a line through two points tells nothing
+        return
+    figure = Figure(figsize=(6, 4))
+    axes = figure.add_subplot()
+    for run, pair in zip(both, pairs, strict=True):
+        axes.scatter(*pair, color="#3182bd")
+        axes.annotate(run.name, pair, xytext=(4, 4), textcoords="offset points", fontsize=8)
+    axes.set(xlabel=f"{metric} in the search, on archval", ylabel="AP after training")
+    axes.grid(alpha=0.3)
+    page.figure(figure, "fitness in the search against AP after training")
+
+
+def _plain(genotype: Genotype) -> Genotype:
+    """Leave out operations that are all the first one, as configs may do."""
+    return genotype if any(genotype.ops) else replace(genotype, ops=())
 
 
 def _codes(genotype: Genotype) -> str:
@@ -217,34 +193,7 @@ def _losses(runs: Sequence[Run]) -> Figure:
         points = [(entry["iteration"], entry["total_loss"]) for entry in entries]
         axes.plot(*zip(*sorted(points), strict=True), label=run.name)
     axes.set(xlabel="iteration", ylabel="total loss")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     axes.grid(alpha=0.3)
     return figure
-
-
-def _detections(runs: Sequence[Run], dataset: str, num_images: int) -> Figure:
-    images = DatasetCatalog.get(dataset)
-    images = Random(0).sample(images, min(num_images, len(images)))
-    names = MetadataCatalog.get(dataset).thing_classes
-    to_index = MetadataCatalog.get(dataset).thing_dataset_id_to_contiguous_id
-    figure = Figure(figsize=(2.2 * len(images), 2.4 * len(runs)))
-    grid = figure.subplots(len(runs), len(images), squeeze=False)
-    for row, run in zip(grid, runs, strict=True):
-        results = json.loads(_results_file(run).read_text())
-        for axes, image in zip(row, images, strict=True):
-            axes.imshow(read_image(image["file_name"], format="RGB"))  # upright, as detected
-            axes.set(xticks=[], yticks=[])
-            for result in results:
-                if result["image_id"] == image["image_id"] and result["score"] >= 0.5:
-                    label = names[to_index[result["category_id"]]]
-                    _draw_box(axes, result["bbox"], f"{label} {result['score']:.2f}")
-        row[0].set_ylabel(run.name)
-    figure.tight_layout(pad=0.3)
-    return figure
-
-
-def _draw_box(axes, bbox: Sequence[float], text: str) -> None:
-    left, top, width, height = bbox
-    axes.add_patch(Rectangle((left, top), width, height, fill=False, color="#ffdd33", linewidth=1))
-    label = {"facecolor": "#ffdd33", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
-    axes.text(left, top, text, fontsize=6, va="bottom", bbox=label)

@@ -3,23 +3,41 @@
 import base64
 import html
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from PIL import Image
 
-__all__ = ["Page", "format_cell"]
+__all__ = ["Page", "format_cell", "without_constant_columns"]
 
+# A picture is enlarged by a checkbox beside it: a page without scripts, and each picture only once.
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
        color: #1c2733; background: #fff }
-h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #d9dfe5 }
-th:first-child, td:first-child { text-align: left } tr.best { background: #eef6e8 }
-img { max-width: 100%; height: auto } .note { color: #5b6773 }
-.scroll { overflow-x: auto }
+h1 { font-size: 1.6rem; line-height: 1.2 } h2 { font-size: 1.2rem; margin: 2.4rem 0 .6rem }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0 }
+th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #d9dfe5;
+         white-space: nowrap }
+th:first-child, td:first-child { text-align: left }
+tr.best { background: #fdeee3 } tr.baseline { background: #e8f3ea }
+.note { color: #4d5966; overflow-wrap: anywhere } .scroll { overflow-x: auto }
+.verdict { border-left: .35rem solid #d94801; background: #f6f8fa; padding: .4rem 1.2rem }
+.verdict p { margin: .5rem 0 } .verdict p:first-child { font-size: 1.15rem; font-weight: 600 }
+.facts { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: 1rem 0 }
+.facts dt { color: #4d5966 } .facts dd { margin: 0; overflow-wrap: anywhere }
+.row { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(18rem, 100%), 1fr));
+       gap: .6rem; margin: 1rem 0 }
+summary { cursor: pointer } figure { margin: 0 } figcaption { color: #4d5966; font-size: .9rem }
+label { display: block; cursor: zoom-in } img { max-width: 100%; height: auto; display: block }
+.row img { width: 100% }
+input.zoom { position: absolute; opacity: 0 }
+input.zoom:focus-visible + img { outline: 3px solid #3182bd }
+input.zoom:checked + img { position: fixed; inset: 0; width: 100vw; height: 100vh; z-index: 1;
+       max-width: none; object-fit: contain; background: #fffffff2; cursor: zoom-out }
 """
+_DPI = 150
 
 
 class Page:
@@ -35,17 +53,42 @@ class Page:
     def text(self, text: str) -> None:
         self.parts.append(f'<p class="note">{html.escape(text)}</p>')
 
-    def table(self, head: Sequence[str], rows: Sequence[Sequence], best: int | None = None) -> None:
+    def verdict(self, lines: Sequence[str]) -> None:
+        """Add what the page says in a few sentences, the most important one first."""
+        paragraphs = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
+        self.parts.append(f'<div class="verdict">{paragraphs}</div>')
+
+    def facts(self, facts: Mapping[str, str]) -> None:
+        """Add names and values, e.g. versions and dates."""
+        items = "".join(
+            f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
+            for name, value in facts.items()
+        )
+        self.parts.append(f'<dl class="facts">{items}</dl>')
+
+    def table(
+        self,
+        head: Sequence[str],
+        rows: Sequence[Sequence],
+        best: int | None = None,
+        baseline: int | None = None,
+        folded: str = "",
+    ) -> None:
         """
         Args:
-            best: index of the row to highlight.
+            best, baseline: indices of the rows to highlight.
+            folded: a line to click on, behind which a long table lies.
         """
         cells = "".join(f"<th>{html.escape(name)}</th>" for name in head)
         lines = [f"<tr>{cells}</tr>"]
         for index, row in enumerate(rows):
             cells = "".join(f"<td>{html.escape(format_cell(value))}</td>" for value in row)
-            lines.append(f"<tr{' class=best' if index == best else ''}>{cells}</tr>")
-        self.parts.append(f'<div class="scroll"><table>{"".join(lines)}</table></div>')
+            mark = {best: " class=best", baseline: " class=baseline"}.get(index, "")
+            lines.append(f"<tr{mark}>{cells}</tr>")
+        text = f'<div class="scroll"><table>{"".join(lines)}</table></div>'
+        if folded:
+            text = f"<details><summary>{html.escape(folded)}</summary>{text}</details>"
+        self.parts.append(text)
 
     def figure(self, figure: Figure, description: str) -> None:
         """
@@ -53,11 +96,24 @@ class Page:
             description: alternative text of the picture.
         """
         stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=110, bbox_inches="tight")
-        data = base64.b64encode(stream.getvalue()).decode()
-        self.parts.append(
-            f'<img alt="{html.escape(description)}" src="data:image/png;base64,{data}">'
-        )
+        figure.savefig(stream, format="png", dpi=_DPI, bbox_inches="tight")
+        self.parts.append(_picture("png", stream.getvalue(), description))
+
+    def pictures(self, pictures: Mapping[str, Image.Image]) -> None:
+        """Add pictures side by side.
+
+        Args:
+            pictures: by caption.
+        """
+        figures = []
+        for caption, picture in pictures.items():
+            stream = io.BytesIO()
+            picture.save(stream, format="JPEG", quality=88)
+            shown = _picture("jpeg", stream.getvalue(), caption)
+            figures.append(
+                f"<figure>{shown}<figcaption>{html.escape(caption)}</figcaption></figure>"
+            )
+        self.parts.append(f'<div class="row">{"".join(figures)}</div>')
 
     def write(self, path: str | Path) -> None:
         title = html.escape(self.title)
@@ -70,8 +126,47 @@ class Page:
         )
 
 
+def _picture(kind: str, content: bytes, description: str) -> str:
+    data = base64.b64encode(content).decode()
+    name = html.escape(description)
+    return (
+        f'<label title="click to enlarge"><input type="checkbox" class="zoom" '
+        f'aria-label="enlarge: {name}"><img alt="{name}" src="data:image/{kind};base64,{data}">'
+        "</label>"
+    )
+
+
 def format_cell(value) -> str:
     """Format metrics with two decimals, ``None`` as ``failed``, and anything else with ``str``."""
     if value is None:
         return "failed"
     return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def without_constant_columns(
+    head: Sequence[str], rows: Sequence[Sequence], constant_kept: Sequence[str] = ()
+) -> tuple[list[str], list[list], str]:
+    """Leave out the columns of a table that tell nothing.
+
+    Args:
+        constant_kept: columns that stay even if all rows have the same value. No column stays in
+            which all cells are empty or NaN, and of a single row all others stay.
+
+    Returns:
+        head, rows, and what is the same for all rows as a sentence, or "".
+    """
+    kept, same = [], []
+    for column, name in enumerate(head):
+        values = [row[column] for row in rows]
+        if all(_is_empty(value) for value in values):
+            continue
+        if len(rows) > 1 and len(set(map(str, values))) == 1 and name not in constant_kept:
+            same.append(f"{name} {format_cell(values[0])}")
+        else:
+            kept.append(column)
+    sentence = f"The same for all of them: {', '.join(same)}." if same else ""
+    return [head[c] for c in kept], [[row[c] for c in kept] for row in rows], sentence
+
+
+def _is_empty(value: object) -> bool:
+    return value in ("", "nan", "failed", None) or (isinstance(value, float) and math.isnan(value))

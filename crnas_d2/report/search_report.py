@@ -1,25 +1,22 @@
 """Results of a search: candidates.csv and report.html."""
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from matplotlib.figure import Figure
-
+from crnas_d2.config import NetworkSpec
+from crnas_d2.evaluation import FitnessNoise
 from crnas_d2.search import Candidate, Finalist
 from crnas_d2.space import AdditiveCost, Genotype, SearchSpace, format_quantity
 
-from .page import Page
+from .candidates_csv import write_candidates
+from .page import Page, without_constant_columns
+from .per_class import add_per_class
+from .provenance import baseline_genotype, cost_scope, provenance
+from .search_figures import draw_by_choice, draw_distribution, draw_levels, draw_tradeoff
+from .search_verdict import search_verdict
 from .sketch import draw_architectures
 
-__all__ = [
-    "add_search",
-    "pareto_front",
-    "search_settings",
-    "write_candidates",
-    "write_search",
-]
+__all__ = ["add_search", "pareto_front", "search_settings", "write_search"]
 
 _SHOWN = 10
 
@@ -57,53 +54,40 @@ def write_search(
         f"{cfg.SEARCH.METRIC} {best.fitness} on {cfg.DATASETS.ARCHVAL[0]}, with supernet weights"
         + chosen,
     )
-    write_candidates(output / "candidates.csv", candidates, space, costs)
+    settings = search_settings(cfg, candidates)
+    write_candidates(output / "candidates.csv", candidates, space, costs, settings["noise"])
     page = Page(f"Search of the {space.kind} space")
-    if finalists:
-        _add_finalists(page, finalists, cfg.SEARCH.METRIC)
-    add_search(page, candidates, space, costs, **search_settings(cfg))
+    add_search(page, candidates, space, costs, finalists=finalists, **settings)
     page.write(output / "report.html")
     return best
 
 
-def search_settings(cfg) -> dict[str, str]:
-    """Return the keyword arguments of :func:`add_search` that come from a config."""
-    height, width = cfg.SEARCH.COST_INPUT_SIZE
+def search_settings(cfg, candidates: Sequence[Candidate]) -> dict[str, object]:
+    """Return the keyword arguments of :func:`add_search` that come from a config and its folder.
+
+    Args:
+        candidates: the best first.
+    """
+    spec = NetworkSpec.from_config(cfg)
+    complete = {
+        candidate.genotype: candidate.fitness
+        for candidate in candidates
+        if candidate.fitness is not None and spec.space.is_complete(candidate.genotype)
+    }
+    seconds = sum(candidate.seconds for candidate in candidates)
     return {
         "metric": cfg.SEARCH.METRIC,
-        "cost_scope": f"backbone body, {height}x{width}",
+        "scope": cost_scope(cfg, spec),
         "second_objective": cfg.SEARCH.SECOND_OBJECTIVE,
+        "noise": FitnessNoise.read(cfg.OUTPUT_DIR, complete),
+        "baseline": baseline_genotype(cfg, spec),
+        "facts": {
+            **provenance(cfg, [cfg.OUTPUT_DIR], seconds, "evaluations, summed over workers"),
+            "algorithm": cfg.SEARCH.ALGORITHM,
+            "archval": ", ".join(cfg.DATASETS.ARCHVAL),
+            "weights": cfg.MODEL.WEIGHTS,
+        },
     }
-
-
-def write_candidates(
-    path: str | Path,
-    candidates: Sequence[Candidate],
-    space: SearchSpace,
-    costs: Mapping[str, AdditiveCost],
-) -> None:
-    """Write one line per evaluated genotype, the best first, numbers in full precision.
-
-    Columns of costs have their names in lower case. For a prefix, the choices that are still open
-    and the costs are empty.
-    """
-    metrics = list(dict.fromkeys(name for c in candidates for name in c.metrics))
-    with Path(path).open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        names = [name.lower() for name in costs]
-        writer.writerow([*space.names, "fitness", *metrics, *names, "seconds"])
-        for candidate in candidates:
-            values = space.values(candidate.genotype, partial=True)
-            is_complete = space.is_complete(candidate.genotype)
-            writer.writerow(
-                [
-                    *(values.get(name, "") for name in space.names),
-                    "failed" if candidate.fitness is None else candidate.fitness,
-                    *(candidate.metrics.get(name, "") for name in metrics),
-                    *(cost(candidate.genotype) if is_complete else "" for cost in costs.values()),
-                    f"{candidate.seconds:.2f}",
-                ]
-            )
 
 
 def add_search(
@@ -113,46 +97,48 @@ def add_search(
     costs: Mapping[str, AdditiveCost],
     *,
     metric: str,
-    cost_scope: str,
+    scope: str,
     second_objective: str = "",
+    noise: FitnessNoise | None = None,
+    baseline: tuple[Genotype, str] | None = None,
+    facts: Mapping[str, str] | None = None,
+    finalists: Sequence[Finalist] = (),
 ) -> None:
-    """Add tables and figures of a search to a page.
+    """Add the verdict, tables and figures of a search to a page.
 
     Args:
         candidates: the best first; at least one complete genotype with a fitness.
         costs: those that have a column, keyed by name.
         metric: the name of the fitness.
-        cost_scope: what the costs count, e.g. ``backbone body, 192x192``.
+        scope: what the costs count, e.g. ``backbone body, 192x192 pixels``.
         second_objective: the cost of the Pareto front; default: each cost in which the candidates
             differ has one.
+        noise: of the fitness, where it is known.
+        baseline: the network to compare with, and what it is.
+        facts: names and values for the head.
+        finalists: the best first.
     """
     scored = [candidate for candidate in candidates if candidate.fitness is not None]
     complete = [c for c in scored if space.is_complete(c.genotype)]
-    failed = len(candidates) - len(scored)
+    known = {"metric": metric, "scope": scope, "noise": noise, "baseline": baseline}
+    page.verdict(search_verdict(complete, costs, finalists=finalists, **known))
+    page.facts(facts or {})
+    if finalists:
+        _add_finalists(page, finalists, metric)
+    base = baseline[0] if baseline else None
     page.heading(f"Search of the {space.kind} space: the best {min(_SHOWN, len(complete))}")
+    failed = len(candidates) - len(scored)
     page.text(
         f"{len(candidates)} candidates evaluated"
         + (f", {failed} of them failed" if failed else "")
         + f". Fitness: {metric} on archval, with the weights of the supernet; a retrained network "
         "scores differently."
     )
-    rows = [
-        [
-            str(candidate.genotype),
-            candidate.fitness,
-            *(format_quantity(cost(candidate.genotype)) for cost in costs.values()),
-        ]
-        for candidate in complete[:_SHOWN]
-    ]
-    page.table(["genotype", metric, *(cost.unit for cost in costs.values())], rows, best=0)
-    if costs:
-        page.text(f"Costs are those of the {cost_scope}.")
-    page.figure(
-        draw_architectures(
-            {f"#{rank + 1}": candidate.genotype for rank, candidate in enumerate(complete[:5])}
-        ),
-        "the blocks per stage of the five best candidates",
-    )
+    _add_best(page, complete, costs, metric, scope, noise, base)
+    drawn = {f"#{rank + 1}": candidate.genotype for rank, candidate in enumerate(complete[:5])}
+    if base is not None and base not in drawn.values():
+        drawn["baseline"] = base
+    page.figure(draw_architectures(drawn), "the blocks per stage of the five best candidates")
     if len(complete) < len(scored):
         page.heading("Search: choice after choice")
         page.text(
@@ -161,21 +147,92 @@ def add_search(
             "same column are comparable, because they share the samples."
         )
         best = complete[0].genotype
-        page.figure(_levels(scored, best, space, metric), f"{metric} of each level of the search")
+        page.figure(
+            draw_levels(scored, best, space, metric), f"{metric} of each level of the search"
+        )
         return
     for compared in _compared(costs, complete, second_objective):
         front = pareto_front(complete, compared)
         page.heading(f"Search: the Pareto front of {metric} and {compared.unit}")
-        page.text(f"Candidates that no other dominates in both ({cost_scope}).")
+        page.text(f"Candidates that no other dominates in both ({scope}).")
         rows = [[str(c.genotype), c.fitness, format_quantity(compared(c.genotype))] for c in front]
         page.table(["genotype", metric, compared.unit], rows)
-        page.figure(
-            _tradeoff(complete, front, compared, metric), f"{metric} against {compared.unit}"
-        )
+        figure = draw_tradeoff(complete, front, compared, metric, noise, base)
+        page.figure(figure, f"{metric} against {compared.unit}")
+    if len(scored) > 1:
+        _add_all(page, scored, space, metric, noise, base)
+    _add_classes(page, complete, metric, base)
+
+
+def _add_all(
+    page: Page,
+    scored: Sequence[Candidate],
+    space: SearchSpace,
+    metric: str,
+    noise: FitnessNoise | None,
+    base: Genotype | None,
+) -> None:
     page.heading("Search: all candidates")
-    page.figure(_distribution(scored, metric), f"sorted {metric} of all candidates")
+    page.figure(
+        draw_distribution(scored, metric, noise, base), f"sorted {metric} of all candidates"
+    )
     page.text("Below, each dot is a candidate; the line joins the mean of each option.")
-    page.figure(_by_choice(scored, space, metric), f"{metric} against the options of each choice")
+    page.figure(
+        draw_by_choice(scored, space, metric, noise, base),
+        f"{metric} against the options of each choice",
+    )
+
+
+def _add_classes(
+    page: Page, complete: Sequence[Candidate], metric: str, baseline: Genotype | None
+) -> None:
+    named = [("best", complete[0]), *(("baseline", c) for c in complete[1:])]
+    shown = {name: c.metrics for name, c in named if name == "best" or c.genotype == baseline}
+    add_per_class(page, shown, metric.partition("/")[0])
+
+
+def _add_best(
+    page: Page,
+    complete: Sequence[Candidate],
+    costs: Mapping[str, AdditiveCost],
+    metric: str,
+    scope: str,
+    noise: FitnessNoise | None,
+    baseline: Genotype | None,
+) -> None:
+    """Add the table of the best candidates, and of the baseline wherever it is."""
+    shown = dict(enumerate(complete[:_SHOWN], start=1))
+    shown |= {n: c for n, c in enumerate(complete, start=1) if c.genotype == baseline}
+    head = ["genotype", "rank", metric, "95 % interval", "less than the best by"]
+    head += [cost.unit for cost in costs.values()]
+    intervals, behind = (noise.intervals, noise.behind) if noise else ({}, {})
+    rows = [
+        [
+            f"{candidate.genotype}{' (baseline)' if candidate.genotype == baseline else ''}",
+            rank,
+            candidate.fitness,
+            _range(intervals.get(candidate.genotype)),
+            _range(behind.get(candidate.genotype), -1),
+            *(format_quantity(cost(candidate.genotype)) for cost in costs.values()),
+        ]
+        for rank, candidate in shown.items()
+    ]
+    head, rows, same = without_constant_columns(head, rows, ("rank", metric))
+    marked = [c.genotype for c in shown.values()].index(baseline) if _has(shown, baseline) else None
+    page.table(head, rows, best=0, baseline=marked)
+    if costs:
+        page.text(f"Costs are those of the {scope}. {same}".strip())
+
+
+def _has(shown: Mapping[int, Candidate], genotype: Genotype | None) -> bool:
+    return any(candidate.genotype == genotype for candidate in shown.values())
+
+
+def _range(interval: tuple[float, float] | None, sign: int = 1) -> str:
+    if interval is None:
+        return ""
+    low, high = sorted(sign * bound for bound in interval)
+    return f"{low:.2f} to {high:.2f}"
 
 
 def _add_finalists(page: Page, finalists: Sequence[Finalist], metric: str) -> None:
@@ -220,76 +277,3 @@ def pareto_front(
         if not front or candidate.fitness > front[-1].fitness:
             front.append(candidate)
     return front
-
-
-def _tradeoff(
-    scored: Sequence[Candidate],
-    front: Sequence[Candidate],
-    cost: AdditiveCost,
-    metric: str,
-) -> Figure:
-    figure = Figure(figsize=(9, 3.5))
-    axes = figure.add_subplot()
-    for candidates, style in ((scored, "."), (front, ".-")):
-        costs = [cost(candidate.genotype) for candidate in candidates]
-        colour = "#9ecae1" if style == "." else "#08519c"
-        axes.plot(costs, [candidate.fitness for candidate in candidates], style, color=colour)
-    axes.set(xlabel=cost.unit, ylabel=metric)
-    axes.grid(alpha=0.3)
-    return figure
-
-
-def _distribution(scored: Sequence[Candidate], metric: str) -> Figure:
-    figure = Figure(figsize=(9, 3))
-    axes = figure.add_subplot()
-    axes.plot(range(1, len(scored) + 1), [c.fitness for c in scored], ".-", color="#3182bd")
-    axes.set(xlabel="rank", ylabel=metric)
-    axes.grid(alpha=0.3)
-    return figure
-
-
-def _levels(scored: Sequence[Candidate], best: Genotype, space: SearchSpace, metric: str) -> Figure:
-    # One column per length of the prefix, labelled with what the best genotype chose there.
-    figure = Figure(figsize=(9, 3.5))
-    axes = figure.add_subplot()
-    decided = [space.values(candidate.genotype, partial=True) for candidate in scored]
-    axes.plot([len(d) for d in decided], [c.fitness for c in scored], ".", color="#9ecae1")
-    chosen = space.values(best)
-    path = sorted(
-        (len(values), candidate.fitness)
-        for values, candidate in zip(decided, scored, strict=True)
-        if values.items() <= chosen.items()
-    )
-    axes.plot(*zip(*path, strict=True), ".-", color="#08519c")
-    axes.set_xticks([level for level, _ in path])
-    names = [f"{name} {option}" for name, option in chosen.items()]
-    axes.set_xticklabels([names[level - 1] for level, _ in path], rotation=90, fontsize=7)
-    axes.set_ylabel(metric)
-    axes.grid(alpha=0.3)
-    return figure
-
-
-def _by_choice(scored: Sequence[Candidate], space: SearchSpace, metric: str) -> Figure:
-    varied = [choice for choice in space.choices if len(choice.options) > 1]
-    columns = min(len(varied), 5)
-    rows = -(-len(varied) // columns)
-    figure = Figure(figsize=(9, 2.6 * rows))
-    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
-    for axes in panels.flat[len(varied) :]:
-        axes.set_visible(False)
-    fitness = np.array([candidate.fitness for candidate in scored])
-    for axes, choice in zip(panels.flat, varied, strict=False):
-        # None where the choice is not active, e.g. the operation of a block that is not there.
-        taken = [space.values(candidate.genotype).get(choice.name) for candidate in scored]
-        is_active = np.array([option is not None for option in taken])
-        options = np.array([option for option in taken if option is not None])
-        present = np.unique(options)
-        axes.plot(options, fitness[is_active], ".", color="#9ecae1")
-        means = [fitness[is_active][options == option].mean() for option in present]
-        axes.plot(present, means, "#08519c")
-        axes.set_xlabel(choice.name)
-        axes.grid(alpha=0.3)
-    for axes in panels[:, 0]:
-        axes.set_ylabel(metric)
-    figure.tight_layout()
-    return figure

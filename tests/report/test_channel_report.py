@@ -2,6 +2,7 @@
 
 import json
 
+from crnas_d2.config import load_config
 from crnas_d2.report import write_channel_search
 from crnas_d2.report.page import Page
 from crnas_d2.space import ChannelSpace, Genotype, SearchedConv
@@ -39,7 +40,11 @@ def test_alpha_over_time_has_the_entropy_and_the_shares_of_each_stage(tmp_path, 
     (tmp_path / "metrics.json").write_text("\n".join(map(json.dumps, log)))
     figures = []
     monkeypatch.setattr(Page, "figure", lambda page, figure, description: figures.append(figure))
-    write_channel_search(tmp_path, SPACE.genotype([[0, 1], [0, 0, 1, 1]]), SPACE, "resnet")
+    cfg = load_config("", [])
+    cfg.OUTPUT_DIR, cfg.SEED = str(tmp_path), 7
+    write_channel_search(cfg, SPACE.genotype([[0, 1], [0, 0, 1, 1]]), SPACE)
+    report = (tmp_path / "report.html").read_text()
+    assert "Found: 50 % of the channels of 2 convolutions" in report and "<dd>7</dd>" in report
 
     panels = figures[-1].axes
     drawn = [panel.get_lines() for panel in panels]

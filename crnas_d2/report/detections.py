@@ -1,0 +1,94 @@
+"""Detections of networks beside the objects that are there."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from detectron2.data import MetadataCatalog
+from detectron2.structures import BoxMode
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+__all__ = ["draw_detections", "upright_picture"]
+
+_LEAST, _MOST = 560, 1_000  # pixels of the longer side of a picture
+# By how well they can be told apart, also by those who see fewer colours (Okabe and Ito).
+_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
+
+
+def upright_picture(path: str) -> Image.Image:
+    """Read an image as the detector sees it: upright, in RGB; grey stays grey.
+
+    Values of more than 8 bits are scaled to the range that the image uses.
+    """
+    with Image.open(path) as stored:
+        picture = ImageOps.exif_transpose(stored)
+        if picture.mode[0] in "IF":
+            values = np.asarray(picture, dtype=float)
+            low, high = values.min(), values.max()
+            scaled = 255 * (values - low) / max(high - low, 1e-12)
+            picture = Image.fromarray(scaled.astype(np.uint8))
+        return picture.convert("RGB")
+
+
+def draw_detections(
+    dataset: str,
+    image: Mapping,
+    detections: Mapping[str, Sequence[Mapping]],
+    *,
+    least_score: float = 0.5,
+) -> dict[str, Image.Image]:
+    """Draw the objects of one image, and what networks detect.
+
+    Args:
+        image: Detectron2's dict of an image of the dataset.
+        detections: by network, predictions in COCO's format; those of other images are left out.
+        least_score: of the detections to draw.
+
+    Returns:
+        a picture for the objects, and one for each network, by caption.
+    """
+    metadata = MetadataCatalog.get(dataset)
+    names, to_index = metadata.thing_classes, metadata.thing_dataset_id_to_contiguous_id
+    picture = upright_picture(image["file_name"])
+    factor = float(np.clip(1, _LEAST / max(picture.size), _MOST / max(picture.size)))
+    width, height = (round(factor * side) for side in picture.size)
+    # Pixels of a small image stay visible; a large one is averaged.
+    method = Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS
+    picture = picture.resize((width, height), method)
+    objects = [
+        (
+            BoxMode.convert(each["bbox"], each["bbox_mode"], BoxMode.XYWH_ABS),
+            each["category_id"],
+            f"{names[each['category_id']]}{' (crowd)' if each.get('iscrowd') else ''}",
+        )
+        for each in image.get("annotations", ())
+    ]
+    pictures = {"objects": _draw(picture, objects, factor)}
+    for network, predictions in detections.items():
+        found = [
+            (p["bbox"], to_index[p["category_id"]], p["score"])
+            for p in predictions
+            if p["image_id"] == image["image_id"] and p["score"] >= least_score
+        ]
+        boxes = [(bbox, label, f"{names[label]} {score:.2f}") for bbox, label, score in found]
+        pictures[network] = _draw(picture, boxes, factor)
+    return pictures
+
+
+def _draw(
+    picture: Image.Image, boxes: Sequence[tuple[Sequence[float], int, str]], factor: float
+) -> Image.Image:
+    picture = picture.copy()
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=20)
+    for (left, top, width, height), label, _ in boxes:
+        corners = [factor * each for each in (left, top, left + width, top + height)]
+        corners[2:] = max(corners[0], corners[2]), max(corners[1], corners[3])
+        draw.rectangle(corners, outline=_COLOURS[label % len(_COLOURS)], width=3)
+    for (left, top, _, _), label, text in boxes:  # last, so that no box crosses them
+        box = draw.textbbox((0, 0), text, font=font)
+        # Above the box, but inside the picture.
+        x = min(max(factor * left, 0), max(picture.width - box[2] - 4, 0))
+        y = max(factor * top - box[3] - 4, 0)
+        fill = _COLOURS[label % len(_COLOURS)]
+        draw.rectangle([x, y, x + box[2] + 4, y + box[3] + 4], fill=fill)
+        draw.text((x + 2, y + 1), text, fill="black", font=font)
+    return picture

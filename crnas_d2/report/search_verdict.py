@@ -1,0 +1,142 @@
+"""What a search has found, in a few sentences."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from crnas_d2.evaluation import FitnessNoise, images_to_tell
+from crnas_d2.search import Candidate, Finalist
+from crnas_d2.space import AdditiveCost, Genotype, format_quantity
+
+__all__ = ["describe_noise", "search_verdict"]
+
+_TOLD = (1.0, 0.5)  # differences of scores for which a number of images is given
+
+
+def search_verdict(
+    candidates: Sequence[Candidate],
+    costs: Mapping[str, AdditiveCost],
+    *,
+    metric: str,
+    scope: str,
+    noise: FitnessNoise | None,
+    baseline: tuple[Genotype, str] | None,
+    finalists: Sequence[Finalist] = (),
+) -> list[str]:
+    """Return sentences: what was found, its cost, the baseline, and the noise.
+
+    Args:
+        candidates: complete and with a fitness, the best first.
+        scope: what the costs count.
+        baseline: genotype, and what it is.
+        finalists: the best first, if there are any.
+    """
+    best = finalists[0].candidate if finalists else candidates[0]
+    found = (
+        f"Found: {best.genotype}, the best of {len(candidates)} candidates: {metric} "
+        f"{best.fitness:.2f}{_interval(noise, best.genotype)} on archval with the weights of the "
+        "supernet."
+    )
+    if finalists:
+        found = (
+            f"Found: {best.genotype}: {metric} {finalists[0].fitness:.2f} on archval after its own "
+            f"training, the best of {len(finalists)} finalists; {best.fitness:.2f} with the "
+            f"weights of the supernet, in which {len(candidates)} candidates were compared."
+        )
+    lines = [found]
+    if costs:
+        amounts = [f"{format_quantity(c(best.genotype))} {c.unit}" for c in costs.values()]
+        line = f"Cost: {', '.join(amounts)} ({scope})"
+        shares = _shares(best.genotype, baseline, costs)
+        if shares:
+            line += f"; {', '.join(shares)} of the baseline"
+        lines.append(f"{line}.")
+    if baseline is not None:
+        lines.append(_against(best, candidates, baseline, metric, noise))
+    return [*lines, *describe_noise(candidates, metric, noise)]
+
+
+def _shares(
+    genotype: Genotype, baseline: tuple[Genotype, str] | None, costs: Mapping[str, AdditiveCost]
+) -> list[str]:
+    """Return the costs in percent of those of another baseline, if they are known."""
+    if baseline is None or baseline[0] == genotype:
+        return []
+    try:
+        amounts = [(cost(genotype), cost(baseline[0]), cost.unit) for cost in costs.values()]
+    except ValueError:  # it lies outside the space
+        return []
+    return [f"{100 * own / other:.0f} % of the {unit}" for own, other, unit in amounts if other]
+
+
+def _interval(noise: FitnessNoise | None, genotype: Genotype) -> str:
+    if noise is None or genotype not in noise.intervals:
+        return ""
+    low, high = noise.intervals[genotype]
+    return f" (95 % interval {low:.2f} to {high:.2f})"
+
+
+def _against(
+    best: Candidate,
+    candidates: Sequence[Candidate],
+    baseline: tuple[Genotype, str],
+    metric: str,
+    noise: FitnessNoise | None,
+) -> str:
+    genotype, what = baseline
+    scores = {candidate.genotype: candidate.fitness for candidate in candidates}
+    if genotype == best.genotype:
+        return f"It is the baseline, {what}."
+    if genotype not in scores:
+        return (
+            f"The baseline {genotype}, {what}, is not among the candidates, e.g. because of "
+            "SEARCH.BUDGET: train both networks and compare them."
+        )
+    less = best.fitness - scores[genotype]
+    text = f"The baseline {genotype}, {what}, has {metric} {scores[genotype]:.2f}: "
+    text += f"{abs(less):.2f} {'less' if less >= 0 else 'more'}"
+    if noise is None or best.genotype != noise.best or genotype not in noise.behind:
+        return f"{text}. Whether that exceeds the noise of archval is not known."
+    low, high = noise.behind[genotype]
+    exceeds = "does not exceed" if noise.is_tied(genotype) else "exceeds"
+    return (
+        f"{text} (95 % interval of the difference {-high:.2f} to {-low:.2f}), which {exceeds} the "
+        "noise of archval."
+    )
+
+
+def describe_noise(
+    candidates: Sequence[Candidate], metric: str, noise: FitnessNoise | None
+) -> list[str]:
+    """Return sentences: which candidates cannot be told apart, and what archval would do it."""
+    if noise is None:
+        return [
+            f"How far {metric} depends on the images of archval is not known here: intervals are "
+            "computed during a search, for AP of COCO-format data and for accuracy."
+        ]
+    others = len(candidates) - 1
+    known = len(noise.behind)
+    if not known:
+        return []
+    tied = noise.tied
+    lines = [
+        f"{len(tied)} of the {known} other candidates cannot be told apart from the best one on "
+        f"the {noise.num_images:,} images of archval: the 95 % interval of the difference includes "
+        "0."
+        if tied
+        else f"The best one exceeds all {known} others by more than the noise of the "
+        f"{noise.num_images:,} images of archval."
+    ]
+    if known < others:
+        lines[0] += f" {others - known} were scored elsewhere and have no interval."
+    if math.isfinite(noise.spread) and noise.spread > 0:
+        images = [images_to_tell(each, noise.spread, noise.num_images) for each in _TOLD]
+        lines.append(
+            f"By the noise measured here, {images[0]:,} images would tell candidates apart that "
+            f"differ by {_TOLD[0]:g} in {metric}, and {images[1]:,} those that differ by "
+            f"{_TOLD[1]:g}."
+        )
+    lines.append(
+        "Training adds noise of its own: retrain with several seeds before trusting a small "
+        "difference."
+    )
+    return lines
