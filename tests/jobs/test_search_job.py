@@ -17,6 +17,13 @@ def test_the_weights_of_the_best_network_score_what_the_search_saw(trained, toy_
     cfg.freeze()
     best = run_search(cfg)
 
+    with open(tmp_path / "search" / "candidates.csv") as stream:
+        rows = list(csv.DictReader(stream))
+    for row in rows:
+        assert float(row["fitness_low"]) <= float(row["fitness"]) <= float(row["fitness_high"])
+    # 8 images are too few to tell so many candidates apart.
+    assert "cannot be told apart" in (tmp_path / "search" / "report.html").read_text()
+
     config = tmp_path / "found.yaml"
     config.write_text(f'_BASE_: ["{toy.SEARCHED}", "search/genotype.yaml"]\n')
     overrides = {
@@ -52,6 +59,8 @@ def test_a_trained_network_is_searched_without_a_training_of_the_supernet(
         }
     assert len(scores) == 5
     assert abs(scores[base.depths] - expected) < 1e-6 and expected > 0
+    report = (tmp_path / "search" / "report.html").read_text()
+    assert f"{base} (baseline)" in report and "the network of MODEL.WEIGHTS" in report
 
 
 def test_a_supernet_with_untrained_parts_is_not_searched(tmp_path):
