@@ -6,6 +6,8 @@ spaces and costs in their registries.
 
 from importlib import import_module
 
+import crnas_d2.third_party  # noqa: F401  (first: it silences warnings of importing Detectron2)
+
 try:
     from . import cost, data, modeling  # noqa: F401  (registration)
 except ModuleNotFoundError as error:

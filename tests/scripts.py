@@ -16,8 +16,8 @@ def arguments(script, config, *flags, opts):
     return [str(toy.ROOT / script), "--config-file", str(config), *flags, *opts]
 
 
-def start(script, config, *flags, opts):
-    command = [sys.executable, "-W", "ignore", *arguments(script, config, *flags, opts=opts)]
+def start(script, config, *flags, opts, warnings=("-W", "ignore")):
+    command = [sys.executable, *warnings, *arguments(script, config, *flags, opts=opts)]
     return subprocess.Popen(
         command, cwd=toy.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -61,7 +61,11 @@ def search_opts(supernet, toy_datasets):
 @pytest.fixture(scope="module")
 def searched(folder, search_opts):
     """The folder of an uninterrupted search, and what it printed."""
-    output = run("search_net.py", toy.SUPERNET, opts=search_opts(folder / "search"))
+    opts = search_opts(folder / "search")
+    process = start("search_net.py", toy.SUPERNET, opts=opts, warnings=())
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, output + errors
+    (folder / "stderr.txt").write_text(errors)
     return folder / "search", output
 
 
@@ -101,6 +105,16 @@ def test_a_search_leaves_all_its_results(searched):
     assert str(best) in printed and str(output / "genotype.yaml") in printed
     assert str(best) in (output / "report.html").read_text()
     assert yaml.safe_load((output / "config.yaml").read_text())["OUTPUT_DIR"] == str(output)
+
+
+def test_a_redirected_search_prints_a_few_lines_without_warnings(searched, folder):
+    output, printed = searched
+    lines = (folder / "stderr.txt").read_text().splitlines()
+    assert 1 <= len(lines) <= 3 and all(line.startswith("search: ") for line in lines)
+    assert f"{NUM_CANDIDATES}/{NUM_CANDIDATES} networks" in lines[-1] and "best" in lines[-1]
+    assert len(printed.splitlines()) < 15 and "Running with full config" not in printed
+    assert "Running with full config" in (output / "log.txt").read_text()
+    assert "\x1b" not in printed + (output / "log.txt").read_text()
 
 
 def test_a_comparison_shows_networks_and_search(retrained, searched, folder):

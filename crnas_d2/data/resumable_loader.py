@@ -143,7 +143,11 @@ class _TrainingLoader(ResumableLoader):
         _, key, position, *_ = np.random.get_state()
         self._numpy = {"key": torch.from_numpy(key.astype(np.int64)), "position": position}
         images = self.dataset.images
-        self._sampler = _train_loader_from_config(self._cfg, mapper=None, dataset=images)["sampler"]
+        self._sampler = _train_loader_from_config(
+            self._cfg,
+            mapper=self.dataset.mapper,
+            dataset=images,  # Detectron2 would build one
+        )["sampler"]
         seed = comm.shared_random_seed()
         self.dataset.seed = seed if self.num_workers > 0 else None
 

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
-from detectron2.engine import default_setup
-from detectron2.utils.logger import setup_logger
 
 from crnas_d2.modeling import find_supernet
 from crnas_d2.report import write_search
@@ -19,7 +17,6 @@ from crnas_d2.search import (
     Searcher,
     StorageError,
     evaluated,
-    hide_password,
 )
 
 from .detects import base_network, check_detects
@@ -30,6 +27,7 @@ from .search_plan import SearchPlan
 from .search_workers import evaluate_all
 from .subnets import build_subnet_evaluator, load_supernet, save_subnet
 from .summary import search_summary
+from .terminal import set_up
 
 __all__ = ["run_search"]
 
@@ -74,11 +72,10 @@ def _search(cfg, resume: bool, num_workers: int) -> Candidate:
         plan.check_study(resume)
     except ValueError as error:
         raise JobError(str(error)) from error
-    default_setup(hide_password(cfg), Namespace(resume=resume, num_workers=num_workers))
-    # Detectron2 asks torch about tracing, which warns each time and would break the progress bar.
-    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
-    # Lines per candidate only go to log.txt, because the terminal has the progress bar.
-    setup_logger(cfg.OUTPUT_DIR, name="crnas_d2", configure_stdout=False)
+    # All else only goes to log.txt, because the terminal has the progress bar, which also shows
+    # warnings.
+    arguments = Namespace(resume=resume, num_workers=num_workers)
+    set_up(cfg, arguments, terminal_level=logging.CRITICAL)
     space = find_supernet(model).space
     searcher = plan.searcher(space)
     for line in ("What runs:", *search_summary(cfg, searcher, num_workers), *reachable):

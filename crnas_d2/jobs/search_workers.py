@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import optuna
@@ -17,9 +17,10 @@ from tqdm import tqdm
 from crnas_d2.config import import_plugins
 from crnas_d2.data import register_datasets
 from crnas_d2.evaluation import NoiseFiles, SubnetEvaluator
-from crnas_d2.search import Searcher, StorageError, evaluated, run_worker
+from crnas_d2.search import Candidate, Searcher, StorageError, evaluated, run_worker
 from crnas_d2.space import Genotype
 
+from .progress import SearchProgress
 from .search_plan import SearchPlan
 from .subnets import build_subnet_evaluator, load_supernet
 
@@ -41,23 +42,22 @@ def evaluate_all(
         ValueError, StorageError: as :func:`crnas_d2.search.run_worker`; all processes are stopped.
     """
     _share_cores(evaluate, num_workers)
+
+    def count(candidates: Sequence[Candidate]) -> int:
+        # A search that samples replaces those that fail.
+        return sum(c.fitness is not None or searcher.sampler is None for c in candidates)
+
+    before = count(evaluated(study, searcher.space))
     with (
         _warnings_on_terminal(),
         _Beside(plan, num_workers) as beside,
-        tqdm(total=searcher.total, desc="search", unit="net") as bar,
+        SearchProgress(searcher.total, before) as progress,
     ):
 
         def show_progress() -> None:
             beside.report_deaths()
-            done = evaluated(study, searcher.space)
-            scored = [candidate for candidate in done if candidate.fitness is not None]
-            texts = [f"best {scored[0].fitness:.2f} {scored[0].genotype}"] if scored else []
-            if len(done) > len(scored):
-                texts.append(f"{len(done) - len(scored)} failed")
-            bar.set_postfix_str(", ".join(texts), refresh=False)
-            # A search that samples replaces those that fail.
-            bar.update(len(done if searcher.sampler is None else scored) - bar.n)
-            bar.refresh()
+            candidates = evaluated(study, searcher.space)
+            progress.show(count(candidates), candidates)
 
         show_progress()
         _work(plan, evaluate, study, show_progress)

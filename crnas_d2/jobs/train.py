@@ -5,9 +5,7 @@ import os
 from argparse import Namespace
 from pathlib import Path
 
-from detectron2.engine import default_setup
 from detectron2.utils import comm
-from detectron2.utils.logger import setup_logger
 
 from crnas_d2.checkpoint import StrictCheckpointer, check_weights, describe_network
 from crnas_d2.config import import_plugins, spell
@@ -17,7 +15,6 @@ from crnas_d2.engine import Trainer, calibrated_on_train, without_sync
 from crnas_d2.evaluation import metric_names
 from crnas_d2.modeling import MixedSupernet, SinglePathSupernet, find_supernet
 from crnas_d2.report import write_channel_search
-from crnas_d2.search import hide_password
 from crnas_d2.space import did_you_mean
 
 from .checks import check_config
@@ -25,6 +22,7 @@ from .detects import check_trained_supernet
 from .errors import JobError
 from .output import check_output, check_space, disk_errors_explained, evaluation_folder
 from .summary import training_summary
+from .terminal import set_up
 
 __all__ = ["check_resumable", "check_training", "has_checkpoint", "run_training"]
 
@@ -136,8 +134,7 @@ def run_training(cfg, *, resume: bool = False, eval_only: bool = False) -> dict 
         cfg.OUTPUT_DIR = comm.all_gather(evaluation_folder(cfg.OUTPUT_DIR))[0]
         cfg.freeze()
     with disk_errors_explained(cfg.OUTPUT_DIR):
-        default_setup(hide_password(cfg), Namespace(resume=resume, eval_only=eval_only))
-        setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="crnas_d2")
+        set_up(cfg, Namespace(resume=resume, eval_only=eval_only))
         return _evaluate(cfg) if eval_only else _train(cfg, resume)
 
 
