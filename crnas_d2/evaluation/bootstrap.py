@@ -11,7 +11,7 @@ _CHUNK = 2**24  # numbers in one array, to bound the memory
 _RECALLS = np.linspace(0, 1, 101)  # of COCO's average precision
 
 
-def resampled_images(num_images: int, number: int = 1_000, seed: int = 0) -> np.ndarray:
+def resampled_images(num_images: int, number: int = 500, seed: int = 0) -> np.ndarray:
     """Draw samples with replacement of the images of a dataset, the same ones for the same seed.
 
     Returns:
