@@ -4,6 +4,7 @@ import logging
 import weakref
 from collections.abc import Iterable, Sized
 from contextlib import nullcontext
+from importlib.util import find_spec as find_module
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from detectron2.engine.hooks import PreciseBN
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.modeling import build_model
 from detectron2.utils import comm
-from detectron2.utils.events import EventWriter
+from detectron2.utils.events import EventWriter, TensorboardXWriter
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
@@ -144,7 +145,11 @@ class Trainer(DefaultTrainer):
 
     def build_writers(self) -> list[EventWriter]:
         _end_line(Path(self.cfg.OUTPUT_DIR) / "metrics.json")
-        return super().build_writers()
+        writers = super().build_writers()
+        if find_module("tensorboard") is not None:
+            return writers
+        logger.info("No files for TensorBoard, which is not installed (pip install tensorboard).")
+        return [writer for writer in writers if not isinstance(writer, TensorboardXWriter)]
 
     def build_hooks(self) -> list[HookBase | None]:
         return [

@@ -11,7 +11,7 @@ from detectron2.layers import NaiveSyncBatchNorm
 from detectron2.utils import comm
 
 from crnas_d2.data import register_coco_format
-from crnas_d2.engine import PathSampling, Trainer
+from crnas_d2.engine import PathSampling, Trainer, trainer
 from crnas_d2.evaluation import build_evaluator
 from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype
@@ -251,3 +251,23 @@ def test_two_processes_draw_equal_paths_and_keep_equal_weights(toy_datasets, tmp
     lines = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
     losses = [line["total_loss"] for line in lines if "total_loss" in line]
     assert losses and all(map(math.isfinite, losses))
+
+
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_scalars_are_written_for_tensorboard_where_it_is_installed(
+    toy_datasets, tmp_path, monkeypatch, is_installed
+):
+    find = trainer.find_module
+    missing = () if is_installed else ("tensorboard",)
+    monkeypatch.setattr(
+        trainer, "find_module", lambda name: None if name in missing else find(name)
+    )
+    cfg = toy.network_config(
+        toy_datasets,
+        {"OUTPUT_DIR": str(tmp_path), "SOLVER.MAX_ITER": 2, "MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]},
+    )
+    running = Trainer(cfg)
+    running.resume_or_load(resume=False)
+    running.train()
+    assert (tmp_path / "metrics.json").stat().st_size
+    assert bool(list(tmp_path.glob("events.out.tfevents*"))) == is_installed
