@@ -154,6 +154,8 @@ def _matches(evaluation, name: str, class_names: list[str]) -> DetectionMatches 
         chosen = [class_names.index(name[3:])]
     elif name != "AP":
         return None
+    if area not in params.areaRngLbl:  # there are no small key points
+        return None
     area, num_images = params.areaRngLbl.index(area), len(params.imgIds)
     categories = []
     for category in chosen:

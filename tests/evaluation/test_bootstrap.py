@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import toy
 from detectron2.data import DatasetCatalog
+from pycocotools import mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -68,7 +69,22 @@ def make_content(seed):
     return {"images": images, "annotations": annotations, "categories": categories}, detections
 
 
-def by_pycocotools(content, detections, counts):
+def with_shapes(records, random):
+    """Add to each box a mask that nearly fills it, and 17 key points on its diagonal."""
+    for record in records:
+        x, y, width, height = record["bbox"]
+        right, bottom = x + width * random.uniform(0.8, 1), y + height * random.uniform(0.8, 1)
+        outline = [x, y, right, y, right, bottom, x, bottom]
+        steps = np.linspace(0, 1, 17)
+        points = np.stack([x + width * steps, y + height * steps, np.full(17, 2)], axis=1)
+        record["keypoints"], record["num_keypoints"] = points.flatten().tolist(), 17
+        if "score" in record:
+            [record["segmentation"]] = mask.frPyObjects([outline], 400, 400)
+        else:
+            record["segmentation"] = [outline]
+
+
+def by_pycocotools(content, detections, counts, task="bbox"):
     """Evaluate a data set in which each image really is as often as ``counts`` says."""
     images, annotations, found = [], [], []
     for image, count in zip(content["images"], counts, strict=True):
@@ -86,7 +102,7 @@ def by_pycocotools(content, detections, counts):
         truth = COCO()
         truth.dataset = {**content, "images": images, "annotations": annotations}
         truth.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes(found), "bbox")
+        evaluation = COCOeval(truth, truth.loadRes(found), task)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -123,6 +139,26 @@ def test_the_score_of_repeated_images_is_that_of_pycocotools(tmp_path, registere
     matches = evaluator.image_results("bbox/AP-b")
     whole = matches.scores(np.ones((1, NUM_IMAGES), int))
     assert whole[0] == pytest.approx(results["bbox"]["AP-b"], abs=1e-9)
+
+
+@pytest.mark.parametrize("task", ["segm", "keypoints"])
+def test_masks_and_key_points_are_resampled_too(tmp_path, registered, task):
+    content, detections = make_content(4)
+    random = np.random.default_rng(4)
+    with_shapes(content["annotations"], random)
+    with_shapes(detections, random)
+    if task == "segm":  # as Detectron2 does; else pycocotools takes the area of the box
+        detections = [{k: v for k, v in d.items() if k != "bbox"} for d in detections]
+    evaluator, _ = evaluated(content, [], tmp_path)
+    counts = resampled_images(NUM_IMAGES, 5, seed=1)
+    expected = np.array([by_pycocotools(content, detections, row, task) for row in counts])
+    # Those of key points have no APs.
+    metrics = METRICS if task == "segm" else ["AP", "AP50", "AP75", "APm", "APl"]
+    for column, metric in enumerate(metrics):
+        matches = evaluator.image_results_of(detections, f"{task}/{metric}")
+        np.testing.assert_allclose(matches.scores(counts), expected[:, column], atol=1e-9)
+    assert evaluator.image_results_of(detections, "keypoints/APs") is None
+    assert evaluator.image_results_of([], f"{task}/AP") is None
 
 
 def synthetic(random, num_images, skill):
