@@ -192,6 +192,10 @@ def add_crnas_config(cfg: CN) -> None:
     # Costs to report as columns of candidates.csv and of the report, besides those that are limited
     # or minimized; names in COST_REGISTRY: "BLOCKS", "MACS", "PARAMETERS", "LATENCY" (measured).
     cfg.SEARCH.COSTS = ["MACS", "PARAMETERS"]
+    # What scores a candidate. "supernet": SEARCH.METRIC on DATASETS.ARCHVAL, with the weights of
+    # the trained supernet. "entropy": that of its features at random weights (MAE-DET), which needs
+    # no weights and no data, but prefers whatever is deeper or has larger kernels: limit the MACs.
+    cfg.SEARCH.SCORE = "supernet"
     # Fitness: "task/metric" of the evaluator's results, e.g. bbox/AP, bbox/AP50, segm/AP.
     # Higher is better.
     cfg.SEARCH.METRIC = "bbox/AP"

@@ -5,6 +5,7 @@ from .build import build_budgets, build_costs, check_costs
 from .counted import CountedCost, MACs, Parameters
 from .counting import NetworkCost, body_cost, count_macs, count_parameters
 from .detector_cost import detector_cost, detector_macs, find_body, meta_network, runnable_size
+from .entropy import Entropy
 from .latency import LATENCY_FILE, Latency
 from .latency_meter import LatencyMeter
 from .latency_table import LatencyCheck, LatencyTable
@@ -13,6 +14,7 @@ __all__ = [
     "LATENCY_FILE",
     "Blocks",
     "CountedCost",
+    "Entropy",
     "Latency",
     "LatencyCheck",
     "LatencyMeter",

@@ -11,6 +11,7 @@ from crnas_d2.data.prepare.coco_splits import sha256
 from crnas_d2.search import Searcher
 from crnas_d2.space import AdditiveCost, Budget, SearchSpace
 
+from .scores import needs_supernet
 from .subnets import image_files
 
 __all__ = ["describe_search"]
@@ -49,12 +50,18 @@ def describe_search(
         # The same limits on other costs, e.g. on new latencies, admit other candidates.
         **{f"digest of the costs of {name}": costs[name].digest for name in sorted(compared)},
         "metric": cfg.SEARCH.METRIC,
+        **(_weights_and_images(cfg) if needs_supernet(cfg) else {}),
+        **_scoring(cfg),
+    }
+
+
+def _weights_and_images(cfg: CfgNode) -> dict[str, object]:
+    return {
         # By content: the path of a file does not change a score.
         "weights": sha256(PathManager.get_local_path(cfg.MODEL.WEIGHTS)),
         "archval": [_identify(name) for name in cfg.DATASETS.ARCHVAL],
         "archtrain": [_identify(name) for name in cfg.DATASETS.TRAIN],
         **{f"{use} images": sha256(*files) for use, files in image_files(cfg).items()},
-        **_scoring(cfg),
     }
 
 

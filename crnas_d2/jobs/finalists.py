@@ -23,7 +23,11 @@ __all__ = ["train_finalists"]
 
 
 def train_finalists(
-    cfg, model: nn.Module, candidates: Sequence[Candidate], space: SearchSpace, num_workers: int
+    cfg,
+    model: nn.Module | None,
+    candidates: Sequence[Candidate],
+    space: SearchSpace,
+    num_workers: int,
 ) -> list[Finalist]:
     """Fine-tune the best candidates from their weights in the supernet; score them on archval.
 
@@ -31,7 +35,7 @@ def train_finalists(
     again. Their results are kept in ``OUTPUT_DIR/finalists.json``.
 
     Args:
-        model: the supernet.
+        model: the supernet; without one, all start from ``MODEL.WEIGHTS``, or from scratch.
         candidates: the best first.
         num_workers: trainings at a time.
 
@@ -51,11 +55,14 @@ def train_finalists(
     runs = []
     for candidate in chosen:
         name = hashlib.sha256(str(candidate.genotype).encode()).hexdigest()[:16]
-        weights = folder / f"{name}.pth"
-        if not weights.exists():
-            save_subnet(cfg, model, candidate.genotype, weights)
+        weights = ()
+        if model is not None:
+            file = folder / f"{name}.pth"
+            if not file.exists():
+                save_subnet(cfg, model, candidate.genotype, file)
+            weights = ("MODEL.WEIGHTS", str(file))
         run = StandAloneRun(
-            *(candidate.genotype, cfg.SEED, str(recipe), ("MODEL.WEIGHTS", str(weights)), folder),
+            *(candidate.genotype, cfg.SEED, str(recipe), weights, folder),
             metric=cfg.SEARCH.METRIC,
         )
         check_training(run.config(), resume=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import optuna
 
-from crnas_d2.modeling import find_supernet
 from crnas_d2.report import write_search
 from crnas_d2.search import (
     Candidate,
@@ -23,9 +22,10 @@ from .detects import base_network, check_detects
 from .errors import JobError
 from .finalists import train_finalists
 from .output import check_output, prepare_output
+from .scores import build_score, needs_supernet
 from .search_plan import SearchPlan
 from .search_workers import evaluate_all
-from .subnets import build_subnet_evaluator, load_supernet, save_subnet
+from .subnets import load_supernet, save_subnet
 from .summary import search_summary
 from .terminal import set_up
 
@@ -41,8 +41,9 @@ def run_search(cfg, *, resume: bool = False, num_workers: int = 1) -> Candidate:
 
     They are ``genotype.yaml``, ``candidates.csv``, ``report.html`` and ``model_best.pth``: the
     weights of the best network in the supernet, from which it can be fine-tuned, or those of the
-    best finalist. The study, ``search.db``, is the only state, so that a stopped search can be
-    resumed. The terminal shows a progress bar, log.txt gets a line per candidate.
+    best finalist (none if ``SEARCH.SCORE`` needs no supernet). The study, ``search.db``, is the
+    only state, so that a stopped search can be resumed. The terminal shows a progress bar, log.txt
+    gets a line per candidate.
 
     Args:
         cfg: of the supernet's training, with its checkpoint in ``MODEL.WEIGHTS``.
@@ -67,7 +68,7 @@ def _search(cfg, resume: bool, num_workers: int) -> Candidate:
             raise ValueError(f"--num-workers is {num_workers}; expected at least 1.")
         check_output(cfg.OUTPUT_DIR)
         plan, reachable = SearchPlan.make(cfg)
-        model = load_supernet(cfg)
+        model = load_supernet(cfg) if needs_supernet(cfg) else None
         prepare_output(cfg.OUTPUT_DIR)
         plan.check_study(resume)
     except ValueError as error:
@@ -76,14 +77,14 @@ def _search(cfg, resume: bool, num_workers: int) -> Candidate:
     # warnings.
     arguments = Namespace(resume=resume, num_workers=num_workers)
     set_up(cfg, arguments, terminal_level=logging.CRITICAL)
-    space = find_supernet(model).space
-    searcher = plan.searcher(space)
-    for line in ("What runs:", *search_summary(cfg, searcher, num_workers), *reachable):
+    space = plan.space
+    searcher = plan.searcher()
+    for line in ("What runs:", *search_summary(plan.cfg, searcher, num_workers), *reachable):
         print(line)
         logger.info(line)
     # Before there is a study, because what fails here must not leave one behind.
-    evaluate = build_subnet_evaluator(cfg, model)
-    if cfg.MODEL.INHERIT and not resume:
+    evaluate = build_score(plan.cfg, model)
+    if model is not None and cfg.MODEL.INHERIT and not resume:
         warning = check_detects(cfg, model, base_network(space))
         if warning:  # the log is not shown on the terminal
             print(warning, file=sys.stderr)
@@ -93,13 +94,13 @@ def _search(cfg, resume: bool, num_workers: int) -> Candidate:
     except ValueError as error:
         raise JobError(str(error)) from error
     candidates = evaluated(study, space)
-    _check_finished(cfg, searcher, candidates)
+    _check_finished(plan.cfg, searcher, candidates)
     finalists = train_finalists(cfg, model, candidates, space, num_workers)
-    best = write_search(cfg, candidates, space, plan.costs, finalists)
+    best = write_search(plan.cfg, candidates, space, plan.costs, finalists)
     weights = Path(cfg.OUTPUT_DIR) / WEIGHTS
     if finalists:
         shutil.copyfile(finalists[0].weights, weights)
-    else:
+    elif model is not None:
         save_subnet(cfg, model, best.genotype, weights)
     return best
 

@@ -24,6 +24,7 @@ from crnas_d2.space import AdditiveCost, Budget, SearchSpace, check_budgets, did
 
 from .checks import check_config
 from .describe import describe_search
+from .scores import needs_supernet, with_fitness
 
 __all__ = ["SearchPlan", "check_search"]
 
@@ -48,23 +49,29 @@ def check_search(cfg) -> NetworkSpec:
             f"MODEL.SUPERNET.SPACE is '{spec.kind.name}', which is searched by gradient while the "
             f"supernet is trained: {spell('train')} writes genotype.yaml when it is done."
         )
+    if needs_supernet(cfg):
+        _check_scoring(cfg)
+    if os.path.exists(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")):
+        raise ValueError(
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a training, whose files a search would overwrite; "
+            "choose another OUTPUT_DIR."
+        )
+    return spec
+
+
+def _check_scoring(cfg) -> None:
+    """Raise ValueError for settings with which a supernet cannot score candidates."""
     if not cfg.MODEL.WEIGHTS:
         raise ValueError("MODEL.WEIGHTS is empty: name the checkpoint of the trained supernet.")
     if len(cfg.DATASETS.ARCHVAL) != 1:
         raise ValueError(
             f"DATASETS.ARCHVAL is {cfg.DATASETS.ARCHVAL}; expected exactly one dataset."
         )
-    if os.path.exists(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")):
-        raise ValueError(
-            f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a training, whose files a search would overwrite; "
-            "choose another OUTPUT_DIR."
-        )
     partial_bn = cfg.SEARCH.BN_CALIBRATION.PARTIAL
     if partial_bn not in ("batch", "calibration"):
         raise ValueError(
             f"SEARCH.BN_CALIBRATION.PARTIAL is '{partial_bn}'; expected 'batch' or 'calibration'."
         )
-    return spec
 
 
 @dataclass(frozen=True)
@@ -72,12 +79,15 @@ class SearchPlan:
     """What all workers of a search have in common.
 
     Attributes:
+        cfg: the config, whose ``SEARCH.METRIC`` is the fitness.
+        space: the genotypes to choose from.
         costs: by name, those that are limited, minimized or reported.
         budgets: limits on the costs of a candidate.
         description: what identifies the search, see :func:`describe_search`.
     """
 
     cfg: object
+    space: SearchSpace
     costs: Mapping[str, AdditiveCost]
     budgets: tuple[Budget, ...]
     description: Mapping[str, object]
@@ -89,24 +99,23 @@ class SearchPlan:
         Raises:
             ValueError: with the key, its value and the fix.
         """
-        check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
+        uses_images = needs_supernet(cfg) or cfg.SEARCH.FINALISTS.NUMBER
+        check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"] if uses_images else [])
         spec = check_search(cfg)
-        check_weights(cfg.MODEL.WEIGHTS)
-        metrics = metric_names(cfg, cfg.DATASETS.ARCHVAL[0])
-        if cfg.SEARCH.METRIC not in metrics:
-            raise ValueError(
-                f"SEARCH.METRIC is '{cfg.SEARCH.METRIC}'; {cfg.DATASETS.ARCHVAL[0]} gives "
-                f"{', '.join(metrics)}.{did_you_mean(cfg.SEARCH.METRIC, metrics)}"
-            )
+        if needs_supernet(cfg):
+            check_weights(cfg.MODEL.WEIGHTS)
+        if uses_images:
+            _check_metric(cfg)
+        cfg = with_fitness(cfg)
         costs = build_costs(cfg, spec)
         budgets = build_budgets(cfg, costs)
         reachable = check_budgets(spec.space, budgets)
         searcher = build_searcher(cfg, spec.space, budgets)
         description = describe_search(cfg, spec.space, searcher, budgets, costs)
-        return cls(cfg, costs, budgets, description), reachable
+        return cls(cfg, spec.space, costs, budgets, description), reachable
 
-    def searcher(self, space: SearchSpace) -> Searcher:
-        return build_searcher(self.cfg, space, self.budgets)
+    def searcher(self) -> Searcher:
+        return build_searcher(self.cfg, self.space, self.budgets)
 
     def check_study(self, resume: bool) -> None:
         """Check that the study can be begun or continued, and belongs to ``OUTPUT_DIR``.
@@ -126,6 +135,16 @@ class SearchPlan:
             resume=resume,
             directions=directions,
             patience=cfg.SEARCH.STORAGE_TIMEOUT,
+        )
+
+
+def _check_metric(cfg) -> None:
+    """Raise ValueError if archval does not give ``SEARCH.METRIC``."""
+    metrics = metric_names(cfg, cfg.DATASETS.ARCHVAL[0])
+    if cfg.SEARCH.METRIC not in metrics:
+        raise ValueError(
+            f"SEARCH.METRIC is '{cfg.SEARCH.METRIC}'; {cfg.DATASETS.ARCHVAL[0]} gives "
+            f"{', '.join(metrics)}.{did_you_mean(cfg.SEARCH.METRIC, metrics)}"
         )
 
 

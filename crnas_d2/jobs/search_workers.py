@@ -16,13 +16,13 @@ from tqdm import tqdm
 
 from crnas_d2.config import import_plugins
 from crnas_d2.data import register_datasets
-from crnas_d2.evaluation import NoiseFiles, SubnetEvaluator
+from crnas_d2.evaluation import NoiseFiles
 from crnas_d2.search import Candidate, Searcher, StorageError, evaluated, run_worker
 from crnas_d2.space import Genotype
 
 from .progress import SearchProgress
+from .scores import Score, build_score
 from .search_plan import SearchPlan
-from .subnets import build_subnet_evaluator, load_supernet
 
 __all__ = ["evaluate_all"]
 
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 def evaluate_all(
     plan: SearchPlan,
-    evaluate: SubnetEvaluator,
+    evaluate: Score,
     study: optuna.Study,
     searcher: Searcher,
     num_workers: int,
@@ -41,7 +41,7 @@ def evaluate_all(
     Raises:
         ValueError, StorageError: as :func:`crnas_d2.search.run_worker`; all processes are stopped.
     """
-    _share_cores(evaluate, num_workers)
+    _share_cores(plan.cfg, num_workers)
 
     def count(candidates: Sequence[Candidate]) -> int:
         # A search that samples replaces those that fail.
@@ -60,7 +60,7 @@ def evaluate_all(
             progress.show(count(candidates), candidates)
 
         show_progress()
-        _work(plan, evaluate, study, show_progress)
+        _work(plan, evaluate, study, searcher, show_progress)
 
 
 class _Beside:
@@ -115,27 +115,28 @@ def _work_beside(plan: SearchPlan, rank: int, num_workers: int) -> None:
         if not multiprocessing.parent_process().is_alive():
             sys.exit("The first worker is gone; continue with --resume.")
 
-    evaluate = build_subnet_evaluator(cfg, load_supernet(cfg))
-    _share_cores(evaluate, num_workers)
+    evaluate = build_score(cfg)
+    _share_cores(plan.cfg, num_workers)
     try:
-        _work(plan, evaluate, plan.open_study(resume=True), after_candidate)
+        _work(plan, evaluate, plan.open_study(resume=True), plan.searcher(), after_candidate)
     except (ValueError, StorageError) as error:
         sys.exit(f"Worker {rank + 1} of {num_workers}: {error}")
 
 
-def _share_cores(evaluate: SubnetEvaluator, num_workers: int) -> None:
-    if evaluate.model.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+def _share_cores(cfg, num_workers: int) -> None:
+    if cfg.MODEL.DEVICE == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() // num_workers))
 
 
 def _work(
     plan: SearchPlan,
-    evaluate: SubnetEvaluator,
+    evaluate: Score,
     study: optuna.Study,
+    searcher: Searcher,
     after_candidate: Callable[[], None],
 ) -> None:
     """Evaluate candidates of the study until none is left."""
-    space, metric = evaluate.supernet.space, plan.cfg.SEARCH.METRIC
+    space, metric = searcher.space, plan.cfg.SEARCH.METRIC
     noise = NoiseFiles(plan.cfg.OUTPUT_DIR)
 
     def evaluate_and_resample(genotype: Genotype) -> dict[str, float]:
@@ -152,7 +153,7 @@ def _work(
     run_worker(
         study,
         space,
-        plan.searcher(space),
+        searcher,
         evaluate_and_resample,
         metric,
         after_candidate,

@@ -23,8 +23,8 @@ from crnas_d2.space import Genotype
 
 from .checks import check_config
 from .errors import JobError
+from .scores import build_score, needs_supernet, with_fitness
 from .search_plan import check_search
-from .subnets import build_subnet_evaluator, load_supernet
 from .train import check_training, run_training
 
 __all__ = ["StandAloneRun", "score_networks", "train_networks"]
@@ -169,14 +169,15 @@ def score_networks(cfg, results: Path, scores: Path, command: str) -> Iterator[s
     Raises:
         ValueError: the settings or the weights do not fit.
     """
-    check_config(cfg, ["TRAIN", "ARCHVAL"])
+    cfg = with_fitness(cfg)
+    check_config(cfg, ["TRAIN", "ARCHVAL"] if needs_supernet(cfg) else [])
     check_search(cfg)
     wanted = dict.fromkeys(
         Genotype.from_config(run["genotype"]) for run in read_entries(results, "runs")
     )
     known = read_entries(scores, "scores") if scores.exists() else []
     done = {Genotype.from_config(score["genotype"]) for score in known}
-    evaluate = build_subnet_evaluator(cfg, load_supernet(cfg))
+    evaluate = build_score(cfg)
     for genotype in wanted:
         if genotype in done:
             continue

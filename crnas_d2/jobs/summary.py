@@ -8,6 +8,8 @@ from detectron2.utils import comm
 from crnas_d2.data import fixed_images
 from crnas_d2.search import Searcher
 
+from .scores import needs_supernet
+
 __all__ = ["search_summary", "training_summary"]
 
 
@@ -51,15 +53,20 @@ def training_summary(
 
 def search_summary(cfg: CfgNode, searcher: Searcher, num_workers: int) -> list[str]:
     """Return lines about a search, without those about its limits."""
-    archval = fixed_images(cfg, cfg.DATASETS.ARCHVAL)
     total = "as many as are asked for" if searcher.total is None else f"{searcher.total:,}"
-    calibration = cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES
-    return [
+    lines = [
         f"processes: {num_workers} on {cfg.MODEL.DEVICE}",
         f"candidates: {total}, {cfg.SEARCH.ALGORITHM}",
+        f"seed: {_seed(cfg)}",
+    ]
+    if not needs_supernet(cfg):
+        return [*lines, f"fitness: {cfg.SEARCH.METRIC}, without weights and images"]
+    archval = fixed_images(cfg, cfg.DATASETS.ARCHVAL)
+    calibration = cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES
+    return [
+        *lines,
         f"fitness: {cfg.SEARCH.METRIC} on {len(archval):,} images of {cfg.DATASETS.ARCHVAL[0]}",
         f"BN calibration: {f'{calibration} images' if calibration else 'none'}",
-        f"seed: {_seed(cfg)}",
         f"weights: {cfg.MODEL.WEIGHTS}",
     ]
 

@@ -1,0 +1,81 @@
+"""The entropy of a network's features, a score that needs no training and no data."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from torch import nn
+
+from .counted import CountedCost
+
+__all__ = ["Entropy"]
+
+# MAE-DET weights its five levels, of stride 2 to 32, by 0, 0, 1, 1 and 6.
+_LEVELS = {8: 1.0, 16: 1.0, 32: 6.0}
+# What bypasses the convolutions of a block, in Detectron2's blocks and in ours.
+_BYPASSES = {"shortcut", "projection"}
+
+
+class Entropy(CountedCost):
+    """The entropy of Gaussian features at random weights, with a multi-scale prior (MAE-DET).
+
+    Sun et al., ICML 2022: the sum over levels i of a_i (ln C_i + sum of s_l over all convolutions
+    l from the image to the end of level i), with s_l = 0.5 ln(k^2 C_in / groups) and C_i the
+    channels of level i. Bypasses, norms and resolution do not count. It adds up over blocks, and
+    the more blocks and the larger their kernels, the higher it is, so it only tells networks of
+    equal cost apart; dilations have no effect.
+
+    The text of the paper was not at hand: the formula is that of its published code, but for
+    grouped convolutions, where the code ignores the groups unless they are as many as channels.
+    """
+
+    name = "ENTROPY"
+    unit = "nats"
+
+    @contextmanager
+    def counting(self, body: nn.Module) -> Iterator[Callable[[], float]]:
+        self.weights = _level_weights(body)
+        self.offset = _channel_terms(body)
+        with super().counting(body) as reading:
+            yield reading
+
+    def count(self, module: nn.Module, inputs: tuple, output) -> float:
+        weight = self.weights.get(module)
+        if weight is None:
+            return 0.0
+        height, width = module.kernel_size
+        return weight * 0.5 * math.log(height * width * module.in_channels / module.groups)
+
+    def table(self, spec, input_size):
+        table = super().table(spec, input_size)
+        return type(table)(**{**vars(table), "base": table.base + self.offset})
+
+
+def _levels(body: nn.Module) -> dict[str, float]:
+    """Return a_i by the name of each output: the last one of a stride has it."""
+    strides = {name: s for name, s in body._out_feature_strides.items() if s in _LEVELS}
+    last = {stride: name for name, stride in strides.items()}
+    return {name: _LEVELS[stride] for stride, name in last.items()}
+
+
+def _channel_terms(body: nn.Module) -> float:
+    channels = body._out_feature_channels
+    return sum(weight * math.log(channels[name]) for name, weight in _levels(body).items())
+
+
+def _level_weights(body: nn.Module) -> Mapping[nn.Module, float]:
+    """Return by convolution the sum of a_i over the levels whose features it computes."""
+    levels = _levels(body)
+    level_of = {
+        stage: output for output, stages in getattr(body, "outputs", {}).items() for stage in stages
+    }
+    order = list(body._out_feature_strides)
+    weights = {}
+    for path, module in body.named_modules():
+        if not isinstance(module, nn.Conv2d) or _BYPASSES & set(path.split(".")):
+            continue
+        stage = path.split(".")[0]
+        output = level_of.get(stage, stage)
+        reached = order[order.index(output) :] if output in order else order
+        weights[module] = sum(levels.get(name, 0.0) for name in reached)
+    return weights
