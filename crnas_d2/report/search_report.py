@@ -51,8 +51,7 @@ def write_search(
         output / "genotype.yaml",
         family=cfg.MODEL.SUPERNET.FAMILY,
         comment=f"{best.genotype}, the best of {len(candidates)} candidates\n"
-        f"{cfg.SEARCH.METRIC} {best.fitness} on {cfg.DATASETS.ARCHVAL[0]}, with supernet weights"
-        + chosen,
+        f"{cfg.SEARCH.METRIC} {best.fitness} {_where(cfg)}" + chosen,
     )
     settings = search_settings(cfg, candidates)
     write_candidates(output / "candidates.csv", candidates, space, costs, settings["noise"])
@@ -60,6 +59,13 @@ def write_search(
     add_search(page, candidates, space, costs, finalists=finalists, **settings)
     page.write(output / "report.html")
     return best
+
+
+def _where(cfg) -> str:
+    """Say how candidates were scored."""
+    if cfg.SEARCH.SCORE == "supernet":
+        return f"on {cfg.DATASETS.ARCHVAL[0]}, with supernet weights"
+    return "by formula, without weights and images"
 
 
 def search_settings(cfg, candidates: Sequence[Candidate]) -> dict[str, object]:
@@ -77,6 +83,7 @@ def search_settings(cfg, candidates: Sequence[Candidate]) -> dict[str, object]:
     seconds = sum(candidate.seconds for candidate in candidates)
     return {
         "metric": cfg.SEARCH.METRIC,
+        "scored": _where(cfg),
         "scope": cost_scope(cfg, spec),
         "second_objective": cfg.SEARCH.SECOND_OBJECTIVE,
         "noise": FitnessNoise.read(cfg.OUTPUT_DIR, complete),
@@ -98,6 +105,7 @@ def add_search(
     *,
     metric: str,
     scope: str,
+    scored: str = "on archval, with the weights of the supernet",
     second_objective: str = "",
     noise: FitnessNoise | None = None,
     baseline: tuple[Genotype, str] | None = None,
@@ -111,6 +119,7 @@ def add_search(
         costs: those that have a column, keyed by name.
         metric: the name of the fitness.
         scope: what the costs count, e.g. ``backbone body, 192x192 pixels``.
+        scored: on what, and how.
         second_objective: the cost of the Pareto front; default: each cost in which the candidates
             differ has one.
         noise: of the fitness, where it is known.
@@ -131,8 +140,7 @@ def add_search(
     page.text(
         f"{len(candidates)} candidates evaluated"
         + (f", {failed} of them failed" if failed else "")
-        + f". Fitness: {metric} on archval, with the weights of the supernet; a retrained network "
-        "scores differently."
+        + f". Fitness: {metric} {scored}; a retrained network scores differently."
     )
     _add_best(page, complete, costs, metric, scope, noise, base)
     drawn = {f"#{rank + 1}": candidate.genotype for rank, candidate in enumerate(complete[:5])}
