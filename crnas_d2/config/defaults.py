@@ -35,8 +35,10 @@ def add_crnas_config(cfg: CN) -> None:
     # "prefix+weight".
     cfg.MODEL.SUPERNET.SHARING = "none"
     # Which subnet runs in a training step: "uniform" (single path, each choice sampled uniformly),
-    # "alpha" (channel space only: each channel group mixes all its dilations, weighted by the
-    # softmax of alpha, NATS equation 3) or "fixed" (only the network of MODEL.GENOTYPE is built).
+    # "fair" (single path; each of the n options of a choice once in n steps, in a random order:
+    # FairNAS, but with a step of the optimizer for each path), "alpha" (channel space only: each
+    # channel group mixes all its dilations, weighted by the softmax of alpha, NATS equation 3) or
+    # "fixed" (only the network of MODEL.GENOTYPE is built).
     cfg.MODEL.SUPERNET.PATH_SAMPLER = "uniform"
 
     # Initialize from a trained base network, MODEL.WEIGHTS: blocks copy those of the base, larger

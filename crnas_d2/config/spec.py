@@ -150,10 +150,11 @@ def _channel_kind() -> type[SpaceKind]:
 
 
 def _check_path_sampler(kind: SpaceKind, path_sampler: str) -> None:
-    if path_sampler not in (kind.path_sampler, "fixed"):
+    if path_sampler not in (*kind.path_samplers, "fixed"):
+        known = " or ".join(f"'{name}'" for name in kind.path_samplers)
         raise ValueError(
             f"MODEL.SUPERNET.PATH_SAMPLER is '{path_sampler}', but the {kind.name} space is "
-            f"trained with '{kind.path_sampler}'. Set it to that, or to 'fixed' for the network of "
+            f"trained with {known}. Set it to that, or to 'fixed' for the network of "
             "MODEL.GENOTYPE."
         )
 
@@ -164,7 +165,7 @@ def _check_base(kind: SpaceKind, genotype: Genotype) -> None:
         if field.lower() in kind.fields:
             raise ValueError(
                 f"MODEL.GENOTYPE.{field} names one network, but MODEL.SUPERNET.SPACE is "
-                f"'{kind.name}' with PATH_SAMPLER '{kind.path_sampler}', which builds all of them. "
+                f"'{kind.name}', whose supernet has all of them. "
                 "Set PATH_SAMPLER to 'fixed' to build that one, or set the key to []."
             )
         if field.lower() not in kind.base_fields:

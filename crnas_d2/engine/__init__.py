@@ -5,12 +5,13 @@ from .found_network import calibrated_on_train
 from .hooks import AlphaProgress, PathSampling
 from .lr_scheduler import check_lr_scheduler
 from .norms import without_sync
-from .path_samplers import UniformPathSampler
+from .path_samplers import FairPathSampler, UniformPathSampler
 from .trainer import Trainer, checkpoint_size
 
 __all__ = [
     "AlphaProgress",
     "AlternatingTrainer",
+    "FairPathSampler",
     "PathSampling",
     "Trainer",
     "UniformPathSampler",

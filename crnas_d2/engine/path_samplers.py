@@ -1,10 +1,17 @@
 """Which subnet of a supernet runs in a training step."""
 
+from collections.abc import Callable
 from random import Random
 
-from crnas_d2.space import Genotype, SearchSpace
+from crnas_d2.space import Choice, Genotype, SearchSpace
 
-__all__ = ["UniformPathSampler"]
+__all__ = ["FairPathSampler", "UniformPathSampler", "build_path_sampler"]
+
+
+def build_path_sampler(cfg, space: SearchSpace) -> Callable[[int], Genotype]:
+    """Build the sampler of ``MODEL.SUPERNET.PATH_SAMPLER``, ``uniform`` or ``fair``."""
+    samplers = {"uniform": UniformPathSampler, "fair": FairPathSampler}
+    return samplers[cfg.MODEL.SUPERNET.PATH_SAMPLER](space, seed=max(cfg.SEED, 0))
 
 
 class UniformPathSampler:
@@ -22,3 +29,27 @@ class UniformPathSampler:
         # A string seed goes through SHA-512: neighbouring iterations get unrelated streams.
         random = Random(f"{self.seed}/{iteration}")
         return self.space.sample(random)
+
+
+class FairPathSampler:
+    """Each option of a choice is sampled once per cycle, in a random order (FairNAS, ICCV 2021).
+
+    A choice with n options has cycles of n steps. Unlike in FairNAS, where the optimizer takes one
+    step for the gradients of a whole cycle, it takes one for each path. A choice that depends on
+    another one is not active in each step of its cycle, so its options are fair on average only.
+    A sample depends only on the seed and the iteration.
+    """
+
+    def __init__(self, space: SearchSpace, seed: int):
+        self.space = space
+        self.seed = seed
+
+    def __call__(self, iteration: int) -> Genotype:
+        values = {choice.name: self._option(choice, iteration) for choice in self.space.choices}
+        return self.space.genotype(self.space.active(values))
+
+    def _option(self, choice: Choice, iteration: int) -> int:
+        cycle, step = divmod(iteration, len(choice.options))
+        # Each choice has an order of its own, so that all pairs of options meet.
+        random = Random(f"{self.seed}/{choice.name}/{cycle}")
+        return random.sample(choice.options, len(choice.options))[step]

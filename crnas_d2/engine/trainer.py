@@ -32,7 +32,7 @@ from .hooks import AlphaProgress, PathSampling, RepeatedPreciseBN
 from .lr_scheduler import build_lr_scheduler
 from .norms import replace_norms
 from .optimizer import build_optimizer
-from .path_samplers import UniformPathSampler
+from .path_samplers import build_path_sampler
 
 __all__ = ["Trainer", "checkpoint_size"]
 
@@ -89,7 +89,7 @@ class Trainer(DefaultTrainer):
             self.register_hooks([ContinuedRandomness(cfg.SOLVER.CHECKPOINT_PERIOD)])
         # Before the other hooks, so that they see the path that will run.
         if is_single_path:
-            sampler = UniformPathSampler(supernet.space, seed=max(cfg.SEED, 0))
+            sampler = build_path_sampler(cfg, supernet.space)
             self.register_hooks([PathSampling(supernet, sampler)])
         if is_mixed:
             # Before the writers, which write what is in the storage.

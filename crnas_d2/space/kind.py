@@ -19,15 +19,15 @@ class SpaceKind(ABC):
 
     A subclass is registered with ``@SPACE_REGISTRY.register("name")``; ``MODEL.SUPERNET.SPACE``
     then takes the name. An instance holds the settings of the space. The space itself is a
-    :class:`SearchSpace`, whose supernet runs one path at a time, so ``path_sampler`` is
-    ``uniform``; or, for the kind ``channel``, a :class:`ChannelSpace`, whose supernet mixes all
-    dilations.
+    :class:`SearchSpace`, whose supernet runs one path at a time, so ``path_samplers`` are
+    ``uniform`` and ``fair``; or, for the kind ``channel``, a :class:`ChannelSpace`, whose supernet
+    mixes all dilations.
 
     Attributes:
         name: under which it is registered.
         fields: the fields of a :class:`Genotype` on which it decides.
         base_fields: the fields that ``MODEL.GENOTYPE`` may set for all networks of the space.
-        path_sampler: the value of ``MODEL.SUPERNET.PATH_SAMPLER`` that trains its supernet.
+        path_samplers: the values of ``MODEL.SUPERNET.PATH_SAMPLER`` that train its supernet.
         sharings: which weights the options of a choice may share, values of
             ``MODEL.SUPERNET.SHARING``; the first is the default.
     """
@@ -35,7 +35,7 @@ class SpaceKind(ABC):
     name: str
     fields: tuple[str, ...]
     base_fields: tuple[str, ...] = ()
-    path_sampler: str = "uniform"
+    path_samplers: tuple[str, ...] = ("uniform", "fair")
     sharings: tuple[str, ...] = ("none",)
 
     @classmethod

@@ -1,6 +1,9 @@
 from collections import Counter
 
-from crnas_d2.engine import UniformPathSampler
+import pytest
+import toy
+
+from crnas_d2.engine import FairPathSampler, Trainer, UniformPathSampler
 from crnas_d2.modeling.families import ResNetFamily
 from crnas_d2.modeling.spaces import StageKind
 from crnas_d2.space import Genotype
@@ -48,3 +51,39 @@ def test_choices_are_sampled_independently():
     counts = Counter(sampler(iteration) for iteration in range(draws))
     expected = draws / 16
     assert sum((counts[g] - expected) ** 2 / expected for g in space) < 37.7  # 15 d.o.f.: 0.1 %
+
+
+def test_fair_samples_have_every_option_once_per_cycle():
+    space = stage_space((1, 2, 3), (1, 2, 3), (2, 3), (2, 3))
+    sampler = FairPathSampler(space, seed=0)
+    for cycle in range(20):
+        values = [space.values(sampler(6 * cycle + step)) for step in range(6)]
+        for choice in space.choices:
+            counts = Counter(value[choice.name] for value in values)
+            assert counts == {option: 6 // len(choice.options) for option in choice.options}
+            first = {value[choice.name] for value in values[: len(choice.options)]}
+            assert first == set(choice.options)
+    assert [sampler(i) for i in range(9)] == [FairPathSampler(space, seed=0)(i) for i in range(9)]
+
+
+def test_fair_samples_of_two_choices_meet_in_all_pairs():
+    space = stage_space((1, 2), (1, 2), (2, 3), (2, 3))
+    sampler = FairPathSampler(space, seed=0)
+    counts = Counter(sampler(iteration) for iteration in range(4000))
+    # Steps come in pairs, where one path says what the other one is: 8 kinds of 2,000 pairs.
+    pairs = [counts[g] for g in space]
+    assert sum((count - 250) ** 2 / 250 for count in pairs) / 2 < 24.3  # 7 d.o.f.: 0.1 %
+
+
+@pytest.mark.parametrize("name, kind", [("uniform", UniformPathSampler), ("fair", FairPathSampler)])
+def test_the_config_names_the_sampler_of_a_training(name, kind, toy_datasets, tmp_path):
+    folder = {"OUTPUT_DIR": str(tmp_path), "SOLVER.MAX_ITER": 3}
+    cfg = toy.supernet_config(toy_datasets, folder, {"MODEL.SUPERNET.PATH_SAMPLER": name})
+    trainer = Trainer(cfg)
+    paths = []
+    supernet = trainer.model.backbone.bottom_up.supernet
+    expected = kind(supernet.space, seed=max(cfg.SEED, 0))
+    set_path = supernet.set_path
+    supernet.set_path = lambda genotype: (paths.append(genotype), set_path(genotype))
+    trainer.train()
+    assert paths == [expected(iteration) for iteration in range(3)]

@@ -39,7 +39,7 @@ class ChannelKind(SpaceKind):
 
     fields = ("channels",)
     base_fields = ("depths", "ops")
-    path_sampler = "alpha"
+    path_samplers = ("alpha",)
     sharings = ("none", "weight")
 
     def __init__(
