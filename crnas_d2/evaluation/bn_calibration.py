@@ -97,7 +97,8 @@ def _forward(model: nn.Module, layers: list[nn.Module], batches: Collection[list
             return
         # The heads sample proposals; a fixed seed gives every subnet the same samples.
         with torch.random.fork_rng(), EventStorage():
+            iterator = iter(batches)  # a loader draws a random number here, a list of batches none
             torch.manual_seed(0)
             model.train()
-            for batch in batches:
+            for batch in iterator:
                 model(batch)

@@ -196,6 +196,22 @@ def test_norms_of_the_heads_and_the_neck_see_the_proposals_of_training(toy_datas
             assert torch.equal(value, first[name]), name
 
 
+def test_images_that_are_decoded_again_give_the_same_statistics(toy_datasets):
+    head = {"MODEL.ROI_BOX_HEAD.NORM": "BN", "MODEL.ROI_BOX_HEAD.NUM_CONV": 1}
+    results = []
+    for cache in (1.0, 0.0):
+        cfg = toy.supernet_config(toy_datasets, head, {"SEARCH.IMAGE_CACHE": cache})
+        torch.manual_seed(0)
+        model = Trainer.build_model(cfg).eval()
+        find_supernet(model).set_path(PATH)
+        batches = build_fixed_batches(cfg, cfg.DATASETS.TRAIN, num_images=8, with_annotations=True)
+        assert isinstance(batches, list) == bool(cache)
+        with calibrated(model, batches):
+            results.append({name: value.clone() for name, value in model.state_dict().items()})
+    for name, value in results[0].items():
+        assert torch.equal(value, results[1][name]), name
+
+
 def test_the_result_equals_that_of_the_calibrated_fixed_network(supernet, batches):
     fixed_config = toy.supernet_config(
         {"MODEL.SUPERNET.PATH_SAMPLER": "fixed", "MODEL.GENOTYPE.DEPTHS": list(PATH.depths)}
