@@ -26,6 +26,8 @@ def fixed_images(
 ) -> list[dict]:
     """Return Detectron2's dicts of the images of :func:`build_fixed_batches`, in their order.
 
+    With ``DATALOADER.ASPECT_RATIO_GROUPING``, wide images come before upright ones.
+
     Args: as there; images that training skips, because they have no annotations, are left out if
         annotations are needed.
     """
@@ -33,6 +35,10 @@ def fixed_images(
     images = get_detection_dataset_dicts(list(dataset_names), filter_empty=skips)
     if num_images is not None and num_images < len(images):
         images = Random(max(cfg.SEED, 0)).sample(images, num_images)
+    if cfg.DATALOADER.ASPECT_RATIO_GROUPING:
+        # As in training: a batch of both orientations is padded to a square, a quarter of which is
+        # zeros that would enter the BN statistics.
+        images = sorted(images, key=lambda image: image.get("width", 0) <= image.get("height", 0))
     return images
 
 

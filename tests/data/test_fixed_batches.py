@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 import toy
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from PIL import Image
 
 from crnas_d2.data import build_fixed_batches, register_coco_format
 
@@ -54,6 +56,26 @@ def test_more_images_than_there_are_means_all(toy_datasets):
     cfg = toy.supernet_config(toy_datasets)
     assert len(all_ids(build_fixed_batches(cfg, cfg.DATASETS.TRAIN, num_images=99))) == 12
     assert len(build_fixed_batches(cfg, cfg.DATASETS.TRAIN, num_images=0)) == 0
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_batches_hold_images_of_one_orientation(grouped, tmp_path):
+    sizes = [(40, 64), (64, 40), (40, 64), (64, 40), (40, 64), (64, 40)]  # height, width
+    images = []
+    for number, (height, width) in enumerate(sizes, start=1):
+        file_name = f"{number}.png"
+        Image.new("RGB", (width, height)).save(tmp_path / file_name)
+        images.append({"id": number, "file_name": file_name, "height": height, "width": width})
+    toy.write_json(tmp_path / "mixed.json", images, [], [{"id": 1, "name": "a"}])
+    register_coco_format([["mixed_orientations", str(tmp_path / "mixed.json"), str(tmp_path)]])
+    overrides = {"SEARCH.IMS_PER_BATCH": 3, "DATALOADER.ASPECT_RATIO_GROUPING": grouped}
+    try:
+        cfg = toy.supernet_config(overrides)
+        batches = build_fixed_batches(cfg, ("mixed_orientations",))
+    finally:
+        DatasetCatalog.remove("mixed_orientations")
+        MetadataCatalog.remove("mixed_orientations")
+    assert ids(batches) == ([[1, 3, 5], [2, 4, 6]] if grouped else [[1, 2, 3], [4, 5, 6]])
 
 
 def test_what_exceeds_the_cache_is_decoded_again_and_is_the_same(toy_datasets, caplog):
