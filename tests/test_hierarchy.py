@@ -11,7 +11,7 @@ from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.cost import MACs, Parameters
 from crnas_d2.space import Genotype
 
-OPERATION = toy.ROOT / "configs" / "digits" / "supernet-operation.yaml"
+OPERATION = toy.ROOT / "configs" / "letters" / "supernet-operation.yaml"
 BLOCKS = 7
 TOP_K = 2
 NUM_CANDIDATES = 3 + 3 * TOP_K * (BLOCKS - 1)
@@ -112,7 +112,7 @@ def test_the_network_that_was_found_is_trained_and_evaluated(folder, searched, t
 
 
 @pytest.mark.slow
-def test_the_whole_hierarchy_on_digits(tmp_path):
+def test_the_whole_hierarchy_on_letters(tmp_path):
     """Both levels and the comparison, with the data and the configs of make demo-crnas."""
     short = {
         "SOLVER.MAX_ITER": 60,

@@ -112,10 +112,10 @@ def test_a_wheel_is_enough(user):
     split = ["DATASETS.TRAIN", '("cells_archtrain",)', "DATASETS.ARCHVAL", '("cells_archval",)']
     space = [*toy.as_arguments(toy.STAGE_SPACE), *split, "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"]
     supernet, searched = home / "supernet.yaml", home / "searched.yaml"
-    digits = "crnas_d2://configs/digits"
-    supernet.write_text(f'_BASE_: ["{digits}/supernet-stage.yaml", "data/data.yaml"]\n')
+    letters = "crnas_d2://configs/letters"
+    supernet.write_text(f'_BASE_: ["{letters}/supernet-stage.yaml", "data/data.yaml"]\n')
     searched.write_text(
-        f'_BASE_: ["{digits}/Base-digits.yaml", "data/data.yaml", "search/genotype.yaml"]\n'
+        f'_BASE_: ["{letters}/Base-letters.yaml", "data/data.yaml", "search/genotype.yaml"]\n'
     )
     user("crnas-d2", "train", "--config-file", supernet, *tiny, *space, "OUTPUT_DIR", "supernet")
     found = user(

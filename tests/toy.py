@@ -13,16 +13,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from crnas_d2.config import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
-SUPERNET = ROOT / "configs" / "digits" / "supernet-stage.yaml"
-SEARCHED = ROOT / "configs" / "digits" / "Base-digits.yaml"
-PRETRAIN = ROOT / "configs" / "digits" / "pretrain-stage.yaml"
+SUPERNET = ROOT / "configs" / "letters" / "supernet-stage.yaml"
+SEARCHED = ROOT / "configs" / "letters" / "Base-letters.yaml"
+PRETRAIN = ROOT / "configs" / "letters" / "pretrain-stage.yaml"
 
 RGB = ShapeSpec(channels=3)
 CLASSES = ("bright", "dark")
 SIZE = 64
 SPLITS = {"archtrain": 12, "archval": 8, "test": 6}
 
-# Overrides that make any of the digits configs tiny, whatever its head and its schedule are.
+# Overrides that make any of the letters configs tiny, whatever its head and its schedule are.
 TINY = {
     "MODEL.DEVICE": "cpu",
     "MODEL.RESNETS.STEM_OUT_CHANNELS": 4,
@@ -30,8 +30,11 @@ TINY = {
     "MODEL.RESNETS.WIDTH_PER_GROUP": 4,
     "MODEL.FPN.OUT_CHANNELS": 16,
     "MODEL.FPN.NORM": "",
+    "MODEL.RPN.IN_FEATURES": ["p2", "p3", "p4", "p5", "p6"],
     "MODEL.RPN.CONV_DIMS": [16],
+    "MODEL.RPN.BATCH_SIZE_PER_IMAGE": 128,
     "MODEL.ROI_HEADS.NUM_CLASSES": len(CLASSES),
+    "MODEL.ROI_HEADS.IN_FEATURES": ["p2", "p3", "p4", "p5"],
     "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": 16,
     "MODEL.ROI_BOX_HEAD.NUM_CONV": 0,
     "MODEL.ROI_BOX_HEAD.NUM_FC": 1,
@@ -40,7 +43,12 @@ TINY = {
     "MODEL.ANCHOR_GENERATOR.SIZES": [[12], [24], [48], [96], [160]],
     "MODEL.RPN.IOU_THRESHOLDS": [0.3, 0.7],
     "MODEL.ROI_HEADS.POSITIVE_FRACTION": 0.25,
+    "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": 2,
     "MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO": 0,
+    "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG": False,
+    "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS": [[1.0, 1.7]],
+    "MODEL.RPN.PRE_NMS_TOPK_TRAIN": 400,
+    "MODEL.RPN.POST_NMS_TOPK_TRAIN": 200,
     "MODEL.RPN.PRE_NMS_TOPK_TEST": 40,
     "MODEL.RPN.POST_NMS_TOPK_TEST": 20,
     "INPUT.MIN_SIZE_TRAIN": (SIZE,),

@@ -1,14 +1,15 @@
 """Run a whole search on embedded data: letters, crnas, detnas or nats.
 
 letters  which blocks does a trained detector need? The same AP at two thirds of the cost
-crnas    both levels of CR-NAS from scratch: blocks per stage, then a dilation for each block
-detnas   evolution on a ShuffleNetV2 supernet, against random networks
-nats     a dilation for each channel group, by gradient
+crnas    both levels of CR-NAS: the blocks of a trained detector, then a dilation for each block
+detnas   the kernels of a trained ShuffleNetV2, by evolution, against random ones
+nats     a dilation for each channel group of a trained detector, by gradient
 
 The steps are the verbs that a user would call. A second call resumes where the first stopped.
 """
 
 import argparse
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -28,21 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="default: output/demo, output/demo-crnas, ..."
     )
-    parser.add_argument("--seed", type=int, help="letters: the seed of all steps (default: 1)")
-    parser.add_argument(
-        "--pretrain",
-        action="store_true",
-        help="crnas: pretrain the supernet as a classifier of digits",
-    )
+    parser.add_argument("--seed", type=int, default=1, help="of all steps (default: 1)")
 
 
 def run(args: argparse.Namespace) -> None:
-    if args.seed is not None and args.name != "letters":
-        args.refuse(f"--seed goes with letters, not with {args.name}")
-    if args.pretrain and args.name != "crnas":
-        args.refuse(f"--pretrain goes with crnas, not with {args.name}")
-    args.seed = 1 if args.seed is None else args.seed
     args.output = args.output or Path("output", _FOLDERS[args.name])
     if args.output.exists():
         print(f"Resuming the run in {args.output}; remove that folder to start over.")
+    start = time.perf_counter()
     import_module(f"crnas_d2.commands.demos.{args.name}").run(args)
+    print(f"\nDone in {(time.perf_counter() - start) / 60:.1f} minutes.")

@@ -12,7 +12,7 @@ from .checks import (
 )
 from .class_names import CLASSES, ClassNames, class_record, find_classes, num_classes
 from .classification import check_task, register_image_folders
-from .embedded import make_digits, make_handwriting, make_letters, make_letters_crops
+from .embedded import make_letters, make_letters_crops
 from .fixed_batches import build_fixed_batches, fixed_images
 from .image_errors import ImageError
 from .loaders import build_test_loader
@@ -36,8 +36,6 @@ __all__ = [
     "class_record",
     "find_classes",
     "fixed_images",
-    "make_digits",
-    "make_handwriting",
     "make_letters",
     "make_letters_crops",
     "num_classes",

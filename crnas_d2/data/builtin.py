@@ -4,7 +4,6 @@ The folder is fixed at import, as for Detectron2's own datasets: set ``DETECTRON
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_coco_json, register_coco_instances
@@ -14,26 +13,8 @@ from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 from crnas_d2.config import spell
 
 from .classification import register_image_folder
-from .embedded import digits, letters
-from .embedded.handwriting import handwriting_root, make_handwriting
+from .embedded import letters
 from .embedded.letters_crops import letters_crops_root, make_letters_crops
-
-
-def register_digits(root: str, *, images: dict[str, int] = digits.IMAGES, prefix: str = "") -> None:
-    """Register ``digits_archtrain``, ``digits_archval``, ``digits_train`` and ``digits_test``.
-
-    Args:
-        root: the folder of the dataset, which is made when a split is first loaded.
-        images: number of images per split, see :func:`make_digits`.
-        prefix: of the names, to register a smaller set in addition to the default one.
-    """
-    _register_generated(
-        root,
-        lambda: digits.make_digits(root, images=images),
-        names=digits.DATASETS,
-        classes=digits.CLASSES,
-        prefix=prefix,
-    )
 
 
 def register_letters(root: str, *, prefix: str = "", **settings) -> None:
@@ -44,30 +25,13 @@ def register_letters(root: str, *, prefix: str = "", **settings) -> None:
         prefix: of the names, to register a variant in addition to the default one.
         settings: of :func:`make_letters`, e.g. ``size=192, sizes=(8, 20)``.
     """
-    _register_generated(
-        root,
-        lambda: letters.make_letters(root, **settings),
-        names=letters.DATASETS,
-        classes=letters.CLASSES,
-        prefix=prefix,
-    )
-
-
-def _register_generated(
-    root: str,
-    make: Callable[[], None],
-    *,
-    names: Iterable[str],
-    classes: Sequence[str],
-    prefix: str,
-) -> None:
     image_root = os.path.join(root, "images")
 
     def load(name: str, json_file: str) -> list[dict]:
-        make()
+        letters.make_letters(root, **settings)
         return load_coco_json(json_file, image_root, name)
 
-    for dataset in names:
+    for dataset in letters.DATASETS:
         name = prefix + dataset
         json_file = os.path.join(root, "annotations", f"{dataset}.json")
         # Bound as defaults, because Detectron2 calls the function after the loop.
@@ -76,8 +40,8 @@ def _register_generated(
             json_file=json_file,
             image_root=image_root,
             evaluator_type="coco",
-            thing_classes=list(classes),
-            thing_dataset_id_to_contiguous_id={i + 1: i for i in range(len(classes))},
+            thing_classes=list(letters.CLASSES),
+            thing_dataset_id_to_contiguous_id={i + 1: i for i in range(len(letters.CLASSES))},
         )
 
 
@@ -117,14 +81,6 @@ def register_imagenet(root: str) -> None:
         register_image_folder(f"imagenet_{split}", os.path.join(root, split))
 
 
-def register_handwriting(root: str) -> None:
-    """Register ``handwriting_train`` and ``handwriting_val``, made when one is first loaded."""
-    for split in ("train", "val"):
-        register_image_folder(
-            f"handwriting_{split}", os.path.join(root, split), lambda: make_handwriting(root)
-        )
-
-
 def register_letters_crops(root: str) -> None:
     """Register ``letters_crops_train`` and ``letters_crops_val``, made when one is first loaded."""
     for split in ("train", "val"):
@@ -133,10 +89,8 @@ def register_letters_crops(root: str) -> None:
         )
 
 
-register_digits(digits.digits_root())
 register_letters(letters.letters_root())
 register_letters_crops(letters_crops_root())
-register_handwriting(handwriting_root())
 register_imagenet(
     os.path.join(os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets")), "imagenet")
 )

@@ -52,7 +52,7 @@ def test_a_training_in_two_processes(command, toy_datasets, tmp_path):
     options = toy.as_arguments(
         toy.TINY, toy_datasets, {"SOLVER.MAX_ITER": 2, "OUTPUT_DIR": str(tmp_path / "run")}
     )
-    config = ["--num-gpus", "2", "--config-file", "crnas_d2://configs/digits/Base-digits.yaml"]
+    config = ["--num-gpus", "2", "--config-file", "crnas_d2://configs/letters/Base-letters.yaml"]
     command = [sys.executable, "-W", "ignore", *command, *config, *options]
     finished = subprocess.run(command, cwd=toy.ROOT, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr

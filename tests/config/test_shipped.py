@@ -49,7 +49,7 @@ def test_names_work_in_base_and_in_detectron2s_own_config(tmp_path):
     assert ours.MODEL.GENOTYPE.DEPTHS == [1, 3, 5, 7]
     cfg = get_cfg()
     add_crnas_config(cfg)
-    cfg.merge_from_file("crnas_d2://configs/digits/supernet-stage.yaml")  # has a _BASE_
+    cfg.merge_from_file("crnas_d2://configs/letters/supernet-stage.yaml")  # has a _BASE_
     assert load_config(str(toy.SUPERNET), []).MODEL.SUPERNET == cfg.MODEL.SUPERNET
     assert cfg.MODEL.SUPERNET.SPACE == "stage"
 
@@ -57,7 +57,7 @@ def test_names_work_in_base_and_in_detectron2s_own_config(tmp_path):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("configs/digits/basline.yaml", "Did you mean crnas_d2://configs/digits/baseline.yaml"),
+        ("configs/letters/basline.yaml", "Did you mean crnas_d2://configs/letters/baseline.yaml"),
         ("CR-NAS/supernet/stage-R50.yaml", r"Did you mean .*CR-NAS/configs/supernet/stage-R50\.ya"),
         ("nonsense", "There are crnas_d2://configs/,"),
         ("configs/../train_net.py", "No config is named"),

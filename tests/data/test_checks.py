@@ -41,7 +41,10 @@ def test_registering_twice_changes_nothing(entry):
         (lambda entry: [*entry, "more"], r"expected \[name, json file, image folder\]"),
         (lambda entry: [entry[0], "no/such.json", entry[2]], r"'mine', but no/such\.json does"),
         (lambda entry: [entry[0], entry[1], "no/images"], r"'mine', but no/images does not exist"),
-        (lambda entry: ["digits_test", *entry[1:]], "'digits_test', but another dataset has this"),
+        (
+            lambda entry: ["letters_test", *entry[1:]],
+            "'letters_test', but another dataset has",
+        ),
     ],
     ids=["too short", "too long", "no json file", "no image folder", "name taken"],
 )

@@ -189,7 +189,7 @@ def test_a_classifier_does_not_take_boxes(toy_datasets):
     [
         (["mine"], r"expected \[name, folder\]"),
         (["mine", "no/such"], "'mine', but no/such does not exist"),
-        (["digits_test", "."], "'digits_test', but another dataset has this name"),
+        (["letters_test", "."], "'letters_test', but another dataset has this name"),
         (["cls_train", "."], "'cls_train', but another dataset has this name"),
     ],
     ids=["too short", "no folder", "name of a detection dataset", "name taken"],

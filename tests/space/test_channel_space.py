@@ -105,8 +105,8 @@ def test_a_genotype_file_alone_names_the_network(tmp_path):
         )
 
 
-def test_the_digits_config_searches_the_channels_of_a_network_that_was_found(tmp_path):
-    nats = toy.ROOT / "configs" / "digits" / "supernet-nats.yaml"
+def test_the_letters_config_searches_the_channels_of_a_network_that_was_found(tmp_path):
+    nats = toy.ROOT / "configs" / "letters" / "supernet-nats.yaml"
     assert NetworkSpec.from_config(load_config(str(nats), [])).space.base == Genotype((3, 4, 6, 3))
     Genotype((1, 2, 1, 1), (0, 0, 1, 2, 0)).to_yaml(tmp_path / "genotype.yaml", family="resnet")
     config = tmp_path / "channels.yaml"
@@ -114,7 +114,7 @@ def test_the_digits_config_searches_the_channels_of_a_network_that_was_found(tmp
     space = NetworkSpec.from_config(load_config(str(config), [])).space
     assert space.base == Genotype((1, 2, 1, 1), (0, 0, 1, 2, 0))
     assert [(conv.channels, conv.num_groups) for conv in space.convs] == [
-        *((16, 8), (16, 8), (32, 8), (64, 8))
+        *((8, 4), (16, 4), (16, 4), (32, 4))
     ]
 
 

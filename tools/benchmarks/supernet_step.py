@@ -24,7 +24,7 @@ def supernet_step(device: str) -> Sides:
     from crnas_d2.layers import active_modules
     from crnas_d2.space import Genotype
 
-    cfg = load_config("crnas_d2://configs/digits/supernet-stage.yaml", ["MODEL.DEVICE", device])
+    cfg = load_config("crnas_d2://configs/letters/supernet-stage.yaml", ["MODEL.DEVICE", device])
     genotype = Genotype(depths=(3, 4, 6, 3))
     batch = synthetic_batch(cfg)
 

@@ -1,68 +1,48 @@
-"""DetNAS on handwritten digits: evolution on a ShuffleNetV2 supernet, against random networks."""
+"""DetNAS from a trained ShuffleNetV2 detector: evolution of its kernels, against other networks.
 
-import time
+The supernet inherits the detector, whose kernels are all 3x3: larger ones start as those with zeros
+around them. Evolution finds kernels within a quarter more MACs. The found network is compared with
+random ones of the supernet and with a detector of kernel 3 everywhere that is wider instead.
+"""
 
-from .steps import (
-    DIGITS,
-    Training,
-    make_datasets,
-    network_config,
-    run_verb,
-    search,
-    train,
-    train_in_pairs,
-)
+from .steps import LETTERS, Letters, network_config, run_verb, train, train_in_pairs
 
-SUPERNET = f"{DIGITS}/supernet-shufflenetv2.yaml"
-NETWORK = f"{DIGITS}/network-shufflenetv2.yaml"
-NUM_RANDOM = 5  # as in DetNAS, section 4.3
-
-
-def random_networks(output):
-    """Sample networks that satisfy the budget of the search, and write their configs."""
-    folder = output / "random"
-    if not folder.exists():
-        run_verb(
-            *("sample", "--config-file", SUPERNET),
-            *("--number", NUM_RANDOM, "--output", folder),
-        )
-    names = [f"random-{number + 1}" for number in range(NUM_RANDOM)]
-    return [network_config(output, name, NETWORK, f"random/{name}.yaml") for name in names]
+# Iterations: of the detectors, the supernet, and the training of single networks.
+DETECTOR, SUPERNET, FINETUNING = 1200, 600, 1000
+NUM_RANDOM = 3
 
 
 def run(args):
-    output = args.output
-    start = time.perf_counter()
-    make_datasets("digits_train", "digits_test", "handwriting_train")
+    letters = Letters(args.output, args.seed)
+    network, wider = (f"{LETTERS}/{kind}-shufflenetv2.yaml" for kind in ("network", "baseline"))
+    supernet = f"{LETTERS}/supernet-inherit-shufflenetv2.yaml"
 
-    print("\nPretrain the supernet on single digits and, at the same time, train the baseline")
-    baseline = f"{DIGITS}/baseline-shufflenetv2.yaml"
-    config = f"{DIGITS}/pretrain-shufflenetv2.yaml"
+    print("\nTrain the detector and, at the same time, a wider one")
+    archtrain = ("DATASETS.TRAIN", '("letters_archtrain",)', "DATASETS.TEST", "()")
     train(
-        Training("pretrain", config, output / "pretrain"),
-        Training("baseline", baseline, output / "baseline"),
+        letters.training("detector", network, DETECTOR, *archtrain),
+        letters.training("wider-detector", wider, DETECTOR, *archtrain),
     )
-    print("\nTrain the supernet and, at the same time, the first random network")
-    configs = random_networks(output)
-    waiting = [Training(c.stem, c, output / c.stem) for c in configs]
-    weights = ("MODEL.WEIGHTS", output / "pretrain" / "model_final.pth")
-    supernet = output / "supernet"
-    train(
-        Training("supernet", SUPERNET, supernet, overrides=weights),
-        waiting.pop(0),
-    )
-    print("\nEvolution with a budget of 15 M MACs, scored on archval")
-    search(SUPERNET, supernet, output / "search")
-    print("\nTrain the found network and the other random ones, two at a time")
-    config = network_config(output, "searched", NETWORK, "search/genotype.yaml")
-    waiting.insert(0, Training("searched", config, output / "searched"))
-    train_in_pairs(waiting)
+    print("\nTrain the supernet that inherits the detector")
+    train(letters.training("supernet", supernet, SUPERNET, *letters.weights("detector")))
+    print("\nEvolution of the kernels within a quarter more MACs, scored on archval")
+    letters.search(supernet, "supernet", "search")
 
-    print("\nCompare on digits_test")
-    names = ["baseline", "searched", *(config.stem for config in configs)]
-    run_verb(
-        "compare",
-        *(f"{name}={output / name}" for name in names),
-        *("--search", output / "search", "--output", output / "report.html"),
-    )
-    print(f"\nDone in {(time.perf_counter() - start) / 60:.1f} minutes.")
+    print("\nFine-tune all networks for as long, two at a time")
+    rate = ("SOLVER.BASE_LR", 0.05, "MODEL.INHERIT", "True")
+    folder = letters.output / "random"
+    if not folder.exists():
+        run_verb(*("sample", "--config-file", supernet, "--number", NUM_RANDOM, "--output", folder))
+    names = [f"random-{number + 1}" for number in range(NUM_RANDOM)]
+    configs = {"baseline": network, "found": letters.found("found", network, "search")} | {
+        name: network_config(letters.output, name, network, f"random/{name}.yaml") for name in names
+    }
+    # All from the weights of the detector, so that they have the same training.
+    trainings = [
+        letters.training(name, config, FINETUNING, *rate, *letters.weights("detector"))
+        for name, config in configs.items()
+    ]
+    weights = letters.weights("wider-detector")
+    trainings.append(letters.training("wider", wider, FINETUNING, *rate, *weights))
+    train_in_pairs(trainings)
+    letters.compare(["baseline", "wider", "found", *names], ["search"])

@@ -1,66 +1,34 @@
-"""NATS on handwritten digits: a gradient-based search of a dilation for each channel group.
+"""NATS from a trained detector: a dilation for each channel group, by gradient descent.
 
-There are two searches: of channel groups and of whole convolutions. The base network and both
-results start from the same pretrained weights and are trained alike, each with two seeds.
+The detector and the network that was found start from the same weights and are trained alike, each
+with two seeds.
 """
 
-import time
+from .steps import LETTERS, Letters, train, train_in_pairs
 
-from .steps import (
-    DIGITS,
-    Training,
-    make_datasets,
-    network_config,
-    run_verb,
-    train,
-    train_in_pairs,
-)
-
-SEEDS = (1, 2)
+# Iterations: of the detector, the search, and the training of its result.
+DETECTOR, SEARCH, FINETUNING = 1200, 800, 1000
 
 
 def run(args):
-    output = args.output
-    start = time.perf_counter()
-    make_datasets("digits_train", "digits_test", "handwriting_train")
+    letters = Letters(args.output, args.seed)
+    print("\nTrain the detector, [3, 4, 6, 3] blocks")
+    letters.train_detector(f"{LETTERS}/baseline.yaml", DETECTOR)
+    weights = letters.weights("detector")
+    print("\nGradient-based search: a dilation for each channel group")
+    train(letters.training("search", f"{LETTERS}/supernet-nats.yaml", SEARCH, *weights))
 
-    print("\nPretrain the base network on single digits")
-    pretrained = output / "pretrain"
-    train(Training("pretrain", f"{DIGITS}/pretrain-baseline.yaml", pretrained))
-    weights = ("MODEL.WEIGHTS", pretrained / "model_final.pth")
-
-    print("\nGradient-based search: a dilation for each channel group, and for each convolution")
-    searches = {"channels": "supernet-nats.yaml", "paths": "supernet-nats-path.yaml"}
-    train(
-        *(
-            Training(name, f"{DIGITS}/{file}", output / f"search-{name}", overrides=weights)
-            for name, file in searches.items()
+    print("\nTrain the detector and the found network further, from the same weights")
+    finetune = f"{LETTERS}/finetune.yaml"
+    # The found network takes the weights of the detector as they are.
+    found = letters.found("found", finetune, "search")
+    configs = {"baseline": (finetune,), "found": (found, "MODEL.INHERIT", "False")}
+    trainings = [
+        letters.training(
+            f"{name}-{seed}", config, FINETUNING, *weights, *overrides, seed=("SEED", seed)
         )
-    )
-
-    print("\nTrain the base network and the found ones, from the pretrained weights")
-    base = f"{DIGITS}/baseline.yaml"
-    configs = {"base": base} | {
-        name: network_config(output, name, base, f"search-{name}/genotype.yaml")
-        for name in searches
-    }
-    trainings = {
-        f"{name}-{seed}": Training(
-            f"{name}-{seed}",
-            config,
-            output / f"{name}-{seed}",
-            overrides=(*weights, "SEED", seed),
-        )
-        for name, config in configs.items()
-        for seed in SEEDS
-    }
-    train_in_pairs(trainings.values())
-
-    print("\nCompare on digits_test")
-    run_verb(
-        "compare",
-        *(f"{name}={training.folder}" for name, training in trainings.items()),
-        *("--search", output / "search-channels", "--search", output / "search-paths"),
-        *("--output", output / "report.html"),
-    )
-    print(f"\nDone in {(time.perf_counter() - start) / 60:.1f} minutes.")
+        for seed in (args.seed, args.seed + 1)
+        for name, (config, *overrides) in configs.items()
+    ]
+    train_in_pairs(trainings)
+    letters.compare([training.title for training in trainings], ["search"])

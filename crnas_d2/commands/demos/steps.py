@@ -13,7 +13,6 @@ from tqdm import tqdm
 from crnas_d2.config import load_config
 from crnas_d2.jobs import has_checkpoint
 
-DIGITS = "crnas_d2://configs/digits"
 LETTERS = "crnas_d2://configs/letters"
 _COMMAND = (sys.executable, "-m", "crnas_d2")
 
@@ -101,6 +100,51 @@ def search(config, supernet, folder, *, overrides=()):
         log=folder.parent / f"{folder.name}-stdout.txt",
     )
     print((folder / "genotype.yaml").read_text())
+
+
+class Letters:
+    """The trainings of a demo on letters: from a detector, all with one seed.
+
+    Args:
+        output: the folder of the demo.
+        seed: of all trainings and searches.
+    """
+
+    def __init__(self, output, seed):
+        self.output = output.resolve()
+        self.seed = ("SEED", seed)
+        make_datasets("letters_train", "letters_test")
+
+    def training(self, title, config, iterations, *overrides, seed=()):
+        """Return a training in the folder ``title``."""
+        overrides = ("SOLVER.MAX_ITER", iterations, *(seed or self.seed), *overrides)
+        return Training(title, config, self.output / title, overrides=overrides)
+
+    def train_detector(self, config, iterations):
+        """Train a detector on archtrain, in the folder ``detector``."""
+        archtrain = ("DATASETS.TRAIN", '("letters_archtrain",)', "DATASETS.TEST", "()")
+        train(self.training("detector", config, iterations, *archtrain))
+
+    def search(self, config, supernet, folder):
+        """Search with the weights that are in the folder ``supernet``."""
+        search(config, self.output / supernet, self.output / folder, overrides=self.seed)
+
+    def found(self, name, base, search):
+        """Write the config of what a search has found."""
+        return network_config(self.output, name, base, f"{search}/genotype.yaml")
+
+    def weights(self, folder, name="model_final.pth"):
+        return "MODEL.WEIGHTS", self.output / folder / name
+
+    def compare(self, networks, searches):
+        """Compare trained networks on the test images; write report.html."""
+        print("\nCompare on letters_test")
+        run_verb(
+            "compare",
+            *(f"{name}={self.output / name}" for name in networks),
+            *(part for folder in searches for part in ("--search", self.output / folder)),
+            *("--output", self.output / "report.html"),
+        )
 
 
 def network_config(output, name, base, genotype):
