@@ -240,7 +240,7 @@ def test_several_samplers_on_one_study_propose_nothing_twice(tmp_path):
     assert len(set(seen)) == 20
 
 
-SAMPLERS = [  # those that README.md lists
+SAMPLERS = [  # those that docs/SEARCHES.md lists
     "TPESampler",
     "RandomSampler",
     "NSGAIISampler",
