@@ -185,8 +185,8 @@ def add_crnas_config(cfg: CN) -> None:
     # Fraction of crossovers in a generation; the rest are mutations.
     cfg.SEARCH.EVOLUTION.CROSSOVER_SHARE = 0.5
     cfg.SEARCH.OPTUNA = CN()
-    # Name of a sampler in optuna.samplers, with its default arguments and SEED; docs/SEARCHES.md lists
-    # those that are tested.
+    # Name of a sampler in optuna.samplers, with its default arguments and SEED; docs/SEARCHES.md
+    # lists those that are tested.
     cfg.SEARCH.OPTUNA.SAMPLER = "TPESampler"
     # A cost to minimize as second objective, a name in COST_REGISTRY, e.g. "MACS". Needs algorithm
     # "optuna"; NSGAIISampler is made for it. Empty: none.
