@@ -86,7 +86,14 @@ class Planner:
         cfg = self._load(_AS.get(step.run, step.run))
         model = _OTHERS.get(step.run, "network")
         if model not in self._speeds:
-            self._speeds[model] = measure_speed(cfg, timed=self.is_timed)
+            try:
+                self._speeds[model] = measure_speed(cfg, timed=self.is_timed)
+            except torch.OutOfMemoryError as error:
+                raise ValueError(
+                    f"{cfg.SOLVER.IMS_PER_BATCH} images per step do not fit the memory of this GPU "
+                    f"(step {step.run}). The configs are written: halve SOLVER.IMS_PER_BATCH and "
+                    "SOLVER.BASE_LR in them and double SOLVER.MAX_ITER, or free the GPU."
+                ) from error
         if step.verb == "search":
             return estimate_search(cfg, self._speeds[model], self.archval)
         return estimate_training(cfg, self._speeds[model])

@@ -1,6 +1,7 @@
 """What a plan says before anyone starts."""
 
 import pytest
+import torch
 import toy
 from detectron2.data import DatasetCatalog
 
@@ -8,6 +9,7 @@ from crnas_d2.data.prepare.chains import Chain, Step
 from crnas_d2.data.prepare.recipe import Recipe
 from crnas_d2.data.prepare.statistics import Statistics
 from crnas_d2.engine import Trainer
+from crnas_d2.jobs import plan as jobs_plan
 from crnas_d2.jobs.estimate import (
     Estimate,
     Speed,
@@ -15,7 +17,7 @@ from crnas_d2.jobs.estimate import (
     estimate_training,
     measure_speed,
 )
-from crnas_d2.jobs.plan import Plan
+from crnas_d2.jobs.plan import Plan, Planner
 
 MIB = 2**20
 SPEED = Speed(0.5, 0.1, base=100 * MIB, per_image=10 * MIB, checkpoint=50 * MIB, weights=30 * MIB)
@@ -105,3 +107,14 @@ def test_the_table_adds_up():
 def test_a_plan_that_takes_too_long_says_what_to_do(preset, device, hours, words):
     found = plan(hours * 3600.0).warning(recipe(preset, device))
     assert words in found and bool(found) == bool(words)
+
+
+def test_a_batch_that_does_not_fit_the_gpu_is_a_sentence(tmp_path, monkeypatch):
+    def measure(cfg, timed):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(jobs_plan, "measure_speed", measure)
+    (tmp_path / "run.yaml").write_text("SOLVER:\n  IMS_PER_BATCH: 4\n")
+    chain = Chain("", (Step("run"),), ("run", "run"), "run")
+    with pytest.raises(ValueError, match=r"^4 images per step do not fit .*\(step run\)"):
+        Planner(tmp_path, recipe("quick", "gpu"), 5).plan(chain)
