@@ -3,6 +3,7 @@
 import pytest
 import toy
 from detectron2.config import CfgNode
+from scripts import run
 
 from crnas_d2 import run_search, run_training
 from crnas_d2.engine import Trainer
@@ -79,3 +80,13 @@ def test_a_training_without_detections_on_archval_is_not_scored(kind, toy_datase
     run_training(cfg)
     assert "One network scored" not in (tmp_path / "run" / "log.txt").read_text()
     assert (tmp_path / "run" / "model_final.pth").exists()
+
+
+@pytest.mark.slow
+def test_of_two_processes_the_first_scores_one_network(toy_datasets, tmp_path):
+    settings = {"SOLVER.MAX_ITER": 2, "OUTPUT_DIR": tmp_path, "MODEL.RESNETS.NORM": "SyncBN"}
+    options = toy.as_arguments(toy.TINY, toy.STAGE_SPACE, toy_datasets, settings)
+    run("train_net.py", toy.SUPERNET, "--num-gpus", "2", opts=options)
+    log = (tmp_path / "log.txt").read_text()
+    assert "processes: 2 on cpu" in log and log.count("One network scored") == 1
+    assert "One network scored" not in (tmp_path / "log.txt.rank1").read_text()
