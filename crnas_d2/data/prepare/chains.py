@@ -48,7 +48,7 @@ def chains(recipe: Recipe) -> list[Chain]:
     if recipe.has_channels:
         found.append(
             Chain(
-                "Or search dilations of channels, from ImageNet weights:",
+                "Or search dilations of channels, from pretrained weights:",
                 (Step("channels"), Step("mixed"), Step("pretrained")),
                 ("pretrained", "mixed"),
                 "channels",

@@ -28,6 +28,8 @@ _LEAST_IMAGES = {"quick": 16_000, "standard": 60_000, "paper": 80_000}
 # the least and the greatest number of images.
 _PIXELS = {"quick": 1.2e9, "standard": 12e9}
 _IMAGES = {"quick": (2_400, 20_000), "standard": (8_000, 100_000)}
+# A ResNet-50 from own weights on a CPU: images that it reads, at some seconds each.
+_IMAGES_OF_R50 = {"quick": 1_600, "standard": 16_000}
 # GiB that an image of _PAPER_SIZE takes in the training of a ResNet-50 with FPN, none of it frozen.
 _MEMORY = 2.4
 _LEAST_OBJECT = 12  # pixels; smaller objects are hardly found
@@ -92,6 +94,8 @@ class Recipe:
         if self.is_narrow:
             least, most = _IMAGES[self.preset]
             return round(min(max(_PIXELS[self.preset] / math.prod(self.size), least), most))
+        if self.device == "cpu" and self.preset in _IMAGES_OF_R50:
+            return _IMAGES_OF_R50[self.preset]
         epochs = 0 if self.preset == "quick" else _EPOCHS
         return max(epochs * self.archtrain, _LEAST_IMAGES[self.preset])
 

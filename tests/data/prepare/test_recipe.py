@@ -180,3 +180,8 @@ def test_the_published_weights_get_the_images_that_they_were_trained_on():
         "MODEL.PIXEL_STD": model["PIXEL_STD"],
         "MODEL.RESNETS.STRIDE_IN_1X1": model["RESNETS"]["STRIDE_IN_1X1"],
     }
+
+
+def test_own_weights_on_a_cpu_are_trained_for_as_long_as_a_cpu_can():
+    seen = [recipe(device="cpu", weights="a.pth", preset=p).images_seen for p in ("quick", "paper")]
+    assert seen == [1_600, 80_000]
