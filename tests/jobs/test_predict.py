@@ -41,12 +41,9 @@ def read(output):
     return [json.loads((Path(output) / name).read_text()) for name in names]
 
 
-def without_classes(run, folder):
-    """The run as an older version left it, whose dataset is gone."""
+def without_data(run, folder):
+    """The run, whose dataset is gone."""
     shutil.copytree(run, folder)
-    content = torch.load(folder / "model_final.pth", weights_only=True)
-    del content["classes"]
-    torch.save(content, folder / "model_final.pth")
     config = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text(config.replace("toy_", "gone_"))
     return folder
@@ -72,8 +69,29 @@ def test_a_threshold_leaves_out_what_is_below(run, images, tmp_path):
         predict_with(run, images, tmp_path / "none", score_threshold=50)
 
 
+def test_a_run_knows_its_classes_when_the_data_is_gone(run, images, tmp_path, caplog):
+    predict_with(without_data(run, tmp_path / "moved"), images, tmp_path / "out")
+    listed, results = read(tmp_path / "out")
+    assert listed["categories"] == [{"id": 1, "name": "bright"}, {"id": 2, "name": "dark"}]
+    assert {result["category_id"] for result in results} <= {1, 2}
+    assert "numbered" not in caplog.text
+
+
+def test_an_older_run_with_its_data_has_the_names_of_the_dataset(run, images, tmp_path):
+    old = Path(shutil.copytree(run, tmp_path / "old"))
+    content = torch.load(old / "model_final.pth", weights_only=True)
+    del content["classes"]
+    torch.save(content, old / "model_final.pth")
+    predict_with(old, images, tmp_path / "out")
+    names = [category["name"] for category in read(tmp_path / "out")[0]["categories"]]
+    assert names == ["bright", "dark"]
+
+
 def test_an_older_run_without_its_data_has_numbers(run, images, tmp_path, caplog):
-    old = without_classes(run, tmp_path / "old")
+    old = without_data(run, tmp_path / "old")
+    content = torch.load(old / "model_final.pth", weights_only=True)
+    del content["classes"]
+    torch.save(content, old / "model_final.pth")
     with caplog.at_level(logging.WARNING):
         predict_with(old, images, tmp_path / "out")
     assert "does not name its 2 classes" in caplog.text

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import detectron2
@@ -18,7 +19,6 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_backbone
 
-import crnas_d2
 from crnas_d2.checkpoint import describe_network, write_file
 from crnas_d2.cost.latency import device_name
 from crnas_d2.data import CLASSES
@@ -238,7 +238,7 @@ def _provenance(
         "weights": {"file": EXPORTED, "sha256": sha256(folder / EXPORTED)},
         "from": {"file": cfg.MODEL.WEIGHTS, "sha256": _digest(cfg.MODEL.WEIGHTS)},
         "versions": {
-            "crnas_d2": crnas_d2.__version__,
+            "crnas_d2": _own_version(),
             "detectron2": detectron2.__version__,
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,
@@ -266,6 +266,13 @@ def _provenance(
             for name, difference in export.differences.items()
         },
     }
+
+
+def _own_version() -> str:
+    try:
+        return version("crnas-d2")
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _metrics(folder: Path | None) -> dict[str, float] | None:
