@@ -154,7 +154,9 @@ class FitnessNoise:
         resampled = {
             genotype: arrays["resampled"]
             for genotype, arrays in read.items()
-            if arrays is not None and arrays["num_images"] == num_images
+            if arrays is not None
+            # Otherwise of other samples, e.g. by an earlier version.
+            and (arrays["num_images"], len(arrays["resampled"])) == (num_images, len(reference))
         }
         behind = {
             genotype: difference_interval(fitness[genotype], scores, fitness[best], reference)

@@ -83,12 +83,20 @@ def _draw(
         corners = [factor * each for each in (left, top, left + width, top + height)]
         corners[2:] = max(corners[0], corners[2]), max(corners[1], corners[3])
         draw.rectangle(corners, outline=_COLOURS[label % len(_COLOURS)], width=3)
+    taken: list[tuple[float, float, float, float]] = []
     for (left, top, _, _), label, text in boxes:  # last, so that no box crosses them
         box = draw.textbbox((0, 0), text, font=font)
-        # Above the box, but inside the picture.
-        x = min(max(factor * left, 0), max(picture.width - box[2] - 4, 0))
-        y = max(factor * top - box[3] - 4, 0)
-        fill = _COLOURS[label % len(_COLOURS)]
-        draw.rectangle([x, y, x + box[2] + 4, y + box[3] + 4], fill=fill)
+        width, height = box[2] + 4, box[3] + 4
+        # Above the box, but inside the picture, and below a label that is there already.
+        x = min(max(factor * left, 0), max(picture.width - width, 0))
+        y = max(factor * top - height, 0)
+        while any(_overlap((x, y, x + width, y + height), other) for other in taken):
+            y += height + 1
+        taken.append((x, y, x + width, y + height))
+        draw.rectangle(taken[-1], fill=_COLOURS[label % len(_COLOURS)])
         draw.text((x + 2, y + 1), text, fill="black", font=font)
     return picture
+
+
+def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

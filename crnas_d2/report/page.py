@@ -31,11 +31,11 @@ tr.best { background: #fdeee3 } tr.baseline { background: #e8f3ea }
        gap: .6rem; margin: 1rem 0 }
 summary { cursor: pointer } figure { margin: 0 } figcaption { color: #4d5966; font-size: .9rem }
 label { display: block; cursor: zoom-in } img { max-width: 100%; height: auto; display: block }
-.row img { width: 100% }
+.row img { width: 100% } .drawn img { min-width: 40rem }
 input.zoom { position: absolute; opacity: 0 }
 input.zoom:focus-visible + img { outline: 3px solid #3182bd }
 input.zoom:checked + img { position: fixed; inset: 0; width: 100vw; height: 100vh; z-index: 1;
-       max-width: none; object-fit: contain; background: #fffffff2; cursor: zoom-out }
+       max-width: none; min-width: 0; object-fit: contain; background: #fffffff2; cursor: zoom-out }
 """
 _DPI = 150
 
@@ -97,7 +97,8 @@ class Page:
         """
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=_DPI, bbox_inches="tight")
-        self.parts.append(_picture("png", stream.getvalue(), description))
+        picture = _picture("png", stream.getvalue(), description)
+        self.parts.append(f'<div class="scroll drawn">{picture}</div>')
 
     def pictures(self, pictures: Mapping[str, Image.Image]) -> None:
         """Add pictures side by side.

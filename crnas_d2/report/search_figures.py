@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from crnas_d2.evaluation import FitnessNoise
 from crnas_d2.search import Candidate
@@ -57,6 +57,7 @@ def draw_tradeoff(
     axes.step(costs, fitness, where="post", color=_LINE, label="Pareto front", zorder=1)
     _scatter(axes, scored, lambda c: cost(c.genotype), noise, baseline)
     axes.set(xlabel=cost.unit, ylabel=metric)
+    axes.xaxis.set_major_formatter(EngFormatter())
     axes.grid(alpha=0.3)
     _legend(axes)
     return figure

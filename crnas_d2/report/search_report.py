@@ -211,7 +211,7 @@ def _add_best(
     """Add the table of the best candidates, and of the baseline wherever it is."""
     shown = dict(enumerate(complete[:_SHOWN], start=1))
     shown |= {n: c for n, c in enumerate(complete, start=1) if c.genotype == baseline}
-    head = ["genotype", "rank", metric, "95 % interval", "less than the best by"]
+    head = ["genotype", "rank", metric, "95 % interval", "behind the best by"]
     head += [cost.unit for cost in costs.values()]
     intervals, behind = (noise.intervals, noise.behind) if noise else ({}, {})
     rows = [

@@ -284,6 +284,18 @@ def test_a_file_of_another_search_is_left_out(tmp_path):
     assert files.read(BEST, 50.0) is None
 
 
+def test_a_candidate_of_other_samples_has_no_interval(tmp_path, monkeypatch):
+    files, hits = NoiseFiles(tmp_path), np.array([True, False])
+    files.write(BEST, 50.0, ImageHits(hits))
+    monkeypatch.setattr(
+        "crnas_d2.evaluation.noise.resampled_images", lambda n: resampled_images(n, 99)
+    )
+    files.write(NEAR, 50.0, ImageHits(hits))
+    files.write(FAR, 25.0, ImageHits(np.array([True, False, False, False])))
+    noise = FitnessNoise.read(tmp_path, {BEST: 50.0, NEAR: 50.0, FAR: 25.0})
+    assert list(noise.intervals) == [BEST] and not noise.behind and not noise.tied
+
+
 def test_a_fitness_that_does_not_come_from_the_results_has_no_file(tmp_path):
     NoiseFiles(tmp_path).write(BEST, 49.0, ImageHits(np.array([True, False])))
     assert NoiseFiles(tmp_path).read(BEST, 49.0) is None

@@ -31,6 +31,8 @@ window.addEventListener("load", () => {
     window: document.documentElement.clientWidth,
     page: document.documentElement.scrollWidth,
     enlarged: enlarged.width,
+    drawn: Math.min(...[...document.querySelectorAll(".drawn img")].map(
+      image => image.getBoundingClientRect().width)),
     smallest: Math.min(...[...document.querySelectorAll("p, td, dd, figcaption")].map(
       element => parseFloat(getComputedStyle(element).fontSize))),
   });
@@ -79,6 +81,7 @@ def test_a_report_fits_the_window_with_all_its_pictures(report, tmp_path, width)
     assert width - 20 <= found["window"] <= width  # a scroll bar takes some of it
     assert found["page"] <= found["window"]
     assert found["enlarged"] >= found["window"] and found["smallest"] >= 14
+    assert found["drawn"] >= 600  # narrower, their text could not be read; they scroll instead
 
     picture = tmp_path / "report.png"
     log = browse(f"--window-size={width},3000", f"--screenshot={picture}", f"file://{report}")
