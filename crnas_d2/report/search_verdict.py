@@ -9,6 +9,7 @@ from crnas_d2.space import AdditiveCost, Genotype, format_quantity
 
 __all__ = ["describe_noise", "search_verdict"]
 
+_NAMED = 5  # candidates in a sentence
 _TOLD = (1.0, 0.5)  # differences of scores for which a number of images is given
 
 
@@ -68,6 +69,11 @@ def _shares(
     return [f"{100 * own / other:.0f} % of the {unit}" for own, other, unit in amounts if other]
 
 
+def _some(genotypes: Sequence[Genotype]) -> str:
+    named = [str(genotype) for genotype in genotypes[:_NAMED]]
+    return ", ".join([*named, *(["..."] if len(genotypes) > _NAMED else [])])
+
+
 def _interval(noise: FitnessNoise | None, genotype: Genotype) -> str:
     if noise is None or genotype not in noise.intervals:
         return ""
@@ -121,7 +127,7 @@ def describe_noise(
     lines = [
         f"{len(tied)} of the {known} other candidates cannot be told apart from the best one on "
         f"the {noise.num_images:,} images of archval: the 95 % interval of the difference includes "
-        "0."
+        f"0 ({_some(tied)})."
         if tied
         else f"The best one exceeds all {known} others by more than the noise of the "
         f"{noise.num_images:,} images of archval."

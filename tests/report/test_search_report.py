@@ -168,6 +168,7 @@ def test_the_verdict_says_what_was_found_and_what_noise_it_has(no_figures):
     assert "12.83 less (95 % interval of the difference -1.50 to 27.00)" in verdict
     assert "does not exceed the noise of archval" in verdict
     assert "1 of the 1 other candidates cannot be told apart" in verdict
+    assert f"includes 0 ({OTHER})." in verdict
     # 20 images * (1.96 * 7 / 1) ** 2
     assert "3,765 images would tell candidates apart that differ by 1 in bbox/AP" in verdict
     assert f"{OTHER} (baseline)" in report and "<tr class=baseline>" in report
