@@ -11,12 +11,17 @@ _CHUNK = 2**24  # numbers in one array, to bound the memory
 _RECALLS = np.linspace(0, 1, 101)  # of COCO's average precision
 
 
-def resampled_images(num_images: int, number: int = 500, seed: int = 0) -> np.ndarray:
+def resampled_images(num_images: int, number: int | None = None, seed: int = 0) -> np.ndarray:
     """Draw samples with replacement of the images of a dataset, the same ones for the same seed.
+
+    Args:
+        number: of samples; default: 500, for more than 2,000 images fewer, at least 200.
 
     Returns:
         how often each image is in each sample, ``(number, num_images)``.
     """
+    if number is None:
+        number = int(np.clip(1_000_000 // num_images, 200, 500))
     random = np.random.default_rng(seed)
     return random.multinomial(num_images, np.full(num_images, 1 / num_images), size=number)
 

@@ -23,7 +23,11 @@ def build_evaluator(cfg, dataset_name: str, *, in_search: bool = False) -> Datas
     if evaluator_type == "coco":
         output_dir = None if in_search else _predictions_folder(cfg, dataset_name)
         return FastCOCOEvaluator(
-            dataset_name, tasks=_tasks(cfg), distributed=not in_search, output_dir=output_dir
+            dataset_name,
+            tasks=_tasks(cfg),
+            distributed=not in_search,
+            output_dir=output_dir,
+            keeps_images=in_search,
         )
     if evaluator_type == "pascal_voc":
         return PascalVOCDetectionEvaluator(dataset_name)

@@ -83,7 +83,7 @@ def _resample(
     """Return the scores of the runs on the same samples of the images, and their number."""
     if not predictions or not all(predictions.values()):
         return {}, 0
-    evaluator = FastCOCOEvaluator(dataset, tasks=("bbox",), distributed=False)
+    evaluator = FastCOCOEvaluator(dataset, tasks=("bbox",), distributed=False, keeps_images=True)
     resampled, num_images = {}, 0
     for name, predicted in predictions.items():
         results = evaluator.image_results_of(list(predicted), _METRIC)

@@ -116,7 +116,9 @@ def evaluated(content, detections, tmp_path):
     toy.write_json(file, content["images"], content["annotations"], content["categories"])
     register_coco_format([["resampled", str(file), str(tmp_path)]])
     DatasetCatalog.get("resampled")  # fills in the metadata
-    evaluator = FastCOCOEvaluator("resampled", tasks=("bbox",), distributed=False)
+    evaluator = FastCOCOEvaluator(
+        "resampled", tasks=("bbox",), distributed=False, keeps_images=True
+    )
     evaluator.reset()
     instances = [{**d, "category_id": d["category_id"] - 1} for d in detections]
     evaluator._predictions = [{"image_id": 1, "instances": instances}]
@@ -234,6 +236,11 @@ def test_metrics_without_images_have_no_results(tmp_path, registered):
     evaluator, _ = evaluated(content, detections, tmp_path)
     assert evaluator.image_results("bbox/AR") is None
     assert evaluator.image_results("segm/AP") is None
+
+
+def test_large_datasets_have_fewer_samples_always_the_same():
+    assert [len(resampled_images(n)) for n in (1, 1_000, 4_000, 9_000)] == [500, 500, 250, 200]
+    assert (resampled_images(50) == resampled_images(50)).all()
 
 
 def test_accuracy_is_resampled_too():
