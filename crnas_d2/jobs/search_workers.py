@@ -61,6 +61,7 @@ def evaluate_all(
 
         show_progress()
         _work(plan, evaluate, study, searcher, show_progress)
+        show_progress()  # the last candidate may have been that of another worker
 
 
 class _Beside:

@@ -10,7 +10,7 @@ import pytest
 import toy
 
 import crnas_d2.third_party
-from crnas_d2.jobs import progress
+from crnas_d2.jobs import progress, search_workers
 from crnas_d2.jobs.progress import SearchProgress
 from crnas_d2.jobs.terminal import set_up
 from crnas_d2.search import Candidate
@@ -104,6 +104,16 @@ def test_a_terminal_has_one_bar_that_is_redrawn(capsys, monkeypatch):
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1 and printed.count("\r") >= 4
     assert "4/4" in printed and "best 13.00 depths=[1, 3], 1 failed" in printed
+
+
+def test_the_last_candidate_of_another_worker_is_counted(capsys, monkeypatch):
+    states = iter([[], [], candidates(4)])  # before, at the start, at the end
+    monkeypatch.setattr(search_workers, "evaluated", lambda *_: next(states))
+    monkeypatch.setattr(search_workers, "_work", lambda *_: None)
+    monkeypatch.setattr(search_workers, "_share_cores", lambda *_: None)
+    searcher = Namespace(total=4, sampler=None, space=None)
+    search_workers.evaluate_all(None, None, None, searcher, num_workers=1)
+    assert "4/4 networks" in capsys.readouterr().err.splitlines()[-1]
 
 
 KNOWN = [
