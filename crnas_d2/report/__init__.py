@@ -5,6 +5,7 @@ from .channel_report import add_channel_search, write_channel_search
 from .comparison import add_networks, add_retrained, network_table
 from .drawn_detections import draw_detections
 from .page import Page
+from .provenance import own_version
 from .ranking import Correlation, describe_ranking, rank_correlation
 from .receptive_field import ReceptiveField, receptive_fields
 from .run import Run, load_run
@@ -31,6 +32,7 @@ __all__ = [
     "find_network",
     "load_run",
     "network_table",
+    "own_version",
     "rank_correlation",
     "read_metrics",
     "receptive_fields",

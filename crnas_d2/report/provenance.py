@@ -12,7 +12,14 @@ from crnas_d2.checkpoint import read_file
 from crnas_d2.config import NetworkSpec
 from crnas_d2.space import Genotype
 
-__all__ = ["baseline_genotype", "cost_scope", "format_duration", "provenance", "stage_widths"]
+__all__ = [
+    "baseline_genotype",
+    "cost_scope",
+    "format_duration",
+    "own_version",
+    "provenance",
+    "stage_widths",
+]
 
 
 def provenance(cfg, folders: Sequence[str | Path], seconds: float, what: str) -> dict[str, str]:
@@ -23,18 +30,22 @@ def provenance(cfg, folders: Sequence[str | Path], seconds: float, what: str) ->
         seconds: how long the work took.
         what: the work that took so long.
     """
-    try:
-        ours = version("crnas_d2")
-    except PackageNotFoundError:
-        ours = "not installed"
     return {
         "written": datetime.now().strftime("%Y-%m-%d %H:%M"),
-        "versions": f"crnas_d2 {ours}, torch {torch.__version__}, "
+        "versions": f"crnas_d2 {own_version()}, torch {torch.__version__}, "
         f"Detectron2 {detectron2.__version__}",
         "config": ", ".join(f"{folder}/config.yaml" for folder in folders),
         "seed": str(cfg.SEED) if cfg.SEED >= 0 else "none set",
         what: format_duration(seconds),
     }
+
+
+def own_version() -> str:
+    """Return the version of this package, which a clone need not have installed."""
+    try:
+        return version("crnas_d2")
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def format_duration(seconds: float) -> str:

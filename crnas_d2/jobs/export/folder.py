@@ -9,7 +9,6 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import detectron2
@@ -33,7 +32,7 @@ from crnas_d2.jobs.trained_network import (
     network_config,
     read_record,
 )
-from crnas_d2.report import read_metrics
+from crnas_d2.report import own_version, read_metrics
 
 from .graphs import FORMATS, BodyAndNeck, InputSizes, Runner, check_formats
 from .plain import PlainNetwork, describe_plain
@@ -238,7 +237,7 @@ def _provenance(
         "weights": {"file": EXPORTED, "sha256": sha256(folder / EXPORTED)},
         "from": {"file": cfg.MODEL.WEIGHTS, "sha256": _digest(cfg.MODEL.WEIGHTS)},
         "versions": {
-            "crnas_d2": _own_version(),
+            "crnas_d2": own_version(),
             "detectron2": detectron2.__version__,
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,
@@ -266,13 +265,6 @@ def _provenance(
             for name, difference in export.differences.items()
         },
     }
-
-
-def _own_version() -> str:
-    try:
-        return version("crnas-d2")
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _metrics(folder: Path | None) -> dict[str, float] | None:
