@@ -81,7 +81,6 @@ class _Squares:
         self.rows = {
             name: _stages(genotype, families.get(name)) for name, genotype in genotypes.items()
         }
-        self.has_stages = any(stage for stages in self.rows.values() for stage, _ in stages)
         used = {op for stages in self.rows.values() for _, ops in stages for op in ops}
         order = [
             op.name for name in genotypes if name in families for op in families[name].operations
