@@ -10,8 +10,8 @@ from random import Random
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
+from crnas_d2.config.progress_bar import progress_bar
 from crnas_d2.modeling import SinglePathSupernet, find_supernet
 from crnas_d2.space import AdditiveCost, Genotype
 
@@ -166,7 +166,7 @@ class LatencyMeter:
         elapsed = [run_round(keep=False) for _ in range(_WARM_UP)][-1]
         in_time = int(1e3 * self.most_seconds / elapsed) if elapsed else _MOST_ROUNDS
         rounds = max(_LEAST_ROUNDS, min(_MOST_ROUNDS, in_time))
-        for _ in tqdm(range(rounds), desc=what, unit="round", delay=3, leave=False):
+        for _ in progress_bar(range(rounds), desc=what, unit="round", delay=3, leave=False):
             run_round()
 
     def _run(self, values: Mapping[str, int]) -> tuple[float, dict[str, float]]:

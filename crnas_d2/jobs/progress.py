@@ -1,12 +1,12 @@
 """How far a search is: a bar on a terminal, a line from time to time in a file."""
 
-import os
 import sys
 import time
 from collections.abc import Sequence
 
 from tqdm import tqdm
 
+from crnas_d2.config.progress_bar import can_redraw
 from crnas_d2.search import Candidate
 
 __all__ = ["SearchProgress"]
@@ -30,7 +30,7 @@ class SearchProgress:
         # Where lines cannot be redrawn, each state of the bar would be a line of its own.
         self.bar = (
             tqdm(total=total, initial=done, desc="search", unit="net", dynamic_ncols=True)
-            if _can_redraw()
+            if can_redraw()
             else None
         )
 
@@ -70,8 +70,3 @@ class SearchProgress:
         if self.total is not None and rate > 0:
             parts.append(f"{tqdm.format_interval((self.total - self.done) / rate)} left")
         print(f"search: {', '.join([*parts, self.text])}", file=sys.stderr, flush=True)
-
-
-def _can_redraw() -> bool:
-    """Whether stderr is a terminal whose size is known; tqdm shows nothing on one of no lines."""
-    return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).lines > 0

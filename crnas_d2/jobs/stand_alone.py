@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detectron2.utils.file_io import PathManager
-from tqdm import tqdm
 
 from crnas_d2.config import NetworkSpec, changed_settings, load_config
+from crnas_d2.config.progress_bar import progress_bar
 from crnas_d2.cost import body_cost
 from crnas_d2.data.prepare.coco_splits import sha256
 from crnas_d2.report.ranking import read_entries
@@ -138,7 +138,7 @@ def train_networks(
             yield result
     context = multiprocessing.get_context("spawn")
     running: dict[StandAloneRun, multiprocessing.Process] = {}
-    with tqdm(total=len(runs), initial=len(runs) - len(waiting), unit="network") as bar:
+    with progress_bar(total=len(runs), initial=len(runs) - len(waiting), unit="network") as bar:
         while waiting or running:
             while waiting and len(running) < num_workers:
                 run = waiting.pop(0)

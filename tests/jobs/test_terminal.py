@@ -95,7 +95,7 @@ def test_a_resumed_search_counts_the_time_of_this_run_only(capsys, monkeypatch):
 
 
 def test_a_terminal_has_one_bar_that_is_redrawn(capsys, monkeypatch):
-    monkeypatch.setattr(progress, "_can_redraw", lambda: True)
+    monkeypatch.setattr(progress, "can_redraw", lambda: True)
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("LINES", "40")
     with SearchProgress(4, done=1) as shown:

@@ -8,9 +8,9 @@ import time
 
 import torch
 from detectron2.data import DatasetCatalog
-from tqdm import tqdm
 
 from crnas_d2.config import load_config
+from crnas_d2.config.progress_bar import progress_bar
 from crnas_d2.jobs import has_checkpoint
 
 LETTERS = "crnas_d2://configs/letters"
@@ -37,7 +37,7 @@ class Training:
         ]
 
     def start(self):
-        self.bar = tqdm(total=self.iterations, desc=self.title, unit="it")
+        self.bar = progress_bar(total=self.iterations, desc=self.title, unit="it")
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "stdout.txt").open("w") as log:
             self.process = subprocess.Popen(

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
-from tqdm import tqdm
+
+from crnas_d2.config.progress_bar import progress_bar
 
 from .scenes import Scenes
 
@@ -32,7 +33,7 @@ def write_class_folders(
     """
     total, name = sum(images.values()), shown_as.name
     logger.info("Making the %s dataset (%d images) in %s", name, total, shown_as)
-    with tqdm(total=total, desc=f"Making {name} in {shown_as}", unit="img") as bar:
+    with progress_bar(total=total, desc=f"Making {name} in {shown_as}", unit="img") as bar:
         for split, count in images.items():
             for index in range(count):
                 scene = scenes.render(sources[split], index)

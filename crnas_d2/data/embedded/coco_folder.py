@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
-from tqdm import tqdm
+
+from crnas_d2.config.progress_bar import progress_bar
 
 from .generated import write_json
 from .scenes import Scene, Scenes
@@ -44,7 +45,7 @@ def write_coco_folder(
     listed = {split: ([], []) for split in images}
     total, name = sum(images.values()), shown_as.name
     logger.info("Making the %s dataset (%d images) in %s", name, total, shown_as)
-    with tqdm(total=total, desc=f"Making {name} in {shown_as}", unit="img") as bar:
+    with progress_bar(total=total, desc=f"Making {name} in {shown_as}", unit="img") as bar:
         for number, (split, count) in enumerate(images.items()):
             (folder / "images" / split).mkdir(parents=True)
             for index in range(count):

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
-from tqdm import tqdm
+
+from crnas_d2.config.progress_bar import progress_bar
 
 __all__ = ["ImageFile", "find_broken", "read_image_files"]
 
@@ -38,7 +39,9 @@ def read_image_files(
     names = list(dict.fromkeys(names))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         files = pool.map(lambda name: _read(Path(image_root) / name), names)
-        return dict(zip(names, tqdm(files, total=len(names), desc=title, unit="img"), strict=True))
+        return dict(
+            zip(names, progress_bar(files, total=len(names), desc=title, unit="img"), strict=True)
+        )
 
 
 def _read(file: Path) -> ImageFile:
