@@ -17,8 +17,6 @@ import packages
 import pytest
 import toy
 
-from crnas_d2.commands.main import VERBS
-
 pytestmark = pytest.mark.slow
 
 # Loads every config of a folder, and every shipped one by its name.
@@ -138,15 +136,15 @@ def test_a_wheel_is_enough(user):
 
     analyzed = user("crnas-d2", "analyze", "--config-file", searched, *tiny)
     assert "receptive field" in analyzed
-    if "predict" in VERBS:
-        user(
-            *("crnas-d2", "predict", images, "--run", "searched", "--output", "predictions"),
-            *("--score-threshold", "0", "--no-pictures"),
-        )
-        assert json.loads((home / "predictions" / "predictions.json").read_text())
-    if "export" in VERBS:
-        user("crnas-d2", "export", "--run", "searched", "--output", "exported")
-        assert (home / "exported" / "model.pth").stat().st_size > 0
+    user(
+        *("crnas-d2", "predict", images, "--run", "searched", "--output", "predictions"),
+        *("--score-threshold", "0", "--no-pictures"),
+    )
+    assert json.loads((home / "predictions" / "predictions.json").read_text())
+    user("crnas-d2", "export", "--run", "searched", "--output", "exported")
+    assert (home / "exported" / "model.pth").stat().st_size > 0
+    user("crnas-d2", "sketch", "found=search", "CR-NAS/CR-R18", "--output", "sketch.svg")
+    assert (home / "sketch.svg").stat().st_size > 0
 
 
 def test_a_mistake_is_one_line_that_names_the_verb(user):
