@@ -17,6 +17,7 @@ from detectron2.structures import Instances
 from PIL import Image
 from tqdm import tqdm
 
+from crnas_d2.config.progress_bar import progress_bar
 from crnas_d2.data import ImageError
 from crnas_d2.data.pictures import Picture, find_pictures, read_picture
 from crnas_d2.data.videos import VideoReader, VideoWriter
@@ -175,7 +176,7 @@ def _predict_all(
         drawn: the folder for pictures; ``None`` to draw none.
     """
     prediction = Prediction()
-    with tqdm(total=len(pictures), unit="img", desc="Predicting") as bar:
+    with progress_bar(total=len(pictures), unit="img", desc="Predicting") as bar:
         for picture in pictures:
             predict = _predict_video if picture.is_video else _predict_image
             try:

@@ -7,7 +7,8 @@ from random import Random
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
+
+from crnas_d2.config.progress_bar import progress_bar
 
 from .graphs import Runner
 
@@ -43,6 +44,6 @@ def time_alternately(
         rounds = max(_LEAST_ROUNDS, min(_MOST_ROUNDS, int(most_seconds / elapsed)))
         for seen in times.values():
             seen.clear()
-        for _ in tqdm(range(rounds), desc="Latency", unit="round"):
+        for _ in progress_bar(range(rounds), desc="Latency", unit="round"):
             run_round()
     return {name: statistics.median(seen) for name, seen in times.items()}
