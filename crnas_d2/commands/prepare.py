@@ -23,7 +23,7 @@ from crnas_d2.data.prepare.config_writer import is_edited
 from crnas_d2.data.prepare.own_dataset import check_parts, divide, read_coco_parts, read_voc_parts
 from crnas_d2.data.prepare.recipe import DEVICES, PRESETS
 from crnas_d2.data.prepare.starter_configs import starter_configs
-from crnas_d2.data.prepare.statistics import Statistics, images_to_tell, told_apart
+from crnas_d2.data.prepare.statistics import Statistics, archval_to_tell, told_apart
 from crnas_d2.jobs.plan import Planner
 from crnas_d2.jobs.recipe import choose_recipe, network_macs
 
@@ -139,7 +139,7 @@ def archval_line(images):
     """Return what archval can tell apart."""
     return (
         f"A search on {images:,} images of archval tells networks apart whose AP differs by about "
-        f"{told_apart(images):.1f}; 1 AP needs about {images_to_tell(1):,} (--archval)."
+        f"{told_apart(images):.1f}; 1 AP needs about {archval_to_tell(1):,} (--archval)."
     )
 
 

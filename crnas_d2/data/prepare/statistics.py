@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Anchors", "Statistics", "fit_anchors", "images_to_tell", "told_apart"]
+__all__ = ["Anchors", "Statistics", "archval_to_tell", "fit_anchors", "told_apart"]
 
 _STRIDES = (4, 8, 16, 32, 64)  # of p2 to p6
 _CELLS = 4  # an anchor is at least as large as so many cells of its level
@@ -146,6 +146,6 @@ def told_apart(images: int) -> float:
     return 1.96 * _SPREAD / math.sqrt(images)
 
 
-def images_to_tell(difference: float) -> int:
+def archval_to_tell(difference: float) -> int:
     """Return how many images tell two networks apart whose AP differs by so much, in percent."""
     return int(round((1.96 * _SPREAD / difference) ** 2, -1))

@@ -8,8 +8,8 @@ from crnas_d2.data.prepare.own_dataset import usual_size
 from crnas_d2.data.prepare.recipe import PUBLISHED, Recipe
 from crnas_d2.data.prepare.statistics import (
     Statistics,
+    archval_to_tell,
     fit_anchors,
-    images_to_tell,
     told_apart,
 )
 from crnas_d2.modeling.families import ResNetFamily
@@ -168,7 +168,7 @@ def test_the_usual_archval_is_larger_for_few_images():
 
 def test_four_times_the_images_tell_half_the_difference_apart():
     assert told_apart(400) == pytest.approx(told_apart(100) / 2)
-    assert told_apart(images_to_tell(1)) == pytest.approx(1, abs=0.01)
+    assert told_apart(archval_to_tell(1)) == pytest.approx(1, abs=0.01)
 
 
 def test_the_published_weights_get_the_images_that_they_were_trained_on():
