@@ -116,7 +116,7 @@ def test_search_and_retraining_start_from_the_weights_of_the_baseline(project, t
     mixed, decoded = (model.backbone.bottom_up.res4[2].conv2 for model in (search, found))
     assert len(mixed.weights) == 5
     assert all(torch.equal(weight, original) for weight in mixed.weights)
-    loaded = torch.cat(list(decoded.weights.values()))
+    loaded = torch.cat(list(decoded.weights))
     assert torch.equal(loaded, original[list(decoded.output_order)])
 
 

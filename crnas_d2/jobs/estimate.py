@@ -1,6 +1,5 @@
 """What a training or a search will take: time, memory and disk, from steps timed here."""
 
-import logging
 import math
 import resource
 import sys
@@ -77,8 +76,6 @@ def measure_speed(cfg: CfgNode, *, timed: bool = True) -> Speed:
     cfg.defrost()
     if not timed:
         cfg.MODEL.DEVICE = "cpu"
-    # Detectron2 asks torch about tracing, which warns each time.
-    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
     model = Trainer.build_model(cfg)
     supernet = find_supernet(model)
     if isinstance(supernet, SinglePathSupernet):

@@ -83,7 +83,7 @@ def search_settings(cfg, candidates: Sequence[Candidate]) -> dict[str, object]:
     seconds = sum(candidate.seconds for candidate in candidates)
     return {
         "metric": cfg.SEARCH.METRIC,
-        "scored": _where(cfg),
+        "where": _where(cfg),
         "scope": cost_scope(cfg, spec),
         "second_objective": cfg.SEARCH.SECOND_OBJECTIVE,
         "noise": FitnessNoise.read(cfg.OUTPUT_DIR, complete),
@@ -105,7 +105,7 @@ def add_search(
     *,
     metric: str,
     scope: str,
-    scored: str = "on archval, with the weights of the supernet",
+    where: str = "on archval, with the weights of the supernet",
     second_objective: str = "",
     noise: FitnessNoise | None = None,
     baseline: tuple[Genotype, str] | None = None,
@@ -119,7 +119,7 @@ def add_search(
         costs: those that have a column, keyed by name.
         metric: the name of the fitness.
         scope: what the costs count, e.g. ``backbone body, 192x192 pixels``.
-        scored: on what, and how.
+        where: on what candidates were scored, and how.
         second_objective: the cost of the Pareto front; default: each cost in which the candidates
             differ has one.
         noise: of the fitness, where it is known.
@@ -140,7 +140,7 @@ def add_search(
     page.text(
         f"{len(candidates)} candidates evaluated"
         + (f", {failed} of them failed" if failed else "")
-        + f". Fitness: {metric} {scored}; a retrained network scores differently."
+        + f". Fitness: {metric} {where}; a retrained network scores differently."
     )
     _add_best(page, complete, costs, metric, scope, noise, base)
     drawn = {f"#{rank + 1}": candidate.genotype for rank, candidate in enumerate(complete[:5])}
