@@ -40,10 +40,10 @@ $(INSTALLED): pyproject.toml constraints.txt crnas_d2_start/install_detectron2.p
 demo: $(INSTALLED) ## which blocks does a trained detector need? On a CPU
 	@$(BIN)/python -W ignore::FutureWarning -m crnas_d2 demo letters $(DEMO)
 
-demo-crnas: $(INSTALLED) ## both levels of CR-NAS from scratch: blocks, then their dilations
+demo-crnas: $(INSTALLED) ## the same, then a dilation for each block that is left
 	@$(BIN)/python -W ignore::FutureWarning -m crnas_d2 demo crnas $(DEMO)
 
-demo-detnas: $(INSTALLED) ## evolution on a ShuffleNetV2 supernet, against random networks
+demo-detnas: $(INSTALLED) ## the kernels of a trained ShuffleNetV2, by evolution
 	@$(BIN)/python -W ignore::FutureWarning -m crnas_d2 demo detnas $(DEMO)
 
 demo-nats: $(INSTALLED) ## a dilation for each channel group, by gradient
