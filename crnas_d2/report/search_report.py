@@ -127,16 +127,16 @@ def add_search(
         facts: names and values for the head.
         finalists: the best first.
     """
-    scored = [candidate for candidate in candidates if candidate.fitness is not None]
-    complete = [c for c in scored if space.is_complete(c.genotype)]
+    succeeded = [candidate for candidate in candidates if candidate.fitness is not None]
+    complete = [c for c in succeeded if space.is_complete(c.genotype)]
     known = {"metric": metric, "scope": scope, "noise": noise, "baseline": baseline}
-    page.verdict(search_verdict(complete, costs, finalists=finalists, **known))
+    page.verdict(search_verdict(complete, costs, scored=scored, finalists=finalists, **known))
     page.facts(facts or {})
     if finalists:
         _add_finalists(page, finalists, metric)
     base = baseline[0] if baseline else None
     page.heading(f"Search of the {space.kind} space: the best {min(_SHOWN, len(complete))}")
-    failed = len(candidates) - len(scored)
+    failed = len(candidates) - len(succeeded)
     page.text(
         f"{len(candidates)} candidates evaluated"
         + (f", {failed} of them failed" if failed else "")
@@ -147,7 +147,7 @@ def add_search(
     if base is not None and base not in drawn.values():
         drawn["baseline"] = base
     page.figure(draw_architectures(drawn), "the blocks per stage of the five best candidates")
-    if len(complete) < len(scored):
+    if len(complete) < len(succeeded):
         page.heading("Search: choice after choice")
         page.text(
             "Each dot is a prefix of a genotype, scored with all later choices sampled for each "
@@ -156,7 +156,7 @@ def add_search(
         )
         best = complete[0].genotype
         page.figure(
-            draw_levels(scored, best, space, metric), f"{metric} of each level of the search"
+            draw_levels(succeeded, best, space, metric), f"{metric} of each level of the search"
         )
         return
     for compared in _compared(costs, complete, second_objective):
@@ -167,8 +167,8 @@ def add_search(
         page.table(["genotype", metric, compared.unit], rows)
         figure = draw_tradeoff(complete, front, compared, metric, noise, base)
         page.figure(figure, f"{metric} against {compared.unit}")
-    if len(scored) > 1:
-        _add_all(page, scored, space, metric, noise, base)
+    if len(succeeded) > 1:
+        _add_all(page, succeeded, space, metric, noise, base)
     _add_classes(page, complete, metric, base)
 
 

@@ -19,6 +19,7 @@ def search_verdict(
     *,
     metric: str,
     scope: str,
+    scored: str,
     noise: FitnessNoise | None,
     baseline: tuple[Genotype, str] | None,
     finalists: Sequence[Finalist] = (),
@@ -28,14 +29,14 @@ def search_verdict(
     Args:
         candidates: complete and with a fitness, the best first.
         scope: what the costs count.
+        scored: on what, and how.
         baseline: genotype, and what it is.
         finalists: the best first, if there are any.
     """
     best = finalists[0].candidate if finalists else candidates[0]
     found = (
         f"Found: {best.genotype}, the best of {len(candidates)} candidates: {metric} "
-        f"{best.fitness:.2f}{_interval(noise, best.genotype)} on archval with the weights of the "
-        "supernet."
+        f"{best.fitness:.2f}{_interval(noise, best.genotype)} {scored}."
     )
     if finalists:
         found = (
