@@ -10,6 +10,7 @@ import torch
 
 from crnas_d2.config import load_config
 from crnas_d2.jobs import run_search
+from crnas_d2.jobs.scores import with_fitness
 
 STOPPED = "Stopped; continue with --resume."
 
@@ -30,6 +31,7 @@ def run(args: argparse.Namespace) -> None:
     cfg = load_config(args.config_file, args.opts)
     cfg.freeze()
     best = run_search(cfg, resume=args.resume, num_workers=args.num_workers)
-    print(f"Best: {best.genotype} with {cfg.SEARCH.METRIC} {best.fitness:.2f}")
+    metric = with_fitness(cfg).SEARCH.METRIC
+    print(f"Best: {best.genotype} with {metric} {best.fitness:.2f}")
     for name in ("genotype.yaml", "model_best.pth", "candidates.csv", "report.html"):
         print(f"  {Path(cfg.OUTPUT_DIR) / name}")
