@@ -34,4 +34,5 @@ def run(args: argparse.Namespace) -> None:
     metric = with_fitness(cfg).SEARCH.METRIC
     print(f"Best: {best.genotype} with {metric} {best.fitness:.2f}")
     for name in ("genotype.yaml", "model_best.pth", "candidates.csv", "report.html"):
-        print(f"  {Path(cfg.OUTPUT_DIR) / name}")
+        if (path := Path(cfg.OUTPUT_DIR) / name).exists():  # a score without weights has none
+            print(f"  {path}")
