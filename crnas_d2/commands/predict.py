@@ -63,6 +63,6 @@ def run(args: argparse.Namespace) -> None:
     )
     print(
         f"{len(prediction.results)} detections in {len(prediction.images)} images"
-        + (f", {len(prediction.skipped)} inputs skipped" if prediction.skipped else "")
+        + (f", {len(prediction.skipped)} skipped" if prediction.skipped else "")
         + f": {args.output}"
     )

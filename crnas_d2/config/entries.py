@@ -39,6 +39,8 @@ def set_overrides(cfg: CfgNode, overrides: Sequence) -> None:
     flags = [word for word in overrides if str(word).startswith("--")]
     if len(overrides) % 2:
         hint = f" Flags like {flags[0]} come before the first KEY." if flags else ""
+        if any("=" in str(word) for word in overrides):
+            hint += " There is no = between them."
         raise ValueError(
             f"The overrides {' '.join(map(str, overrides))} are an odd number of words; expected "
             f"KEY VALUE pairs.{hint}"

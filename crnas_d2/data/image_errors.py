@@ -25,7 +25,7 @@ def naming(file: str) -> Iterator[None]:
     except Exception as error:  # decoders raise many types
         raise ImageError(
             f"The image {file} cannot be used: {type(error).__name__}: "
-            f"{' '.join(str(error).split())}. Restore the file, or remove it from the dataset."
+            f"{' '.join(str(error).split())}. Restore the file, or leave it out."
         ) from error
 
 

@@ -35,7 +35,7 @@ def check_config(cfg: CfgNode, dataset_keys: Sequence[str]) -> NetworkSpec | Non
     if cfg.SOLVER.WARMUP_ITERS >= cfg.SOLVER.MAX_ITER and "TRAIN" in dataset_keys:
         logger.warning(
             "SOLVER.WARMUP_ITERS is %d, but SOLVER.MAX_ITER is %d: the learning rate never reaches "
-            "SOLVER.BASE_LR. Set a shorter warm-up.",
+            "SOLVER.BASE_LR. Set SOLVER.WARMUP_ITERS to less.",
             *(cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.MAX_ITER),
         )
     check_costs(cfg)

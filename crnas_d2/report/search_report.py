@@ -63,9 +63,17 @@ def write_search(
 
 def _where(cfg) -> str:
     """Say how candidates were scored."""
-    if cfg.SEARCH.SCORE == "supernet":
+    if _on_images(cfg):
         return f"on {cfg.DATASETS.ARCHVAL[0]}, with supernet weights"
     return "by formula, without weights and images"
+
+
+def _on_images(cfg) -> bool:
+    return cfg.SEARCH.SCORE == "supernet"
+
+
+def _seen(cfg) -> dict[str, str]:
+    return {"archval": ", ".join(cfg.DATASETS.ARCHVAL), "weights": cfg.MODEL.WEIGHTS}
 
 
 def search_settings(cfg, candidates: Sequence[Candidate]) -> dict[str, object]:
@@ -83,7 +91,8 @@ def search_settings(cfg, candidates: Sequence[Candidate]) -> dict[str, object]:
     seconds = sum(candidate.seconds for candidate in candidates)
     return {
         "metric": cfg.SEARCH.METRIC,
-        "where": _where(cfg),
+        "scored": _where(cfg),
+        "on_images": _on_images(cfg),
         "scope": cost_scope(cfg, spec),
         "second_objective": cfg.SEARCH.SECOND_OBJECTIVE,
         "noise": FitnessNoise.read(cfg.OUTPUT_DIR, complete),
@@ -91,8 +100,7 @@ def search_settings(cfg, candidates: Sequence[Candidate]) -> dict[str, object]:
         "facts": {
             **provenance(cfg, [cfg.OUTPUT_DIR], seconds, "evaluations, summed over workers"),
             "algorithm": cfg.SEARCH.ALGORITHM,
-            "archval": ", ".join(cfg.DATASETS.ARCHVAL),
-            "weights": cfg.MODEL.WEIGHTS,
+            **(_seen(cfg) if _on_images(cfg) else {}),
         },
     }
 
@@ -105,7 +113,8 @@ def add_search(
     *,
     metric: str,
     scope: str,
-    where: str = "on archval, with the weights of the supernet",
+    scored: str = "on archval, with the weights of the supernet",
+    on_images: bool = True,
     second_objective: str = "",
     noise: FitnessNoise | None = None,
     baseline: tuple[Genotype, str] | None = None,
@@ -119,7 +128,8 @@ def add_search(
         costs: those that have a column, keyed by name.
         metric: the name of the fitness.
         scope: what the costs count, e.g. ``backbone body, 192x192 pixels``.
-        where: on what candidates were scored, and how.
+        scored: on what candidates were scored, and how.
+        on_images: whether images were looked at.
         second_objective: the cost of the Pareto front; default: each cost in which the candidates
             differ has one.
         noise: of the fitness, where it is known.
@@ -130,7 +140,11 @@ def add_search(
     succeeded = [candidate for candidate in candidates if candidate.fitness is not None]
     complete = [c for c in succeeded if space.is_complete(c.genotype)]
     known = {"metric": metric, "scope": scope, "noise": noise, "baseline": baseline}
-    page.verdict(search_verdict(complete, costs, scored=scored, finalists=finalists, **known))
+    page.verdict(
+        search_verdict(
+            complete, costs, scored=scored, finalists=finalists, on_images=on_images, **known
+        )
+    )
     page.facts(facts or {})
     if finalists:
         _add_finalists(page, finalists, metric)
@@ -140,7 +154,7 @@ def add_search(
     page.text(
         f"{len(candidates)} candidates evaluated"
         + (f", {failed} of them failed" if failed else "")
-        + f". Fitness: {metric} {where}; a retrained network scores differently."
+        + f". Fitness: {metric} {scored}; a retrained network scores differently."
     )
     _add_best(page, complete, costs, metric, scope, noise, base)
     drawn = {f"#{rank + 1}": candidate.genotype for rank, candidate in enumerate(complete[:5])}

@@ -10,6 +10,8 @@ from crnas_d2.space import AdditiveCost, Genotype, format_quantity
 __all__ = ["describe_noise", "search_verdict"]
 
 _NAMED = 5  # candidates in a sentence
+_NOTHING = 0.5  # percent, below which all differences are noise
+_FEWEST = 10  # images for which the noise is worth a sentence
 _TOLD = (1.0, 0.5)  # differences of scores for which a number of images is given
 
 
@@ -23,6 +25,7 @@ def search_verdict(
     noise: FitnessNoise | None,
     baseline: tuple[Genotype, str] | None,
     finalists: Sequence[Finalist] = (),
+    on_images: bool = True,
 ) -> list[str]:
     """Return sentences: what was found, its cost, the baseline, and the noise.
 
@@ -32,6 +35,7 @@ def search_verdict(
         scored: on what, and how.
         baseline: genotype, and what it is.
         finalists: the best first, if there are any.
+        on_images: whether images were looked at, so that their sample matters.
     """
     best = finalists[0].candidate if finalists else candidates[0]
     found = (
@@ -54,6 +58,13 @@ def search_verdict(
         lines.append(f"{line}.")
     if baseline is not None:
         lines.append(_against(best, candidates, baseline, metric, noise))
+    if not on_images:
+        return [*lines, "No image was looked at: train the network before trusting its score."]
+    if best.fitness < _NOTHING:
+        lines.append(
+            "That is next to nothing, so the candidates differ by noise alone: train longer, or "
+            "from better weights."
+        )
     return [*lines, *describe_noise(candidates, metric, noise)]
 
 
@@ -137,11 +148,12 @@ def describe_noise(
         lines[0] += f" {others - known} were scored elsewhere and have no interval."
     if math.isfinite(noise.spread) and noise.spread > 0:
         images = [images_to_tell(each, noise.spread, noise.num_images) for each in _TOLD]
-        lines.append(
-            f"By the noise measured here, {images[0]:,} images would tell candidates apart that "
-            f"differ by {_TOLD[0]:g} in {metric}, and {images[1]:,} those that differ by "
-            f"{_TOLD[1]:g}."
-        )
+        if min(images) >= _FEWEST:
+            lines.append(
+                f"By the noise measured here, {images[0]:,} images would tell candidates apart "
+                f"that differ by {_TOLD[0]:g} in {metric}, and {images[1]:,} those that differ by "
+                f"{_TOLD[1]:g}."
+            )
     lines.append(
         "Training adds noise of its own: retrain with several seeds before trusting a small "
         "difference."

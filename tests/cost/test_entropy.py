@@ -96,6 +96,8 @@ def test_a_search_by_entropy_needs_neither_weights_nor_data(tmp_path):
         "report.html",
     }
     assert not (tmp_path / "search" / "model_best.pth").exists()
+    report = (tmp_path / "search" / "report.html").read_text()
+    assert "No image was looked at" in report and "archval" not in report
 
 
 @pytest.mark.parametrize(
