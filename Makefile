@@ -43,7 +43,7 @@ demo: $(INSTALLED) ## which blocks does a trained detector need? On a CPU
 demo-crnas: $(INSTALLED) ## the same, then a dilation for each block that is left
 	@$(BIN)/python -W ignore::FutureWarning -m crnas_d2 demo crnas $(DEMO)
 
-demo-detnas: $(INSTALLED) ## the kernels of a trained ShuffleNetV2, by evolution
+demo-detnas: $(INSTALLED) ## the kernels of a ShuffleNetV2 from scratch, by evolution
 	@$(BIN)/python -W ignore::FutureWarning -m crnas_d2 demo detnas $(DEMO)
 
 demo-nats: $(INSTALLED) ## a dilation for each channel group, by gradient

@@ -2,7 +2,7 @@
 
 letters  which blocks does a trained detector need? The same AP at two thirds of the cost
 crnas    both levels of CR-NAS: the blocks of a trained detector, then a dilation for each block
-detnas   the kernels of a trained ShuffleNetV2, by evolution, against random ones
+detnas   the kernels of a ShuffleNetV2 from scratch, by evolution, against a wider one
 nats     a dilation for each channel group of a trained detector, by gradient
 
 The steps are the verbs that a user would call. A second call resumes where the first stopped.

@@ -56,7 +56,7 @@ class Recorder:
         ([], "demo", {"train": 3, "search": 1, "compare": 1}),
         (["letters", "--seed", "2"], "demo", {"train": 3, "search": 1, "compare": 1}),
         (["crnas"], "demo-crnas", {"train": 5, "search": 2, "compare": 1}),
-        (["detnas"], "demo-detnas", {"train": 9, "search": 1, "sample": 1, "compare": 1}),
+        (["detnas"], "demo-detnas", {"train": 4, "search": 1, "sample": 1, "compare": 1}),
         (["nats", "--seed", "2"], "demo-nats", {"train": 6, "compare": 1}),
     ],
 )

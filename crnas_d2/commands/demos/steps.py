@@ -91,11 +91,15 @@ def run_verb(verb, *arguments, log=None):
 
 
 def search(config, supernet, folder, *, overrides=()):
-    """Search a trained supernet, and print the found genotype.yaml."""
+    """Search, and print the found genotype.yaml.
+
+    Args:
+        supernet: the folder of its training; ``None`` if the score needs none.
+    """
     run_verb(
         *("search", "--config-file", config, "--resume"),
         *("--num-workers", cores()),
-        *("MODEL.WEIGHTS", supernet / "model_final.pth"),
+        *(("MODEL.WEIGHTS", supernet / "model_final.pth") if supernet else ()),
         *("OUTPUT_DIR", folder, *overrides),
         log=folder.parent / f"{folder.name}-stdout.txt",
     )
@@ -112,6 +116,7 @@ class Letters:
 
     def __init__(self, output, seed):
         self.output = output.resolve()
+        self.output.mkdir(parents=True, exist_ok=True)
         self.seed = ("SEED", seed)
         make_datasets("letters_train", "letters_test")
 
@@ -126,8 +131,9 @@ class Letters:
         train(self.training("detector", config, iterations, *archtrain))
 
     def search(self, config, supernet, folder):
-        """Search with the weights that are in the folder ``supernet``."""
-        search(config, self.output / supernet, self.output / folder, overrides=self.seed)
+        """Search with the weights that are in the folder ``supernet``, or with none."""
+        weights = self.output / supernet if supernet else None
+        search(config, weights, self.output / folder, overrides=self.seed)
 
     def found(self, name, base, search):
         """Write the config of what a search has found."""
