@@ -123,8 +123,6 @@ def load_network(cfg: CfgNode, folder: str | None = None) -> TrainedNetwork:
     Raises:
         JobError: the weights cannot be read, do not fit, or are those of a mixture.
     """
-    # Detectron2 asks torch about tracing, which warns each time and would break a progress bar.
-    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
     cfg = without_sync(cfg)
     model = Trainer.build_model(cfg)
     checkpointer = StrictCheckpointer(model, network=describe_network(cfg))
