@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from crnas_d2.config import load_config
+from crnas_d2.config.fitness import fitness_name
 from crnas_d2.jobs import run_search
-from crnas_d2.jobs.scores import with_fitness
 
 STOPPED = "Stopped; continue with --resume."
 
@@ -31,8 +31,7 @@ def run(args: argparse.Namespace) -> None:
     cfg = load_config(args.config_file, args.opts)
     cfg.freeze()
     best = run_search(cfg, resume=args.resume, num_workers=args.num_workers)
-    metric = with_fitness(cfg).SEARCH.METRIC
-    print(f"Best: {best.genotype} with {metric} {best.fitness:.2f}")
+    print(f"Best: {best.genotype} with {fitness_name(cfg)} {best.fitness:.2f}")
     for name in ("genotype.yaml", "model_best.pth", "candidates.csv", "report.html"):
         if (path := Path(cfg.OUTPUT_DIR) / name).exists():  # a score without weights has none
             print(f"  {path}")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 from torch import nn
 
@@ -48,7 +49,7 @@ class Entropy(CountedCost):
 
     def table(self, spec, input_size):
         table = super().table(spec, input_size)
-        return type(table)(**{**vars(table), "base": table.base + self.offset})
+        return replace(table, base=table.base + self.offset)
 
 
 def _levels(body: nn.Module) -> dict[str, float]:

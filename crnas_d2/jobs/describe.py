@@ -7,11 +7,11 @@ from detectron2.data import MetadataCatalog
 from detectron2.utils.file_io import PathManager
 
 from crnas_d2.config import changed_settings, default_config
+from crnas_d2.config.fitness import needs_supernet
 from crnas_d2.data.prepare.coco_splits import sha256
 from crnas_d2.search import Searcher
 from crnas_d2.space import AdditiveCost, Budget, SearchSpace
 
-from .scores import needs_supernet
 from .subnets import image_files
 
 __all__ = ["describe_search"]

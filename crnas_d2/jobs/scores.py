@@ -3,20 +3,14 @@
 from torch import nn
 
 from crnas_d2.config import NetworkSpec
+from crnas_d2.config.fitness import ENTROPY, needs_supernet
 from crnas_d2.cost import Entropy
 from crnas_d2.evaluation import SubnetEvaluator
 from crnas_d2.space import Genotype
 
 from .subnets import build_subnet_evaluator, load_supernet
 
-__all__ = ["EntropyScore", "Score", "build_score", "needs_supernet", "with_fitness"]
-
-_ENTROPY = "entropy"
-
-
-def needs_supernet(cfg) -> bool:
-    """Whether candidates are scored with trained weights, on images."""
-    return cfg.SEARCH.SCORE == "supernet"
+__all__ = ["EntropyScore", "Score", "build_score", "with_fitness"]
 
 
 def with_fitness(cfg):
@@ -25,9 +19,9 @@ def with_fitness(cfg):
     Raises:
         ValueError: an unknown score, or one that the algorithm cannot use.
     """
-    if cfg.SEARCH.SCORE not in ("supernet", _ENTROPY):
+    if cfg.SEARCH.SCORE not in ("supernet", ENTROPY):
         raise ValueError(
-            f"SEARCH.SCORE is '{cfg.SEARCH.SCORE}'; expected 'supernet' or '{_ENTROPY}'."
+            f"SEARCH.SCORE is '{cfg.SEARCH.SCORE}'; expected 'supernet' or '{ENTROPY}'."
         )
     if needs_supernet(cfg):
         return cfg
@@ -38,7 +32,7 @@ def with_fitness(cfg):
         )
     cfg = cfg.clone()
     cfg.defrost()
-    cfg.SEARCH.METRIC = _ENTROPY
+    cfg.SEARCH.METRIC = ENTROPY
     cfg.freeze()
     return cfg
 
@@ -51,7 +45,7 @@ class EntropyScore:
         self._entropy = Entropy().table(spec, size)
 
     def __call__(self, genotype: Genotype) -> dict[str, float]:
-        return {_ENTROPY: self._entropy(genotype)}
+        return {ENTROPY: self._entropy(genotype)}
 
     def image_results(self, metric: str) -> None:
         """Of no image, because none is looked at."""

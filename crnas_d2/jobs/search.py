@@ -10,6 +10,7 @@ from pathlib import Path
 
 import optuna
 
+from crnas_d2.config.fitness import needs_supernet
 from crnas_d2.report import write_search
 from crnas_d2.search import (
     Candidate,
@@ -22,7 +23,7 @@ from .detects import base_network, check_detects
 from .errors import JobError
 from .finalists import train_finalists
 from .output import check_output, prepare_output
-from .scores import build_score, needs_supernet
+from .scores import build_score
 from .search_plan import SearchPlan
 from .search_workers import evaluate_all
 from .subnets import load_supernet, save_subnet
@@ -96,7 +97,7 @@ def _search(cfg, resume: bool, num_workers: int) -> Candidate:
     candidates = evaluated(study, space)
     _check_finished(plan.cfg, searcher, candidates)
     finalists = train_finalists(cfg, model, candidates, space, num_workers)
-    best = write_search(plan.cfg, candidates, space, plan.costs, finalists)
+    best = write_search(cfg, candidates, space, plan.costs, finalists)
     weights = Path(cfg.OUTPUT_DIR) / WEIGHTS
     if finalists:
         shutil.copyfile(finalists[0].weights, weights)

@@ -10,6 +10,7 @@ import yaml
 
 from crnas_d2.checkpoint import check_weights
 from crnas_d2.config import NetworkSpec, spell
+from crnas_d2.config.fitness import needs_supernet
 from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.evaluation import metric_names
 from crnas_d2.search import (
@@ -24,7 +25,7 @@ from crnas_d2.space import AdditiveCost, Budget, SearchSpace, check_budgets, did
 
 from .checks import check_config
 from .describe import describe_search
-from .scores import needs_supernet, with_fitness
+from .scores import with_fitness
 
 __all__ = ["SearchPlan", "check_search"]
 
@@ -51,6 +52,10 @@ def check_search(cfg) -> NetworkSpec:
         )
     if needs_supernet(cfg):
         _check_scoring(cfg)
+    if (needs_supernet(cfg) or cfg.SEARCH.FINALISTS.NUMBER) and len(cfg.DATASETS.ARCHVAL) != 1:
+        raise ValueError(
+            f"DATASETS.ARCHVAL is {cfg.DATASETS.ARCHVAL}; expected exactly one dataset."
+        )
     if os.path.exists(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")):
         raise ValueError(
             f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a training, whose files a search would overwrite; "
@@ -63,10 +68,6 @@ def _check_scoring(cfg) -> None:
     """Raise ValueError for settings with which a supernet cannot score candidates."""
     if not cfg.MODEL.WEIGHTS:
         raise ValueError("MODEL.WEIGHTS is empty: name the checkpoint of the trained supernet.")
-    if len(cfg.DATASETS.ARCHVAL) != 1:
-        raise ValueError(
-            f"DATASETS.ARCHVAL is {cfg.DATASETS.ARCHVAL}; expected exactly one dataset."
-        )
     partial_bn = cfg.SEARCH.BN_CALIBRATION.PARTIAL
     if partial_bn not in ("batch", "calibration"):
         raise ValueError(

@@ -14,6 +14,7 @@ from pathlib import Path
 from detectron2.utils.file_io import PathManager
 
 from crnas_d2.config import NetworkSpec, changed_settings, load_config
+from crnas_d2.config.fitness import needs_supernet
 from crnas_d2.config.progress_bar import progress_bar
 from crnas_d2.cost import body_cost
 from crnas_d2.data.prepare.coco_splits import sha256
@@ -23,7 +24,7 @@ from crnas_d2.space import Genotype
 
 from .checks import check_config
 from .errors import JobError
-from .scores import build_score, needs_supernet, with_fitness
+from .scores import build_score, with_fitness
 from .search_plan import check_search
 from .train import check_training, run_training
 

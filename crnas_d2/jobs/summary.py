@@ -5,10 +5,9 @@ from collections.abc import Sized
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
+from crnas_d2.config.fitness import needs_supernet
 from crnas_d2.data import fixed_images
 from crnas_d2.search import Searcher
-
-from .scores import needs_supernet
 
 __all__ = ["search_summary", "training_summary"]
 

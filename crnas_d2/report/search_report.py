@@ -1,22 +1,24 @@
 """Results of a search: candidates.csv and report.html."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from crnas_d2.config import NetworkSpec
+from crnas_d2.config.fitness import fitness_name, needs_supernet
 from crnas_d2.evaluation import FitnessNoise
 from crnas_d2.search import Candidate, Finalist
 from crnas_d2.space import AdditiveCost, Genotype, SearchSpace, format_quantity
 
 from .candidates_csv import write_candidates
 from .page import Page, without_constant_columns
+from .pareto import compared_costs, pareto_front
 from .per_class import add_per_class
 from .provenance import baseline_genotype, cost_scope, provenance
 from .search_figures import draw_by_choice, draw_distribution, draw_levels, draw_tradeoff
 from .search_verdict import search_verdict
 from .sketch import draw_architectures
 
-__all__ = ["add_search", "pareto_front", "search_settings", "write_search"]
+__all__ = ["add_search", "search_settings", "write_search"]
 
 _SHOWN = 10
 
@@ -51,7 +53,7 @@ def write_search(
         output / "genotype.yaml",
         family=cfg.MODEL.SUPERNET.FAMILY,
         comment=f"{best.genotype}, the best of {len(candidates)} candidates\n"
-        f"{cfg.SEARCH.METRIC} {best.fitness} {_where(cfg)}" + chosen,
+        f"{fitness_name(cfg)} {best.fitness} {_where(cfg)}" + chosen,
     )
     settings = search_settings(cfg, candidates)
     write_candidates(output / "candidates.csv", candidates, space, costs, settings["noise"])
@@ -63,13 +65,9 @@ def write_search(
 
 def _where(cfg) -> str:
     """Say how candidates were scored."""
-    if _on_images(cfg):
+    if needs_supernet(cfg):
         return f"on {cfg.DATASETS.ARCHVAL[0]}, with supernet weights"
     return "by formula, without weights and images"
-
-
-def _on_images(cfg) -> bool:
-    return cfg.SEARCH.SCORE == "supernet"
 
 
 def _seen(cfg) -> dict[str, str]:
@@ -90,9 +88,10 @@ def search_settings(cfg, candidates: Sequence[Candidate]) -> dict[str, object]:
     }
     seconds = sum(candidate.seconds for candidate in candidates)
     return {
-        "metric": cfg.SEARCH.METRIC,
+        "metric": fitness_name(cfg),
+        "trained_metric": cfg.SEARCH.METRIC,
         "scored": _where(cfg),
-        "on_images": _on_images(cfg),
+        "on_images": needs_supernet(cfg),
         "scope": cost_scope(cfg, spec),
         "second_objective": cfg.SEARCH.SECOND_OBJECTIVE,
         "noise": FitnessNoise.read(cfg.OUTPUT_DIR, complete),
@@ -100,7 +99,7 @@ def search_settings(cfg, candidates: Sequence[Candidate]) -> dict[str, object]:
         "facts": {
             **provenance(cfg, [cfg.OUTPUT_DIR], seconds, "evaluations, summed over workers"),
             "algorithm": cfg.SEARCH.ALGORITHM,
-            **(_seen(cfg) if _on_images(cfg) else {}),
+            **(_seen(cfg) if needs_supernet(cfg) else {}),
         },
     }
 
@@ -115,6 +114,7 @@ def add_search(
     scope: str,
     scored: str = "on archval, with the weights of the supernet",
     on_images: bool = True,
+    trained_metric: str = "",
     second_objective: str = "",
     noise: FitnessNoise | None = None,
     baseline: tuple[Genotype, str] | None = None,
@@ -130,6 +130,7 @@ def add_search(
         scope: what the costs count, e.g. ``backbone body, 192x192 pixels``.
         scored: on what candidates were scored, and how.
         on_images: whether images were looked at.
+        trained_metric: the name of the fitness of finalists; default: ``metric``.
         second_objective: the cost of the Pareto front; default: each cost in which the candidates
             differ has one.
         noise: of the fitness, where it is known.
@@ -142,12 +143,18 @@ def add_search(
     known = {"metric": metric, "scope": scope, "noise": noise, "baseline": baseline}
     page.verdict(
         search_verdict(
-            complete, costs, scored=scored, finalists=finalists, on_images=on_images, **known
+            complete,
+            costs,
+            scored=scored,
+            finalists=finalists,
+            trained_metric=trained_metric or metric,
+            on_images=on_images,
+            **known,
         )
     )
     page.facts(facts or {})
     if finalists:
-        _add_finalists(page, finalists, metric)
+        _add_finalists(page, finalists, metric, trained_metric or metric)
     base = baseline[0] if baseline else None
     page.heading(f"Search of the {space.kind} space: the best {min(_SHOWN, len(complete))}")
     failed = len(candidates) - len(succeeded)
@@ -173,7 +180,7 @@ def add_search(
             draw_levels(succeeded, best, space, metric), f"{metric} of each level of the search"
         )
         return
-    for compared in _compared(costs, complete, second_objective):
+    for compared in compared_costs(costs, complete, second_objective):
         front = pareto_front(complete, compared)
         page.heading(f"Search: the Pareto front of {metric} and {compared.unit}")
         page.text(f"Candidates that no other dominates in both ({scope}).")
@@ -257,7 +264,9 @@ def _range(interval: tuple[float, float] | None, sign: int = 1) -> str:
     return f"{low:.2f} to {high:.2f}"
 
 
-def _add_finalists(page: Page, finalists: Sequence[Finalist], metric: str) -> None:
+def _add_finalists(
+    page: Page, finalists: Sequence[Finalist], metric: str, trained_metric: str
+) -> None:
     page.heading("Final round")
     minutes = sum(finalist.seconds for finalist in finalists) / 60
     page.text(
@@ -265,37 +274,6 @@ def _add_finalists(page: Page, finalists: Sequence[Finalist], metric: str) -> No
         f"all) and scored on archval. The first is the one of genotype.yaml."
     )
     rows = [[str(f.candidate.genotype), f.fitness, f.candidate.fitness] for f in finalists]
-    page.table(["genotype", f"{metric} after training", f"{metric} in the supernet"], rows, best=0)
-
-
-def _compared(
-    costs: Mapping[str, AdditiveCost], candidates: Sequence[Candidate], second_objective: str
-) -> list[AdditiveCost]:
-    """Return the second objective or, without one, every cost in which the candidates differ."""
-    if second_objective in costs:
-        return [costs[second_objective]]
-    return [
-        cost
-        for cost in costs.values()
-        if len({cost(candidate.genotype) for candidate in candidates}) > 1
-    ]
-
-
-def pareto_front(
-    candidates: Sequence[Candidate], cost: Callable[[Genotype], float]
-) -> list[Candidate]:
-    """Return the candidates that no other one dominates in fitness and cost.
-
-    Args:
-        candidates: the best first, all with a fitness.
-
-    Returns:
-        the cheapest first; one of each group with equal fitness and cost.
-    """
-    front: list[Candidate] = []
-    # From cheap to expensive, the best first at equal cost: a candidate is on the front if it has
-    # a higher fitness than all before it.
-    for candidate in sorted(candidates, key=lambda c: (cost(c.genotype), -c.fitness)):
-        if not front or candidate.fitness > front[-1].fitness:
-            front.append(candidate)
-    return front
+    page.table(
+        ["genotype", f"{trained_metric} after training", f"{metric} in the search"], rows, best=0
+    )

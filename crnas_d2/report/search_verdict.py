@@ -25,6 +25,7 @@ def search_verdict(
     noise: FitnessNoise | None,
     baseline: tuple[Genotype, str] | None,
     finalists: Sequence[Finalist] = (),
+    trained_metric: str = "",
     on_images: bool = True,
 ) -> list[str]:
     """Return sentences: what was found, its cost, the baseline, and the noise.
@@ -35,6 +36,7 @@ def search_verdict(
         scored: on what, and how.
         baseline: genotype, and what it is.
         finalists: the best first, if there are any.
+        trained_metric: the name of their fitness.
         on_images: whether images were looked at, so that their sample matters.
     """
     best = finalists[0].candidate if finalists else candidates[0]
@@ -44,9 +46,9 @@ def search_verdict(
     )
     if finalists:
         found = (
-            f"Found: {best.genotype}: {metric} {finalists[0].fitness:.2f} on archval after its own "
-            f"training, the best of {len(finalists)} finalists; {best.fitness:.2f} with the "
-            f"weights of the supernet, in which {len(candidates)} candidates were compared."
+            f"Found: {best.genotype}: {trained_metric} {finalists[0].fitness:.2f} on archval "
+            f"after its own training, the best of {len(finalists)} finalists; {metric} "
+            f"{best.fitness:.2f} in the search of {len(candidates)} candidates, {scored}."
         )
     lines = [found]
     if costs:
@@ -57,7 +59,7 @@ def search_verdict(
             line += f"; {', '.join(shares)} of the baseline"
         lines.append(f"{line}.")
     if baseline is not None:
-        lines.append(_against(best, candidates, baseline, metric, noise))
+        lines.append(_against(best, candidates, baseline, metric, noise, on_images))
     if not on_images:
         return [*lines, "No image was looked at: train the network before trusting its score."]
     if best.fitness < _NOTHING:
@@ -99,6 +101,7 @@ def _against(
     baseline: tuple[Genotype, str],
     metric: str,
     noise: FitnessNoise | None,
+    on_images: bool,
 ) -> str:
     genotype, what = baseline
     scores = {candidate.genotype: candidate.fitness for candidate in candidates}
@@ -112,6 +115,8 @@ def _against(
     less = best.fitness - scores[genotype]
     text = f"The baseline {genotype}, {what}, has {metric} {scores[genotype]:.2f}: "
     text += f"{abs(less):.2f} {'less' if less >= 0 else 'more'}"
+    if not on_images:
+        return f"{text}."
     if noise is None or best.genotype != noise.best or genotype not in noise.behind:
         return f"{text}. Whether that exceeds the noise of archval is not known."
     low, high = noise.behind[genotype]

@@ -5,6 +5,7 @@ import toy
 
 from crnas_d2 import NetworkSpec, load_config, run_search
 from crnas_d2.cost.entropy import Entropy
+from crnas_d2.jobs import check_search
 from crnas_d2.space import Genotype
 
 
@@ -111,3 +112,9 @@ def test_scores_that_cannot_be_used_are_refused(overrides, message, tmp_path):
     cfg = config(NARROW, overrides, {"OUTPUT_DIR": str(tmp_path / "search")})
     with pytest.raises(ValueError, match=message):
         run_search(cfg)
+
+
+def test_finalists_need_an_archval():
+    overrides = {"SEARCH.SCORE": "entropy", "SEARCH.FINALISTS.NUMBER": 2}
+    with pytest.raises(ValueError, match="DATASETS.ARCHVAL is"):
+        check_search(config(NARROW, overrides))

@@ -9,8 +9,8 @@ from crnas_d2.evaluation import FitnessNoise
 from crnas_d2.modeling.families import MobileNetV2Family, ResNetFamily
 from crnas_d2.modeling.spaces import JointKind, OperationKind, StageKind
 from crnas_d2.report import Page, add_search, write_candidates
+from crnas_d2.report.pareto import pareto_front
 from crnas_d2.report.search_figures import draw_by_choice, draw_distribution
-from crnas_d2.report.search_report import pareto_front
 from crnas_d2.search import Candidate
 from crnas_d2.space import AdditiveCost, Genotype
 

@@ -107,7 +107,7 @@ def search(config, supernet, folder, *, overrides=()):
 
 
 class Letters:
-    """The trainings of a demo on letters: from a detector, all with one seed.
+    """The steps of a demo on letters, all with one seed.
 
     Args:
         output: the folder of the demo.
