@@ -116,5 +116,5 @@ def test_scores_that_cannot_be_used_are_refused(overrides, message, tmp_path):
 
 def test_finalists_need_an_archval():
     overrides = {"SEARCH.SCORE": "entropy", "SEARCH.FINALISTS.NUMBER": 2}
-    with pytest.raises(ValueError, match="DATASETS.ARCHVAL is"):
+    with pytest.raises(ValueError, match=r"DATASETS\.ARCHVAL is"):
         check_search(config(NARROW, overrides))
