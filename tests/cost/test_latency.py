@@ -267,3 +267,9 @@ def test_a_large_error_of_the_sums_is_warned_of(tmp_path, monkeypatch, caplog, m
     assert caplog.records[-1].levelname == level
     percent = "10.0" if measured == 10.0 else "80.0"
     assert f"within {percent} % of 6 whole networks" in caplog.text
+
+
+def test_a_gpu_is_named_by_torch(monkeypatch):
+    # The attribute must exist in torch, which patching it checks.
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
+    assert latency_module.device_name(torch.device("cuda:1")) == "GPU 1"
