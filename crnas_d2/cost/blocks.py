@@ -1,7 +1,7 @@
 """The number of blocks as a cost: CR-NAS's budget (section 3.2.1)."""
 
 from crnas_d2.config import NetworkSpec
-from crnas_d2.space import COST_REGISTRY, AdditiveCost, Cost
+from crnas_d2.space import COST_REGISTRY, AdditiveCost, Cost, SearchSpace
 
 __all__ = ["Blocks"]
 
@@ -15,6 +15,7 @@ class Blocks(Cost):
 
     def table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
         family, space = spec.family, spec.space
+        assert isinstance(space, SearchSpace), spec.mode
         costs = family.block_costs or (1.0,) * len(family.stages)
         weights = dict(zip(family.stages, costs, strict=True))
         # Depths of the genotype are those that the space does not vary: all networks share them.

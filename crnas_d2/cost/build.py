@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 
+from yacs.config import CfgNode
+
 from crnas_d2.config import NetworkSpec
 from crnas_d2.space import COST_REGISTRY, AdditiveCost, Budget, parse_limits
 
 __all__ = ["build_budgets", "build_costs", "check_costs"]
 
 
-def check_costs(cfg) -> set[str]:
+def check_costs(cfg: CfgNode) -> set[str]:
     """Return the names of all costs that are limited, minimized or reported.
 
     Raises:
@@ -22,7 +24,7 @@ def check_costs(cfg) -> set[str]:
     return {name for _, name in wanted} | set(_limits(cfg))
 
 
-def build_costs(cfg, spec: NetworkSpec) -> dict[str, AdditiveCost]:
+def build_costs(cfg: CfgNode, spec: NetworkSpec) -> dict[str, AdditiveCost]:
     """Build the costs that are limited, minimized or reported, by name.
 
     They are costs of the backbone body for one image of ``SEARCH.COST_INPUT_SIZE``.
@@ -42,7 +44,7 @@ def build_costs(cfg, spec: NetworkSpec) -> dict[str, AdditiveCost]:
     }
 
 
-def build_budgets(cfg, costs: Mapping[str, AdditiveCost]) -> tuple[Budget, ...]:
+def build_budgets(cfg: CfgNode, costs: Mapping[str, AdditiveCost]) -> tuple[Budget, ...]:
     """Build all budgets of ``SEARCH.BUDGET``.
 
     :func:`~crnas_d2.space.check_budgets` checks that they are feasible.
@@ -64,7 +66,7 @@ def build_budgets(cfg, costs: Mapping[str, AdditiveCost]) -> tuple[Budget, ...]:
     return budgets
 
 
-def _limits(cfg) -> dict[str, tuple[float, float]]:
+def _limits(cfg: CfgNode) -> dict[str, tuple[float, float]]:
     """Return the limits by name of the cost, without costs that have none."""
     found = {}
     for name, cost in COST_REGISTRY:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from random import Random
+from typing import Any
 
 import torch
 from torch import nn
@@ -29,7 +30,7 @@ class CountedCost(Cost):
     """
 
     @abstractmethod
-    def count(self, module: nn.Module, inputs: tuple, output) -> float:
+    def count(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> float:
         """Return the cost of one call of ``module``, without that of its children.
 
         Args:
@@ -39,9 +40,9 @@ class CountedCost(Cost):
     @contextmanager
     def counting(self, body: nn.Module) -> Iterator[Callable[[], float]]:
         """Count in a context; the function that it gives returns the count so far."""
-        total = 0
+        total: float = 0  # whole numbers stay whole
 
-        def add(module: nn.Module, inputs: tuple, output) -> None:
+        def add(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             nonlocal total
             total += self.count(module, inputs, output)
 
@@ -56,7 +57,8 @@ class CountedCost(Cost):
         assert isinstance(supernet, SinglePathSupernet), spec.mode
         space = supernet.space
         options: dict[str, dict[int, float]] = {name: {} for name in space.names}
-        bases, shapes = [], {}
+        bases: list[float] = []
+        shapes: dict[str, tuple[torch.Size, torch.Size]] = {}
         with torch.no_grad(), self.counting(body) as reading, _Blocks(supernet, reading) as blocks:
             for values in covering_values(space):
                 supernet.set_path(space.genotype(values))
@@ -89,7 +91,7 @@ class MACs(CountedCost):
             # The counter counts a multiply-add as two operations.
             yield lambda: counter.get_total_flops() // 2
 
-    def count(self, module, inputs, output):
+    def count(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> float:
         raise AssertionError("operations are counted, not modules")
 
 
@@ -100,7 +102,7 @@ class Parameters(CountedCost):
     unit = "parameters"
     example = "[0, 5e6]"
 
-    def count(self, module: nn.Module, inputs: tuple, output) -> int:
+    def count(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> int:
         lists = (nn.ParameterList, nn.ParameterDict)  # never called, so counted with their parent
         holders = [module, *(child for child in module.children() if isinstance(child, lists))]
         return sum(
@@ -137,14 +139,14 @@ class _Blocks:
                 ]
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         for handle in self.handles:
             handle.remove()
 
     def run(self, forward: Callable[[], object]) -> dict[str, float]:
         """Run the body; return the cost of each choice whose block ran, without inner choices."""
         self.own: dict[str, float] = {}
-        self.shapes: dict[str, tuple] = {}
+        self.shapes: dict[str, tuple[torch.Size, torch.Size]] = {}
         self.open: list[list[float]] = []  # stack of running blocks: [reading before, inner cost]
         forward()
         return self.own

@@ -1,6 +1,7 @@
 """The cost of one network: multiply-accumulate operations (MACs) and parameters."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -39,7 +40,7 @@ class NetworkCost:
         return NetworkCost(self.macs - other.macs, self.parameters - other.parameters)
 
 
-def count_macs(module: nn.Module, *inputs) -> int:
+def count_macs(module: nn.Module, *inputs: Any) -> int:
     """Return the MACs of ``module(*inputs)``; with meta tensors nothing is computed."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(*inputs)

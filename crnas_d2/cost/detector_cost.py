@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from detectron2.modeling import Backbone, GeneralizedRCNN, RetinaNet, build_model
+from detectron2.modeling.poolers import ROIPooler
 from detectron2.modeling.proposal_generator import RPN
 from detectron2.modeling.roi_heads import CascadeROIHeads, StandardROIHeads
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from yacs.config import CfgNode
 
 from crnas_d2.modeling import ImageClassifier, find_supernet
 
@@ -17,7 +20,7 @@ from .counting import NetworkCost, count_parameters
 __all__ = ["detector_cost", "detector_macs", "find_body", "meta_network", "runnable_size"]
 
 
-def meta_network(cfg) -> nn.Module:
+def meta_network(cfg: CfgNode) -> nn.Module:
     """Build the network of ``cfg`` for inference on the meta device: shapes without values.
 
     Raises:
@@ -39,12 +42,12 @@ def meta_network(cfg) -> nn.Module:
     return model
 
 
-def find_body(model: nn.Module) -> Backbone:
+def find_body(model: Any) -> Backbone:
     """Return the backbone without its neck."""
     return getattr(model.backbone, "bottom_up", model.backbone)
 
 
-def runnable_size(model: nn.Module, input_size: tuple[int, int]) -> tuple[int, int]:
+def runnable_size(model: Any, input_size: tuple[int, int]) -> tuple[int, int]:
     """Return ``input_size``, padded as the detector pads its images if it cannot run otherwise.
 
     A detector pads every image to multiples of its neck's ``size_divisibility``, because the neck
@@ -63,7 +66,7 @@ def runnable_size(model: nn.Module, input_size: tuple[int, int]) -> tuple[int, i
 
 
 def detector_cost(
-    model: nn.Module,
+    model: Any,
     input_size: tuple[int, int] = (800, 1088),
     num_proposals: int = 2000,
     num_mask_rois: int = 100,
@@ -103,7 +106,7 @@ def detector_cost(
 
 
 def detector_macs(
-    cfg,
+    cfg: CfgNode,
     input_size: tuple[int, int] = (800, 1088),
     num_proposals: int = 2000,
     num_mask_rois: int = 100,
@@ -128,7 +131,7 @@ def _rcnn_heads(
         raise ValueError("MODEL.KEYPOINT_ON is True; keypoint heads are not counted.")
     channels = features[heads.box_in_features[0]].shape[1]
 
-    def regions(count: int, pooler) -> torch.Tensor:
+    def regions(count: int, pooler: ROIPooler) -> torch.Tensor:
         """(count, C, height, width), what ROIAlign gives to a head."""
         return torch.empty(count, channels, *pooler.output_size, device="meta")
 
@@ -165,22 +168,22 @@ def _linear_head(
 
 
 # By exact type: a subclass may have parts that are not counted, as PanopticFPN has.
-_HEADS = {
+_HEADS: dict[type, Callable[..., dict[str, NetworkCost]]] = {
     GeneralizedRCNN: _rcnn_heads,
     RetinaNet: _retinanet_head,
     ImageClassifier: _linear_head,
 }
 
 
-def _image(model: nn.Module, size: tuple[int, int]) -> torch.Tensor:
+def _image(model: Any, size: tuple[int, int]) -> torch.Tensor:
     return torch.empty(1, len(model.pixel_mean), *size, device="meta")
 
 
-def _cost(module: nn.Module, *inputs) -> NetworkCost:
+def _cost(module: nn.Module, *inputs: Any) -> NetworkCost:
     return NetworkCost(_macs(module, *inputs), count_parameters(module))
 
 
-def _macs(function: Callable, *inputs) -> int:
+def _macs(function: Callable[..., Any], *inputs: Any) -> int:
     """Count as :func:`count_macs`, except transposed convolutions, see :func:`detector_cost`."""
     mapping = {torch.ops.aten.convolution: _convolution_flops}
     with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
@@ -188,7 +191,9 @@ def _macs(function: Callable, *inputs) -> int:
     return counter.get_total_flops() // 2  # the counter counts a multiply-add as two operations
 
 
-def _convolution_flops(x_shape, weight_shape, *_, out_shape, **__) -> int:
+def _convolution_flops(
+    x_shape: torch.Size, weight_shape: torch.Size, *_: Any, out_shape: torch.Size, **__: Any
+) -> int:
     # Every weight at every output pixel. PyTorch's own formula takes the height and width of the
     # input for a transposed convolution.
     return 2 * x_shape[0] * math.prod(weight_shape) * math.prod(out_shape[2:])

@@ -4,8 +4,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
+
+from crnas_d2.config import NetworkSpec
+from crnas_d2.space import AdditiveCost
 
 from .counted import CountedCost
 
@@ -40,38 +44,41 @@ class Entropy(CountedCost):
         with super().counting(body) as reading:
             yield reading
 
-    def count(self, module: nn.Module, inputs: tuple, output) -> float:
-        weight = self.weights.get(module)
-        if weight is None:
+    def count(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> float:
+        if not isinstance(module, nn.Conv2d) or module not in self.weights:
             return 0.0
         height, width = module.kernel_size
-        return weight * 0.5 * math.log(height * width * module.in_channels / module.groups)
+        return (
+            self.weights[module]
+            * 0.5
+            * math.log(height * width * module.in_channels / module.groups)
+        )
 
-    def table(self, spec, input_size):
+    def table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
         table = super().table(spec, input_size)
         return replace(table, base=table.base + self.offset)
 
 
-def _levels(body: nn.Module) -> dict[str, float]:
+def _levels(body: Any) -> dict[str, float]:
     """Return a_i by the name of each output: the last one of a stride has it."""
     strides = {name: s for name, s in body._out_feature_strides.items() if s in _LEVELS}
     last = {stride: name for name, stride in strides.items()}
     return {name: _LEVELS[stride] for stride, name in last.items()}
 
 
-def _channel_terms(body: nn.Module) -> float:
+def _channel_terms(body: Any) -> float:
     channels = body._out_feature_channels
     return sum(weight * math.log(channels[name]) for name, weight in _levels(body).items())
 
 
-def _level_weights(body: nn.Module) -> Mapping[nn.Module, float]:
+def _level_weights(body: Any) -> Mapping[nn.Module, float]:
     """Return by convolution the sum of a_i over the levels whose features it computes."""
     levels = _levels(body)
     level_of = {
         stage: output for output, stages in getattr(body, "outputs", {}).items() for stage in stages
     }
     order = list(body._out_feature_strides)
-    weights = {}
+    weights: dict[nn.Module, float] = {}
     for path, module in body.named_modules():
         if not isinstance(module, nn.Conv2d) or _BYPASSES & set(path.split(".")):
             continue

@@ -5,12 +5,14 @@ import os
 import platform
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from yacs.config import CfgNode
 
 from crnas_d2.config import NetworkSpec
 from crnas_d2.modeling import build_body
-from crnas_d2.space import COST_REGISTRY, AdditiveCost, Cost
+from crnas_d2.space import COST_REGISTRY, AdditiveCost, Cost, SearchSpace
 
 from .counted import MACs, Parameters
 from .latency_meter import CPUClock, CUDAClock, LatencyMeter
@@ -47,7 +49,7 @@ class Latency(Cost):
             )
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         return {"device": cfg.MODEL.DEVICE, "path": os.path.join(cfg.OUTPUT_DIR, LATENCY_FILE)}
 
     def table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
@@ -61,6 +63,7 @@ class Latency(Cost):
     def open_table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> LatencyTable:
         """Return the table in the file; if there is none, measure, check and write it first."""
         origin = self._origin(spec, input_size)
+        assert isinstance(spec.space, SearchSpace), spec.mode
         if self.path.exists():
             table = LatencyTable.load(self.path, self.name, spec.space, origin)
         else:
@@ -75,6 +78,7 @@ class Latency(Cost):
 
     def _origin(self, spec: NetworkSpec, input_size: tuple[int, int]) -> dict[str, object]:
         """Return the device and the network that a table is measured for; plain JSON data."""
+        assert isinstance(spec.space, SearchSpace), spec.mode
         # Identifies the network without a list of all config keys that shape it.
         network = [cost().table(spec, input_size).digest for cost in (MACs, Parameters)]
         return {

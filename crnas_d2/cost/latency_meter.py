@@ -38,7 +38,7 @@ class Clock:
 
 
 class CPUClock(Clock):
-    def __init__(self):
+    def __init__(self) -> None:
         self.marks: list[float] = []
 
     def mark(self) -> None:
@@ -59,7 +59,7 @@ class CUDAClock(Clock):
     def mark(self) -> None:
         if not self.marks:
             torch.cuda.synchronize(self.device)
-        self.marks.append(torch.cuda.Event(enable_timing=True))
+        self.marks.append(torch.cuda.Event(enable_timing=True))  # type: ignore[no-untyped-call]
         self.marks[-1].record(torch.cuda.current_stream(self.device))
 
     def intervals(self) -> list[float]:
@@ -94,11 +94,9 @@ class LatencyMeter:
         self.image = image
         self.clock = clock
         self.most_seconds = most_seconds
-        self.supernet = find_supernet(body)
-        assert isinstance(self.supernet, SinglePathSupernet), (
-            "the body is not a single-path supernet"
-        )
-        self.space = self.supernet.space
+        supernet = find_supernet(body)
+        assert isinstance(supernet, SinglePathSupernet), "the body is not a single-path supernet"
+        self.supernet, self.space = supernet, supernet.space
 
     def measure(self, name: str = "LATENCY") -> AdditiveCost:
         """Time every option of every choice, and the rest of the body.
@@ -162,7 +160,7 @@ class LatencyMeter:
             for genotype, seen in times.items()
         ]
 
-    def _repeat(self, run_round: Callable[[bool], float], what: str) -> None:
+    def _repeat(self, run_round: Callable[..., float], what: str) -> None:
         elapsed = [run_round(keep=False) for _ in range(_WARM_UP)][-1]
         in_time = int(1e3 * self.most_seconds / elapsed) if elapsed else _MOST_ROUNDS
         rounds = max(_LEAST_ROUNDS, min(_MOST_ROUNDS, in_time))
@@ -174,11 +172,11 @@ class LatencyMeter:
         self.supernet.set_path(self.space.genotype(values))
         events: list[str] = []  # the name of the choice whose block begins, or "" where one ends
 
-        def before(name: str, *_) -> None:
+        def before(name: str, *_: object) -> None:
             events.append(name)
             self.clock.mark()
 
-        def after(*_) -> None:
+        def after(*_: object) -> None:
             events.append("")
             self.clock.mark()
 
@@ -195,7 +193,9 @@ class LatencyMeter:
         first, *intervals = self.clock.intervals()
         # The interval after an event belongs to the innermost running block, or to the rest. The
         # stack holds the running blocks, because a branch of blocks contains inner choices.
-        rest, parts, running = first, {}, []
+        rest = first
+        parts: dict[str, float] = {}
+        running: list[str] = []
         for name, interval in zip(events, intervals, strict=True):
             if name:
                 running.append(name)

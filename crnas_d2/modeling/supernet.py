@@ -37,6 +37,8 @@ class SinglePathSupernet(Supernet):
         path: the active genotype, ``None`` before the first :meth:`set_path`.
     """
 
+    space: SearchSpace
+
     def __init__(self, space: SearchSpace, choice_blocks: Mapping[str, Sequence[ChoiceBlock]]):
         self.space = space
         self.choice_blocks = choice_blocks
@@ -61,6 +63,8 @@ class MixedSupernet(Supernet):
         space: the genotypes that it mixes.
         convs: the mixed convolutions, keyed by name, in the order of the space.
     """
+
+    space: ChannelSpace
 
     def __init__(self, space: ChannelSpace, convs: Mapping[str, ChannelMixedConv2d]):
         assert tuple(convs) == space.names, (list(convs), space.names)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .cost import AdditiveCost, format_quantity
 from .genotype import Genotype
@@ -50,7 +51,7 @@ def is_feasible(genotype: Genotype, budgets: Sequence[Budget]) -> bool:
     return all(budget.admits(budget.cost(genotype)) for budget in budgets)
 
 
-def parse_limits(key: str, limits: Sequence, example: str) -> tuple[float, float] | None:
+def parse_limits(key: str, limits: Sequence[Any], example: str) -> tuple[float, float] | None:
     """Read ``[least, most]``; ``None`` for ``[]``, no limit.
 
     Numbers may be strings, because YAML reads ``300e6`` as one.
@@ -71,7 +72,7 @@ def parse_limits(key: str, limits: Sequence, example: str) -> tuple[float, float
     return numbers[0], numbers[1]
 
 
-def _finite(values: Iterable) -> Iterator[float]:
+def _finite(values: Iterable[object]) -> Iterator[float]:
     """Yield the values that are finite numbers."""
     for value in values:
         # bool is an int in Python, but "at most True" is a mistake in a config.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from random import Random
+from typing import Any
 
 from .dilations import (
     Dilation,
@@ -86,7 +87,7 @@ class ChannelSpace:
         Raises:
             ValueError: see :meth:`validate`.
         """
-        genotype = replace(self.base, channels=channels)
+        genotype = replace(self.base, channels=tuple(map(tuple, channels)))
         self.validate(genotype)
         return genotype
 
@@ -104,7 +105,7 @@ class ChannelSpace:
             shares.append({pair: count / len(choice) for pair, count in counts.items()})
         return shares
 
-    def to_config(self) -> dict:
+    def to_config(self) -> dict[str, list[Any]]:
         """Return the keys of ``MODEL.SUPERNET.CHANNEL`` that give a genotype its meaning."""
         dilations = {conv.stage: conv.dilations for conv in self.convs}
         return {

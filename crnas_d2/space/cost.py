@@ -3,10 +3,13 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from yacs.config import CfgNode
+
+from .choice import Choice
 from .genotype import Genotype
 from .registry import Registry
 from .search_space import SearchSpace
@@ -47,7 +50,7 @@ class AdditiveCost:
         """The least and the greatest cost of all genotypes."""
         return self.of(self.extreme(min)), self.of(self.extreme(max))
 
-    def extreme(self, pick: Callable) -> dict[str, int]:
+    def extreme(self, pick: Callable[..., Any]) -> dict[str, int]:
         """Return the values of the cheapest or of the most expensive genotype.
 
         Args:
@@ -58,7 +61,9 @@ class AdditiveCost:
         best = {name: pick(costs, key=costs.get) for name, costs in self.options.items()}
         for root, children in self.space.groups:
 
-            def total(option: int, root=root, children=children) -> float:
+            def total(
+                option: int, root: Choice = root, children: Sequence[Choice] = children
+            ) -> float:
                 active = [child.name for child in children if option in child.active_for]
                 return sum(
                     (self.options[name][best[name]] for name in active),
@@ -95,7 +100,7 @@ class Cost(ABC):
     example: str = "[0, 1e6]"
 
     @classmethod
-    def from_config(cls, cfg) -> dict[str, Any]:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Return the arguments of the constructor; by default none."""
         return {}
 

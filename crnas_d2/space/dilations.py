@@ -34,18 +34,18 @@ def parse_dilations(values: Sequence[int | Sequence[int]]) -> tuple[Dilation, ..
     fix = "expected whole numbers of at least 1 or pairs of them, as in [1, 2, [1, 3], [3, 1]]."
     if isinstance(values, str) or not isinstance(values, Sequence) or not values:
         raise ValueError(f"The dilations are {values!r}; {fix}")
-    dilations = tuple(_pair(value) for value in values)
-    if None in dilations:
-        raise ValueError(
-            f"The dilations are {values!r}, with {values[dilations.index(None)]!r}; {fix}"
-        )
+    pairs = [_pair(value) for value in values]
+    for value, pair in zip(values, pairs, strict=True):
+        if pair is None:
+            raise ValueError(f"The dilations are {values!r}, with {value!r}; {fix}")
+    dilations = tuple(pair for pair in pairs if pair is not None)
     twice = sorted({pair for pair in dilations if dilations.count(pair) > 1})
     if twice:
         raise ValueError(f"The dilations {values!r} hold duplicates, {twice}; list each once.")
     return dilations
 
 
-def _pair(value) -> Dilation | None:
+def _pair(value: object) -> Dilation | None:
     pair = (value, value) if not isinstance(value, list | tuple) else tuple(value)
     # bool is an int in Python, but "dilation True" is a mistake in a config.
     valid = len(pair) == 2 and all(type(part) is int and part >= 1 for part in pair)
@@ -57,7 +57,9 @@ def has_plain_dilation(dilations: Sequence[Dilation]) -> bool:
     return (1, 1) in dilations
 
 
-def multiply_dilations(values: Sequence, base: Dilation) -> tuple[Dilation, ...]:
+def multiply_dilations(
+    values: Sequence[int | Sequence[int]], base: Dilation
+) -> tuple[Dilation, ...]:
     """Multiply a set by the dilation of the base convolution, so that (1, 1) keeps it."""
     return tuple((height * base[0], width * base[1]) for height, width in parse_dilations(values))
 

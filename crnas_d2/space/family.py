@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from yacs.config import CfgNode
+
 from .genotype import Genotype
 from .operation import Operation
 from .registry import Registry
@@ -71,7 +73,7 @@ class Family(ABC):
 
     @classmethod
     @abstractmethod
-    def from_config(cls, cfg) -> dict[str, Any]:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Return the arguments of the constructor.
 
         Raises:
@@ -95,7 +97,7 @@ class Family(ABC):
         """
 
     @abstractmethod
-    def make_stage(self, stage: str, operations: Sequence[Operation]) -> list:
+    def make_stage(self, stage: str, operations: Sequence[Operation]) -> list[Any]:
         """Build new blocks of one stage, each a ``detectron2.layers.CNNBlockBase``.
 
         Args:
@@ -105,7 +107,7 @@ class Family(ABC):
         """
 
     @abstractmethod
-    def make_body(self, stem: Any, stages: Mapping[str, Sequence]) -> Any:
+    def make_body(self, stem: Any, stages: Mapping[str, Sequence[Any]]) -> Any:
         """Build the body, a ``detectron2.modeling.Backbone``, and freeze its first parts.
 
         Args:

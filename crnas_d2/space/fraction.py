@@ -68,9 +68,9 @@ def feasible_fraction(space: SearchSpace, budgets: Sequence[Budget]) -> Feasible
         number = sum(1 for _ in iterate_feasible(space, budgets))
         return FeasibleFraction(number / space.size, True)
     if len(budgets) == 1:
-        number = _count_by_totals(budgets[0])
-        if number is not None:
-            return FeasibleFraction(number / space.size, True)
+        counted = _count_by_totals(budgets[0])
+        if counted is not None:
+            return FeasibleFraction(counted / space.size, True)
     return FeasibleFraction(_sample(space, budgets) / _SAMPLES, False)
 
 
@@ -181,7 +181,8 @@ def _count_by_totals(budget: Budget) -> int | None:
     """
     cost = budget.cost
     columns = [_group_counts(cost, root, children) for root, children in cost.space.groups]
-    first, last = {cost.base: 1}, {0: 1}
+    first: dict[float, int] = {cost.base: 1}
+    last: dict[float, int] = {0: 1}
     # Grow the part with fewer totals by the group next to it.
     while columns:
         if len(first) <= len(last):
@@ -206,12 +207,12 @@ def _count_by_totals(budget: Budget) -> int | None:
 
 def _group_counts(cost: AdditiveCost, root: Choice, children: Sequence[Choice]) -> dict[float, int]:
     """Return the number of ways to reach each total of a root choice with its children."""
-    counts = defaultdict(int)
+    counts: defaultdict[float, int] = defaultdict(int)
     for option in root.options:
         totals = {cost.options[root.name][option]: 1}
         for child in children:
             if option in child.active_for:
-                column = defaultdict(int)
+                column: defaultdict[float, int] = defaultdict(int)
                 for price in cost.options[child.name].values():
                     column[price] += 1
                 totals = _convolved(totals, column)
@@ -222,7 +223,7 @@ def _group_counts(cost: AdditiveCost, root: Choice, children: Sequence[Choice]) 
 
 def _convolved(totals: Mapping[float, int], column: Mapping[float, int]) -> dict[float, int]:
     """Return the number of ways to reach each sum of a total and a price."""
-    sums = defaultdict(int)
+    sums: defaultdict[float, int] = defaultdict(int)
     for price, ways in column.items():
         for total, number in totals.items():
             sums[total + price] += number * ways

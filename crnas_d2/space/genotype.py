@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import accumulate
 from pathlib import Path
+from typing import Any, TypeGuard
 
 import yaml
 
@@ -38,7 +39,7 @@ class Genotype:
         object.__setattr__(self, "channels", _lists_of_indices(self.channels))
 
     @classmethod
-    def from_config(cls, node: Mapping) -> "Genotype":
+    def from_config(cls, node: Mapping[str, Any]) -> "Genotype":
         """Read a ``MODEL.GENOTYPE`` mapping (its keys are the field names in upper case).
 
         Raises:
@@ -61,7 +62,7 @@ class Genotype:
         assert len(ops) == ends[-1], self
         return tuple(ops[end - depth : end] for end, depth in zip(ends, self.depths, strict=True))
 
-    def to_config(self) -> dict:
+    def to_config(self) -> dict[str, Any]:
         """Return the content of ``MODEL.GENOTYPE``: plain lists, without empty fields."""
         return {name.upper(): _plain(value) for name, value in asdict(self).items() if value}
 
@@ -82,7 +83,12 @@ class Genotype:
         return cls.from_config(node)
 
     def to_yaml(
-        self, path: str | Path, *, family: str, comment: str = "", channel: Mapping | None = None
+        self,
+        path: str | Path,
+        *,
+        family: str,
+        comment: str = "",
+        channel: Mapping[str, object] | None = None,
     ) -> None:
         """Write a config fragment; ``_BASE_: [Base.yaml, genotype.yaml]`` builds the network.
 
@@ -109,7 +115,7 @@ class Genotype:
         return " ".join(f"{name}={_plain(value)}" for name, value in fields if value)
 
 
-def _whole_numbers(name: str, values: Sequence, *, least: int, each: str) -> tuple[int, ...]:
+def _whole_numbers(name: str, values: Sequence[Any], *, least: int, each: str) -> tuple[int, ...]:
     # bool is an int in Python, but "True blocks" is a mistake in a config.
     if not _is_list(values) or not all(type(value) is int and value >= least for value in values):
         raise ValueError(
@@ -119,7 +125,7 @@ def _whole_numbers(name: str, values: Sequence, *, least: int, each: str) -> tup
     return tuple(values)
 
 
-def _lists_of_indices(values: Sequence[Sequence]) -> tuple[tuple[int, ...], ...]:
+def _lists_of_indices(values: Sequence[Sequence[Any]]) -> tuple[tuple[int, ...], ...]:
     for indices in values if _is_list(values) else [values]:
         if not _is_list(indices) or not indices:
             raise ValueError(
@@ -130,7 +136,7 @@ def _lists_of_indices(values: Sequence[Sequence]) -> tuple[tuple[int, ...], ...]
     return tuple(_whole_numbers("CHANNELS", indices, least=0, each=each) for indices in values)
 
 
-def _is_list(values: object) -> bool:
+def _is_list(values: object) -> TypeGuard[Sequence[Any]]:
     # Not only list and tuple: LazyConfig has its own type of list.
     return isinstance(values, Sequence) and not isinstance(values, str)
 

@@ -3,6 +3,8 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
+from yacs.config import CfgNode
+
 from .channel_space import ChannelSpace
 from .family import Family
 from .genotype import Genotype
@@ -39,7 +41,7 @@ class SpaceKind(ABC):
     sharings: tuple[str, ...] = ("none",)
 
     @classmethod
-    def from_config(cls, cfg) -> dict[str, Any]:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Return the arguments of the constructor; by default none."""
         return {}
 
@@ -85,7 +87,7 @@ class SpaceKind(ABC):
     @abstractmethod
     def build_stage(
         self, stage: str, family: Family, space: SearchSpace, sharing: str
-    ) -> tuple[list, dict[str, list]]:
+    ) -> tuple[list[Any], dict[str, list[Any]]]:
         """Build the blocks of one stage of the supernet.
 
         Args:

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable
 from pathlib import Path
+from typing import Any, NoReturn
 
 import yaml
 
@@ -58,7 +59,7 @@ def parse_yaml(text: str, source: str) -> object:
 class _PlainLoader(yaml.SafeLoader):
     """The safe loader without types that no config has, and without repeated keys."""
 
-    def compose_mapping_node(self, anchor):
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         # Here, because construct_mapping() sees the keys after those of `<<` were added to them.
         node = super().compose_mapping_node(anchor)
         keys = set()
@@ -71,13 +72,17 @@ class _PlainLoader(yaml.SafeLoader):
             keys.add(key.value)
         return node
 
-    def construct_known_expression(self, node):
-        texts = [item.value for item in node.value] if node.id == "sequence" else []
+    def construct_tuple(self, node: yaml.SequenceNode) -> tuple[Any, ...]:
+        return tuple(self.construct_sequence(node, deep=True))
+
+    def construct_known_expression(self, node: yaml.Node) -> list[list[float]]:
+        is_list = isinstance(node, yaml.SequenceNode)
+        texts = [item.value for item in node.value] if is_list else []
         if [str(text).split() for text in texts] != [_RETINANET_ANCHORS.split()]:
-            return self.refuse(node)
+            self.refuse(node)
         return [[x, x * 2 ** (1.0 / 3), x * 2 ** (2.0 / 3)] for x in (32, 64, 128, 256, 512)]
 
-    def refuse(self, node):
+    def refuse(self, node: yaml.Node) -> NoReturn:
         raise _refused(
             node,
             f"the tag '{node.tag.replace(_TAG, '!!')}' is refused, because a config is data, and "
@@ -85,17 +90,15 @@ class _PlainLoader(yaml.SafeLoader):
         )
 
 
-def _refused(node, words: str) -> yaml.MarkedYAMLError:
+def _refused(node: yaml.Node, words: str) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=words, problem_mark=node.start_mark)
 
 
 _PlainLoader.add_constructor(None, _PlainLoader.refuse)
 for _tag in ("binary", "omap", "pairs", "set"):
     _PlainLoader.add_constructor(_TAG + _tag, _PlainLoader.refuse)
-_PlainLoader.add_constructor(f"{_TAG}timestamp", yaml.SafeLoader.construct_yaml_str)
-_PlainLoader.add_constructor(
-    f"{_TAG}python/tuple", lambda loader, node: tuple(loader.construct_sequence(node, deep=True))
-)
+_PlainLoader.add_constructor(f"{_TAG}timestamp", _PlainLoader.construct_yaml_str)  # type: ignore[type-var]
+_PlainLoader.add_constructor(f"{_TAG}python/tuple", _PlainLoader.construct_tuple)
 _PlainLoader.add_constructor(
     f"{_TAG}python/object/apply:eval", _PlainLoader.construct_known_expression
 )

@@ -10,7 +10,7 @@ from .nearest import did_you_mean
 __all__ = ["Registry"]
 
 
-class Registry(_Registry):
+class Registry(_Registry):  # type: ignore[misc] # fvcore has no types
     """fvcore's registry, with names other than those of the classes.
 
     Registering a class sets its attribute ``name``.
@@ -33,7 +33,7 @@ class Registry(_Registry):
             ValueError: another class has that name.
         """
 
-        def decorate(cls: type) -> type:
+        def decorate(cls: Any) -> Any:
             if name in self:
                 raise ValueError(
                     f"{cls.__module__}.{cls.__qualname__} is registered as '{name}' in the "

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from random import Random
+from typing import Any
 
 from .choice import Choice, active_choices, groups, num_completions
 from .genotype import Genotype
@@ -81,10 +82,11 @@ class SearchSpace:
         """
         decided = active_choices(self.choices, values)[: len(values)]
         assert {choice.name for choice in decided} == set(values), (self.names, values)
-        fields = {name: [] for name in self.fields}
+        fields: dict[str, list[int]] = {name: [] for name in self.fields}
         for choice in decided:
             fields[choice.field].append(values[choice.name])
-        return replace(self.base, **{name: tuple(taken) for name, taken in fields.items()})
+        taken: dict[str, Any] = {name: tuple(options) for name, options in fields.items()}
+        return replace(self.base, **taken)
 
     def values(self, genotype: Genotype, *, partial: bool = False) -> dict[str, int]:
         """Return the option that ``genotype`` takes for every active choice, by name.
