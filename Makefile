@@ -11,12 +11,13 @@ or_fail = || { printf 'make: %s\n      %s\n' "$(1)" "$(2)" >&2; exit 1; }
 network = The message above says why. Check the network and the free disk space (6 GB), then run make again.
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo demo-crnas demo-detnas demo-nats test test-slow bench lint format clean
+.PHONY: help env demo demo-crnas demo-detnas demo-nats test test-slow coverage bench lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Variables: PYTHON=$(PYTHON) (makes the environment), VENV=$(VENV) (where it lies),"
 	@echo "           DEMO=... (options of the demo, e.g. DEMO='--seed 2')"
+	@echo "           PYTEST=... (options of pytest, e.g. PYTEST='-n 4' for four processes)"
 
 env: $(INSTALLED) ## make the virtual environment, once (6 GB with torch's CUDA libraries)
 
@@ -49,23 +50,27 @@ demo-detnas: $(INSTALLED) ## the kernels of a ShuffleNetV2 from scratch, by evol
 demo-nats: $(INSTALLED) ## a dilation for each channel group, by gradient
 	@$(BIN)/python -W ignore::FutureWarning -m crnas_d2 demo nats $(DEMO)
 
-test: $(INSTALLED) ## run the fast tests
-	$(BIN)/python -m pytest tests
+test: $(INSTALLED) ## run the fast tests, and list the slowest ones
+	$(BIN)/python -m pytest tests --durations 20 $(PYTEST)
 
 test-slow: $(INSTALLED) ## run the slow tests
-	$(BIN)/python -m pytest tests -m slow
+	$(BIN)/python -m pytest tests -m slow --durations 20 $(PYTEST)
+
+coverage: $(INSTALLED) ## run the fast tests, and print which lines they miss
+	$(BIN)/python -m pytest tests --cov crnas_d2 --cov crnas_d2_start --cov-report term-missing:skip-covered $(PYTEST)
 
 bench: $(INSTALLED) ## run every benchmark
 	$(BIN)/python tools/benchmark.py all
 
-lint: $(INSTALLED) ## check style and formatting
+lint: $(INSTALLED) ## check style, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
-format: $(INSTALLED) ## fix what can be fixed of both
+format: $(INSTALLED) ## fix what can be fixed of style and formatting
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean: ## remove caches and build leftovers; the environment and output/ stay
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage
 	find . -path ./.git -prune -o -path ./output -prune -o -path './$(VENV)' -prune -o -name __pycache__ -type d -exec rm -rf {} +
