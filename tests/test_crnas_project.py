@@ -25,9 +25,6 @@ PROJECT = Project("CR-NAS")
 FOLDERS = ("baseline", "pretrain", "search", "searched", "supernet")
 config, names = PROJECT.config, PROJECT.names
 
-# pycocotools and Detectron2 with NumPy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 
 @pytest.mark.parametrize(
     ("name", "tasks", "losses"),

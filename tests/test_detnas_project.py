@@ -30,9 +30,6 @@ config, names = PROJECT.config, PROJECT.names
 DETECTORS = names("baseline", "searched")
 RUNS = [name for name in names(*FOLDERS) if "Base-" not in name]
 
-# pycocotools and Detectron2 with NumPy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 
 @pytest.mark.parametrize(
     ("name", "losses"),

@@ -35,9 +35,6 @@ BASELINES, SEARCHED = PROJECT.names("baseline"), PROJECT.names("searched")
 
 WIDTH = {"MODEL.RESNETS.WIDTH_PER_GROUP": 16}  # so that 16 channel groups fit
 
-# pycocotools and Detectron2 with NumPy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
