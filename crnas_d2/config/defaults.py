@@ -217,6 +217,15 @@ def add_crnas_config(cfg: CN) -> None:
     cfg.SEARCH.FINALISTS.MAX_ITER = 1000
     # Learning rate, as SOLVER.BASE_LR.
     cfg.SEARCH.FINALISTS.BASE_LR = 0.01
+    # Racing: a candidate is first scored on parts of archval, each of which holds the one before,
+    # and stops as soon as it cannot be among the best any more. See docs/SEARCHES.md.
+    cfg.SEARCH.RACING = CN()
+    cfg.SEARCH.RACING.ENABLED = False
+    # The parts, as shares of archval. Those of fewer than 50 images are passed over.
+    cfg.SEARCH.RACING.SHARES = [0.0625, 0.125, 0.25, 0.5]
+    # Probability, estimated by a paired bootstrap, with which a candidate has to stay behind on all
+    # images for its evaluation to stop.
+    cfg.SEARCH.RACING.CONFIDENCE = 0.99
     # Images per forward pass, in the evaluation and in the BN calibration.
     cfg.SEARCH.IMS_PER_BATCH = 8
     cfg.SEARCH.BN_CALIBRATION = CN()

@@ -189,6 +189,16 @@ _RULES: dict[str, Rule] = {
     "SEARCH.COSTS": _TEXTS,
     "SEARCH.STUDY_NAME": _TEXT,
     "SEARCH.STORAGE_TIMEOUT": _NOT_NEGATIVE,
+    "SEARCH.RACING.SHARES": increasing(
+        list_of(
+            number("", lambda value: 0 < value < 1),
+            "shares of archval, numbers above 0 and below 1, one or more",
+            least=1,
+        )
+    ),
+    "SEARCH.RACING.CONFIDENCE": number(
+        "of at least 0.5 and below 1", lambda value: 0.5 <= value < 1
+    ),
     "SEARCH.FINALISTS.NUMBER": _COUNT,
     "SEARCH.FINALISTS.MAX_ITER": _SIZE,
     "SEARCH.FINALISTS.BASE_LR": _POSITIVE,

@@ -48,6 +48,7 @@ def build_fixed_batches(
     *,
     num_images: int | None = None,
     with_annotations: bool = False,
+    in_random_order: bool = False,
 ) -> Collection[list[dict]]:
     """Build batches of images at the size of inference, without augmentation, in a fixed order.
 
@@ -56,6 +57,8 @@ def build_fixed_batches(
         num_images: number of images to sample with ``cfg.SEED``; ``None`` for all.
         with_annotations: add the ``instances`` that Detectron2's models need in training, and skip
             the images that a training skips, those without objects.
+        in_random_order: the same batches in an order drawn with ``cfg.SEED``, so that the first
+            ones are a sample of all.
 
     Returns:
         decoded batches in memory; or, if they exceed ``SEARCH.IMAGE_CACHE``, a loader that decodes
@@ -66,19 +69,25 @@ def build_fixed_batches(
     )
     if not images:
         return []
+    size = cfg.SEARCH.IMS_PER_BATCH
+    if in_random_order:
+        whole = len(images) // size * size  # a smaller batch stays the last one
+        starts = Random(max(cfg.SEED, 0)).sample(range(0, whole, size), whole // size)
+        shuffled = [image for start in starts for image in images[start : start + size]]
+        images = shuffled + images[whole:]
     loader = build_detection_test_loader(
         images,
         mapper=build_fixed_mapper(cfg, dataset_names, with_annotations=with_annotations),
-        batch_size=cfg.SEARCH.IMS_PER_BATCH,
+        batch_size=size,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
-    batches, size = [], 0
+    batches, num_bytes = [], 0
     for batch in loader:
         # A tensor of a worker holds a file descriptor and shared memory as long as it lives.
         batches.append(copy.deepcopy(batch) if cfg.DATALOADER.NUM_WORKERS else batch)
-        size += sum(image["image"].nbytes for image in batch)
+        num_bytes += sum(image["image"].nbytes for image in batch)
         # Estimated from the first batches, so that the memory is not filled before giving up.
-        expected = size * len(loader) / len(batches)
+        expected = num_bytes * len(loader) / len(batches)
         if len(batches) >= min(_JUDGED, len(loader)) and expected > cfg.SEARCH.IMAGE_CACHE * _GIB:
             logger.warning(
                 "%d images of %s exceed SEARCH.IMAGE_CACHE (%g GiB): each candidate decodes them "

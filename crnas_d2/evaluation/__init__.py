@@ -12,6 +12,7 @@ from .noise import (
     images_to_tell,
     score_interval,
 )
+from .racing import Race, Rival, cannot_win, pauses
 from .subnet_evaluator import SubnetEvaluator
 
 __all__ = [
@@ -21,13 +22,17 @@ __all__ = [
     "FitnessNoise",
     "ImageHits",
     "NoiseFiles",
+    "Race",
+    "Rival",
     "SubnetEvaluator",
     "batch_statistics",
     "build_evaluator",
     "calibrated",
+    "cannot_win",
     "difference_interval",
     "images_to_tell",
     "metric_names",
+    "pauses",
     "resampled_images",
     "score_interval",
 ]

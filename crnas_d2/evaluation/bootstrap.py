@@ -40,6 +40,14 @@ class ImageHits:
     def num_images(self) -> int:
         return len(self.hits)
 
+    def subset(self, images: np.ndarray) -> "ImageHits":
+        """Return what some of the images give, which are numbered anew.
+
+        Args:
+            images: indices; one that is there twice counts as two images.
+        """
+        return ImageHits(self.hits[images])
+
     def scores(self, counts: np.ndarray) -> np.ndarray:
         """Return the accuracy in percent of samples of the images, ``(samples,)``."""
         return 100 * (counts @ self.hits) / counts.sum(axis=1)
@@ -97,16 +105,21 @@ class DetectionMatches:
         return self.objects.shape[1]
 
     def subset(self, images: np.ndarray) -> "DetectionMatches":
-        """Return what a part of the images gives, which are numbered anew.
+        """Return what some of the images give, which are numbered anew.
 
         Args:
-            images: indices, each at most once.
+            images: indices; one that is there twice counts as two images with the same objects and
+                detections.
         """
-        number = np.full(self.num_images, -1)
-        number[images] = np.arange(len(images))
-        kept = number[self.image] >= 0
+        times = np.bincount(images, minlength=self.num_images)
+        of_image = times[self.image]  # (detections,)
+        kept = np.repeat(np.arange(len(of_image)), of_image)
+        # The numbers of an image lie side by side in `order`, its detections take one each.
+        order = np.argsort(images, kind="stable")
+        copy = np.arange(len(kept)) - np.repeat(np.cumsum(of_image) - of_image, of_image)
+        image = order[(np.cumsum(times) - times)[self.image[kept]] + copy]
         return DetectionMatches(
-            *(self.category[kept], number[self.image[kept]], self.score[kept]),
+            *(self.category[kept], image, self.score[kept]),
             *(self.is_true[:, kept], self.is_ignored[:, kept]),
             self.objects[:, images],
         )

@@ -53,5 +53,11 @@ class ClassificationEvaluator(DatasetEvaluator):
 
     def image_results(self, metric: str) -> ImageHits | None:
         """Return which images of this process count as right; ``None`` for another metric."""
+        results, _ = self.results_so_far(metric)
+        return results
+
+    def results_so_far(self, metric: str) -> tuple[ImageHits | None, np.ndarray]:
+        """Return the same for the images processed so far, and their indices."""
         most = {"classification/top1": 1, "classification/top5": 5}.get(metric)
-        return None if most is None else ImageHits(np.array(self._ranks) <= most)
+        hits = None if most is None else ImageHits(np.array(self._ranks) <= most)
+        return hits, np.arange(len(self._ranks))

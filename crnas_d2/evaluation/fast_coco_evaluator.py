@@ -94,6 +94,21 @@ class FastCOCOEvaluator(COCOEvaluator):
         evaluation = self._evaluations.get(task)
         return None if evaluation is None else _matches(evaluation, name, self._class_names())
 
+    def results_so_far(self, metric: str) -> tuple[DetectionMatches | None, np.ndarray]:
+        """Return the same for the images that were processed so far, and their indices.
+
+        They are in the order of the ids, as in :meth:`image_results`.
+        """
+        assert self._keeps_images
+        task, _, name = metric.partition("/")
+        ids = [prediction["image_id"] for prediction in self._predictions]
+        indices = np.sort([self._image_numbers[id_] - 1 for id_ in ids])
+        results = self._coco_results(self._predictions)
+        if not results:
+            return None, indices
+        evaluation = self._evaluate(results, task, ids, accumulates=False)
+        return _matches(evaluation, name, self._class_names()), indices
+
     def image_results_of(self, predictions: list[dict], metric: str) -> DetectionMatches | None:
         """The same for the predictions of an earlier run.
 
@@ -111,12 +126,7 @@ class FastCOCOEvaluator(COCOEvaluator):
 
     def _eval_predictions(self, predictions, img_ids=None) -> None:
         """Same as Detectron2's, where the implementation of COCO's protocol is not an option."""
-        results = list(itertools.chain.from_iterable(image["instances"] for image in predictions))
-        to_index = self._metadata.get("thing_dataset_id_to_contiguous_id")
-        if to_index is not None:
-            to_dataset_id = {index: category for category, index in to_index.items()}
-            for result in results:
-                result["category_id"] = to_dataset_id[result["category_id"]]
+        results = self._coco_results(predictions)
         if self._output_dir:
             path = os.path.join(self._output_dir, "coco_instances_results.json")
             with PathManager.open(path, "w") as file:
@@ -131,7 +141,17 @@ class FastCOCOEvaluator(COCOEvaluator):
                 self._evaluations[task] = evaluation
             self._results[task] = self._derive_coco_results(evaluation, task, class_names=classes)
 
-    def _evaluate(self, results: list[dict], task: str, img_ids):
+    def _coco_results(self, predictions: list[dict]) -> list[dict]:
+        """Return the detections of all images, with the categories of the dataset."""
+        results = list(itertools.chain.from_iterable(image["instances"] for image in predictions))
+        to_index = self._metadata.get("thing_dataset_id_to_contiguous_id")
+        if to_index is None:
+            return results
+        to_dataset_id = {index: category for category, index in to_index.items()}
+        # New ones, because the evaluation of a part of the images is not the last one.
+        return [{**r, "category_id": to_dataset_id[r["category_id"]]} for r in results]
+
+    def _evaluate(self, results: list[dict], task: str, img_ids, *, accumulates: bool = True):
         from faster_coco_eval import COCOeval_faster
 
         results = [
@@ -154,8 +174,9 @@ class FastCOCOEvaluator(COCOEvaluator):
             if img_ids is not None:
                 evaluation.params.imgIds = [self._image_numbers[image] for image in img_ids]
             evaluation.evaluate()
-            evaluation.accumulate()
-            evaluation.summarize()
+            if accumulates:
+                evaluation.accumulate()
+                evaluation.summarize()
         return evaluation
 
 

@@ -5,7 +5,7 @@ import math
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -74,14 +74,25 @@ class NoiseFiles:
         self.folder = Path(output_dir) / _FOLDER
 
     def write(
-        self, genotype: Genotype, fitness: float, results: DetectionMatches | ImageHits
+        self,
+        genotype: Genotype,
+        fitness: float,
+        results: DetectionMatches | ImageHits,
+        *,
+        however_large: bool = False,
     ) -> None:
-        """Keep the resampled scores of a candidate and, unless too large, its image results."""
+        """Keep the resampled scores of a candidate and, unless too large, its image results.
+
+        Args:
+            however_large: keep these in any case, about 20 MB before compression for COCO's 5,000
+                images.
+        """
         whole = results.scores(np.ones((1, results.num_images), int))[0]
         if not math.isclose(whole, fitness, abs_tol=1e-6):
             return  # not what the fitness was computed from
         content = asdict(results)
-        if sum(array.nbytes for array in content.values()) > _MOST_KEPT:
+        size = sum(array.nbytes for array in content.values())
+        if size > _MOST_KEPT and not however_large:
             content = {}
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self._file(genotype)
@@ -109,6 +120,17 @@ class NoiseFiles:
         except (OSError, ValueError, EOFError, zipfile.BadZipFile):
             return None
         return arrays if arrays.pop("fitness", None) == fitness else None
+
+    def read_results(
+        self, genotype: Genotype, fitness: float
+    ) -> DetectionMatches | ImageHits | None:
+        """Return the image results of a candidate; ``None`` as :meth:`read`, or if not kept."""
+        arrays = self.read(genotype, fitness) or {}
+        for kind in (DetectionMatches, ImageHits):
+            names = [field.name for field in fields(kind)]
+            if set(names) <= set(arrays):
+                return kind(*(arrays[name] for name in names))
+        return None
 
     def _file(self, genotype: Genotype) -> Path:
         return self.folder / f"{hashlib.sha256(str(genotype).encode()).hexdigest()[:16]}.npz"

@@ -11,9 +11,11 @@ from detectron2.evaluation.testing import flatten_results_dict
 from torch import nn
 
 from crnas_d2.modeling import SinglePathSupernet, find_supernet
+from crnas_d2.search import Stopped
 from crnas_d2.space import Genotype
 
 from .bootstrap import DetectionMatches, ImageHits
+from .racing import Race
 
 __all__ = ["SubnetEvaluator"]
 
@@ -28,7 +30,7 @@ class SubnetEvaluator:
 
     Args:
         model: a detector on a supernet, with trained weights.
-        batches: the images of archval.
+        batches: the images of archval; in a race, in a random order.
         evaluator: turns predictions into metrics.
         calibrate: a context in which the BN statistics fit the active path.
         calibrate_partial: the same for the network of a single mini-batch; default: ``calibrate``.
@@ -53,16 +55,24 @@ class SubnetEvaluator:
         self.seed = seed
         assert isinstance(self.supernet, SinglePathSupernet), "the model has no supernet backbone"
 
-    def __call__(self, genotype: Genotype) -> dict[str, float]:
-        """Return the metrics of a subnet or a prefix, unrounded: ``{"bbox/AP": 31.4, ...}``."""
+    def __call__(self, genotype: Genotype, race: Race | None = None) -> dict[str, float] | Stopped:
+        """Return the metrics of a subnet or a prefix, unrounded: ``{"bbox/AP": 31.4, ...}``.
+
+        Args:
+            race: may stop the evaluation of a subnet; it goes on without seeing an image twice.
+        """
         # inference_on_dataset() gets a function, because it would put a module into evaluation
         # mode, including the BN layers that a context has put into training mode.
         self.model.eval()
         with _quiet("detectron2.evaluation"):
             if self.supernet.space.is_complete(genotype):
                 self.supernet.set_path(genotype)
-                with self.calibrate(self.model):
-                    results = inference_on_dataset(self._predict, self.batches, self.evaluator)
+                predict = self._predict if race is None else self._racing(race)
+                try:
+                    with self.calibrate(self.model):
+                        results = inference_on_dataset(predict, self.batches, self.evaluator)
+                except _Ended as ended:
+                    return ended.stopped
             else:
                 predict = self._completing(genotype)
                 results = inference_on_dataset(predict, self.batches, self.evaluator)
@@ -89,8 +99,31 @@ class SubnetEvaluator:
 
         return predict
 
+    def _racing(self, race: Race) -> Callable[[list[dict]], list[dict]]:
+        """Return the model as a function that ends the loop over the batches if the race does."""
+        numbers = count()
+
+        def predict(batch: list[dict]) -> list[dict]:
+            number = next(numbers)  # of batches that the evaluator has processed
+            if number in race.pauses:
+                results, images = self.evaluator.results_so_far(race.metric)
+                if results is not None:
+                    stopped = race.judge(results, images, number / len(self.batches))
+                    if stopped is not None:
+                        raise _Ended(stopped)
+            return self._predict(batch)
+
+        return predict
+
     def _predict(self, batch: list[dict]) -> list[dict]:
         return self.model(batch)
+
+
+class _Ended(Exception):
+    """Ends Detectron2's loop over the batches."""
+
+    def __init__(self, stopped: Stopped):
+        self.stopped = stopped
 
 
 @contextmanager

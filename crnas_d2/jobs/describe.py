@@ -12,6 +12,7 @@ from crnas_d2.data.prepare.coco_splits import sha256
 from crnas_d2.search import Searcher
 from crnas_d2.space import AdditiveCost, Budget, SearchSpace
 
+from .racing import describe_racing
 from .subnets import image_files
 
 __all__ = ["describe_search"]
@@ -50,6 +51,7 @@ def describe_search(
         # The same limits on other costs, e.g. on new latencies, admit other candidates.
         **{f"digest of the costs of {name}": costs[name].digest for name in sorted(compared)},
         "metric": cfg.SEARCH.METRIC,
+        **describe_racing(cfg, searcher),
         **(_weights_and_images(cfg) if needs_supernet(cfg) else {}),
         **_scoring(cfg),
     }

@@ -131,8 +131,9 @@ def estimate_search(cfg: CfgNode, speed: Speed, archval: int) -> Estimate:
     budgets = build_budgets(cfg, build_costs(cfg, spec))
     candidates = build_searcher(cfg, spec.space, budgets).total
     images = archval + cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES
+    most = "at most " if cfg.SEARCH.RACING.ENABLED else ""  # and so are the seconds
     return Estimate(
-        f"{candidates:,} candidates on {archval:,} images",
+        f"{candidates:,} candidates on {most}{archval:,} images",
         None if speed.infer is None else candidates * images * speed.infer,
         None if speed.infer is None else speed.base + cfg.SEARCH.IMS_PER_BATCH * speed.per_image,
         speed.weights,

@@ -54,6 +54,8 @@ class SearchProgress:
         texts = [f"best {scored[0].fitness:.2f} {scored[0].genotype}"] if scored else []
         if len(candidates) > len(scored):
             texts.append(f"{len(candidates) - len(scored)} failed")
+        if stopped := sum(candidate.images is not None for candidate in scored):
+            texts.append(f"{stopped} stopped early")
         is_first = self.done == self.first < done
         self.done, self.text = done, ", ".join(texts)
         if self.bar is not None:

@@ -25,6 +25,7 @@ from crnas_d2.space import AdditiveCost, Budget, SearchSpace, check_budgets, did
 
 from .checks import check_config
 from .describe import describe_search
+from .racing import check_racing
 from .scores import with_fitness
 
 __all__ = ["SearchPlan", "check_search"]
@@ -112,6 +113,7 @@ class SearchPlan:
         budgets = build_budgets(cfg, costs)
         reachable = check_budgets(spec.space, budgets)
         searcher = build_searcher(cfg, spec.space, budgets)
+        check_racing(cfg, searcher)
         description = describe_search(cfg, spec.space, searcher, budgets, costs)
         return cls(cfg, spec.space, costs, budgets, description), reachable
 

@@ -17,10 +17,18 @@ from tqdm import tqdm
 from crnas_d2.config import import_plugins
 from crnas_d2.data import register_datasets
 from crnas_d2.evaluation import NoiseFiles
-from crnas_d2.search import Candidate, Searcher, StorageError, evaluated, run_worker
+from crnas_d2.search import (
+    Candidate,
+    Searcher,
+    Stopped,
+    StorageError,
+    evaluated,
+    run_worker,
+)
 from crnas_d2.space import Genotype
 
 from .progress import SearchProgress
+from .racing import make_race
 from .scores import Score, build_score
 from .search_plan import SearchPlan
 
@@ -139,14 +147,18 @@ def _work(
     """Evaluate candidates of the study until none is left."""
     space, metric = searcher.space, plan.cfg.SEARCH.METRIC
     noise = NoiseFiles(plan.cfg.OUTPUT_DIR)
+    race = make_race(plan.cfg, study, searcher)
 
-    def evaluate_and_resample(genotype: Genotype) -> dict[str, float]:
-        metrics = evaluate(genotype)
+    def evaluate_and_resample(genotype: Genotype) -> dict[str, float] | Stopped:
+        metrics = evaluate(genotype, race) if race is not None else evaluate(genotype)
+        if isinstance(metrics, Stopped):
+            return metrics
         # The samples of a prefix would also vary with its completions.
         results = evaluate.image_results(metric) if space.is_complete(genotype) else None
         if results is not None:
             try:
-                noise.write(genotype, metrics.get(metric, math.nan), results)
+                fitness = metrics.get(metric, math.nan)
+                noise.write(genotype, fitness, results, however_large=race is not None)
             except OSError as error:  # the candidate has its fitness, if no interval
                 logger.warning("No interval for %s: %s", genotype, error)
         return metrics

@@ -65,7 +65,7 @@ def build_subnet_evaluator(cfg, model: nn.Module) -> SubnetEvaluator:
     by_batch = cfg.SEARCH.BN_CALIBRATION.PARTIAL == "batch"
     return SubnetEvaluator(
         model,
-        build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL),
+        build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL, in_random_order=cfg.SEARCH.RACING.ENABLED),
         build_evaluator(cfg, cfg.DATASETS.ARCHVAL[0], in_search=True),
         calibrate,
         batch_statistics if by_batch else calibrate,

@@ -9,6 +9,8 @@ from crnas_d2.config.fitness import needs_supernet
 from crnas_d2.data import fixed_images
 from crnas_d2.search import Searcher
 
+from .racing import summarize
+
 __all__ = ["search_summary", "training_summary"]
 
 
@@ -62,9 +64,11 @@ def search_summary(cfg: CfgNode, searcher: Searcher, num_workers: int) -> list[s
         return [*lines, f"fitness: {cfg.SEARCH.METRIC}, without weights and images"]
     archval = fixed_images(cfg, cfg.DATASETS.ARCHVAL)
     calibration = cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES
+    racing = [summarize(cfg, searcher)] if cfg.SEARCH.RACING.ENABLED else []
     return [
         *lines,
         f"fitness: {cfg.SEARCH.METRIC} on {len(archval):,} images of {cfg.DATASETS.ARCHVAL[0]}",
+        *racing,
         f"BN calibration: {f'{calibration} images' if calibration else 'none'}",
         f"weights: {cfg.MODEL.WEIGHTS}",
     ]

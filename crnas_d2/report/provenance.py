@@ -10,12 +10,15 @@ import torch
 
 from crnas_d2.checkpoint import read_file
 from crnas_d2.config import NetworkSpec
+from crnas_d2.evaluation import FitnessNoise
+from crnas_d2.search import Candidate
 from crnas_d2.space import Genotype
 
 __all__ = [
     "baseline_genotype",
     "cost_scope",
     "format_duration",
+    "images_looked_at",
     "own_version",
     "provenance",
     "stage_widths",
@@ -38,6 +41,21 @@ def provenance(cfg, folders: Sequence[str | Path], seconds: float, what: str) ->
         "seed": str(cfg.SEED) if cfg.SEED >= 0 else "none set",
         what: format_duration(seconds),
     }
+
+
+def images_looked_at(candidates: Sequence[Candidate], noise: FitnessNoise | None) -> dict[str, str]:
+    """Say how many candidates a race has stopped and, if it is known, how many images that saved.
+
+    Returns:
+        name and value for the head of a report.
+    """
+    seen = [c.images for c in candidates if c.images is not None]
+    text = f"{len(seen)} of {len(candidates)} candidates stopped early"
+    if noise is not None:
+        whole = len(candidates) * noise.num_images
+        looked_at = sum(seen) + (len(candidates) - len(seen)) * noise.num_images
+        text += f", {looked_at:,} instead of {whole:,} images ({looked_at / whole:.0%})"
+    return {"racing": text}
 
 
 def own_version() -> str:

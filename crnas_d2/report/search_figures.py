@@ -14,6 +14,7 @@ from crnas_d2.space import AdditiveCost, Genotype, SearchSpace
 __all__ = ["draw_by_choice", "draw_distribution", "draw_levels", "draw_tradeoff"]
 
 _BEST, _BASELINE, _TIED, _OTHER, _LINE = "#d94801", "#238b45", "#3182bd", "#9aa5b1", "#08519c"
+_STOPPED = "stopped early (estimate)"
 
 
 def draw_distribution(
@@ -145,10 +146,13 @@ def _scatter(axes: Axes, candidates: Sequence[Candidate], x, noise, baseline) ->
             group = "best"
         elif noise is not None and noise.is_tied(genotype):
             group = "cannot be told apart from the best"
+        elif candidate.images is not None:
+            group = _STOPPED
         else:
             group = "candidate"
         groups.setdefault(group, []).append(candidate)
     styles = {
+        _STOPPED: {"color": _OTHER, "s": 14, "marker": "x", "linewidths": 0.8},
         "candidate": {"color": _OTHER, "s": 14},
         "cannot be told apart from the best": {"color": _TIED, "s": 18},
         "best": {"color": _BEST, "s": 60, "marker": "D"},

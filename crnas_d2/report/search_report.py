@@ -13,7 +13,7 @@ from .candidates_csv import write_candidates
 from .page import Page, without_constant_columns
 from .pareto import compared_costs, pareto_front
 from .per_class import add_per_class
-from .provenance import baseline_genotype, cost_scope, provenance
+from .provenance import baseline_genotype, cost_scope, images_looked_at, provenance
 from .search_figures import draw_by_choice, draw_distribution, draw_levels, draw_tradeoff
 from .search_verdict import search_verdict
 from .sketch import draw_architectures
@@ -87,6 +87,7 @@ def search_settings(cfg, candidates: Sequence[Candidate]) -> dict[str, object]:
         if candidate.fitness is not None and spec.space.is_complete(candidate.genotype)
     }
     seconds = sum(candidate.seconds for candidate in candidates)
+    noise = FitnessNoise.read(cfg.OUTPUT_DIR, complete)
     return {
         "metric": fitness_name(cfg),
         "trained_metric": cfg.SEARCH.METRIC,
@@ -94,12 +95,13 @@ def search_settings(cfg, candidates: Sequence[Candidate]) -> dict[str, object]:
         "on_images": needs_supernet(cfg),
         "scope": cost_scope(cfg, spec),
         "second_objective": cfg.SEARCH.SECOND_OBJECTIVE,
-        "noise": FitnessNoise.read(cfg.OUTPUT_DIR, complete),
+        "noise": noise,
         "baseline": baseline_genotype(cfg, spec),
         "facts": {
             **provenance(cfg, [cfg.OUTPUT_DIR], seconds, "evaluations, summed over workers"),
             "algorithm": cfg.SEARCH.ALGORITHM,
             **(_seen(cfg) if needs_supernet(cfg) else {}),
+            **(images_looked_at(candidates, noise) if cfg.SEARCH.RACING.ENABLED else {}),
         },
     }
 
@@ -158,9 +160,11 @@ def add_search(
     base = baseline[0] if baseline else None
     page.heading(f"Search of the {space.kind} space: the best {min(_SHOWN, len(complete))}")
     failed = len(candidates) - len(succeeded)
+    stopped = sum(candidate.images is not None for candidate in candidates)
     page.text(
         f"{len(candidates)} candidates evaluated"
         + (f", {failed} of them failed" if failed else "")
+        + (f", {stopped} of them stopped early" if stopped else "")
         + f". Fitness: {metric} {scored}; a retrained network scores differently."
     )
     _add_best(page, complete, costs, metric, scope, noise, base)
@@ -184,7 +188,7 @@ def add_search(
         front = pareto_front(complete, compared)
         page.heading(f"Search: the Pareto front of {metric} and {compared.unit}")
         page.text(f"Candidates that no other dominates in both ({scope}).")
-        rows = [[str(c.genotype), c.fitness, format_quantity(compared(c.genotype))] for c in front]
+        rows = [[_name(c), c.fitness, format_quantity(compared(c.genotype))] for c in front]
         page.table(["genotype", metric, compared.unit], rows)
         figure = draw_tradeoff(complete, front, compared, metric, noise, base)
         page.figure(figure, f"{metric} against {compared.unit}")
@@ -237,7 +241,7 @@ def _add_best(
     intervals, behind = (noise.intervals, noise.behind) if noise else ({}, {})
     rows = [
         [
-            f"{candidate.genotype}{' (baseline)' if candidate.genotype == baseline else ''}",
+            f"{_name(candidate)}{' (baseline)' if candidate.genotype == baseline else ''}",
             rank,
             candidate.fitness,
             _range(intervals.get(candidate.genotype)),
@@ -251,6 +255,13 @@ def _add_best(
     page.table(head, rows, best=0, baseline=marked)
     if costs:
         page.text(f"Costs are those of the {scope}. {same}".strip())
+
+
+def _name(candidate: Candidate) -> str:
+    """Return a genotype, and whether its fitness is an estimate."""
+    if candidate.images is None:
+        return str(candidate.genotype)
+    return f"{candidate.genotype} (stopped after {candidate.images:,} images)"
 
 
 def _has(shown: Mapping[int, Candidate], genotype: Genotype | None) -> bool:

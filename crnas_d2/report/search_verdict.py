@@ -113,6 +113,13 @@ def _against(
             "SEARCH.BUDGET: train both networks and compare them."
         )
     less = best.fitness - scores[genotype]
+    images = next(c.images for c in candidates if c.genotype == genotype)
+    if images is not None:
+        return (
+            f"The baseline {genotype}, {what}, was stopped after {images:,} images, because it "
+            f"cannot win any more: its {metric} is about {scores[genotype]:.2f}, {abs(less):.2f} "
+            f"{'less' if less >= 0 else 'more'}."
+        )
     text = f"The baseline {genotype}, {what}, has {metric} {scores[genotype]:.2f}: "
     text += f"{abs(less):.2f} {'less' if less >= 0 else 'more'}"
     if not on_images:
@@ -136,21 +143,29 @@ def describe_noise(
             f"How far {metric} depends on the images of archval is not known here: intervals are "
             "computed during a search, for AP of COCO-format data and for accuracy."
         ]
-    others = len(candidates) - 1
+    stopped = sum(candidate.images is not None for candidate in candidates)
+    others = len(candidates) - 1 - stopped
     known = len(noise.behind)
-    if not known:
+    scored = " scored on all images" if stopped else ""
+    if not known and not stopped:
         return []
-    tied = noise.tied
-    lines = [
-        f"{len(tied)} of the {known} other candidates cannot be told apart from the best one on "
-        f"the {noise.num_images:,} images of archval: the 95 % interval of the difference includes "
-        f"0 ({_some(tied)})."
-        if tied
-        else f"The best one exceeds all {known} others by more than the noise of the "
-        f"{noise.num_images:,} images of archval."
-    ]
-    if known < others:
+    tied, lines = noise.tied, []
+    if known:
+        lines.append(
+            f"{len(tied)} of the {known} other candidates{scored} cannot be told apart from the "
+            f"best one on the {noise.num_images:,} images of archval: the 95 % interval of the "
+            f"difference includes 0 ({_some(tied)})."
+            if tied
+            else f"The best one exceeds all {known} others{scored} by more than the noise of the "
+            f"{noise.num_images:,} images of archval."
+        )
+    if 0 < known < others:
         lines[0] += f" {others - known} were scored elsewhere and have no interval."
+    if stopped:
+        lines.append(
+            f"{stopped} candidate{'s were' if stopped > 1 else ' was'} stopped early by racing, "
+            f"too far behind to be among the best: {metric} is an estimate there."
+        )
     if math.isfinite(noise.spread) and noise.spread > 0:
         images = [images_to_tell(each, noise.spread, noise.num_images) for each in _TOLD]
         if min(images) >= _FEWEST:

@@ -1,7 +1,7 @@
 """Searches: an Optuna study, what is enqueued in it, and the workers that evaluate it."""
 
 from .build import build_searcher
-from .candidates import Candidate, Finalist, enqueue, evaluated
+from .candidates import Candidate, Finalist, Stopped, enqueue, evaluated
 from .evolution import EvolutionSampler
 from .exhaustive import ExhaustiveSearcher
 from .greedy import GreedySearcher
@@ -25,6 +25,7 @@ __all__ = [
     "RandomSearcher",
     "SampledSearcher",
     "Searcher",
+    "Stopped",
     "StorageError",
     "build_searcher",
     "check_study",

@@ -11,6 +11,7 @@ from crnas_d2.space import Genotype, SearchSpace
 __all__ = [
     "Candidate",
     "Finalist",
+    "Stopped",
     "enqueue",
     "evaluated",
     "genotype_of",
@@ -22,8 +23,9 @@ __all__ = [
 # The user attributes of a trial. ENQUEUED holds the values of its choices, by name, if a searcher
 # listed it. ERROR is the traceback of an evaluation. REFUSED marks a failure that would repeat,
 # unlike the death of a worker, with the reason. SAME_AS is the number of the trial whose result a
-# duplicate has been given.
+# duplicate has been given. IMAGES is the number of images that a stopped evaluation has seen.
 ENQUEUED, METRICS, ERROR, REFUSED, SAME_AS = "enqueued", "metrics", "error", "refused", "same_as"
+IMAGES = "images"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Candidate:
         metrics: all results of the evaluator, e.g. ``{"bbox/AP": 31.4}``.
         seconds: how long the evaluation took.
         failure: why it has no fitness.
+        images: how many images of archval its evaluation has seen if it was stopped, see
+            :class:`Stopped`; ``None``: all of them.
     """
 
     genotype: Genotype
@@ -43,6 +47,20 @@ class Candidate:
     metrics: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     failure: str = ""
+    images: int | None = None
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The result of an evaluation that was stopped, because its candidate cannot win any more.
+
+    Attributes:
+        fitness: estimated; below that of the candidate that it cannot reach.
+        num_images: how many images it has seen.
+    """
+
+    fitness: float
+    num_images: int
 
 
 @dataclass(frozen=True)
@@ -122,6 +140,7 @@ def evaluated(study: optuna.Study, space: SearchSpace) -> list[Candidate]:
             trial.user_attrs.get(METRICS, {}),
             trial.duration.total_seconds(),
             trial.user_attrs.get(REFUSED, ""),
+            trial.user_attrs.get(IMAGES),
         )
     worst = float("-inf")
     # Ties in the order of the genotypes, so that it does not matter which worker was faster.

@@ -20,6 +20,8 @@ class ExhaustiveSearcher(Searcher):
         ValueError: no genotype is feasible, or too many are.
     """
 
+    num_decisive = 1
+
     def __init__(self, space: SearchSpace, budgets: Sequence[Budget] = ()):
         super().__init__(space, budgets)
         size = round(feasible_fraction(space, budgets).value * space.size)

@@ -94,6 +94,7 @@ class EvolutionSearcher(SampledSearcher):
             crossover_share=crossover_share,
             seed=seed,
         )
+        self.num_decisive = parents
 
     @classmethod
     def from_config(cls, cfg) -> dict:
@@ -114,6 +115,8 @@ class RandomSearcher(SampledSearcher):
     Args:
         seed: of the samples.
     """
+
+    num_decisive = 1
 
     def __init__(
         self,
@@ -149,6 +152,7 @@ class OptunaSearcher(SampledSearcher):
 
     has_second_objective = True
     answers_duplicates = True
+    num_decisive = 1  # the sampler learns from estimates, too
 
     def __init__(
         self,

@@ -38,6 +38,8 @@ class Searcher(ABC):
         answers_duplicates: whether the sampler is told the result of a genotype that it proposes
             again. Such a searcher has ``explore(known, number)``, for a sampler that proposes
             nothing new, see :class:`crnas_d2.search.OptunaSearcher`.
+        num_decisive: how many of the best candidates decide what it proposes and finds, so that
+            ``SEARCH.RACING`` may stop the evaluation of the others; ``None``: of none.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Searcher(ABC):
     sampler: BaseSampler | None = None
     has_second_objective: bool = False
     answers_duplicates: bool = False
+    num_decisive: int | None = None
 
     def __init__(self, space: SearchSpace, budgets: Sequence[Budget] = ()):
         self.space = space

@@ -15,9 +15,11 @@ from crnas_d2.space import Genotype, SearchSpace
 from .candidates import (
     ENQUEUED,
     ERROR,
+    IMAGES,
     METRICS,
     REFUSED,
     SAME_AS,
+    Stopped,
     enqueue,
     evaluated,
     genotype_of,
@@ -46,7 +48,7 @@ def run_worker(
     study: optuna.Study,
     space: SearchSpace,
     searcher: Searcher,
-    evaluate: Callable[[Genotype], Mapping[str, float]],
+    evaluate: Callable[[Genotype], Mapping[str, float] | Stopped],
     metric: str,
     after_candidate: Callable[[], None] = lambda: None,
     second_objective: Callable[[Genotype], float] | None = None,
@@ -59,7 +61,7 @@ def run_worker(
     exception for the second time; it is evaluated again after the first time.
 
     Args:
-        evaluate: returns the metrics of a genotype.
+        evaluate: returns the metrics of a genotype, or that its evaluation was stopped.
         metric: the key of the fitness among them; higher is better.
         after_candidate: called after each evaluation and while waiting for others.
         second_objective: returns the cost to minimize of a genotype, if the study has two
@@ -148,10 +150,19 @@ class _Worker:
             return self._pass_over(trial, others)
         self.passed_over = self.repeated = 0
         try:
-            metrics = dict(self.evaluate(genotype))
+            result = self.evaluate(genotype)
+            metrics = {} if isinstance(result, Stopped) else dict(result)
         except Exception as error:
             return self._fail(trial, genotype, error, any(ERROR in o.user_attrs for o in others))
         self.failed = 0
+        if isinstance(result, Stopped):
+            assert self.second_objective is None  # in which it may still be the best
+            trial.set_user_attr(IMAGES, result.num_images)
+            logger.info(
+                "%s: %s = %s, estimated from %d images: it cannot win any more",
+                *(genotype, self.metric, result.fitness, result.num_images),
+            )
+            return [result.fitness]
         fitness = _fitness(metrics, self.metric)
         finite = {key: value for key, value in metrics.items() if math.isfinite(value)}
         trial.set_user_attr(METRICS, finite)

@@ -1,0 +1,127 @@
+"""Racing: scoring a candidate on growing parts of archval until it cannot win any more."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import NormalDist
+
+import numpy as np
+
+from crnas_d2.search import Stopped
+
+from .bootstrap import DetectionMatches, ImageHits, resampled_images
+
+__all__ = ["Race", "Rival", "cannot_win", "pauses"]
+
+Results = DetectionMatches | ImageHits
+
+_FEWEST = 50  # images, below which a bootstrap says little
+_SAMPLES = 200  # of the images, from which the spread of a difference is estimated
+
+
+def pauses(num_batches: int, shares: Sequence[float], batch_size: int) -> list[int]:
+    """Return after which numbers of batches a race compares a candidate with its rival.
+
+    Args:
+        shares: of archval, in increasing order.
+        batch_size: images.
+
+    Raises:
+        ValueError: archval is too small for any of them.
+    """
+    numbers = {round(share * num_batches) for share in shares}
+    useful = sorted(n for n in numbers if n * batch_size >= _FEWEST and n < num_batches)
+    if not useful:
+        raise ValueError(
+            f"SEARCH.RACING.SHARES is {list(shares)}, but archval has about "
+            f"{num_batches * batch_size:,} images in batches of {batch_size}, so that none of its "
+            f"parts has {_FEWEST} images. Set SEARCH.RACING.ENABLED to False."
+        )
+    return useful
+
+
+def cannot_win(
+    scores: np.ndarray, rival_scores: np.ndarray, share: float, confidence: float
+) -> bool:
+    """Whether a candidate will score less than its rival on all images, judging by some of them.
+
+    The spread of the difference over samples with replacement is that of images drawn from
+    infinitely many. All images are ``1 / share`` times those seen, so the spread of what is still
+    open is smaller by the root of ``1 - share`` (the finite population correction).
+
+    Args:
+        scores, rival_scores: on the images seen, then on samples of them, ``(1 + samples,)``, the
+            same ones for both; NaN ones are left out.
+        share: of all images that were seen, below 1.
+        confidence: probability with which it has to stay behind.
+    """
+    difference, *resampled = scores - rival_scores
+    resampled = np.array(resampled)[np.isfinite(resampled)]
+    if not len(resampled):
+        return False
+    spread = float(np.std(resampled)) * (1 - share) ** 0.5
+    return bool(difference + NormalDist().inv_cdf(confidence) * spread < 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Rival:
+    """A candidate that was fully evaluated, whom another one has to reach.
+
+    Attributes:
+        results: of all images.
+    """
+
+    fitness: float
+    results: Results
+    _scores: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """Return the score on a part of the images, then on samples of it, ``(1 + samples,)``.
+
+        Args:
+            images: their indices; of two parts, one holds the other.
+        """
+        if len(images) not in self._scores:
+            self._scores[len(images)] = _scores(self.results.subset(images))
+        return self._scores[len(images)]
+
+
+@dataclass(frozen=True)
+class Race:
+    """Decides during the evaluation of a candidate whether to go on.
+
+    Attributes:
+        metric: the fitness.
+        pauses: the numbers of batches after which it decides.
+        confidence: see :func:`cannot_win`.
+        find_rival: returns the candidate to reach at that time; ``None`` if there is none yet.
+    """
+
+    metric: str
+    pauses: Sequence[int]
+    confidence: float
+    find_rival: Callable[[], Rival | None]
+
+    def judge(self, results: Results, images: np.ndarray, share: float) -> Stopped | None:
+        """Return that an evaluation stops, with the estimated fitness; ``None`` if it goes on.
+
+        The estimate is the fitness of the rival plus the difference on the images seen.
+
+        Args:
+            results: of the images seen.
+            images: their indices among all images, in the order of ``results``.
+            share: of all images that were seen.
+        """
+        rival = self.find_rival()
+        if rival is None:
+            return None
+        scores, rival_scores = _scores(results), rival.scores(images)
+        if not cannot_win(scores, rival_scores, share, self.confidence):
+            return None
+        estimate = max(0.0, rival.fitness + float(scores[0] - rival_scores[0]))
+        below = float(np.nextafter(rival.fitness, -np.inf))
+        return Stopped(min(estimate, below), len(images))
+
+
+def _scores(results: Results) -> np.ndarray:
+    whole = np.ones((1, results.num_images), int)
+    return results.scores(np.concatenate([whole, resampled_images(results.num_images, _SAMPLES)]))
