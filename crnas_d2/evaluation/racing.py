@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
@@ -123,5 +124,11 @@ class Race:
 
 
 def _scores(results: Results) -> np.ndarray:
-    whole = np.ones((1, results.num_images), int)
-    return results.scores(np.concatenate([whole, resampled_images(results.num_images, _SAMPLES)]))
+    return results.scores(_counts(results.num_images))
+
+
+@cache
+def _counts(num_images: int) -> np.ndarray:
+    """Return how often each image is in the whole, then in samples of it."""
+    whole = np.ones((1, num_images), int)
+    return np.concatenate([whole, resampled_images(num_images, _SAMPLES)])

@@ -1,0 +1,218 @@
+#!/usr/bin/env python
+"""Would a race have found the same network? Replays a finished search as races.
+
+The search must have scored all its candidates on all images; its OUTPUT_DIR holds what became of
+each image. Each replay draws as many images with replacement and another order of the candidates,
+and searches them twice: on all images, and with SEARCH.RACING. It prints the share of images that
+the race looks at, how it ranks the candidates, and how often it finds the same network. Overrides
+say what is replayed, e.g. SEARCH.RACING.CONFIDENCE 0.999, or SEARCH.ALGORITHM evolution with the
+keys of SEARCH.EVOLUTION.
+"""
+
+import argparse
+import csv
+import multiprocessing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import optuna
+from scipy.stats import kendalltau
+from tqdm import tqdm
+
+from crnas_d2 import Genotype, load_config
+from crnas_d2.config import NetworkSpec
+from crnas_d2.config.values import check_values
+from crnas_d2.evaluation import NoiseFiles, Race, pauses
+from crnas_d2.jobs import one_line_errors
+from crnas_d2.jobs.racing import Results, RivalFinder, num_kept
+from crnas_d2.search import EvolutionSearcher, Searcher, Stopped, evaluated, run_worker
+from crnas_d2.space import SearchSpace
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One resampled search.
+
+    Attributes:
+        share: of the images that the race looks at.
+        with_calibration: the same with the images of the BN calibration, which each candidate sees.
+        tau: Kendall's, of the fitness in the race and on all images.
+        behind: by how much what the race finds is worse; 0 for the same network.
+    """
+
+    share: float
+    with_calibration: float
+    tau: float
+    behind: float
+
+
+class Listed(Searcher):
+    """An exhaustive search of given genotypes, in a random order."""
+
+    num_decisive = 1
+
+    def __init__(self, space: SearchSpace, known: list[Genotype], seed: int):
+        super().__init__(space)
+        self.known = Random(seed).sample(known, len(known))
+
+    def propose(self, candidates):
+        done = {candidate.genotype for candidate in candidates}
+        return [genotype for genotype in self.known if genotype not in done]
+
+
+class Evolved(EvolutionSearcher):
+    """An evolution within given genotypes."""
+
+    def __init__(self, space: SearchSpace, known: list[Genotype], **settings):
+        self.known = frozenset(known)
+        super().__init__(space, **settings)
+
+    def is_feasible(self, genotype: Genotype) -> bool:
+        return genotype in self.known
+
+
+def read_candidates(folder: Path, space: SearchSpace) -> dict[Genotype, Results]:
+    """Return what became of the images of each candidate.
+
+    Raises:
+        ValueError: the folder holds no finished search, a race, or no results of some candidates.
+    """
+    table = folder / "candidates.csv"
+    if not table.is_file():
+        raise ValueError(f"{folder} holds no finished search: there is no candidates.csv.")
+    with table.open(newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["fitness"] != "failed"]
+    if any(row.get("images") for row in rows):
+        raise ValueError(f"{folder} holds a race; replay a search that scored all images.")
+    files, found = NoiseFiles(folder), {}
+    for row in rows:
+        genotype = space.genotype({n: int(row[n]) for n in space.names if row[n]})
+        found[genotype] = files.read_results(genotype, float(row["fitness"]))
+    missing = sum(results is None for results in found.values())
+    if missing or len(found) < 2:
+        raise ValueError(
+            f"{folder} has image results of {len(found) - missing} of {len(found)} candidates; "
+            "expected all, and two or more: search again with this version."
+        )
+    return found
+
+
+def make_searcher(cfg, space: SearchSpace, known: list[Genotype], seed: int) -> Searcher:
+    if cfg.SEARCH.ALGORITHM == "exhaustive":
+        return Listed(space, known, seed)
+    if cfg.SEARCH.ALGORITHM != "evolution":
+        raise ValueError(
+            f"SEARCH.ALGORITHM is '{cfg.SEARCH.ALGORITHM}'; expected 'exhaustive' or 'evolution'."
+        )
+    settings = {**EvolutionSearcher.from_config(cfg), "seed": seed}
+    if (total := settings["population"] * settings["generations"]) > len(known):
+        raise ValueError(
+            f"SEARCH.EVOLUTION asks for {total} candidates, of which the search has {len(known)}: "
+            "lower POPULATION or GENERATIONS."
+        )
+    return Evolved(space, known, **settings)
+
+
+def replay(cfg, space: SearchSpace, found: dict[Genotype, Results], seed: int) -> Replay:
+    """Replay one search on resampled images."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    known = list(found)
+    num_images = found[known[0]].num_images
+    drawn = np.random.default_rng(seed).integers(num_images, size=num_images)
+    resampled = {genotype: results.subset(drawn) for genotype, results in found.items()}
+    once = np.ones((1, num_images), int)
+    scores = {genotype: float(r.scores(once)[0]) for genotype, r in resampled.items()}
+
+    def search(make_evaluate) -> list:
+        study = optuna.create_study(direction="maximize")
+        searcher = make_searcher(cfg, space, known, seed)
+        evaluate = make_evaluate(study, searcher)
+        run_worker(study, space, searcher, evaluate, "score", stops_early=False)
+        return evaluated(study, space)
+
+    def racing(study: optuna.Study, searcher: Searcher):
+        size, settings = cfg.SEARCH.IMS_PER_BATCH, cfg.SEARCH.RACING
+        stops = pauses(-(-num_images // size), settings.SHARES, size)
+        find = RivalFinder(study, space, num_kept(cfg, searcher), lambda g, _: resampled[g])
+        race = Race("score", stops, settings.CONFIDENCE, find)
+
+        def evaluate(genotype: Genotype) -> dict[str, float] | Stopped:
+            for stop in stops:
+                seen = np.arange(stop * size)
+                part = resampled[genotype].subset(seen)
+                if stopped := race.judge(part, seen, len(seen) / num_images):
+                    return stopped
+            return {"score": scores[genotype]}
+
+        return evaluate
+
+    raced = search(racing)
+    best = search(lambda study, searcher: lambda genotype: {"score": scores[genotype]})[0]
+    images = sum(num_images if c.images is None else c.images for c in raced)
+    calibration = len(raced) * cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES
+    whole = len(raced) * num_images
+    return Replay(
+        images / whole,
+        (images + calibration) / (whole + calibration),
+        kendalltau([c.fitness for c in raced], [scores[c.genotype] for c in raced]).statistic,
+        best.fitness - scores[raced[0].genotype],
+    )
+
+
+def describe(replays: list[Replay]) -> str:
+    shares, full = np.array([r.share for r in replays]), [r.with_calibration for r in replays]
+    taus = [r.tau for r in replays]
+    behind = [r.behind for r in replays if r.behind > 0]
+    lines = [
+        f"images: {shares.mean():.1%} of all ({shares.min():.1%} to {shares.max():.1%}), "
+        f"{1 / shares.mean():.1f} times fewer; {np.mean(full):.1%} with the BN calibration",
+        f"Kendall's tau with the scores on all images: {np.mean(taus):.3f} (at least "
+        f"{min(taus):.3f})",
+        f"the same network: {len(replays) - len(behind)} of {len(replays)} searches",
+    ]
+    if behind:
+        lines[-1] += f"; elsewhere {np.mean(behind):.2f} worse (at most {max(behind):.2f})"
+    return "\n".join(lines)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("search", type=Path, metavar="DIR", help="OUTPUT_DIR of a search")
+    parser.add_argument("--number", type=int, default=100, metavar="N", help="replays")
+    parser.add_argument("--num-workers", type=int, default=1, help="processes")
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config overrides")
+    return parser.parse_intermixed_args()
+
+
+def main():
+    args = parse_arguments()
+    for name, value in (("--number", args.number), ("--num-workers", args.num_workers)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}; expected at least 1.")
+    config = args.search / "config.yaml"
+    if not config.is_file():
+        raise ValueError(f"{args.search} holds no search: there is no config.yaml.")
+    cfg = load_config(str(config), args.opts)
+    check_values(cfg)
+    space = NetworkSpec.from_config(cfg).space
+    found = read_candidates(args.search, space)
+    searcher = make_searcher(cfg, space, list(found), 0)
+    kept = num_kept(cfg, searcher)
+    print(
+        f"{args.number} races of {cfg.SEARCH.ALGORITHM}, "
+        f"{searcher.total or len(found)} candidates, {kept} of them on all images at least, "
+        f"confidence {cfg.SEARCH.RACING.CONFIDENCE:g}, parts {list(cfg.SEARCH.RACING.SHARES)}:"
+    )
+    with multiprocessing.Pool(args.num_workers) as pool:
+        replays = pool.imap(partial(replay, cfg, space, found), range(args.number))
+        print(describe(list(tqdm(replays, total=args.number, desc="replays"))))
+
+
+if __name__ == "__main__":
+    with one_line_errors(__file__):
+        main()
