@@ -52,6 +52,8 @@ def build_fixed_batches(
 ) -> Collection[list[dict]]:
     """Build batches of images at the size of inference, without augmentation, in a fixed order.
 
+    All ranks of a process group get the same batches.
+
     Args:
         dataset_names: of the datasets to read.
         num_images: number of images to sample with ``cfg.SEED``; ``None`` for all.
@@ -80,6 +82,7 @@ def build_fixed_batches(
         mapper=build_fixed_mapper(cfg, dataset_names, with_annotations=with_annotations),
         batch_size=size,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
+        sampler=range(len(images)),  # Detectron2's would give each rank another share
     )
     batches, num_bytes = [], 0
     for batch in loader:

@@ -8,6 +8,7 @@ import pytest
 import torch
 import toy
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.utils import comm
 from PIL import Image
 
 from crnas_d2.data import build_fixed_batches, register_coco_format
@@ -123,3 +124,12 @@ def test_calibration_skips_the_images_that_training_skips(tmp_path, registered):
     assert all_ids(build_fixed_batches(cfg, (name,))) == [1, 2, 3, 4, 5, 6]
     cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
     assert len(all_ids(build_fixed_batches(cfg, (name,), with_annotations=True))) == 6
+
+
+def test_every_process_of_a_training_gets_all_images(toy_datasets, monkeypatch):
+    cfg = toy.supernet_config(toy_datasets)
+    alone = ids(build_fixed_batches(cfg, cfg.DATASETS.TRAIN, num_images=6))
+    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+    for rank in range(2):
+        monkeypatch.setattr(comm, "get_rank", lambda rank=rank: rank)
+        assert ids(build_fixed_batches(cfg, cfg.DATASETS.TRAIN, num_images=6)) == alone
