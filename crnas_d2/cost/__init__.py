@@ -9,6 +9,7 @@ from .entropy import Entropy
 from .latency import LATENCY_FILE, Latency
 from .latency_meter import LatencyMeter
 from .latency_table import LatencyCheck, LatencyTable
+from .most_expensive import most_expensive_path
 
 __all__ = [
     "LATENCY_FILE",
@@ -32,5 +33,6 @@ __all__ = [
     "detector_macs",
     "find_body",
     "meta_network",
+    "most_expensive_path",
     "runnable_size",
 ]
