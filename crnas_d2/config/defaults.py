@@ -147,6 +147,14 @@ def add_crnas_config(cfg: CN) -> None:
     # Periodic checkpoints (SOLVER.CHECKPOINT_PERIOD) that stay in OUTPUT_DIR, the newest ones; 0:
     # all. With two or more, --resume survives a damaged one.
     cfg.SOLVER.CHECKPOINT_MAX_TO_KEEP = 3
+    # Micro-batches into which a process splits its share of SOLVER.IMS_PER_BATCH, to run one after
+    # the other where they do not fit the memory at once. SOLVER.IMS_PER_BATCH stays the number of
+    # images per step of the optimizer, over all processes, so nothing else has to change. BN sees
+    # one micro-batch at a time.
+    cfg.SOLVER.GRADIENT_ACCUMULATION = 1
+    # With SOLVER.AMP.ENABLED, what convolutions and matrix products are computed in: "float16",
+    # with a scaled loss, or "bfloat16", which needs none.
+    cfg.SOLVER.AMP.PRECISION = "float16"
 
     # -------------------------------------------- training of the channel space
     # Weights and alpha are trained alternately: a step of the weights on DATASETS.TRAIN, as in any

@@ -158,6 +158,8 @@ _RULES: dict[str, Rule] = {
     "SOLVER.CHECKPOINT_MAX_TO_KEEP": _COUNT,
     "SOLVER.IMS_PER_BATCH": _SIZE,
     "SOLVER.REFERENCE_WORLD_SIZE": _COUNT,
+    "SOLVER.GRADIENT_ACCUMULATION": _SIZE,
+    "SOLVER.AMP.PRECISION": one_of("float16", "bfloat16"),
     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": one_of("value", "norm"),
     "SOLVER.CLIP_GRADIENTS.CLIP_VALUE": _POSITIVE,
     "SOLVER.ALPHA.BASE_LR": _POSITIVE,
@@ -247,6 +249,11 @@ def _check_combinations(cfg: CfgNode) -> None:
         raise ValueError(
             f"INPUT.CROP.SIZE is {crop.SIZE}, but INPUT.CROP.TYPE is '{crop.TYPE}'; expected whole "
             "numbers of pixels."
+        )
+    if cfg.SOLVER.IMS_PER_BATCH % cfg.SOLVER.GRADIENT_ACCUMULATION:
+        raise ValueError(
+            f"SOLVER.GRADIENT_ACCUMULATION is {cfg.SOLVER.GRADIENT_ACCUMULATION}; expected a "
+            f"divisor of SOLVER.IMS_PER_BATCH, which is {cfg.SOLVER.IMS_PER_BATCH}."
         )
     world_size = cfg.SOLVER.REFERENCE_WORLD_SIZE
     if world_size and cfg.SOLVER.IMS_PER_BATCH % world_size:

@@ -3,7 +3,7 @@
 from random import Random
 
 import torch
-from detectron2.engine import AMPTrainer, SimpleTrainer, TrainerBase
+from detectron2.engine import SimpleTrainer, TrainerBase
 from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 from torch import nn
@@ -11,6 +11,7 @@ from torch import nn
 from crnas_d2.data import build_resumable_loader
 
 from .optimizer import build_alpha_optimizer
+from .step_trainer import StepTrainer
 
 __all__ = ["AlternatingTrainer", "build_alternating_trainer"]
 
@@ -70,44 +71,30 @@ class AlternatingTrainer(TrainerBase):
             half.data_loader.load_state_dict(state[name]["loader"])
 
 
-class _AlphaLosses:
-    """Mix-in that logs a step under separate names: ``alpha/loss_cls``, ``alpha/data_time``, ..."""
+class _AlphaTrainer(StepTrainer):
+    """Logs its steps under separate names: ``alpha/loss_cls``, ``alpha/data_time``, ..."""
 
     def _write_metrics(self, loss_dict, data_time, prefix="", iter=None):
         with get_event_storage().name_scope("alpha"):
             super()._write_metrics(loss_dict, data_time, prefix, iter)
 
 
-class _SimpleAlphaTrainer(_AlphaLosses, SimpleTrainer):
-    pass
-
-
-class _AMPAlphaTrainer(_AlphaLosses, AMPTrainer):
-    pass
-
-
 def build_alternating_trainer(
-    cfg, model: nn.Module, optimizer: torch.optim.Optimizer
+    cfg, model: nn.Module, optimizer: torch.optim.Optimizer, steps: dict
 ) -> AlternatingTrainer:
     """Build a trainer of the weights on ``DATASETS.TRAIN`` and alpha on ``DATASETS.ARCHVAL``.
 
     Args:
         model: a channel supernet, wrapped in DistributedDataParallel if there are several ranks.
         optimizer: of its weights.
+        steps: arguments of a :class:`StepTrainer`, for both halves.
     """
     seed = max(cfg.SEED, 0)
-    kinds = (SimpleTrainer, _SimpleAlphaTrainer)
-    if cfg.SOLVER.AMP.ENABLED:
-        kinds = (AMPTrainer, _AMPAlphaTrainer)
-    parts = [
-        (optimizer, cfg.DATASETS.TRAIN, seed),
-        # Another seed, so that two splits of the same size are not read in the same order.
-        (build_alpha_optimizer(cfg, model), cfg.DATASETS.ARCHVAL, seed + 1),
-    ]
-    weights, alphas = (
-        kind(model, build_resumable_loader(cfg, names, loader_seed), part_optimizer)
-        for kind, (part_optimizer, names, loader_seed) in zip(kinds, parts, strict=True)
-    )
+    archtrain = build_resumable_loader(cfg, cfg.DATASETS.TRAIN, seed)
+    # Another seed, so that two splits of the same size are not read in the same order.
+    archval = build_resumable_loader(cfg, cfg.DATASETS.ARCHVAL, seed + 1)
+    weights = StepTrainer(model, archtrain, optimizer, **steps)
+    alphas = _AlphaTrainer(model, archval, build_alpha_optimizer(cfg, model), **steps)
     # Alpha is trained in the last iteration at the latest.
     alpha_start = min(round(cfg.SOLVER.ALPHA.START * cfg.SOLVER.MAX_ITER), cfg.SOLVER.MAX_ITER - 1)
     return AlternatingTrainer(weights, alphas, alpha_start=alpha_start, seed=seed)

@@ -8,7 +8,7 @@ from importlib.util import find_spec as find_module
 from pathlib import Path
 
 import torch
-from detectron2.engine import AMPTrainer, DefaultTrainer, HookBase, SimpleTrainer, TrainerBase
+from detectron2.engine import DefaultTrainer, HookBase, TrainerBase
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.engine.hooks import PreciseBN
 from detectron2.evaluation import DatasetEvaluator
@@ -33,6 +33,7 @@ from .lr_scheduler import build_lr_scheduler
 from .norms import replace_norms
 from .optimizer import build_optimizer
 from .path_samplers import build_path_sampler
+from .step_trainer import StepTrainer, step_settings
 
 __all__ = ["Trainer", "checkpoint_size"]
 
@@ -54,6 +55,7 @@ class Trainer(DefaultTrainer):
         # find_unused_parameters, because parameters off the path get no gradient in a step.
         TrainerBase.__init__(self)
         cfg = self.auto_scale_workers(cfg, comm.get_world_size())
+        steps = step_settings(cfg)
         model = self.build_model(cfg)
         supernet = find_supernet(model)
         optimizer = self.build_optimizer(cfg, model)
@@ -68,10 +70,9 @@ class Trainer(DefaultTrainer):
             **ddp_args,
         )
         if is_mixed:
-            self._trainer = build_alternating_trainer(cfg, model, optimizer)
+            self._trainer = build_alternating_trainer(cfg, model, optimizer, steps)
         else:
-            runner = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
-            self._trainer = runner(model, data_loader, optimizer)
+            self._trainer = StepTrainer(model, data_loader, optimizer, **steps)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = TrainingCheckpointer(
             model,

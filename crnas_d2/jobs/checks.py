@@ -41,19 +41,13 @@ def check_config(cfg: CfgNode, dataset_keys: Sequence[str]) -> NetworkSpec | Non
     check_costs(cfg)
     spec = check_model(cfg)
     if "TRAIN" in dataset_keys:
-        _check_training(cfg, spec)
+        _check_training(cfg)
     check_data(cfg, dataset_keys)
     return spec
 
 
-def _check_training(cfg: CfgNode, spec: NetworkSpec | None) -> None:
+def _check_training(cfg: CfgNode) -> None:
     """Raise ValueError for what this machine cannot do in a training."""
-    is_mixed = spec is not None and spec.mode == "mixed"  # whose trainer needs no GPU
-    if cfg.SOLVER.AMP.ENABLED and not is_mixed and not cfg.MODEL.DEVICE.startswith("cuda"):
-        raise ValueError(
-            f"SOLVER.AMP.ENABLED is True, but MODEL.DEVICE is '{cfg.MODEL.DEVICE}': Detectron2's "
-            "mixed precision needs a GPU. Set it to False."
-        )
     if cfg.VIS_PERIOD and find_module("cv2") is None:
         raise ValueError(
             f"VIS_PERIOD is {cfg.VIS_PERIOD}, but Detectron2 draws with OpenCV, which is not "

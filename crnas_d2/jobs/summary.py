@@ -33,8 +33,8 @@ def training_summary(
         count = solver.MAX_ITER * solver.IMS_PER_BATCH / len(images)
         epochs = f", {count:.3g} epochs of {len(images):,} images"
     lines = [
-        f"processes: {processes} on {scaled.MODEL.DEVICE}",
-        f"images per step: {solver.IMS_PER_BATCH} ({per_process} per process)",
+        f"processes: {processes} on {scaled.MODEL.DEVICE}{_precision(solver)}",
+        f"images per step: {solver.IMS_PER_BATCH} ({per_process} per process{_parts(solver)})",
         f"iterations: {solver.MAX_ITER:,}{epochs}",
         f"learning rate: {solver.BASE_LR:.4g}, {solver.LR_SCHEDULER_NAME}{_steps(solver)}",
         f"warm-up: {solver.WARMUP_ITERS:,} iterations",
@@ -72,6 +72,15 @@ def search_summary(cfg: CfgNode, searcher: Searcher, num_workers: int) -> list[s
         f"BN calibration: {f'{calibration} images' if calibration else 'none'}",
         f"weights: {cfg.MODEL.WEIGHTS}",
     ]
+
+
+def _parts(solver: CfgNode) -> str:
+    parts = solver.GRADIENT_ACCUMULATION
+    return f", in {parts} micro-batches" if parts > 1 else ""
+
+
+def _precision(solver: CfgNode) -> str:
+    return f", mixed precision with {solver.AMP.PRECISION}" if solver.AMP.ENABLED else ""
 
 
 def _steps(solver: CfgNode) -> str:

@@ -73,6 +73,7 @@ def train_at_once_and_resumed(cfg, folder, kill=3):
     [
         (toy.supernet_config, {}, 3),
         (toy.supernet_config, {**FLIPS, "MODEL.SUPERNET.SHARING": "prefix"}, 4),
+        (toy.supernet_config, {"SOLVER.GRADIENT_ACCUMULATION": 2}, 3),
         (toy.network_config, {**NETWORK, **TESTED}, 3),
         (toy.network_config, {**NETWORK, **FLIPS}, 2),
         (toy.network_config, {**NETWORK, "DATALOADER.IMAGE_CACHE": 0.0}, 3),
@@ -80,7 +81,10 @@ def train_at_once_and_resumed(cfg, folder, kill=3):
         (toy.network_config, {**NETWORK, **PRECISE}, 3),
         (toy.network_config, DECODED, 3),
     ],
-    ids=["supernet", "prefix", "tested", "flips", "no cache", "retinanet", "precise bn", "decoded"],
+    ids=[
+        *("supernet", "prefix", "accumulation", "tested", "flips", "no cache", "retinanet"),
+        *("precise bn", "decoded"),
+    ],
 )
 def test_a_resumed_training_is_the_uninterrupted_one(build, settings, kill, toy_datasets, tmp_path):
     cfg = build(toy_datasets, settings)

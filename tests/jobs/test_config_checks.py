@@ -225,7 +225,12 @@ def test_a_model_that_cannot_be_built_is_refused(toy_datasets, overrides, words)
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"SOLVER.AMP.ENABLED": True}, r"SOLVER\.AMP\.ENABLED is True.*'cpu'.*needs a GPU"),
+        ({"SOLVER.AMP.PRECISION": "half"}, r"AMP\.PRECISION is 'half'; expected one of 'float16'"),
+        ({"SOLVER.GRADIENT_ACCUMULATION": 0}, r"ACCUMULATION is 0; expected a whole number of at"),
+        (
+            {"SOLVER.GRADIENT_ACCUMULATION": 4, "SOLVER.IMS_PER_BATCH": 6},
+            r"GRADIENT_ACCUMULATION is 4; expected a divisor of SOLVER\.IMS_PER_BATCH, which is 6",
+        ),
         ({"MODEL.KEYPOINT_ON": True}, "KEYPOINT_ON is True, but 'toy_archtrain' has no names of"),
         ({"MODEL.LOAD_PROPOSALS": True}, r"LOAD_PROPOSALS is True.*PROPOSAL_FILES_TRAIN has 0"),
     ],

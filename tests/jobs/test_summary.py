@@ -49,3 +49,12 @@ def test_what_is_not_scaled_or_not_seeded_is_said_too():
     assert lines[-1] == "starts from: a.pth"
     assert "iterations: 6" in training_summary(cfg, cfg, None)
     assert training_summary(cfg, cfg, None, start=3)[-1] == "starts from: iteration 3"
+
+
+def test_micro_batches_and_the_precision_are_named(toy_datasets):
+    cfg = toy.network_config(toy_datasets, {"SOLVER.IMS_PER_BATCH": 8})
+    cfg.SOLVER.GRADIENT_ACCUMULATION, cfg.SOLVER.AMP.ENABLED = 4, True
+    cfg.SOLVER.AMP.PRECISION = "bfloat16"
+    lines = training_summary(cfg, cfg, None)
+    assert "images per step: 8 (8 per process, in 4 micro-batches)" in lines
+    assert "processes: 1 on cpu, mixed precision with bfloat16" in lines
