@@ -1,12 +1,11 @@
 """Datasets; importing this package registers them with Detectron2."""
 
 from . import builtin  # noqa: F401  (registers)
+from .archval import archval_twins, check_archval, check_disjoint, kept_ids, read_images
 from .checks import (
-    check_archval,
     check_class_count,
     check_data,
     check_datasets,
-    check_disjoint,
     register_coco_format,
     register_datasets,
 )
@@ -23,6 +22,7 @@ __all__ = [
     "ClassNames",
     "ImageError",
     "ResumableLoader",
+    "archval_twins",
     "build_fixed_batches",
     "build_resumable_loader",
     "build_test_loader",
@@ -36,9 +36,11 @@ __all__ = [
     "class_record",
     "find_classes",
     "fixed_images",
+    "kept_ids",
     "make_letters",
     "make_letters_crops",
     "num_classes",
+    "read_images",
     "register_coco_format",
     "register_datasets",
     "register_image_folders",

@@ -1,8 +1,6 @@
 """Checks of datasets before hours of training or search."""
 
-import hashlib
 import os
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -10,6 +8,7 @@ from detectron2.data.datasets import register_coco_instances
 
 from crnas_d2.space import did_you_mean
 
+from .archval import check_archval, check_disjoint
 from .classification import check_task, register_image_folders
 from .files_in_use import check_annotation_file, check_image_files
 
@@ -195,53 +194,3 @@ def check_class_count(cfg, names: Sequence[str]) -> None:
                 f"'{names[0]}' has the classes {first}, '{name}' has {classes}: a class must have "
                 "the same position in both. Order the categories of both files by the same ids."
             )
-
-
-def check_archval(cfg) -> None:
-    """Raise ValueError for an archval that shares an image with archtrain or the test set."""
-    archval = ("DATASETS.ARCHVAL", cfg.DATASETS.ARCHVAL)
-    check_disjoint(*archval, "DATASETS.TRAIN (archtrain)", cfg.DATASETS.TRAIN)
-    check_disjoint(*archval, "DATASETS.TEST", cfg.DATASETS.TEST)
-
-
-def check_disjoint(key: str, names: Sequence[str], other_key: str, others: Sequence[str]) -> None:
-    """Raise ValueError if two lists of datasets share an image, under any file name.
-
-    The message has the number of shared images and one pair of files.
-    """
-    shared = _same_images(_files(names), _files(others))
-    if shared:
-        mine, theirs = shared[0]
-        raise ValueError(
-            f"{key} {list(names)} and {other_key} {list(others)} share {len(shared)} images, e.g. "
-            f"{mine}" + (f" = {theirs}" if theirs != mine else "") + ". A score is meaningless on "
-            "images that were used to train or to select the network: separate them."
-        )
-
-
-def _files(names: Sequence[str]) -> list[str]:
-    return [image["file_name"] for name in names for image in DatasetCatalog.get(name)]
-
-
-def _same_images(files: Sequence[str], others: Sequence[str]) -> list[tuple[str, str]]:
-    """Return pairs of files with the same content, at most one per entry of ``files``."""
-    # Equal content implies equal size, so only files with a size that occurs on both sides are
-    # read.
-    by_size = defaultdict(list)
-    for other in others:
-        by_size[os.path.getsize(other)].append(other)
-    digests: dict[str, bytes] = {}
-
-    def digest(file: str) -> bytes:
-        if file not in digests:
-            with open(file, "rb") as stream:
-                digests[file] = hashlib.sha1(stream.read()).digest()
-        return digests[file]
-
-    pairs = []
-    for file in files:
-        for other in by_size.get(os.path.getsize(file), ()):
-            if os.path.realpath(file) == os.path.realpath(other) or digest(file) == digest(other):
-                pairs.append((file, other))
-                break
-    return pairs

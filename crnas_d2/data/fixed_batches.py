@@ -5,8 +5,9 @@ import logging
 from collections.abc import Collection
 from random import Random
 
-from detectron2.data import build_detection_test_loader, get_detection_dataset_dicts
+from detectron2.data import build_detection_test_loader
 
+from .archval import read_images
 from .loaders import build_fixed_mapper
 
 __all__ = ["build_fixed_batches", "fixed_images"]
@@ -26,13 +27,14 @@ def fixed_images(
 ) -> list[dict]:
     """Return Detectron2's dicts of the images of :func:`build_fixed_batches`, in their order.
 
-    With ``DATALOADER.ASPECT_RATIO_GROUPING``, wide images come before upright ones.
+    With ``DATALOADER.ASPECT_RATIO_GROUPING``, wide images come before upright ones. archval is read
+    without its twins, see :func:`~crnas_d2.data.archval.read_images`.
 
     Args: as there; images that training skips, because they have no annotations, are left out if
         annotations are needed.
     """
     skips = with_annotations and cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
-    images = get_detection_dataset_dicts(list(dataset_names), filter_empty=skips)
+    images = read_images(cfg, dataset_names, filter_empty=skips)
     if num_images is not None and num_images < len(images):
         images = Random(max(cfg.SEED, 0)).sample(images, num_images)
     if cfg.DATALOADER.ASPECT_RATIO_GROUPING:

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from detectron2.data import build_detection_test_loader
 from detectron2.data.detection_utils import build_augmentation
+from detectron2.data.samplers import InferenceSampler
 from detectron2.utils import comm
 
+from .archval import archval_twins, read_images
 from .classification import ClassificationMapper, build_transform, is_classification
 from .image_errors import NamingMapper
 from .kept_images import KeepingMapper, is_random
@@ -32,15 +34,21 @@ def build_test_loader(cfg, dataset_name: str) -> Iterable[list[dict]]:
     """Build a loader of this rank's share of a dataset, each image once.
 
     Detectors get one image at a time, as in Detectron2; a classifier gets as many as in training.
+    archval, on which a search trains its finalists, is read without its twins.
     """
+    images = {}
+    if dataset_name in cfg.DATASETS.ARCHVAL and archval_twins(cfg):
+        kept = read_images(cfg, [dataset_name], filter_empty=False)
+        images = {"dataset": kept, "sampler": InferenceSampler(len(kept))}
     if not is_classification(dataset_name):
         mapper = NamingMapper(cfg, is_train=False)
-        return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
+        return build_detection_test_loader(cfg, dataset_name, mapper=mapper, **images)
     return build_detection_test_loader(
         cfg,
         dataset_name,
         mapper=_classification_mapper(cfg, is_train=False),
         batch_size=max(1, cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size()),
+        **images,
     )
 
 

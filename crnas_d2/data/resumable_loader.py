@@ -6,11 +6,7 @@ from random import Random
 
 import numpy as np
 import torch
-from detectron2.data import (
-    DatasetFromList,
-    build_detection_train_loader,
-    get_detection_dataset_dicts,
-)
+from detectron2.data import DatasetFromList, build_detection_train_loader
 from detectron2.data.build import (
     _train_loader_from_config,
     trivial_batch_collator,
@@ -20,6 +16,7 @@ from detectron2.data.common import AspectRatioGroupedDataset
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
+from .archval import read_images
 from .classification import is_classification
 from .generators import generators_seeded
 from .loaders import build_train_mapper
@@ -217,9 +214,7 @@ def build_train_loader(cfg) -> Iterable[list[dict]]:
 
 def build_resumable_loader(cfg, names: Sequence[str], seed: int) -> ResumableLoader:
     """Build the loader of registered datasets, with batches and augmentation as in training."""
-    images = get_detection_dataset_dicts(
-        list(names), filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
-    )
+    images = read_images(cfg, names, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
     return ResumableLoader(
         # Serialized, so that workers share the memory of a large dataset instead of copying it.
         DatasetFromList(images, copy=False),

@@ -3,14 +3,20 @@
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator, PascalVOCDetectionEvaluator
 
+from crnas_d2.data import kept_ids
+
 from .classification_evaluator import ClassificationEvaluator
 from .fast_coco_evaluator import FastCOCOEvaluator
+from .partial_voc_evaluator import PartialVOCEvaluator
 
 __all__ = ["build_evaluator", "metric_names"]
 
 
 def build_evaluator(cfg, dataset_name: str, *, in_search: bool = False) -> DatasetEvaluator:
     """Build the evaluator for the ``evaluator_type`` of a dataset.
+
+    That of archval does not count the objects of the images that are left out, see
+    :func:`~crnas_d2.data.archval.read_images`.
 
     Args:
         in_search: for the candidates of a search: no process group is used, and predictions are
@@ -28,8 +34,12 @@ def build_evaluator(cfg, dataset_name: str, *, in_search: bool = False) -> Datas
             distributed=not in_search,
             output_dir=output_dir,
             keeps_images=in_search,
+            image_ids=kept_ids(cfg, dataset_name),
         )
     if evaluator_type == "pascal_voc":
+        image_ids = kept_ids(cfg, dataset_name)
+        if image_ids is not None:
+            return PartialVOCEvaluator(dataset_name, image_ids)
         return PascalVOCDetectionEvaluator(dataset_name)
     if evaluator_type == "classification":
         return ClassificationEvaluator(distributed=not in_search)

@@ -5,10 +5,13 @@ import io
 import itertools
 import json
 import os
+from collections.abc import Collection
 
 import numpy as np
 from detectron2.evaluation import COCOEvaluator
 from detectron2.utils.file_io import PathManager
+
+from crnas_d2.data.prepare.coco_splits import subset
 
 from .bootstrap import DetectionMatches
 
@@ -27,6 +30,7 @@ class FastCOCOEvaluator(COCOEvaluator):
     Args:
         keeps_images: keep what :meth:`image_results` returns, about 500 MiB for COCO's 5,000 images
             of val2017.
+        image_ids: of the images to score on; the objects of others do not count. Default: all.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class FastCOCOEvaluator(COCOEvaluator):
         distributed: bool = True,
         output_dir=None,
         keeps_images: bool = False,
+        image_ids: Collection[int] | None = None,
     ):
         from faster_coco_eval import COCO  # here, because its import takes long
 
@@ -46,6 +51,8 @@ class FastCOCOEvaluator(COCOEvaluator):
         )
         self._keeps_images = keeps_images
         dataset = self._coco_api.dataset
+        if image_ids is not None:
+            dataset = subset(dataset, image_ids, {})
         # In the order of the ids, which decides between equal scores.
         self._image_numbers, self._category_numbers = (
             {id_: n for n, id_ in enumerate(sorted(r["id"] for r in dataset[records]), start=1)}

@@ -29,6 +29,7 @@ from .search_workers import evaluate_all
 from .subnets import load_supernet, save_subnet
 from .summary import search_summary
 from .terminal import set_up
+from .twins import save_twins
 
 __all__ = ["run_search"]
 
@@ -80,7 +81,9 @@ def _search(cfg, resume: bool, num_workers: int) -> Candidate:
     set_up(cfg, arguments, terminal_level=logging.CRITICAL)
     space = plan.space
     searcher = plan.searcher()
-    for line in ("What runs:", *search_summary(plan.cfg, searcher, num_workers), *reachable):
+    summary = search_summary(plan.cfg, searcher, num_workers)
+    left_out = save_twins(plan.cfg) if needs_supernet(plan.cfg) else []
+    for line in ("What runs:", *summary, *left_out, *reachable):
         print(line)
         logger.info(line)
     # Before there is a study, because what fails here must not leave one behind.

@@ -23,6 +23,7 @@ from .errors import JobError
 from .output import check_output, check_space, disk_errors_explained, evaluation_folder
 from .summary import training_summary
 from .terminal import set_up
+from .twins import save_twins
 
 __all__ = ["check_resumable", "check_training", "has_checkpoint", "run_training"]
 
@@ -66,7 +67,7 @@ def check_training(cfg, *, resume: bool = False, eval_only: bool = False) -> Non
         return
     spec = find_spec(cfg)
     is_supernet = spec is not None and spec.is_supernet
-    # A search raises an error for an archval that was trained on, but only days later.
+    # A search would refuse an archval that was trained on, but only days later.
     check_config(cfg, ["TRAIN", "TEST", "ARCHVAL"] if is_supernet else ["TRAIN", "TEST"])
     if not cfg.DATASETS.TRAIN:
         raise ValueError("DATASETS.TRAIN is empty: name the datasets to train on.")
@@ -146,6 +147,8 @@ def _train(cfg, resume: bool) -> dict | None:
     except ValueError as error:  # weights that do not fit
         raise JobError(str(error)) from error
     lines = training_summary(cfg, trainer.cfg, trainer.train_images, trainer.start_iter)
+    if comm.is_main_process() and find_supernet(trainer.model) is not None:
+        lines += save_twins(cfg)
     logger.info("What runs:\n  %s", "\n  ".join(lines))
     if comm.is_main_process():
         check_space(cfg.OUTPUT_DIR, trainer.checkpoint_size())
