@@ -5,7 +5,7 @@ such twins: 797 images of ImageNet's val are reported to be in its train, too.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from detectron2.data import DatasetCatalog, get_detection_dataset_dicts
 
@@ -60,7 +60,7 @@ def check_disjoint(
     """
     files = _files(names)
     shared = find_twins(files, _files(others))
-    if len(shared) > _MOST * len(files):
+    if _are_too_many(shared, files):
         mine, theirs = next(iter(shared.items()))
         pair = mine if mine == theirs else f"{mine} = {theirs}"
         raise ValueError(
@@ -90,7 +90,8 @@ def archval_twins(cfg) -> Twins:
             except FileNotFoundError as error:  # an evaluation alone does not need them
                 logger.warning("archval is not compared with %s: no %s.", key, error.filename)
                 continue
-            twins = {file: (other, key) for file, other in shared.items()} | twins
+            if not _are_too_many(shared, files):  # which check_archval() refuses
+                twins = {file: (other, key) for file, other in shared.items()} | twins
         _known[identity] = twins
     return _known[identity]
 
@@ -126,6 +127,10 @@ def _identify(cfg) -> tuple:
     datasets = (cfg.DATASETS.ARCHVAL, cfg.DATASETS.TRAIN, cfg.DATASETS.TEST)
     # With the functions that read them, because another dataset may be registered under a name.
     return tuple(tuple((name, DatasetCatalog[name]) for name in names) for names in datasets)
+
+
+def _are_too_many(shared: Mapping[str, str], files: Sequence[str]) -> bool:
+    return len(shared) > _MOST * len(files)
 
 
 def _files(names: Sequence[str]) -> list[str]:
