@@ -18,7 +18,7 @@ def write_voc(folder: Path, images: dict[str, list], image_sets: dict[str, list[
         (folder / part).mkdir(parents=True, exist_ok=True)
     for number, (name, objects) in enumerate(images.items()):
         # No two images of a folder, or of two folders, are the same.
-        color = (number * 5 % 256, sum(map(ord, name)) % 256, len(str(folder)) % 256)
+        color = (number * 5 % 256, sum(map(ord, name)) % 256, sum(map(ord, str(folder))) % 256)
         Image.new("RGB", SIZE, color).save(folder / "JPEGImages" / f"{name}.jpg")
         described = "".join(
             f"<object><name>{label}</name><difficult>{difficult}</difficult><bndbox>"

@@ -1,6 +1,7 @@
 """Hold images out of a training set: archval, to search on.
 
-The rest becomes archtrain, to train the supernet on.
+The rest becomes archtrain, to train the supernet on. Images of the same content stay in archtrain,
+so that no image is in both.
 The papers' presets read and write below $DETECTRON2_DATASETS (default: ./datasets):
 coco2017 (CR-NAS, DetNAS), voc0712 (DetNAS), nats-coco2014 (NATS). See docs/DATASETS.md.
 """
@@ -16,13 +17,19 @@ from crnas_d2.data.prepare.coco_splits import (
     sha256,
     split_coco,
 )
-from crnas_d2.data.prepare.paper_splits import DIVISIONS, HELD_OUT, SELECTIONS
+from crnas_d2.data.prepare.paper_splits import DIVISIONS, HELD_OUT, IMAGES, SELECTIONS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--preset", choices=[*DIVISIONS, *SELECTIONS])
     source.add_argument("--json", type=Path, metavar="FILE", help="any file in COCO format")
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="with --json: the folder of the images, to compare them (default: they are not)",
+    )
     parser.add_argument(
         "--archval",
         type=float,
@@ -44,6 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def check(args):
     if args.preset and args.output:
         args.refuse("--output goes with --json; a preset writes below DETECTRON2_DATASETS")
+    if args.preset and args.images:
+        args.refuse("--images goes with --json; a preset knows the folder of its images")
+    if args.images and not args.images.is_dir():
+        args.refuse(f"--images is {args.images}, which is no folder")
     if args.json and args.archval is None:
         args.refuse("--json needs --archval, the size of the part that is held out")
     if args.preset in SELECTIONS and (args.archval or args.stratify or args.seed is not None):
@@ -56,7 +67,9 @@ def divide(args):
     if args.json:
         coco = read_coco(args.json)
         sources = {args.json.name: sha256(args.json)}
-        parts = split_coco(coco, args.archval, sources=sources, **how)
+        if args.images is None:
+            print("Images are not compared: --images DIR keeps those of the same content together.")
+        parts = split_coco(coco, args.archval, sources=sources, image_root=args.images, **how)
         folder = args.output or args.json.parent
         return {
             folder / f"{args.json.stem}_{part['info']['split']['part']}.json": part
@@ -67,7 +80,10 @@ def divide(args):
         files = SELECTIONS[args.preset](root)
     else:
         size = HELD_OUT if args.archval is None else args.archval
-        files = DIVISIONS[args.preset](root, size, **how)
+        compare = (root / IMAGES[args.preset]).is_dir()
+        if not compare:
+            print(f"Images are not compared: {root / IMAGES[args.preset]} does not exist.")
+        files = DIVISIONS[args.preset](root, size, compare=compare, **how)
     return {root / path: content for path, content in files.items()}
 
 
@@ -94,6 +110,9 @@ def run(args: argparse.Namespace) -> None:
         print(f"{path}: {counts}" + ("" if written[path] else "; exists already, identical"))
     if args.preset not in SELECTIONS:
         archtrain, archval = files.values()
+        twins = archval["info"]["split"].get("images_with_a_twin")
+        if twins:
+            print(f"{twins} images have the content of another one: all of them are in archtrain.")
         missing = missing_categories(archval, [archtrain])
         if missing:
             print(f"No object in archval, so not scored by a search: {', '.join(missing)}")

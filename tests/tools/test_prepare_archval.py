@@ -68,6 +68,44 @@ def test_any_coco_file_is_divided(tool, tmp_path, capsys):
     assert ids(tmp_path / "mine_archval.json") != val
 
 
+def make_images(folder, image_ids, twins):
+    """An image per id; those of each group of twins have the same content."""
+    folder.mkdir(parents=True)
+    first = {i: min(group) for group in twins for i in group}
+    for i in image_ids:
+        (folder / f"{i}.jpg").write_bytes(b"image %d" % first.get(i, i) + 5000 * b"0")
+
+
+@pytest.mark.parametrize("stratify", [(), ("--stratify",)])
+def test_images_of_the_same_content_stay_in_archtrain(tool, tmp_path, capsys, stratify):
+    source = write_coco(tmp_path / "mine.json", range(1, 31))
+    twins = [{1, 2}, {3, 9, 27}, {29, 30}]
+    make_images(tmp_path / "images", range(1, 31), twins)
+    images = ("--images", str(tmp_path / "images"))
+    command = ["--json", str(source), "--archval", "20", *stratify]
+    tool.main([*command, *images])
+    assert "7 images have the content of another one" in capsys.readouterr().out
+    archval = ids(tmp_path / "mine_archval.json")
+    assert len(archval) == 20 and not set.union(*twins) & set(archval)
+    assert len(ids(tmp_path / "mine_archtrain.json")) == 10
+    with pytest.raises(SystemExit, match="25 of 30 images cannot be held out: 7 have the content"):
+        tool.main([*command, *images, "--archval", "25"])
+    # Without them, the split is that of the image ids, whose twins may be on both sides.
+    tool.main([*command, "--output", str(tmp_path / "not compared")])
+    assert "Images are not compared: --images" in capsys.readouterr().out
+
+
+def test_the_presets_compare_the_images_that_are_there(tool, root, capsys):
+    write_coco(root / "coco/annotations/instances_train2017.json", range(1, 31))
+    make_images(root / "coco/train2017", range(1, 31), [{4, 5}])
+    tool.main(["--preset", "coco2017", "--archval", "28"])
+    assert "2 images have the content" in capsys.readouterr().out
+    assert ids(root / "coco/annotations/instances_archtrain2017.json") == [4, 5]
+    (root / "coco/train2017/7.jpg").unlink()
+    with pytest.raises(SystemExit, match=r"train2017/7\.jpg cannot be read"):
+        tool.main(["--preset", "coco2017", "--archval", "28"])
+
+
 def test_categories_that_archval_lacks_are_named(tool, tmp_path, capsys):
     source = write_coco(tmp_path / "mine.json", range(1, 31))
     tool.main(["--json", str(source), "--archval", "1", "--output", str(tmp_path / "new")])
@@ -141,6 +179,8 @@ def test_the_command_in_the_metadata_is_one_that_the_tool_has():
         (["--json", "a.json"], "needs --archval"),
         (["--preset", "nats-coco2014", "--seed", "1"], "is a fixed list"),
         (["--preset", "coco2017", "--output", "x"], "--output goes with --json"),
+        (["--preset", "voc0712", "--images", "x"], "--images goes with --json"),
+        (["--json", "a.json", "--archval", "3", "--images", "x"], "--images is x, which is no"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(tool, capsys, command, words):

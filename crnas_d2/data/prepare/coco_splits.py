@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from crnas_d2.config import spell
+from crnas_d2.data.equal_files import find_repeated
 
 from .splits import METHODS, held_out_count, random_split, stratified_split
 
@@ -90,14 +91,18 @@ def split_coco(
     sources: Mapping[str, str],
     held_out: str = "archval",
     rest: str = "archtrain",
+    image_root: str | os.PathLike | None = None,
 ) -> tuple[dict, dict]:
     """Split a dataset by image.
+
+    Images with a twin, another file of the same content, stay in the rest: none is in both parts.
 
     Args:
         size: of the part that is held out, see :func:`~.splits.held_out_count`.
         stratify: by the categories of each image, without crowd regions.
         sources: sha256 of each source file, for ``info``.
         held_out, rest: names of the parts, for ``info``.
+        image_root: the folder of the images; ``None``: they are not compared.
 
     Returns:
         the rest and the part that is held out; ``info["split"]`` records how they were made.
@@ -124,7 +129,14 @@ def split_coco(
         if not annotation.get("iscrowd", 0):
             labels[annotation["image_id"]].add(annotation["category_id"])
     count = held_out_count(size, len(labels))
-    chosen = (stratified_split if stratify else random_split)(labels, count, seed)
+    twins = set() if image_root is None else _twins(coco, Path(image_root))
+    unique = {image_id: its for image_id, its in labels.items() if image_id not in twins}
+    if count > len(unique):
+        raise ValueError(
+            f"{count} of {len(labels)} images cannot be held out: {len(twins)} have the content "
+            f"of another one, and stay together in {rest}. Hold out fewer."
+        )
+    chosen = (stratified_split if stratify else random_split)(unique, count, seed)
     parts = []
     for name, image_ids in ((rest, labels.keys() - chosen), (held_out, chosen)):
         split = {
@@ -134,9 +146,16 @@ def split_coco(
             "seed": seed,
             "method": METHODS["stratified" if stratify else "random"],
             "sources": dict(sources),
+            **({"images_with_a_twin": len(twins)} if twins else {}),
         }
         parts.append(subset(coco, image_ids, {"split": split}))
     return parts[0], parts[1]
+
+
+def _twins(coco: dict, image_root: Path) -> set[int]:
+    """Return the ids of the images whose file has the content of another one."""
+    ids = {str(image_root / image["file_name"]): image["id"] for image in coco["images"]}
+    return {ids[file] for file in find_repeated(list(ids))}
 
 
 def missing_categories(part: dict, whole: Sequence[dict]) -> list[str]:

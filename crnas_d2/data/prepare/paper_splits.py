@@ -9,20 +9,26 @@ from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 from .coco_splits import read_coco, sha256, split_coco, subset
 from .voc import voc_files, voc_to_coco
 
-__all__ = ["DIVISIONS", "HELD_OUT", "SELECTIONS"]
+__all__ = ["DIVISIONS", "HELD_OUT", "IMAGES", "SELECTIONS"]
 
 HELD_OUT = 5000  # images of archval, in CR-NAS and in DetNAS
+
+# Below the folder of the datasets, images that are there if those of a preset can be compared.
+IMAGES = {"coco2017": Path("coco", "train2017"), "voc0712": Path("VOC2012", "JPEGImages")}
 
 _ANNOTATIONS = Path("coco", "annotations")
 
 
-def coco2017(root: str | os.PathLike, size: float, *, seed: int, stratify: bool) -> dict:
+def coco2017(
+    root: str | os.PathLike, size: float, *, seed: int, stratify: bool, compare: bool = False
+) -> dict:
     """Split COCO as CR-NAS and DetNAS do: hold archval out of train2017.
 
     train2017 has the 118,287 images of trainval35k; with 5,000 held out, 113,287 are left.
 
     Args:
         root: the folder with ``coco``.
+        compare: whether images with the content of another one are kept together.
         size, seed, stratify: see :func:`~crnas_d2.data.prepare.coco_splits.split_coco`.
 
     Returns:
@@ -35,12 +41,15 @@ def coco2017(root: str | os.PathLike, size: float, *, seed: int, stratify: bool)
         seed=seed,
         stratify=stratify,
         sources={source.as_posix(): sha256(Path(root) / source)},
+        image_root=Path(root) / IMAGES["coco2017"] if compare else None,
     )
     names = ("archtrain", "archval")
     return {_ANNOTATIONS / f"instances_{n}2017.json": p for n, p in zip(names, parts, strict=True)}
 
 
-def voc0712(root: str | os.PathLike, size: float, *, seed: int, stratify: bool) -> dict:
+def voc0712(
+    root: str | os.PathLike, size: float, *, seed: int, stratify: bool, compare: bool = False
+) -> dict:
     """Split VOC as DetNAS does: hold archval out of trainval 2007 + 2012 with their 16,551 images.
 
     Arguments and returns as :func:`coco2017`, with ``VOC2007`` and ``VOC2012`` below ``root``;
@@ -54,7 +63,14 @@ def voc0712(root: str | os.PathLike, size: float, *, seed: int, stratify: bool) 
         sources[image_set.as_posix()] = sha256(Path(root) / image_set)
         sources[f"{folder}/Annotations, in the order of the image set"] = sha256(*of_year)
     coco = voc_to_coco(files, root, CLASS_NAMES)
-    parts = split_coco(coco, size, seed=seed, stratify=stratify, sources=sources)
+    parts = split_coco(
+        coco,
+        size,
+        seed=seed,
+        stratify=stratify,
+        sources=sources,
+        image_root=root if compare else None,
+    )
     names = ("archtrain", "archval")
     return {
         Path("voc_0712", f"instances_{n}.json"): part for n, part in zip(names, parts, strict=True)
