@@ -22,6 +22,7 @@ VERBS = (
     "compare",
     "analyze",
     "sketch",
+    "receptive-field",
     "correlate",
     "sample",
     "predict",

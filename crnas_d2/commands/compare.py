@@ -8,14 +8,17 @@ from tabulate import tabulate
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.cost import build_costs
 from crnas_d2.data import register_coco_format
+from crnas_d2.jobs import JobError, field_images, measure_fields, network_config
 from crnas_d2.report import (
     Page,
     add_channel_search,
+    add_fields,
     add_networks,
     add_retrained,
     add_search,
     load_run,
     network_table,
+    recipe,
     search_settings,
 )
 from crnas_d2.search import evaluated, open_storage, study_url
@@ -35,6 +38,14 @@ def add_arguments(parser):
         default=[],
         metavar="OUTPUT_DIR",
         help="a finished search to add to the report; may be repeated",
+    )
+    parser.add_argument(
+        "--receptive-fields",
+        type=int,
+        default=16,
+        metavar="N",
+        help="images on which effective receptive fields are measured, 0 for none; default: "
+        "%(default)s",
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="the HTML file to write")
 
@@ -78,11 +89,32 @@ def report_search(page, folder, runs):
     add_retrained(page, candidates, runs, cfg.SEARCH.METRIC)
 
 
+def report_fields(page, runs, num_images):
+    """Add the effective receptive fields of the networks; of several seeds, those of the first."""
+    firsts = {}
+    for run in runs:
+        firsts.setdefault(recipe(run), run)
+    page.heading("Effective receptive fields")
+    try:
+        networks = {
+            run.name: (network_config(str(run.folder), None), str(run.folder))
+            for run in firsts.values()
+        }
+        images = field_images(runs[0].cfg, [], num_images)
+        add_fields(page, measure_fields(networks, images))
+    except (JobError, ValueError, OSError) as error:
+        page.text(f"Not measured: {error}")
+
+
 def run(args):
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if args.receptive_fields < 0:
+        raise ValueError(f"--receptive-fields is {args.receptive_fields}; expected 0 or more.")
     page = Page("Networks compared")
     runs = list(load_networks(args.networks))
     add_networks(page, runs)
+    if args.receptive_fields:
+        report_fields(page, runs, args.receptive_fields)
     for folder in args.search:
         report_search(page, folder, runs)
     page.write(args.output)

@@ -5,9 +5,8 @@ network with decoded channels, a bar for each convolution has the shares of the 
 """
 
 import argparse
-from pathlib import Path
 
-from crnas_d2.jobs.output import check_output
+from crnas_d2.jobs.new_file import check_new_file
 from crnas_d2.report import draw_networks, find_network
 
 __all__ = ["add_arguments", "run"]
@@ -30,15 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    output = Path(args.output)
-    if output.suffix.lower() not in _FORMATS:
-        raise ValueError(f"--output is {output}; expected a name that ends with .png or .svg.")
-    if output.exists() and not args.overwrite:
-        raise ValueError(
-            f"--output {output} exists already: choose another name, or replace it with "
-            "--overwrite."
-        )
-    check_output(str(output.parent))
+    output = check_new_file(args.output, _FORMATS, overwrite=args.overwrite)
     networks = {}
     for text in args.networks:
         network = find_network(text)

@@ -5,6 +5,7 @@ from .entry import one_line_errors
 from .errors import JobError
 from .export import FORMATS, Export, run_export
 from .predict import Prediction, run_prediction
+from .receptive_fields import field_images, measure_fields
 from .search import run_search
 from .search_plan import check_search
 from .stand_alone import StandAloneRun, score_networks, train_networks
@@ -23,9 +24,11 @@ __all__ = [
     "check_resumable",
     "check_search",
     "check_training",
+    "field_images",
     "has_checkpoint",
     "load_network",
     "load_supernet",
+    "measure_fields",
     "network_config",
     "one_line_errors",
     "run_export",

@@ -3,7 +3,10 @@
 from .candidates_csv import write_candidates
 from .channel_report import add_channel_search, write_channel_search
 from .comparison import add_networks, add_retrained, network_table
+from .comparison_verdict import recipe
 from .drawn_detections import draw_detections
+from .effective_field import EffectiveField, effective_fields, feature_names, usual_features
+from .field_figure import FIELDS_EXPLAINED, add_fields, draw_fields, field_table
 from .page import Page
 from .provenance import own_version
 from .ranking import Correlation, describe_ranking, rank_correlation
@@ -15,12 +18,15 @@ from .sketch_sources import NamedNetwork, find_network
 from .training_log import read_metrics
 
 __all__ = [
+    "FIELDS_EXPLAINED",
     "Correlation",
+    "EffectiveField",
     "NamedNetwork",
     "Page",
     "ReceptiveField",
     "Run",
     "add_channel_search",
+    "add_fields",
     "add_networks",
     "add_retrained",
     "add_search",
@@ -28,7 +34,11 @@ __all__ = [
     "draw_architectures",
     "draw_channels",
     "draw_detections",
+    "draw_fields",
     "draw_networks",
+    "effective_fields",
+    "feature_names",
+    "field_table",
     "find_network",
     "load_run",
     "network_table",
@@ -36,7 +46,9 @@ __all__ = [
     "rank_correlation",
     "read_metrics",
     "receptive_fields",
+    "recipe",
     "search_settings",
+    "usual_features",
     "write_candidates",
     "write_channel_search",
     "write_search",

@@ -9,12 +9,12 @@ from random import Random
 
 from detectron2.data import DatasetCatalog
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from crnas_d2.search import Candidate
 from crnas_d2.space import Genotype, format_quantity
 
-from .comparison_verdict import comparison_verdict
+from .comparison_verdict import comparison_verdict, recipe
 from .detections import draw_detections
 from .page import Page, format_cell, without_constant_columns
 from .per_class import add_per_class
@@ -85,6 +85,8 @@ def add_networks(page: Page, runs: Sequence[Run], *, num_images: int = 6) -> Non
         f"seeds are not significant. {same}".strip()
     )
     page.table(head, rows, baseline=0 if len(runs) > 1 else None)
+    if len({run.cost.macs for run in runs}) > 1:
+        page.figure(_ap_against_macs(runs), "AP against MACs")
     page.figure(
         draw_architectures({run.name: run.spec.genotype for run in runs}), "blocks per stage"
     )
@@ -183,6 +185,28 @@ def _check_comparable(runs: Sequence[Run]) -> None:
 
 def _results_file(run: Run) -> Path:
     return run.folder / "inference" / "coco_instances_results.json"
+
+
+def _ap_against_macs(runs: Sequence[Run]) -> Figure:
+    """Draw AP against MACs as CR-NAS figure 5; the trainings of one network have one colour."""
+    figure = Figure(figsize=(6, 4))
+    axes = figure.add_subplot()
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(recipe(run), []).append(run)
+    for group in groups.values():
+        macs, scores = group[0].cost.macs, [run.metrics["bbox/AP"] for run in group]
+        [points] = axes.plot([macs] * len(group), scores, "o", alpha=0.6)
+        mean = sum(scores) / len(scores)
+        axes.plot(macs, mean, "_", markersize=16, color=points.get_color())
+        name = ", ".join(run.name for run in group)
+        axes.annotate(name, (macs, mean), xytext=(6, 4), textcoords="offset points", fontsize=8)
+    height, width = runs[0].cfg.SEARCH.COST_INPUT_SIZE
+    axes.set(xlabel=f"MACs (body, {height}x{width})", ylabel="AP")
+    axes.xaxis.set_major_formatter(EngFormatter())
+    axes.margins(x=0.15, y=0.1)
+    axes.grid(alpha=0.3)
+    return figure
 
 
 def _losses(runs: Sequence[Run]) -> Figure:

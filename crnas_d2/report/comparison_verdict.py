@@ -12,7 +12,7 @@ from crnas_d2.space import format_quantity
 
 from .run import Run
 
-__all__ = ["comparison_verdict"]
+__all__ = ["comparison_verdict", "recipe"]
 
 _METRIC = "bbox/AP"
 # What may differ between two trainings of one network that only differ in their seed.
@@ -50,7 +50,7 @@ def comparison_verdict(
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(_recipe(run), []).append(run)
+        groups.setdefault(recipe(run), []).append(run)
     resampled, num_images = _resample(predictions, dataset)
     networks = [
         _Network(tuple(group), _mean([resampled[run.name] for run in group]) if resampled else None)
@@ -71,8 +71,8 @@ def comparison_verdict(
     ]
 
 
-def _recipe(run: Run) -> str:
-    """Return what two trainings with different seeds have in common."""
+def recipe(run: Run) -> str:
+    """Return what two trainings that only differ in their seeds have in common."""
     settings = {k: v for k, v in changed_settings(run.cfg).items() if k not in _OF_A_RUN}
     return repr((run.spec.genotype, bool(run.cfg.MODEL.WEIGHTS), sorted(settings.items(), key=str)))
 
