@@ -117,8 +117,8 @@ def _against(
     if images is not None:
         return (
             f"The baseline {genotype}, {what}, was stopped after {images:,} images, because it "
-            f"cannot win any more: its {metric} is about {scores[genotype]:.2f}, {abs(less):.2f} "
-            f"{'less' if less >= 0 else 'more'}."
+            f"could not win any more: its {metric} is about {scores[genotype]:.2f}, "
+            f"{abs(less):.2f} {'less' if less >= 0 else 'more'}."
         )
     text = f"The baseline {genotype}, {what}, has {metric} {scores[genotype]:.2f}: "
     text += f"{abs(less):.2f} {'less' if less >= 0 else 'more'}"

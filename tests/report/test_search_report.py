@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import html.parser
 import math
 from random import Random
@@ -10,7 +11,9 @@ from crnas_d2.modeling.families import MobileNetV2Family, ResNetFamily
 from crnas_d2.modeling.spaces import JointKind, OperationKind, StageKind
 from crnas_d2.report import Page, add_search, write_candidates
 from crnas_d2.report.pareto import pareto_front
+from crnas_d2.report.provenance import images_looked_at
 from crnas_d2.report.search_figures import draw_by_choice, draw_distribution
+from crnas_d2.report.search_verdict import describe_noise
 from crnas_d2.search import Candidate
 from crnas_d2.space import AdditiveCost, Genotype
 
@@ -191,6 +194,48 @@ def test_a_difference_beyond_the_noise_is_called_so(no_figures):
     verdict, _ = verdict_of(noise=clear, baseline=(OTHER, "the published network"))
     assert "exceeds the noise of archval" in verdict and "does not exceed" not in verdict
     assert "The best one exceeds all 1 others" in verdict
+
+
+STOPPED = Candidate(Genotype((1, 1, 2, 2)), 7.5, {}, 0.1, images=1250)
+
+
+def test_candidates_that_were_stopped_early_are_told_from_the_others(no_figures, tmp_path):
+    candidates = [*CANDIDATES[:2], STOPPED]
+    page = Page("Race")
+    settings = {"metric": "bbox/AP", "scope": "body", "noise": NOISE}
+    baseline = (STOPPED.genotype, "the published network")
+    add_search(page, candidates, SPACE, COSTS, baseline=baseline, **settings)
+    report = "".join(page.parts)
+    assert f"{STOPPED.genotype}, the published network, was stopped after 1,250 images" in report
+    assert "its bbox/AP is about 7.50, 25.83 less" in report
+    assert "1 of the 1 other candidates scored on all images cannot be told apart" in report
+    assert "1 candidate was stopped early by racing" in report and "elsewhere" not in report
+    assert "3 candidates evaluated, 1 of them stopped early" in report
+    assert f"{STOPPED.genotype} (stopped after 1,250 images) (baseline)" in report
+    assert images_looked_at([*candidates, *candidates], None) == {
+        "racing": "2 of 6 candidates stopped early"
+    }
+    few = dataclasses.replace(STOPPED, images=5)
+    assert images_looked_at([*CANDIDATES[:2], few], NOISE)["racing"] == (
+        "1 of 3 candidates stopped early, 45 instead of 60 images (75%)"
+    )
+
+    write_candidates(tmp_path / "candidates.csv", candidates, SPACE, COSTS, NOISE)
+    with (tmp_path / "candidates.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["images"] for row in rows] == ["", "", "1250"]
+    assert rows[2]["fitness"] == "7.5" and rows[2]["seconds"] == "0.10"
+
+
+def test_stopped_candidates_have_a_mark_of_their_own():
+    figure = draw_distribution([*CANDIDATES[:2], STOPPED], "bbox/AP", NOISE)
+    assert "stopped early (estimate)" in {t.get_text() for t in figure.axes[0].get_legend().texts}
+
+
+def test_where_all_others_were_stopped_the_verdict_says_so():
+    alone = FitnessNoise(BEST, {BEST: (25.0, 41.0)}, {}, 20, math.nan)
+    lines = describe_noise([CANDIDATES[0], STOPPED, STOPPED], "bbox/AP", alone)
+    assert lines[0].startswith("2 candidates were stopped early by racing")
 
 
 def test_the_classes_have_a_table_the_hardest_first(no_figures):
