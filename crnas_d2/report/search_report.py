@@ -220,7 +220,12 @@ def _add_classes(
     page: Page, complete: Sequence[Candidate], metric: str, baseline: Genotype | None
 ) -> None:
     named = [("best", complete[0]), *(("baseline", c) for c in complete[1:])]
-    shown = {name: c.metrics for name, c in named if name == "best" or c.genotype == baseline}
+    shown = {
+        name: c.metrics
+        for name, c in named
+        # A baseline that was stopped early has no metrics.
+        if name == "best" or (c.genotype == baseline and c.metrics)
+    }
     add_per_class(page, shown, metric.partition("/")[0])
 
 

@@ -16,6 +16,7 @@ from detectron2.data import MetadataCatalog
 from crnas_d2 import run_search
 from crnas_d2.evaluation import ImageHits, NoiseFiles, Race, SubnetEvaluator
 from crnas_d2.jobs import JobError
+from crnas_d2.jobs.estimate import Speed, estimate_search
 from crnas_d2.jobs.racing import RivalFinder
 from crnas_d2.modeling.families import ResNetFamily
 from crnas_d2.modeling.spaces import StageKind
@@ -291,6 +292,11 @@ def test_what_a_race_leaves(configured, tmp_path, capsys, monkeypatch):
     ):
         with pytest.raises(JobError, match=r"is another search: SEARCH\.RACING was .* and is "):
             run_search(configured(other), resume=True)
+
+
+def test_the_estimate_of_a_race_is_the_most_that_it_takes(configured):
+    unknown = Speed(None, None, 0, 0, 0, 0)
+    assert estimate_search(configured(), unknown, 8).work == "6 candidates on at most 8 images"
 
 
 def test_finalists_are_scored_on_all_images(configured, monkeypatch):

@@ -227,6 +227,16 @@ def test_candidates_that_were_stopped_early_are_told_from_the_others(no_figures,
     assert rows[2]["fitness"] == "7.5" and rows[2]["seconds"] == "0.10"
 
 
+def test_a_baseline_that_was_stopped_early_has_no_column_of_classes(no_figures):
+    page = Page("Race")
+    best = Candidate(BEST, 50.0, {"bbox/AP": 50.0, "bbox/AP-cat": 60.0, "bbox/AP-dog": 40.0})
+    baseline = (STOPPED.genotype, "the published network")
+    settings = {"metric": "bbox/AP", "scope": "body", "baseline": baseline}
+    add_search(page, [best, STOPPED], SPACE, COSTS, **settings)
+    report = "".join(page.parts)
+    assert "<th>class</th><th>best</th></tr>" in report and "nan" not in report
+
+
 def test_stopped_candidates_have_a_mark_of_their_own():
     figure = draw_distribution([*CANDIDATES[:2], STOPPED], "bbox/AP", NOISE)
     assert "stopped early (estimate)" in {t.get_text() for t in figure.axes[0].get_legend().texts}
