@@ -12,6 +12,7 @@ keys of SEARCH.EVOLUTION.
 import argparse
 import csv
 import multiprocessing
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,8 +29,10 @@ from crnas_d2.config.values import check_values
 from crnas_d2.evaluation import NoiseFiles, Race, pauses
 from crnas_d2.jobs import one_line_errors
 from crnas_d2.jobs.racing import Results, RivalFinder, num_kept
-from crnas_d2.search import EvolutionSearcher, Searcher, Stopped, evaluated, run_worker
+from crnas_d2.search import Candidate, EvolutionSearcher, Searcher, Stopped, evaluated, run_worker
 from crnas_d2.space import SearchSpace
+
+_SCORE = "score"  # the metric
 
 
 @dataclass(frozen=True)
@@ -116,50 +119,78 @@ def make_searcher(cfg, space: SearchSpace, known: list[Genotype], seed: int) -> 
     return Evolved(space, known, **settings)
 
 
-def replay(cfg, space: SearchSpace, found: dict[Genotype, Results], seed: int) -> Replay:
-    """Replay one search on resampled images."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    known = list(found)
-    num_images = found[known[0]].num_images
-    drawn = np.random.default_rng(seed).integers(num_images, size=num_images)
-    resampled = {genotype: results.subset(drawn) for genotype, results in found.items()}
-    once = np.ones((1, num_images), int)
-    scores = {genotype: float(r.scores(once)[0]) for genotype, r in resampled.items()}
+@dataclass(frozen=True)
+class Replayer:
+    """Replays a search on resampled images; a number is the seed of each replay.
 
-    def search(make_evaluate) -> list:
+    Attributes:
+        images: those drawn for each replay, ``(replays, images)``.
+        scores: of each candidate on them, ``(replays,)``.
+    """
+
+    cfg: object
+    space: SearchSpace
+    found: dict[Genotype, Results]
+    images: np.ndarray
+    scores: dict[Genotype, np.ndarray]
+
+    @classmethod
+    def make(cls, cfg, space: SearchSpace, found: dict[Genotype, Results], number: int):
+        num_images = next(iter(found.values())).num_images
+        images = np.random.default_rng(0).integers(num_images, size=(number, num_images))
+        counts = np.array([np.bincount(row, minlength=num_images) for row in images])
+        progress = tqdm(found.items(), desc="scores of resampled images", unit="net")
+        scores = {genotype: results.scores(counts) for genotype, results in progress}
+        return cls(cfg, space, found, images, scores)
+
+    def __call__(self, number: int) -> Replay:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        scores = {genotype: float(each[number]) for genotype, each in self.scores.items()}
+        raced = self._search(number, partial(self._race, number, scores))
+        if self.cfg.SEARCH.ALGORITHM == "exhaustive":
+            best = max(scores.values())
+        else:
+            best = self._search(number, lambda *_: lambda g: {_SCORE: scores[g]})[0].fitness
+        num_images = self.images.shape[1]
+        seen = sum(num_images if c.images is None else c.images for c in raced)
+        calibration = len(raced) * self.cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES
+        whole = len(raced) * num_images
+        return Replay(
+            seen / whole,
+            (seen + calibration) / (whole + calibration),
+            kendalltau([c.fitness for c in raced], [scores[c.genotype] for c in raced]).statistic,
+            best - scores[raced[0].genotype],
+        )
+
+    def _search(self, number: int, make_evaluate: Callable) -> list[Candidate]:
         study = optuna.create_study(direction="maximize")
-        searcher = make_searcher(cfg, space, known, seed)
+        searcher = make_searcher(self.cfg, self.space, list(self.found), number)
         evaluate = make_evaluate(study, searcher)
-        run_worker(study, space, searcher, evaluate, "score", stops_early=False)
-        return evaluated(study, space)
+        run_worker(study, self.space, searcher, evaluate, _SCORE, stops_early=False)
+        return evaluated(study, self.space)
 
-    def racing(study: optuna.Study, searcher: Searcher):
-        size, settings = cfg.SEARCH.IMS_PER_BATCH, cfg.SEARCH.RACING
-        stops = pauses(-(-num_images // size), settings.SHARES, size)
-        find = RivalFinder(study, space, num_kept(cfg, searcher), lambda g, _: resampled[g])
-        race = Race("score", stops, settings.CONFIDENCE, find)
+    def _race(
+        self, number: int, scores: dict, study: optuna.Study, searcher: Searcher
+    ) -> Callable[[Genotype], dict[str, float] | Stopped]:
+        size, settings = self.cfg.SEARCH.IMS_PER_BATCH, self.cfg.SEARCH.RACING
+        images = self.images[number]
+        stops = pauses(-(-len(images) // size), settings.SHARES, size)
+
+        def read(genotype: Genotype, _fitness: float) -> Results:
+            return self.found[genotype].subset(images)
+
+        find = RivalFinder(study, self.space, num_kept(self.cfg, searcher), read)
+        race = Race(_SCORE, stops, settings.CONFIDENCE, find)
 
         def evaluate(genotype: Genotype) -> dict[str, float] | Stopped:
             for stop in stops:
                 seen = np.arange(stop * size)
-                part = resampled[genotype].subset(seen)
-                if stopped := race.judge(part, seen, len(seen) / num_images):
+                part = self.found[genotype].subset(images[seen])
+                if stopped := race.judge(part, seen, len(seen) / len(images)):
                     return stopped
-            return {"score": scores[genotype]}
+            return {_SCORE: scores[genotype]}
 
         return evaluate
-
-    raced = search(racing)
-    best = search(lambda study, searcher: lambda genotype: {"score": scores[genotype]})[0]
-    images = sum(num_images if c.images is None else c.images for c in raced)
-    calibration = len(raced) * cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES
-    whole = len(raced) * num_images
-    return Replay(
-        images / whole,
-        (images + calibration) / (whole + calibration),
-        kendalltau([c.fitness for c in raced], [scores[c.genotype] for c in raced]).statistic,
-        best.fitness - scores[raced[0].genotype],
-    )
 
 
 def describe(replays: list[Replay]) -> str:
@@ -208,9 +239,20 @@ def main():
         f"{searcher.total or len(found)} candidates, {kept} of them on all images at least, "
         f"confidence {cfg.SEARCH.RACING.CONFIDENCE:g}, parts {list(cfg.SEARCH.RACING.SHARES)}:"
     )
-    with multiprocessing.Pool(args.num_workers) as pool:
-        replays = pool.imap(partial(replay, cfg, space, found), range(args.number))
+    replayer = Replayer.make(cfg, space, found, args.number)
+    with multiprocessing.Pool(args.num_workers, _keep, (replayer,)) as pool:
+        replays = pool.imap(_replay, range(args.number))
         print(describe(list(tqdm(replays, total=args.number, desc="replays"))))
+
+
+def _keep(replayer: Replayer) -> None:
+    """Keep in a process what it needs, which would be copied for each replay otherwise."""
+    global _replayer
+    _replayer = replayer
+
+
+def _replay(number: int) -> Replay:
+    return _replayer(number)
 
 
 if __name__ == "__main__":

@@ -183,8 +183,8 @@ class DetectionMatches:
             # that the last one stands for all of them.
             precision = found / np.maximum(counted, 1)
             precision = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-            reached = _reached(found / np.maximum(wanted, 1))
-            steps = np.diff(reached, axis=0, prepend=0)
+            steps = _reached(found / np.maximum(wanted, 1))
+            steps[1:] -= steps[:-1].copy()
             mean += (precision * steps).sum(axis=0)
         return np.where(wanted > 0, mean, 0) / (len(_RECALLS) * len(is_true))
 
