@@ -29,7 +29,15 @@ from crnas_d2.config.values import check_values
 from crnas_d2.evaluation import NoiseFiles, Race, pauses
 from crnas_d2.jobs import one_line_errors
 from crnas_d2.jobs.racing import Results, RivalFinder, num_kept
-from crnas_d2.search import Candidate, EvolutionSearcher, Searcher, Stopped, evaluated, run_worker
+from crnas_d2.search import (
+    Candidate,
+    EvolutionSearcher,
+    ExhaustiveSearcher,
+    Searcher,
+    Stopped,
+    evaluated,
+    run_worker,
+)
 from crnas_d2.space import SearchSpace
 
 _SCORE = "score"  # the metric
@@ -52,18 +60,13 @@ class Replay:
     behind: float
 
 
-class Listed(Searcher):
+class Listed(ExhaustiveSearcher):
     """An exhaustive search of given genotypes, in a random order."""
 
-    num_decisive = 1
-
     def __init__(self, space: SearchSpace, known: list[Genotype], seed: int):
-        super().__init__(space)
-        self.known = Random(seed).sample(known, len(known))
-
-    def propose(self, candidates):
-        done = {candidate.genotype for candidate in candidates}
-        return [genotype for genotype in self.known if genotype not in done]
+        Searcher.__init__(self, space)
+        self.genotypes = Random(seed).sample(known, len(known))
+        self.total = len(known)
 
 
 class Evolved(EvolutionSearcher):
@@ -236,13 +239,19 @@ def main():
     kept = num_kept(cfg, searcher)
     print(
         f"{args.number} races of {cfg.SEARCH.ALGORITHM}, "
-        f"{searcher.total or len(found)} candidates, {kept} of them on all images at least, "
+        f"{searcher.total} candidates, {kept} of them on all images at least, "
         f"confidence {cfg.SEARCH.RACING.CONFIDENCE:g}, parts {list(cfg.SEARCH.RACING.SHARES)}:"
     )
     replayer = Replayer.make(cfg, space, found, args.number)
+    replays = []
     with multiprocessing.Pool(args.num_workers, _keep, (replayer,)) as pool:
-        replays = pool.imap(_replay, range(args.number))
-        print(describe(list(tqdm(replays, total=args.number, desc="replays"))))
+        results = pool.imap(_replay, range(args.number))
+        for result in (bar := tqdm(results, total=args.number, desc="replays")):
+            replays.append(result)
+            same = sum(replay.behind == 0 for replay in replays)
+            share = sum(replay.share for replay in replays) / len(replays)
+            bar.set_postfix_str(f"{same} found the same, {share:.1%} of the images")
+    print(describe(replays))
 
 
 def _keep(replayer: Replayer) -> None:

@@ -1,6 +1,7 @@
 """Exhaustive search: every feasible genotype (CR-NAS section 3.3.1)."""
 
 from collections.abc import Collection, Sequence
+from random import Random
 
 from crnas_d2.space import Budget, Genotype, SearchSpace, feasible_fraction, feasible_genotypes
 
@@ -16,13 +17,23 @@ _MOST = 100_000  # feasible genotypes; a larger search is a mistake
 class ExhaustiveSearcher(Searcher):
     """Evaluates every feasible genotype: the best is the arg max of equation 1.
 
+    Args:
+        order_seed: of a random order; ``None``: that of the space. A race needs a good candidate
+            soon, while in many spaces the best ones are the last.
+
     Raises:
         ValueError: no genotype is feasible, or too many are.
     """
 
     num_decisive = 1
 
-    def __init__(self, space: SearchSpace, budgets: Sequence[Budget] = ()):
+    def __init__(
+        self,
+        space: SearchSpace,
+        budgets: Sequence[Budget] = (),
+        *,
+        order_seed: int | None = None,
+    ):
         super().__init__(space, budgets)
         size = round(feasible_fraction(space, budgets).value * space.size)
         if size > _MOST:
@@ -32,7 +43,13 @@ class ExhaustiveSearcher(Searcher):
                 "SEARCH.BUDGET."
             )
         self.genotypes = feasible_genotypes(space, budgets)
+        if order_seed is not None:
+            self.genotypes = Random(order_seed).sample(self.genotypes, len(self.genotypes))
         self.total = len(self.genotypes)
+
+    @classmethod
+    def from_config(cls, cfg) -> dict:
+        return {"order_seed": max(cfg.SEED, 0) if cfg.SEARCH.RACING.ENABLED else None}
 
     def propose(self, candidates: Collection[Candidate]) -> list[Genotype]:
         done = {candidate.genotype for candidate in candidates}

@@ -131,6 +131,16 @@ def test_greedy_keeps_at_least_one(top_k):
         GreedySearcher(SPACE, top_k=top_k)
 
 
+def test_a_race_has_an_order_of_its_own_the_same_for_the_same_seed():
+    plain = ExhaustiveSearcher(SPACE).genotypes
+    first, again, other = (ExhaustiveSearcher(SPACE, order_seed=n).genotypes for n in (1, 1, 2))
+    assert first == again != other and sorted(first) == sorted(plain) and plain != first
+    cfg = toy.supernet_config({"SEED": 1})
+    assert ExhaustiveSearcher.from_config(cfg) == {"order_seed": None}
+    cfg.SEARCH.RACING.ENABLED = True
+    assert ExhaustiveSearcher.from_config(cfg) == {"order_seed": 1}
+
+
 def test_exhaustive_proposes_what_is_feasible_and_not_yet_done():
     kind = StageKind([(1, 2), (1, 2), (2, 3), (2, 3)])
     space = kind.build_space(ResNetFamily(), Genotype())
