@@ -2,6 +2,7 @@
 
 from .alternating_trainer import AlternatingTrainer
 from .found_network import calibrated_on_train
+from .gradient_exchange import GradientExchange, PathParameters
 from .hooks import AlphaProgress, PathSampling
 from .lr_scheduler import check_lr_scheduler
 from .norms import without_sync
@@ -12,6 +13,8 @@ __all__ = [
     "AlphaProgress",
     "AlternatingTrainer",
     "FairPathSampler",
+    "GradientExchange",
+    "PathParameters",
     "PathSampling",
     "Trainer",
     "UniformPathSampler",

@@ -44,6 +44,11 @@ class AlternatingTrainer(TrainerBase):
         self.seed = seed
         self.model, self.data_loader = weights.model, weights.data_loader
         self.optimizer = weights.optimizer
+        self._used: set[nn.Parameter] = set()
+
+    def used(self) -> set[nn.Parameter]:
+        """The parameters that the running half updates; it drops all other gradients."""
+        return self._used
 
     def run_step(self) -> None:
         self._run(self.weights, "weights")
@@ -56,6 +61,7 @@ class AlternatingTrainer(TrainerBase):
         torch.manual_seed(random.getrandbits(32))
         half.model.zero_grad(set_to_none=True)  # frees the gradients of the other half
         half.iter = self.iter
+        self._used = {p for group in half.optimizer.param_groups for p in group["params"]}
         half.run_step()
 
     def state_dict(self) -> dict:

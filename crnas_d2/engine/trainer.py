@@ -28,6 +28,7 @@ from crnas_d2.modeling import MixedSupernet, SinglePathSupernet, find_supernet
 from .alternating_trainer import AlternatingTrainer, build_alternating_trainer
 from .continued_randomness import ContinuedRandomness
 from .found_network import found_network
+from .gradient_exchange import GradientExchange, PathParameters
 from .hooks import AlphaProgress, PathSampling, RepeatedPreciseBN
 from .lr_scheduler import build_lr_scheduler
 from .norms import replace_norms
@@ -73,6 +74,9 @@ class Trainer(DefaultTrainer):
             self._trainer = build_alternating_trainer(cfg, model, optimizer, steps)
         else:
             self._trainer = StepTrainer(model, data_loader, optimizer, **steps)
+        if isinstance(model, DistributedDataParallel) and supernet is not None:
+            used = PathParameters(model.module, supernet) if is_single_path else self._trainer.used
+            GradientExchange(used).register(model)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = TrainingCheckpointer(
             model,

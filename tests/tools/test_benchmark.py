@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch.distributed as dist
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -170,6 +171,16 @@ def test_supernet_step_refuses_sides_that_differ(benchmarks, monkeypatch):
     monkeypatch.setattr(module, "tensors", lambda modules: [])
     with pytest.raises(RuntimeError, match="different steps"):
         module.supernet_step("cpu")
+
+
+def test_gradients_of_a_path_are_fewer_than_those_of_a_supernet(benchmarks):
+    letters = "crnas_d2://configs/letters/supernet-stage.yaml"
+    try:
+        ours, plain = benchmarks("gradient_exchange").gradient_exchange("cpu", letters)
+        paths, whole = [ours() for _ in range(2)], [plain() for _ in range(2)]
+    finally:
+        dist.destroy_process_group()
+    assert whole[0] == whole[1] > max(paths) > 0 and paths[0] != paths[1]
 
 
 @pytest.fixture

@@ -1,0 +1,85 @@
+"""Which gradients the processes of a training average: those that its step uses."""
+
+from collections.abc import Callable, Collection
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.futures import Future
+from torch.nn.parallel import DistributedDataParallel
+
+from crnas_d2.layers import active_modules
+from crnas_d2.modeling import SinglePathSupernet
+
+__all__ = ["GradientExchange", "PathParameters"]
+
+
+class GradientExchange:
+    """A communication hook of DistributedDataParallel that leaves gradients out.
+
+    DistributedDataParallel all-reduces its buckets whole: of a supernet, the zeros of all paths
+    that did not run, too. This hook packs the gradients that are used, and averages these, bucket
+    by bucket while the backward pass goes on, to the same values.
+
+    Attributes:
+        sent: bytes of gradients that this rank has all-reduced so far.
+
+    Args:
+        used: returns the parameters whose gradients the step uses, the same on every rank. Others
+            that have a gradient keep that of their own rank.
+    """
+
+    def __init__(self, used: Callable[[], Collection[nn.Parameter]]):
+        self.used = used
+        self.sent = 0
+
+    def register(self, model: DistributedDataParallel) -> None:
+        model.register_comm_hook(self, GradientExchange.average)
+
+    def average(self, bucket: dist.GradBucket) -> Future[torch.Tensor]:
+        """Average the used gradients of a bucket over the ranks, in place."""
+        whole, used = bucket.buffer(), self.used()
+        gradients = [
+            gradient
+            for parameter, gradient in zip(bucket.parameters(), bucket.gradients(), strict=True)
+            if parameter in used
+        ]
+        if not gradients:
+            done: Future[torch.Tensor] = Future()
+            done.set_result(whole)
+            return done
+        # Divided before the sum, as by DistributedDataParallel, so that float16 does not overflow.
+        packed = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        packed.div_(dist.get_world_size())
+        self.sent += packed.nbytes
+
+        def unpack(_: Future) -> torch.Tensor:
+            parts = packed.split([gradient.numel() for gradient in gradients])
+            for gradient, part in zip(gradients, parts, strict=True):
+                gradient.copy_(part.view_as(gradient))
+            return whole
+
+        return dist.all_reduce(packed, async_op=True).get_future().then(unpack)
+
+
+class PathParameters:
+    """The parameters on the active path of a supernet.
+
+    Args:
+        model: that has the supernet.
+    """
+
+    def __init__(self, model: nn.Module, supernet: SinglePathSupernet):
+        self.model, self.supernet = model, supernet
+        self._path = None
+        self._parameters: set[nn.Parameter] = set()
+
+    def __call__(self) -> set[nn.Parameter]:
+        if self._path != self.supernet.path:
+            self._path = self.supernet.path
+            self._parameters = {
+                parameter
+                for module in active_modules(self.model)
+                for parameter in module.parameters(recurse=False)
+            }
+        return self._parameters
