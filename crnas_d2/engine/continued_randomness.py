@@ -8,7 +8,7 @@ import torch
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 
-__all__ = ["ContinuedRandomness"]
+__all__ = ["ContinuedRandomness", "get_states", "set_states"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +32,10 @@ class ContinuedRandomness(HookBase):
 
     def before_step(self) -> None:
         if self._own is not None:
-            _set_states(self._own)
+            set_states(self._own)
 
     def after_step(self) -> None:
-        self._own = _get_states()
+        self._own = get_states()
         step = self.trainer.iter + 1
         if step % self.period == 0 or step == self.trainer.max_iter:
             self._all = comm.gather(self._own)
@@ -56,8 +56,8 @@ class ContinuedRandomness(HookBase):
         self._own = self._all[comm.get_rank()]
 
 
-def _get_states() -> dict:
-    """Return the states as tensors and plain types, which ``weights_only`` admits."""
+def get_states() -> dict:
+    """Return the states of the global generators as types that ``weights_only`` admits."""
     version, numbers, gauss = random.getstate()
     _, key, position, has_gauss, cached = np.random.get_state()
     states = {
@@ -70,7 +70,8 @@ def _get_states() -> dict:
     return states
 
 
-def _set_states(states: dict) -> None:
+def set_states(states: dict) -> None:
+    """Set what :func:`get_states` has returned."""
     version, numbers, gauss = states["python"]
     random.setstate((version, tuple(numbers), gauss))
     key, *rest = states["numpy"]

@@ -2,7 +2,7 @@
 
 import logging
 import weakref
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import nullcontext
 from importlib.util import find_spec as find_module
 from pathlib import Path
@@ -34,6 +34,7 @@ from .lr_scheduler import build_lr_scheduler
 from .norms import replace_norms
 from .optimizer import build_optimizer
 from .path_samplers import build_path_sampler
+from .peak_memory import check_peak_memory
 from .step_trainer import StepTrainer, step_settings
 
 __all__ = ["Trainer", "checkpoint_size"]
@@ -125,6 +126,11 @@ class Trainer(DefaultTrainer):
         images = getattr(self.data_loader, "dataset", None)
         return images if isinstance(images, Sized) else None
 
+    def _train_entries(self, steps: list[StepTrainer]) -> Iterator[dict]:
+        """Yield Detectron2's dicts of all images, as far as the loaders tell them."""
+        for step in steps:
+            yield from getattr(getattr(step.data_loader, "dataset", None), "images", ())
+
     @property
     def plain_model(self) -> nn.Module:
         """The model without DistributedDataParallel around it."""
@@ -134,12 +140,19 @@ class Trainer(DefaultTrainer):
     def train(self) -> dict | None:
         """Train up to ``SOLVER.MAX_ITER``; return the results of the last evaluation, if expected.
 
+        On a GPU, its memory is checked first, see :func:`check_peak_memory`.
+
         On a CPU, scripted losses (RetinaNet's) are not optimized: torch would do that after their
         first calls in a process, so a resumed training would round them in another way.
         """
         if self.start_iter >= self.max_iter and self.checkpointer.resumed != FINAL:
             # It was killed between its last steps and the end, or the final file is damaged.
             self.checkpointer.save(Path(FINAL).stem, iteration=self.start_iter - 1)
+        if self.start_iter < self.max_iter:
+            runner = self._trainer
+            is_mixed = isinstance(runner, AlternatingTrainer)
+            steps = [runner.weights, runner.alphas] if is_mixed else [runner]
+            check_peak_memory(self.cfg, self.plain_model, steps, self._train_entries(steps))
         on_cpu = self.cfg.MODEL.DEVICE == "cpu"
         with torch.jit.optimized_execution(False) if on_cpu else nullcontext():
             return super().train()

@@ -1,0 +1,86 @@
+"""The batch of a training that takes the most memory, made up."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from detectron2.data.transforms import ResizeShortestEdge
+from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
+
+__all__ = ["largest_batch", "largest_size"]
+
+Size = tuple[int, int]  # (height, width), pixels
+
+
+def largest_batch(
+    cfg, images: Iterable[dict] = (), *, number: int, grouped: bool = True
+) -> list[dict]:
+    """Return inputs of a model in training: noise of the largest size, and many objects.
+
+    There are as many objects per image as in the image with the most of them, and at least as many
+    as the mask head takes, which a detector that has learnt something also finds for it.
+
+    Args:
+        images: Detectron2's dicts of the training; see :func:`largest_size`.
+        number: of images.
+        grouped: whether all images of a batch have the same orientation.
+    """
+    images = list(images)
+    size = largest_size(cfg, images, is_mixed=number > 1 and not grouped)
+    generator = torch.Generator().manual_seed(0)
+    channels = len(cfg.MODEL.PIXEL_MEAN)
+    heads = cfg.MODEL.ROI_HEADS
+    objects = max(
+        math.ceil(heads.BATCH_SIZE_PER_IMAGE * heads.POSITIVE_FRACTION),
+        *(len(image.get("annotations", ())) for image in images),
+        1,
+    )
+    batch = []
+    for _ in range(number):
+        image = torch.randint(256, (channels, *size), generator=generator, dtype=torch.uint8)
+        entry = {"image": image, "height": size[0], "width": size[1]}
+        if cfg.MODEL.META_ARCHITECTURE == "ImageClassifier":
+            entry["label"] = 0
+        else:
+            entry["instances"] = _objects(cfg, size, objects, generator)
+        batch.append(entry)
+    return batch
+
+
+def largest_size(cfg, images: Iterable[dict] = (), *, is_mixed: bool = False) -> Size:
+    """Return the size to which the largest batch of a training is padded.
+
+    Args:
+        images: with ``width`` and ``height``. If one has none, if there are none, or if
+            ``INPUT.CROP`` changes their shapes, any shape is assumed possible.
+        is_mixed: whether a batch may hold both orientations.
+    """
+    if cfg.MODEL.META_ARCHITECTURE == "ImageClassifier":
+        return (cfg.INPUT.CLASSIFICATION.CROP_SIZE,) * 2
+    short, long = max(cfg.INPUT.MIN_SIZE_TRAIN), cfg.INPUT.MAX_SIZE_TRAIN
+    shapes = {(image.get("height"), image.get("width")) for image in images}
+    if shapes and not cfg.INPUT.CROP.ENABLED and all(all(shape) for shape in shapes):
+        sizes = {ResizeShortestEdge.get_output_shape(*shape, short, long) for shape in shapes}
+    else:
+        sizes = {(min(short, long), long), (long, min(short, long))}
+    groups = [sizes] if is_mixed else [[s for s in sizes if s[1] > s[0]], _upright(sizes)]
+    padded = [tuple(map(max, zip(*group, strict=True))) for group in groups if group]
+    return max(padded, key=math.prod)
+
+
+def _upright(sizes: Iterable[Size]) -> list[Size]:
+    return [size for size in sizes if size[1] <= size[0]]  # square ones, too, as in Detectron2
+
+
+def _objects(cfg, size: Size, number: int, generator: torch.Generator) -> Instances:
+    sides = torch.tensor([size[1], size[0]])
+    corner, extent = torch.rand((2, number, 2), generator=generator)
+    boxes = torch.cat([0.7 * corner, 0.7 * corner + 0.05 + 0.25 * extent], dim=1) * sides.repeat(2)
+    objects = Instances(size, gt_boxes=Boxes(boxes))
+    objects.gt_classes = torch.zeros(number, dtype=torch.int64)
+    if cfg.MODEL.MASK_ON and cfg.INPUT.MASK_FORMAT == "bitmask":
+        objects.gt_masks = BitMasks(torch.ones(number, *size, dtype=torch.bool))
+    elif cfg.MODEL.MASK_ON:
+        outlines = [[[x, y, right, y, right, low, x, low]] for x, y, right, low in boxes.tolist()]
+        objects.gt_masks = PolygonMasks(outlines)
+    return objects

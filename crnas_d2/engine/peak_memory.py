@@ -1,0 +1,180 @@
+"""Whether the memory of the GPU suffices, before a training starts."""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from detectron2.utils import comm
+from detectron2.utils.events import EventStorage
+from torch import nn
+
+from crnas_d2.config import NetworkSpec
+from crnas_d2.cost import most_expensive_path
+from crnas_d2.data.largest_batch import largest_batch
+from crnas_d2.modeling import SinglePathSupernet, find_supernet
+
+from .continued_randomness import get_states, set_states
+from .step_trainer import StepTrainer, total_loss
+
+__all__ = ["GpuMemory", "check_peak_memory"]
+
+logger = logging.getLogger(__name__)
+
+_GIB = 2**30
+# Architectures whose inputs can be made up.
+_KNOWN = ("GeneralizedRCNN", "ProposalNetwork", "RetinaNet", "FCOS", "ImageClassifier")
+
+
+class GpuMemory:
+    """Memory in bytes of a GPU."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+
+    def restart(self) -> None:
+        """Return what is cached; measure the peak anew."""
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(self.device)
+
+    def peak(self) -> int:
+        """The most that this process has used since :meth:`restart`."""
+        return torch.cuda.max_memory_allocated(self.device)
+
+    def total(self) -> int:
+        return torch.cuda.mem_get_info(self.device)[1]
+
+    def of_others(self) -> int:
+        """What other processes use."""
+        free, total = torch.cuda.mem_get_info(self.device)
+        return total - free - torch.cuda.memory_reserved(self.device)
+
+
+def find_memory(device: torch.device) -> GpuMemory | None:
+    """Return the memory to check; ``None`` for a CPU, which can swap."""
+    return GpuMemory(device) if device.type == "cuda" else None
+
+
+def check_peak_memory(
+    cfg, model: nn.Module, steps: Sequence[StepTrainer], images: Iterable[dict] = ()
+) -> None:
+    """Run one step of the most expensive path on the largest images, and undo it.
+
+    The state of the optimizers for all parameters is added, which they only have after all paths
+    were sampled. Gradients of other paths are not: they are freed before each step. On a CPU
+    nothing is checked.
+
+    Args:
+        cfg: scaled to the number of processes.
+        model: without DistributedDataParallel around it; it does not change, nor do the random
+            generators.
+        steps: of the training, the weights first.
+        images: Detectron2's dicts of the training; none if they are not known.
+
+    Raises:
+        ValueError: the GPU has too little memory.
+    """
+    device = next(model.parameters()).device
+    memory = find_memory(device)
+    if memory is None:
+        return
+    if cfg.MODEL.META_ARCHITECTURE not in _KNOWN or cfg.MODEL.KEYPOINT_ON:
+        logger.info("The peak of the memory is not checked: inputs of the model are not known.")
+        return
+    parts = cfg.SOLVER.GRADIENT_ACCUMULATION
+    number = cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size() // parts
+    supernet = find_supernet(model)
+    is_single_path = isinstance(supernet, SinglePathSupernet)
+    # The loaders of a channel search do not group images by orientation.
+    grouped = cfg.DATALOADER.ASPECT_RATIO_GROUPING and len(steps) == 1
+    batch = largest_batch(cfg, images, number=number, grouped=grouped)
+    height, width = batch[0]["image"].shape[1:]
+    what = f"{number} {'image' if number == 1 else 'images'} of {height}x{width} pixels"
+    memory.restart()
+    with _unchanged(model):
+        who = "the network"
+        if is_single_path:
+            path, _ = most_expensive_path(_find_spec(model), (height, width))
+            supernet.set_path(path)
+            who = f"the most expensive path, {path},"
+        try:
+            _run(model, steps, batch, passes=min(parts, 2))
+        except torch.OutOfMemoryError as error:
+            raise ValueError(_explain(cfg, who, what, number, memory)) from error
+    peak, total = memory.peak() / _GIB, memory.total() / _GIB
+    logger.info("Memory: %s takes %.1f of %.1f GiB for %s.", who.rstrip(","), peak, total, what)
+    memory.restart()
+
+
+def _run(model: nn.Module, steps: Sequence[StepTrainer], batch: list[dict], *, passes: int) -> None:
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    state = sum(_missing_state(step.optimizer) for step in steps)
+    kept = [torch.empty(state, dtype=torch.uint8, device=trained[0].device)]
+    # From the second micro-batch on, there are gradients during the forward pass. (backward() would
+    # tell DistributedDataParallel that a path has run.)
+    for _ in range(passes):
+        loss = total_loss(steps[0].forward(model, batch))
+        gradients = torch.autograd.grad(loss, trained, allow_unused=True)
+        kept += [gradient for gradient in gradients if gradient is not None]
+        del loss, gradients
+    if passes == 1:
+        # The optimizer adds the weight decay to a copy of all gradients.
+        kept += [torch.empty_like(gradient) for gradient in kept[1:]]
+
+
+def _missing_state(optimizer: torch.optim.Optimizer) -> int:
+    """Return the bytes that the state of SGD or Adam will still grow by."""
+    missing = 0
+    for group in optimizer.param_groups:
+        copies = 2 if "betas" in group else int(group.get("momentum", 0) > 0)
+        missing += copies * sum(p.nbytes for p in group["params"] if p not in optimizer.state)
+    return missing
+
+
+@contextmanager
+def _unchanged(model: nn.Module) -> Iterator[None]:
+    """Restore what a step changes, apart from weights: it takes none of the optimizer."""
+    supernet = find_supernet(model)
+    path = getattr(supernet, "path", None)
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    attributes = dict(vars(model))  # dense detectors count their positive anchors in one
+    states = get_states()
+    try:
+        with EventStorage(1):  # in which the model notes its losses
+            yield
+    finally:
+        set_states(states)
+        vars(model).clear()
+        vars(model).update(attributes)
+        with torch.no_grad():
+            for name, buffer in model.named_buffers():
+                buffer.copy_(buffers[name])
+        if path is not None:
+            supernet.set_path(path)
+        elif isinstance(supernet, SinglePathSupernet):
+            supernet.path = None  # each step of a training sets its own
+
+
+def _find_spec(model: nn.Module) -> NetworkSpec:
+    specs = (getattr(module, "spec", None) for module in model.modules())
+    return next(spec for spec in specs if isinstance(spec, NetworkSpec))
+
+
+def _explain(cfg, who: str, what: str, number: int, memory: GpuMemory) -> str:
+    parts = cfg.SOLVER.GRADIENT_ACCUMULATION
+    changes = []
+    if number > 1:
+        divisor = next(n for n in range(2, number + 1) if number % n == 0)
+        changes.append(f"Set SOLVER.GRADIENT_ACCUMULATION to {parts * divisor}")
+    if not cfg.SOLVER.AMP.ENABLED:
+        changes.append("set SOLVER.AMP.ENABLED to True")
+    if cfg.MODEL.META_ARCHITECTURE != "ImageClassifier":
+        changes.append("lower INPUT.MIN_SIZE_TRAIN and MAX_SIZE_TRAIN")
+    changes.append("use a GPU with more memory")
+    advice = ", or ".join(changes)
+    return (
+        f"The memory of the GPU is too small for {who} in a step on {what}: the step needs more "
+        f"than {memory.peak() / _GIB:.1f} GiB; the GPU has {memory.total() / _GIB:.1f} GiB, of "
+        f"which other processes use {memory.of_others() / _GIB:.1f} GiB. "
+        f"{advice[0].upper()}{advice[1:]}."
+    )
