@@ -11,6 +11,7 @@ import torch
 from crnas_d2.config import load_config
 from crnas_d2.config.fitness import fitness_name
 from crnas_d2.jobs import run_search
+from crnas_d2.jobs.processes import started_by_torchrun
 
 STOPPED = "Stopped; continue with --resume."
 
@@ -28,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    if started_by_torchrun():
+        args.refuse("the workers of a search are no process group: start it without torchrun")
     cfg = load_config(args.config_file, args.opts)
     cfg.freeze()
     best = run_search(cfg, resume=args.resume, num_workers=args.num_workers)

@@ -1,15 +1,19 @@
 """Train or evaluate a detector, a supernet or, for pretraining, a classifier.
 
 A channel supernet is searched while it is trained; the training writes genotype.yaml and
-report.html at its end. The flags are those of Detectron2's own train_net.py.
+report.html at its end. The flags are those of Detectron2's own train_net.py; torchrun can start it,
+too.
 """
 
 import argparse
 
+import torch.distributed as dist
+from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser, launch
 
 from crnas_d2.config import load_config
 from crnas_d2.jobs import check_resumable, check_training, one_line_errors, run_training
+from crnas_d2.jobs.processes import from_first_rank, join_torchrun, started_by_torchrun
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,19 +29,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    cfg = load_config(args.config_file, args.opts)
-    if args.resume and not args.eval_only:
-        check_resumable(cfg)
-    check_training(cfg, resume=args.resume, eval_only=args.eval_only)
-    cfg.freeze()
+    if started_by_torchrun():
+        if (args.num_gpus, args.num_machines, args.machine_rank) != (1, 1, 0):
+            args.refuse(
+                "torchrun has started the processes: leave out --num-gpus, --num-machines and "
+                "--machine-rank, which are --nproc-per-node, --nnodes and --node-rank of torchrun"
+            )
+        join_torchrun()
+        cfg = from_first_rank(lambda: _checked(args))
+        _train(cfg, args.resume, args.eval_only, args.program)
+        dist.destroy_process_group()
+        return
     launch(
         _train,
         args.num_gpus,
         num_machines=args.num_machines,
         machine_rank=args.machine_rank,
         dist_url=args.dist_url,
-        args=(cfg, args.resume, args.eval_only, args.program),
+        args=(_checked(args), args.resume, args.eval_only, args.program),
     )
+
+
+def _checked(args: argparse.Namespace) -> CfgNode:
+    cfg = load_config(args.config_file, args.opts)
+    if args.resume and not args.eval_only:
+        check_resumable(cfg)
+    check_training(cfg, resume=args.resume, eval_only=args.eval_only)
+    cfg.freeze()
+    return cfg
 
 
 def _train(cfg, resume, eval_only, program):
