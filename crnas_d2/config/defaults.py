@@ -244,9 +244,10 @@ def add_crnas_config(cfg: CN) -> None:
     # "calibration" (each of these networks as above) or "batch" (the statistics of the mini-batch
     # itself, at no cost).
     cfg.SEARCH.BN_CALIBRATION.PARTIAL = "batch"
-    # Limit in GiB per worker: the decoded images of archval, and those of the calibration, are kept
-    # in memory if each set is no larger. A larger set is decoded again for every candidate.
-    cfg.SEARCH.IMAGE_CACHE = 8.0
+    # Limit in GiB per machine: the decoded images of archval, and those of the calibration, are
+    # kept in a file that all workers share, if each set is no larger and there is space
+    # (docs/PERFORMANCE.md). Others are decoded again for every candidate. COCO's 5,000 take 11.9.
+    cfg.SEARCH.IMAGE_CACHE = 16.0
     # (height, width) in pixels of the image for which costs are computed. The default is that of
     # CR-NAS table 1; DetNAS uses [224, 224].
     cfg.SEARCH.COST_INPUT_SIZE = [800, 1088]

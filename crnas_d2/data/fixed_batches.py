@@ -1,21 +1,59 @@
 """The fixed images of a search: every candidate sees the same ones in the same batches."""
 
-import copy
+import hashlib
+import json
 import logging
-from collections.abc import Collection
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from random import Random
 
-from detectron2.data import build_detection_test_loader
+import detectron2
+import PIL
+import torch
+from detectron2.data.build import trivial_batch_collator
+from torch.utils.data import DataLoader
 
 from .archval import read_images
+from .generators import generators_seeded
 from .loaders import build_fixed_mapper
+from .shared_images import NoRoomError, shared_images
 
-__all__ = ["build_fixed_batches", "fixed_images"]
+__all__ = ["FixedBatches", "build_fixed_batches", "fixed_images"]
 
 logger = logging.getLogger(__name__)
 
 _GIB = 2**30
-_JUDGED = 8  # batches from which the size of all batches is estimated
+
+
+class FixedBatches(Sequence[list[dict]]):
+    """Batches of inputs of a model, always the same ones.
+
+    A slice is a :class:`FixedBatches`, too.
+
+    Args:
+        images: the inputs, e.g. in memory or decoded when they are asked for.
+        batches: indices of the images of each batch.
+        num_workers: processes that fetch images ahead of an iteration.
+    """
+
+    def __init__(
+        self, images: Sequence[dict], batches: Sequence[Sequence[int]], num_workers: int = 0
+    ):
+        self._images, self._batches, self._num_workers = images, batches, num_workers
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return FixedBatches(self._images, self._batches[index], self._num_workers)
+        return [self._images[number] for number in self._batches[index]]
+
+    def __iter__(self) -> Iterator[list[dict]]:
+        if self._num_workers:
+            return iter(_loader(self._images, self._batches, self._num_workers))
+        return (self[index] for index in range(len(self)))
 
 
 def fixed_images(
@@ -51,10 +89,13 @@ def build_fixed_batches(
     num_images: int | None = None,
     with_annotations: bool = False,
     in_random_order: bool = False,
-) -> Collection[list[dict]]:
+) -> FixedBatches:
     """Build batches of images at the size of inference, without augmentation, in a fixed order.
 
-    All ranks of a process group get the same batches.
+    All ranks of a process group get the same batches. The decoded images are kept in a file that
+    all processes of this machine share, see :func:`~crnas_d2.data.shared_images.shared_images`. If
+    they exceed ``SEARCH.IMAGE_CACHE`` or the space that is free, they are decoded again in each
+    pass.
 
     Args:
         dataset_names: of the datasets to read.
@@ -62,44 +103,93 @@ def build_fixed_batches(
         with_annotations: add the ``instances`` that Detectron2's models need in training, and skip
             the images that a training skips, those without objects.
         in_random_order: the same batches in an order drawn with ``cfg.SEED``, so that the first
-            ones are a sample of all.
-
-    Returns:
-        decoded batches in memory; or, if they exceed ``SEARCH.IMAGE_CACHE``, a loader that decodes
-        them again in each pass.
+            ones are a sample of all; a smaller batch stays the last one.
     """
     images = fixed_images(
         cfg, dataset_names, num_images=num_images, with_annotations=with_annotations
     )
-    if not images:
-        return []
-    size = cfg.SEARCH.IMS_PER_BATCH
+    size, num_workers = cfg.SEARCH.IMS_PER_BATCH, cfg.DATALOADER.NUM_WORKERS
+    batches = [
+        range(start, min(start + size, len(images))) for start in range(0, len(images), size)
+    ]
     if in_random_order:
-        whole = len(images) // size * size  # a smaller batch stays the last one
-        starts = Random(max(cfg.SEED, 0)).sample(range(0, whole, size), whole // size)
-        shuffled = [image for start in starts for image in images[start : start + size]]
-        images = shuffled + images[whole:]
-    loader = build_detection_test_loader(
+        whole = len(images) // size
+        batches = Random(max(cfg.SEED, 0)).sample(batches[:whole], whole) + batches[whole:]
+    if not images:
+        return FixedBatches([], batches)
+    mapper = build_fixed_mapper(cfg, dataset_names, with_annotations=with_annotations)
+    decoded = _DecodedImages(images, mapper)
+    try:
+        shared = shared_images(
+            _digest(cfg, images, dataset_names, with_annotations),
+            len(images),
+            partial(_inputs_from, decoded, num_workers),
+            limit=cfg.SEARCH.IMAGE_CACHE * _GIB,
+        )
+    except NoRoomError as error:
+        logger.warning(
+            "The %d decoded images of %s are not kept, so each candidate decodes them again: %s. "
+            "Raise SEARCH.IMAGE_CACHE, or set TMPDIR to a folder with space.",
+            len(images),
+            ", ".join(dataset_names),
+            error,
+        )
+        return FixedBatches(decoded, batches, num_workers)
+    return FixedBatches(shared, batches)
+
+
+class _DecodedImages(Sequence[dict]):
+    """Images that are decoded whenever they are asked for."""
+
+    def __init__(self, images: Sequence[dict], mapper: Callable[[dict], dict]):
+        self._images, self._mapper = images, mapper
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> dict:
+        # Detectron2 draws a number even for a choice of one. What follows must not depend on
+        # whether another process has decoded the images.
+        with generators_seeded(str(index)):
+            return self._mapper(self._images[index])
+
+
+def _inputs_from(images: _DecodedImages, num_workers: int, first: int) -> Iterable[dict]:
+    for batch in _loader(images, [[n] for n in range(first, len(images))], num_workers):
+        yield from batch
+
+
+def _loader(
+    images: Sequence[dict], batches: Sequence[Sequence[int]], num_workers: int
+) -> DataLoader:
+    return DataLoader(
         images,
-        mapper=build_fixed_mapper(cfg, dataset_names, with_annotations=with_annotations),
-        batch_size=size,
-        num_workers=cfg.DATALOADER.NUM_WORKERS,
-        sampler=range(len(images)),  # Detectron2's would give each rank another share
+        batch_sampler=batches,
+        num_workers=num_workers,
+        collate_fn=trivial_batch_collator,
+        # torch samples a seed for the workers; that of the training must not change.
+        generator=torch.Generator(),
     )
-    batches, num_bytes = [], 0
-    for batch in loader:
-        # A tensor of a worker holds a file descriptor and shared memory as long as it lives.
-        batches.append(copy.deepcopy(batch) if cfg.DATALOADER.NUM_WORKERS else batch)
-        num_bytes += sum(image["image"].nbytes for image in batch)
-        # Estimated from the first batches, so that the memory is not filled before giving up.
-        expected = num_bytes * len(loader) / len(batches)
-        if len(batches) >= min(_JUDGED, len(loader)) and expected > cfg.SEARCH.IMAGE_CACHE * _GIB:
-            logger.warning(
-                "%d images of %s exceed SEARCH.IMAGE_CACHE (%g GiB): each candidate decodes them "
-                "again.",
-                len(images),
-                ", ".join(dataset_names),
-                cfg.SEARCH.IMAGE_CACHE,
-            )
-            return loader
-    return batches
+
+
+def _digest(cfg, images: list[dict], dataset_names: Sequence[str], with_annotations: bool) -> str:
+    """Identify the inputs that a mapper makes of images: by files, settings and versions."""
+    used = [
+        {k: v for k, v in image.items() if with_annotations or k != "annotations"}
+        for image in images
+    ]
+    model = {key: cfg.MODEL[key] for key in ("MASK_ON", "KEYPOINT_ON", "LOAD_PROPOSALS")}
+    content = [
+        *(used, [_file_state(image["file_name"]) for image in images]),
+        *(list(dataset_names), with_annotations, cfg.PLUGINS, cfg.INPUT.dump(), model),
+        [detectron2.__version__, PIL.__version__, torch.__version__],
+    ]
+    return hashlib.sha256(json.dumps(content, default=repr).encode()).hexdigest()[:32]
+
+
+def _file_state(path: str) -> tuple[str, int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:  # the decoder says what is wrong
+        return None
+    return os.path.abspath(path), found.st_size, found.st_mtime_ns

@@ -1,17 +1,21 @@
 import json
 import logging
 import os
+import random
 import resource
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import toy
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils import comm
+from detectron2.utils.env import seed_all_rng
 from PIL import Image
 
-from crnas_d2.data import build_fixed_batches, register_coco_format
+from crnas_d2.data import build_fixed_batches, fixed_batches, register_coco_format
+from crnas_d2.data.shared_images import NoRoomError
 
 
 def ids(batches):
@@ -133,3 +137,77 @@ def test_every_process_of_a_training_gets_all_images(toy_datasets, monkeypatch):
     for rank in range(2):
         monkeypatch.setattr(comm, "get_rank", lambda rank=rank: rank)
         assert ids(build_fixed_batches(cfg, cfg.DATASETS.TRAIN, num_images=6)) == alone
+
+
+def test_batches_are_sized_indexable_and_sliced(toy_datasets):
+    for cache in (1.0, 0.0):
+        overrides = {"SEARCH.IMAGE_CACHE": cache, "SEARCH.IMS_PER_BATCH": 3}
+        cfg = toy.supernet_config(toy_datasets, overrides)
+        batches = build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL)
+        assert len(batches) == 3 and ids([batches[-1]]) == [[7, 8]]
+        first = batches[:2]
+        assert len(first) == 2 and ids(first) == ids(first) == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_shared_images_are_what_the_mapper_gives(toy_datasets):
+    cfg = toy.supernet_config(toy_datasets, {"MODEL.MASK_ON": False})
+    kept, decoded = (
+        [
+            image
+            for batch in build_fixed_batches(with_cache, cfg.DATASETS.TRAIN, with_annotations=True)
+            for image in batch
+        ]
+        for with_cache in (cfg, toy.supernet_config(toy_datasets, {"SEARCH.IMAGE_CACHE": 0.0}))
+    )
+    for found, expected in zip(kept, decoded, strict=True):
+        assert list(found) == list(expected)
+        assert torch.equal(found["image"], expected["image"])
+        ours, theirs = found["instances"].get_fields(), expected["instances"].get_fields()
+        assert ours.keys() == theirs.keys()
+        assert torch.equal(ours["gt_boxes"].tensor, theirs["gt_boxes"].tensor)
+        assert torch.equal(ours["gt_classes"], theirs["gt_classes"])
+
+
+def test_random_numbers_do_not_depend_on_who_has_decoded_the_images(toy_datasets):
+    def drawn(cfg):
+        seed_all_rng(0)
+        batches = build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL)
+        for _ in batches:
+            pass
+        return random.random(), np.random.rand(), torch.rand(()).item(), batches
+
+    cfg = toy.supernet_config(toy_datasets)
+    *first, held = drawn(cfg)
+    *second, _ = drawn(cfg)
+    del held
+    *third, _ = drawn(toy.supernet_config(toy_datasets, {"SEARCH.IMAGE_CACHE": 0.0}))
+    seed_all_rng(0)
+    assert [random.random(), np.random.rand(), torch.rand(()).item()] == first == second == third
+
+
+def test_other_files_or_settings_make_another_file_of_images(tmp_path, registered, monkeypatch):
+    entry = toy.make_dataset(tmp_path, "mine", 2, seed=3)
+    register_coco_format([entry])
+    names = []
+
+    def shared_images(name, *others, **limits):
+        names.append(name)
+        raise NoRoomError("seen")
+
+    monkeypatch.setattr(fixed_batches, "shared_images", shared_images)
+
+    def name(*overrides, **options):
+        build_fixed_batches(toy.supernet_config(*overrides), ("mine",), **options)
+        return names[-1]
+
+    first = name()
+    assert first == name({"SEARCH.IMS_PER_BATCH": 3, "MODEL.WEIGHTS": "other.pth"})
+    sizes = {"INPUT.MIN_SIZE_TEST": 32}
+    others = [name(sizes), name({"INPUT.FORMAT": "RGB"}), name(with_annotations=True)]
+    image = Path(entry[2]) / "001.png"
+    os.utime(image, ns=(0, 0))
+    others.append(name())
+    image.write_bytes(image.read_bytes() + b"longer")
+    os.utime(image, ns=(0, 0))
+    others.append(name())
+    assert len({first, *others}) == 6
