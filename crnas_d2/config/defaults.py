@@ -236,6 +236,12 @@ def add_crnas_config(cfg: CN) -> None:
     cfg.SEARCH.RACING.CONFIDENCE = 0.99
     # Images per forward pass, in the evaluation and in the BN calibration.
     cfg.SEARCH.IMS_PER_BATCH = 8
+    # Precision in which candidates predict: "float32", or by autocast "bfloat16" or, only on a GPU,
+    # "float16". The BN calibration is in float32 with all of them.
+    cfg.SEARCH.PRECISION = "float32"
+    # Whether feature maps have their channels last in memory, which is faster on GPUs with tensor
+    # cores; scores differ by rounding.
+    cfg.SEARCH.CHANNELS_LAST = False
     cfg.SEARCH.BN_CALIBRATION = CN()
     # Images of archtrain on which the BN statistics of each candidate are computed; 0: keep those
     # of the supernet.

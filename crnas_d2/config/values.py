@@ -185,6 +185,7 @@ _RULES: dict[str, Rule] = {
     "TEST.AUG.MAX_SIZE": _SIZE,
     "TEST.PRECISE_BN.NUM_ITER": _SIZE,
     "SEARCH.IMS_PER_BATCH": _SIZE,
+    "SEARCH.PRECISION": one_of("float32", "bfloat16", "float16"),
     "SEARCH.BN_CALIBRATION.NUM_IMAGES": _COUNT,
     "SEARCH.IMAGE_CACHE": _NOT_NEGATIVE,
     "SEARCH.COST_INPUT_SIZE": list_of(_SIZE, "[height, width], pixels of at least 1", length=2),

@@ -12,6 +12,7 @@ from .noise import (
     images_to_tell,
     score_interval,
 )
+from .precision import build_precision, check_precision, use_channels_last
 from .racing import Race, Rival, cannot_win, pauses
 from .subnet_evaluator import SubnetEvaluator
 
@@ -27,12 +28,15 @@ __all__ = [
     "SubnetEvaluator",
     "batch_statistics",
     "build_evaluator",
+    "build_precision",
     "calibrated",
     "cannot_win",
+    "check_precision",
     "difference_interval",
     "images_to_tell",
     "metric_names",
     "pauses",
     "resampled_images",
     "score_interval",
+    "use_channels_last",
 ]

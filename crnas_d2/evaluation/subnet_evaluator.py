@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import count
 from random import Random
 
+import torch
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.evaluation.testing import flatten_results_dict
 from torch import nn
@@ -35,6 +36,7 @@ class SubnetEvaluator:
         calibrate: a context in which the BN statistics fit the active path.
         calibrate_partial: the same for the network of a single mini-batch; default: ``calibrate``.
         seed: of the sampled completions.
+        precision: makes a context in which the model predicts; the calibration is outside of it.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class SubnetEvaluator:
         calibrate: Callable[[nn.Module], AbstractContextManager],
         calibrate_partial: Callable[[nn.Module], AbstractContextManager] | None = None,
         seed: int = 0,
+        precision: Callable[[], AbstractContextManager] = nullcontext,
     ):
         self.model = model
         self.supernet = find_supernet(model)
@@ -53,6 +56,7 @@ class SubnetEvaluator:
         self.calibrate = calibrate
         self.calibrate_partial = calibrate_partial or calibrate
         self.seed = seed
+        self.precision = precision
         assert isinstance(self.supernet, SinglePathSupernet), "the model has no supernet backbone"
 
     def __call__(self, genotype: Genotype, race: Race | None = None) -> dict[str, float] | Stopped:
@@ -64,7 +68,8 @@ class SubnetEvaluator:
         # inference_on_dataset() gets a function, because it would put a module into evaluation
         # mode, including the BN layers that a context has put into training mode.
         self.model.eval()
-        with _quiet("detectron2.evaluation"):
+        # More than no_grad(), which inference_on_dataset() uses: tensors without version counters.
+        with _quiet("detectron2.evaluation"), torch.inference_mode():
             if self.supernet.space.is_complete(genotype):
                 self.supernet.set_path(genotype)
                 predict = self._predict if race is None else self._racing(race)
@@ -116,7 +121,8 @@ class SubnetEvaluator:
         return predict
 
     def _predict(self, batch: list[dict]) -> list[dict]:
-        return self.model(batch)
+        with self.precision():
+            return self.model(batch)
 
 
 class _Ended(Exception):

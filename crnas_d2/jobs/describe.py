@@ -18,7 +18,10 @@ from .subnets import image_files
 __all__ = ["describe_search"]
 
 # Sections and keys of a config that change what a candidate scores.
-_SCORING = ("MODEL", "INPUT", "TEST", "SEARCH.BN_CALIBRATION", "SEARCH.IMS_PER_BATCH", "SEED")
+_SCORING = (
+    *("MODEL", "INPUT", "TEST", "SEARCH.BN_CALIBRATION", "SEARCH.IMS_PER_BATCH", "SEED"),
+    *("SEARCH.PRECISION", "SEARCH.CHANNELS_LAST"),
+)
 _IRRELEVANT = ("MODEL.DEVICE", "MODEL.WEIGHTS")  # the digest of the weights counts, not their path
 
 

@@ -12,7 +12,7 @@ from crnas_d2.checkpoint import check_weights
 from crnas_d2.config import NetworkSpec, spell
 from crnas_d2.config.fitness import needs_supernet
 from crnas_d2.cost import build_budgets, build_costs
-from crnas_d2.evaluation import metric_names
+from crnas_d2.evaluation import check_precision, metric_names
 from crnas_d2.search import (
     Searcher,
     build_searcher,
@@ -74,6 +74,7 @@ def _check_scoring(cfg) -> None:
         raise ValueError(
             f"SEARCH.BN_CALIBRATION.PARTIAL is '{partial_bn}'; expected 'batch' or 'calibration'."
         )
+    check_precision(cfg.SEARCH.PRECISION, cfg.MODEL.DEVICE)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,14 @@ from crnas_d2.checkpoint import (
 from crnas_d2.config import spell
 from crnas_d2.data import build_fixed_batches, class_record, fixed_images
 from crnas_d2.engine import Trainer
-from crnas_d2.evaluation import SubnetEvaluator, batch_statistics, build_evaluator, calibrated
+from crnas_d2.evaluation import (
+    SubnetEvaluator,
+    batch_statistics,
+    build_evaluator,
+    build_precision,
+    calibrated,
+    use_channels_last,
+)
 from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype
 
@@ -63,6 +70,8 @@ def build_subnet_evaluator(cfg, model: nn.Module) -> SubnetEvaluator:
     """
     calibrate = partial(calibrated, batches=calibration_batches(cfg))
     by_batch = cfg.SEARCH.BN_CALIBRATION.PARTIAL == "batch"
+    if cfg.SEARCH.CHANNELS_LAST:
+        use_channels_last(model)
     return SubnetEvaluator(
         model,
         build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL, in_random_order=cfg.SEARCH.RACING.ENABLED),
@@ -70,6 +79,7 @@ def build_subnet_evaluator(cfg, model: nn.Module) -> SubnetEvaluator:
         calibrate,
         batch_statistics if by_batch else calibrate,
         seed=cfg.SEED,
+        precision=build_precision(cfg.SEARCH.PRECISION, cfg.MODEL.DEVICE),
     )
 
 

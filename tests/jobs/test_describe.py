@@ -116,6 +116,8 @@ def test_an_exhaustive_search_goes_on_with_other_settings_that_it_does_not_use(
         ({}, {"SEARCH.METRIC": "bbox/AP50"}, "metric was 'bbox/AP' and is 'bbox/AP50'"),
         ({}, {"SEARCH.IMS_PER_BATCH": 3}, r"SEARCH\.IMS_PER_BATCH was 4 and is 3"),
         ({}, {"SEARCH.BN_CALIBRATION.NUM_IMAGES": 3}, r"BN_CALIBRATION\.NUM_IMAGES was 8 and is 3"),
+        ({}, {"SEARCH.PRECISION": "bfloat16"}, r"SEARCH\.PRECISION was at its default and is 'bf"),
+        ({}, {"SEARCH.CHANNELS_LAST": True}, r"CHANNELS_LAST was at its default and is True"),
         ({}, {"INPUT.MIN_SIZE_TEST": 48}, r"INPUT\.MIN_SIZE_TEST was 64 and is 48"),
         ({}, {"TEST.DETECTIONS_PER_IMAGE": 5}, "DETECTIONS_PER_IMAGE was 20 and is 5"),
         (

@@ -1,0 +1,62 @@
+"""The precision and the memory layout in which candidates are scored."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import nn
+
+__all__ = ["PRECISIONS", "build_precision", "check_precision", "use_channels_last"]
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+def build_precision(name: str, device: str) -> Callable[[], AbstractContextManager]:
+    """Return what makes a context in which a model runs in one of :data:`PRECISIONS`.
+
+    In a reduced one, PyTorch's autocast computes convolutions and matrix products in it and keeps
+    the rest, e.g. weights and BN statistics, in float32.
+    """
+    if name == "float32":
+        return nullcontext
+    kind = torch.device(device).type
+    return lambda: torch.autocast(kind, dtype=getattr(torch, name))
+
+
+def check_precision(name: str, device: str) -> None:
+    """Raise ValueError if a device cannot compute in one of :data:`PRECISIONS`."""
+    kind = torch.device(device).type
+    if name == "float16" and kind != "cuda":
+        raise ValueError(
+            f"SEARCH.PRECISION is 'float16', which needs a GPU (cuda), and MODEL.DEVICE is "
+            f"'{device}'; use 'bfloat16' or 'float32'."
+        )
+    try:
+        with torch.inference_mode(), build_precision(name, device)():
+            image = torch.ones(1, 1, 3, 3, device=device)
+            found = nn.functional.conv2d(image, image).dtype
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+    else:
+        if found == getattr(torch, name):
+            return
+        reason = f"it computes in {found}"
+    raise ValueError(
+        f"SEARCH.PRECISION is '{name}', which MODEL.DEVICE '{device}' does not offer ({reason}); "
+        "use 'float32'."
+    )
+
+
+def use_channels_last(model: nn.Module) -> None:
+    """Let a detector compute with channels last, ``(N, H, W, C)`` in memory; results to rounding.
+
+    Args:
+        model: its weights are laid out anew, in place, and its ``backbone`` converts its input.
+    """
+    model.to(memory_format=torch.channels_last)
+
+    def convert(_, inputs: tuple) -> tuple:
+        images, *others = inputs
+        return images.contiguous(memory_format=torch.channels_last), *others
+
+    model.backbone.register_forward_pre_hook(convert)
