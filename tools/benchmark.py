@@ -12,6 +12,9 @@ If the goal is between its quartiles, the machine was too busy to tell: free it,
 ``--repeats``, or set ``OMP_NUM_THREADS=1`` on a shared CPU. A benchmark with several cases prints a
 table of each, and its last line is that of the case with the highest ratio.
 
+``gpu`` compares no two sides: it is a table of what training and candidates take on a GPU, on
+images of ``--size``; ``all`` leaves it out where there is none.
+
 The exit status is 0 if every ratio is at most its goal, else 1. A ``goal`` of null means no goal.
 """
 
@@ -22,17 +25,24 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from tabulate import tabulate
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # this checkout, installed or not
 
-from tools.benchmarks import BENCHMARKS, Benchmark
+from tools.benchmarks import BENCHMARKS, Benchmark, Table
 
 
-def run(name: str, repeats: int | None, device: str) -> bool:
+def run(name: str, repeats: int | None, device: str, size: tuple[int, int] | None = None) -> bool:
     """Measure one benchmark and print its result; return whether the goal is met."""
-    this: Benchmark = BENCHMARKS[name]
+    this: Benchmark | Table = BENCHMARKS[name]
     repeats = repeats or this.repeats
+    if isinstance(this, Table):
+        rows, figures = this.make(device, repeats, size)
+        print(f"{name}: {this.summary} {repeats} repetitions, {device}, {figures['size']}.")
+        print(tabulate(rows, headers="keys", floatfmt=".1f", missingval="-"))
+        print(json.dumps({"name": name, "goal": this.goal, **figures}), flush=True)
+        return True
     made = this.make(device)
     cases = made if isinstance(made, dict) else {"": made}
     measured = {
@@ -95,6 +105,13 @@ def check_device(name: str) -> None:
         raise ValueError(f"--device is {name}, but there is no GPU; use cpu.")
 
 
+def image_size(text: str) -> tuple[int, int]:
+    height, x, width = text.partition("x")
+    if not (x and height.isdecimal() and width.isdecimal() and min(int(height), int(width)) > 0):
+        raise ValueError(f"--size is {text}; expected HEIGHTxWIDTH in pixels, e.g. 800x1333.")
+    return int(height), int(width)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -102,6 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="a benchmark, or: all")
     parser.add_argument("--repeats", type=int, help="pairs of runs (default: each one's own)")
     parser.add_argument("--device", help="default: cuda where there is a GPU, else cpu")
+    parser.add_argument("--size", help="HEIGHTxWIDTH of the images of gpu, e.g. 800x1333")
     parser.add_argument("--list", action="store_true", help="list the benchmarks and exit")
     args = parser.parse_args(arguments)
     if args.list:
@@ -120,10 +138,14 @@ def main(arguments: list[str] | None = None) -> int:
     from crnas_d2.jobs import one_line_errors
 
     device = args.device or default_device()
-    names = BENCHMARKS if "all" in args.names else args.names
+    names = args.names
+    if "all" in names:
+        on_gpu = device.startswith("cuda")
+        names = [n for n, this in BENCHMARKS.items() if on_gpu or not isinstance(this, Table)]
     with one_line_errors(__file__):
         check_device(device)
-        met = [run(name, args.repeats, device) for name in names]
+        size = None if args.size is None else image_size(args.size)
+        met = [run(name, args.repeats, device, size) for name in names]
     return 0 if all(met) else 1
 
 

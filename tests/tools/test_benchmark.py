@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import torch.distributed as dist
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -230,6 +231,62 @@ def test_import_time_times_a_fresh_interpreter(benchmarks, monkeypatch, tmp_path
     module.write_text("raise ImportError('no such thing')\n")
     with pytest.raises(subprocess.CalledProcessError):
         ours()
+
+
+# Networks of the same structure, with few channels and boxes.
+NARROW = {
+    "MODEL.RESNETS.STEM_OUT_CHANNELS": 4,
+    "MODEL.RESNETS.RES2_OUT_CHANNELS": 16,
+    "MODEL.RESNETS.WIDTH_PER_GROUP": 16,
+    "MODEL.FPN.OUT_CHANNELS": 8,
+    "MODEL.ROI_BOX_HEAD.FC_DIM": 8,
+    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": 16,
+    "MODEL.RPN.POST_NMS_TOPK_TRAIN": 50,
+    "MODEL.RPN.POST_NMS_TOPK_TEST": 50,
+    "SEARCH.IMS_PER_BATCH": 2,
+}
+
+
+def test_gpu_measures_training_and_candidates(tool, benchmarks, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    overrides = [item for pair in NARROW.items() for item in pair]
+    monkeypatch.setattr(benchmarks("gpu"), "OVERRIDES", overrides)
+    assert tool.main(["gpu", "--repeats", "1", "--device", "cpu", "--size", "32x48"]) == 0
+    output = capsys.readouterr().out
+    (result,) = results(output)
+    assert result["name"] == "gpu" and result["size"] == "32x48" and result["goal"] is None
+    steps = [f"{name}_step_ms" for name in ("detectron2", "supernet", "nats")]
+    rates = [
+        f"{precision}_{layout}_candidates_per_hour"
+        for precision in ("float32", "bfloat16")
+        for layout in ("contiguous", "channels_last")
+    ]
+    assert set(result) == {"name", "goal", "ratio", "size", *steps, *rates}
+    assert all(math.isfinite(result[key]) and result[key] > 0 for key in ("ratio", *steps, *rates))
+    assert result["ratio"] == result["supernet_step_ms"] / result["detectron2_step_ms"]
+    rows = [line for line in output.splitlines() if line.startswith(("step of", "candidate,"))]
+    assert len(rows) == 7
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_does_not_fit_the_memory_is_a_dash(benchmarks):
+    def make():
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    assert benchmarks("gpu")._measured(make, "cpu", 1) == (None, None)
+
+
+@pytest.mark.parametrize("size", ["800", "800x", "0x10", "ax3", "-1x5"])
+def test_a_size_that_is_none_is_refused(tool, size):
+    with pytest.raises(SystemExit, match=f"--size is {size}; expected HEIGHTxWIDTH"):
+        tool.main(["gpu", "--device", "cpu", f"--size={size}"])
+
+
+def test_all_leaves_out_what_is_for_a_gpu(tool, fake, monkeypatch, capsys):
+    fake(ours=[1], theirs=[1])
+    monkeypatch.setitem(tool.BENCHMARKS, "gpu", tool.Table(lambda *_: 1 / 0, repeats=1))
+    assert tool.main(["all", "--device", "cpu"]) == 0
+    assert [result["name"] for result in results(capsys.readouterr().out)] == ["fake"]
 
 
 @pytest.mark.slow  # makes the letters and trains a detector

@@ -7,9 +7,9 @@ import-time do not need them.
 from importlib import import_module
 from pkgutil import iter_modules
 
-from ._sides import Benchmark
+from ._sides import Benchmark, Table
 
-__all__ = ["BENCHMARKS", "Benchmark"]
+__all__ = ["BENCHMARKS", "Benchmark", "Table"]
 
 BENCHMARKS = {
     name.replace("_", "-"): import_module(f".{name}", __name__).BENCHMARK

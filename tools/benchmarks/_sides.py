@@ -34,6 +34,25 @@ class Benchmark:
         return self.make.__doc__.splitlines()[0]
 
 
+@dataclass(frozen=True)
+class Table:
+    """Measurements that are not a comparison of two sides.
+
+    Attributes:
+        make: measures on a device, with a number of repetitions, on images of a size, (height,
+            width) or its default. Returns rows with their columns by name, and the main figures.
+        repeats: repetitions, unless ``--repeats`` is given.
+    """
+
+    make: Callable[[str, int, tuple[int, int] | None], tuple[list[dict], dict]]
+    repeats: int
+    goal: None = None
+
+    @property
+    def summary(self) -> str:
+        return self.make.__doc__.splitlines()[0]
+
+
 def milliseconds(function: Callable[[], object], device: str) -> float:
     import torch
 

@@ -3,6 +3,7 @@
 import itertools
 import math
 
+from ._images import noise_batch
 from ._sides import Benchmark, Sides, milliseconds
 
 
@@ -26,7 +27,8 @@ def supernet_step(device: str) -> Sides:
 
     cfg = load_config("crnas_d2://configs/letters/supernet-stage.yaml", ["MODEL.DEVICE", device])
     genotype = Genotype(depths=(3, 4, 6, 3))
-    batch = synthetic_batch(cfg)
+    size = cfg.INPUT.MIN_SIZE_TRAIN[0]
+    batch = noise_batch(cfg.SOLVER.IMS_PER_BATCH, (size, size), cfg.MODEL.ROI_HEADS.NUM_CLASSES)
 
     class SupernetTrainer(Trainer):
         """Ours, without a dataset and without the hooks that write files."""
@@ -89,24 +91,6 @@ def tensors(modules) -> list:
         for module in modules
         for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False))
     ]
-
-
-def synthetic_batch(cfg) -> list[dict]:
-    """Make a batch of noise with six boxes per image, in the format of Detectron2's mapper."""
-    import torch
-    from detectron2.structures import Boxes, Instances
-
-    generator = torch.Generator().manual_seed(0)
-    size = cfg.INPUT.MIN_SIZE_TRAIN[0]
-    batch = []
-    for _ in range(cfg.SOLVER.IMS_PER_BATCH):
-        image = torch.randint(256, (3, size, size), generator=generator, dtype=torch.uint8)
-        corner, extent = torch.rand((2, 6, 2), generator=generator)
-        boxes = torch.cat([0.7 * corner, 0.7 * corner + 0.1 + 0.2 * extent], dim=1)
-        instances = Instances((size, size), gt_boxes=Boxes(size * boxes))
-        instances.gt_classes = torch.arange(6) % cfg.MODEL.ROI_HEADS.NUM_CLASSES
-        batch.append({"image": image, "height": size, "width": size, "instances": instances})
-    return batch
 
 
 BENCHMARK = Benchmark(
