@@ -117,8 +117,9 @@ def add_crnas_config(cfg: CN) -> None:
     # Share of the target that is spread evenly over all classes (Szegedy et al. 2016); DetNAS
     # pretrains with 0.1.
     cfg.MODEL.CLASSIFIER.LABEL_SMOOTHING = 0.0
-    # Whether the residual blocks of a ResNet start as the identity: scale 0 in their last BN (Goyal
-    # et al. 2017, section 5.1). Branches of all depths then start with features of the same scale.
+    # Whether residual blocks (of ResNet, MobileNetV2 and families with make_identity) start as the
+    # identity: scale 0 in their last BN (Goyal et al. 2017, section 5.1). Branches of all depths
+    # then start with features of the same scale.
     cfg.MODEL.CLASSIFIER.ZERO_INIT_RESIDUAL = False
 
     # ------------------------------------------------------------------- data

@@ -41,8 +41,9 @@ def check_archval(cfg) -> None:
         if shared:
             file, other = next(iter(shared.items()))
             logger.warning(
-                "%d images of DATASETS.ARCHVAL %s are also in %s, e.g. %s = %s: they are left out.",
-                *(len(shared), list(cfg.DATASETS.ARCHVAL), key, file, other),
+                "%d of %d images of DATASETS.ARCHVAL %s are also in %s, e.g. %s = %s: left out.",
+                *(len(shared), len(_files(cfg.DATASETS.ARCHVAL)), list(cfg.DATASETS.ARCHVAL)),
+                *(key, file, other),
             )
     _known[_identify(cfg)] = twins
 

@@ -17,7 +17,7 @@ __all__ = ["find_repeated", "find_twins"]
 
 _TAIL = 4096  # bytes at the end of a file, in which compressed images of one size differ
 _CHUNK = 256  # files that a thread reads in one go
-_FEW = 5_000  # files that are read without a progress bar
+_FEW = 50_000  # files that are read without a progress bar
 _PATIENCE = 10.0  # seconds to wait for another process that writes the cache
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS digests (path TEXT, part TEXT, size INTEGER, modified INTEGER, "

@@ -4,6 +4,7 @@ import math
 import pytest
 import torch
 import toy
+from detectron2.layers import CNNBlockBase
 
 from crnas_d2.engine import Trainer
 from crnas_d2.evaluation import calibrated
@@ -82,6 +83,38 @@ def test_residual_blocks_may_begin_as_the_identity(depth):
         features = torch.rand(1, block.in_channels, 8, 8)
         norms.append((block(features) - features).norm().item())
     assert norms[0] == 0 < norms[1]
+
+
+@pytest.mark.parametrize("family", [*toy.RESNETS, "mobilenetv2"])
+def test_every_residual_block_of_any_family_begins_as_its_shortcut(family):
+    is_resnet = family in toy.RESNETS
+    body = toy.RESNETS[family] if is_resnet else {"MODEL.SUPERNET.FAMILY": family}
+    overrides = {
+        **body,
+        "MODEL.GENOTYPE.DEPTHS": [],
+        "MODEL.MOBILENETV2.WIDTH_MULT": 0.1,
+        "MODEL.MOBILENETV2.OUT_FEATURES": ["res5"],
+        "MODEL.CLASSIFIER.ZERO_INIT_RESIDUAL": True,
+    }
+    backbone = fixed(overrides).backbone.eval()
+    blocks = [m for m in backbone.modules() if isinstance(m, CNNBlockBase)]
+    residual = [b for b in blocks if getattr(b, "is_residual", hasattr(b, "shortcut"))]
+    assert len(residual) > 8
+    for block in residual:
+        x = torch.rand(1, block.in_channels, 8, 8)
+        shortcut = getattr(block, "shortcut", None)
+        assert torch.equal(block(x), x if shortcut is None else shortcut(x).relu())
+
+
+def test_a_body_without_residual_blocks_cannot_begin_as_the_identity():
+    overrides = {
+        "MODEL.SUPERNET.FAMILY": "shufflenetv2",
+        "MODEL.SHUFFLENETV2.CHANNELS": [4, 8, 12, 16, 20],
+        "MODEL.SHUFFLENETV2.OUT_FEATURES": ["head"],
+    }
+    fixed({**overrides, "MODEL.CLASSIFIER.ZERO_INIT_RESIDUAL": False})
+    with pytest.raises(ValueError, match="ZERO_INIT_RESIDUAL is True, but the body has no residu"):
+        fixed({**overrides, "MODEL.CLASSIFIER.ZERO_INIT_RESIDUAL": True})
 
 
 def test_a_neck_is_refused():

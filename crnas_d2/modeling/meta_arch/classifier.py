@@ -5,10 +5,13 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from detectron2.config import configurable
+from detectron2.layers import CNNBlockBase
 from detectron2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone
 from detectron2.modeling.backbone.resnet import BasicBlock, BottleneckBlock
 from detectron2.structures import ImageList
 from torch import nn
+
+from crnas_d2.layers import ChoiceBlock, zero_norm
 
 __all__ = ["ImageClassifier"]
 
@@ -24,13 +27,14 @@ class ImageClassifier(nn.Module):
         backbone: with a single output, which is pooled.
         num_classes: length of the scores.
         zero_init_residual: start with residual blocks that are the identity (Goyal et al. 2017,
-            section 5.1). Applies to Detectron2's ResNet blocks only.
+            section 5.1): those of a ResNet, and of any family with ``make_identity``.
         label_smoothing: fraction of the target that is spread evenly over all classes (Szegedy et
             al. 2016, section 7).
         pixel_mean, pixel_std: per channel, in the order and range of the images.
 
     Raises:
-        ValueError: the backbone has several outputs, e.g. because of a neck.
+        ValueError: the backbone has several outputs, e.g. because of a neck; or no residual blocks
+            with ``zero_init_residual``.
     """
 
     @configurable
@@ -106,7 +110,23 @@ class ImageClassifier(nn.Module):
 
 
 def _zero_residuals(backbone: nn.Module) -> None:
-    for module in backbone.modules():
-        if isinstance(module, (BasicBlock, BottleneckBlock)):
-            last = module.conv3 if isinstance(module, BottleneckBlock) else module.conv2
-            nn.init.zeros_(last.norm.weight)
+    """Make the residual blocks of a body the identity, apart from shortcuts that change the shape.
+
+    Raises:
+        ValueError: there are none.
+    """
+    spec = getattr(backbone, "spec", None)
+    # Of another family: it knows its blocks, which are those of the stages.
+    stages = () if spec is None else set(spec.family.stages) - spec.family.single_layers
+    found = False
+    for name, block in backbone.named_modules():
+        if isinstance(block, (BasicBlock, BottleneckBlock)):
+            last = block.conv3 if isinstance(block, BottleneckBlock) else block.conv2
+            found |= zero_norm(last.norm)
+        elif isinstance(block, CNNBlockBase) and not isinstance(block, ChoiceBlock):
+            found |= name.split(".")[0] in stages and spec.family.make_identity(block)
+    if not found:
+        raise ValueError(
+            "MODEL.CLASSIFIER.ZERO_INIT_RESIDUAL is True, but the body has no residual block that "
+            "may start as the identity. Set it to False."
+        )
