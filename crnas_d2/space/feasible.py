@@ -8,6 +8,7 @@ from .cost import format_quantity
 from .fraction import (
     NOTHING,
     RARE,
+    VACUOUS,
     FeasibleFraction,
     feasible_fraction,
     iterate_feasible,
@@ -66,9 +67,10 @@ def check_budgets(space: SearchSpace, budgets: Sequence[Budget]) -> list[str]:
 def _describe(budget: Budget, fraction: FeasibleFraction) -> str:
     """Return one line with the reachable range and the feasible fraction."""
     least, greatest = map(format_quantity, budget.cost.range)
+    hint = ", so it excludes almost nothing" if VACUOUS < fraction.value < 1 else ""
     return (
         f"{least} to {greatest} {budget.cost.unit} reachable, {fraction} of the space satisfies "
-        f"{budget.limits}"
+        f"{budget.limits}{hint}"
     )
 
 

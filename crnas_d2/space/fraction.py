@@ -15,6 +15,7 @@ from .search_space import SearchSpace
 __all__ = [
     "NOTHING",
     "RARE",
+    "VACUOUS",
     "FeasibleFraction",
     "feasible_fraction",
     "iterate_feasible",
@@ -23,6 +24,8 @@ __all__ = [
 
 # Smaller feasible fractions give a warning: 10,000 samples may all be infeasible.
 RARE = 1e-4
+# Larger ones are those of a limit that a search could do without.
+VACUOUS = 0.999
 
 _MOST_COUNTED = 100_000  # genotypes that are counted one by one
 _MOST_TOTALS = 100_000  # distinct totals of half the choices; with more, genotypes are sampled
@@ -44,8 +47,11 @@ class FeasibleFraction:
     is_exact: bool
 
     def __str__(self) -> str:
+        about = "" if self.is_exact else "about "
+        if 0.9995 <= self.value < 1:  # which three digits would show as 100
+            return f"all but {about}{100 * (1 - self.value):.2g} %"
         if self.is_exact or self.value:
-            return f"{'' if self.is_exact else 'about '}{100 * self.value:.3g} %"
+            return f"{about}{100 * self.value:.3g} %"
         # Rule of three: the 95 % upper bound after so many samples without a feasible one.
         return f"less than {300 / _SAMPLES:.3g} %"
 

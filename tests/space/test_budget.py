@@ -240,6 +240,16 @@ def test_what_is_reachable_and_how_much_of_the_space_is_feasible_is_told():
     ]
 
 
+def test_a_limit_that_almost_all_genotypes_satisfy_says_so():
+    space = make_space(*[(0, 1)] * 14)
+    budget = make_budget(0, 13, space, ({0: 0, 1: 1},) * 14)
+    [line] = check_budgets(space, [budget])
+    assert "all but 0.0061 % of the space satisfies" in line  # 1 of 2**14
+    assert line.endswith("so it excludes almost nothing")
+    all_of_them = make_budget(0, 14, space, ({0: 0, 1: 1},) * 14)
+    assert "100 % of the space satisfies" in check_budgets(space, [all_of_them])[0]
+
+
 @pytest.mark.parametrize(("most", "warned"), [(1, True), (40, False)])
 def test_a_limit_that_almost_no_genotype_satisfies_is_warned_of(most, warned, caplog):
     space = make_space(*[(0, 1, 2, 3)] * 20)
