@@ -133,6 +133,15 @@ def test_supernets_are_trained_as_the_paper_says():
         assert (solver.MOMENTUM, solver.WEIGHT_DECAY) == (0.9, 1e-4)
 
 
+def test_bn_decays_like_all_else_and_a_stage_supernet_begins_as_the_identity():
+    for name in names(*FOLDERS):
+        if "Base-" not in name:
+            cfg = config(name)
+            assert cfg.SOLVER.WEIGHT_DECAY_NORM == cfg.SOLVER.WEIGHT_DECAY == 1e-4, name
+            is_stage = name.startswith("pretrain/supernet-stage")
+            assert is_stage == cfg.MODEL.CLASSIFIER.ZERO_INIT_RESIDUAL, name
+
+
 def test_every_run_starts_from_a_run_with_the_same_body():
     assert PROJECT.check_runs(*FOLDERS) == set(names("pretrain"))
 

@@ -19,6 +19,7 @@ from project_toy import (
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.engine import Trainer
+from crnas_d2.engine.optimizer import build_optimizer
 from crnas_d2.jobs import check_config
 from crnas_d2.modeling import find_supernet
 from crnas_d2.search import build_searcher
@@ -294,6 +295,30 @@ def test_the_detector_of_detectrons_model_zoo_is_an_override_away():
     linear = [type(module) for module in model.roi_heads.box_head].count(torch.nn.Linear)
     assert linear == 2
     assert model.backbone.bottom_up.res3[0].conv1.stride == (2, 2)  # as MSRA's weights have it
+
+
+def test_the_readme_prints_a_command_for_every_supernet_and_search(tmp_path):
+    [script] = re.findall(r"```\n(# Splits.*?)```", PROJECT.readme, re.DOTALL)
+    lines = printed_commands(f"CONFIGS={PROJECT.configs}\n{script}", tmp_path)
+    found = [re.search(r"configs/(\S+)\.yaml", line) for line in lines]
+    expected = {n for n in names("supernet", "search") if "Base-" not in n}
+    assert {match[1] for match in found if match} == expected | {
+        *("pretrain/supernet-space1", "pretrain/supernet-space2")
+    }
+
+
+def test_the_weight_decay_of_bn_is_that_of_the_authors():
+    pretraining, detector = config("pretrain/supernet-space1"), config("supernet/P-RetinaNet-VOC")
+    for cfg, scale, rate in ((pretraining, 0.0, 1), (detector, 1e-4, 2)):
+        solver = cfg.SOLVER
+        assert (scale, 0.0) == (solver.WEIGHT_DECAY_NORM, solver.WEIGHT_DECAY_BIAS)
+        assert rate == solver.BIAS_LR_FACTOR
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1), torch.nn.BatchNorm2d(1))
+    optimizer = build_optimizer(detector, model)
+    groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    rates = [(groups[id(p)]["weight_decay"], groups[id(p)]["lr"]) for p in model.parameters()]
+    rate = detector.SOLVER.BASE_LR
+    assert rates == [(1e-4, rate), (0.0, 2 * rate)] * 2
 
 
 def test_weights_that_are_not_there_yet_are_named(tmp_path, monkeypatch):

@@ -280,6 +280,31 @@ def test_the_commands_of_the_readme_run_every_config_after_what_it_needs(tmp_pat
     assert {f"output/NATS/{name}" for name in [*SEARCHES, *BASELINES, *SEARCHED]} <= done
 
 
+def test_all_rows_skip_what_one_row_has_made_and_resume_what_was_interrupted(tmp_path):
+    root = copy_configs(tmp_path)
+    [script] = re.findall(r"```\n(train\(\).*?)```", PROJECT.readme, re.DOTALL)
+    for run, file in {
+        "search/R50-G16": "model_final.pth",
+        "baseline/faster_rcnn_R50_FPN_1x": "model_final.pth",
+        "search/R50-G1": "last_checkpoint",
+    }.items():
+        folder = root / "output" / "NATS" / run
+        folder.mkdir(parents=True)
+        (folder / file).touch()
+    lines = printed_commands(script, root)
+    configs = "projects/NATS/configs"
+    made = [
+        line for line in lines if re.search(r"search/R50-G16\.|baseline/faster_rcnn_R50_", line)
+    ]
+    assert not made
+    command = "train_net.py --num-gpus 8"
+    assert f"{command} --resume --config-file {configs}/search/R50-G1.yaml" in lines
+    assert f"{command} --config-file {configs}/searched/faster_rcnn_R50-G16_FPN_1x.yaml" in lines
+    # All but these two, the row that is in no table, and the pretraining of its network.
+    everything = [n for n in [*SEARCHES, *BASELINES, *SEARCHED] if "CR-R50" not in n]
+    assert len(lines) == len(everything) - 2 + 1 and len(set(lines)) == len(lines)
+
+
 def test_the_readme_has_every_row_and_no_file_that_is_missing():
     PROJECT.check_readme()
     row = r"^\| `((?:baseline|searched)/[\w.-]+)` \|"
