@@ -1,9 +1,10 @@
 """Candidates of a search, as its study stores them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import optuna
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from crnas_d2.space import Genotype, SearchSpace
@@ -12,12 +13,12 @@ __all__ = [
     "Candidate",
     "Finalist",
     "Stopped",
+    "candidates_of",
     "enqueue",
     "evaluated",
     "genotype_of",
     "has_result",
     "is_taken_care_of",
-    "others_like",
 ]
 
 # The user attributes of a trial. ENQUEUED holds the values of its choices, by name, if a searcher
@@ -82,39 +83,46 @@ class Finalist:
 
 def genotype_of(trial: FrozenTrial, space: SearchSpace) -> Genotype | None:
     """Return the genotype of a trial, even if it still waits; ``None`` if it has none."""
-    if ENQUEUED in trial.user_attrs:
-        return space.genotype(trial.user_attrs[ENQUEUED])
-    values: dict[str, int] = {}
-    for choice in space.choices:
-        if choice.is_active(values):
-            if choice.name not in trial.params:
-                return None  # a worker may have died after writing some of them
-            values[choice.name] = trial.params[choice.name]
-    return space.genotype(values)
+    is_enqueued = ENQUEUED in trial.user_attrs
+    values = trial.user_attrs[ENQUEUED] if is_enqueued else trial.params
+    # Kept, because a worker reads all trials several times per candidate.
+    key = is_enqueued, tuple(values.items())
+    known = space.genotypes_of_trials
+    if key not in known:
+        is_whole = is_enqueued or _is_whole(values, space)
+        known[key] = space.genotype(values) if is_whole else None
+    return known[key]
 
 
-def enqueue(study: optuna.Study, space: SearchSpace, genotypes: Iterable[Genotype]) -> None:
-    """Enqueue each genotype as a trial, unless it is already evaluated, running or waiting."""
+def _is_whole(values: Mapping[str, int], space: SearchSpace) -> bool:
+    """Whether no active choice is missing; a worker may have died after writing some of them."""
+    return all(choice.name in values for choice in space.choices if choice.is_active(values))
+
+
+def enqueue(study: optuna.Study, space: SearchSpace, genotypes: Iterable[Genotype]) -> int:
+    """Enqueue each genotype as a trial, unless it is already evaluated, running or waiting.
+
+    Returns:
+        how many were enqueued.
+    """
     known = {
         genotype_of(trial, space)
         for trial in study.get_trials(deepcopy=False)
         if is_taken_care_of(trial)
     }
-    for genotype in genotypes:
-        if genotype not in known:
-            values = space.values(genotype, partial=True)
-            study.enqueue_trial(values, user_attrs={ENQUEUED: values})
-
-
-def others_like(study: optuna.Study, space: SearchSpace, number: int) -> list[FrozenTrial]:
-    """Return the earlier trials of the genotype of a trial.
-
-    There are some if a sampler proposes a duplicate, if two workers that do not see each other's
-    trials yet enqueue or propose the same genotype, or if an evaluation failed.
-    """
-    *earlier, trial = study.get_trials(deepcopy=False)[: number + 1]
-    genotype = genotype_of(trial, space)
-    return [other for other in earlier if genotype_of(other, space) == genotype]
+    new = [genotype for genotype in genotypes if genotype not in known]
+    options = {choice.name: CategoricalDistribution(choice.options) for choice in space.choices}
+    for genotype in new:
+        values = space.values(genotype, partial=True)
+        # With its parameters, so that a worker need not write them one by one.
+        trial = optuna.create_trial(
+            state=TrialState.WAITING,
+            params=values,
+            distributions={name: options[name] for name in values},
+            user_attrs={ENQUEUED: values},
+        )
+        study.add_trial(trial)
+    return len(new)
 
 
 def has_result(trial: FrozenTrial) -> bool:
@@ -129,8 +137,13 @@ def is_taken_care_of(trial: FrozenTrial) -> bool:
 
 def evaluated(study: optuna.Study, space: SearchSpace) -> list[Candidate]:
     """Return every genotype that has a result: the best first, those without a fitness last."""
+    return candidates_of(study.get_trials(deepcopy=False), space)
+
+
+def candidates_of(trials: Sequence[FrozenTrial], space: SearchSpace) -> list[Candidate]:
+    """Return the candidates of trials, as :func:`evaluated`."""
     candidates = {}
-    for trial in study.get_trials(deepcopy=False):
+    for trial in trials:
         if not has_result(trial) or SAME_AS in trial.user_attrs:
             continue
         genotype = genotype_of(trial, space)

@@ -1,6 +1,6 @@
 """Evolutionary search under budgets (DetNAS algorithm 2), as an Optuna sampler."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from random import Random
 
@@ -56,6 +56,9 @@ class EvolutionSampler(BaseGASampler):
         self.mutation_probability = mutation_probability
         self.num_mutations = population_size - round(population_size * crossover_share)
         self.seed = seed
+        # The attempts of the present generation, by kind and parents, with whether each is
+        # feasible: every proposal goes through all of them again.
+        self._attempts: dict[tuple, list[tuple[Genotype, bool]]] = {}
 
     def select_parent(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
         """Return the best candidates of the generations before ``generation``."""
@@ -93,8 +96,8 @@ class EvolutionSampler(BaseGASampler):
         known = {genotype_of(other, self.space) for other in others}
         born = sum(self._is_of(study, other, generation) for other in others)
         passed, in_vain = set(), 0
-        for genotype in self._proposals(study, generation, born):
-            if genotype not in known and self.is_feasible(genotype):
+        for genotype, is_feasible in self._proposals(study, generation, born):
+            if genotype not in known and is_feasible:
                 return self.space.values(genotype)
             # Attempts are seeded, so each call first repeats the earlier candidates. Each of them
             # counts as progress once.
@@ -120,8 +123,13 @@ class EvolutionSampler(BaseGASampler):
         except optuna.exceptions.UpdateFinishedTrialError:
             return False  # it ended meanwhile, and was not proposed by this sampler
 
-    def _proposals(self, study: optuna.Study, generation: int, born: int) -> Iterator[Genotype]:
-        """Yield proposals for the next candidate, in the order in which to try them."""
+    def _proposals(
+        self, study: optuna.Study, generation: int, born: int
+    ) -> Iterator[tuple[Genotype, bool]]:
+        """Yield proposals for the next candidate, in the order in which to try them.
+
+        Each comes with whether it is feasible.
+        """
         # Line 12: the top candidates become parents. The first generation has none.
         trials = self.get_parent_population(study, generation)
         parents = sorted(genotype_of(trial, self.space) for trial in trials)
@@ -131,14 +139,34 @@ class EvolutionSampler(BaseGASampler):
             kinds = ["mutation", "crossover"] if born < self.num_mutations else ["crossover"]
             for kind in kinds:
                 for attempt in range(_MOST_CHILDREN):
-                    random = Random(f"{self.seed}/{generation}/{kind}/{attempt}")
-                    vary = self._mutate if kind == "mutation" else self._cross
-                    yield vary(parents, random)
+                    yield self._attempt(generation, kind, parents, attempt)
         # Line 1: the first generation is random. So is a candidate for which the parents have no
         # new feasible child.
         for attempt in count():
-            random = Random(f"{self.seed}/{generation}/random/{attempt}")
-            yield self.space.sample(random)
+            yield self._attempt(generation, "random", (), attempt)
+
+    def _attempt(
+        self, generation: int, kind: str, parents: Sequence[Genotype], attempt: int
+    ) -> tuple[Genotype, bool]:
+        """Return an attempt, which its seed and its parents determine, and whether it is feasible.
+
+        Args:
+            attempt: its number; those before it have been asked for.
+        """
+        key = generation, kind, tuple(parents)
+        if key not in self._attempts:
+            self._attempts = {k: v for k, v in self._attempts.items() if k[0] == generation}
+            self._attempts[key] = []
+        attempts = self._attempts[key]
+        if attempt == len(attempts):
+            random = Random(f"{self.seed}/{generation}/{kind}/{attempt}")
+            if kind == "random":
+                genotype = self.space.sample(random)
+            else:
+                vary = self._mutate if kind == "mutation" else self._cross
+                genotype = vary(list(parents), random)
+            attempts.append((genotype, self.is_feasible(genotype)))
+        return attempts[attempt]
 
     def _mutate(self, parents: list[Genotype], random: Random) -> Genotype:
         """Return a parent with some of its choices resampled."""

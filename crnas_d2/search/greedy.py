@@ -1,6 +1,6 @@
 """Greedy search: one choice after the other, keeping the best prefixes (CR-NAS algorithm 1)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from crnas_d2.space import Budget, Genotype, SearchSpace
 
@@ -60,9 +60,21 @@ class GreedySearcher(Searcher):
         Raises:
             ValueError: all candidates of a level failed.
         """
+        return next(filter(None, self._missing(candidates)), [])
+
+    def certain(self, candidates: Collection[Candidate]) -> list[Genotype]:
+        """Return the candidates of all levels that are certain to belong to them.
+
+        Even before a level is fully evaluated, a prefix is certain to be kept if fewer than
+        ``top_k`` others can still end ahead of it.
+        """
+        return [genotype for level in self._missing(candidates) for genotype in level]
+
+    def _missing(self, candidates: Collection[Candidate]) -> Iterator[list[Genotype]]:
+        """Yield, level by level, the candidates without a result that are certain to be needed."""
         fitness = {candidate.genotype: candidate.fitness for candidate in candidates}
         # The search is replayed from its results: it starts from the empty prefix each time.
-        kept = [self._extend({})]
+        kept, undecided = [self._extend({})], 0
         for choice in self.levels:
             # p_extend of algorithm 1: every kept prefix with every option of the next choice.
             level = [
@@ -71,18 +83,22 @@ class GreedySearcher(Searcher):
                 for option in choice.options
             ]
             missing = [genotype for genotype in level if genotype not in fitness]
-            if missing:
-                return missing
-            scored = [genotype for genotype in level if fitness[genotype] is not None]
-            if not scored:
+            yield missing
+            scored = [genotype for genotype in level if fitness.get(genotype) is not None]
+            # Those of this level that may still end ahead of all others.
+            unknown = len(missing) + undecided * len(choice.options)
+            if not scored and not unknown:
                 raise ValueError(
                     f"No candidate that decides on {choice.name} has a finite fitness, so the "
                     "search cannot continue: the supernet detects nothing yet, or archval has "
                     "nothing to score. Train it longer."
                 )
             # ChooseTopK. Ties in the order of the genotypes, so that all workers keep the same.
-            kept = sorted(scored, key=lambda genotype: (-fitness[genotype], genotype))[: self.top_k]
-        return []
+            ranked = sorted(scored, key=lambda genotype: (-fitness[genotype], genotype))
+            kept = ranked[: max(0, self.top_k - unknown)]
+            undecided = min(self.top_k, len(scored) + unknown) - len(kept)
+            if not kept:
+                return
 
     def _extend(self, values: dict[str, int]) -> Genotype:
         """Return the prefix of these values, and of single-option choices that follow them."""

@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from threading import Event, Thread
@@ -56,9 +56,13 @@ class Lookout:
     def __init__(self):
         self._seen: dict[int, tuple[object, float]] = {}  # the last heartbeat of a trial, and when
 
-    def find_dead(self, study: optuna.Study) -> list[FrozenTrial]:
-        """Return the running trials whose worker is gone; to be called by an idle worker."""
-        running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+    def find_dead(self, study: optuna.Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Return the running trials whose worker is gone; to be called by an idle worker.
+
+        Args:
+            trials: all of the study.
+        """
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         now = time.monotonic()
         seen, self._seen = self._seen, {}
         dead = []

@@ -71,6 +71,17 @@ class Searcher(ABC):
             candidates: all that have been evaluated.
         """
 
+    def certain(self, candidates: Collection[Candidate]) -> list[Genotype]:
+        """Return genotypes that will be evaluated, whatever the results that are still missing.
+
+        A worker that would wait for others begins with them, so they may include what others
+        evaluate now. Default: none.
+
+        Args:
+            candidates: all that have been evaluated so far.
+        """
+        return []
+
     def may_ask(self, candidates: Collection[Candidate], num_running: int) -> bool:
         """Whether to ask the sampler for one more candidate.
 

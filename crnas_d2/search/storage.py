@@ -3,7 +3,6 @@
 import errno
 import json
 import logging
-import os
 import sqlite3
 import threading
 import time
@@ -17,6 +16,7 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 
 from .journal import open_journal
+from .sqlite_file import check_sqlite, prepare_sqlite
 from .storage_url import check_url, connect_args, file_of, shown
 
 __all__ = ["PatientStorage", "StorageError", "open_storage"]
@@ -189,7 +189,7 @@ def _advice(cause: str) -> str:
 def _open_database(url: str) -> BaseStorage:
     file = file_of(url)
     if file is not None:
-        _check_sqlite(file)
+        check_sqlite(file)
     for attempt in range(1, _MOST_RACES + 1):
         try:
             storage = RDBStorage(
@@ -212,52 +212,5 @@ def _open_database(url: str) -> BaseStorage:
         except (TypeError, RuntimeError) as error:  # e.g. tables of another version of Optuna
             raise ValueError(f"The study in {shown(url)} cannot be used: {error}") from error
     if file is not None:
-        _serialize_transactions(storage.engine, file)
+        prepare_sqlite(storage, file)
     return optuna.storages.get_storage(storage)
-
-
-def _check_sqlite(file: str) -> None:
-    """Raise ValueError for a file that is no study, so that no table is added to it."""
-    advice = "Move it away, or choose another OUTPUT_DIR (or SEARCH.STORAGE)."
-    if os.path.isdir(file):
-        raise ValueError(f"{file} is a folder, not the file of a study. {advice}")
-    if not os.path.exists(file) or os.path.getsize(file) == 0:
-        return
-    try:
-        connection = sqlite3.connect(file, timeout=60)
-        try:
-            check = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            query = "SELECT name FROM sqlite_master WHERE type = 'table'"
-            tables = {name for (name,) in connection.execute(query)}
-        finally:
-            connection.close()
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise sqlalchemy.exc.OperationalError("open", None, error) from error
-        raise ValueError(f"{file} is no study that can be read: {error}. {advice}") from error
-    if check != "ok":
-        raise ValueError(f"{file} is a damaged study: {check.splitlines()[0]}. {advice}")
-    if tables and not tables & {"studies", "version_info", "study_directions"}:
-        raise ValueError(f"{file} is a database of something else. {advice}")
-
-
-def _serialize_transactions(engine: sqlalchemy.Engine, file: str) -> None:
-    """Let each transaction lock the whole SQLite file at its start.
-
-    Otherwise two workers could both read that a trial is waiting before either takes it, because
-    SQLite ignores the row locks that Optuna asks for. The lock is cheap: a search makes a few
-    transactions per candidate.
-    """
-
-    @sqlalchemy.event.listens_for(engine, "connect")
-    def leave_transactions_to_us(connection, _record):
-        connection.isolation_level = None
-
-    @sqlalchemy.event.listens_for(engine, "begin")
-    def begin(connection):
-        # A deleted file goes on to exist for those who have it open.
-        if not os.path.exists(file):
-            raise FileNotFoundError(errno.ENOENT, "No such file or directory", file)
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    engine.dispose()  # earlier connections lack the two listeners

@@ -46,6 +46,11 @@ class SearchSpace:
         """Each choice that depends on no other, with those that depend on it."""
         return tuple(groups(self.choices))
 
+    @cached_property
+    def genotypes_of_trials(self) -> dict:
+        """Those that a search has read from its study, by the values of their choices."""
+        return {}
+
     @property
     def is_conditional(self) -> bool:
         """Whether some choices depend on others."""

@@ -317,7 +317,7 @@ def test_a_sampler_that_proposes_one_candidate_again_and_again_does_not_end_the_
 
 
 def test_a_stock_sampler_that_finds_nothing_more_ends_the_search(monkeypatch):
-    monkeypatch.setattr("crnas_d2.search.worker._MOST_PASSED_OVER", 25)
+    monkeypatch.setattr("crnas_d2.search.steps._MOST_PASSED_OVER", 25)
     searcher = OptunaSearcher(
         *(SPACE, [Budget(COST, 37, 40)]),  # 36 is the most
         **{"population": 5, "generations": 1, "sampler": "RandomSampler", "seed": 0},

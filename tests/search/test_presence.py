@@ -51,7 +51,7 @@ def test_a_worker_elsewhere_is_dead_when_it_is_silent(study, monkeypatch):
     silent, alive = take(study, host="elsewhere"), take(study, host="elsewhere")
     lookout = presence.Lookout()
     for beat in range(8):
-        dead = lookout.find_dead(study)
+        dead = lookout.find_dead(study, study.trials)
         alive.set_user_attr("heartbeat", beat)
         time.sleep(0.1)
     assert [trial.number for trial in dead] == [silent.number]
@@ -61,12 +61,12 @@ def test_nobody_is_dead_because_the_storage_was_away(study, monkeypatch):
     monkeypatch.setattr(presence, "_SILENCE", 0.3)
     take(study, host="elsewhere")
     lookout = presence.Lookout()
-    assert lookout.find_dead(study) == []
+    assert lookout.find_dead(study, study.trials) == []
     time.sleep(0.5)
     study._storage.available_since = time.monotonic()
-    assert lookout.find_dead(study) == []
+    assert lookout.find_dead(study, study.trials) == []
     time.sleep(0.5)
-    assert len(lookout.find_dead(study)) == 1
+    assert len(lookout.find_dead(study, study.trials)) == 1
 
 
 def test_a_worker_tells_that_it_is_alive(study, monkeypatch):

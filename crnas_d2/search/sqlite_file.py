@@ -1,0 +1,118 @@
+"""The SQLite file of a study: what is no study, how workers share it, and how often it syncs."""
+
+import errno
+import os
+import sqlite3
+import weakref
+from contextlib import closing, suppress
+from pathlib import Path
+
+import sqlalchemy
+from optuna.storages import RDBStorage
+
+__all__ = ["check_sqlite", "is_on_local_disk", "prepare_sqlite"]
+
+# File systems that belong to one machine.
+_LOCAL = {"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"}
+_WAL = b"\2\2"  # at byte 18 of the file: its write and read version
+_MOUNTS = Path("/proc/self/mountinfo")
+
+
+def check_sqlite(file: str) -> None:
+    """Raise ValueError for a file that is no study, so that no table is added to it."""
+    advice = "Move it away, or choose another OUTPUT_DIR (or SEARCH.STORAGE)."
+    if os.path.isdir(file):
+        raise ValueError(f"{file} is a folder, not the file of a study. {advice}")
+    if not os.path.exists(file) or os.path.getsize(file) == 0:
+        return
+    try:
+        if not is_on_local_disk(file):
+            _leave_wal(file)
+        connection = sqlite3.connect(file, timeout=60)
+        try:
+            check = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+            tables = {name for (name,) in connection.execute(query)}
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise sqlalchemy.exc.OperationalError("open", None, error) from error
+        raise ValueError(f"{file} is no study that can be read: {error}. {advice}") from error
+    if check != "ok":
+        raise ValueError(f"{file} is a damaged study: {check.splitlines()[0]}. {advice}")
+    if tables and not tables & {"studies", "version_info", "study_directions"}:
+        raise ValueError(f"{file} is a database of something else. {advice}")
+
+
+def prepare_sqlite(storage: RDBStorage, file: str) -> None:
+    """Let workers share a file, and let it cost them little.
+
+    Each transaction locks the whole file at its start. Otherwise two workers could both read that a
+    trial is waiting before either takes it, because SQLite ignores the row locks that Optuna asks
+    for.
+
+    A candidate takes about 10 transactions that write, and each would wait for the disk twice. On a
+    local disk they are appended to ``search.db-wal`` instead, and the disk is waited for once in a
+    while. A killed worker loses nothing: the system has what it wrote. A machine that loses its
+    power may lose the last candidates, never the study. A network share has no memory that its
+    machines share, on which this relies; there, every transaction is synced as usual.
+    """
+    engine, uses_wal = storage.engine, is_on_local_disk(file)
+
+    @sqlalchemy.event.listens_for(engine, "connect")
+    def on_connect(connection, _record):
+        connection.isolation_level = None  # transactions are left to us
+        if uses_wal and os.path.exists(file) and os.path.getsize(file):
+            with suppress(sqlite3.OperationalError):  # locked just now; without, it is only slower
+                if connection.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",):
+                    connection.execute("PRAGMA synchronous = NORMAL")
+
+    @sqlalchemy.event.listens_for(engine, "begin")
+    def begin(connection):
+        # A deleted file goes on to exist for those who have it open.
+        if not os.path.exists(file):
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", file)
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    engine.dispose()  # earlier connections lack the two listeners
+    if uses_wal:
+        weakref.finalize(storage, _close, engine, file)
+
+
+def is_on_local_disk(file: str) -> bool:
+    """Whether a file is on a disk of this machine; ``False`` if that is unknown."""
+    try:
+        lines = _MOUNTS.read_text().splitlines()
+    except OSError:  # not Linux
+        return False
+    path, found = os.path.realpath(file), ("", "")
+    for line in lines:
+        mount, _, system = line.partition(" - ")
+        point = mount.split()[4].encode().decode("unicode_escape")  # a space is \\040
+        # A later mount hides an earlier one at the same point.
+        if os.path.commonpath([path, point]) == point and len(point) >= len(found[0]):
+            found = point, system.split()[0]
+    return found[1] in _LOCAL
+
+
+def _close(engine: sqlalchemy.Engine, file: str) -> None:
+    """Leave one plain file behind, unless another worker still has it open."""
+    engine.dispose()
+    with suppress(sqlite3.Error, OSError):
+        _leave_wal(file)
+
+
+def _leave_wal(file: str) -> None:
+    """Write what is in ``search.db-wal`` into the file itself, and remove it.
+
+    Raises:
+        sqlite3.OperationalError: another process has the file open.
+    """
+    with open(file, "rb") as header:
+        header.seek(18)
+        if header.read(2) != _WAL:
+            return
+    with closing(sqlite3.connect(file, timeout=0)) as connection:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # needs no shared memory
+        connection.execute("PRAGMA journal_mode = DELETE").fetchone()

@@ -1,0 +1,252 @@
+"""The steps of a search in its study, without evaluation and without a clock.
+
+A worker goes through them (:func:`crnas_d2.search.run_worker`), and so does a simulation of many
+workers (:mod:`crnas_d2.search.simulation`).
+"""
+
+import logging
+import math
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
+
+from crnas_d2.space import Genotype, SearchSpace
+
+from .candidates import (
+    ENQUEUED,
+    ERROR,
+    IMAGES,
+    METRICS,
+    REFUSED,
+    SAME_AS,
+    Stopped,
+    candidates_of,
+    enqueue,
+    genotype_of,
+    is_taken_care_of,
+)
+from .searcher import Searcher
+
+__all__ = ["FIRST", "Evaluation", "Result", "Step", "Steps"]
+
+logger = logging.getLogger(__name__)
+
+FIRST = 5  # candidates; if none of them has a fitness, or one worker fails with all, none will
+# Seconds that a worker has to write its proposal, after which it counts as dead; and seconds
+# between two looks at it.
+_MOST_WRITING, _POLL_WRITING = 5.0, 0.05
+_MOST_PASSED_OVER = 1_000
+_MOST_REPEATED = 5  # proposals in a row; then a random candidate is evaluated instead
+_MOST_TRACEBACK = 4_000  # characters, which every database can store
+# Candidates that wait: at least so many for each that is evaluated, and in all. Each look at the
+# study reads all that wait.
+_WAITING_PER_RUNNING, _LEAST_WAITING = 2, 16
+
+Evaluation = Mapping[str, float] | Stopped  # metrics of a candidate, or that it was stopped
+Result = TrialState | list[float]  # the values of a trial, or the state in which it ends without
+
+
+class Step(Enum):
+    """What a worker does next."""
+
+    EVALUATE = "evaluate a candidate"
+    WAIT = "wait for what others evaluate"
+    END = "end, because the search is over"
+
+
+class Steps:
+    """Decides what comes next, begins a trial, judges its evaluation, and tells the result.
+
+    Args:
+        metric: the key of the fitness among the metrics of a candidate; higher is better.
+        second_objective: returns the cost to minimize of a genotype, if the study has two
+            objectives.
+        stops_early: raise ValueError if none of the first candidates has a finite fitness.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        space: SearchSpace,
+        searcher: Searcher,
+        metric: str,
+        second_objective: Callable[[Genotype], float] | None = None,
+        *,
+        stops_early: bool = True,
+    ):
+        self.study = study
+        self.space = space
+        self.searcher = searcher
+        self.metric = metric
+        self.second_objective = second_objective
+        self.stops_early = stops_early
+        self.passed_over = 0  # proposals in a row
+        self.repeated = 0  # proposals in a row that were proposed before
+        self.failed = 0  # candidates in a row whose evaluation raised an exception
+        if searcher.sampler is not None:
+            study.sampler = searcher.sampler
+
+    def next(self, trials: Sequence[FrozenTrial]) -> Step:
+        """Return what to do next, and enqueue candidates if there have to be more.
+
+        Args:
+            trials: all of the study.
+
+        Raises:
+            ValueError: none of the first candidates has a finite fitness.
+        """
+        states = [trial.state for trial in trials]
+        running = states.count(TrialState.RUNNING)
+        candidates = candidates_of(trials, self.space)
+        if self.stops_early and len(candidates) >= FIRST and candidates[0].fitness is None:
+            raise ValueError(
+                f"None of the first {len(candidates)} candidates has a finite fitness (e.g. "
+                f"{candidates[-1].failure}). Either the evaluation is broken, the supernet detects "
+                "nothing yet, or archval has nothing to score. Train it longer, or solve it."
+            )
+        # Enqueued candidates come first. Without one, the sampler proposes.
+        if TrialState.WAITING in states or self.searcher.may_ask(candidates, running):
+            return Step.EVALUATE
+        known = {genotype_of(trial, self.space) for trial in trials if is_taken_care_of(trial)}
+        # The next proposals may depend on what others evaluate now; some are certain.
+        proposed = (self.searcher.certain if running else self.searcher.propose)(candidates)
+        new = [genotype for genotype in proposed if genotype not in known]
+        most = max(_LEAST_WAITING, _WAITING_PER_RUNNING * running)
+        if new:
+            enqueue(self.study, self.space, new[:most])
+            return Step.EVALUATE
+        return Step.WAIT if running or proposed else Step.END
+
+    def begin(self, trial: optuna.Trial) -> Genotype | Result:
+        """Return the genotype of a new trial, or its result if it needs no evaluation."""
+        if ENQUEUED not in trial.user_attrs and self.searcher.sampler is None:
+            return TrialState.PRUNED  # another worker took the last waiting candidate
+        genotype = self._suggest(trial)
+        # Of several trials of one genotype, the earliest is evaluated.
+        others = self._others_like(trial.number)
+        if any(map(is_taken_care_of, others)) or not self.searcher.is_feasible(genotype):
+            return self._pass_over(trial, others)
+        self.passed_over = self.repeated = 0
+        return genotype
+
+    def judge(self, trial: optuna.Trial, genotype: Genotype, evaluation: Evaluation) -> Result:
+        """Return the result of an evaluation.
+
+        Raises:
+            ValueError: the fitness is not among the metrics.
+        """
+        self.failed = 0
+        if isinstance(evaluation, Stopped):
+            assert self.second_objective is None  # in which it may still be the best
+            trial.set_user_attr(IMAGES, evaluation.num_images)
+            logger.info(
+                "%s: %s = %s, estimated from %d images: it cannot win any more",
+                *(genotype, self.metric, evaluation.fitness, evaluation.num_images),
+            )
+            return [evaluation.fitness]
+        metrics = dict(evaluation)
+        fitness = _fitness(metrics, self.metric)
+        finite = {key: value for key, value in metrics.items() if math.isfinite(value)}
+        trial.set_user_attr(METRICS, finite)
+        logger.info("%s: %s = %s", genotype, self.metric, fitness)
+        if not math.isfinite(fitness):
+            trial.set_user_attr(REFUSED, f"{self.metric} is {fitness}")
+            return TrialState.FAIL
+        if self.second_objective is None:
+            return [fitness]
+        return [fitness, self.second_objective(genotype)]
+
+    def fail(self, trial: optuna.Trial, genotype: Genotype, error: Exception) -> Result:
+        """Return the result of an evaluation that raised an exception."""
+        trial.set_user_attr(ERROR, traceback.format_exc()[-_MOST_TRACEBACK:])
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        if any(ERROR in other.user_attrs for other in self._others_like(trial.number)):
+            trial.set_user_attr(REFUSED, reason)
+            logger.warning("%s failed twice and counts as failed: %s", genotype, reason)
+        else:
+            self.failed += 1
+            logger.warning("%s failed, and is tried again later: %s", genotype, reason)
+        logger.info("Its traceback:", exc_info=error)
+        return TrialState.FAIL
+
+    def end(self, trial: optuna.Trial, result: Result) -> None:
+        """Tell the result of a trial."""
+        state, values = TrialState.COMPLETE, result
+        if isinstance(result, TrialState):
+            state, values = result, None
+        try:
+            self.study.tell(trial, values, state, skip_if_finished=True)
+        except UpdateFinishedTrialError:
+            # After a long silence, another worker took this one for dead.
+            logger.info("Trial %d was ended by another worker.", trial.number)
+        if ERROR in trial.user_attrs and REFUSED not in trial.user_attrs:
+            frozen = self.study.get_trials(deepcopy=False)[trial.number]
+            enqueue(self.study, self.space, [genotype_of(frozen, self.space)])
+
+    def _suggest(self, trial: optuna.Trial) -> Genotype:
+        """Return the enqueued genotype of a trial, otherwise the proposal of the sampler."""
+        enqueued = trial.user_attrs.get(ENQUEUED)
+        values: dict[str, int] = {}
+        for choice in self.space.choices:
+            # A partial genotype decides on its first choices only.
+            if choice.is_active(values) and (enqueued is None or choice.name in enqueued):
+                values[choice.name] = trial.suggest_categorical(choice.name, choice.options)
+        return self.space.genotype(values)
+
+    def _others_like(self, number: int) -> list[FrozenTrial]:
+        """Return the earlier trials of the genotype of a trial.
+
+        There are some if a sampler proposes a duplicate, if two workers that do not see each
+        other's trials yet enqueue or propose the same genotype, or if an evaluation failed.
+        """
+        deadline = time.monotonic() + _MOST_WRITING
+        while True:
+            *earlier, trial = self.study.get_trials(deepcopy=False)[: number + 1]
+            genotypes = [genotype_of(other, self.space) for other in earlier]
+            # Their parameters are written one by one. Without waiting, two workers that propose the
+            # same genotype at the same time would both evaluate it.
+            is_written = all(
+                genotype is not None or other.state != TrialState.RUNNING
+                for genotype, other in zip(genotypes, earlier, strict=True)
+            )
+            if is_written or time.monotonic() >= deadline:
+                same = genotype_of(trial, self.space)
+                return [o for o, g in zip(earlier, genotypes, strict=True) if g == same]
+            time.sleep(_POLL_WRITING)
+
+    def _pass_over(self, trial: optuna.Trial, others: Sequence[FrozenTrial]) -> Result:
+        """End a trial without evaluation: it is a duplicate, or infeasible."""
+        self.passed_over += 1
+        if self.passed_over == _MOST_PASSED_OVER:
+            raise ValueError(
+                f"{_MOST_PASSED_OVER} proposals of {self.study.sampler} in a row "
+                "are duplicates or infeasible under SEARCH.BUDGET. Evaluate fewer candidates, "
+                "widen the budget, or use SEARCH.ALGORITHM 'evolution' or 'random'."
+            )
+        if not self.searcher.answers_duplicates:
+            return TrialState.PRUNED
+        self.repeated = self.repeated + 1 if others else 0
+        if self.repeated == _MOST_REPEATED:
+            self.repeated = 0
+            # A sampler that is sure of its optimum proposes nothing else.
+            known = {genotype_of(o, self.space) for o in self.study.get_trials(deepcopy=False)}
+            enqueue(self.study, self.space, [self.searcher.explore(known, trial.number)])
+        scored = [other for other in others if other.state == TrialState.COMPLETE]
+        if not scored:
+            return TrialState.PRUNED
+        trial.set_user_attr(SAME_AS, scored[0].number)
+        return scored[0].values
+
+
+def _fitness(metrics: Mapping[str, float], metric: str) -> float:
+    if metrics and metric not in metrics:
+        raise ValueError(
+            f"SEARCH.METRIC is '{metric}', which the evaluator does not return; it returns "
+            f"{', '.join(sorted(metrics))}."
+        )
+    return metrics.get(metric, math.nan)
