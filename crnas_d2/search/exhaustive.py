@@ -54,3 +54,6 @@ class ExhaustiveSearcher(Searcher):
     def propose(self, candidates: Collection[Candidate]) -> list[Genotype]:
         done = {candidate.genotype for candidate in candidates}
         return [genotype for genotype in self.genotypes if genotype not in done]
+
+    def certain(self, candidates: Collection[Candidate]) -> list[Genotype]:
+        return self.propose(candidates)

@@ -43,8 +43,8 @@ _MOST_WRITING, _POLL_WRITING = 5.0, 0.05
 _MOST_PASSED_OVER = 1_000
 _MOST_REPEATED = 5  # proposals in a row; then a random candidate is evaluated instead
 _MOST_TRACEBACK = 4_000  # characters, which every database can store
-# Candidates that wait: at least so many for each that is evaluated, and in all. Each look at the
-# study reads all that wait.
+# Candidates that are enqueued at a time, for each that is being evaluated and in all, if they are
+# certain to be needed: the rest can follow later. Each look at the study reads all that wait.
 _WAITING_PER_RUNNING, _LEAST_WAITING = 2, 16
 
 Evaluation = Mapping[str, float] | Stopped  # metrics of a candidate, or that it was stopped
@@ -112,13 +112,15 @@ class Steps:
         # Enqueued candidates come first. Without one, the sampler proposes.
         if TrialState.WAITING in states or self.searcher.may_ask(candidates, running):
             return Step.EVALUATE
-        known = {genotype_of(trial, self.space) for trial in trials if is_taken_care_of(trial)}
         # The next proposals may depend on what others evaluate now; some are certain.
-        proposed = (self.searcher.certain if running else self.searcher.propose)(candidates)
+        certain = self.searcher.certain(candidates)
+        proposed = certain if running else self.searcher.propose(candidates)
+        known = {genotype_of(trial, self.space) for trial in trials if is_taken_care_of(trial)}
         new = [genotype for genotype in proposed if genotype not in known]
-        most = max(_LEAST_WAITING, _WAITING_PER_RUNNING * running)
         if new:
-            enqueue(self.study, self.space, new[:most])
+            first = new[: max(_LEAST_WAITING, _WAITING_PER_RUNNING * running)]
+            later = set(new).difference(first).intersection(certain)
+            enqueue(self.study, self.space, [g for g in new if g not in later])
             return Step.EVALUATE
         return Step.WAIT if running or proposed else Step.END
 

@@ -15,7 +15,7 @@ from .searcher import Searcher
 from .steps import FIRST, Evaluation, Step, Steps
 from .storage import StorageError
 
-__all__ = ["Pause", "run_worker"]
+__all__ = ["Pause", "run_trial", "run_worker"]
 
 
 def run_worker(
@@ -59,7 +59,7 @@ def run_worker(
             return
         if step is Step.EVALUATE:
             start = time.monotonic()
-            _run_trial(steps, evaluate)
+            run_trial(steps, evaluate)
             pause.evaluated(time.monotonic() - start)
         else:
             time.sleep(pause.next())
@@ -87,7 +87,7 @@ class Pause:
         return self._seconds
 
 
-def _run_trial(steps: Steps, evaluate: Callable[[Genotype], Evaluation]) -> None:
+def run_trial(steps: Steps, evaluate: Callable[[Genotype], Evaluation]) -> None:
     """Ask for a trial, evaluate it, and tell the result."""
     trial = steps.study.ask()
     with at_work(trial):
