@@ -32,7 +32,7 @@ from .racing import make_race
 from .scores import Score, build_score
 from .search_plan import SearchPlan
 
-__all__ = ["evaluate_all"]
+__all__ = ["evaluate_all", "work"]
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def evaluate_all(
             progress.show(count(candidates), candidates)
 
         show_progress()
-        _work(plan, evaluate, study, searcher, show_progress)
+        work(plan, evaluate, study, searcher, show_progress)
         show_progress()  # the last candidate may have been that of another worker
 
 
@@ -127,7 +127,7 @@ def _work_beside(plan: SearchPlan, rank: int, num_workers: int) -> None:
     evaluate = build_score(cfg)
     _share_cores(plan.cfg, num_workers)
     try:
-        _work(plan, evaluate, plan.open_study(resume=True), plan.searcher(), after_candidate)
+        work(plan, evaluate, plan.open_study(resume=True), plan.searcher(), after_candidate)
     except (ValueError, StorageError) as error:
         sys.exit(f"Worker {rank + 1} of {num_workers}: {error}")
 
@@ -137,7 +137,7 @@ def _share_cores(cfg, num_workers: int) -> None:
         torch.set_num_threads(max(1, torch.get_num_threads() // num_workers))
 
 
-def _work(
+def work(
     plan: SearchPlan,
     evaluate: Score,
     study: optuna.Study,

@@ -4,10 +4,9 @@ import contextlib
 import io
 import itertools
 import logging
-import tempfile
 import time
-from pathlib import Path
 
+from ._letters import search_of_letters
 from ._sides import Benchmark, Sides
 
 # Of the training before, so that there are detections to score.
@@ -24,19 +23,12 @@ def candidates(device: str) -> Sides:
     logging.disable(logging.WARNING)
     from detectron2.data import DatasetCatalog
 
-    from crnas_d2 import NetworkSpec, load_config, run_training
+    from crnas_d2 import NetworkSpec
     from crnas_d2.cost import build_budgets, build_costs
     from crnas_d2.jobs.subnets import build_subnet_evaluator, load_supernet
     from crnas_d2.search import sample_genotypes
 
-    letters = "crnas_d2://configs/letters"
-    work = Path(tempfile.mkdtemp(prefix="crnas_d2-candidates-"))
-    on_device = ["MODEL.DEVICE", device, "DATASETS.TEST", "()", "OUTPUT_DIR", str(work)]
-    short = ["SOLVER.MAX_ITER", str(ITERATIONS), "SOLVER.WARMUP_ITERS", str(ITERATIONS // 4)]
-    with contextlib.redirect_stdout(io.StringIO()):
-        run_training(load_config(f"{letters}/baseline.yaml", [*on_device, *short]))
-    weights = ["MODEL.WEIGHTS", str(work / "model_final.pth")]
-    cfg = load_config(f"{letters}/supernet-inherit.yaml", [*on_device, *weights])
+    cfg = search_of_letters(device, ITERATIONS)
     (archval,) = cfg.DATASETS.ARCHVAL
     DatasetCatalog.get(archval)  # made once
 

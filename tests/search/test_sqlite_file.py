@@ -1,0 +1,120 @@
+"""The SQLite file of a study: what is synced where, and what a killed worker leaves."""
+
+import signal
+import sqlite3
+from contextlib import closing
+
+import pytest
+from study_worker import (
+    DESCRIPTION,
+    NO_MORE,
+    SPACE,
+    evaluate,
+    logged,
+    start_worker,
+    url,
+    wait_until,
+)
+
+from crnas_d2.search import (
+    ExhaustiveSearcher,
+    StorageError,
+    enqueue,
+    evaluated,
+    open_study,
+    run_worker,
+    sqlite_file,
+)
+from crnas_d2.search.storage_load import measure_load
+
+GENOTYPES = list(SPACE)
+
+
+def open_it(folder):
+    return open_study(url(folder), "search", DESCRIPTION, resume=True)
+
+
+def mode_of(path):
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("PRAGMA journal_mode").fetchone()[0]
+
+
+@pytest.fixture
+def is_local(monkeypatch):
+    def set_local(is_local):
+        monkeypatch.setattr(sqlite_file, "is_on_local_disk", lambda file: is_local)
+
+    set_local(True)
+    return set_local
+
+
+def test_a_study_on_a_local_disk_is_one_plain_file_when_it_is_closed(tmp_path, is_local):
+    study = open_it(tmp_path)
+    enqueue(study, SPACE, GENOTYPES)
+    run_worker(study, SPACE, NO_MORE, evaluate, "bbox/AP")
+    assert mode_of(tmp_path / "search.db") == "wal"
+    del study
+    assert [path.name for path in tmp_path.iterdir()] == ["search.db"]
+    assert mode_of(tmp_path / "search.db") == "delete"
+    assert len(evaluated(open_it(tmp_path), SPACE)) == len(GENOTYPES)
+
+
+def test_on_a_network_share_every_transaction_is_synced(tmp_path, is_local):
+    is_local(False)
+    study = open_it(tmp_path)
+    with study._storage._backend._backend.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # full
+
+
+def test_a_killed_worker_loses_nothing_even_if_the_study_moves_to_a_share(tmp_path, is_local):
+    study = open_it(tmp_path)
+    enqueue(study, SPACE, GENOTYPES)
+    (tmp_path / "go").touch()
+    process = start_worker(tmp_path, hangs_in=5)
+    wait_until(lambda: len(logged(tmp_path)) == 5)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    is_local(False)
+    with pytest.raises(StorageError, match=r"search\.db .*locked. End the process that locks it"):
+        open_it(tmp_path)  # this process still has it open
+    assert (tmp_path / "search.db-wal").exists()
+    del study
+    moved = open_it(tmp_path)
+    assert len(evaluated(moved, SPACE)) == 4
+    assert mode_of(tmp_path / "search.db") == "delete"
+
+
+MOUNTS = """\
+22 1 254:0 / / rw - ext4 /dev/vda rw
+23 22 0:40 / /proc rw - proc proc rw
+24 22 0:41 / /home rw shared:1 - nfs4 server:/home rw
+25 24 254:1 / /home/local\\040disk rw - xfs /dev/vdb rw
+26 22 0:42 / /over rw - ext4 /dev/vdc rw
+27 22 0:43 / /over rw - fuse.sshfs far:/ rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "is_local"),
+    [
+        ("/data/search.db", True),
+        ("/homes/search.db", True),
+        ("/home/me/search.db", False),
+        ("/home/local disk/search.db", True),
+        ("/over/search.db", False),
+    ],
+)
+def test_the_mount_of_a_file_says_where_it_is(tmp_path, monkeypatch, file, is_local):
+    mounts = tmp_path / "mountinfo"
+    monkeypatch.setattr(sqlite_file, "_MOUNTS", mounts)
+    assert not sqlite_file.is_on_local_disk(file)  # unknown
+    mounts.write_text(MOUNTS)
+    assert sqlite_file.is_on_local_disk(file) == is_local
+
+
+def test_a_candidate_that_is_listed_takes_few_operations(tmp_path):
+    searcher = ExhaustiveSearcher(SPACE)
+    load = measure_load(url(tmp_path), searcher)
+    assert 5 <= load.operations <= 16 and 0 < load.operation < 5 and load.per_running >= 0
+    assert open_it(tmp_path).trials == []  # what was timed is gone
