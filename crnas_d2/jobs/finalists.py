@@ -12,10 +12,12 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from torch import nn
 
+from crnas_d2.report import score_of
 from crnas_d2.search import Candidate, Finalist, without_password
 from crnas_d2.space import SearchSpace
 
-from .stand_alone import StandAloneRun, train_networks
+from .stand_alone import StandAloneRun
+from .stand_alone_trainings import train_networks
 from .subnets import save_subnet
 from .train import check_training
 
@@ -73,7 +75,7 @@ def train_finalists(
     finalists = [
         Finalist(
             candidate,
-            fitness=result.get(cfg.SEARCH.METRIC, result["AP"]),
+            fitness=score_of(result, cfg.SEARCH.METRIC),
             seconds=result["seconds"],
             weights=str(folder / result["config_digest"] / "model_final.pth"),
         )

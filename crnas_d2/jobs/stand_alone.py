@@ -1,36 +1,34 @@
-"""Stand-alone trainings of many networks: the reference for a supernet's ranking."""
+"""One network trained by itself, which its settings identify."""
 
-import fcntl
 import hashlib
 import json
-import multiprocessing
+import math
 import os
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
+import torch
+from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
 
+from crnas_d2.checkpoint import FINAL
 from crnas_d2.config import NetworkSpec, changed_settings, load_config
-from crnas_d2.config.fitness import needs_supernet
-from crnas_d2.config.progress_bar import progress_bar
+from crnas_d2.config.checks import find_spec
 from crnas_d2.cost import body_cost
 from crnas_d2.data.prepare.coco_splits import sha256
-from crnas_d2.report.ranking import read_entries
 from crnas_d2.report.training_log import read_metrics, training_seconds
 from crnas_d2.space import Genotype
 
-from .checks import check_config
-from .errors import JobError
-from .scores import build_score, with_fitness
-from .search_plan import check_search
-from .train import check_training, run_training
+__all__ = ["StandAloneRun", "config_digest", "finished_trainings", "recipe_settings"]
 
-__all__ = ["StandAloneRun", "score_networks", "train_networks"]
-
-_LOCK = "lock"
+# Of a search: the training of one network reads none of them.
+_OF_SPACES = tuple(
+    f"MODEL.SUPERNET.{key}"
+    for key in ("SPACE", "PATH_SAMPLER", "SHARING", "STAGE_OPTIONS", "OPERATION_OPTIONS")
+)
+_WITHOUT_EFFECT = ("OUTPUT_DIR", "MODEL.DEVICE")
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,13 @@ class StandAloneRun:
     Attributes:
         genotype: of the network.
         seed: of the training.
-        config_file: of the training.
+        config_file: of the training; that of a supernet trains the one network of the genotype.
         overrides: ``KEY, VALUE, ...`` for all networks.
         root: the folder of all runs; each has an ``OUTPUT_DIR`` named by the digest of its config.
-        metric: a result to report besides ``bbox/AP`` and ``bbox/AP50``.
+        metric: the result that counts; default: accuracy for a classifier, else ``bbox/AP``.
+        pretraining: the run whose weights are ``MODEL.WEIGHTS`` of this one.
+        elsewhere: folders of finished trainings by the digest of their config, which are taken
+            instead of training again; see :func:`finished_trainings`.
     """
 
     genotype: Genotype
@@ -51,183 +52,164 @@ class StandAloneRun:
     config_file: str
     overrides: tuple[str, ...]
     root: Path
-    metric: str = "bbox/AP"
+    metric: str = ""
+    pretraining: "StandAloneRun | None" = None
+    elsewhere: Mapping[str, Path] = field(default_factory=dict, compare=False)
 
     @property
-    def arguments(self) -> list[str]:
+    def stages(self) -> tuple["StandAloneRun", ...]:
+        """The pretraining, if there is one, and this run."""
+        return (*(self.pretraining.stages if self.pretraining else ()), self)
+
+    def config(self, *, with_weights: bool = True) -> CfgNode:
+        """Return the config of the training, with a folder of its own.
+
+        Args:
+            with_weights: start from the weights of the pretraining, which must be finished.
+        """
         genotype = self.genotype.to_config().items()
         named = [item for key, value in genotype for item in (f"MODEL.GENOTYPE.{key}", str(value))]
-        return [*self.overrides, *named, "SEED", str(self.seed)]
-
-    def config(self):
-        """The config of the training, with a folder of its own below :attr:`root`."""
-        cfg = load_config(self.config_file, self.arguments)
-        cfg.OUTPUT_DIR = str(self.root / config_digest(cfg))
+        # Said once by who read the config first, not for each network.
+        device = [] if torch.cuda.is_available() else ["MODEL.DEVICE", "cpu"]
+        overrides = [*self.overrides, *named, "SEED", str(self.seed), *device]
+        cfg = load_config(self.config_file, overrides)
+        if cfg.MODEL.SUPERNET.SPACE != "none":
+            cfg.MODEL.SUPERNET.PATH_SAMPLER = "fixed"
+        if self.pretraining is not None:
+            folder = self.pretraining.config().OUTPUT_DIR if with_weights else ""
+            cfg.MODEL.WEIGHTS = os.path.join(folder, FINAL) if folder else ""
+            cfg.MODEL.INHERIT = cfg.MODEL.INHERIT and with_weights
+        digest = config_digest(cfg)
+        cfg.OUTPUT_DIR = str(self.elsewhere.get(digest, self.root / digest))
         return cfg
+
+    def main_metric(self, cfg: CfgNode) -> str:
+        """Return the name of the result that counts, as ``task/name``."""
+        if self.metric:
+            return self.metric
+        classifies = cfg.MODEL.META_ARCHITECTURE == "ImageClassifier"
+        return "classification/top1" if classifies else "bbox/AP"
 
     def result(self) -> dict | None:
         """Return the result of the training, plain JSON data; ``None`` if it is not finished."""
+        before = None
+        if self.pretraining is not None:
+            before = self.pretraining.result()
+            if before is None:
+                return None
         cfg = self.config()
-        folder = Path(cfg.OUTPUT_DIR)
-        if not (folder / "metrics.json").exists():
+        metric = self.main_metric(cfg)
+        metrics = _final_metrics(cfg, metric)
+        if metrics is None:
             return None
-        entries = read_metrics(folder)
-        # Not those of TEST.EVAL_PERIOD, in case the training died before its last evaluation.
-        last = cfg.SOLVER.MAX_ITER - 1
-        scores = [e for e in entries if self.metric in e and e["iteration"] >= last]
-        if not scores or not (folder / "model_final.pth").exists():
-            return None
-        height, width = cfg.SEARCH.COST_INPUT_SIZE
+        folder, (height, width) = Path(cfg.OUTPUT_DIR), cfg.SEARCH.COST_INPUT_SIZE
         cost = body_cost(NetworkSpec.from_config(cfg), (height, width))
-        return {
+        # None for a score that is not finite, e.g. of a network that detects nothing.
+        metrics = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
+        boxes = {name: f"bbox/{name}" for name in ("AP", "AP50")}
+        result = {
             "genotype": self.genotype.to_config(),
             "seed": self.seed,
-            "AP": scores[-1].get("bbox/AP"),
-            "AP50": scores[-1].get("bbox/AP50"),
-            **({} if self.metric == "bbox/AP" else {self.metric: scores[-1][self.metric]}),
+            **{name: metrics[key] for name, key in boxes.items() if key in metrics},
+            **({} if metric == "bbox/AP" else {metric: metrics[metric]}),
             "macs": cost.macs,
             "params": cost.parameters,
             "iterations": cfg.SOLVER.MAX_ITER,
             "seconds": round(training_seconds(folder)),
-            "config_digest": folder.name,
+            "config_digest": config_digest(cfg),
         }
+        if before is not None:
+            metric = self.pretraining.main_metric(self.pretraining.config())
+            kept = {key: before[key] for key in ("iterations", "seconds", "config_digest")}
+            score = before["AP" if metric == "bbox/AP" else metric]
+            result["pretraining"] = {"metric": metric, "score": score, **kept}
+        return result
 
 
-def config_digest(cfg) -> str:
-    """Return what tells a training from others: its settings, and the content of its weights.
+def _final_metrics(cfg: CfgNode, metric: str) -> dict | None:
+    """Return the metrics of the evaluation at the end of a training; ``None`` if it is not over."""
+    folder = Path(cfg.OUTPUT_DIR)
+    if not (folder / "metrics.json").exists() or not (folder / FINAL).exists():
+        return None
+    # Not those of TEST.EVAL_PERIOD, in case the training died before its last evaluation.
+    last = cfg.SOLVER.MAX_ITER - 1
+    found = [e for e in read_metrics(folder) if metric in e and e["iteration"] >= last]
+    return found[-1] if found else None
 
-    Neither the device nor where files lie makes a training another one, nor what a search reads.
+
+def training_settings(cfg: CfgNode) -> dict[str, object]:
+    """Return the settings that make a training what it is; weights count by their content.
+
+    Neither the device nor where files lie makes a training another one, nor what only a search
+    reads, nor how a config names its network.
     """
     settings = {
         key: value
         for key, value in changed_settings(cfg).items()
-        if key not in ("OUTPUT_DIR", "MODEL.DEVICE") and not key.startswith("SEARCH.")
+        if key not in _WITHOUT_EFFECT and not key.startswith("SEARCH.")
     }
+    spec = find_spec(cfg)
+    if spec is not None and not spec.is_supernet:
+        unread = ("DATASETS.ARCHVAL", *_OF_SPACES)
+        settings = {
+            key: value
+            for key, value in settings.items()
+            if key not in unread and not key.startswith("MODEL.GENOTYPE.")
+        }
+        for name, value in spec.genotype.to_config().items():
+            if name != "OPS" or any(value):  # the first operation everywhere is what none means
+                settings[f"MODEL.GENOTYPE.{name}"] = value
     if cfg.MODEL.WEIGHTS:
-        settings["MODEL.WEIGHTS"] = sha256(PathManager.get_local_path(cfg.MODEL.WEIGHTS))
-    text = json.dumps(settings, sort_keys=True)
+        settings["MODEL.WEIGHTS"] = _digest_of_file(cfg.MODEL.WEIGHTS)
+    return settings
+
+
+def recipe_settings(run: StandAloneRun) -> dict[str, object]:
+    """Return what all networks and seeds of a list of runs must have in common."""
+    found = {}
+    for number, stage in enumerate(run.stages):
+        head = "pretraining: " if number < len(run.stages) - 1 else ""
+        for key, value in training_settings(stage.config(with_weights=False)).items():
+            if key != "SEED" and not key.startswith("MODEL.GENOTYPE."):
+                found[head + key] = value
+    return found
+
+
+def config_digest(cfg: CfgNode) -> str:
+    """Return what tells a training from others, see :func:`training_settings`."""
+    text = json.dumps(training_settings(cfg), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def train_networks(
-    runs: Sequence[StandAloneRun], results: Path, command: str, num_workers: int = 1
-) -> Iterator[dict]:
-    """Train what is not trained yet, several at a time, with one thread each.
+def finished_trainings(folders: Iterable[Path]) -> dict[str, Path]:
+    """Find finished trainings in folders and their subfolders.
 
-    A stopped training is resumed, and one that another process works on is skipped. So several
-    processes that make the same call on a shared folder share the work.
-
-    Args:
-        results: a JSON file, ``{"command": ..., "runs": [...]}``, to which results are added as
-            they come.
-        command: the command that makes the file.
-
-    Yields:
-        the result of each run: first those that are finished already, then each as it ends.
+    Returns:
+        folders by the digest of their config; runs whose config or weights cannot be read any more
+        are left out.
 
     Raises:
-        JobError: a training failed; the message names its log.
+        ValueError: a folder does not exist.
     """
-    os.environ["OMP_NUM_THREADS"] = "1"  # of the child processes, so that all round sums alike
-    waiting = []
-    for run in runs:
-        result = run.result()
-        if result is None:
-            waiting.append(run)
-        else:
-            _add(results, "runs", result, command)
-            yield result
-    context = multiprocessing.get_context("spawn")
-    running: dict[StandAloneRun, multiprocessing.Process] = {}
-    with progress_bar(total=len(runs), initial=len(runs) - len(waiting), unit="network") as bar:
-        while waiting or running:
-            while waiting and len(running) < num_workers:
-                run = waiting.pop(0)
-                running[run] = context.Process(target=_train, args=(run,))
-                running[run].start()
-            time.sleep(1)
-            for run in [run for run, process in running.items() if not process.is_alive()]:
-                if running.pop(run).exitcode:
-                    log = Path(run.config().OUTPUT_DIR) / "stdout.txt"
-                    raise JobError(f"The training of {run.genotype} failed, see {log}.")
-                bar.update()
-                result = run.result()
-                if result is not None:  # otherwise another process works on it
-                    _add(results, "runs", result, command)
-                    yield result
+    found = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise ValueError(f"{folder}, in which trainings are looked for, is no folder.")
+        for final in sorted(folder.rglob(FINAL)):
+            try:
+                cfg = load_config(str(final.parent / "config.yaml"), ["MODEL.DEVICE", "cpu"])
+                found.setdefault(config_digest(cfg), final.parent)
+            except (ValueError, OSError):  # of another version, or moved
+                continue
+    return found
 
 
-def score_networks(cfg, results: Path, scores: Path, command: str) -> Iterator[str]:
-    """Score the networks of stand-alone trainings with the weights of a supernet.
-
-    Args:
-        cfg: of a search. Only the networks to score are others.
-        results: of :func:`train_networks`.
-        scores: a JSON file, ``{"command": ..., "scores": [...]}``, to which a genotype and its
-            fitness are added as they come.
-        command: the command that makes the file.
-
-    Raises:
-        ValueError: the settings or the weights do not fit.
-    """
-    cfg = with_fitness(cfg)
-    check_config(cfg, ["TRAIN", "ARCHVAL"] if needs_supernet(cfg) else [])
-    check_search(cfg)
-    wanted = dict.fromkeys(
-        Genotype.from_config(run["genotype"]) for run in read_entries(results, "runs")
-    )
-    known = read_entries(scores, "scores") if scores.exists() else []
-    done = {Genotype.from_config(score["genotype"]) for score in known}
-    evaluate = build_score(cfg)
-    for genotype in wanted:
-        if genotype in done:
-            continue
-        fitness = evaluate(genotype)[cfg.SEARCH.METRIC]
-        score = {"genotype": genotype.to_config(), "fitness": fitness}
-        _add(scores, "scores", score, command)
-        yield f"{genotype}: {fitness:.2f}"
+def _digest_of_file(name: str) -> str:
+    file = PathManager.get_local_path(name)
+    status = os.stat(file)
+    return _sha256(file, status.st_size, status.st_mtime_ns)
 
 
-def _add(path: Path, key: str, entry: dict, command: str) -> None:
-    """Add an entry, unless it is there, to a JSON file that other processes may also write."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{path}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        content = json.loads(path.read_text()) if path.exists() else {"command": command, key: []}
-        if entry not in content[key]:
-            content[key].append(entry)
-            lines = ",\n".join(f"  {json.dumps(each)}" for each in content[key])
-            head = json.dumps(content["command"])
-            text = f'{{"command": {head}, "{key}": [\n{lines}\n]}}\n'
-            # A rename is atomic: nobody reads a half-written file.
-            unfinished = Path(f"{path}.{os.getpid()}")
-            unfinished.write_text(text)
-            unfinished.replace(path)
-
-
-def _train(run: StandAloneRun) -> None:
-    cfg = run.config()
-    cfg.freeze()
-    os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
-    with _locked(Path(cfg.OUTPUT_DIR) / _LOCK) as is_ours:
-        if not is_ours or run.result() is not None:
-            return
-        with (
-            open(f"{cfg.OUTPUT_DIR}/stdout.txt", "a") as log,
-            redirect_stdout(log),
-            redirect_stderr(log),
-        ):
-            check_training(cfg, resume=True)
-            run_training(cfg, resume=True)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Whether this process has the lock of a file, which ends with it."""
-    with open(path, "w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+@lru_cache(maxsize=256)
+def _sha256(file: str, _size: int, _changed: int) -> str:
+    return sha256(file)

@@ -9,7 +9,9 @@ from .effective_field import EffectiveField, effective_fields, feature_names, us
 from .field_figure import FIELDS_EXPLAINED, add_fields, draw_fields, field_table
 from .page import Page
 from .provenance import own_version
-from .ranking import Correlation, describe_ranking, rank_correlation
+from .ranked_networks import Ranking, describe_ranking, read_ranking, score_of
+from .ranking import Correlation, rank_correlation
+from .ranking_figures import draw_ranking, write_ranking
 from .receptive_field import ReceptiveField, receptive_fields
 from .run import Run, load_run
 from .search_report import add_search, search_settings, write_search
@@ -23,6 +25,7 @@ __all__ = [
     "EffectiveField",
     "NamedNetwork",
     "Page",
+    "Ranking",
     "ReceptiveField",
     "Run",
     "add_channel_search",
@@ -36,6 +39,7 @@ __all__ = [
     "draw_detections",
     "draw_fields",
     "draw_networks",
+    "draw_ranking",
     "effective_fields",
     "feature_names",
     "field_table",
@@ -45,11 +49,14 @@ __all__ = [
     "own_version",
     "rank_correlation",
     "read_metrics",
+    "read_ranking",
     "receptive_fields",
     "recipe",
+    "score_of",
     "search_settings",
     "usual_features",
     "write_candidates",
     "write_channel_search",
+    "write_ranking",
     "write_search",
 ]

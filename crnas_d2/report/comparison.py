@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from operator import mul
 from pathlib import Path
 from random import Random
@@ -19,6 +18,7 @@ from .detections import draw_detections
 from .page import Page, format_cell, without_constant_columns
 from .per_class import add_per_class
 from .provenance import provenance, stage_widths
+from .ranked_networks import plain
 from .run import Run
 from .sketch import draw_architectures, draw_channels
 from .training_log import read_metrics, training_seconds
@@ -117,12 +117,12 @@ def add_retrained(
     page: Page, candidates: Sequence[Candidate], runs: Sequence[Run], metric: str
 ) -> None:
     """Add the fitness of candidates against the AP of their own trainings, where both are known."""
-    fitness = {_plain(c.genotype): c.fitness for c in candidates if c.fitness is not None}
-    both = [run for run in runs if _plain(run.spec.genotype) in fitness]
+    fitness = {plain(c.genotype): c.fitness for c in candidates if c.fitness is not None}
+    both = [run for run in runs if plain(run.spec.genotype) in fitness]
     if not both:
         return
     page.heading("Fitness in the search, and AP after training")
-    pairs = [(fitness[_plain(run.spec.genotype)], run.metrics["bbox/AP"]) for run in both]
+    pairs = [(fitness[plain(run.spec.genotype)], run.metrics["bbox/AP"]) for run in both]
     rows = [[run.name, *pair] for run, pair in zip(both, pairs, strict=True)]
     page.table(["network", f"{metric} in the search, on archval", "AP after training"], rows)
     if len(both) < 3:  # a line through two points tells nothing
@@ -135,11 +135,6 @@ def add_retrained(
     axes.set(xlabel=f"{metric} in the search, on archval", ylabel="AP after training")
     axes.grid(alpha=0.3)
     page.figure(figure, "fitness in the search against AP after training")
-
-
-def _plain(genotype: Genotype) -> Genotype:
-    """Leave out operations that are all the first one, as configs may do."""
-    return genotype if any(genotype.ops) else replace(genotype, ops=())
 
 
 def _codes(genotype: Genotype) -> str:

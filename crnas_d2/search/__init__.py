@@ -6,7 +6,7 @@ from .evolution import EvolutionSampler
 from .exhaustive import ExhaustiveSearcher
 from .greedy import GreedySearcher
 from .sampled import EvolutionSearcher, OptunaSearcher, RandomSearcher, SampledSearcher
-from .sampling import sample_genotypes
+from .sampling import sample_genotypes, sample_over_cost
 from .searcher import SEARCHER_REGISTRY, Searcher
 from .storage import StorageError, open_storage
 from .storage_url import hide_password, study_url, without_password
@@ -36,6 +36,7 @@ __all__ = [
     "open_study",
     "run_worker",
     "sample_genotypes",
+    "sample_over_cost",
     "study_url",
     "without_password",
 ]

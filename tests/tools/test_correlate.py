@@ -108,6 +108,7 @@ def test_rank_correlation_and_its_interval():
     truth = [1, 2, 3, 4, 5, 6, 7, 8]
     same = rank_correlation(truth, truth)
     assert (same.tau, same.rho, *same.tau_interval) == pytest.approx((1, 1, 1, 1))
+    assert same.rho_interval == pytest.approx((1, 1)) and same.rho_text == "1.00 [1.00, 1.00]"
     assert same.number == 8
     swapped = rank_correlation(truth, [2, 1, 3, 4, 5, 6, 7, 8])
     assert swapped.tau == pytest.approx(1 - 2 / 28)  # one of 28 pairs the other way round
