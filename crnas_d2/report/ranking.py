@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crnas_d2.evaluation import resampled_images
+
 __all__ = ["Correlation", "rank_correlation"]
 
 
@@ -51,29 +53,51 @@ def rank_correlation(
             f"There are {len(truth)} true and {len(scores)} predicted scores; expected as many of "
             "both, at least 3."
         )
-    from scipy.stats import kendalltau, spearmanr  # here, because its import takes long
-
     truth, scores = np.asarray(truth, float), np.asarray(scores, float)
-    random = np.random.default_rng(seed)
-    taus, rhos = [], []
-    for _ in range(samples):
-        chosen = random.integers(len(truth), size=len(truth))
-        # Undefined if all of a list are equal, e.g. in a sample that repeats one network.
-        if np.ptp(truth[chosen]) > 0 and np.ptp(scores[chosen]) > 0:
-            taus.append(kendalltau(truth[chosen], scores[chosen]).statistic)
-            rhos.append(spearmanr(truth[chosen], scores[chosen]).statistic)
+    once = np.ones((1, len(truth)))
+    drawn = resampled_images(len(truth), samples, seed).astype(float)  # of networks
     return Correlation(
-        float(kendalltau(truth, scores).statistic),
-        _middle(taus),
-        float(spearmanr(truth, scores).statistic),
-        _middle(rhos),
+        float(_taus(truth, scores, once)[0]),
+        _middle(_taus(truth, scores, drawn)),
+        float(_rhos(truth, scores, once)[0]),
+        _middle(_rhos(truth, scores, drawn)),
         len(truth),
     )
 
 
-def _middle(values: Sequence[float]) -> tuple[float, float]:
-    """Return the limits of the middle 95 %."""
-    low, high = np.percentile(values, [2.5, 97.5]) if values else (np.nan, np.nan)
+def _taus(truth: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return Kendall's tau-b of samples that hold each network ``counts`` times, ``(S, N)``."""
+    ours, theirs = (np.sign(values[:, None] - values) for values in (truth, scores))
+
+    def over_pairs(signs: np.ndarray) -> np.ndarray:
+        return ((counts @ signs) * counts).sum(axis=1)
+
+    with np.errstate(invalid="ignore"):  # NaN for a sample that repeats one network
+        return over_pairs(ours * theirs) / np.sqrt(over_pairs(ours**2) * over_pairs(theirs**2))
+
+
+def _rhos(truth: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return Spearman's rho of such samples: the correlation of their ranks."""
+    ours, theirs = (_centred_ranks(values, counts) for values in (truth, scores))
+
+    def mean(products: np.ndarray) -> np.ndarray:
+        return (counts * products).sum(axis=1)
+
+    with np.errstate(invalid="ignore"):
+        return mean(ours * theirs) / np.sqrt(mean(ours**2) * mean(theirs**2))
+
+
+def _centred_ranks(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the rank of each network in each sample, ``(S, N)``, less the mean of the sample."""
+    below = (values < values[:, None]) + 0.5 * (values == values[:, None])
+    ranks = counts @ below.T
+    return ranks - (counts * ranks).sum(axis=1, keepdims=True) / counts.sum(axis=1, keepdims=True)
+
+
+def _middle(values: np.ndarray) -> tuple[float, float]:
+    """Return the limits of the middle 95 % of those that are defined."""
+    values = values[np.isfinite(values)]
+    low, high = np.percentile(values, [2.5, 97.5]) if len(values) else (np.nan, np.nan)
     return float(low), float(high)
 
 

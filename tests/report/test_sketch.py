@@ -1,10 +1,12 @@
+from random import Random
+
 import channel_toy
 import pytest
 import toy
 from matplotlib.patches import Rectangle
 
 from crnas_d2.commands.main import main
-from crnas_d2.config import NetworkSpec
+from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.report import draw_architectures, draw_channels, draw_networks, find_network
 from crnas_d2.space import ChannelSpace, Genotype, SearchedConv
 
@@ -79,6 +81,57 @@ def test_kernels_and_xception_blocks_have_their_own_labels():
     assert texts(figure)[:6] == ["net", "7", "5", "7", "3", "res2"]
     legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert legend == ["kernel 3", "kernel 5", "kernel 7", "xception"]
+
+
+PUBLISHED = sorted(
+    f"{file.parent.name}/{file.stem}"
+    for file in (toy.ROOT / "crnas_d2" / "genotypes").glob("*/*.yaml")
+)
+NETWORKS = sorted(
+    str(file.relative_to(toy.ROOT)) for file in toy.ROOT.glob("projects/*/configs/network/*.yaml")
+)
+
+
+@pytest.mark.parametrize("source", [*PUBLISHED, *NETWORKS])
+def test_every_network_of_the_papers_is_drawn(source):
+    network = find_network(str(toy.ROOT / source) if source in NETWORKS else source)
+    figure = draw_networks({"net": network.genotype}, {"net": network.family}, {})
+    drawn = {
+        stage: ops
+        for stage, ops in zip(network.family.stages, network.genotype.ops_of_stages(), strict=True)
+        if stage not in network.family.single_layers
+    }
+    assert len(squares(figure)) == sum(map(len, drawn.values())) > 0
+    assert [text for text in texts(figure) if text in drawn] == list(drawn)
+    assert texts(figure)[-1] == str([len(ops) for ops in drawn.values()])
+    # Different operations look different, and are explained.
+    used = {network.family.operations[op].name for ops in drawn.values() for op in ops}
+    assert len({square.get_facecolor() for square in squares(figure)}) == len(used)
+    if network.genotype.ops:
+        legend = {text.get_text() for text in figure.axes[0].get_legend().get_texts()}
+        assert legend >= used
+
+
+def test_the_papers_and_all_families_are_there():
+    assert len(PUBLISHED) >= 15 and len(NETWORKS) >= 29
+    families = {find_network(name).family.name for name in PUBLISHED}
+    assert families >= {"resnet", "mobilenetv2", "shufflenetv2"}
+
+
+@pytest.mark.parametrize("search", ["R50-G16", "R101-C32", "X101-32x4d-C32", "CR-R50-G16"])
+def test_networks_of_nats_are_drawn_as_bars(tmp_path, search):
+    config = toy.ROOT / "projects" / "NATS" / "configs" / "search" / f"{search}.yaml"
+    cfg = load_config(str(config), ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", ""])
+    space = NetworkSpec.from_config(cfg).space
+    (tmp_path / "config.yaml").write_text(cfg.dump())
+    found = space.sample(Random(0))
+    settings = {"family": cfg.MODEL.SUPERNET.FAMILY, "channel": space.to_config()}
+    found.to_yaml(tmp_path / "genotype.yaml", **settings)
+    network = find_network(f"found={tmp_path}")
+    drawn = {"found": network.genotype}, {"found": network.family}, {"found": network.channels}
+    titled = [axes for axes in draw_networks(*drawn).axes if axes.get_title() == "found"]
+    [panel] = titled
+    assert len(panel.get_xticklabels()) == len(space.convs) > 10
 
 
 def test_layers_that_never_vary_are_not_drawn():

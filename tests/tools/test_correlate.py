@@ -5,6 +5,7 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import toy
 import yaml
@@ -116,6 +117,24 @@ def test_rank_correlation_and_its_interval():
     assert rank_correlation(truth, [2, 1, 3, 4, 5, 6, 7, 8]) == swapped
     with pytest.raises(ValueError, match="at least 3"):
         rank_correlation([1, 2], [1, 2])
+
+
+def test_rank_correlations_are_those_of_scipy():
+    from scipy.stats import kendalltau, spearmanr
+
+    from crnas_d2.report.ranking import _rhos, _taus
+
+    random = np.random.default_rng(0)
+    truth, scores = random.integers(0, 6, 12), random.integers(0, 6, 12)  # with ties
+    found = rank_correlation(truth, scores)
+    assert found.tau == pytest.approx(kendalltau(truth, scores).statistic)
+    assert found.rho == pytest.approx(spearmanr(truth, scores).statistic)
+    counts = random.multinomial(12, [1 / 12] * 12, size=5)
+    arguments = truth.astype(float), scores.astype(float), counts.astype(float)
+    for count, tau, rho in zip(counts, _taus(*arguments), _rhos(*arguments), strict=True):
+        drawn = np.repeat(truth, count), np.repeat(scores, count)
+        assert tau == pytest.approx(kendalltau(*drawn).statistic)
+        assert rho == pytest.approx(spearmanr(*drawn).statistic)
 
 
 def test_a_training_is_known_by_its_config_and_the_content_of_its_weights(tmp_path):
