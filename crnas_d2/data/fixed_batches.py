@@ -68,8 +68,8 @@ def fixed_images(
     With ``DATALOADER.ASPECT_RATIO_GROUPING``, wide images come before upright ones. archval is read
     without its twins, see :func:`~crnas_d2.data.archval.read_images`.
 
-    Args: as there; images that training skips, because they have no annotations, are left out if
-        annotations are needed.
+    The arguments are as there. With ``with_annotations``, images that training skips, because they
+    have none, are left out.
     """
     skips = with_annotations and cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     images = read_images(cfg, dataset_names, filter_empty=skips)
