@@ -11,7 +11,7 @@ or_fail = || { printf 'make: %s\n      %s\n' "$(1)" "$(2)" >&2; exit 1; }
 network = The message above says why. Check the network and the free disk space (6 GB), then run make again.
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo demo-crnas demo-detnas demo-nats test test-slow coverage bench lint format clean
+.PHONY: help env demo demo-crnas demo-detnas demo-nats test test-slow coverage bench docs lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ coverage: $(INSTALLED) ## run the fast tests, and print which lines they miss
 
 bench: $(INSTALLED) ## run every benchmark
 	$(BIN)/python tools/benchmark.py all
+
+docs: $(INSTALLED) ## build the documentation site, build/site/index.html; any warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -W ignore -m mkdocs build --strict
 
 lint: $(INSTALLED) ## check style, formatting and types
 	$(BIN)/ruff check .

@@ -51,7 +51,9 @@ def write(package: griffe.Module) -> dict[str, str]:
 
 
 def _rooms(package: griffe.Module) -> list[griffe.Module]:
-    return [room for _, room in sorted(package.modules.items()) if not room.is_alias and room.exports]
+    return [
+        room for _, room in sorted(package.modules.items()) if not room.is_alias and room.exports
+    ]
 
 
 def _below(path: str) -> str:

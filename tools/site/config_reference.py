@@ -18,19 +18,18 @@ PAGE = "CONFIG_KEYS.md"
 _ASSIGNED = re.compile(r"cfg\.(?P<key>[A-Z_0-9.]+) = ")
 _KEY = re.compile(r"(?<![\w.`])[A-Z][A-Z_0-9]+(?:\.[A-Z_0-9]+)+(?![\w.]*\w)")
 _RULE = re.compile(r"-{5,} (?P<title>.+)")
-_HEAD = """# Config keys
-
-What this project adds to [Detectron2's keys](https://detectron2.readthedocs.io/en/latest/modules/config.html#yaml-config-references), with type and default. This page is made from `add_crnas_config` and its comments; [COMMANDS.md](COMMANDS.md) says how configs are named and inherited.
-"""
+_HEAD = (
+    "# Config keys\n\nWhat this project adds to Detectron2's keys, with type and default. The texts "
+    "are the comments of `add_crnas_config`. [COMMANDS.md](COMMANDS.md) says how a config is named, "
+    "and [RUNS.md](RUNS.md) what is checked."
+)
 
 
 def keys() -> dict[str, object]:
     """Return the default of each key, and of each section a ``CfgNode``, by their dotted names."""
     theirs, ours = get_cfg(), get_cfg()
     add_crnas_config(ours)
-    return {
-        key: value for key, value in _flat(ours) if key not in dict(_flat(theirs))
-    }
+    return {key: value for key, value in _flat(ours) if key not in dict(_flat(theirs))}
 
 
 def _flat(cfg: CfgNode, prefix: str = "") -> list[tuple[str, object]]:

@@ -1,4 +1,4 @@
-"""Docstrings of the package as mkdocstrings reads them: roles such as :class:`Genotype`, `a, b:`."""
+"""Docstrings as mkdocstrings reads them: without roles, and an entry for each argument."""
 
 import re
 

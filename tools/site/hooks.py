@@ -51,7 +51,10 @@ def file_of(uri: str) -> str | None:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, uri in PAGES.items():
         files.append(File.generated(config, uri, abs_src_path=str(ROOT / path)))
-    pages = {config_reference.PAGE: config_reference.write(), **api_reference.write(api_reference.load(ROOT))}
+    pages = {
+        config_reference.PAGE: config_reference.write(),
+        **api_reference.write(api_reference.load(ROOT)),
+    }
     for uri, content in pages.items():
         files.append(File.generated(config, uri, content=content))
     wanted = set()
