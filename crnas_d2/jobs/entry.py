@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from torch.multiprocessing import ProcessExitedException
 
 from .errors import JobError
@@ -28,8 +29,9 @@ _DISK = {
 def one_line_errors(script: str, stopped: str = "Stopped.") -> Iterator[None]:
     """Run the body of a script; turn an expected error into one line on stderr and exit status 1.
 
-    Expected are ``JobError``, what this package or the script raises as ``ValueError``, and what
-    the operating system says about a file. Any other error keeps its traceback.
+    Expected are ``JobError``, what this package or the script raises as ``ValueError``, what the
+    operating system says about a file, and a GPU whose memory is full. Any other error keeps its
+    traceback.
 
     Args:
         script: ``__file__`` of the script.
@@ -62,6 +64,12 @@ def _expected(error: Exception, script: Path) -> str | None:
         return where + _DISK.get(error.errno, f"{error.strerror}") + "."
     if isinstance(error, FloatingPointError):  # Detectron2's, of losses and boxes
         return f"{error} Lower SOLVER.BASE_LR, or warm up longer."
+    if isinstance(error, torch.OutOfMemoryError):
+        return (
+            f"{str(error).partition('. ')[0]}. Use fewer images per step: halve "
+            "SOLVER.IMS_PER_BATCH and SOLVER.BASE_LR and double SOLVER.MAX_ITER; or smaller images "
+            "(INPUT.MIN_SIZE_TRAIN, INPUT.MAX_SIZE_TRAIN)."
+        )
     ours = isinstance(error, ValueError | OSError) and (
         _was_raised_in(error, script) or type(error).__module__.startswith("crnas_d2.")
     )

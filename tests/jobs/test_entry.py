@@ -6,6 +6,7 @@ import re
 from fractions import Fraction
 
 import pytest
+import torch
 import toy
 import yaml
 
@@ -47,6 +48,13 @@ def test_what_the_system_says_about_a_file_is_one_line(number, words):
 
 def test_a_training_that_diverges_says_what_to_do():
     assert "Lower SOLVER.BASE_LR" in ends_with(FloatingPointError("Training has diverged."))
+
+
+def test_a_gpu_whose_memory_is_full_is_one_line(capsys):
+    full = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23 GiB"
+    line = ends_with(torch.OutOfMemoryError(full))
+    assert line.startswith("some_tool.py: CUDA out of memory. Use fewer images per step: halve SOL")
+    assert capsys.readouterr().err == ""
 
 
 def test_a_script_may_refuse_its_arguments(tmp_path):

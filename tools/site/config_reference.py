@@ -19,9 +19,9 @@ _ASSIGNED = re.compile(r"cfg\.(?P<key>[A-Z_0-9.]+) = ")
 _KEY = re.compile(r"(?<![\w.`])[A-Z][A-Z_0-9]+(?:\.[A-Z_0-9]+)+(?![\w.]*\w)")
 _RULE = re.compile(r"-{5,} (?P<title>.+)")
 _HEAD = (
-    "# Config keys\n\nWhat this project adds to Detectron2's keys, with type and default. The texts "
-    "are the comments of `add_crnas_config`. [COMMANDS.md](COMMANDS.md) says how a config is named, "
-    "and [RUNS.md](RUNS.md) what is checked."
+    "# Config keys\n\nWhat this project adds to Detectron2's keys, with type and default. The "
+    "texts are the comments of `add_crnas_config`. [COMMANDS.md](COMMANDS.md) says how a config is "
+    "named, and [RUNS.md](RUNS.md) what is checked."
 )
 
 

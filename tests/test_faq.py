@@ -1,0 +1,153 @@
+"""docs/FAQ.md quotes messages as the code prints them."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import toy
+
+from crnas_d2 import Genotype, load_config
+from crnas_d2.checkpoint import StrictCheckpointer, describe_network, write_file
+from crnas_d2.config.checks import check_model
+from crnas_d2.engine import Trainer
+from crnas_d2.evaluation import FitnessNoise, SubnetEvaluator
+from crnas_d2.jobs import JobError, check_resumable, check_search, check_training, detects
+from crnas_d2.jobs.entry import one_line_errors
+from crnas_d2.jobs.search import _check_finished
+from crnas_d2.jobs.summary import training_summary
+from crnas_d2.report.search_verdict import describe_noise
+from crnas_d2.search import Candidate
+
+FAQ = (toy.ROOT / "docs" / "FAQ.md").read_text()
+QUOTED = re.findall(r"^```text\n(.*?)\n```", FAQ, flags=re.MULTILINE | re.DOTALL)
+CONFIGS = toy.ROOT / "configs" / "letters"
+RECIPES = toy.ROOT / "projects" / "CR-NAS" / "configs"
+
+
+def config(name, *overrides):
+    return load_config(str(CONFIGS / f"{name}.yaml"), list(overrides))
+
+
+def recipe(name):
+    return load_config(str(RECIPES / f"{name}.yaml"), [])
+
+
+def frozen_stages():
+    check_model(config("supernet-stage", "MODEL.BACKBONE.FREEZE_AT", "2"))
+
+
+def frozen_bn():
+    check_model(config("supernet-stage", "MODEL.RESNETS.NORM", "FrozenBN"))
+
+
+def no_imagenet():
+    check_training(recipe("pretrain/CR-R50"))
+
+
+def no_pretraining():
+    check_training(recipe("searched/faster_rcnn_CR-R50_FPN_1x"))
+
+
+def another_run():
+    cfg = config("baseline")
+    folder = Path(cfg.OUTPUT_DIR)
+    folder.mkdir(parents=True)
+    (folder / "last_checkpoint").write_text("model_0000499.pth")
+    cfg.DATASETS.TRAIN = ("letters_archtrain",)
+    check_training(cfg)
+
+
+def nothing_to_resume():
+    check_resumable(config("baseline"))
+
+
+def full_gpu():
+    with one_line_errors("x"):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+def other_classes():
+    detector = config("baseline", "MODEL.GENOTYPE.DEPTHS", "[1, 1, 1, 1]")
+    write_file({"model": Trainer.build_model(detector).state_dict()}, "model_final.pth")
+    detector.MODEL.ROI_HEADS.NUM_CLASSES = 3
+    StrictCheckpointer(Trainer.build_model(detector)).load("model_final.pth")
+
+
+def other_pixels():
+    detector = config("baseline", "MODEL.GENOTYPE.DEPTHS", "[1, 1, 1, 1]", "INPUT.FORMAT", "RGB")
+    model = Trainer.build_model(detector)
+    content = {"model": model.state_dict(), "network": describe_network(detector)}
+    write_file(content, "model_final.pth")
+    detector.INPUT.FORMAT = "BGR"
+    StrictCheckpointer(model, network=describe_network(detector)).load("model_final.pth")
+
+
+def no_finite_fitness():
+    candidate = Candidate(Genotype(depths=(1, 1)), None, failure="bbox/AP is nan")
+    _check_finished(config("supernet-inherit"), Asked(), [candidate])
+
+
+class Asked:
+    def propose(self, candidates):
+        return []
+
+    def may_ask(self, candidates, num_running):
+        return False
+
+
+def nothing_to_search():
+    found = ("MODEL.GENOTYPE.DEPTHS", "[3, 4, 1, 1]", "MODEL.SUPERNET.PATH_SAMPLER", "fixed")
+    check_search(config("supernet-inherit", *found))
+
+
+@pytest.mark.parametrize(
+    "fails",
+    [
+        *(frozen_stages, frozen_bn, no_imagenet, no_pretraining, another_run, nothing_to_resume),
+        *(full_gpu, other_classes, other_pixels, no_finite_fitness, nothing_to_search),
+    ],
+    ids=lambda function: function.__name__,
+)
+def test_an_error_is_quoted_as_it_is_printed(fails, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((ValueError, JobError, SystemExit)) as raised:
+        fails()
+    assert str(raised.value).removeprefix("x: ") in QUOTED
+
+
+def test_the_warning_about_weights_that_detect_nothing_is_quoted(monkeypatch):
+    class Nothing(SubnetEvaluator):
+        def __init__(self, *args):
+            pass
+
+        def __call__(self, genotype):
+            return {"bbox/AP": 0.04}
+
+    images = [{"image_id": number} for number in range(100)]
+    monkeypatch.setattr(detects, "SubnetEvaluator", Nothing)
+    monkeypatch.setattr(detects, "build_fixed_batches", lambda *args, **kwargs: [images])
+    monkeypatch.setattr(detects, "build_evaluator", lambda *args, **kwargs: None)
+    monkeypatch.setattr(detects, "calibration_batches", lambda cfg: [])
+    cfg = config("supernet-inherit")
+    assert detects.check_detects(cfg, None, Genotype(depths=(3, 4, 6, 3))) in QUOTED
+
+
+def test_the_line_about_other_gpus_is_quoted():
+    cfg = recipe("searched/faster_rcnn_CR-R50_FPN_1x")
+    lines = training_summary(cfg, Trainer.auto_scale_workers(cfg, 1), None)
+    assert lines[-1] in QUOTED
+
+
+def test_the_line_about_no_gpu_is_quoted(caplog):
+    load_config("", ["MODEL.DEVICE", "cuda"])
+    assert torch.cuda.is_available() or caplog.messages[-1] in QUOTED
+
+
+def test_the_sentence_about_equal_candidates_is_quoted():
+    best, *others = (Genotype(depths=(number,)) for number in range(1, 33))
+    behind = {other: (-1.0, 1.0) for other in others}
+    noise = FitnessNoise(best, {}, behind, num_images=58, spread=1.7)
+    candidates = [Candidate(genotype, 30.0) for genotype in (best, *others)]
+    sentence = describe_noise(candidates, "bbox/AP", noise)[0]
+    assert sentence.partition(" (depths")[0] in QUOTED
