@@ -1,0 +1,157 @@
+"""docs/FILES.md names every file of a run, and every key in it."""
+
+import csv
+import json
+import re
+import sqlite3
+from contextlib import closing
+
+import numpy as np
+import pytest
+import torch
+import toy
+import trained_toy
+
+from crnas_d2 import Choice, Genotype, SearchSpace, run_search
+from crnas_d2.cost import LatencyCheck, LatencyTable
+from crnas_d2.jobs import network_config, run_export, run_prediction
+from crnas_d2.space import AdditiveCost
+
+PAGE = (toy.ROOT / "docs" / "FILES.md").read_text()
+RUNS = (toy.ROOT / "docs" / "RUNS.md").read_text()
+EXPORT = (toy.ROOT / "docs" / "PREDICT_EXPORT.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def training(toy_datasets, tmp_path_factory):
+    depths = {"MODEL.GENOTYPE.DEPTHS": [2, 2, 3, 3]}
+    return trained_toy.train(tmp_path_factory.mktemp("files") / "run", toy_datasets, depths)
+
+
+@pytest.fixture(scope="module")
+def search(training, toy_datasets):
+    cfg = toy.supernet_config(
+        toy_datasets,
+        {
+            "MODEL.INHERIT": True,
+            "MODEL.SUPERNET.SHARING": "prefix",
+            "MODEL.WEIGHTS": str(training / "model_final.pth"),
+            "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0,
+            "SEARCH.BUDGET.BLOCKS": [9, 9],
+            "OUTPUT_DIR": str(training.parent / "search"),
+        },
+    )
+    cfg.freeze()
+    run_search(cfg)
+    return training.parent / "search"
+
+
+def section(title):
+    return PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def keys(text):
+    """The words in code within the first cells of tables."""
+    cells = re.findall(r"^\| (`[^|]*) \|", text, flags=re.MULTILINE)
+    return {key for cell in cells for key in re.findall(r"`([^`]+)`", cell)}
+
+
+def as_pattern(name):
+    return re.sub(r"\\?<[^>]*>", r"[^/]+", re.escape(name)).replace(r"\*", r"[^/]*")
+
+
+def files_of(folder):
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return [file.relative_to(folder).as_posix() for file in files]
+
+
+def assert_named(files, *texts):
+    names = {name for text in texts for name in re.findall(r"`([^`\s]+)`", text)}
+    for file in files:
+        # A folder that is named stands for what is in it.
+        assert any(
+            re.fullmatch(as_pattern(name) + (".*" if name.endswith("/") else ""), file)
+            for name in names
+        ), file
+
+
+def test_the_files_of_a_training_are_named(training):
+    assert_named(files_of(training), section("A training"))
+    content = torch.load(training / "model_final.pth", weights_only=True)
+    assert set(content) == keys(section("Checkpoints"))
+    assert set(content["classes"]) == {"names", "ids"}
+    lines = (training / "metrics.json").read_text().splitlines()
+    last = json.loads(lines[-1])
+    named = set(re.findall(r"`([\w/]+)`", section("A training")))
+    assert {"iteration", "bbox/AP", "bbox/AP50"} <= named & set(last)
+
+
+def test_the_files_of_a_search_are_named(search):
+    text = section("A search") + section("A training")
+    assert_named(files_of(search), text, RUNS)
+    weights = torch.load(search / "model_best.pth", weights_only=True)
+    assert set(weights) == {"model", "network", "classes"}
+
+    with (search / "candidates.csv").open(newline="") as stream:
+        columns = next(csv.reader(stream))
+    for column in ("fitness", "fitness_low", "fitness_high", "bbox/AP", "macs", "seconds"):
+        assert column in columns and column in keys(text)
+    assert "res2.depth" in columns
+
+    arrays = np.load(next((search / "noise").glob("*.npz")))
+    table = text.partition("noise/<digest>")[2].partition("**`search.db`**")[0]
+    assert set(arrays) == keys(table) - {"hits"}
+
+
+def test_the_keys_of_latencies_are_named(tmp_path):
+    choice = Choice("res2.depth", (1, 2), field="depths", stage="res2")
+    space = SearchSpace("stage", (choice,))
+    cost = AdditiveCost("LATENCY", "ms", space, {"res2.depth": {1: 1.0, 2: 2.0}}, 3.0)
+    check = LatencyCheck(Genotype(depths=(1,)), predicted=4.0, measured=4.1)
+    LatencyTable(cost, {}, [check]).save(tmp_path / "latency.json")
+    latencies = json.loads((tmp_path / "latency.json").read_text())
+    named = set(re.findall(r"`([^`]+)`", section("A search")))
+    assert {*latencies, *latencies["checks"][0]} <= named
+
+
+def test_the_attributes_of_trials_are_named(search):
+    with closing(sqlite3.connect(search / "search.db")) as connection:
+        query = "SELECT DISTINCT key FROM trial_user_attributes"
+        attributes = {key for (key,) in connection.execute(query)}
+        described = connection.execute("SELECT key FROM study_user_attributes").fetchall()
+    assert attributes and attributes <= keys(section("A search"))
+    assert described == [("description",)]
+
+
+def test_the_files_of_predict_are_named(training, toy_datasets, tmp_path):
+    images = toy_datasets["DATASETS.COCO_FORMAT"][-1][2]
+    cfg = network_config(str(training), None)
+    output = tmp_path / "out"
+    run_prediction(
+        cfg, [images], str(output), folder=str(training), score_threshold=0.0, with_pictures=False
+    )
+    assert set(files_of(output)) == {"predictions.json", "images.json"}
+    results = json.loads((output / "predictions.json").read_text())
+    assert set(results[0]) == keys(section("predict")) - {"segmentation"}
+    listed = json.loads((output / "images.json").read_text())
+    named = set(re.findall(r"`(\w+)`", section("predict")))
+    assert {*listed, *listed["images"][0], *listed["categories"][0]} <= named
+
+
+def test_the_files_of_export_are_named(training, tmp_path):
+    output = tmp_path / "out"
+    run_export(network_config(str(training), None), str(output), folder=str(training))
+    assert_named(files_of(output), section("export"), EXPORT)
+    record = json.loads((output / "provenance.json").read_text())
+    named = keys(section("export"))
+    assert set(record) == named
+    parts = set(re.findall(r"`(\w+)`", section("export")))
+    assert {*record["input"], *record["weights"], *record["datasets"]} <= parts
+    weights = torch.load(output / "model.pth", weights_only=True)
+    assert set(weights) == {"model", "network", "classes"}
+
+
+def test_the_example_of_a_genotype_is_one(tmp_path):
+    file = tmp_path / "genotype.yaml"
+    file.write_text(section("genotype.yaml").partition("```yaml\n")[2].partition("```")[0])
+    assert Genotype.from_yaml(file) == Genotype(depths=(3, 4, 1, 1))
