@@ -13,8 +13,8 @@ _ELSEWHERE = re.compile(r"[a-z]+:|#|/")
 
 def targets(markdown: str, path: str) -> Iterator[str]:
     """Yield the files that a file links to, as paths from the root of the repository."""
-    for _, part in _text(markdown):
-        for link in _LINK.finditer(part):
+    for is_code, part in _text(markdown):
+        for link in [] if is_code else _LINK.finditer(part):
             if not _ELSEWHERE.match(link["target"]):
                 yield _resolved(link["target"], path)[0]
 
