@@ -53,7 +53,8 @@ def test_every_config_key_is_described_with_type_default_and_comment(tools):
     keys = our_keys()
     assert len(keys) > 60
     for key, default in keys.items():
-        heading = f"### {key} {{#{key.lower().replace('.', '-')}}}"
+        anchor, label = key.lower().replace(".", "-"), key.rpartition(".")[2]
+        heading = f'### {key} {{#{anchor} data-toc-label="{label}"}}'
         assert page.count(f"{heading}\n") == 1, key
         described = page.partition(heading)[2].partition("\n#")[0].strip().split("\n\n")
         kind, _, shown = described[0].partition(", default ")

@@ -88,7 +88,8 @@ def anchor(key: str) -> str:
 
 
 def _heading(level: int, key: str) -> str:
-    return f"{'#' * level} {key} {{#{anchor(key)}}}"
+    label = key if level == 2 else key.rpartition(".")[2]  # all of it is too long for the contents
+    return f'{"#" * level} {key} {{#{anchor(key)} data-toc-label="{label}"}}'
 
 
 def _type(value: object) -> str:
