@@ -113,6 +113,7 @@ def add_crnas_config(cfg: CN) -> None:
 
     # MODEL.META_ARCHITECTURE ImageClassifier, for pretraining.
     cfg.MODEL.CLASSIFIER = CN()
+    # Of the dataset; ImageNet has 1,000.
     cfg.MODEL.CLASSIFIER.NUM_CLASSES = 1000
     # Share of the target that is spread evenly over all classes (Szegedy et al. 2016); DetNAS
     # pretrains with 0.1.

@@ -1,5 +1,6 @@
 """What MkDocs calls while it builds the site: pages from outside docs/, and generated ones."""
 
+import json
 from pathlib import Path
 
 import api_reference
@@ -72,13 +73,28 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def show(path: str) -> str:
     """Return a page with the text of a file, or the files of a folder."""
     place = ROOT / path
+    head = f"---\nsearch:\n  exclude: true\n---\n# {path}\n\n"
+    if place.suffix == ".ipynb":
+        return head + notebook(place)
     if place.is_dir():
         found = sorted(file.relative_to(place).as_posix() for file in place.rglob("*.*"))
         text = "\n".join(name for name in found if "__pycache__" not in name)
         language = "text"
     else:
         text, language = place.read_text(), LANGUAGES.get(place.suffix, "text")
-    return f"---\nsearch:\n  exclude: true\n---\n# {path}\n\n````{language}\n{text}\n````\n"
+    return f"{head}````{language}\n{text}\n````\n"
+
+
+def notebook(file: Path) -> str:
+    """Return the texts and the code of a notebook."""
+    cells = [
+        ("".join(cell["source"]), cell["cell_type"])
+        for cell in json.loads(file.read_text())["cells"]
+    ]
+    return "\n\n".join(
+        text.removeprefix("# ") if kind == "markdown" else f"````text\n{text}\n````"
+        for text, kind in cells
+    )
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
