@@ -20,7 +20,7 @@ from crnas_d2.report.search_verdict import describe_noise
 from crnas_d2.search import Candidate
 
 FAQ = (toy.ROOT / "docs" / "FAQ.md").read_text()
-QUOTED = re.findall(r"^```text\n(.*?)\n```", FAQ, flags=re.MULTILINE | re.DOTALL)
+QUOTED = re.findall(r"^```console\n(.*?)\n```", FAQ, flags=re.MULTILINE | re.DOTALL)
 CONFIGS = toy.ROOT / "configs" / "letters"
 RECIPES = toy.ROOT / "projects" / "CR-NAS" / "configs"
 

@@ -13,6 +13,7 @@ from .candidates import Candidate
 __all__ = ["SEARCHER_REGISTRY", "Searcher"]
 
 SEARCHER_REGISTRY = Registry("SEARCHER", "SEARCH.ALGORITHM")
+"""Algorithms by the names of ``SEARCH.ALGORITHM``; each a subclass of :class:`Searcher`."""
 
 
 class Searcher(ABC):

@@ -15,6 +15,7 @@ from .registry import Registry
 __all__ = ["FAMILY_REGISTRY", "Family", "SearchableConv"]
 
 FAMILY_REGISTRY = Registry("FAMILY", "MODEL.SUPERNET.FAMILY")
+"""Families by the names of ``MODEL.SUPERNET.FAMILY``; each a subclass of :class:`Family`."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from .search_space import SearchSpace
 __all__ = ["SPACE_REGISTRY", "SpaceKind"]
 
 SPACE_REGISTRY = Registry("SPACE", "MODEL.SUPERNET.SPACE", besides=("none",))
+"""Kinds by the names of ``MODEL.SUPERNET.SPACE``; each a subclass of :class:`SpaceKind`."""
 
 
 class SpaceKind(ABC):
