@@ -17,7 +17,7 @@ from .search_space import SearchSpace
 __all__ = ["COST_REGISTRY", "AdditiveCost", "Cost", "format_quantity"]
 
 COST_REGISTRY = Registry("COST", "A cost")
-"""Costs by the names of ``SEARCH.BUDGET`` and ``SEARCH.COSTS``; each a subclass of :class:`Cost`."""
+"""Costs by their names in ``SEARCH.BUDGET`` and ``SEARCH.COSTS``; subclasses of :class:`Cost`."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class SearchSpace:
         return tuple(groups(self.choices))
 
     @cached_property
-    def genotypes_of_trials(self) -> dict:
+    def genotypes_of_trials(self) -> dict[tuple[Any, ...], Genotype | None]:
         """Those that a search has read from its study, by the values of their choices."""
         return {}
 
