@@ -119,11 +119,12 @@ def test_the_accuracy_of_the_images_so_far():
     assert results.hits.tolist() == [True, False, True] and images.tolist() == [0, 1, 2]
 
 
-@pytest.fixture
-def scored(trained, trained_supernet):
+@pytest.fixture(params=[8.0, 0.0], ids=["in memory", "decoded each time"])
+def scored(request, trained, trained_supernet):
     """The evaluator of the toy supernet, image by image in a random order, and its batches."""
     cfg = trained.clone()
     cfg.SEARCH.IMS_PER_BATCH = 1
+    cfg.SEARCH.IMAGE_CACHE = request.param
     batches = build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL, in_random_order=True)
     evaluator = build_evaluator(cfg, "toy_archval", in_search=True)
     calibrate = partial(calibrated, batches=build_fixed_batches(cfg, cfg.DATASETS.TRAIN))
