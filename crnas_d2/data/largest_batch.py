@@ -1,7 +1,7 @@
 """The batch of a training that takes the most memory, made up."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import torch
 from detectron2.data.transforms import ResizeShortestEdge
@@ -10,6 +10,7 @@ from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
 __all__ = ["largest_batch", "largest_size"]
 
 Size = tuple[int, int]  # (height, width), pixels
+Unknown = tuple[None, None]
 
 
 def largest_batch(
@@ -21,20 +22,18 @@ def largest_batch(
     as the mask head takes, which a detector that has learnt something also finds for it.
 
     Args:
-        images: Detectron2's dicts of the training; see :func:`largest_size`.
+        images: Detectron2's dicts of the training; none if they are not known.
         number: of images.
         grouped: whether all images of a batch have the same orientation.
     """
-    images = list(images)
-    size = largest_size(cfg, images, is_mixed=number > 1 and not grouped)
+    shapes, heads = set(), cfg.MODEL.ROI_HEADS
+    objects = max(1, math.ceil(heads.BATCH_SIZE_PER_IMAGE * heads.POSITIVE_FRACTION))
+    for image in images:  # one by one: all of a large dataset would take gigabytes
+        shapes.add((image.get("height"), image.get("width")))
+        objects = max(objects, len(image.get("annotations", ())))
+    size = largest_size(cfg, shapes, is_mixed=number > 1 and not grouped)
     generator = torch.Generator().manual_seed(0)
     channels = len(cfg.MODEL.PIXEL_MEAN)
-    heads = cfg.MODEL.ROI_HEADS
-    objects = max(
-        math.ceil(heads.BATCH_SIZE_PER_IMAGE * heads.POSITIVE_FRACTION),
-        *(len(image.get("annotations", ())) for image in images),
-        1,
-    )
     batch = []
     for _ in range(number):
         image = torch.randint(256, (channels, *size), generator=generator, dtype=torch.uint8)
@@ -47,29 +46,28 @@ def largest_batch(
     return batch
 
 
-def largest_size(cfg, images: Iterable[dict] = (), *, is_mixed: bool = False) -> Size:
+def largest_size(cfg, shapes: Collection[Size | Unknown] = (), *, is_mixed: bool = False) -> Size:
     """Return the size to which the largest batch of a training is padded.
 
     Args:
-        images: with ``width`` and ``height``. If one has none, if there are none, or if
-            ``INPUT.CROP`` changes their shapes, any shape is assumed possible.
+        shapes: of the images. If one is unknown, if there are none, or if ``INPUT.CROP`` changes
+            them, any shape is assumed possible.
         is_mixed: whether a batch may hold both orientations.
     """
     if cfg.MODEL.META_ARCHITECTURE == "ImageClassifier":
         return (cfg.INPUT.CLASSIFICATION.CROP_SIZE,) * 2
     short, long = max(cfg.INPUT.MIN_SIZE_TRAIN), cfg.INPUT.MAX_SIZE_TRAIN
-    shapes = {(image.get("height"), image.get("width")) for image in images}
     if shapes and not cfg.INPUT.CROP.ENABLED and all(all(shape) for shape in shapes):
-        sizes = {ResizeShortestEdge.get_output_shape(*shape, short, long) for shape in shapes}
+        resized = {
+            shape: ResizeShortestEdge.get_output_shape(*shape, short, long) for shape in shapes
+        }
+        wide = [size for (height, width), size in resized.items() if width > height]
+        upright = [size for (height, width), size in resized.items() if width <= height]
     else:
-        sizes = {(min(short, long), long), (long, min(short, long))}
-    groups = [sizes] if is_mixed else [[s for s in sizes if s[1] > s[0]], _upright(sizes)]
+        wide, upright = [(min(short, long), long)], [(long, min(short, long))]
+    groups = [wide + upright] if is_mixed else [wide, upright]
     padded = [tuple(map(max, zip(*group, strict=True))) for group in groups if group]
     return max(padded, key=math.prod)
-
-
-def _upright(sizes: Iterable[Size]) -> list[Size]:
-    return [size for size in sizes if size[1] <= size[0]]  # square ones, too, as in Detectron2
 
 
 def _objects(cfg, size: Size, number: int, generator: torch.Generator) -> Instances:

@@ -45,7 +45,7 @@ class GpuMemory:
         return torch.cuda.mem_get_info(self.device)[1]
 
     def of_others(self) -> int:
-        """What other processes use."""
+        """What other processes use, and the driver for this one."""
         free, total = torch.cuda.mem_get_info(self.device)
         return total - free - torch.cuda.memory_reserved(self.device)
 
@@ -175,6 +175,6 @@ def _explain(cfg, who: str, what: str, number: int, memory: GpuMemory) -> str:
     return (
         f"The memory of the GPU is too small for {who} in a step on {what}: the step needs more "
         f"than {memory.peak() / _GIB:.1f} GiB; the GPU has {memory.total() / _GIB:.1f} GiB, of "
-        f"which other processes use {memory.of_others() / _GIB:.1f} GiB. "
+        f"which the driver and other processes use {memory.of_others() / _GIB:.1f} GiB. "
         f"{advice[0].upper()}{advice[1:]}."
     )

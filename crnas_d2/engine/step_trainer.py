@@ -10,7 +10,7 @@ from detectron2.utils import comm
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["StepTrainer", "mean_losses", "step_settings", "total_loss"]
+__all__ = ["StepTrainer", "step_settings", "total_loss"]
 
 
 def step_settings(cfg) -> dict:
@@ -75,11 +75,12 @@ class StepTrainer(SimpleTrainer):
         batch = next(self._data_loader_iter)
         data_time = time.perf_counter() - start
         self.optimizer.zero_grad()
+        assert len(batch) % self.micro_batches == 0, (len(batch), self.micro_batches)
         size = len(batch) // self.micro_batches
         parts = [batch[start : start + size] for start in range(0, len(batch), size)]
         losses = [self._backward(part, is_last=part is parts[-1]) for part in parts]
         self.after_backward()
-        self._write_metrics(mean_losses(losses), data_time)
+        self._write_metrics(_mean(losses), data_time)
         self.grad_scaler.step(self.optimizer)  # divides the gradients by the scale first
         self.grad_scaler.update()
 
@@ -110,9 +111,10 @@ class StepTrainer(SimpleTrainer):
 
 
 def total_loss(losses: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Return the sum that is differentiated."""
     return sum(losses.values())
 
 
-def mean_losses(losses: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+def _mean(losses: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     """Return the mean of each loss over micro-batches."""
     return {name: sum(part[name] for part in losses) / len(losses) for name in losses[0]}

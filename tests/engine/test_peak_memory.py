@@ -153,8 +153,9 @@ def test_a_memory_that_is_too_small_is_said_before_the_first_step(toy_datasets, 
     gpu.limit = 1e6  # enough for other paths
     words = (
         r"too small for the most expensive path, .*2.*2.*3.*3.*, in a step on 2 images of 64x64 "
-        r"pixels: the step needs more than 0\.0 GiB; the GPU has 15\.0 GiB, of which other "
-        r"processes use 2\.0 GiB\. Set SOLVER\.GRADIENT_ACCUMULATION to 2, or set SOLVER\.AMP"
+        r"pixels: the step needs more than 0\.0 GiB; the GPU has 15\.0 GiB, of which the "
+        r"driver and other processes use 2\.0 GiB\. Set SOLVER\.GRADIENT_ACCUMULATION to 2, or "
+        r"set SOLVER\.AMP"
     )
     with pytest.raises(ValueError, match=words):
         train(cfg, allocator=gpu)
