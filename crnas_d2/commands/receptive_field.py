@@ -1,4 +1,4 @@
-"""Draw effective receptive fields of networks side by side, with a size for each.
+"""Draw effective receptive fields side by side, with a size for each.
 
 The gradient of a feature in the middle of an image with respect to the pixels, averaged over
 images, for p3 to p5 and res3 to res5, with the anchors of each level, and a size: the side of the

@@ -80,7 +80,11 @@ class StandAloneRun:
             cfg.MODEL.WEIGHTS = os.path.join(folder, FINAL) if folder else ""
             cfg.MODEL.INHERIT = cfg.MODEL.INHERIT and with_weights
         digest = config_digest(cfg)
-        cfg.OUTPUT_DIR = str(self.elsewhere.get(digest, self.root / digest))
+        if digest in self.elsewhere:
+            cfg.OUTPUT_DIR = str(self.elsewhere[digest])
+            if _final_metrics(cfg, self.main_metric(cfg)) is not None:
+                return cfg
+        cfg.OUTPUT_DIR = str(self.root / digest)
         return cfg
 
     def main_metric(self, cfg: CfgNode) -> str:

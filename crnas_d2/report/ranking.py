@@ -102,4 +102,5 @@ def _middle(values: np.ndarray) -> tuple[float, float]:
 
 
 def _with_interval(value: float, interval: tuple[float, float]) -> str:
-    return f"{value:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"
+    middle, low, high = (f"{round(each, 2) + 0.0:.2f}" for each in (value, *interval))  # not -0.00
+    return f"{middle} [{low}, {high}]"

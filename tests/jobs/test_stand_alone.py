@@ -85,6 +85,10 @@ def test_a_finished_training_elsewhere_is_taken(make, tmp_path):
     assert [path.name for path in elsewhere.values()] == ["my-network"]
     assert make(elsewhere=elsewhere).result()["AP"] == 30.0
     assert make().result() is None
+    # One that was not evaluated is left alone: this network gets a folder of its own.
+    (folder.with_name("my-network") / "metrics.json").unlink()
+    own = make(elsewhere=elsewhere)
+    assert own.result() is None and Path(own.config().OUTPUT_DIR).parent == own.root
     assert make(seed=2, elsewhere=elsewhere).result() is None
     with pytest.raises(ValueError, match=r"nowhere, in which trainings are .* no folder"):
         finished_trainings([tmp_path / "nowhere"])
@@ -117,8 +121,8 @@ def test_a_score_that_is_not_finite_is_none(make, tmp_path):
     assert len(json.loads((tmp_path / "r.json").read_text())["runs"]) == 1
 
 
-def correlate(make, results, *arguments):
-    runs = ("--runs", results.parent / "runs", "--opts", *make.options)
+def correlate(make, results, *arguments, opts=()):
+    runs = ("--runs", results.parent / "runs", "--opts", *make.options, *opts)
     command = ["correlate", "train", results, "--config-file", toy.SEARCHED, *arguments, *runs]
     main([str(argument) for argument in command])
 
@@ -153,7 +157,7 @@ def test_the_command_takes_results_that_are_there(make, listed, tmp_path, capsys
     correlate(make, tmp_path / "plain.json", *named)
     assert json.loads((tmp_path / "plain.json").read_text())["runs"][0]["AP"] == 10.0
     with pytest.raises(SystemExit, match=r"recipe.*SOLVER\.BASE_LR 0\.04, now 0\.5\. Use that"):
-        correlate(make, tmp_path / "plain.json", *named, "--opts", "SOLVER.BASE_LR", 0.5)
+        correlate(make, tmp_path / "plain.json", *named, opts=("SOLVER.BASE_LR", 0.5))
 
 
 @pytest.mark.parametrize(
