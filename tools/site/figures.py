@@ -192,7 +192,7 @@ def calibration() -> Drawing:
         sheet.line((left - 5, y), (left, y))
         sheet.text(left - 10, y + 5, f"{value}", size=13, anchor="end")
     sheet.line((left, low - size - 8), (left, low), (left + 2 * size + 8, low))
-    sheet.line(place(0, 0), place(50, 50), stroke=FAINT, dash="5 5")
+    sheet.line(place(0, 0), place(55, 55), stroke=FAINT, dash="5 5")
     sheet.text(*place(41, 44), "equal", size=13, fill="#66737a")
     for calibrated, kept in rows:
         x, y = place(calibrated, kept)
