@@ -17,6 +17,7 @@ __all__ = ["VERBS", "main"]
 VERBS = (
     "demo",
     "prepare",
+    "plan",
     "train",
     "search",
     "compare",

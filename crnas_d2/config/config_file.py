@@ -9,16 +9,21 @@ from crnas_d2.space import read_yaml
 
 from .shipped import is_shipped_name, shipped_file
 
-__all__ = ["read_config_file"]
+__all__ = ["inherited_files", "read_config_file"]
 
 _BASE = "_BASE_"
+_FOUND = "genotype.yaml"  # that a search leaves in its OUTPUT_DIR
 
 
-def read_config_file(file: str, above: tuple[str, ...] = ()) -> dict:
+def read_config_file(
+    file: str, above: tuple[str, ...] = (), *, skipped: list[str] | None = None
+) -> dict:
     """Read a YAML config; values of a file replace those of its ``_BASE_``, a file or a list.
 
     Args:
         above: the files that inherit from this one.
+        skipped: gets each ``genotype.yaml`` that is not there yet, which is then left out; default:
+            it is an error.
 
     Raises:
         ValueError: a missing file, one that is no config, an unknown ``crnas_d2://`` name,
@@ -27,6 +32,24 @@ def read_config_file(file: str, above: tuple[str, ...] = ()) -> dict:
     local = _find(file, above)
     if local in above:
         raise ValueError(f"{above[-1]} inherits from {file}, which inherits from it: a cycle.")
+    content, bases = _read(file, local)
+    merged: dict = {}
+    for base in bases:
+        if skipped is not None and _is_to_be_found(base):
+            skipped.append(base if "://" in base else os.path.normpath(base))
+            continue
+        _merge(read_config_file(base, (*above, local), skipped=skipped), merged)
+    _merge(content, merged)
+    return merged
+
+
+def inherited_files(file: str) -> list[str]:
+    """Return the files that a config names in ``_BASE_``."""
+    return _read(file, _find(file, ()))[1]
+
+
+def _read(file: str, local: str) -> tuple[dict, list[str]]:
+    """Return the values of one file, found at ``local``, and the files that it inherits from."""
     content = read_yaml(local)
     if not isinstance(content, dict):
         found = "empty" if content is None else f"a {type(content).__name__}, not sections"
@@ -35,14 +58,15 @@ def read_config_file(file: str, above: tuple[str, ...] = ()) -> dict:
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(base and isinstance(base, str) for base in bases):
         raise ValueError(f"{file}: {_BASE} is {bases!r}; expected a file, or a list of files.")
-    merged: dict = {}
-    for base in bases:
-        base = os.path.expanduser(base)
-        if "://" not in base:
-            base = os.path.join(os.path.dirname(file), base)
-        _merge(read_config_file(base, (*above, local)), merged)
-    _merge(content, merged)
-    return merged
+    bases = [os.path.expanduser(base) for base in bases]
+    folder = os.path.dirname(file)
+    return content, [base if "://" in base else os.path.join(folder, base) for base in bases]
+
+
+def _is_to_be_found(file: str) -> bool:
+    if Path(file).name != _FOUND or ("://" in file and not is_shipped_name(file)):
+        return False
+    return not os.path.isfile(shipped_file(file) if is_shipped_name(file) else file)
 
 
 def _find(file: str, above: tuple[str, ...]) -> str:
@@ -65,7 +89,7 @@ def _find(file: str, above: tuple[str, ...]) -> str:
     if os.path.isdir(path):
         raise ValueError(f"{what} is a folder; expected a YAML file.")
     if not os.path.isfile(path):
-        is_found = Path(path).name == "genotype.yaml"
+        is_found = Path(path).name == _FOUND
         hint = " A search leaves it in its OUTPUT_DIR: run that first." if is_found else ""
         raise ValueError(f"{what} does not exist.{hint}")
     return path

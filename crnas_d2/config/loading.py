@@ -39,17 +39,23 @@ def default_config(plugins: Sequence[str] = ()) -> CfgNode:
     return cfg
 
 
-def load_config(config_file: str, overrides: Sequence[str]) -> CfgNode:
+def load_config(
+    config_file: str, overrides: Sequence[str], *, skipped: list[str] | None = None
+) -> CfgNode:
     """Load a config: the defaults, then the file, then ``KEY VALUE`` overrides.
 
     The file is data: nothing in it is executed. A config that asks for a GPU where there is none is
     changed to the CPU, with a warning.
 
+    Args:
+        skipped: gets each ``genotype.yaml`` of ``_BASE_`` that no search has written yet. The
+            config is then that of the network without it; default: it is an error.
+
     Raises:
         ValueError: a missing or malformed file, an unknown key, a value of the wrong type or out of
             its range, a module of ``PLUGINS`` that cannot be imported.
     """
-    content = read_config_file(config_file) if config_file else {}
+    content = read_config_file(config_file, skipped=skipped) if config_file else {}
     cfg = default_config(_plugins(content, overrides))
     try:
         set_entries(cfg, content)

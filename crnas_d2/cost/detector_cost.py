@@ -1,7 +1,8 @@
 """The cost of a whole detector or classifier, part by part."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,20 +18,51 @@ from crnas_d2.modeling import ImageClassifier, find_supernet
 
 from .counting import NetworkCost, count_parameters
 
-__all__ = ["detector_cost", "detector_macs", "find_body", "meta_network", "runnable_size"]
+__all__ = [
+    "Part",
+    "detector_cost",
+    "detector_heads",
+    "detector_macs",
+    "find_body",
+    "meta_model",
+    "meta_network",
+    "runnable_size",
+]
 
 
-def meta_network(cfg: CfgNode) -> nn.Module:
-    """Build the network of ``cfg`` for inference on the meta device: shapes without values.
+@dataclass(frozen=True)
+class Part:
+    """A part of a detector that can run by itself.
 
-    Raises:
-        ValueError: the config builds a supernet.
+    Attributes:
+        name: e.g. ``box head``; the stages of a cascade have one name.
+        module: whose parameters it has.
+        run: its forward pass.
+        inputs: of ``run``.
     """
+
+    name: str
+    module: nn.Module
+    run: Callable[..., Any]
+    inputs: tuple[Any, ...]
+
+
+def meta_model(cfg: CfgNode) -> nn.Module:
+    """Build the network or supernet of ``cfg`` on the meta device: shapes without values."""
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE = "meta"
     with torch.device("meta"):
-        model = build_model(cfg).eval()
+        return build_model(cfg)
+
+
+def meta_network(cfg: CfgNode) -> nn.Module:
+    """Build the network of ``cfg`` for inference on the meta device.
+
+    Raises:
+        ValueError: the config builds a supernet.
+    """
+    model = meta_model(cfg).eval()
     if find_supernet(model) is not None:
         supernet = cfg.MODEL.SUPERNET
         raise ValueError(
@@ -92,17 +124,17 @@ def detector_cost(
     Raises:
         ValueError: the network has parts that are not counted.
     """
-    count_heads = _HEADS.get(type(model))
-    if count_heads is None:
-        raise _unknown("MODEL.META_ARCHITECTURE", model, *_HEADS)
     image = _image(model, runnable_size(model, input_size))
+    body = find_body(model)
     with torch.no_grad():
         features = model.backbone(image)
-    body = find_body(model)
-    costs = {"body": _cost(body, image)}
-    if body is not model.backbone:
-        costs["neck"] = _cost(model.backbone, image) - costs["body"]
-    return costs | count_heads(model, features, num_proposals, num_mask_rois)
+        costs = {"body": _cost(body, body, image)}
+        if body is not model.backbone:
+            costs["neck"] = _cost(model.backbone, model.backbone, image) - costs["body"]
+        for part in detector_heads(model, features, num_proposals, num_mask_rois):
+            cost = _cost(part.module, part.run, *part.inputs)
+            costs[part.name] = costs.get(part.name, NetworkCost(0, 0)) + cost
+    return costs
 
 
 def detector_macs(
@@ -116,12 +148,33 @@ def detector_macs(
     return {part: cost.macs for part, cost in costs.items()}
 
 
+def detector_heads(
+    model: nn.Module,
+    features: dict[str, torch.Tensor],
+    num_proposals: int,
+    num_mask_rois: int,
+) -> Iterator[Part]:
+    """Yield what runs after the backbone, in this order.
+
+    Args:
+        features: of the backbone, meta tensors.
+        num_proposals, num_mask_rois: regions of all images of a batch, see :func:`detector_cost`.
+
+    Raises:
+        ValueError: the network has parts that are not known.
+    """
+    heads = _HEADS.get(type(model))
+    if heads is None:
+        raise _unknown("MODEL.META_ARCHITECTURE", model, *_HEADS)
+    yield from heads(model, features, num_proposals, num_mask_rois)
+
+
 def _rcnn_heads(
     model: GeneralizedRCNN,
     features: dict[str, torch.Tensor],
     num_proposals: int,
     num_mask_rois: int,
-) -> dict[str, NetworkCost]:
+) -> Iterator[Part]:
     rpn, heads = model.proposal_generator, model.roi_heads
     if not isinstance(rpn, RPN):
         raise _unknown("MODEL.PROPOSAL_GENERATOR.NAME", rpn, RPN)
@@ -133,42 +186,38 @@ def _rcnn_heads(
 
     def regions(count: int, pooler: ROIPooler) -> torch.Tensor:
         """(count, C, height, width), what ROIAlign gives to a head."""
-        return torch.empty(count, channels, *pooler.output_size, device="meta")
+        size = (count, channels, *pooler.output_size)
+        return torch.empty(size, device="meta", requires_grad=torch.is_grad_enabled())
 
+    yield Part("rpn", rpn.rpn_head, rpn.rpn_head, ([features[name] for name in rpn.in_features],))
     if isinstance(heads, CascadeROIHeads):
         stages = list(zip(heads.box_head, heads.box_predictor, strict=True))
     else:
         stages = [(heads.box_head, heads.box_predictor)]
-    boxes = regions(num_proposals, heads.box_pooler)
-    costs = {
-        "rpn": _cost(rpn.rpn_head, [features[name] for name in rpn.in_features]),
-        "box head": sum(
-            (_cost(nn.Sequential(*stage), boxes) for stage in stages), NetworkCost(0, 0)
-        ),
-    }
+    for stage in stages:
+        head = nn.Sequential(*stage)
+        yield Part("box head", head, head, (regions(num_proposals, heads.box_pooler),))
     if heads.mask_on:
-        masks = regions(num_mask_rois, heads.mask_pooler)
+        head = heads.mask_head
         # Not its forward(), which also selects masks by class, and so needs predicted instances.
-        macs = _macs(heads.mask_head.layers, masks)
-        costs["mask head"] = NetworkCost(macs, count_parameters(heads.mask_head))
-    return costs
+        yield Part("mask head", head, head.layers, (regions(num_mask_rois, heads.mask_pooler),))
 
 
-def _retinanet_head(
-    model: RetinaNet, features: dict[str, torch.Tensor], *_: int
-) -> dict[str, NetworkCost]:
-    return {"head": _cost(model.head, [features[name] for name in model.head_in_features])}
+def _retinanet_head(model: RetinaNet, features: dict[str, torch.Tensor], *_: int) -> Iterator[Part]:
+    levels = [features[name] for name in model.head_in_features]
+    yield Part("head", model.head, model.head, (levels,))
 
 
 def _linear_head(
     model: ImageClassifier, features: dict[str, torch.Tensor], *_: int
-) -> dict[str, NetworkCost]:
-    # Global average pooling: (1, C, H, W) to (1, C).
-    return {"classifier": _cost(model.linear, features[model.in_feature].mean(dim=(2, 3)))}
+) -> Iterator[Part]:
+    # Global average pooling: (N, C, H, W) to (N, C).
+    pooled = features[model.in_feature].mean(dim=(2, 3))
+    yield Part("classifier", model.linear, model.linear, (pooled,))
 
 
 # By exact type: a subclass may have parts that are not counted, as PanopticFPN has.
-_HEADS: dict[type, Callable[..., dict[str, NetworkCost]]] = {
+_HEADS: dict[type, Callable[..., Iterator[Part]]] = {
     GeneralizedRCNN: _rcnn_heads,
     RetinaNet: _retinanet_head,
     ImageClassifier: _linear_head,
@@ -179,8 +228,8 @@ def _image(model: Any, size: tuple[int, int]) -> torch.Tensor:
     return torch.empty(1, len(model.pixel_mean), *size, device="meta")
 
 
-def _cost(module: nn.Module, *inputs: Any) -> NetworkCost:
-    return NetworkCost(_macs(module, *inputs), count_parameters(module))
+def _cost(module: nn.Module, run: Callable[..., Any], *inputs: Any) -> NetworkCost:
+    return NetworkCost(_macs(run, *inputs), count_parameters(module))
 
 
 def _macs(function: Callable[..., Any], *inputs: Any) -> int:

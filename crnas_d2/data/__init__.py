@@ -16,10 +16,12 @@ from .fixed_batches import build_fixed_batches, fixed_images
 from .image_errors import ImageError
 from .loaders import build_test_loader
 from .resumable_loader import ResumableLoader, build_resumable_loader, build_train_loader
+from .sizes import DatasetSizes
 
 __all__ = [
     "CLASSES",
     "ClassNames",
+    "DatasetSizes",
     "ImageError",
     "ResumableLoader",
     "archval_twins",

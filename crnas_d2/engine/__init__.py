@@ -1,6 +1,6 @@
 """Training: trainers, hooks, path samplers and schedules."""
 
-from .alternating_trainer import AlternatingTrainer
+from .alternating_trainer import AlternatingTrainer, first_alpha_step
 from .found_network import calibrated_on_train
 from .gradient_exchange import GradientExchange, PathParameters
 from .hooks import AlphaProgress, PathSampling
@@ -21,5 +21,6 @@ __all__ = [
     "calibrated_on_train",
     "check_lr_scheduler",
     "checkpoint_size",
+    "first_alpha_step",
     "without_sync",
 ]

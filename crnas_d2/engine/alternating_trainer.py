@@ -13,7 +13,7 @@ from crnas_d2.data import build_resumable_loader
 from .optimizer import build_alpha_optimizer
 from .step_trainer import StepTrainer
 
-__all__ = ["AlternatingTrainer", "build_alternating_trainer"]
+__all__ = ["AlternatingTrainer", "build_alternating_trainer", "first_alpha_step"]
 
 
 class AlternatingTrainer(TrainerBase):
@@ -101,6 +101,9 @@ def build_alternating_trainer(
     archval = build_resumable_loader(cfg, cfg.DATASETS.ARCHVAL, seed + 1)
     weights = StepTrainer(model, archtrain, optimizer, **steps)
     alphas = _AlphaTrainer(model, archval, build_alpha_optimizer(cfg, model), **steps)
-    # Alpha is trained in the last iteration at the latest.
-    alpha_start = min(round(cfg.SOLVER.ALPHA.START * cfg.SOLVER.MAX_ITER), cfg.SOLVER.MAX_ITER - 1)
-    return AlternatingTrainer(weights, alphas, alpha_start=alpha_start, seed=seed)
+    return AlternatingTrainer(weights, alphas, alpha_start=first_alpha_step(cfg), seed=seed)
+
+
+def first_alpha_step(cfg) -> int:
+    """Return the first iteration that trains alpha, too: the last one at the latest."""
+    return min(round(cfg.SOLVER.ALPHA.START * cfg.SOLVER.MAX_ITER), cfg.SOLVER.MAX_ITER - 1)

@@ -16,19 +16,20 @@ from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_datas
 from detectron2.utils.events import EventStorage
 from torch import nn
 
-from crnas_d2.config import NetworkSpec
-from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.data import register_datasets
 from crnas_d2.data.loaders import build_train_mapper
 from crnas_d2.engine import Trainer, checkpoint_size
 from crnas_d2.modeling import SinglePathSupernet, find_supernet
-from crnas_d2.search import build_searcher
+
+from .made_images import made_batch
+from .work import Work, search_work, training_work
 
 __all__ = ["Estimate", "Speed", "estimate_search", "estimate_training", "measure_speed"]
 
 _STEPS = 3
 _SLOW = 1.0  # seconds of a step with one image; if it takes longer, no larger batch is timed
 _ENOUGH = 8.0  # seconds, after which no further step is timed
+_STUDY = 4096  # bytes on the disk of a candidate in a study, without what it scored on each image
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,15 @@ class Speed:
 
     Attributes:
         train, infer: seconds per image of a training step, and of inference; ``None``: unknown.
-        base, per_image: memory in bytes of a process, and of each image of a batch.
+        base, per_image: memory in bytes of a process, and of each image of a batch; ``None``:
+            unknown.
         checkpoint, weights: sizes of their files in bytes.
     """
 
     train: float | None
     infer: float | None
-    base: int
-    per_image: int
+    base: int | None
+    per_image: int | None
     checkpoint: int
     weights: int
 
@@ -54,21 +56,23 @@ class Estimate:
     """What one step takes.
 
     Attributes:
-        work: e.g. ``1,200 iterations of 8 images``.
-        seconds, memory: ``None`` if unknown; memory and disk in bytes.
+        seconds: on one device; ``None`` if unknown.
+        memory: of one process, in bytes; ``None`` if unknown.
+        disk: in bytes.
     """
 
-    work: str
+    work: Work
     seconds: float | None
     memory: float | None
     disk: float
 
 
-def measure_speed(cfg: CfgNode, *, timed: bool = True) -> Speed:
+def measure_speed(cfg: CfgNode, *, timed: bool = True, makes_images: bool = False) -> Speed:
     """Build the model of a config and time steps on the first images of ``DATASETS.TRAIN``.
 
     Args:
         timed: ``False`` where the device of the config is not at hand.
+        makes_images: time steps on generated images, because the dataset may not be at hand.
     """
     on_gpu = cfg.MODEL.DEVICE.startswith("cuda")
     before = _peak_memory(on_gpu)
@@ -85,11 +89,12 @@ def measure_speed(cfg: CfgNode, *, timed: bool = True) -> Speed:
     if timed:
         optimizer = Trainer.build_optimizer(cfg, model)
         with _datasets_of(cfg), EventStorage():  # in which the model notes its losses
-            batches = _batches(cfg, 1)
+            batches_of = _made_batches if makes_images else _batches
+            batches = batches_of(cfg, 1)
             train = _seconds(lambda: _train_step(model, optimizer, next(batches)), on_gpu)
             if train < _SLOW and cfg.SOLVER.IMS_PER_BATCH > 1:
                 images = cfg.SOLVER.IMS_PER_BATCH
-                batches = _batches(cfg, images)
+                batches = batches_of(cfg, images)
                 train = _seconds(lambda: _train_step(model, optimizer, next(batches)), on_gpu)
             model.eval()
             with torch.no_grad():
@@ -98,25 +103,32 @@ def measure_speed(cfg: CfgNode, *, timed: bool = True) -> Speed:
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())
     return Speed(
         *(train, infer),
-        base=before,
-        per_image=max(0, _peak_memory(on_gpu) - before) // images,
+        base=before if timed else None,
+        per_image=max(0, _peak_memory(on_gpu) - before) // images if timed else None,
         checkpoint=checkpoint_size(cfg, model),
         weights=weights,
     )
 
 
-def estimate_training(cfg: CfgNode, speed: Speed) -> Estimate:
-    """Return what a training takes; one that also trains alpha takes two passes per iteration."""
+def estimate_training(
+    cfg: CfgNode, speed: Speed, *, tested: int = 0, num_processes: int = 1
+) -> Estimate:
+    """Return what a training takes; one that also trains alpha takes two passes per iteration.
+
+    Args:
+        tested: number of images of ``DATASETS.TEST``.
+        num_processes: that share a batch.
+    """
     solver = cfg.SOLVER
-    passes = 2 - solver.ALPHA.START if cfg.MODEL.SUPERNET.PATH_SAMPLER == "alpha" else 1
-    seen = solver.MAX_ITER * solver.IMS_PER_BATCH
     kept = min(
         solver.CHECKPOINT_MAX_TO_KEEP or math.inf, solver.MAX_ITER // solver.CHECKPOINT_PERIOD
     )
+    parts = num_processes * solver.GRADIENT_ACCUMULATION  # of a batch, one after another or not
+    work = training_work(cfg, tested)
     return Estimate(
-        f"{solver.MAX_ITER:,} iterations of {solver.IMS_PER_BATCH} images",
-        None if speed.train is None else passes * seen * speed.train,
-        None if speed.train is None else speed.base + solver.IMS_PER_BATCH * speed.per_image,
+        work,
+        _seconds_of(work, speed),
+        _memory_of(speed, math.ceil(solver.IMS_PER_BATCH / parts)),
         (kept + 2) * speed.checkpoint,  # the final one, and one that is being written
     )
 
@@ -127,17 +139,28 @@ def estimate_search(cfg: CfgNode, speed: Speed, archval: int) -> Estimate:
     Args:
         archval: number of images in it.
     """
-    spec = NetworkSpec.from_config(cfg)
-    budgets = build_budgets(cfg, build_costs(cfg, spec))
-    candidates = build_searcher(cfg, spec.space, budgets).total
-    images = archval + cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES
-    most = "at most " if cfg.SEARCH.RACING.ENABLED else ""  # and so are the seconds
+    work = search_work(cfg, archval)
+    # Each finalist keeps what a training keeps, which is more than a study and its image results.
+    finalists = cfg.SEARCH.FINALISTS.NUMBER * 3 * speed.checkpoint
+    disk = speed.weights + work.candidates * _STUDY + finalists
     return Estimate(
-        f"{candidates:,} candidates on {most}{archval:,} images",
-        None if speed.infer is None else candidates * images * speed.infer,
-        None if speed.infer is None else speed.base + cfg.SEARCH.IMS_PER_BATCH * speed.per_image,
-        speed.weights,
+        work, _seconds_of(work, speed), _memory_of(speed, cfg.SEARCH.IMS_PER_BATCH), disk
     )
+
+
+def _seconds_of(work: Work, speed: Speed) -> float | None:
+    if speed.train is None:
+        return None
+    return work.trained * speed.train + work.scored * speed.infer
+
+
+def _memory_of(speed: Speed, images: int) -> int | None:
+    return None if speed.base is None else speed.base + images * speed.per_image
+
+
+def _made_batches(cfg: CfgNode, size: int) -> Iterator[list[dict]]:
+    while True:
+        yield made_batch(cfg, size)
 
 
 def _batches(cfg: CfgNode, size: int) -> Iterator[list[dict]]:

@@ -12,7 +12,7 @@ from crnas_d2.data.prepare.recipe import Recipe
 
 from .estimate import Estimate, Speed, estimate_search, estimate_training, measure_speed
 
-__all__ = ["Plan", "Planner"]
+__all__ = ["Plan", "Planner", "format_size"]
 
 _DAY, _HOUR, _MINUTE = 86400, 3600, 60
 _GIB, _MIB = 2**30, 2**20
@@ -37,12 +37,20 @@ class Plan:
 
     def table(self) -> str:
         rows = [
-            [step.run, e.work, _time(e.seconds), _size(e.memory), _size(e.disk)]
+            [step.run, e.work, _time(e.seconds), format_size(e.memory), format_size(e.disk)]
             for step, e in zip(self.chain.steps, self.estimates, strict=True)
         ]
         memory = [e.memory for e in self.estimates if e.memory is not None]
         disk = sum(e.disk for e in self.estimates)
-        rows.append(["all", "", _time(self.seconds), _size(max(memory, default=None)), _size(disk)])
+        rows.append(
+            [
+                "all",
+                "",
+                _time(self.seconds),
+                format_size(max(memory, default=None)),
+                format_size(disk),
+            ]
+        )
         return tabulate(rows, headers=["step", "work", "time", "memory", "disk"])
 
     def warning(self, recipe: Recipe) -> str:
@@ -114,7 +122,7 @@ def _time(seconds: float | None) -> str:
     return f"{max(1, round(seconds / _MINUTE))} min"
 
 
-def _size(num_bytes: float | None) -> str:
+def format_size(num_bytes: float | None) -> str:
     if num_bytes is None:
         return "unknown"
     if num_bytes >= _GIB:

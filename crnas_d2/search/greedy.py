@@ -45,10 +45,12 @@ class GreedySearcher(Searcher):
         self.top_k = top_k
         self.levels = [choice for choice in space.choices if len(choice.options) > 1]
         # Each level evaluates the kept prefixes times the options.
-        self.total, kept = 0, 1
+        widths, kept = [], 1
         for choice in self.levels:
-            width = kept * len(choice.options)
-            self.total, kept = self.total + width, min(top_k, width)
+            widths.append(kept * len(choice.options))
+            kept = min(top_k, widths[-1])
+        self.total = sum(widths)
+        self.num_prefixes = sum(widths[:-1])
 
     @classmethod
     def from_config(cls, cfg) -> dict:

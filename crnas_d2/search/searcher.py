@@ -34,6 +34,7 @@ class Searcher(ABC):
     Attributes:
         name: under which it is registered.
         total: number of evaluations of the whole search; ``None``: not known in advance.
+        num_prefixes: how many of them evaluate a prefix, not a whole genotype.
         sampler: what proposes one candidate at a time; ``None`` if :meth:`propose` lists them.
         has_second_objective: whether ``SEARCH.SECOND_OBJECTIVE`` may name a cost to minimize.
         answers_duplicates: whether the sampler is told the result of a genotype that it proposes
@@ -45,6 +46,7 @@ class Searcher(ABC):
 
     name: str
     total: int | None = None
+    num_prefixes: int = 0
     sampler: BaseSampler | None = None
     has_second_objective: bool = False
     answers_duplicates: bool = False

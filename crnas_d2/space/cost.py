@@ -51,6 +51,18 @@ class AdditiveCost:
         """The least and the greatest cost of all genotypes."""
         return self.of(self.extreme(min)), self.of(self.extreme(max))
 
+    @property
+    def mean(self) -> float:
+        """The mean cost of genotypes each of whose active choices is sampled uniformly."""
+        means = {name: sum(costs.values()) / len(costs) for name, costs in self.options.items()}
+        total = self.base
+        for root, children in self.space.groups:
+            total += means[root.name]
+            for child in children:
+                active = sum(option in child.active_for for option in root.options)
+                total += means[child.name] * active / len(root.options)
+        return total
+
     def extreme(self, pick: Callable[..., Any]) -> dict[str, int]:
         """Return the values of the cheapest or of the most expensive genotype.
 

@@ -18,10 +18,11 @@ from crnas_d2.jobs.estimate import (
     measure_speed,
 )
 from crnas_d2.jobs.plan import Plan, Planner
+from crnas_d2.jobs.work import Work, search_work, searcher_of, training_work
 
 MIB = 2**20
 SPEED = Speed(0.5, 0.1, base=100 * MIB, per_image=10 * MIB, checkpoint=50 * MIB, weights=30 * MIB)
-UNKNOWN = Speed(None, None, base=0, per_image=0, checkpoint=50 * MIB, weights=30 * MIB)
+UNKNOWN = Speed(None, None, base=None, per_image=None, checkpoint=50 * MIB, weights=30 * MIB)
 DATA = Statistics.of(
     [
         {
@@ -33,7 +34,7 @@ DATA = Statistics.of(
 
 
 def plan(*seconds):
-    estimates = tuple(Estimate("work", s, 3 * 2**30, 5 * MIB) for s in seconds)
+    estimates = tuple(Estimate(Work("work"), s, 3 * 2**30, 5 * MIB) for s in seconds)
     steps = tuple(Step(f"run{n}") for n in range(len(seconds)))
     return Plan(Chain("", steps, ("run0", "run1"), "run1"), estimates)
 
@@ -50,7 +51,8 @@ def test_a_training_takes_its_images_its_batch_and_its_checkpoints():
         "SOLVER.CHECKPOINT_MAX_TO_KEEP": 2,
     }
     found = estimate_training(toy.network_config(solver), SPEED)
-    assert found == Estimate("100 iterations of 4 images", 200.0, 140 * MIB, 4 * 50 * MIB)
+    work = Work("100 iterations of 4 images", steps=100, trained=400)
+    assert found == Estimate(work, 200.0, 140 * MIB, 4 * 50 * MIB)
     few = {**solver, "SOLVER.CHECKPOINT_PERIOD": 100}
     assert estimate_training(toy.network_config(few), SPEED).disk == 3 * 50 * MIB
     found = estimate_training(toy.network_config(solver), UNKNOWN)
@@ -61,7 +63,9 @@ def test_alpha_is_trained_after_a_part_of_the_iterations():
     channels = {
         "SOLVER.MAX_ITER": 10,
         "SOLVER.ALPHA.START": 0.4,
+        "MODEL.SUPERNET.SPACE": "channel",
         "MODEL.SUPERNET.PATH_SAMPLER": "alpha",
+        "MODEL.SUPERNET.CHANNEL.NUM_GROUPS": 2,
     }
     weights_alone = 10 * 2 * SPEED.train
     assert estimate_training(toy.network_config(channels), SPEED).seconds == 1.6 * weights_alone
@@ -70,8 +74,43 @@ def test_alpha_is_trained_after_a_part_of_the_iterations():
 def test_a_search_takes_its_candidates_on_archval_and_on_the_calibration():
     found = estimate_search(toy.supernet_config(), SPEED, archval=12)
     seconds = len(toy.ELIGIBLE) * (12 + 8) * SPEED.infer
-    expected = Estimate("6 candidates on 12 images", seconds, 140 * MIB, 30 * MIB)
-    assert found == expected
+    work = Work("6 candidates on 12 images", scored=6 * (12 + 8), candidates=6)
+    assert found == Estimate(work, seconds, 140 * MIB, found.disk)
+    assert 30 * MIB < found.disk < 31 * MIB
+
+
+def test_a_prefix_passes_archval_alone_or_with_its_calibration():
+    settings = {
+        "SEARCH.ALGORITHM": "greedy",
+        "SEARCH.BUDGET.BLOCKS": [],
+        "SEARCH.BN_CALIBRATION.PARTIAL": "batch",
+        "SEARCH.IMS_PER_BATCH": 5,
+    }
+    cfg = toy.supernet_config(settings)
+    searcher = searcher_of(cfg)
+    assert 0 < searcher.num_prefixes < searcher.total
+    whole = searcher.total - searcher.num_prefixes
+    assert search_work(cfg, 12).scored == searcher.total * 12 + whole * 8
+    cfg.SEARCH.BN_CALIBRATION.PARTIAL = "calibration"
+    of_prefixes = searcher.num_prefixes * 3 * 8  # for each of three mini-batches
+    assert search_work(cfg, 12).scored == searcher.total * 12 + whole * 8 + of_prefixes
+
+
+def test_a_score_without_images_passes_none_and_finalists_are_trained():
+    cfg = toy.supernet_config({"SEARCH.SCORE": "entropy"})
+    assert search_work(cfg, 12) == Work("6 candidates", candidates=6)
+    cfg = toy.supernet_config({"SEARCH.FINALISTS.NUMBER": 2, "SEARCH.FINALISTS.MAX_ITER": 30})
+    found = search_work(cfg, 12)
+    assert (found.steps, found.trained) == (60, 60 * cfg.SOLVER.IMS_PER_BATCH)
+    assert found.scored == 6 * (12 + 8) + 2 * 12
+
+
+def test_a_network_is_tested_every_period_and_at_the_end_and_a_supernet_never():
+    periods = {"SOLVER.MAX_ITER": 100, "TEST.EVAL_PERIOD": 40}
+    assert training_work(toy.network_config(periods), 7).scored == 3 * 7
+    periods["TEST.EVAL_PERIOD"] = 50
+    assert training_work(toy.network_config(periods), 7).scored == 2 * 7
+    assert training_work(toy.supernet_config(periods), 7).scored == 0
 
 
 @pytest.mark.usefixtures("registered")

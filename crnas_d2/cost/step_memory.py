@@ -1,0 +1,95 @@
+"""The memory of a training step or of an inference, counted on the meta device."""
+
+import weakref
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from .detector_cost import detector_heads
+
+__all__ = ["inference_memory", "training_memory"]
+
+
+def training_memory(
+    model: nn.Module, size: tuple[int, int], images: int, proposals: int, mask_rois: int
+) -> int:
+    """Return the peak memory of a forward and a backward pass in bytes, gradients included.
+
+    What is kept for the backward pass is most of it. Not counted are the weights, ROIAlign, anchors
+    and losses, and what cuDNN and the allocator need besides.
+
+    Args:
+        model: of :func:`~crnas_d2.cost.meta_model`; of a supernet, the path is set.
+        size: (height, width) of the images, pixels, as they are padded.
+        images: per process.
+        proposals, mask_rois: regions per image that a detector trains on.
+
+    Raises:
+        ValueError: the network has parts that are not known.
+    """
+    model.train()
+    model.zero_grad(set_to_none=True)
+    with _PeakMemory(model) as memory:
+        outputs = _forward(model, size, images, proposals, mask_rois)
+        torch.autograd.backward([output.sum() for output in outputs if output.requires_grad])
+        del outputs
+    model.zero_grad(set_to_none=True)
+    return memory.peak
+
+
+def inference_memory(
+    model: nn.Module, size: tuple[int, int], images: int, proposals: int, mask_rois: int
+) -> int:
+    """Return the peak memory of a forward pass in bytes; see :func:`training_memory`."""
+    model.eval()
+    with torch.no_grad(), _PeakMemory(model) as memory:
+        _forward(model, size, images, proposals, mask_rois)
+    return memory.peak
+
+
+def _forward(
+    model: Any, size: tuple[int, int], images: int, proposals: int, mask_rois: int
+) -> list[torch.Tensor]:
+    batch = torch.empty(images, len(model.pixel_mean), *size, device="meta")
+    features = model.backbone(batch)
+    parts = detector_heads(model, features, images * proposals, images * mask_rois)
+    # Each part is made when the one before has run, so that its regions are counted only then.
+    return [tensor for part in parts for tensor in tree_leaves(part.run(*part.inputs))]
+
+
+class _PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of the tensors that are alive at once; those of a model were there before.
+
+    Attributes:
+        peak: the most so far.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak = self._alive = 0
+        self._known = weakref.WeakSet[torch.UntypedStorage]()
+        for tensor in (*model.parameters(), *model.buffers()):
+            self._known.add(tensor.untyped_storage())
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for value in tree_leaves(result):
+            if isinstance(value, torch.Tensor):
+                self._add(value.untyped_storage())  # views and in-place results share one
+        return result
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
+        if storage in self._known:
+            return
+        self._known.add(storage)
+        self._alive += storage.nbytes()
+        self.peak = max(self.peak, self._alive)
+        weakref.finalize(storage, self._free, storage.nbytes())
+
+    def _free(self, num_bytes: int) -> None:
+        self._alive -= num_bytes
