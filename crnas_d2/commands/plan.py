@@ -13,7 +13,7 @@ import json
 from tabulate import tabulate
 
 from crnas_d2.data import DatasetSizes
-from crnas_d2.jobs.config_plan import ConfigPlan, given_pace, macs_pace, measured_pace
+from crnas_d2.jobs.config_plan import ConfigPlanner, given_pace, macs_pace, measured_pace
 from crnas_d2.jobs.plan_table import HEADERS, cells, scope, total
 
 # What Detectron2's model zoo reports for R50-FPN on a V100 in single precision: 0.210 s for 16
@@ -103,14 +103,9 @@ def run(args: argparse.Namespace) -> None:
     elif seconds:
         pace = given_pace(*seconds)
         how = f"at {' and '.join(f'{s:g}' for s in seconds)} seconds per image, {_AS}"
-    sizes = DatasetSizes(dict(args.images))
-    plans = [
-        ConfigPlan.make(
-            file, overrides, pace, sizes, searches=searches, num_processes=args.num_gpus
-        )
-        for searches, files in ((False, args.configs), (True, args.search))
-        for file in files
-    ]
+    planner = ConfigPlanner(pace, DatasetSizes(dict(args.images)), num_processes=args.num_gpus)
+    plans = [planner.plan(file, overrides) for file in args.configs]
+    plans += [planner.plan(file, overrides, searches=True) for file in args.search]
     if args.json:
         print(json.dumps([plan.numbers() for plan in plans], indent=2))
         return

@@ -11,13 +11,22 @@ from crnas_d2.config.config_file import inherited_files, read_config_file
 from crnas_d2.config.fitness import needs_supernet
 from crnas_d2.data import DatasetSizes
 from crnas_d2.engine import Trainer
+from crnas_d2.search import Searcher
 
 from .estimate import Estimate, Speed, estimate_search, estimate_training, measure_speed
 from .made_images import usual_size
 from .prediction import MacsPerImage, NetworkOnPaper
 from .work import searcher_of
 
-__all__ = ["ConfigPlan", "Pace", "given_pace", "is_search", "macs_pace", "measured_pace"]
+__all__ = [
+    "ConfigPlan",
+    "ConfigPlanner",
+    "Pace",
+    "given_pace",
+    "is_search",
+    "macs_pace",
+    "measured_pace",
+]
 
 # From a config and its MACs to the seconds per image of a training step, and of inference.
 Pace = Callable[[CfgNode, MacsPerImage], tuple[float, float]]
@@ -94,37 +103,62 @@ class ConfigPlan:
             "notes": list(self.notes),
         }
 
-    @classmethod
-    def make(
-        cls,
-        file: str,
-        overrides: Sequence[str],
-        pace: Pace,
-        sizes: DatasetSizes,
-        *,
-        searches: bool = False,
-        num_processes: int = 0,
-    ) -> "ConfigPlan":
-        """Plan a config; nothing is trained, and neither data nor weights are needed.
+
+class ConfigPlanner:
+    """Plans configs; nothing is trained, and neither data nor weights are needed.
+
+    Args:
+        num_processes: GPUs of a training, workers of a search; 0: ``SOLVER.REFERENCE_WORLD_SIZE``
+            of the config, or 1.
+    """
+
+    def __init__(self, pace: Pace, sizes: DatasetSizes, *, num_processes: int = 0):
+        self.pace, self.sizes, self.num_processes = pace, sizes, num_processes
+        self._networks: dict[str, NetworkOnPaper] = {}
+
+    def plan(self, file: str, overrides: Sequence[str], *, searches: bool = False) -> ConfigPlan:
+        """Plan one config.
 
         Args:
             searches: that it is searched, also if :func:`is_search` cannot tell.
-            num_processes: GPUs or workers; 0: ``SOLVER.REFERENCE_WORLD_SIZE``, or 1.
 
         Raises:
             ValueError: a config that cannot be planned, with the key and the fix.
         """
         skipped: list[str] = []
         cfg = load_config(file, overrides, skipped=skipped)
-        number = num_processes or cfg.SOLVER.REFERENCE_WORLD_SIZE or 1
+        notes = [f"{name} is not there yet: planned with the base network" for name in skipped]
+        number = self.num_processes or cfg.SOLVER.REFERENCE_WORLD_SIZE or 1
+        if searches and cfg.MODEL.SUPERNET.PATH_SAMPLER not in ("uniform", "fair"):
+            raise ValueError(f"{file} has no supernet to search: plan it as a training.")
         if searches or is_search(file, cfg):
-            estimate, macs, notes = _plan_search(file, cfg, pace, sizes)
-        else:
-            estimate, macs = _plan_training(cfg, pace, sizes, number)
-            notes = []
-        notes += [f"{name} is not there yet: planned with the base network" for name in skipped]
-        verb = "train" if estimate.work.candidates == 0 else "search"
-        return cls(file, verb, estimate, macs, number, tuple(notes))
+            network = self._network(cfg, searcher_of(cfg))
+            archval = self.sizes.count(cfg, "ARCHVAL") if needs_supernet(cfg) else 0
+            notes += _kept_images(cfg, archval)
+            speed = self._timed(network.search_speed(), cfg, network)
+            estimate = estimate_search(cfg, speed, archval)
+            return ConfigPlan(file, "search", estimate, network.macs, number, tuple(notes))
+        cfg = Trainer.auto_scale_workers(cfg, number)
+        network = self._network(cfg)
+        images = math.ceil(cfg.SOLVER.IMS_PER_BATCH / (number * cfg.SOLVER.GRADIENT_ACCUMULATION))
+        speed = self._timed(network.training_speed(images, number), cfg, network)
+        tested = self.sizes.count(cfg, "TEST")
+        estimate = estimate_training(cfg, speed, tested=tested, num_processes=number)
+        return ConfigPlan(file, "train", estimate, network.macs, number, tuple(notes))
+
+    def _network(self, cfg: CfgNode, searcher: Searcher | None = None) -> NetworkOnPaper:
+        """Build a network once for all configs that differ in their weights or schedules alone."""
+        model = cfg.MODEL.clone()
+        model.WEIGHTS = ""
+        nodes = [model, cfg.INPUT, cfg.TEST] + ([cfg.SEARCH] if searcher else [])
+        key = "".join(map(str, nodes))
+        if key not in self._networks:
+            self._networks[key] = NetworkOnPaper(cfg, searcher)
+        return self._networks[key]
+
+    def _timed(self, speed: Speed, cfg: CfgNode, network: NetworkOnPaper) -> Speed:
+        train, infer = self.pace(cfg, network.macs)
+        return replace(speed, train=train, infer=infer)
 
 
 def is_search(file: str, cfg: CfgNode) -> bool:
@@ -152,28 +186,6 @@ def _folders(file: str) -> list[str]:
     return found
 
 
-def _plan_training(
-    cfg: CfgNode, pace: Pace, sizes: DatasetSizes, number: int
-) -> tuple[Estimate, MacsPerImage]:
-    cfg = Trainer.auto_scale_workers(cfg, number)
-    network = NetworkOnPaper(cfg)
-    images = math.ceil(cfg.SOLVER.IMS_PER_BATCH / (number * cfg.SOLVER.GRADIENT_ACCUMULATION))
-    speed = _timed(network.training_speed(images, number), pace, cfg, network.macs)
-    tested = sizes.count(cfg, "TEST")
-    return estimate_training(cfg, speed, tested=tested, num_processes=number), network.macs
-
-
-def _plan_search(
-    file: str, cfg: CfgNode, pace: Pace, sizes: DatasetSizes
-) -> tuple[Estimate, MacsPerImage, list[str]]:
-    if cfg.MODEL.SUPERNET.PATH_SAMPLER in ("alpha", "fixed") or cfg.MODEL.SUPERNET.SPACE == "none":
-        raise ValueError(f"{file} has no supernet to search: plan it as a training.")
-    network = NetworkOnPaper(cfg, searcher_of(cfg))
-    speed = _timed(network.search_speed(), pace, cfg, network.macs)
-    archval = sizes.count(cfg, "ARCHVAL") if needs_supernet(cfg) else 0
-    return estimate_search(cfg, speed, archval), network.macs, _kept_images(cfg, archval)
-
-
 def _kept_images(cfg: CfgNode, archval: int) -> list[str]:
     """Say whether a worker keeps the decoded images of archval, one byte for each value."""
     if not archval:
@@ -187,8 +199,3 @@ def _kept_images(cfg: CfgNode, archval: int) -> list[str]:
         else "is decoded again by each candidate"
     )
     return [f"archval, about {decoded:.1f} GiB decoded, {fits} (SEARCH.IMAGE_CACHE {limit:g})"]
-
-
-def _timed(speed: Speed, pace: Pace, cfg: CfgNode, macs: MacsPerImage) -> Speed:
-    train, infer = pace(cfg, macs)
-    return replace(speed, train=train, infer=infer)

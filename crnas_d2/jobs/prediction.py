@@ -19,7 +19,7 @@ from .made_images import usual_size, widest_size
 __all__ = ["MacsPerImage", "NetworkOnPaper"]
 
 _PROPOSALS, _MASKS = 2000, 100  # that the papers count, see crnas_d2.cost.detector_cost
-_SAMPLED = 20_000  # genotypes, of which the feasible ones have the mean cost of a candidate
+_SAMPLED = 2_000  # genotypes, of which the feasible ones have the mean cost of a candidate
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class NetworkOnPaper:
         self.model: nn.Module = meta_model(self.cfg)
         self.supernet = find_supernet(self.model)
         self._costs: dict[tuple[int, int], dict[str, float]] = {}
+        self._peaks: dict[int, int] = {}  # by images per process
         if isinstance(self.supernet, SinglePathSupernet):
             table = self._table(usual_size(cfg, in_training=True))
             self.supernet.set_path(table.space.genotype(table.extreme(max)))
@@ -76,12 +77,13 @@ class NetworkOnPaper:
             num_processes: with several, DistributedDataParallel copies the gradients.
         """
         model, cfg = self.model, self.cfg
-        peak = training_memory(
-            *(model, widest_size(cfg, in_training=True), images),
-            *(cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE, self._positives),
-        )
+        if images not in self._peaks:
+            self._peaks[images] = training_memory(
+                *(model, widest_size(cfg, in_training=True), images),
+                *(cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE, self._positives),
+            )
         copies = sum(p.nbytes for p in model.parameters()) if num_processes > 1 else 0
-        return self._speed(checkpoint_size(cfg, model) + copies, peak, images)
+        return self._speed(checkpoint_size(cfg, model) + copies, self._peaks[images], images)
 
     def search_speed(self) -> Speed:
         """Return sizes of a worker of a search, without times and the images that it keeps."""
@@ -124,7 +126,7 @@ class NetworkOnPaper:
         return _macs_table(NetworkSpec.from_config(self.cfg), size)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=32)
 def _macs_table(spec: NetworkSpec, size: tuple[int, int]) -> AdditiveCost:
     return MACs().table(spec, size)
 

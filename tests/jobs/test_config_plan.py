@@ -13,7 +13,7 @@ from crnas_d2.config import load_config
 from crnas_d2.cost import detector_macs
 from crnas_d2.data import DatasetSizes
 from crnas_d2.engine import Trainer
-from crnas_d2.jobs.config_plan import ConfigPlan, given_pace, is_search, macs_pace
+from crnas_d2.jobs.config_plan import ConfigPlanner, given_pace, is_search, macs_pace
 from crnas_d2.jobs.made_images import made_batch
 from crnas_d2.jobs.plan_table import cells, total
 from crnas_d2.jobs.prediction import NetworkOnPaper
@@ -36,7 +36,9 @@ def project(name, *overrides):
 
 
 def plan(file, *overrides, pace=ONE_SECOND, **settings):
-    return ConfigPlan.make(str(file), [*CPU, *overrides], pace, DatasetSizes(), **settings)
+    searches = settings.pop("searches", False)
+    planner = ConfigPlanner(pace, DatasetSizes(), **settings)
+    return planner.plan(str(file), [*CPU, *overrides], searches=searches)
 
 
 @pytest.mark.parametrize(
