@@ -187,14 +187,14 @@ def _folders(file: str) -> list[str]:
 
 
 def _kept_images(cfg: CfgNode, archval: int) -> list[str]:
-    """Say whether a worker keeps the decoded images of archval, one byte for each value."""
+    """Say whether the decoded images of archval are kept, one byte for each value."""
     if not archval:
         return []
     height, width = usual_size(cfg, in_training=False)
     decoded = archval * len(cfg.MODEL.PIXEL_MEAN) * height * width / _GIB
     limit = cfg.SEARCH.IMAGE_CACHE
     fits = (
-        "is kept in the memory of each worker"
+        "is kept once per machine"
         if decoded <= limit
         else "is decoded again by each candidate"
     )
