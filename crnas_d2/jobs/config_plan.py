@@ -193,9 +193,5 @@ def _kept_images(cfg: CfgNode, archval: int) -> list[str]:
     height, width = usual_size(cfg, in_training=False)
     decoded = archval * len(cfg.MODEL.PIXEL_MEAN) * height * width / _GIB
     limit = cfg.SEARCH.IMAGE_CACHE
-    fits = (
-        "is kept once per machine"
-        if decoded <= limit
-        else "is decoded again by each candidate"
-    )
+    fits = "is kept once per machine" if decoded <= limit else "is decoded again by each candidate"
     return [f"archval, about {decoded:.1f} GiB decoded, {fits} (SEARCH.IMAGE_CACHE {limit:g})"]

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from yacs.config import CfgNode
+
 from crnas_d2.space import Budget, SearchSpace
 
 from .searcher import SEARCHER_REGISTRY, Searcher
@@ -9,7 +11,7 @@ from .searcher import SEARCHER_REGISTRY, Searcher
 __all__ = ["build_searcher"]
 
 
-def build_searcher(cfg, space: SearchSpace, budgets: Sequence[Budget]) -> Searcher:
+def build_searcher(cfg: CfgNode, space: SearchSpace, budgets: Sequence[Budget]) -> Searcher:
     """Build the searcher of ``SEARCH.ALGORITHM``.
 
     Args:

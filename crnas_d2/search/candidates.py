@@ -14,6 +14,7 @@ __all__ = [
     "Finalist",
     "Stopped",
     "candidates_of",
+    "decided_genotype",
     "enqueue",
     "evaluated",
     "genotype_of",
@@ -94,6 +95,13 @@ def genotype_of(trial: FrozenTrial, space: SearchSpace) -> Genotype | None:
     return known[key]
 
 
+def decided_genotype(trial: FrozenTrial, space: SearchSpace) -> Genotype:
+    """Return the genotype of a trial that has all its parameters, e.g. of one with a result."""
+    genotype = genotype_of(trial, space)
+    assert genotype is not None, trial.number
+    return genotype
+
+
 def _is_whole(values: Mapping[str, int], space: SearchSpace) -> bool:
     """Whether no active choice is missing; a worker may have died after writing some of them."""
     return all(choice.name in values for choice in space.choices if choice.is_active(values))
@@ -146,12 +154,12 @@ def candidates_of(trials: Sequence[FrozenTrial], space: SearchSpace) -> list[Can
     for trial in trials:
         if not has_result(trial) or SAME_AS in trial.user_attrs:
             continue
-        genotype = genotype_of(trial, space)
+        genotype = decided_genotype(trial, space)
         candidates[genotype] = Candidate(
             genotype,
             trial.values[0] if trial.state == TrialState.COMPLETE else None,
             trial.user_attrs.get(METRICS, {}),
-            trial.duration.total_seconds(),
+            trial.duration.total_seconds() if trial.duration is not None else 0.0,
             trial.user_attrs.get(REFUSED, ""),
             trial.user_attrs.get(IMAGES),
         )

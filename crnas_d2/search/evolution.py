@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from random import Random
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -11,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from crnas_d2.space import Genotype, SearchSpace
 
-from .candidates import genotype_of, is_taken_care_of
+from .candidates import decided_genotype, genotype_of, is_taken_care_of
 
 __all__ = ["EvolutionSampler"]
 
@@ -58,7 +59,7 @@ class EvolutionSampler(BaseGASampler):
         self.seed = seed
         # The attempts of the present generation, by kind and parents, with whether each is
         # feasible: every proposal goes through all of them again.
-        self._attempts: dict[tuple, list[tuple[Genotype, bool]]] = {}
+        self._attempts: dict[tuple[Any, ...], list[tuple[Genotype, bool]]] = {}
 
     def select_parent(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
         """Return the best candidates of the generations before ``generation``."""
@@ -66,7 +67,7 @@ class EvolutionSampler(BaseGASampler):
             trial for earlier in range(generation) for trial in self.get_population(study, earlier)
         ]
         # Ties in the order of the genotypes, so that every worker selects the same parents.
-        before.sort(key=lambda trial: (-trial.value, genotype_of(trial, self.space)))
+        before.sort(key=lambda trial: (-_value(trial), decided_genotype(trial, self.space)))
         return before[: self.num_parents]
 
     def infer_relative_search_space(
@@ -111,7 +112,13 @@ class EvolutionSampler(BaseGASampler):
             "GENERATIONS), or widen the budget."
         )
 
-    def sample_independent(self, study, trial, param_name, param_distribution):
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
         raise AssertionError(f"{param_name} is not a choice of the search space")
 
     def _is_of(self, study: optuna.Study, trial: FrozenTrial, generation: int) -> bool:
@@ -132,7 +139,7 @@ class EvolutionSampler(BaseGASampler):
         """
         # Line 12: the top candidates become parents. The first generation has none.
         trials = self.get_parent_population(study, generation)
-        parents = sorted(genotype_of(trial, self.space) for trial in trials)
+        parents = sorted(decided_genotype(trial, self.space) for trial in trials)
         if parents:
             # Lines 14 and 15: mutations first, then crossovers. If no mutation is new and feasible,
             # crossovers take over.
@@ -180,7 +187,7 @@ class EvolutionSampler(BaseGASampler):
     def _cross(self, parents: list[Genotype], random: Random) -> Genotype:
         """Return a child that takes each choice from one of two parents."""
         mother, father = (self.space.values(random.choice(parents)) for _ in range(2))
-        values = {}
+        values: dict[str, int] = {}
         for choice in self.space.choices:
             # A choice that is inactive in one parent comes from the other. One that is inactive in
             # both is inactive in the child, too.
@@ -188,3 +195,8 @@ class EvolutionSampler(BaseGASampler):
             if choice.is_active(values) and inherited:
                 values[choice.name] = random.choice(inherited)
         return self.space.genotype(values)
+
+
+def _value(trial: FrozenTrial) -> float:
+    assert trial.value is not None, trial.number
+    return trial.value

@@ -2,6 +2,9 @@
 
 from collections.abc import Collection, Sequence
 from random import Random
+from typing import Any
+
+from yacs.config import CfgNode
 
 from crnas_d2.space import Budget, Genotype, SearchSpace, feasible_fraction, feasible_genotypes
 
@@ -48,7 +51,7 @@ class ExhaustiveSearcher(Searcher):
         self.total = len(self.genotypes)
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         return {"order_seed": max(cfg.SEED, 0) if cfg.SEARCH.RACING.ENABLED else None}
 
     def propose(self, candidates: Collection[Candidate]) -> list[Genotype]:

@@ -1,6 +1,9 @@
 """Greedy search: one choice after the other, keeping the best prefixes (CR-NAS algorithm 1)."""
 
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from yacs.config import CfgNode
 
 from crnas_d2.space import Budget, Genotype, SearchSpace
 
@@ -53,7 +56,7 @@ class GreedySearcher(Searcher):
         self.num_prefixes = sum(widths[:-1])
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         return {"top_k": cfg.SEARCH.GREEDY.TOP_K}
 
     def propose(self, candidates: Collection[Candidate]) -> list[Genotype]:
@@ -86,7 +89,8 @@ class GreedySearcher(Searcher):
             ]
             missing = [genotype for genotype in level if genotype not in fitness]
             yield missing
-            scored = [genotype for genotype in level if fitness.get(genotype) is not None]
+            found = {genotype: fitness.get(genotype) for genotype in level}
+            scored = {g: value for g, value in found.items() if value is not None}
             # Those of this level that may still end ahead of all others.
             unknown = len(missing) + undecided * len(choice.options)
             if not scored and not unknown:
@@ -96,7 +100,7 @@ class GreedySearcher(Searcher):
                     "nothing to score. Train it longer."
                 )
             # ChooseTopK. Ties in the order of the genotypes, so that all workers keep the same.
-            ranked = sorted(scored, key=lambda genotype: (-fitness[genotype], genotype))
+            ranked = sorted(scored, key=lambda genotype: (-scored[genotype], genotype))
             kept = ranked[: max(0, self.top_k - unknown)]
             undecided = min(self.top_k, len(scored) + unknown) - len(kept)
             if not kept:

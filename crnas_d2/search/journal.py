@@ -2,6 +2,7 @@
 
 import json
 import os
+from typing import IO, Any
 
 import optuna
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
@@ -43,7 +44,7 @@ class _JournalFile(JournalFileBackend):
         self.lock = JournalFileSymlinkLock(path)
         super().__init__(path, lock_obj=self.lock)
 
-    def append_logs(self, logs: list[dict]) -> None:
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         self.lock.acquire()
         try:
@@ -58,7 +59,7 @@ class _JournalFile(JournalFileBackend):
             self.lock.release()
 
 
-def _end_of_records(file) -> int:
+def _end_of_records(file: IO[bytes]) -> int:
     """Return the position after the last line that is complete, in bytes."""
     end = file.seek(0, os.SEEK_END)
     while end:

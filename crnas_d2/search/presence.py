@@ -53,7 +53,7 @@ class Lookout:
     returns would take all others for dead. And a journal file has none.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._seen: dict[int, tuple[object, float]] = {}  # the last heartbeat of a trial, and when
 
     def find_dead(self, study: optuna.Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

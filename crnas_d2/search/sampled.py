@@ -2,6 +2,9 @@
 
 from collections.abc import Collection, Sequence
 from random import Random
+from typing import Any
+
+from yacs.config import CfgNode
 
 from crnas_d2.space import Budget, Genotype, SearchSpace, feasible_genotypes
 
@@ -30,6 +33,8 @@ class SampledSearcher(Searcher):
         ValueError: numbers out of range, or more candidates than feasible genotypes.
     """
 
+    total: int
+
     def __init__(
         self, space: SearchSpace, budgets: Sequence[Budget], *, population: int, generations: int
     ):
@@ -47,7 +52,7 @@ class SampledSearcher(Searcher):
             )
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         evolution = cfg.SEARCH.EVOLUTION
         return {"population": evolution.POPULATION, "generations": evolution.GENERATIONS}
 
@@ -97,7 +102,7 @@ class EvolutionSearcher(SampledSearcher):
         self.num_decisive = parents
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         evolution = cfg.SEARCH.EVOLUTION
         return {
             **super().from_config(cfg),
@@ -134,7 +139,7 @@ class RandomSearcher(SampledSearcher):
         )
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         return {**super().from_config(cfg), "seed": cfg.SEED}
 
 
@@ -169,7 +174,7 @@ class OptunaSearcher(SampledSearcher):
         self.seed = seed
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         sampler = {"sampler": cfg.SEARCH.OPTUNA.SAMPLER, "seed": cfg.SEED}
         return {**super().from_config(cfg), **sampler}
 

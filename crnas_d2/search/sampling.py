@@ -57,7 +57,7 @@ def sample_over_cost(
     chosen = [random.choice(part) for part in parts if part]
     rest = [genotype for genotype in pool if genotype not in set(chosen)]
     chosen += random.sample(rest, number - len(chosen))
-    return sorted(chosen, key=costs.get)
+    return sorted(chosen, key=lambda genotype: costs[genotype])
 
 
 def _feasible(

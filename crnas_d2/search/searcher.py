@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from optuna.samplers import BaseSampler
+from yacs.config import CfgNode
 
 from crnas_d2.space import Budget, Genotype, Registry, SearchSpace, is_feasible
 
@@ -38,8 +39,8 @@ class Searcher(ABC):
         sampler: what proposes one candidate at a time; ``None`` if :meth:`propose` lists them.
         has_second_objective: whether ``SEARCH.SECOND_OBJECTIVE`` may name a cost to minimize.
         answers_duplicates: whether the sampler is told the result of a genotype that it proposes
-            again. Such a searcher has ``explore(known, number)``, for a sampler that proposes
-            nothing new, see :class:`crnas_d2.search.OptunaSearcher`.
+            again. Such a searcher has :meth:`explore`, see
+            :class:`crnas_d2.search.OptunaSearcher`.
         num_decisive: how many of the best candidates decide what it proposes and finds, so that
             ``SEARCH.RACING`` may stop the evaluation of the others; ``None``: of none.
     """
@@ -57,7 +58,7 @@ class Searcher(ABC):
         self.budgets = tuple(budgets)
 
     @classmethod
-    def from_config(cls, cfg) -> dict[str, Any]:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Return the further arguments of the constructor, plain data.
 
         They identify a search: with other values, ``--resume`` raises an error, because their
@@ -84,6 +85,17 @@ class Searcher(ABC):
             candidates: all that have been evaluated so far.
         """
         return []
+
+    def explore(self, known: Collection[Genotype], number: int) -> Genotype:
+        """Return a candidate for a sampler that proposes nothing new.
+
+        Only searchers that answer duplicates have it.
+
+        Args:
+            known: genotypes to avoid.
+            number: of the trial that asks.
+        """
+        raise NotImplementedError
 
     def may_ask(self, candidates: Collection[Candidate], num_running: int) -> bool:
         """Whether to ask the sampler for one more candidate.

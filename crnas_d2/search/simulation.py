@@ -111,6 +111,9 @@ def _num_generations(study: optuna.Study, searcher: Searcher) -> int | None:
     return next(number for number in count() if not sampler.get_population(study, number))
 
 
+_Evaluation = tuple[optuna.Trial, Genotype]
+
+
 class _Workers:
     """The clock: when each worker is free, what it waits for, and the queue at the storage."""
 
@@ -119,7 +122,7 @@ class _Workers:
         self.load = load
         self._pause = Pause()
         self._order = count()  # of events at the same time
-        self._events: list[tuple] = []
+        self._events: list[tuple[float, int, int, _Evaluation | None]] = []
         self._running = 0
         self._waiting: dict[int, float] = {}  # since when
         self._must_wait = False  # known from another worker, since the last result
@@ -127,7 +130,7 @@ class _Workers:
         for worker in range(number):
             self._push(0.0, worker)
 
-    def next(self) -> tuple[int, object] | None:
+    def next(self) -> tuple[int, _Evaluation | None] | None:
         """Return the next worker that is free, with what it has evaluated; ``None`` at the end."""
         while self._events:
             time, _, worker, done = heappop(self._events)
@@ -139,7 +142,7 @@ class _Workers:
             return worker, done
         return None
 
-    def evaluate(self, worker: int, what: object, seconds: float) -> None:
+    def evaluate(self, worker: int, what: _Evaluation, seconds: float) -> None:
         """Let a worker evaluate a candidate, as soon as the storage has served it."""
         operation = self.load.operation + self.load.per_running * self._running
         looks = min(_MOST_LOAD, len(self._waiting) * operation / self._pause.next())
@@ -169,5 +172,5 @@ class _Workers:
             self._push(since + looks * pause, worker)
         self._waiting.clear()
 
-    def _push(self, time: float, worker: int, done: object = None) -> None:
+    def _push(self, time: float, worker: int, done: _Evaluation | None = None) -> None:
         heappush(self._events, (time, next(self._order), worker, done))

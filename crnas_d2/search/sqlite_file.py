@@ -6,6 +6,7 @@ import sqlite3
 import weakref
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy
 from optuna.storages import RDBStorage
@@ -61,7 +62,7 @@ def prepare_sqlite(storage: RDBStorage, file: str) -> None:
     engine, uses_wal = storage.engine, is_on_local_disk(file)
 
     @sqlalchemy.event.listens_for(engine, "connect")
-    def on_connect(connection, _record):
+    def on_connect(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # transactions are left to us
         if uses_wal and os.path.exists(file) and os.path.getsize(file):
             with suppress(sqlite3.OperationalError):  # locked just now; without, it is only slower
@@ -69,7 +70,7 @@ def prepare_sqlite(storage: RDBStorage, file: str) -> None:
                     connection.execute("PRAGMA synchronous = NORMAL")
 
     @sqlalchemy.event.listens_for(engine, "begin")
-    def begin(connection):
+    def begin(connection: sqlalchemy.Connection) -> None:
         # A deleted file goes on to exist for those who have it open.
         if not os.path.exists(file):
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", file)

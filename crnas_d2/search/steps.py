@@ -26,6 +26,7 @@ from .candidates import (
     SAME_AS,
     Stopped,
     candidates_of,
+    decided_genotype,
     enqueue,
     genotype_of,
     is_taken_care_of,
@@ -178,17 +179,17 @@ class Steps:
 
     def end(self, trial: optuna.Trial, result: Result) -> None:
         """Tell the result of a trial."""
-        state, values = TrialState.COMPLETE, result
-        if isinstance(result, TrialState):
-            state, values = result, None
         try:
-            self.study.tell(trial, values, state, skip_if_finished=True)
+            if isinstance(result, TrialState):
+                self.study.tell(trial, state=result, skip_if_finished=True)
+            else:
+                self.study.tell(trial, result, skip_if_finished=True)
         except UpdateFinishedTrialError:
             # After a long silence, another worker took this one for dead.
             logger.info("Trial %d was ended by another worker.", trial.number)
         if ERROR in trial.user_attrs and REFUSED not in trial.user_attrs:
             frozen = self.study.get_trials(deepcopy=False)[trial.number]
-            enqueue(self.study, self.space, [genotype_of(frozen, self.space)])
+            enqueue(self.study, self.space, [decided_genotype(frozen, self.space)])
 
     def _suggest(self, trial: optuna.Trial) -> Genotype:
         """Return the enqueued genotype of a trial, otherwise the proposal of the sampler."""
@@ -236,7 +237,8 @@ class Steps:
         if self.repeated == _MOST_REPEATED:
             self.repeated = 0
             # A sampler that is sure of its optimum proposes nothing else.
-            known = {genotype_of(o, self.space) for o in self.study.get_trials(deepcopy=False)}
+            trials = self.study.get_trials(deepcopy=False)
+            known = {g for o in trials if (g := genotype_of(o, self.space)) is not None}
             enqueue(self.study, self.space, [self.searcher.explore(known, trial.number)])
         scored = [other for other in others if other.state == TrialState.COMPLETE]
         if not scored:

@@ -90,7 +90,7 @@ class PatientStorage:
         attribute = getattr(self._backend, name)
         return partial(self._patiently, attribute) if callable(attribute) else attribute
 
-    def _patiently(self, operation: Callable, *args, **kwargs):
+    def _patiently(self, operation: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         deadline = None
         while True:
             try:

@@ -3,9 +3,10 @@
 import time
 import uuid
 from random import Random
+from typing import Any
 
 import optuna
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import TrialState
 
 from .searcher import Searcher
@@ -44,10 +45,11 @@ def measure_load(url: str, searcher: Searcher) -> StorageLoad:
 
 def _timed(study: optuna.Study, searcher: Searcher, number: int) -> list[float]:
     """Return the seconds of each operation of a few candidates."""
-    storage, seconds = study._storage, []
+    storage: Any = study._storage  # a PatientStorage
+    seconds: list[float] = []
     serve = storage._patiently
 
-    def timed(*args, **kwargs):
+    def timed(*args: Any, **kwargs: Any) -> Any:
         start = time.perf_counter()
         try:
             return serve(*args, **kwargs)
@@ -70,7 +72,7 @@ def _begin_others(study: optuna.Study, searcher: Searcher) -> None:
     space, random = searcher.space, Random(0)
     for _ in range(_RUNNING):
         values = space.values(space.sample(random))
-        distributions = {
+        distributions: dict[str, BaseDistribution] = {
             choice.name: CategoricalDistribution(choice.options)
             for choice in space.choices
             if choice.name in values

@@ -5,6 +5,7 @@ from urllib.parse import quote, unquote
 
 import sqlalchemy
 from sqlalchemy.engine import make_url
+from yacs.config import CfgNode
 
 __all__ = [
     "check_url",
@@ -23,7 +24,7 @@ _FORMS = (
 _SECRET = ("pass", "secret", "token", "key")  # in the name of a parameter of the driver
 
 
-def study_url(cfg) -> str:
+def study_url(cfg: CfgNode) -> str:
     """Return the URL of the study: ``SEARCH.STORAGE``, else a file in ``OUTPUT_DIR``.
 
     ``SEARCH.STORAGE`` may be ``$NAME`` of an environment variable that holds it.
@@ -50,7 +51,7 @@ def study_url(cfg) -> str:
     return url.render_as_string()
 
 
-def hide_password(cfg):
+def hide_password(cfg: CfgNode) -> CfgNode:
     """Return a config that may be written to a file or a log: SEARCH.STORAGE has no password."""
     cfg = cfg.clone()
     cfg.defrost()
@@ -97,7 +98,7 @@ def without_password(url: str) -> str:
     }
     if parsed.password is None and len(query) == len(parsed.query):
         return url
-    return parsed._replace(password=None, query=query).render_as_string()
+    return parsed.set(query=query)._replace(password=None).render_as_string()
 
 
 def _is_cut_short(url: str) -> bool:

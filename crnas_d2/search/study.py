@@ -3,15 +3,19 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from .candidates import has_result
 from .presence import has_ended
-from .storage import PatientStorage, open_storage
+from .storage import open_storage
 
 __all__ = ["check_study", "open_study"]
+
+Direction = Literal["maximize", "minimize"]
 
 _LATER = ("archval images", "calibration images")  # studies of earlier versions lack them
 _MOST_DESCRIBING = 5.0  # seconds from the creation of a study to its description
@@ -22,7 +26,8 @@ def check_study(url: str, name: str, description: Mapping[str, object], *, resum
 
     Raises: as :func:`open_study`.
     """
-    _find_study(open_storage(url), name, _plain(description), resume)
+    opened = open_storage(url)
+    _find_study(cast(BaseStorage, opened), opened.place, name, _plain(description), resume)
 
 
 def open_study(
@@ -31,7 +36,7 @@ def open_study(
     description: Mapping[str, object],
     *,
     resume: bool,
-    directions: Sequence[str] = ("maximize",),
+    directions: Sequence[Direction] = ("maximize",),
     patience: float = 0,
 ) -> optuna.Study:
     """Open a study, or create it if there is none.
@@ -52,20 +57,23 @@ def open_study(
             storage is no storage of a study.
         StorageError: the storage cannot be reached, read or written.
     """
-    storage = open_storage(url, patience=patience)
+    opened = open_storage(url, patience=patience)
+    storage, place = cast(BaseStorage, opened), opened.place  # it has all methods of one
     description = _plain(description)
-    study = _find_study(storage, name, description, resume)
+    study = _find_study(storage, place, name, description, resume)
     if study is None:
         try:
             study = optuna.create_study(storage=storage, study_name=name, directions=directions)
         except optuna.exceptions.DuplicatedStudyError:  # another process was faster
-            return _find_study(storage, name, description, resume)
+            other = _find_study(storage, place, name, description, resume)
+            assert other is not None, name
+            return other
         study.set_user_attr("description", description)
     return study
 
 
 def _find_study(
-    storage: PatientStorage, name: str, description: Mapping[str, object], resume: bool
+    storage: BaseStorage, place: str, name: str, description: Mapping[str, object], resume: bool
 ) -> optuna.Study | None:
     """Return the study of a search; ``None`` if it has to be created."""
     if name not in optuna.get_all_study_names(storage):
@@ -78,7 +86,7 @@ def _find_study(
         return study
     if known is None:
         raise ValueError(
-            f"The study '{name}' in {storage.place} is no search of this project. Choose another "
+            f"The study '{name}' in {place} is no search of this project. Choose another "
             "SEARCH.STUDY_NAME or SEARCH.STORAGE."
         )
     different = [
@@ -91,19 +99,19 @@ def _find_study(
         return None
     if not resume:
         raise ValueError(
-            f"The study '{name}' in {storage.place} exists already: continue it with --resume, or "
+            f"The study '{name}' in {place} exists already: continue it with --resume, or "
             "choose another OUTPUT_DIR (or SEARCH.STUDY_NAME)."
         )
     if different:
         raise ValueError(
-            f"The study '{name}' in {storage.place} is another search: {'; '.join(different)}. Its "
+            f"The study '{name}' in {place} is another search: {'; '.join(different)}. Its "
             "scores cannot be compared with new ones. Continue it with its original settings and "
             "files, or choose another OUTPUT_DIR (or SEARCH.STUDY_NAME)."
         )
     return study
 
 
-def _description(study: optuna.Study) -> dict | None:
+def _description(study: optuna.Study) -> dict[str, Any] | None:
     """Return the description of a study, which its creator may be about to write."""
     deadline = time.monotonic() + _MOST_DESCRIBING
     while "description" not in study.user_attrs:
@@ -122,7 +130,7 @@ def _is_in_use(study: optuna.Study) -> bool:
     )
 
 
-def _plain(description: Mapping[str, object]) -> dict:
+def _plain(description: Mapping[str, object]) -> dict[str, Any]:
     return json.loads(json.dumps(description))
 
 

@@ -76,7 +76,7 @@ class Pause:
     share = 0.02  # of an evaluation
     least, most = 0.1, 10.0  # seconds
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._seconds = self.least
 
     def evaluated(self, seconds: float) -> None:
@@ -108,10 +108,10 @@ def run_trial(steps: Steps, evaluate: Callable[[Genotype], Evaluation]) -> None:
             raise
     steps.end(trial, result)
     if steps.failed == FIRST:
-        error = trial.user_attrs[ERROR].strip().splitlines()[-1]
+        last = trial.user_attrs[ERROR].strip().splitlines()[-1]
         raise ValueError(
             f"The evaluations of {FIRST} candidates in a row failed, the last one with "
-            f"'{error}' (log.txt has the traceback). Solve it, then continue with --resume."
+            f"'{last}' (log.txt has the traceback). Solve it, then continue with --resume."
         )
 
 
