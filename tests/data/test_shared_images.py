@@ -3,7 +3,9 @@
 import copy
 import os
 import re
+import shutil
 import signal
+import tempfile
 import time
 from pathlib import Path
 
@@ -11,7 +13,6 @@ import pytest
 import torch
 
 from crnas_d2.data import shared_images as module
-from crnas_d2.data.image_records import append_record, whole_records
 from crnas_d2.data.shared_images import NoRoomError, shared_images
 
 NUM_IMAGES = 6
@@ -80,13 +81,6 @@ def test_images_come_back_as_they_were_and_the_last_process_removes_the_file(fol
     assert [path.name for path in folder.iterdir()] == ["letters.images"]
     del again
     assert list(folder.iterdir()) == []
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.int16, torch.bfloat16])
-def test_images_of_other_types_keep_them(dtype):
-    pixels = torch.linspace(-3, 3, 105).view(3, 5, 7).to(dtype)
-    images = shared_images("x", 1, lambda _: [{"image": pixels.mT}], limit=2**20)
-    assert images[0]["image"].dtype == dtype and torch.equal(images[0]["image"], pixels.mT)
 
 
 def mapped_file(folder):
@@ -271,6 +265,18 @@ def test_the_next_folder_is_used_if_one_is_full_or_belongs_to_others(folder, tmp
         opened("others")
 
 
+def test_the_disk_comes_before_the_memory_of_which_half_is_left(tmp_path, monkeypatch):
+    monkeypatch.undo()  # the folder of these tests
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    disk, memory = module.image_folders()
+    assert disk.parent == tmp_path and memory.parent == Path("/dev/shm")
+    disk.mkdir()
+    assert abs(shutil.disk_usage(disk).free - 2**30 - module._free(disk)) < 2**29
+    monkeypatch.setattr(module, "_available_memory", lambda: 2000)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as inside:
+        assert module._free(Path(inside)) == 1000
+
+
 def test_a_full_disk_while_writing_is_no_room(folder, monkeypatch):
     def full(stream, mapped):
         raise OSError(28, "No space left on device")
@@ -289,14 +295,3 @@ def test_an_image_that_cannot_be_decoded_leaves_nothing(folder):
     with pytest.raises(ValueError, match=r"001\.png"):
         opened(produce=broken)
     assert list(folder.iterdir()) == []
-
-
-def test_records_end_with_the_last_whole_one(tmp_path):
-    with open(tmp_path / "records", "w+b") as stream:
-        assert whole_records(stream) == 0
-        for number in range(3):
-            append_record(stream, inputs(number))
-        size = stream.tell()
-        assert whole_records(stream) == 3 and stream.seek(0, os.SEEK_END) == size
-        stream.truncate(size - 1)
-        assert whole_records(stream) == 2 and stream.seek(0, os.SEEK_END) < size

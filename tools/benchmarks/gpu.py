@@ -74,7 +74,9 @@ def _measured(
     import torch
 
     on_gpu = device.startswith("cuda")
+    gc.collect()  # the model before
     if on_gpu:
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     try:
         run = make()
@@ -82,11 +84,6 @@ def _measured(
         seconds = [run() for _ in range(repeats)]
     except torch.OutOfMemoryError:
         return None, None
-    finally:
-        run = None
-        gc.collect()
-        if on_gpu:
-            torch.cuda.empty_cache()
     memory = torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else None
     return sum(seconds) / len(seconds) / unit, memory
 
