@@ -36,6 +36,7 @@ RUNS = [name for name in names(*FOLDERS) if "Base-" not in name]
     ("name", "losses"),
     [
         ("baseline/faster_rcnn_ShuffleNetV2-20_FPN_VOC", {"loss_rpn_cls", "loss_box_reg"}),
+        ("baseline/faster_rcnn_DetNet-59_FPN_1x", {"loss_rpn_cls", "loss_box_reg"}),
         ("searched/faster_rcnn_DetNASNet-300M-FPN_1x", {"loss_rpn_cls", "loss_box_reg"}),
         ("searched/retinanet_DetNASNet-300M-RetinaNet_1x", {"loss_cls", "loss_box_reg"}),
     ],

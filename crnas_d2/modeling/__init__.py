@@ -6,6 +6,7 @@ from .backbone import (
     build_supernet_fpn_backbone,
     build_supernet_nasfpn_backbone,
     build_supernet_retinanet_fpn_backbone,
+    build_supernet_same_stride_fpn_backbone,
 )
 from .body import build_backbone, build_body
 from .meta_arch import ImageClassifier
@@ -24,5 +25,6 @@ __all__ = [
     "build_supernet_fpn_backbone",
     "build_supernet_nasfpn_backbone",
     "build_supernet_retinanet_fpn_backbone",
+    "build_supernet_same_stride_fpn_backbone",
     "find_supernet",
 ]

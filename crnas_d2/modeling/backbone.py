@@ -11,13 +11,14 @@ from crnas_d2.config import NetworkSpec
 from crnas_d2.layers import resolve_norm
 
 from .body import build_body
-from .necks import NASFPN
+from .necks import NASFPN, SameStrideFPN
 
 __all__ = [
     "build_supernet_backbone",
     "build_supernet_fpn_backbone",
     "build_supernet_nasfpn_backbone",
     "build_supernet_retinanet_fpn_backbone",
+    "build_supernet_same_stride_fpn_backbone",
 ]
 
 
@@ -34,13 +35,9 @@ def build_supernet_fpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
     A body that ends before res5 has a pyramid that ends one level after its last stage.
     """
     body = _body(cfg, input_shape)
-    outputs, names = body.output_shape(), cfg.MODEL.FPN.IN_FEATURES
-    if not names or not set(names) <= set(outputs):
-        raise ValueError(
-            f"MODEL.FPN.IN_FEATURES is {list(names)}; expected some of the outputs of the body, "
-            f"{', '.join(outputs)}."
-        )
-    strides = [outputs[name].stride for name in names]
+    _check_in_features(cfg, body)
+    outputs = body.output_shape()
+    strides = [outputs[name].stride for name in cfg.MODEL.FPN.IN_FEATURES]
     top_block = LastLevelMaxPool()
     top_block.in_feature = f"p{int(math.log2(max(strides)))}"
     return _checked(cfg, _with_fpn(cfg, body, top_block))
@@ -66,6 +63,29 @@ def build_supernet_nasfpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
         norm=resolve_norm(cfg.MODEL.FPN.NORM, cfg.MODEL.DEVICE),
     )
     return _checked(cfg, neck)
+
+
+@BACKBONE_REGISTRY.register()
+def build_supernet_same_stride_fpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
+    """Build DetNet with its FPN (P2 to P6, of stride 4, 8, 16, 16, 16)."""
+    body = _body(cfg, input_shape)
+    _check_in_features(cfg, body)
+    neck = SameStrideFPN(
+        bottom_up=body,
+        in_features=cfg.MODEL.FPN.IN_FEATURES,
+        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
+        norm=resolve_norm(cfg.MODEL.FPN.NORM, cfg.MODEL.DEVICE),
+    )
+    return _checked(cfg, neck)
+
+
+def _check_in_features(cfg, body: Backbone) -> None:
+    outputs, names = body.output_shape(), cfg.MODEL.FPN.IN_FEATURES
+    if not names or not set(names) <= set(outputs):
+        raise ValueError(
+            f"MODEL.FPN.IN_FEATURES is {list(names)}; expected some of the outputs of the body, "
+            f"{', '.join(outputs)}."
+        )
 
 
 def _body(cfg, input_shape: ShapeSpec) -> Backbone:

@@ -72,7 +72,7 @@ def describe_plain(cfg: CfgNode, spec: NetworkSpec | None, backbone: nn.Module) 
         return _with_ours(cfg, plain, "Its classifier is one of crnas_d2.")
     if spec is None:
         return PlainNetwork(_dump(plain), "detectron2")
-    if not isinstance(spec.family, ResNetFamily):
+    if spec.family.name != ResNetFamily.name:
         return _with_ours(cfg, plain, f"Detectron2 has no {spec.family.name}.")
     if cfg.MODEL.BACKBONE.NAME not in _BUILDERS:
         return _with_ours(cfg, plain, "Detectron2 has no NAS-FPN.")

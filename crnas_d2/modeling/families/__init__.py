@@ -1,10 +1,13 @@
 """Families of backbones, registered by name in FAMILY_REGISTRY."""
 
+from .detnet import DetNet, DetNetFamily
 from .mobilenetv2 import MobileNetV2, MobileNetV2Family
 from .resnet import ResNetFamily
 from .shufflenetv2 import ShuffleNetV2, ShuffleNetV2Family
 
 __all__ = [
+    "DetNet",
+    "DetNetFamily",
     "MobileNetV2",
     "MobileNetV2Family",
     "ResNetFamily",

@@ -1,0 +1,76 @@
+"""DetNet-59, a baseline of DetNAS (table 3): a ResNet-50 whose last stages keep the resolution."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from detectron2.layers import CNNBlockBase, Conv2d, get_norm
+from detectron2.modeling.backbone.resnet import BottleneckBlock, ResNet
+from fvcore.nn import weight_init
+
+from crnas_d2.layers import DILATIONS
+from crnas_d2.space import FAMILY_REGISTRY, Operation
+
+from ..staged_body import StagedBody, check_outputs
+from .resnet import ResNetFamily
+
+__all__ = ["DetNet", "DetNetFamily"]
+
+_STAGES = ("res2", "res3", "res4", "res5", "res6")
+_DILATED = ("res5", "res6")
+
+
+class DetNet(StagedBody):
+    """The body of DetNet: outputs ``res2`` to ``res6`` of stride 4, 8, 16, 16, 16."""
+
+    outputs = {name: (name,) for name in _STAGES}
+
+
+@FAMILY_REGISTRY.register("detnet")
+class DetNetFamily(ResNetFamily):
+    """DetNet-59 (Li et al., ECCV 2018, section 3.2): there is nothing to search in it.
+
+    Up to res4 it is ResNet-50. res5 and res6 have three bottleneck blocks each, of the width of
+    res4 and with dilation 2; the shortcut of the first one is a 1x1 convolution ("bottleneck B").
+
+    Args: those of :class:`ResNetFamily`, with ``res6`` among the outputs.
+    """
+
+    stages = _STAGES
+    stage_options = ()
+    operations = DILATIONS[:1]
+    published_depths = {50: (3, 4, 6, 3, 3)}
+
+    @classmethod
+    def from_config(cls, cfg) -> dict:
+        check_outputs("MODEL.RESNETS.OUT_FEATURES", cfg.MODEL.RESNETS.OUT_FEATURES, DetNet.outputs)
+        return super().from_config(cfg)
+
+    def make_stage(self, stage: str, operations: Sequence[Operation]) -> list[CNNBlockBase]:
+        if stage not in _DILATED:
+            return super().make_stage(stage, operations)
+        scale = 2 ** _STAGES.index("res4")
+        channels = self.res2_out_channels * scale
+        blocks = ResNet.make_stage(
+            BottleneckBlock,
+            len(operations),
+            in_channels=channels,
+            out_channels=channels,
+            bottleneck_channels=self.num_groups * self.width_per_group * scale,
+            num_groups=self.num_groups,
+            norm=self.norm,
+            stride_in_1x1=self.stride_in_1x1,
+            dilation=2,
+        )
+        norm = get_norm(self.norm, channels)
+        blocks[0].shortcut = Conv2d(channels, channels, kernel_size=1, bias=False, norm=norm)
+        weight_init.c2_msra_fill(blocks[0].shortcut)
+        return blocks
+
+    def make_body(self, stem: CNNBlockBase, stages: Mapping[str, Sequence]) -> DetNet:
+        return DetNet(stem, stages, self.out_features, self.freeze_at)
+
+    def searchable_conv(self, stage: str) -> None:
+        return None
+
+    @classmethod
+    def published_names(cls, names: Collection[str]) -> None:
+        return None

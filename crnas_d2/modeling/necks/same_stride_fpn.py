@@ -1,0 +1,76 @@
+"""FPN on a body of which several stages have the same stride."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from detectron2.layers import Conv2d, ShapeSpec, get_norm
+from detectron2.modeling import Backbone
+from fvcore.nn import weight_init
+from torch import Tensor, nn
+
+__all__ = ["SameStrideFPN"]
+
+
+class SameStrideFPN(Backbone):
+    """FPN (Lin et al. 2017) as DetNet uses it (Li et al. 2018, section 3.2).
+
+    Between two stages of the same stride the coarser map is added as it is; Detectron2's FPN
+    requires that each stage has twice the stride of the one before. ``p2`` to ``p6`` are those of
+    the stages ``res2`` to ``res6``.
+
+    Args:
+        bottom_up: the body.
+        in_features: of its outputs, from the highest resolution to the lowest.
+        out_channels: of each map.
+        norm: of each convolution, a name that ``detectron2.layers.get_norm`` accepts.
+    """
+
+    def __init__(
+        self, *, bottom_up: Backbone, in_features: Sequence[str], out_channels: int, norm: str = ""
+    ):
+        super().__init__()
+        shapes = bottom_up.output_shape()
+        self.bottom_up = bottom_up
+        self.in_features = tuple(in_features)
+        self.lateral, self.output = nn.ModuleDict(), nn.ModuleDict()
+        self._shapes = {}
+        for name in self.in_features:
+            for convs, channels, kernel in (
+                (self.lateral, shapes[name].channels, 1),
+                (self.output, out_channels, 3),
+            ):
+                convs[name] = Conv2d(
+                    channels,
+                    out_channels,
+                    kernel_size=kernel,
+                    padding=kernel // 2,
+                    bias=norm == "",
+                    norm=get_norm(norm, out_channels),
+                )
+                weight_init.c2_xavier_fill(convs[name])
+            level = name.replace("res", "p")
+            self._shapes[level] = ShapeSpec(channels=out_channels, stride=shapes[name].stride)
+
+    @property
+    def size_divisibility(self) -> int:
+        return max(shape.stride for shape in self._shapes.values())
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        return self._shapes
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """
+        Args:
+            x: images, (N, C, H, W), of sides that are multiples of the largest stride.
+
+        Returns:
+            maps (N, out_channels, H / stride, W / stride), keyed ``p2`` and so on.
+        """
+        features, found, above = self.bottom_up(x), {}, None
+        for name in reversed(self.in_features):
+            lateral = self.lateral[name](features[name])
+            if above is not None:
+                lateral = lateral + F.interpolate(above, size=lateral.shape[-2:], mode="nearest")
+            above = lateral
+            found[name.replace("res", "p")] = self.output[name](above)
+        return {level: found[level] for level in self._shapes}
