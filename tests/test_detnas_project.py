@@ -117,7 +117,10 @@ def check_detector(cfg, detector, data, times=1):
     assert model.SHUFFLENETV2.NORM == model.RESNETS.NORM == "SyncBN"
     assert ("" if retinanet else "SyncBN") == model.FPN.NORM
     levels = ["res3", "res4", "res5"] if retinanet else ["res2", "res3", "res4", "res5"]
-    assert levels == model.FPN.IN_FEATURES == model.SHUFFLENETV2.OUT_FEATURES
+    if model.SUPERNET.FAMILY == "detnet":
+        assert [*levels, "res6"] == model.FPN.IN_FEATURES == model.RESNETS.OUT_FEATURES
+    else:
+        assert levels == model.FPN.IN_FEATURES == model.SHUFFLENETV2.OUT_FEATURES
     if not retinanet:
         head = model.ROI_BOX_HEAD
         assert (head.NAME, head.NUM_CONV, head.NUM_FC) == ("FastRCNNConvFCHead", 4, 1)
@@ -135,9 +138,12 @@ def test_a_detector_has_the_schedule_and_the_network_of_its_name(name):
     else:
         assert cfg.DATASETS.TRAIN == ("coco_2017_train",)
         assert cfg.DATASETS.TEST == ("coco_2017_val",)
-    network = re.search(r"_(R\d+|ShuffleNetV2-\d+|DetNASNet-[\w.]+-\w+?)_", name)[1]
+    network = re.search(r"_(R\d+|DetNet-59|ShuffleNetV2-\d+|DetNASNet-[\w.]+-\w+?)_", name)[1]
     assert f"output/DetNAS/pretrain/{network}/model_final.pth" == cfg.MODEL.WEIGHTS
-    if network.startswith("R"):
+    if network == "DetNet-59":
+        assert cfg.MODEL.SUPERNET.FAMILY == "detnet"
+        assert NetworkSpec.from_config(cfg).genotype.depths == (3, 4, 6, 3, 3)
+    elif network.startswith("R"):
         assert cfg.MODEL.SUPERNET.FAMILY == "resnet" and network == f"R{cfg.MODEL.RESNETS.DEPTH}"
     else:
         published = load_config(genotype_file(f"DetNAS/{network}"), []).MODEL.GENOTYPE

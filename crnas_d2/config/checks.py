@@ -17,8 +17,8 @@ __all__ = ["check_model", "find_spec"]
 
 _PACKAGE = os.sep + "crnas_d2" + os.sep
 _OURS = (
-    "build_supernet_backbone, build_supernet_fpn_backbone, build_supernet_retinanet_fpn_backbone "
-    "and build_supernet_nasfpn_backbone"
+    "build_supernet_backbone, build_supernet_fpn_backbone, build_supernet_retinanet_fpn_backbone, "
+    "build_supernet_nasfpn_backbone and build_supernet_same_stride_fpn_backbone"
 )
 
 
