@@ -21,5 +21,5 @@ def search_of_letters(device: str, iterations: int):
     short = ["SOLVER.MAX_ITER", str(iterations), "SOLVER.WARMUP_ITERS", str(iterations // 4)]
     with contextlib.redirect_stdout(io.StringIO()):
         run_training(load_config(f"{LETTERS}/baseline.yaml", [*on_device, *short]))
-    weights = ["MODEL.WEIGHTS", str(work / "model_final.pth")]
+    weights = ["MODEL.WEIGHTS", str(work / "model_final.pth"), "OUTPUT_DIR", str(work / "search")]
     return load_config(f"{LETTERS}/supernet-inherit.yaml", [*on_device, *weights])
