@@ -109,7 +109,7 @@ def test_a_terminal_has_one_bar_that_is_redrawn(capsys, monkeypatch):
 def test_the_last_candidate_of_another_worker_is_counted(capsys, monkeypatch):
     states = iter([[], [], candidates(4)])  # before, at the start, at the end
     monkeypatch.setattr(search_workers, "evaluated", lambda *_: next(states))
-    monkeypatch.setattr(search_workers, "_work", lambda *_: None)
+    monkeypatch.setattr(search_workers, "work", lambda *_: None)
     monkeypatch.setattr(search_workers, "_share_cores", lambda *_: None)
     searcher = Namespace(total=4, sampler=None, space=None)
     plan = Namespace(cfg=None)
