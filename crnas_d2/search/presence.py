@@ -11,10 +11,10 @@ from threading import Event, Thread
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-__all__ = ["Lookout", "at_work", "has_ended"]
+__all__ = ["BEAT", "Lookout", "at_work", "has_ended"]
 
 _WORKER, _HEARTBEAT = "worker", "heartbeat"  # user attributes of a trial
-_BEAT = 30.0  # seconds between two heartbeats
+BEAT = 30.0  # seconds between two heartbeats
 _SILENCE = 60.0  # seconds without one, after which a worker counts as dead
 
 
@@ -27,7 +27,7 @@ def at_work(trial: optuna.Trial) -> Iterator[None]:
 
     def beat() -> None:
         for number in count(1):
-            if ended.wait(_BEAT):
+            if ended.wait(BEAT):
                 return
             try:
                 trial.set_user_attr(_HEARTBEAT, number)

@@ -12,13 +12,14 @@ from optuna.samplers import BaseGASampler
 from crnas_d2.space import Genotype
 
 from .candidates import Candidate, evaluated
+from .presence import BEAT
 from .searcher import Searcher
 from .steps import Step, Steps
 from .worker import Pause
 
 __all__ = ["Simulated", "StorageLoad", "simulate"]
 
-_MOST_LOAD = 0.95  # of the storage by workers that look whether there is something to do
+_MOST_LOAD = 0.95  # of the storage by workers that look for work, and by heartbeats
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class StorageLoad:
         operation: seconds of an operation while no candidate is being evaluated.
         per_running: further seconds of an operation for each candidate that is being evaluated,
             because it is read again each time.
-        operations: number of operations per candidate.
+        operations: number of operations per candidate, without heartbeats and without looks of
+            workers that wait.
     """
 
     operation: float = 0.0
@@ -145,12 +147,14 @@ class _Workers:
     def evaluate(self, worker: int, what: _Evaluation, seconds: float) -> None:
         """Let a worker evaluate a candidate, as soon as the storage has served it."""
         operation = self.load.operation + self.load.per_running * self._running
-        looks = min(_MOST_LOAD, len(self._waiting) * operation / self._pause.next())
-        start = max(self.now, self._storage_free)
-        self._storage_free = start + self.load.operations * operation / (1 - looks)
+        beats = int(seconds // BEAT) if self.load.operations else 0
+        per_second = len(self._waiting) / self._pause.next()
+        per_second += self._running * beats / seconds
+        start, share = max(self.now, self._storage_free), min(_MOST_LOAD, per_second * operation)
+        self._storage_free = start + self.load.operations * operation / (1 - share)
         self._running += 1
         self.evaluating += seconds
-        self.operations += self.load.operations
+        self.operations += self.load.operations + beats
         self._pause.evaluated(seconds)
         self._push(self._storage_free + seconds, worker, what)
 

@@ -70,7 +70,7 @@ def test_nobody_is_dead_because_the_storage_was_away(study, monkeypatch):
 
 
 def test_a_worker_tells_that_it_is_alive(study, monkeypatch):
-    monkeypatch.setattr(presence, "_BEAT", 0.05)
+    monkeypatch.setattr(presence, "BEAT", 0.05)
     trial = study.ask()
     with presence.at_work(trial):
         time.sleep(0.5)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from crnas_d2.search import EvolutionSearcher, ExhaustiveSearcher, GreedySearcher, RandomSearcher
 from crnas_d2.search.simulation import StorageLoad, simulate
+from crnas_d2.search.worker import Pause
 from crnas_d2.space import Choice, SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -113,3 +114,12 @@ def test_a_storage_that_serves_one_operation_at_a_time_limits_a_search():
     assert alone.operations == pytest.approx(400 / 60)
     slower = StorageLoad(operation=0.05, per_running=0.05, operations=10)
     assert simulate(searcher, 40, second, second, slower).seconds > 25
+
+
+def test_a_worker_looks_for_work_again_after_a_small_share_of_an_evaluation():
+    pause = Pause()
+    pauses = [pause.next()]
+    for seconds in (0.5, 100, 10_000):
+        pause.evaluated(seconds)
+        pauses.append(pause.next())
+    assert pauses == [0.1, 0.1, 2, 10]
