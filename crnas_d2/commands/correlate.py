@@ -1,4 +1,4 @@
-"""Train many networks by themselves: AP against FLOPs, against accuracy, and who ranks them.
+"""Train many networks: AP against FLOPs and accuracy, and what ranks them.
 
 train: train a list of networks, or random ones of a search space, with several seeds; with
 --pretrain-config each is pretrained first, e.g. as a classifier, whose accuracy is kept, too.

@@ -73,8 +73,8 @@ class StandAloneRun:
         device = [] if torch.cuda.is_available() else ["MODEL.DEVICE", "cpu"]
         overrides = [*self.overrides, *named, "SEED", str(self.seed), *device]
         cfg = load_config(self.config_file, overrides)
-        if cfg.MODEL.SUPERNET.SPACE != "none":
-            cfg.MODEL.SUPERNET.PATH_SAMPLER = "fixed"
+        # One network, which need not be one of the space.
+        cfg.MODEL.SUPERNET.SPACE, cfg.MODEL.SUPERNET.PATH_SAMPLER = "none", "fixed"
         if self.pretraining is not None:
             folder = self.pretraining.config().OUTPUT_DIR if with_weights else ""
             cfg.MODEL.WEIGHTS = os.path.join(folder, FINAL) if folder else ""
