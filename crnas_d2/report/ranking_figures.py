@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from crnas_d2.space import Genotype
 
@@ -92,6 +92,8 @@ def draw_ranking(ranking: Ranking, marks: Mapping[str, Genotype]) -> Figure:
 def _scatter(axes: Axes, ranking: Ranking, rival: str, marks: Mapping[str, Genotype]) -> None:
     values, truth = ranking.rivals[rival], ranking.truth
     names = {genotype: name for name, genotype in marks.items()}
+    common = [values[genotype] for genotype in ranking.common(rival)]
+    middle = (min(common) + max(common)) / 2
     for genotype in ranking.common(rival):
         x, scores = values[genotype], [score_of(r, ranking.metric) for r in ranking.runs[genotype]]
         is_marked = genotype in names
@@ -99,16 +101,19 @@ def _scatter(axes: Axes, ranking: Ranking, rival: str, marks: Mapping[str, Genot
         axes.plot([x, x], [min(scores), max(scores)], color=colour, alpha=0.5, linewidth=1)
         axes.plot(x, np.mean(scores), "*" if is_marked else "o", color=colour, alpha=0.8)
         if is_marked:
+            is_right = x > middle  # its name goes to the left, into the panel
             axes.annotate(
                 names[genotype],
                 (x, truth[genotype]),
-                xytext=(5, 4),
+                xytext=(-5 if is_right else 5, 4),
                 textcoords="offset points",
+                ha="right" if is_right else "left",
                 fontsize=8,
                 color=_MARK,
             )
     if rival == "MACs":
         axes.xaxis.set_major_formatter(EngFormatter())
     axes.set(xlabel="MACs (body)" if rival == "MACs" else rival, ylabel=ranking.label)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.margins(x=0.12, y=0.1)
     axes.grid(alpha=0.3)
