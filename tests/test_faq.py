@@ -11,6 +11,7 @@ from crnas_d2 import Genotype, load_config
 from crnas_d2.checkpoint import StrictCheckpointer, describe_network, write_file
 from crnas_d2.config.checks import check_model
 from crnas_d2.engine import Trainer
+from crnas_d2.engine.peak_memory import _explain
 from crnas_d2.evaluation import FitnessNoise, SubnetEvaluator
 from crnas_d2.jobs import JobError, check_resumable, check_search, check_training, detects
 from crnas_d2.jobs.entry import one_line_errors
@@ -67,6 +68,15 @@ def full_gpu():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
+def too_small_gpu():
+    class Memory:
+        peak, total, of_others = (lambda self, n=n: n * 2**30 for n in (21.9, 24.0, 0.6))
+
+    images = "16 images of 800x1333 pixels"
+    path = "the most expensive path, depths=[3, 4, 6, 3],"
+    raise ValueError(_explain(config("supernet-stage"), path, images, 16, Memory()))
+
+
 def other_classes():
     detector = config("baseline", "MODEL.GENOTYPE.DEPTHS", "[1, 1, 1, 1]")
     write_file({"model": Trainer.build_model(detector).state_dict()}, "model_final.pth")
@@ -105,7 +115,14 @@ def nothing_to_search():
     "fails",
     [
         *(frozen_stages, frozen_bn, no_imagenet, no_pretraining, another_run, nothing_to_resume),
-        *(full_gpu, other_classes, other_pixels, no_finite_fitness, nothing_to_search),
+        *(
+            full_gpu,
+            too_small_gpu,
+            other_classes,
+            other_pixels,
+            no_finite_fitness,
+            nothing_to_search,
+        ),
     ],
     ids=lambda function: function.__name__,
 )

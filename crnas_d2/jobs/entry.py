@@ -66,9 +66,8 @@ def _expected(error: Exception, script: Path) -> str | None:
         return f"{error} Lower SOLVER.BASE_LR, or warm up longer."
     if isinstance(error, torch.OutOfMemoryError):
         return (
-            f"{str(error).partition('. ')[0]}. Use fewer images per step: halve "
-            "SOLVER.IMS_PER_BATCH and SOLVER.BASE_LR and double SOLVER.MAX_ITER; or smaller images "
-            "(INPUT.MIN_SIZE_TRAIN, INPUT.MAX_SIZE_TRAIN)."
+            f"{str(error).partition('. ')[0]}. Set SOLVER.GRADIENT_ACCUMULATION to 2 or more, use "
+            "smaller images (INPUT.MIN_SIZE_TRAIN, INPUT.MAX_SIZE_TRAIN), or free the GPU."
         )
     ours = isinstance(error, ValueError | OSError) and (
         _was_raised_in(error, script) or type(error).__module__.startswith("crnas_d2.")

@@ -53,7 +53,7 @@ def test_a_training_that_diverges_says_what_to_do():
 def test_a_gpu_whose_memory_is_full_is_one_line(capsys):
     full = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23 GiB"
     line = ends_with(torch.OutOfMemoryError(full))
-    assert line.startswith("some_tool.py: CUDA out of memory. Use fewer images per step: halve SOL")
+    assert line.startswith("some_tool.py: CUDA out of memory. Set SOLVER.GRADIENT_ACCUMULATION")
     assert capsys.readouterr().err == ""
 
 
