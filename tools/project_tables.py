@@ -30,9 +30,10 @@ def folder(project: str) -> Path:
 
 
 def rows(readme: str) -> Iterator[tuple[str, str, str]]:
-    """Yield the rows of the paper: label, config or "own", and the paper's number.
+    """Yield the rows of the paper: label, config, and the paper's number.
 
-    "own" are networks that a search of the reader's finds.
+    In place of a config: "own" for a network that the reader's search finds, "none" for one without
+    a recipe.
     """
     section = readme[readme.index("## The paper's numbers") :]
     for table, text in re.findall(r"^### ([^:\n]+)[^\n]*\n(.*?)(?=^##|\Z)", section, re.M | re.S):
@@ -43,11 +44,15 @@ def rows(readme: str) -> Iterator[tuple[str, str, str]]:
                 head = []
             elif not head:
                 head = cells
-            elif config := re.fullmatch(r"`([\w./-]+)`", cells[0]):
-                name = next((name for name in _THEIRS if name in head), None)
-                if name is not None:
-                    number, kind = cells[head.index(name)], name.removesuffix("AP")
-                    yield table, config[1], _named(number, kind, "VOC" in config[1])
+            elif set(cells[0]) == {"-"}:
+                continue
+            elif head[0] == "config" and (name := next((n for n in _THEIRS if n in head), "")):
+                number, kind = cells[head.index(name)], name.removesuffix("AP")
+                number = _named(number, kind, "VOC" in cells[0])
+                if config := re.fullmatch(r"`([\w./-]+)`", cells[0]):
+                    yield table, config[1], number
+                else:
+                    yield f"{table}: {cells[0].partition(',')[0]}", "none", number
             elif head[:2] == ["network", "configs"] and "own" in cells[1]:
                 for column, number in zip(head[2:], cells[2:], strict=True):
                     if f"{column[-4:]}: below" not in cells[1]:
@@ -96,15 +101,15 @@ def markdown(head: tuple[str, ...], body: list[list[str]]) -> str:
 def opening(project: str, readme: str) -> str:
     """Return the opening tables of a README."""
     listed = list(rows(readme))
-    names = [config for _, config, _ in listed if config != "own"]
+    names = [config for _, config, _ in listed if "/" in config]
     before = steps(project)
     planned = plans(project, list(dict.fromkeys([*names, *before])))
     table = [
         [
             label,
-            config if config == "own" else f"`{config}`",
+            f"`{config}`" if config in planned else config,
             theirs,
-            *(numbers(planned[config], passes=False) if config != "own" else [""] * 5),
+            *(numbers(planned[config], passes=False) if config in planned else [""] * 5),
             "",
         ]
         for label, config, theirs in listed

@@ -94,6 +94,15 @@ class MACs(CountedCost):
     def count(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> float:
         raise AssertionError("operations are counted, not modules")
 
+    def table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
+        return _macs_table(spec, tuple(input_size))
+
+
+@lru_cache(maxsize=32)
+def _macs_table(spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
+    """Count once what limits a search, is a column of its report and is part of its plan."""
+    return CountedCost.table(MACs(), spec, input_size)
+
 
 @COST_REGISTRY.register("PARAMETERS")
 class Parameters(CountedCost):

@@ -1,7 +1,7 @@
 """What a config's network costs per image, counted on the meta device: no image, no GPU."""
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from random import Random
 
 from torch import nn
@@ -123,12 +123,7 @@ class NetworkOnPaper:
         return macs
 
     def _table(self, size: tuple[int, int]) -> AdditiveCost:
-        return _macs_table(NetworkSpec.from_config(self.cfg), size)
-
-
-@lru_cache(maxsize=32)
-def _macs_table(spec: NetworkSpec, size: tuple[int, int]) -> AdditiveCost:
-    return MACs().table(spec, size)
+        return MACs().table(NetworkSpec.from_config(self.cfg), size)
 
 
 def _mean(table: AdditiveCost, searcher: Searcher | None) -> float:
