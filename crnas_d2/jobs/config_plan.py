@@ -129,7 +129,7 @@ class ConfigPlanner:
         cfg = load_config(file, overrides, skipped=skipped)
         notes = [f"{name} is not there yet: planned with the base network" for name in skipped]
         number = self.num_processes or cfg.SOLVER.REFERENCE_WORLD_SIZE or 1
-        if searches and cfg.MODEL.SUPERNET.PATH_SAMPLER not in ("uniform", "fair"):
+        if searches and not _has_paths(cfg):
             raise ValueError(f"{file} has no supernet to search: plan it as a training.")
         if searches or is_search(file, cfg):
             network = self._network(cfg, searcher_of(cfg))
@@ -167,14 +167,19 @@ def is_search(file: str, cfg: CfgNode) -> bool:
     So are those of ``projects`` and of ``crnas-d2 prepare``. One that names no weights may be for
     both, and counts as a training.
     """
-    spec = NetworkSpec.from_config(cfg) if cfg.MODEL.SUPERNET.SPACE != "none" else None
-    if spec is None or spec.mode != "single path":
+    if not _has_paths(cfg):
         return False
     if not needs_supernet(cfg):
         return True
     return bool(cfg.MODEL.WEIGHTS) and any(
         folder and f"{folder}/model_final.pth" == cfg.MODEL.WEIGHTS for folder in _folders(file)
     )
+
+
+def _has_paths(cfg: CfgNode) -> bool:
+    """Whether a config builds a supernet whose networks a search can score."""
+    is_ours = cfg.MODEL.SUPERNET.SPACE != "none"
+    return is_ours and NetworkSpec.from_config(cfg).mode == "single path"
 
 
 def _folders(file: str) -> list[str]:
