@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crnas_d2.data import DatasetSizes
+from crnas_d2.jobs import one_line_errors
 from crnas_d2.jobs.config_plan import ConfigPlan, ConfigPlanner, macs_pace
 from crnas_d2.jobs.plan import format_size
 from crnas_d2.jobs.plan_table import format_hours, format_macs, format_passes
@@ -142,4 +143,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors(__file__):
+        main()
