@@ -38,9 +38,9 @@ class TrainingCheckpointer(SafeCheckpointer):
 
     Attributes:
         resumed: the name of the file from which the training continues, or "".
-
-    Attributes:
         matched: after ``load``, what the model took from the file.
+        other_settings: after ``load``, the overrides for what the file says of its network and this
+            one has in another way, or "".
 
     Args:
         inherit: start as the network of the file, as far as the blocks can, see
@@ -66,7 +66,7 @@ class TrainingCheckpointer(SafeCheckpointer):
         super().__init__(model, save_dir, network=network, **checkpointables)
         self.record = dict(record or {})
         self.files = RunFiles(save_dir, max_to_keep)
-        self.resumed = ""
+        self.resumed = self.other_settings = ""
         self._inherit = inherit
         self._resumes = False
 
@@ -162,12 +162,13 @@ class TrainingCheckpointer(SafeCheckpointer):
         found.pop("MODEL.GENOTYPE.DEPTHS", None)
         if self._inherit:
             found.pop("MODEL.GENOTYPE.OPS", None)
+        self.other_settings = overrides(found)
         if found:
             logger.warning(
                 "MODEL.WEIGHTS %s were trained with other settings, which no shape shows. To start "
                 "from them as they were trained, add the overrides %s",
                 self._filename,
-                overrides(found),
+                self.other_settings,
             )
 
 

@@ -51,6 +51,11 @@ def load_supernet(cfg) -> nn.Module:
         return model
     checkpointer = TrainingCheckpointer(model, inherit=True, network=describe_network(cfg))
     checkpointer.load(cfg.MODEL.WEIGHTS)
+    if checkpointer.other_settings:
+        raise ValueError(
+            f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS} were trained with other settings, so the scores "
+            f"would be wrong. Add the overrides {checkpointer.other_settings}"
+        )
     untrained = checkpointer.matched.untrained
     if untrained:
         raise ValueError(

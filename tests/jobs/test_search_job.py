@@ -63,6 +63,17 @@ def test_a_trained_network_is_searched_without_a_training_of_the_supernet(
     assert f"{base} (baseline)" in report and "the network of MODEL.WEIGHTS" in report
 
 
+def test_a_network_of_other_pixels_is_not_searched(trained, trained_supernet, tmp_path):
+    save_subnet(trained, trained_supernet, Genotype(depths=(2, 2, 3, 3)), tmp_path / "base.pth")
+    cfg = trained.clone()
+    cfg.merge_from_list(["MODEL.INHERIT", True, "MODEL.SUPERNET.SHARING", "prefix"])
+    cfg.MODEL.WEIGHTS = str(tmp_path / "base.pth")
+    said = cfg.INPUT.FORMAT
+    cfg.INPUT.FORMAT = "RGB" if said == "BGR" else "BGR"
+    with pytest.raises(ValueError, match=rf"scores would be wrong\. Add .* INPUT\.FORMAT {said}$"):
+        load_supernet(cfg)
+
+
 def test_a_supernet_with_untrained_parts_is_not_searched(tmp_path):
     shuffle = {
         "MODEL.SUPERNET.FAMILY": "shufflenetv2",
