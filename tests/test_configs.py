@@ -48,6 +48,9 @@ def test_every_shipped_config_builds_its_model(tmp_path):
     shipped = sorted(file for folder in folders for file in folder.rglob("*.yaml"))
     assert len(shipped) >= 200
     base = root / "configs" / "Base-RCNN-FPN.yaml"
+    # An FPN of this base needs stages of different strides; the configs that inherit DetNet-59 have
+    # necks for it.
+    shipped.remove(root / "projects" / "DetNAS" / "configs" / "network" / "DetNet-59.yaml")
     arguments = [f"{base},{file}" if is_fragment(file) else str(file) for file in shipped]
     command = [sys.executable, "-W", "ignore", "-c", BUILD, *arguments]
     run = subprocess.run(command, cwd=toy.ROOT, capture_output=True, text=True)

@@ -54,7 +54,7 @@ def test_the_depths_of_the_genotype_come_first():
 def test_a_stage_space_needs_options_because_no_paper_has_them(sampler):
     stage = {"MODEL.SUPERNET.SPACE": "stage", "MODEL.SUPERNET.PATH_SAMPLER": sampler}
     cfg = toy.network_config(FAMILY, stage)
-    words = r"'stage'.*'shufflenetv2' .*mobilenetv2, resnet.*Set MODEL\.SUPERNET\.STAGE_OPTIONS"
+    words = r"'stage'.*'shufflenetv2' .*resnet, mobilenetv2.*Set MODEL\.SUPERNET\.STAGE_OPTIONS"
     with pytest.raises(ValueError, match=words):
         NetworkSpec.from_config(cfg)
 
