@@ -101,7 +101,10 @@ def serve(plan, genotypes: list, pipe) -> None:
     score(genotypes[0])  # reads the images
     pipe.send("ready")
     while True:
-        plan = pipe.recv()
+        try:
+            plan = pipe.recv()
+        except EOFError:  # the benchmark is over
+            return
         study, searcher = plan.open_study(resume=True), plan.searcher()
         searcher.genotypes, searcher.total = genotypes, len(genotypes)
         pipe.send("ready")
