@@ -89,7 +89,8 @@ def test_the_found_network_is_compared(folder, searched, retrained):
     assert re.search(r"found +\[1, 2, 1, 1\], \d+ % dilated", printed)
     text = report.read_text()
     assert "Alpha over time" in text and "Channels by dilation" in text
-    assert text.count("<img") == 5 + 2 * 6  # figures; of six images, the objects and the detections
+    # Figures, the last one of receptive fields; of six images, the objects and the detections.
+    assert text.count("<img") == 6 + 2 * 6
 
 
 def test_a_killed_search_resumes_to_the_same_genotype_and_weights(folder, searched, toy_datasets):

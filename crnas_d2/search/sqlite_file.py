@@ -46,7 +46,7 @@ def check_sqlite(file: str) -> None:
         raise ValueError(f"{file} is a database of something else. {advice}")
 
 
-def prepare_sqlite(storage: RDBStorage, file: str) -> None:
+def prepare_sqlite(storage: RDBStorage, file: str, *, for_workers: bool) -> None:
     """Let workers share a file, and let it cost them little.
 
     Each transaction locks the whole file at its start. Otherwise two workers could both read that a
@@ -58,8 +58,11 @@ def prepare_sqlite(storage: RDBStorage, file: str) -> None:
     while. A killed worker loses nothing: the system has what it wrote. A machine that loses its
     power may lose the last candidates, never the study. A network share has no memory that its
     machines share, on which this relies; there, every transaction is synced as usual.
+
+    Args:
+        for_workers: whether candidates will be written; otherwise the file stays as it is.
     """
-    engine, uses_wal = storage.engine, is_on_local_disk(file)
+    engine, uses_wal = storage.engine, for_workers and is_on_local_disk(file)
 
     @sqlalchemy.event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: object) -> None:

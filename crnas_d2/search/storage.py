@@ -45,12 +45,13 @@ class StorageError(Exception):
     """The study cannot be read or written; the message says where, why and what to do."""
 
 
-def open_storage(url: str, *, patience: float = 0) -> "PatientStorage":
+def open_storage(url: str, *, patience: float = 0, for_workers: bool = False) -> "PatientStorage":
     """Open the storage of a study, and create its file or its tables if they are missing.
 
     Args:
         url: an SQLAlchemy URL, or the path of a journal file.
         patience: seconds for which to wait for a storage that is away, here and later.
+        for_workers: whether candidates will be written; an SQLite file is prepared for that.
 
     Raises:
         ValueError: the URL is malformed, names something else, or its driver is missing.
@@ -59,7 +60,8 @@ def open_storage(url: str, *, patience: float = 0) -> "PatientStorage":
     check_url(url)
     if "://" not in url:
         return PatientStorage(partial(open_journal, url), shown(url), patience)
-    return PatientStorage(partial(_open_database, url), shown(url), patience)
+    open_backend = partial(_open_database, url, for_workers)
+    return PatientStorage(open_backend, shown(url), patience)
 
 
 class PatientStorage:
@@ -186,7 +188,7 @@ def _advice(cause: str) -> str:
     return "Continue with --resume when that is solved."
 
 
-def _open_database(url: str) -> BaseStorage:
+def _open_database(url: str, for_workers: bool) -> BaseStorage:
     file = file_of(url)
     if file is not None:
         check_sqlite(file)
@@ -212,5 +214,5 @@ def _open_database(url: str) -> BaseStorage:
         except (TypeError, RuntimeError) as error:  # e.g. tables of another version of Optuna
             raise ValueError(f"The study in {shown(url)} cannot be used: {error}") from error
     if file is not None:
-        prepare_sqlite(storage, file)
+        prepare_sqlite(storage, file, for_workers=for_workers)
     return optuna.storages.get_storage(storage)

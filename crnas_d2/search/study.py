@@ -57,7 +57,7 @@ def open_study(
             storage is no storage of a study.
         StorageError: the storage cannot be reached, read or written.
     """
-    opened = open_storage(url, patience=patience)
+    opened = open_storage(url, patience=patience, for_workers=True)
     storage, place = cast(BaseStorage, opened), opened.place  # it has all methods of one
     description = _plain(description)
     study = _find_study(storage, place, name, description, resume)
