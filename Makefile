@@ -17,7 +17,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Variables: PYTHON=$(PYTHON) (makes the environment), VENV=$(VENV) (where it lies),"
 	@echo "           DEMO=... (options of the demo, e.g. DEMO='--seed 2')"
-	@echo "           PYTEST=... (options of pytest, e.g. PYTEST='-n 4' for four processes)"
+	@echo "           PYTEST=... (options of pytest, e.g. PYTEST='-n 0' for a single process)"
 
 env: $(INSTALLED) ## make the virtual environment, once (6 GB with torch's CUDA libraries)
 
@@ -50,14 +50,14 @@ demo-detnas: $(INSTALLED) ## the kernels of a ShuffleNetV2 from scratch, by evol
 demo-nats: $(INSTALLED) ## a dilation for each channel group, by gradient
 	@$(BIN)/python -W ignore::FutureWarning -m crnas_d2 demo nats $(DEMO)
 
-test: $(INSTALLED) ## run the fast tests, and list the slowest ones
-	$(BIN)/python -m pytest tests --durations 20 $(PYTEST)
+test: $(INSTALLED) ## run the fast tests on up to four cores, and list the slowest ones
+	$(BIN)/python -m pytest tests -n auto --maxprocesses 4 --durations 20 $(PYTEST)
 
 test-slow: $(INSTALLED) ## run the slow tests
 	$(BIN)/python -m pytest tests -m slow --durations 20 $(PYTEST)
 
 coverage: $(INSTALLED) ## run the fast tests, and print which lines they miss
-	$(BIN)/python -m pytest tests --cov crnas_d2 --cov crnas_d2_start --cov-report term-missing:skip-covered $(PYTEST)
+	$(BIN)/python -m pytest tests -n auto --maxprocesses 4 --cov crnas_d2 --cov crnas_d2_start --cov-report term-missing:skip-covered $(PYTEST)
 
 bench: $(INSTALLED) ## run every benchmark
 	$(BIN)/python tools/benchmark.py all
