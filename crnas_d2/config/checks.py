@@ -8,7 +8,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from torch import nn
 
-from crnas_d2.space import Genotype, warn_without_plain_dilation
+from crnas_d2.space import ChannelSpace, Genotype, warn_without_plain_dilation
 
 from .names import check_names
 from .spec import NetworkSpec
@@ -71,6 +71,7 @@ def _check_spec(cfg: CfgNode, spec: NetworkSpec) -> None:
     if spec.mode == "mixed":
         _check_alpha(cfg)
         if cfg.MODEL.WEIGHTS:
+            assert isinstance(spec.space, ChannelSpace)
             warn_without_plain_dilation(spec.space)
     if spec.mode == "single path" and cfg.TEST.PRECISE_BN.ENABLED:
         raise ValueError(
@@ -128,7 +129,7 @@ def _is_ours(network: nn.Module) -> bool:
 
 
 def _explain_other_body(name: str, spec: NetworkSpec) -> str:
-    wanted = f"the {spec.kind.name} supernet" if spec.is_supernet else "that genotype"
+    wanted = f"the {spec.kind.name} supernet" if spec.kind is not None else "that genotype"
     return (
         f"MODEL.BACKBONE.NAME is '{name}', which does not read MODEL.SUPERNET and MODEL.GENOTYPE: "
         f"it cannot build {wanted}. Use one of {_OURS}, or set MODEL.SUPERNET.SPACE to "

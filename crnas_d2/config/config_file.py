@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from detectron2.utils.file_io import PathManager
 
@@ -17,7 +18,7 @@ _FOUND = "genotype.yaml"  # that a search leaves in its OUTPUT_DIR
 
 def read_config_file(
     file: str, above: tuple[str, ...] = (), *, skipped: list[str] | None = None
-) -> dict:
+) -> dict[str, Any]:
     """Read a YAML config; values of a file replace those of its ``_BASE_``, a file or a list.
 
     Args:
@@ -33,7 +34,7 @@ def read_config_file(
     if local in above:
         raise ValueError(f"{above[-1]} inherits from {file}, which inherits from it: a cycle.")
     content, bases = _read(file, local)
-    merged: dict = {}
+    merged: dict[str, Any] = {}
     for base in bases:
         if skipped is not None and _is_to_be_found(base):
             skipped.append(base if "://" in base else os.path.normpath(base))
@@ -48,7 +49,7 @@ def inherited_files(file: str) -> list[str]:
     return _read(file, _find(file, ()))[1]
 
 
-def _read(file: str, local: str) -> tuple[dict, list[str]]:
+def _read(file: str, local: str) -> tuple[dict[str, Any], list[str]]:
     """Return the values of one file, found at ``local``, and the files that it inherits from."""
     content = read_yaml(local)
     if not isinstance(content, dict):
@@ -95,7 +96,7 @@ def _find(file: str, above: tuple[str, ...]) -> str:
     return path
 
 
-def _merge(content: dict, base: dict) -> None:
+def _merge(content: dict[str, Any], base: dict[str, Any]) -> None:
     """Put the values of ``content`` over those of ``base``, in place."""
     for key, value in content.items():
         if isinstance(value, dict) and isinstance(base.get(key), dict):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 from detectron2.config import CfgNode
 
@@ -10,7 +11,7 @@ from crnas_d2.space import COST_REGISTRY
 __all__ = ["leaves", "set_entries", "set_overrides"]
 
 
-def leaves(node: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
+def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
     """Yield the full key and the value of each setting of nested sections."""
     for key, value in node.items():
         if isinstance(value, Mapping) and value:
@@ -19,7 +20,7 @@ def leaves(node: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield f"{prefix}{key}", value
 
 
-def set_entries(cfg: CfgNode, content: Mapping) -> None:
+def set_entries(cfg: CfgNode, content: Mapping[str, Any]) -> None:
     """Set the values of nested sections.
 
     Raises:
@@ -29,7 +30,7 @@ def set_entries(cfg: CfgNode, content: Mapping) -> None:
         _set(cfg, key, value)
 
 
-def set_overrides(cfg: CfgNode, overrides: Sequence) -> None:
+def set_overrides(cfg: CfgNode, overrides: Sequence[Any]) -> None:
     """Set ``KEY, VALUE, ...``; a value may be the text of a Python literal.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode, get_cfg
@@ -69,7 +70,7 @@ def load_config(
     return cfg
 
 
-def _plugins(content: Mapping, overrides: Sequence[str]) -> list[str]:
+def _plugins(content: Mapping[str, Any], overrides: Sequence[str]) -> Any:
     """Return ``PLUGINS`` of the overrides or the file, which is needed before all other keys."""
     named = dict(zip(overrides[::2], overrides[1::2], strict=False))  # the last one counts
     value = named.get("PLUGINS", content.get("PLUGINS", []))

@@ -1,6 +1,7 @@
 """The names in a model config, each looked up in the registry of Detectron2 that holds it."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode
@@ -46,7 +47,7 @@ def _names(cfg: CfgNode) -> Iterator[tuple[str, str, Sequence[str]]]:
     model = cfg.MODEL
     architecture = model.META_ARCHITECTURE
 
-    def named(key: str, registry, *besides: str) -> tuple[str, str, Sequence[str]]:
+    def named(key: str, registry: Any, *besides: str) -> tuple[str, str, Sequence[str]]:
         node = model
         for part in key.split("."):
             node = node[part]

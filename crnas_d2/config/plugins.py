@@ -21,8 +21,8 @@ def import_plugins(names: Sequence[str]) -> list[ModuleType]:
         try:
             modules.append(importlib.import_module(name))
         except Exception as error:  # an import can raise anything
-            missing = isinstance(error, ModuleNotFoundError) and error.name is not None
-            lost = missing and f"{name}.".startswith(f"{error.name}.")
+            missing = error.name if isinstance(error, ModuleNotFoundError) else None
+            lost = missing is not None and f"{name}.".startswith(f"{missing}.")
             hint = " Add the folder that holds it to PYTHONPATH, or install it." if lost else ""
             raise ValueError(
                 f"PLUGINS names '{name}', which cannot be imported: {type(error).__name__}: "

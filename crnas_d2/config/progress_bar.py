@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Any
 
 from tqdm import tqdm
 
@@ -10,7 +11,7 @@ __all__ = ["can_redraw", "progress_bar"]
 _PERIOD = 60.0  # seconds between two lines in a file
 
 
-def progress_bar(*args, **settings) -> tqdm:
+def progress_bar(*args: Any, **settings: Any) -> "tqdm[Any]":
     """Return tqdm's bar on stderr.
 
     Where lines cannot be redrawn, each state of a bar would be a line of its own; there it writes
@@ -20,10 +21,13 @@ def progress_bar(*args, **settings) -> tqdm:
         args, settings: as those of tqdm.
     """
     if can_redraw():
-        return tqdm(*args, **settings)
+        bar: tqdm[Any] = tqdm(*args, **settings)
+        return bar
     settings |= {"mininterval": _PERIOD, "maxinterval": _PERIOD, "leave": True}
     settings["bar_format"] = "{desc}: {n_fmt}/{total_fmt} {unit}, {remaining} left"
-    return tqdm(*args, file=_Lines(), **settings)
+    settings["file"] = _Lines()
+    lines: tqdm[Any] = tqdm(*args, **settings)
+    return lines
 
 
 def can_redraw() -> bool:

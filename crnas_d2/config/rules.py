@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["Rule", "increasing", "list_of", "number", "one_of", "whole"]
 
@@ -35,7 +36,9 @@ def number(words: str, admits: Callable[[float], bool]) -> Rule:
     """
 
     def is_one(value: object) -> bool:
-        return type(value) in (int, float) and math.isfinite(value) and admits(value)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return math.isfinite(value) and admits(value)
 
     return Rule(f"a number {words}".strip(), is_one)
 
@@ -63,10 +66,14 @@ def increasing(rule: Rule) -> Rule:
     """Expect in addition that each item of a list is greater than the one before."""
     return Rule(
         f"{rule.words}, in increasing order",
-        lambda value: rule.admits(value) and list(value) == sorted(set(value)),
+        lambda value: rule.admits(value) and _is_increasing(value),
     )
 
 
 def one_of(*names: str) -> Rule:
     """Expect one of some names."""
     return Rule(f"one of {', '.join(repr(name) for name in names)}", names.__contains__, names)
+
+
+def _is_increasing(values: Any) -> bool:
+    return list(values) == sorted(set(values))

@@ -3,6 +3,7 @@
 import posixpath
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import IO, Any
 
 from detectron2.utils.file_io import PathManager
 from iopath.common.file_io import PathHandler
@@ -63,21 +64,21 @@ def _names_of_folders(names: list[str]) -> list[str]:
     return list(dict.fromkeys(f"{posixpath.dirname(name)}/" for name in names))
 
 
-class _ShippedFiles(PathHandler):
+class _ShippedFiles(PathHandler):  # type: ignore[misc] # iopath has no types
     """``crnas_d2://`` for all of Detectron2, e.g. ``cfg.merge_from_file``."""
 
-    def _get_supported_prefixes(self):
+    def _get_supported_prefixes(self) -> list[str]:
         return [_PREFIX]
 
-    def _get_local_path(self, path, force=False, **kwargs):
+    def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
         return str(shipped_file(path))
 
-    def _open(self, path, mode="r", buffering=-1, **kwargs):
+    def _open(self, path: str, mode: str = "r", buffering: int = -1, **kwargs: Any) -> IO[Any]:
         if "r" not in mode:
             raise ValueError(f"{path} comes with the package and cannot be written.")
         return open(shipped_file(path), mode, buffering, **kwargs)
 
-    def _isfile(self, path):
+    def _isfile(self, path: str) -> bool:
         return shipped_file(path).is_file()  # an unknown name says what is near
 
     _exists = _isfile

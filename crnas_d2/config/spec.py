@@ -1,7 +1,9 @@
 """The specification of a backbone, parsed once from a config."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
+
+from yacs.config import CfgNode
 
 from crnas_d2.space import (
     FAMILY_REGISTRY,
@@ -52,7 +54,7 @@ class NetworkSpec:
         return self.space is not None
 
     @classmethod
-    def from_config(cls, cfg) -> "NetworkSpec":
+    def from_config(cls, cfg: CfgNode) -> "NetworkSpec":
         """Read ``MODEL.SUPERNET``, ``MODEL.GENOTYPE`` and the section of the family.
 
         Raises:
@@ -111,19 +113,21 @@ class NetworkSpec:
         given, genotype = genotype, _with_depths(family, genotype)
         # First, because no genotype helps if the family has no such space.
         space = kind.build_space(family, genotype) if kind is not None else None
-        for field in kind.fields if kind is not None else ():
-            if not getattr(given, field):
-                raise ValueError(
-                    "MODEL.SUPERNET.PATH_SAMPLER is 'fixed', which asks for one network of the "
-                    f"{kind.name} space, but MODEL.GENOTYPE.{field.upper()} is empty: add a "
-                    "genotype.yaml to _BASE_, or set MODEL.SUPERNET.SPACE to 'none' for the "
-                    "published network."
-                )
+        missing = [f for f in (kind.fields if kind is not None else ()) if not getattr(given, f)]
+        if kind is not None and missing:
+            raise ValueError(
+                "MODEL.SUPERNET.PATH_SAMPLER is 'fixed', which asks for one network of the "
+                f"{kind.name} space, but MODEL.GENOTYPE.{missing[0].upper()} is empty: add a "
+                "genotype.yaml to _BASE_, or set MODEL.SUPERNET.SPACE to 'none' for the "
+                "published network."
+            )
         channels = None
         if genotype.channels:
             channel_kind = channel_kind or _channel_kind()()
-            channels = channel_kind.build_space(family, genotype)
-            channels.validate(genotype)
+            built = channel_kind.build_space(family, genotype)
+            assert isinstance(built, ChannelSpace)
+            built.validate(genotype)
+            channels = built
         if isinstance(space, SearchSpace):
             space.validate(genotype)
         return cls(family, genotype, channels=channels, in_channels=in_channels)
@@ -140,7 +144,7 @@ class NetworkSpec:
         return cls(family, space.base, kind, space, sharing, channels, in_channels)
 
 
-def _make(kind: type, cfg):
+def _make(kind: Any, cfg: CfgNode) -> Any:
     return kind(**kind.from_config(cfg))
 
 

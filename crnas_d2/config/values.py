@@ -2,6 +2,7 @@
 
 import math
 from functools import reduce
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode
@@ -127,7 +128,7 @@ _RULES: dict[str, Rule] = {
     "INPUT.CLASSIFICATION.RESIZE_TEST": _SIZE,
     "INPUT.CLASSIFICATION.CROP_AREA": Rule(
         "[least, most], shares of the area above 0 and at most 1",
-        lambda value: list_of(_POSITIVE, "", length=2).admits(value) and value[0] <= value[1] <= 1,
+        lambda value: list_of(_POSITIVE, "", length=2).admits(value) and _is_range(value),
     ),
     "DATASETS.TRAIN": _DATASETS,
     "DATASETS.TEST": _DATASETS,
@@ -262,6 +263,10 @@ def _check_combinations(cfg: CfgNode) -> None:
             f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}; expected a multiple of "
             f"SOLVER.REFERENCE_WORLD_SIZE, which is {world_size}."
         )
+
+
+def _is_range(value: Any) -> bool:
+    return value[0] <= value[1] <= 1
 
 
 def _check(key: str, value: object, rule: Rule) -> None:

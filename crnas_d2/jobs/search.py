@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
+from detectron2.config import CfgNode
 
 from crnas_d2.config.fitness import needs_supernet
 from crnas_d2.report import write_search
@@ -38,7 +39,7 @@ logger = logging.getLogger(__name__)
 WEIGHTS = "model_best.pth"  # of the best network, in OUTPUT_DIR
 
 
-def run_search(cfg, *, resume: bool = False, num_workers: int = 1) -> Candidate:
+def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> Candidate:
     """Score the subnets of a trained supernet, and write the results to ``OUTPUT_DIR``.
 
     They are ``genotype.yaml``, ``candidates.csv``, ``report.html`` and ``model_best.pth``: the

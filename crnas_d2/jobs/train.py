@@ -5,6 +5,7 @@ import os
 from argparse import Namespace
 from pathlib import Path
 
+from detectron2.config import CfgNode
 from detectron2.utils import comm
 
 from crnas_d2.checkpoint import StrictCheckpointer, check_weights, describe_network
@@ -49,7 +50,7 @@ def check_resumable(cfg) -> None:
         )
 
 
-def check_training(cfg, *, resume: bool = False, eval_only: bool = False) -> None:
+def check_training(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> None:
     """Check a config before :func:`run_training`, once, not on each rank.
 
     Raises:
@@ -106,7 +107,7 @@ def _check_expected_results(cfg) -> None:
             )
 
 
-def run_training(cfg, *, resume: bool = False, eval_only: bool = False) -> dict | None:
+def run_training(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> dict | None:
     """Train or evaluate the model of a config on this rank; write files to ``OUTPUT_DIR``.
 
     A channel supernet is searched while it is trained: at the end there are ``genotype.yaml`` and
