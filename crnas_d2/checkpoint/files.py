@@ -86,7 +86,10 @@ def fetch_weights(path: str) -> str:
             "MODEL.WEIGHTS to its path."
         ) from error
     if not os.path.isfile(local):
-        raise ValueError(f"MODEL.WEIGHTS is {path}, which does not exist.")
+        raise ValueError(
+            f"MODEL.WEIGHTS is {path}, which does not exist. Run the training that writes it, or "
+            "name another file."
+        )
     return local
 
 

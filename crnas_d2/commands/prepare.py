@@ -20,7 +20,13 @@ from crnas_d2.config import spell
 from crnas_d2.data.prepare.chains import chains
 from crnas_d2.data.prepare.coco_splits import missing_categories, save_files
 from crnas_d2.data.prepare.config_writer import is_edited
-from crnas_d2.data.prepare.own_dataset import check_parts, divide, read_coco_parts, read_voc_parts
+from crnas_d2.data.prepare.own_dataset import (
+    check_parts,
+    divide,
+    likely_typos,
+    read_coco_parts,
+    read_voc_parts,
+)
 from crnas_d2.data.prepare.recipe import DEVICES, PRESETS
 from crnas_d2.data.prepare.starter_configs import starter_configs
 from crnas_d2.data.prepare.statistics import Statistics, archval_to_tell, told_apart
@@ -218,4 +224,9 @@ def run(args):
     missing = missing_categories(cocos["archval"], list(cocos.values()))
     if missing:
         print(f"No object in archval, so not scored by a search: {', '.join(missing)}")
+    if typos := likely_typos(cocos.values()):
+        print(
+            f"WARNING: classes that look like a typo of another one: {', '.join(typos)}. Correct "
+            "the annotations and prepare them again, unless these are right."
+        )
     print_plan(recipe, args.output, num_images, has_test="test" in parts)

@@ -65,9 +65,9 @@ def check_detects(cfg, model: nn.Module, genotype: Genotype) -> str:
         logger.info("One network scored: %s.", found)
         return ""
     warning = (
-        f"One network scored: {found}. It detects next to nothing, so a search would only compare "
-        "noise. Train longer (SOLVER.MAX_ITER) or from better weights (MODEL.WEIGHTS); if the "
-        "losses did not fall, change SOLVER.BASE_LR."
+        f"One network scored: {found}. It detects next to nothing, so this search only compares "
+        "noise: stop it. Train longer (SOLVER.MAX_ITER) or from better weights (MODEL.WEIGHTS); if "
+        "the losses did not fall, change SOLVER.BASE_LR."
     )
     logger.warning(warning)
     return warning

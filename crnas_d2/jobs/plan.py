@@ -65,7 +65,7 @@ class Plan:
             )
         if recipe.preset == "quick" and self.seconds > 1.5 * _HOUR:
             return (
-                f"WARNING: that takes {_time(self.seconds)} on this machine, more than an hour. "
+                f"WARNING: that takes {_time(self.seconds)} on this machine, more than 1.5 hours. "
                 "Use fewer iterations (SOLVER.MAX_ITER) or smaller images (INPUT)."
             )
         return ""

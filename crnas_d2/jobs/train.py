@@ -71,7 +71,9 @@ def check_training(cfg: CfgNode, *, resume: bool = False, eval_only: bool = Fals
     # A search would refuse an archval that was trained on, but only days later.
     check_config(cfg, ["TRAIN", "TEST", "ARCHVAL"] if is_supernet else ["TRAIN", "TEST"])
     if not cfg.DATASETS.TRAIN:
-        raise ValueError("DATASETS.TRAIN is empty: name the datasets to train on.")
+        raise ValueError(
+            "DATASETS.TRAIN is empty: name a config (--config-file) or the datasets to train on."
+        )
     if is_supernet and spec.mode == "mixed" and not cfg.DATASETS.ARCHVAL:
         raise ValueError(
             "DATASETS.ARCHVAL is empty: name the datasets that train alpha, none of whose "

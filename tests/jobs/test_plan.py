@@ -137,7 +137,7 @@ def test_the_table_adds_up():
     [
         ("paper", "cpu", 400, "WARNING: on this CPU that takes 16.7 days. Use --preset quick"),
         ("quick", "cpu", 30, "Use smaller images (INPUT), a machine with a GPU (--device gpu)"),
-        ("quick", "cpu", 3, "WARNING: that takes 3.0 hours on this machine, more than an hour."),
+        ("quick", "cpu", 3, "WARNING: that takes 3.0 hours on this machine, more than 1.5 hours."),
         ("standard", "cpu", 10, ""),
         ("paper", "gpu", 400, ""),
         ("quick", "gpu", 0.8, ""),

@@ -1,8 +1,10 @@
 """Check the user's own COCO or VOC annotations, and split them into archtrain, archval and test."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from .annotation_report import check_annotations
@@ -11,7 +13,18 @@ from .findings import Report
 from .image_files import read_image_files
 from .voc import voc_files, voc_to_coco
 
-__all__ = ["Part", "check_parts", "divide", "read_coco_parts", "read_voc_parts", "usual_size"]
+__all__ = [
+    "Part",
+    "check_parts",
+    "divide",
+    "likely_typos",
+    "read_coco_parts",
+    "read_voc_parts",
+    "usual_size",
+]
+
+# A category with at most one object for so many of another one, and with names so alike (0 to 1).
+_FREQUENT, _ALIKE = 50, 0.75
 
 
 @dataclass
@@ -135,3 +148,22 @@ def divide(
         rest = Part(kept, rest.image_root, rest.sources)
     parts["archtrain"] = rest
     return {name: parts[name] for name in ("archtrain", "archval", "test") if name in parts}
+
+
+def likely_typos(cocos: Iterable[dict]) -> list[str]:
+    """Describe the categories that have the name of a far more frequent one, but for a typo.
+
+    Args:
+        cocos: all parts, with the same categories.
+    """
+    counts: Counter[str] = Counter()
+    for coco in cocos:
+        names = {category["id"]: category["name"] for category in coco["categories"]}
+        counts.update(names[annotation["category_id"]] for annotation in coco["annotations"])
+    found = []
+    for name, count in counts.items():
+        frequent = {n.lower(): n for n, c in counts.items() if n != name and c >= _FREQUENT * count}
+        for near in get_close_matches(name.lower(), frequent, n=1, cutoff=_ALIKE):
+            other = frequent[near]
+            found.append(f"{name} (objects: {count:,}; {other}: {counts[other]:,})")
+    return sorted(found)
