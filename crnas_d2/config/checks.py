@@ -65,8 +65,8 @@ def _check_weights(cfg: CfgNode, spec: NetworkSpec | None) -> None:
         raise ValueError(f"MODEL.WEIGHTS {weights} is a folder; name the file of weights in it.")
     if weights and "://" not in weights and not os.path.isfile(weights):
         raise ValueError(
-            f"MODEL.WEIGHTS is {weights}, which does not exist. Run the training that writes it, or "
-            "name another file."
+            f"MODEL.WEIGHTS is {weights}, which does not exist. Run the training that writes it, "
+            "or name another file."
         )
 
 
