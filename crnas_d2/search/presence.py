@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from threading import Event, Thread
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -16,6 +17,7 @@ __all__ = ["BEAT", "Lookout", "at_work", "has_ended"]
 _WORKER, _HEARTBEAT = "worker", "heartbeat"  # user attributes of a trial
 BEAT = 30.0  # seconds between two heartbeats
 _SILENCE = 60.0  # seconds without one, after which a worker counts as dead
+_NAMELESS = 10.0  # the same for one that was killed before it could write who it is
 
 
 @contextmanager
@@ -47,7 +49,8 @@ class Lookout:
 
     A process of this machine is gone if the system says so. Otherwise, a worker is gone if its
     heartbeat has not changed for a minute, by the clock of the observer, while the storage was
-    available. So clocks may differ, and nobody is missed during an outage.
+    available; or if it has not said for ten seconds which process it is, which it does first. So
+    clocks may differ, and nobody is missed during an outage.
 
     Optuna's own heartbeat compares times in the database: after an outage, the first worker that
     returns would take all others for dead. And a journal file has none.
@@ -72,18 +75,16 @@ class Lookout:
             since = since if before == heartbeat else now
             self._seen[trial.number] = heartbeat, since
             available_since = getattr(study._storage, "available_since", since)
-            if has_ended(trial) or now - max(since, available_since) > _SILENCE:
+            patience = _NAMELESS if _worker_of(trial) is None else _SILENCE
+            if has_ended(trial) or now - max(since, available_since) > patience:
                 dead.append(trial)
         return dead
 
 
 def has_ended(trial: FrozenTrial) -> bool:
     """Whether a trial was that of a process of this machine that has ended."""
-    worker = trial.user_attrs.get(_WORKER)
-    # A trial that is tried again may have copied the attributes of the first one.
-    if worker is None or worker["trial"] != trial.number:
-        return False
-    if worker["host"] != socket.gethostname():
+    worker = _worker_of(trial)
+    if worker is None or worker["host"] != socket.gethostname():
         return False
     if worker["process"] == os.getpid():
         return True  # this worker is idle, so an earlier process had the same id
@@ -94,6 +95,12 @@ def has_ended(trial: FrozenTrial) -> bool:
     except PermissionError:
         pass
     return _is_zombie(worker["process"])
+
+
+def _worker_of(trial: FrozenTrial) -> dict[str, Any] | None:
+    worker: dict[str, Any] | None = trial.user_attrs.get(_WORKER)
+    # A trial that is tried again may have copied the attributes of the first one.
+    return worker if worker is not None and worker["trial"] == trial.number else None
 
 
 def _is_zombie(process: int) -> bool:

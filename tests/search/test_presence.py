@@ -57,6 +57,16 @@ def test_a_worker_elsewhere_is_dead_when_it_is_silent(study, monkeypatch):
     assert [trial.number for trial in dead] == [silent.number]
 
 
+def test_a_worker_that_was_killed_before_it_said_who_it_is_is_soon_dead(study, monkeypatch):
+    monkeypatch.setattr(presence, "_NAMELESS", 0.3)
+    nameless, named = study.ask(), take(study, host="elsewhere")
+    lookout = presence.Lookout()
+    assert not lookout.find_dead(study, study.trials)
+    time.sleep(0.4)
+    dead = lookout.find_dead(study, study.trials)
+    assert [trial.number for trial in dead] == [nameless.number] != [named.number]
+
+
 def test_nobody_is_dead_because_the_storage_was_away(study, monkeypatch):
     monkeypatch.setattr(presence, "_SILENCE", 0.3)
     take(study, host="elsewhere")
