@@ -89,13 +89,13 @@ class Searcher(ABC):
     def explore(self, known: Collection[Genotype], number: int) -> Genotype:
         """Return a candidate for a sampler that proposes nothing new.
 
-        Only searchers that answer duplicates have it.
+        Called if the searcher answers duplicates, and has to be defined by it then.
 
         Args:
             known: genotypes to avoid.
             number: of the trial that asks.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} answers duplicates, so it needs explore()")
 
     def may_ask(self, candidates: Collection[Candidate], num_running: int) -> bool:
         """Whether to ask the sampler for one more candidate.
