@@ -3,9 +3,9 @@
 import math
 from collections.abc import Collection, Iterable
 
-import torch
 from detectron2.data.transforms import ResizeShortestEdge
-from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
+
+from .noise_images import noise_batch
 
 __all__ = ["largest_batch", "largest_size"]
 
@@ -32,18 +32,7 @@ def largest_batch(
         shapes.add((image.get("height"), image.get("width")))
         objects = max(objects, len(image.get("annotations", ())))
     size = largest_size(cfg, shapes, is_mixed=number > 1 and not grouped)
-    generator = torch.Generator().manual_seed(0)
-    channels = len(cfg.MODEL.PIXEL_MEAN)
-    batch = []
-    for _ in range(number):
-        image = torch.randint(256, (channels, *size), generator=generator, dtype=torch.uint8)
-        entry = {"image": image, "height": size[0], "width": size[1]}
-        if cfg.MODEL.META_ARCHITECTURE == "ImageClassifier":
-            entry["label"] = 0
-        else:
-            entry["instances"] = _objects(cfg, size, objects, generator)
-        batch.append(entry)
-    return batch
+    return noise_batch(cfg, number, size, objects)
 
 
 def largest_size(cfg, shapes: Collection[Size | Unknown] = (), *, is_mixed: bool = False) -> Size:
@@ -68,17 +57,3 @@ def largest_size(cfg, shapes: Collection[Size | Unknown] = (), *, is_mixed: bool
     groups = [wide + upright] if is_mixed else [wide, upright]
     padded = [tuple(map(max, zip(*group, strict=True))) for group in groups if group]
     return max(padded, key=math.prod)
-
-
-def _objects(cfg, size: Size, number: int, generator: torch.Generator) -> Instances:
-    sides = torch.tensor([size[1], size[0]])
-    corner, extent = torch.rand((2, number, 2), generator=generator)
-    boxes = torch.cat([0.7 * corner, 0.7 * corner + 0.05 + 0.25 * extent], dim=1) * sides.repeat(2)
-    objects = Instances(size, gt_boxes=Boxes(boxes))
-    objects.gt_classes = torch.zeros(number, dtype=torch.int64)
-    if cfg.MODEL.MASK_ON and cfg.INPUT.MASK_FORMAT == "bitmask":
-        objects.gt_masks = BitMasks(torch.ones(number, *size, dtype=torch.bool))
-    elif cfg.MODEL.MASK_ON:
-        outlines = [[[x, y, right, y, right, low, x, low]] for x, y, right, low in boxes.tolist()]
-        objects.gt_masks = PolygonMasks(outlines)
-    return objects

@@ -3,12 +3,11 @@
 import math
 from collections.abc import Sequence
 
-import torch
-from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
+from crnas_d2.data.noise_images import noise_batch
 
 __all__ = ["made_batch", "usual_size", "widest_size"]
 
-_BOXES = 7  # objects of an image, as in COCO on average
+_OBJECTS = 7  # of an image, as in COCO on average
 _MULTIPLE = 32  # to which detectors with FPN pad their images
 _ASPECT = 4 / 3  # of most photographs
 
@@ -33,28 +32,7 @@ def widest_size(cfg, *, in_training: bool) -> tuple[int, int]:
 
 def made_batch(cfg, images: int) -> list[dict]:
     """Return a batch of training images of the usual size, with random boxes, masks or a label."""
-    height, width = usual_size(cfg, in_training=True)
-    generator = torch.Generator().manual_seed(0)
-    batch = []
-    for _ in range(images):
-        size = (len(cfg.MODEL.PIXEL_MEAN), height, width)
-        pixels = torch.randint(0, 256, size, dtype=torch.uint8, generator=generator)
-        entry = {"image": pixels, "height": height, "width": width, "label": 0}
-        corners = torch.rand(_BOXES, 2, generator=generator) * torch.tensor([width, height]) / 2
-        boxes = torch.cat([corners, corners + torch.tensor([width, height]) / 4], dim=1)
-        instances = Instances((height, width), gt_boxes=Boxes(boxes))
-        instances.gt_classes = torch.zeros(_BOXES, dtype=torch.int64)
-        if cfg.MODEL.MASK_ON:
-            instances.gt_masks = _masks(boxes.tolist(), cfg.INPUT.MASK_FORMAT, (height, width))
-        batch.append({**entry, "instances": instances})
-    return batch
-
-
-def _masks(boxes: list[list[float]], kind: str, size: tuple[int, int]) -> PolygonMasks | BitMasks:
-    """Return the boxes as masks."""
-    polygons = [[[a, b, c, b, c, d, a, d]] for a, b, c, d in boxes]
-    masks = PolygonMasks(polygons)
-    return masks if kind == "polygon" else BitMasks.from_polygon_masks(masks, *size)
+    return noise_batch(cfg, images, usual_size(cfg, in_training=True), _OBJECTS)
 
 
 def _sides(cfg, in_training: bool) -> tuple[int, int, int]:

@@ -95,7 +95,8 @@ class Searcher(ABC):
             known: genotypes to avoid.
             number: of the trial that asks.
         """
-        raise NotImplementedError(f"{type(self).__name__} answers duplicates, so it needs explore()")
+        name = type(self).__name__
+        raise NotImplementedError(f"{name} answers duplicates, but has no explore().")
 
     def may_ask(self, candidates: Collection[Candidate], num_running: int) -> bool:
         """Whether to ask the sampler for one more candidate.

@@ -21,10 +21,9 @@ def gradient_exchange(device: str, config: str = str(CONFIG)) -> Sides:
     from torch.nn.parallel import DistributedDataParallel
 
     from crnas_d2.config import load_config
+    from crnas_d2.data.noise_images import noise_batch
     from crnas_d2.engine import GradientExchange, PathParameters, Trainer
     from crnas_d2.modeling import find_supernet
-
-    from ._images import noise_batch
 
     images = ["INPUT.MIN_SIZE_TRAIN", (128,), "SOLVER.IMS_PER_BATCH", 1]
     images += ["SOLVER.REFERENCE_WORLD_SIZE", 0]
@@ -45,7 +44,7 @@ def gradient_exchange(device: str, config: str = str(CONFIG)) -> Sides:
 
     parallel = DistributedDataParallel(model, broadcast_buffers=False, find_unused_parameters=True)
     parallel.register_comm_hook(None, hook)
-    batch = noise_batch(1, (128, 128), cfg.MODEL.ROI_HEADS.NUM_CLASSES)
+    batch = noise_batch(cfg, 1, (128, 128), objects=6)
     randoms = {is_ours: Random(0) for is_ours in (True, False)}
 
     def sent(is_ours: bool) -> float:
