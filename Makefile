@@ -21,7 +21,7 @@ help: ## list the targets
 
 env: $(INSTALLED) ## make the virtual environment, once (6 GB with torch's CUDA libraries)
 
-$(INSTALLED): pyproject.toml constraints.txt crnas_d2_start/install_detectron2.py
+$(INSTALLED): pyproject.toml constraints.txt crnas_d2/verbs/install_detectron2.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 		$(call or_fail,$(PYTHON) is no Python >= 3.10.,Name one: make env PYTHON=/path/to/python3.11)
 	@$(PYTHON) -c 'import ensurepip, venv' \
@@ -57,7 +57,7 @@ test-slow: $(INSTALLED) ## run the slow tests
 	$(BIN)/python -m pytest tests -m slow --durations 20 $(PYTEST)
 
 coverage: $(INSTALLED) ## run the fast tests, and print which lines they miss
-	$(BIN)/python -m pytest tests -n auto --maxprocesses 4 --cov crnas_d2 --cov crnas_d2_start --cov-report term-missing:skip-covered $(PYTEST)
+	$(BIN)/python -m pytest tests -n auto --maxprocesses 4 --cov crnas_d2 --cov-report term-missing:skip-covered $(PYTEST)
 
 bench: $(INSTALLED) ## run every benchmark
 	$(BIN)/python tools/benchmark.py all

@@ -22,7 +22,7 @@ class BuildWithConfigs(build_py):
             for folder in ROOT.glob(pattern):
                 shutil.copytree(folder, target / folder.relative_to(ROOT))
         # Detectron2's licence is the same text.
-        shutil.copy(ROOT / "LICENSE", Path(self.build_lib, "crnas_d2_start"))
+        shutil.copy(ROOT / "LICENSE", Path(self.build_lib, "crnas_d2", "verbs"))
 
 
 setup(cmdclass={"build_py": BuildWithConfigs})

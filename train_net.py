@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Train or evaluate a detector or a classifier: ``crnas-d2 train``."""
 
-from crnas_d2.commands.main import run_verb
+from crnas_d2.verbs.main import run_verb
 
 
 def main(arguments=None):

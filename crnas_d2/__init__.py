@@ -1,59 +1,58 @@
 """Search better detection backbones at equal cost, inside Detectron2.
 
-Importing this package registers its backbones and datasets with Detectron2, and its families,
-spaces and costs in their registries.
+Importing this package is cheap: a public name is imported when it is first used, and with it our
+backbones, datasets, families, spaces and costs are registered. Where Detectron2 has been imported
+before, they are registered at once.
 """
 
+import sys
 from importlib import import_module
-
-import crnas_d2.third_party  # noqa: F401  (first: it silences warnings of importing Detectron2)
-
-try:
-    from . import cost, data, modeling  # noqa: F401  (registration)
-except ModuleNotFoundError as error:
-    if error.name != "detectron2":
-        raise
-    raise ImportError(
-        "crnas_d2 needs Detectron2, which is not installed: run crnas-d2 install-detectron2 "
-        "(python tools/install_detectron2.py in a clone)."
-    ) from None
-from .config import NetworkSpec, add_crnas_config, load_config
-from .modeling import build_backbone, find_supernet
-from .space import (
-    COST_REGISTRY,
-    FAMILY_REGISTRY,
-    SPACE_REGISTRY,
-    Choice,
-    Genotype,
-    SearchSpace,
-    genotype_file,
-)
+from typing import Any
 
 __version__ = "0.1.0"
 
-# What a Detectron2 project that only names our backbones does not need: Optuna takes its time.
-_LAZY = {"SEARCHER_REGISTRY": "search", "run_search": "jobs", "run_training": "jobs"}
+_HOMES = {
+    "COST_REGISTRY": "space",
+    "FAMILY_REGISTRY": "space",
+    "SEARCHER_REGISTRY": "search",
+    "SPACE_REGISTRY": "space",
+    "Choice": "space",
+    "Genotype": "space",
+    "NetworkSpec": "config",
+    "SearchSpace": "space",
+    "add_crnas_config": "config",
+    "build_backbone": "modeling",
+    "find_supernet": "modeling",
+    "genotype_file": "space",
+    "load_config": "config",
+    "run_search": "verbs.search.job",
+    "run_training": "verbs.train",
+}
 
-__all__ = [
-    "COST_REGISTRY",
-    "FAMILY_REGISTRY",
-    "SEARCHER_REGISTRY",
-    "SPACE_REGISTRY",
-    "Choice",
-    "Genotype",
-    "NetworkSpec",
-    "SearchSpace",
-    "add_crnas_config",
-    "build_backbone",
-    "find_supernet",
-    "genotype_file",
-    "load_config",
-    "run_search",
-    "run_training",
-]
+__all__ = list(_HOMES)
 
 
-def __getattr__(name: str):
-    if name in _LAZY:
-        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def register() -> None:
+    """Register backbones and datasets with Detectron2, and families, spaces and costs with us."""
+    import_module("crnas_d2.common.third_party")  # first: it silences warnings of Detectron2
+    try:
+        for room in ("modeling", "cost", "data"):
+            import_module(f"crnas_d2.{room}")
+    except ModuleNotFoundError as error:
+        if error.name != "detectron2":
+            raise
+        raise ImportError(
+            "crnas_d2 needs Detectron2, which is not installed: run crnas-d2 install-detectron2 "
+            "(python tools/install_detectron2.py in a clone)."
+        ) from None
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    register()
+    return getattr(import_module(f"crnas_d2.{_HOMES[name]}"), name)
+
+
+if "detectron2.modeling" in sys.modules:
+    register()

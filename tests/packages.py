@@ -8,7 +8,7 @@ import toy
 
 BUILD = "import sys; from setuptools import build_meta as b; print(getattr(b, sys.argv[1])('.'))"
 # What a build reads; not what runs, editors and tests leave in a clone.
-SOURCES = ("crnas_d2", "crnas_d2_start", "configs", "projects", "examples", "tools", "docs")
+SOURCES = ("crnas_d2", "configs", "projects", "examples", "tools", "docs")
 FILES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "Makefile")
 
 

@@ -16,7 +16,7 @@ from project_toy import (
 
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.cost import build_budgets, build_costs, detector_macs
-from crnas_d2.jobs import check_config
+from crnas_d2.engine.checks import check_config
 from crnas_d2.modeling import find_supernet
 from crnas_d2.search import build_searcher
 from crnas_d2.space import Genotype, genotype_file

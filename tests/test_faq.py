@@ -9,16 +9,17 @@ import toy
 
 from crnas_d2 import Genotype, load_config
 from crnas_d2.checkpoint import StrictCheckpointer, describe_network, write_file
+from crnas_d2.common.errors import JobError, one_line_errors
 from crnas_d2.config.checks import check_model
-from crnas_d2.engine import Trainer
+from crnas_d2.engine import Trainer, detects
+from crnas_d2.engine.checks import check_search
 from crnas_d2.engine.peak_memory import _explain
+from crnas_d2.engine.summary import training_summary
+from crnas_d2.engine.training import check_resumable, check_training
 from crnas_d2.evaluation import FitnessNoise, SubnetEvaluator
-from crnas_d2.jobs import JobError, check_resumable, check_search, check_training, detects
-from crnas_d2.jobs.entry import one_line_errors
-from crnas_d2.jobs.search import _check_finished
-from crnas_d2.jobs.summary import training_summary
 from crnas_d2.report.search_verdict import describe_noise
 from crnas_d2.search import Candidate
+from crnas_d2.verbs.search.job import _check_finished
 
 FAQ = (toy.ROOT / "docs" / "FAQ.md").read_text()
 QUOTED = re.findall(r"^```console\n(.*?)\n```", FAQ, flags=re.MULTILINE | re.DOTALL)

@@ -14,8 +14,10 @@ import trained_toy
 
 from crnas_d2 import Choice, Genotype, SearchSpace, run_search
 from crnas_d2.cost import LatencyCheck, LatencyTable
-from crnas_d2.jobs import network_config, run_export, run_prediction
+from crnas_d2.runs.trained_network import network_config
 from crnas_d2.space import AdditiveCost
+from crnas_d2.verbs.export.folder import run_export
+from crnas_d2.verbs.predict.job import run_prediction
 
 PAGE = (toy.ROOT / "docs" / "FILES.md").read_text()
 RUNS = (toy.ROOT / "docs" / "RUNS.md").read_text()

@@ -24,7 +24,7 @@ from project_toy import (
 from crnas_d2.checkpoint import TrainingCheckpointer
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.engine import Trainer
-from crnas_d2.jobs import check_config
+from crnas_d2.engine.checks import check_config
 from crnas_d2.modeling import find_supernet
 from crnas_d2.report import write_channel_search
 from crnas_d2.space import Genotype

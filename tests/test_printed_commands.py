@@ -24,16 +24,16 @@ import torch
 import toy
 from project_toy import copy_configs
 
-from crnas_d2.commands import search as search_verb
-from crnas_d2.commands import train as train_verb
-from crnas_d2.commands.main import VERBS, run_verb
+from crnas_d2.common.output import check_output
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.config import checks as config_checks
 from crnas_d2.config.fitness import needs_supernet
-from crnas_d2.jobs import check_config, check_search
-from crnas_d2.jobs import checks as jobs_checks
-from crnas_d2.jobs import train as jobs_train
-from crnas_d2.jobs.output import check_output
+from crnas_d2.engine import checks as jobs_checks
+from crnas_d2.engine import training as jobs_train
+from crnas_d2.engine.checks import check_config, check_search
+from crnas_d2.verbs import search as search_verb
+from crnas_d2.verbs import train as train_verb
+from crnas_d2.verbs.main import VERBS, run_verb
 
 PAGES = [
     path.relative_to(toy.ROOT).as_posix()
@@ -193,7 +193,7 @@ class Walk:
             load_config(file, args.opts)
 
     def parsed(self, verb: str, arguments: list[str]) -> argparse.Namespace:
-        room = "crnas_d2_start" if verb == "install-detectron2" else "crnas_d2.commands"
+        room = "crnas_d2.verbs"
         parser = argparse.ArgumentParser(exit_on_error=False)
         import_module(f"{room}.{verb.replace('-', '_')}").add_arguments(parser)
         return parser.parse_args(arguments)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Print the costs of a network, part by part: ``crnas-d2 analyze``."""
 
-from crnas_d2.commands.main import run_verb
+from crnas_d2.verbs.main import run_verb
 
 
 def main(arguments=None):

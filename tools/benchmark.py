@@ -135,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error(f"unknown benchmark '{name}'; known: {known}")
     if args.repeats is not None and args.repeats < 1:
         parser.error(f"--repeats is {args.repeats}; expected at least 1")
-    from crnas_d2.jobs import one_line_errors
+    from crnas_d2.common.errors import one_line_errors
 
     device = args.device or default_device()
     names = args.names

@@ -15,9 +15,11 @@ from scipy.stats import spearmanr
 from tabulate import tabulate
 
 from crnas_d2 import find_supernet, load_config
+from crnas_d2.common.errors import one_line_errors
 from crnas_d2.data import build_fixed_batches
+from crnas_d2.engine.checks import check_config, check_search
+from crnas_d2.engine.subnets import load_supernet
 from crnas_d2.evaluation import SubnetEvaluator, batch_statistics, build_evaluator, calibrated
-from crnas_d2.jobs import check_config, check_search, load_supernet, one_line_errors
 from crnas_d2.search import sample_genotypes
 
 

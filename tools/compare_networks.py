@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Compare trained networks: ``crnas-d2 compare``."""
 
-from crnas_d2.commands.main import run_verb
+from crnas_d2.verbs.main import run_verb
 
 
 def main(arguments=None):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from crnas_d2_start.install_detectron2 import main
+from crnas_d2.verbs.install_detectron2 import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Hold images out of a training set: ``crnas-d2 prepare-archval``."""
 
-from crnas_d2.commands.main import run_verb
+from crnas_d2.verbs.main import run_verb
 
 
 def main(arguments=None):

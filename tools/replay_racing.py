@@ -24,11 +24,10 @@ from scipy.stats import kendalltau
 from tqdm import tqdm
 
 from crnas_d2 import Genotype, load_config
+from crnas_d2.common.errors import one_line_errors
 from crnas_d2.config import NetworkSpec
 from crnas_d2.config.values import check_values
 from crnas_d2.evaluation import NoiseFiles, Race, pauses
-from crnas_d2.jobs import one_line_errors
-from crnas_d2.jobs.racing import Results, RivalFinder, num_kept
 from crnas_d2.search import (
     Candidate,
     EvolutionSearcher,
@@ -39,6 +38,7 @@ from crnas_d2.search import (
     run_worker,
 )
 from crnas_d2.space import SearchSpace
+from crnas_d2.verbs.search.racing import Results, RivalFinder, num_kept
 
 _SCORE = "score"  # the metric
 

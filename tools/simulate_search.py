@@ -39,9 +39,9 @@ def run(args: argparse.Namespace) -> None:
     import optuna
 
     from crnas_d2 import load_config
-    from crnas_d2.jobs import search_simulation as simulation
-    from crnas_d2.search.simulation import StorageLoad
-    from crnas_d2.search.storage_load import measure_load
+    from tools.simulation import search_simulation as simulation
+    from tools.simulation.storage_load import measure_load
+    from tools.simulation.virtual_clock import StorageLoad
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if args.search is not None:
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    from crnas_d2.jobs import one_line_errors
+    from crnas_d2.common.errors import one_line_errors
 
     args = parse(arguments)
     with one_line_errors(__file__):

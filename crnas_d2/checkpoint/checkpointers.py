@@ -14,8 +14,6 @@ from .matching import MatchedWeights, match_weights
 from .run_files import RunFiles
 from .safe_checkpointer import SafeCheckpointer
 
-__all__ = ["StrictCheckpointer", "TrainingCheckpointer"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -12,8 +12,6 @@ from crnas_d2.config.checks import find_spec
 from crnas_d2.modeling.families import ResNetFamily
 from crnas_d2.space import FAMILY_REGISTRY, Genotype
 
-__all__ = ["convention_of_file", "describe_network", "differences", "overrides"]
-
 _STRIDE = "MODEL.RESNETS.STRIDE_IN_1X1"
 _SPACE, _CHANNELS = "MODEL.SUPERNET.SPACE", "MODEL.GENOTYPE.CHANNELS"
 _DEPTHS, _OPS = "MODEL.GENOTYPE.DEPTHS", "MODEL.GENOTYPE.OPS"

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from crnas_d2.layers import ChannelMixedConv2d, DecodedConv2d, decoded_weights
 
-__all__ = ["decode_state_dict"]
-
 logger = logging.getLogger(__name__)
 
 

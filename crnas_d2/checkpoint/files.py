@@ -18,8 +18,6 @@ from detectron2.checkpoint.catalog import ModelCatalog
 from detectron2.utils.file_io import Detectron2Handler, PathManager
 from iopath.common.file_io import get_cache_dir
 
-__all__ = ["UnreadableFileError", "fetch_weights", "read_file", "write_file"]
-
 _CATALOG = "catalog://"
 PARTIAL = ".partial"  # the end of the name of a file that is being written
 

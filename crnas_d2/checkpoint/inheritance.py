@@ -16,8 +16,6 @@ from crnas_d2.config import NetworkSpec
 from crnas_d2.layers import ChoiceBlock
 from crnas_d2.space import Family
 
-__all__ = ["Inheritance", "inherit_blocks", "pad_kernel"]
-
 
 @dataclass
 class Inheritance:

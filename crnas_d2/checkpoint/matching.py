@@ -11,8 +11,6 @@ from .inheritance import Inheritance, inherit_blocks, pad_kernel
 from .names import body_prefix, to_detectron2_names
 from .subnet_weights import fixed_names
 
-__all__ = ["MatchedWeights", "match_weights"]
-
 # Counters that only a BN without momentum reads, constants of old Detectron2 files, and the state
 # that only a channel search has.
 _UNIMPORTANT = ("num_batches_tracked", "pixel_mean", "pixel_std", ".alpha", ".dilation_set")

@@ -7,8 +7,6 @@ from torch import Tensor
 
 from crnas_d2.space import FAMILY_REGISTRY
 
-__all__ = ["body_prefix", "to_detectron2_names"]
-
 # Of the body of a network: under a neck, in a detector or classifier without one, in a backbone
 # with a neck but no detector. A bare body has no prefix.
 BODY_PREFIXES = ("backbone.bottom_up.", "backbone.", "bottom_up.")

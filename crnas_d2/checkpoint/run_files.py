@@ -7,8 +7,6 @@ from pathlib import Path
 
 from .files import PARTIAL, write_file
 
-__all__ = ["FINAL", "RunFiles"]
-
 FINAL = "model_final.pth"
 _LAST = "last_checkpoint"  # Detectron2's file, which names the newest one
 _PERIODIC = re.compile(r"model_\d{7,}\.pth")

@@ -12,8 +12,6 @@ from torch import Tensor
 from .convention import convention_of_file, differences
 from .files import UnreadableFileError, fetch_weights, read_file
 
-__all__ = ["SafeCheckpointer", "check_weights", "weights_convention"]
-
 
 def check_weights(path: str) -> None:
     """Fetch and read ``MODEL.WEIGHTS`` before work starts.

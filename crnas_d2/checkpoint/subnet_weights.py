@@ -6,8 +6,6 @@ from crnas_d2.layers import ChannelMixedConv2d, ChoiceBlock, active_modules
 from crnas_d2.modeling import SinglePathSupernet, find_supernet
 from crnas_d2.space import Genotype
 
-__all__ = ["fixed_names", "subnet_state_dict"]
-
 
 def fixed_names(model: nn.Module) -> dict[str, str]:
     """Return, for each tensor of ``model``, the name that it has in a fixed network.

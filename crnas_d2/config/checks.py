@@ -13,8 +13,6 @@ from crnas_d2.space import ChannelSpace, Genotype, warn_without_plain_dilation
 from .names import check_names
 from .spec import NetworkSpec
 
-__all__ = ["check_model", "find_spec"]
-
 _PACKAGE = os.sep + "crnas_d2" + os.sep
 _OURS = (
     "build_supernet_backbone, build_supernet_fpn_backbone, build_supernet_retinanet_fpn_backbone, "

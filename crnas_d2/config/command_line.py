@@ -7,8 +7,6 @@ from pathlib import Path
 
 from .shipped import is_installed, shipped_root
 
-__all__ = ["spell"]
-
 # The scripts of a clone; the other verbs are reached as ``python -m crnas_d2``.
 _SCRIPTS = {
     "train": "train_net.py",

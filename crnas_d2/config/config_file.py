@@ -6,11 +6,9 @@ from typing import Any
 
 from detectron2.utils.file_io import PathManager
 
-from crnas_d2.space import read_yaml
+from crnas_d2.common.plain_yaml import read_yaml
 
 from .shipped import is_shipped_name, shipped_file
-
-__all__ = ["inherited_files", "read_config_file"]
 
 _BASE = "_BASE_"
 _FOUND = "genotype.yaml"  # that a search leaves in its OUTPUT_DIR

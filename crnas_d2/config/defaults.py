@@ -4,8 +4,6 @@ from detectron2.config import CfgNode as CN
 
 from crnas_d2.space import COST_REGISTRY
 
-__all__ = ["add_crnas_config"]
-
 
 def add_crnas_config(cfg: CN) -> None:
     """Add our keys to a Detectron2 config, in place."""

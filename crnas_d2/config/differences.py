@@ -5,8 +5,6 @@ from detectron2.config import CfgNode
 from .entries import leaves
 from .loading import default_config
 
-__all__ = ["changed_settings"]
-
 
 def changed_settings(cfg: CfgNode) -> dict[str, object]:
     """Return the values that differ from the defaults, by key, e.g. ``SOLVER.MAX_ITER``.

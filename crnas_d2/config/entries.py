@@ -8,8 +8,6 @@ from detectron2.config import CfgNode
 
 from crnas_d2.space import COST_REGISTRY
 
-__all__ = ["leaves", "set_entries", "set_overrides"]
-
 
 def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
     """Yield the full key and the value of each setting of nested sections."""

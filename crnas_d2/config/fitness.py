@@ -2,8 +2,6 @@
 
 from yacs.config import CfgNode
 
-__all__ = ["ENTROPY", "fitness_name", "needs_supernet"]
-
 ENTROPY = "entropy"
 
 

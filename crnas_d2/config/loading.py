@@ -7,15 +7,13 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode, get_cfg
 
-from crnas_d2.space import parse_yaml
+from crnas_d2.common.plain_yaml import parse_yaml
 
 from .config_file import read_config_file
 from .defaults import add_crnas_config
 from .entries import set_entries, set_overrides
 from .plugins import import_plugins
 from .values import check_values
-
-__all__ = ["default_config", "load_config"]
 
 logger = logging.getLogger(__name__)
 

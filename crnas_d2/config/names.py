@@ -18,9 +18,7 @@ from detectron2.modeling import (
 )
 from detectron2.modeling.proposal_generator.rpn import RPN_HEAD_REGISTRY
 
-from crnas_d2.space import did_you_mean
-
-__all__ = ["check_names"]
+from crnas_d2.common.errors import did_you_mean
 
 _WITH_PROPOSALS = ("GeneralizedRCNN", "PanopticFPN", "ProposalNetwork")
 _WITH_ROI_HEADS = ("GeneralizedRCNN", "PanopticFPN")

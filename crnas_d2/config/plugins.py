@@ -4,8 +4,6 @@ import importlib
 from collections.abc import Sequence
 from types import ModuleType
 
-__all__ = ["import_plugins"]
-
 
 def import_plugins(names: Sequence[str]) -> list[ModuleType]:
     """Import the modules of ``PLUGINS``; a module that is already imported is not reloaded.

@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Rule", "increasing", "list_of", "number", "one_of", "whole"]
-
 
 @dataclass(frozen=True)
 class Rule:

@@ -8,9 +8,7 @@ from typing import IO, Any
 from detectron2.utils.file_io import PathManager
 from iopath.common.file_io import PathHandler
 
-from crnas_d2.space import did_you_mean
-
-__all__ = ["is_installed", "is_shipped_name", "shipped_file", "shipped_root"]
+from crnas_d2.common.errors import did_you_mean
 
 _PREFIX = "crnas_d2://"
 _PACKAGE = Path(__file__).resolve().parent.parent

@@ -15,8 +15,6 @@ from crnas_d2.space import (
     SpaceKind,
 )
 
-__all__ = ["NetworkSpec"]
-
 
 @dataclass(frozen=True)
 class NetworkSpec:

@@ -7,12 +7,10 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 
-from crnas_d2.space import did_you_mean
+from crnas_d2.common.errors import did_you_mean
 
 from .entries import leaves
 from .rules import Rule, increasing, list_of, number, one_of, whole
-
-__all__ = ["check_device", "check_values"]
 
 # A process seeds numpy with SEED + its rank, which must stay below 2**32.
 _MOST_SEED = 2**32 - 2**16

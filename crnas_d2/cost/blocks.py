@@ -3,8 +3,6 @@
 from crnas_d2.config import NetworkSpec
 from crnas_d2.space import COST_REGISTRY, AdditiveCost, Cost, SearchSpace
 
-__all__ = ["Blocks"]
-
 
 @COST_REGISTRY.register("BLOCKS")
 class Blocks(Cost):

@@ -7,8 +7,6 @@ from yacs.config import CfgNode
 from crnas_d2.config import NetworkSpec
 from crnas_d2.space import COST_REGISTRY, AdditiveCost, Budget, parse_limits
 
-__all__ = ["build_budgets", "build_costs", "check_costs"]
-
 
 def check_costs(cfg: CfgNode) -> set[str]:
     """Return the names of all costs that are limited, minimized or reported.

@@ -18,8 +18,6 @@ from crnas_d2.space import COST_REGISTRY, AdditiveCost, Cost, SearchSpace
 
 from .counting import meta_body, meta_image
 
-__all__ = ["CountedCost", "MACs", "Parameters", "covering_values"]
-
 
 class CountedCost(Cost):
     """A cost that adds up over the modules of a network, on the meta device.

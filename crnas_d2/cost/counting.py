@@ -11,15 +11,6 @@ from crnas_d2.config import NetworkSpec
 from crnas_d2.layers import active_modules
 from crnas_d2.modeling import build_body
 
-__all__ = [
-    "NetworkCost",
-    "body_cost",
-    "count_macs",
-    "count_parameters",
-    "meta_body",
-    "meta_image",
-]
-
 
 @dataclass(frozen=True)
 class NetworkCost:

@@ -18,17 +18,6 @@ from crnas_d2.modeling import ImageClassifier, find_supernet
 
 from .counting import NetworkCost, count_parameters
 
-__all__ = [
-    "Part",
-    "detector_cost",
-    "detector_heads",
-    "detector_macs",
-    "find_body",
-    "meta_model",
-    "meta_network",
-    "runnable_size",
-]
-
 
 @dataclass(frozen=True)
 class Part:

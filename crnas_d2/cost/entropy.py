@@ -13,8 +13,6 @@ from crnas_d2.space import AdditiveCost
 
 from .counted import CountedCost
 
-__all__ = ["Entropy"]
-
 # MAE-DET weights its five levels, of stride 2 to 32, by 0, 0, 1, 1 and 6.
 _LEVELS = {8: 1.0, 16: 1.0, 32: 6.0}
 # What bypasses the convolutions of a block, in Detectron2's blocks and in ours.

@@ -18,8 +18,6 @@ from .counted import MACs, Parameters
 from .latency_meter import CPUClock, CUDAClock, LatencyMeter
 from .latency_table import UNIT, LatencyTable
 
-__all__ = ["LATENCY_FILE", "Latency", "build_meter", "device_name"]
-
 logger = logging.getLogger(__name__)
 
 LATENCY_FILE = "latency.json"  # in OUTPUT_DIR

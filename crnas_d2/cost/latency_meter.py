@@ -11,14 +11,12 @@ from random import Random
 import torch
 from torch import nn
 
-from crnas_d2.config.progress_bar import progress_bar
+from crnas_d2.common.progress_bar import progress_bar
 from crnas_d2.modeling import SinglePathSupernet, find_supernet
 from crnas_d2.space import AdditiveCost, Genotype
 
 from .counted import covering_values
 from .latency_table import UNIT, LatencyCheck
-
-__all__ = ["CPUClock", "CUDAClock", "Clock", "LatencyMeter"]
 
 _WARM_UP = 2  # rounds, in which memory is allocated and kernels are chosen
 _LEAST_ROUNDS, _MOST_ROUNDS = 5, 50

@@ -10,8 +10,6 @@ from random import Random
 
 from crnas_d2.space import AdditiveCost, Genotype, SearchSpace
 
-__all__ = ["LatencyCheck", "LatencyTable"]
-
 logger = logging.getLogger(__name__)
 
 UNIT = "ms"

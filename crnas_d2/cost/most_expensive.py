@@ -5,8 +5,6 @@ from crnas_d2.space import Genotype
 
 from .counted import MACs
 
-__all__ = ["most_expensive_path"]
-
 
 def most_expensive_path(
     spec: NetworkSpec, input_size: tuple[int, int] = (800, 1088)

@@ -10,8 +10,6 @@ from torch.utils._pytree import tree_leaves
 
 from .detector_cost import detector_heads
 
-__all__ = ["inference_memory", "training_memory"]
-
 
 def training_memory(
     model: nn.Module, size: tuple[int, int], images: int, proposals: int, mask_rois: int

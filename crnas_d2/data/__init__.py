@@ -1,6 +1,6 @@
 """Datasets; importing this package registers them with Detectron2."""
 
-from . import builtin  # noqa: F401  (registers)
+from . import builtin  # noqa: F401  (registration)
 from .archval import archval_twins, check_archval, check_disjoint, kept_ids, read_images
 from .checks import (
     check_class_count,

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from crnas_d2.config import spell
 
-__all__ = ["KINDS", "Kind", "find_faults"]
-
 # Pixels. COCO rounds coordinates to two decimals; a narrower box is none.
 _ROUNDING = 0.02
 # COCO's evaluation takes no larger object (its area range "all"), and as many detections per image.
@@ -93,7 +91,7 @@ def find_faults(coco: Mapping) -> dict[str, list[str]]:
     """Find the faults of a dataset.
 
     Args:
-        coco: of :func:`~crnas_d2.data.prepare.coco_splits.read_coco`.
+        coco: of :func:`~crnas_d2.data.coco_splits.read_coco`.
 
     Returns:
         for each of :data:`KINDS` that occurs, where.

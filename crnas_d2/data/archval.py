@@ -13,8 +13,6 @@ from crnas_d2.config import spell
 
 from .equal_files import find_twins
 
-__all__ = ["archval_twins", "check_archval", "check_disjoint", "kept_ids", "read_images"]
-
 logger = logging.getLogger(__name__)
 
 # Share of archval that may be left out. With more, the sets are the same by mistake.

@@ -6,22 +6,11 @@ from collections.abc import Mapping, Sequence
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 
-from crnas_d2.space import did_you_mean
+from crnas_d2.common.errors import did_you_mean
 
-from .archval import check_archval, check_disjoint
+from .archval import check_archval
 from .classification import check_task, register_image_folders
 from .files_in_use import check_annotation_file, check_image_files
-
-__all__ = [
-    "CLASS_KEYS",
-    "check_archval",
-    "check_class_count",
-    "check_data",
-    "check_datasets",
-    "check_disjoint",
-    "register_coco_format",
-    "register_datasets",
-]
 
 # The key with the number of classes, by meta-architecture.
 CLASS_KEYS = {

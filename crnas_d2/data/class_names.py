@@ -10,15 +10,6 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from .checks import CLASS_KEYS, register_datasets
 
-__all__ = [
-    "CLASSES",
-    "ClassNames",
-    "class_record",
-    "dataset_classes",
-    "find_classes",
-    "num_classes",
-]
-
 CLASSES = "classes"  # the key of a checkpoint
 
 

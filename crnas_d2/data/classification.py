@@ -17,16 +17,6 @@ from torchvision.datasets import ImageFolder
 
 from .image_errors import naming
 
-__all__ = [
-    "ClassificationMapper",
-    "build_transform",
-    "check_task",
-    "is_classification",
-    "load_image_folder",
-    "register_image_folder",
-    "register_image_folders",
-]
-
 _FLIPS = ("horizontal", "none")
 
 

@@ -9,11 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from .annotations import KINDS, find_faults
+from .coco_splits import read_coco, sha256
 from .embedded.generated import user_cache
-from .prepare.coco_splits import read_coco, sha256
-from .prepare.image_files import find_broken
-
-__all__ = ["check_annotation_file", "check_image_files"]
+from .image_files import find_broken
 
 logger = logging.getLogger(__name__)
 

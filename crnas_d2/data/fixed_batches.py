@@ -19,8 +19,6 @@ from .generators import generators_seeded
 from .loaders import build_fixed_mapper
 from .shared_images import NoRoomError, shared_images
 
-__all__ = ["FixedBatches", "build_fixed_batches", "fixed_images"]
-
 logger = logging.getLogger(__name__)
 
 _GIB = 2**30

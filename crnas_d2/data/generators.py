@@ -8,8 +8,6 @@ from random import Random
 import numpy as np
 import torch
 
-__all__ = ["generators_seeded"]
-
 
 @contextmanager
 def generators_seeded(key: str) -> Iterator[None]:

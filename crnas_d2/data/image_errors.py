@@ -5,8 +5,6 @@ from contextlib import contextmanager
 
 from detectron2.data import DatasetMapper
 
-__all__ = ["ImageError", "NamingMapper", "naming"]
-
 
 class ImageError(ValueError):
     """An image that cannot be read; the message names its file."""

@@ -14,8 +14,6 @@ from typing import BinaryIO
 
 import torch
 
-__all__ = ["Record", "append_record", "read_records", "whole_records"]
-
 _HEADER = Struct("<QQI")  # bytes of the entry, bytes of the image, checksum of both
 _ALIGNMENT = 64
 

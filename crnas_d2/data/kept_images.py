@@ -4,8 +4,6 @@ from collections.abc import Callable
 
 from .generators import generators_seeded
 
-__all__ = ["KeepingMapper", "is_random"]
-
 
 class KeepingMapper:
     """Caches the results of a mapper, which must depend only on the entry.

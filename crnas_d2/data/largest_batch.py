@@ -7,8 +7,6 @@ from detectron2.data.transforms import ResizeShortestEdge
 
 from .noise_images import noise_batch
 
-__all__ = ["largest_batch", "largest_size"]
-
 Size = tuple[int, int]  # (height, width), pixels
 Unknown = tuple[None, None]
 

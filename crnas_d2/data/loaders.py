@@ -12,12 +12,6 @@ from .classification import ClassificationMapper, build_transform, is_classifica
 from .image_errors import NamingMapper
 from .kept_images import KeepingMapper, is_random
 
-__all__ = [
-    "build_fixed_mapper",
-    "build_test_loader",
-    "build_train_mapper",
-]
-
 
 def build_train_mapper(cfg, dataset_names: Sequence[str]) -> Callable[[dict], dict]:
     """Build a mapper from an entry of a dataset to an input as in training, with augmentation."""

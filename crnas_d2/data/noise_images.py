@@ -3,8 +3,6 @@
 import torch
 from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
 
-__all__ = ["noise_batch"]
-
 
 def noise_batch(cfg, number: int, size: tuple[int, int], objects: int) -> list[dict]:
     """Return inputs of the model of a config in training, always the same ones.

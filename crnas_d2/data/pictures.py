@@ -9,8 +9,6 @@ from detectron2.data.detection_utils import read_image
 
 from .image_errors import naming
 
-__all__ = ["IMAGES", "VIDEOS", "Picture", "find_pictures", "read_picture"]
-
 IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 

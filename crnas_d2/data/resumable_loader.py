@@ -21,8 +21,6 @@ from .classification import is_classification
 from .generators import generators_seeded
 from .loaders import build_train_mapper
 
-__all__ = ["ResumableLoader", "build_resumable_loader", "build_train_loader"]
-
 Batch = list[tuple[int, int]]  # (number, index) of each image of this rank
 
 

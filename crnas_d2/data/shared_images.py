@@ -22,8 +22,6 @@ import torch
 
 from .image_records import append_record, read_records, whole_records
 
-__all__ = ["NoRoomError", "SharedImages", "image_folders", "shared_images"]
-
 logger = logging.getLogger(__name__)
 
 _GIB = 2**30

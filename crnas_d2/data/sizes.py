@@ -8,8 +8,6 @@ from .checks import register_coco_format
 from .classification import register_image_folders
 from .embedded import letters, letters_crops
 
-__all__ = ["DatasetSizes"]
-
 # As published; the parts of archtrain and archval are those of ``crnas-d2 prepare-archval``.
 _PUBLISHED = {
     "coco_2014_train": 82_783,

@@ -13,8 +13,6 @@ from crnas_d2.data import build_resumable_loader
 from .optimizer import build_alpha_optimizer
 from .step_trainer import StepTrainer
 
-__all__ = ["AlternatingTrainer", "build_alternating_trainer", "first_alpha_step"]
-
 
 class AlternatingTrainer(TrainerBase):
     """Train the weights on a batch of one split, then alpha on a batch of the other, alternately.

@@ -8,8 +8,6 @@ import torch
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 
-__all__ = ["ContinuedRandomness", "get_states", "set_states"]
-
 logger = logging.getLogger(__name__)
 
 

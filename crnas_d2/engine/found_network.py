@@ -14,8 +14,6 @@ from crnas_d2.modeling import find_supernet
 
 from .norms import without_sync
 
-__all__ = ["calibrated_on_train", "found_network"]
-
 
 @contextmanager
 def found_network(cfg, model: nn.Module) -> Iterator[nn.Module]:

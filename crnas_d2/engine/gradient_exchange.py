@@ -11,8 +11,6 @@ from torch.nn.parallel import DistributedDataParallel
 from crnas_d2.layers import active_modules
 from crnas_d2.modeling import SinglePathSupernet
 
-__all__ = ["GradientExchange", "PathParameters"]
-
 
 class GradientExchange:
     """A communication hook of DistributedDataParallel that leaves gradients out.

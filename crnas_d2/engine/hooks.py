@@ -9,8 +9,6 @@ from detectron2.utils import comm
 from crnas_d2.modeling import MixedSupernet, SinglePathSupernet
 from crnas_d2.space import Genotype
 
-__all__ = ["AlphaProgress", "PathSampling", "RepeatedPreciseBN"]
-
 
 class PathSampling(HookBase):
     """Switch the supernet to the sampled path before each step.

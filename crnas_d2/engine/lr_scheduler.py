@@ -6,8 +6,6 @@ from fvcore.common.param_scheduler import LinearParamScheduler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-__all__ = ["build_lr_scheduler", "check_lr_scheduler"]
-
 LR_SCHEDULERS = (
     "WarmupMultiStepLR",
     "WarmupCosineLR",

@@ -4,8 +4,6 @@ from collections.abc import Callable
 
 from detectron2.config import CfgNode
 
-__all__ = ["replace_norms", "without_sync"]
-
 
 def replace_norms(node: CfgNode, replace: Callable[[str], str]) -> None:
     """Replace every ``NORM`` of a config in place."""

@@ -6,8 +6,6 @@ from torch import nn
 
 from crnas_d2.modeling import MixedSupernet, find_supernet
 
-__all__ = ["build_alpha_optimizer", "build_optimizer"]
-
 
 def build_optimizer(cfg, model: nn.Module) -> torch.optim.Optimizer:
     """Build Detectron2's optimizer with clipping that skips parameters without a gradient.

@@ -5,8 +5,6 @@ from random import Random
 
 from crnas_d2.space import Choice, Genotype, SearchSpace
 
-__all__ = ["FairPathSampler", "UniformPathSampler", "build_path_sampler"]
-
 
 def build_path_sampler(cfg, space: SearchSpace) -> Callable[[int], Genotype]:
     """Build the sampler of ``MODEL.SUPERNET.PATH_SAMPLER``, ``uniform`` or ``fair``."""

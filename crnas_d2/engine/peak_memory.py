@@ -17,8 +17,6 @@ from crnas_d2.modeling import SinglePathSupernet, find_supernet
 from .continued_randomness import get_states, set_states
 from .step_trainer import StepTrainer, total_loss
 
-__all__ = ["GpuMemory", "check_peak_memory"]
-
 logger = logging.getLogger(__name__)
 
 _GIB = 2**30

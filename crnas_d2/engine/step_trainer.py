@@ -10,8 +10,6 @@ from detectron2.utils import comm
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["StepTrainer", "step_settings", "total_loss"]
-
 
 def step_settings(cfg) -> dict:
     """Return the arguments of a :class:`StepTrainer` that a config sets.

@@ -37,8 +37,6 @@ from .path_samplers import build_path_sampler
 from .peak_memory import check_peak_memory
 from .step_trainer import StepTrainer, step_settings
 
-__all__ = ["Trainer", "checkpoint_size"]
-
 logger = logging.getLogger(__name__)
 
 # Detectron2's dense detectors keep a running mean of the number of positive anchors here, which is

@@ -5,13 +5,7 @@ from .bootstrap import DetectionMatches, ImageHits, resampled_images
 from .build import build_evaluator, metric_names
 from .classification_evaluator import ClassificationEvaluator
 from .fast_coco_evaluator import FastCOCOEvaluator
-from .noise import (
-    FitnessNoise,
-    NoiseFiles,
-    difference_interval,
-    images_to_tell,
-    score_interval,
-)
+from .noise import FitnessNoise, NoiseFiles, difference_interval, images_to_tell, score_interval
 from .precision import build_precision, check_precision, use_channels_last
 from .racing import Race, Rival, cannot_win, pauses
 from .subnet_evaluator import SubnetEvaluator

@@ -10,8 +10,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from crnas_d2.layers import active_modules
 
-__all__ = ["batch_statistics", "calibrated"]
-
 
 @contextmanager
 def calibrated(model: nn.Module, batches: Collection[list[dict]]) -> Iterator[None]:

@@ -5,8 +5,6 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["DetectionMatches", "ImageHits", "resampled_images"]
-
 _CHUNK = 2**24  # numbers in one array, to bound the memory
 _RECALLS = np.linspace(0, 1, 101)  # of COCO's average precision
 

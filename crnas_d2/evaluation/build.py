@@ -9,8 +9,6 @@ from .classification_evaluator import ClassificationEvaluator
 from .fast_coco_evaluator import FastCOCOEvaluator
 from .partial_voc_evaluator import PartialVOCEvaluator
 
-__all__ = ["build_evaluator", "metric_names"]
-
 
 def build_evaluator(cfg, dataset_name: str, *, in_search: bool = False) -> DatasetEvaluator:
     """Build the evaluator for the ``evaluator_type`` of a dataset.

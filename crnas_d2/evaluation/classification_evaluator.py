@@ -6,8 +6,6 @@ from detectron2.utils import comm
 
 from .bootstrap import ImageHits
 
-__all__ = ["ClassificationEvaluator"]
-
 
 class ClassificationEvaluator(DatasetEvaluator):
     """Accuracy in percent: how often the true class is among the k with the highest scores.

@@ -11,11 +11,9 @@ import numpy as np
 from detectron2.evaluation import COCOEvaluator
 from detectron2.utils.file_io import PathManager
 
-from crnas_d2.data.prepare.coco_splits import subset
+from crnas_d2.data.coco_splits import subset
 
 from .bootstrap import DetectionMatches
-
-__all__ = ["FastCOCOEvaluator"]
 
 
 class FastCOCOEvaluator(COCOEvaluator):

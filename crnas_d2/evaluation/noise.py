@@ -14,8 +14,6 @@ from crnas_d2.space import Genotype
 
 from .bootstrap import DetectionMatches, ImageHits, resampled_images
 
-__all__ = ["FitnessNoise", "NoiseFiles", "difference_interval", "images_to_tell", "score_interval"]
-
 _FOLDER = "noise"
 _MOST_KEPT = 2**22  # bytes of image results in one file, before compression
 _QUANTILE = 1.96  # of the normal distribution, for 95 %

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from detectron2.evaluation import PascalVOCDetectionEvaluator
 
-__all__ = ["PartialVOCEvaluator"]
-
 
 class PartialVOCEvaluator(PascalVOCDetectionEvaluator):
     """VOC's AP on some of the images of a dataset; the objects of others do not count as missed.

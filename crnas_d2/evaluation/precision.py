@@ -6,8 +6,6 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
-__all__ = ["PRECISIONS", "build_precision", "check_precision", "use_channels_last"]
-
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 

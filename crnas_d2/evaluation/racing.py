@@ -11,8 +11,6 @@ from crnas_d2.search import Stopped
 
 from .bootstrap import DetectionMatches, ImageHits, resampled_images
 
-__all__ = ["Race", "Rival", "cannot_win", "pauses"]
-
 Results = DetectionMatches | ImageHits
 
 _FEWEST = 50  # images, below which a bootstrap says little

@@ -18,8 +18,6 @@ from crnas_d2.space import Genotype
 from .bootstrap import DetectionMatches, ImageHits
 from .racing import Race
 
-__all__ = ["SubnetEvaluator"]
-
 
 class SubnetEvaluator:
     """Score one subnet after another. Each worker builds one and keeps it in memory.

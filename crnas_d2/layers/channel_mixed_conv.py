@@ -10,8 +10,6 @@ from torch.nn import functional as F
 
 from crnas_d2.space.dilations import multiply_dilations, num_channel_groups, parse_dilations
 
-__all__ = ["ChannelMixedConv2d"]
-
 
 class ChannelMixedConv2d(nn.Module):
     """A 3x3 convolution with a softmax over dilations in each group of output channels.

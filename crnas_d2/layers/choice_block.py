@@ -9,15 +9,6 @@ from torch import nn
 
 from crnas_d2.space import Operation
 
-__all__ = [
-    "BranchDepthChoice",
-    "ChoiceBlock",
-    "OperationChoice",
-    "PrefixDepthChoice",
-    "SharedWeightChoice",
-    "active_modules",
-]
-
 
 class ChoiceBlock(CNNBlockBase):
     """A block with one active option; the others neither run nor change.

@@ -15,8 +15,6 @@ from crnas_d2.space.dilations import (
     parse_dilations,
 )
 
-__all__ = ["DecodedConv2d", "decode_conv", "decoded_weights"]
-
 
 class _Weights(nn.ParameterList):
     """Weights named by the index of their dilation; TorchScript iterates over no ParameterDict."""

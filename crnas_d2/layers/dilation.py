@@ -6,8 +6,6 @@ from detectron2.layers import CNNBlockBase
 
 from crnas_d2.space import Operation
 
-__all__ = ["DILATIONS", "dilation_operation", "set_dilation"]
-
 
 def set_dilation(block: CNNBlockBase, dilation: int) -> None:
     """Dilate the convolution of a block that CR-NAS searches; its output size stays the same.

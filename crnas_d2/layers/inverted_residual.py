@@ -5,8 +5,6 @@ from torch import Tensor, nn
 
 from .conv_block import conv_norm
 
-__all__ = ["InvertedResidual"]
-
 
 class InvertedResidual(CNNBlockBase):
     """The block of MobileNetV2 (table 1 and figure 4d).

@@ -3,8 +3,6 @@
 from detectron2.utils import comm
 from torch import nn
 
-__all__ = ["resolve_norm", "zero_norm"]
-
 
 def resolve_norm(norm: str, device: str) -> str:
     """Replace ``SyncBN`` by the synchronized BN that works in this process.

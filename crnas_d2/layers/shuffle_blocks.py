@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from .conv_block import conv_norm
 
-__all__ = ["ShuffleBlock", "XceptionBlock"]
-
 
 class _TwoBranchBlock(CNNBlockBase):
     """One part of the output comes from a branch of convolutions, the other part bypasses it.

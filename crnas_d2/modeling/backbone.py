@@ -13,14 +13,6 @@ from crnas_d2.layers import resolve_norm
 from .body import build_body
 from .necks import NASFPN, SameStrideFPN
 
-__all__ = [
-    "build_supernet_backbone",
-    "build_supernet_fpn_backbone",
-    "build_supernet_nasfpn_backbone",
-    "build_supernet_retinanet_fpn_backbone",
-    "build_supernet_same_stride_fpn_backbone",
-]
-
 
 @BACKBONE_REGISTRY.register()
 def build_supernet_backbone(cfg, input_shape: ShapeSpec) -> Backbone:

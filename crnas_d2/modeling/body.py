@@ -12,8 +12,6 @@ from crnas_d2.space import Family, Genotype, SearchedConv, SpaceKind
 
 from .supernet import MixedSupernet, SinglePathSupernet
 
-__all__ = ["build_backbone", "build_body"]
-
 
 def build_backbone(
     family: Family,

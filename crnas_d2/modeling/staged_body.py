@@ -6,8 +6,6 @@ from detectron2.layers import CNNBlockBase
 from detectron2.modeling.backbone.backbone import Backbone
 from torch import Tensor, nn
 
-__all__ = ["StagedBody", "check_outputs", "needed_outputs"]
-
 
 class StagedBody(Backbone):
     """A stem followed by stages; stages that no output needs are left out.

@@ -8,8 +8,6 @@ from torch import nn
 from crnas_d2.layers import ChannelMixedConv2d, ChoiceBlock
 from crnas_d2.space import ChannelSpace, Genotype, SearchSpace
 
-__all__ = ["MixedSupernet", "SinglePathSupernet", "Supernet", "find_supernet"]
-
 
 class Supernet:
     """The search space of a body, and the operations on it.

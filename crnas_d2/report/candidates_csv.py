@@ -8,8 +8,6 @@ from crnas_d2.evaluation import FitnessNoise
 from crnas_d2.search import Candidate
 from crnas_d2.space import AdditiveCost, SearchSpace
 
-__all__ = ["write_candidates"]
-
 
 def write_candidates(
     path: str | Path,

@@ -6,14 +6,12 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from crnas_d2.runs.training_log import read_metrics, training_seconds
 from crnas_d2.space import ChannelSpace, Genotype
 
 from .page import Page
 from .provenance import provenance
 from .sketch import draw_channels
-from .training_log import read_metrics, training_seconds
-
-__all__ = ["add_channel_search", "write_channel_search"]
 
 
 def write_channel_search(cfg, genotype: Genotype, space: ChannelSpace) -> None:

@@ -10,6 +10,9 @@ from detectron2.data import DatasetCatalog
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from crnas_d2.runs.ranking import plain
+from crnas_d2.runs.run import Run
+from crnas_d2.runs.training_log import read_metrics, training_seconds
 from crnas_d2.search import Candidate
 from crnas_d2.space import Genotype, format_quantity
 
@@ -18,12 +21,7 @@ from .detections import draw_detections
 from .page import Page, format_cell, without_constant_columns
 from .per_class import add_per_class
 from .provenance import provenance, stage_widths
-from .ranked_networks import plain
-from .run import Run
 from .sketch import draw_architectures, draw_channels
-from .training_log import read_metrics, training_seconds
-
-__all__ = ["add_networks", "add_retrained", "network_table"]
 
 _COCO_METRICS = ("AP", "AP50", "APs", "APm", "APl")
 _VOC_METRICS = ("AP", "AP50", "AP75")

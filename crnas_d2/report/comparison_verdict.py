@@ -8,11 +8,8 @@ import numpy as np
 
 from crnas_d2.config import changed_settings
 from crnas_d2.evaluation import FastCOCOEvaluator, difference_interval, resampled_images
+from crnas_d2.runs.run import Run
 from crnas_d2.space import format_quantity
-
-from .run import Run
-
-__all__ = ["comparison_verdict", "recipe"]
 
 _METRIC = "bbox/AP"
 # What may differ between two trainings of one network that only differ in their seed.

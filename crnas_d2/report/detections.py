@@ -7,8 +7,6 @@ from detectron2.data import MetadataCatalog
 from detectron2.structures import BoxMode
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-__all__ = ["draw_detections", "upright_picture"]
-
 _LEAST, _MOST = 560, 1_000  # pixels of the longer side of a picture
 # By how well they can be told apart, also by those who see fewer colours (Okabe and Ito).
 _COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")

@@ -7,10 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from .effective_field import SHARE, EffectiveField
-from .page import Page
+from crnas_d2.evaluation.effective_field import SHARE, EffectiveField
 
-__all__ = ["FIELDS_EXPLAINED", "Fields", "add_fields", "draw_fields", "field_table"]
+from .page import Page
 
 # By name of the network and of the feature.
 Fields = Mapping[str, Mapping[str, EffectiveField]]

@@ -10,8 +10,6 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
-__all__ = ["Page", "format_cell", "without_constant_columns"]
-
 # A picture is enlarged by a checkbox beside it: a page without scripts, and each picture only once.
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;

@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from crnas_d2.search import Candidate
 from crnas_d2.space import AdditiveCost, Genotype
 
-__all__ = ["compared_costs", "pareto_front"]
-
 
 def compared_costs(
     costs: Mapping[str, AdditiveCost], candidates: Sequence[Candidate], second_objective: str

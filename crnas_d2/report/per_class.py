@@ -5,8 +5,6 @@ from collections.abc import Mapping
 
 from .page import Page
 
-__all__ = ["add_per_class"]
-
 _MANY = 15  # classes, whose table would fill the page
 
 

@@ -14,16 +14,6 @@ from crnas_d2.evaluation import FitnessNoise
 from crnas_d2.search import Candidate
 from crnas_d2.space import Genotype
 
-__all__ = [
-    "baseline_genotype",
-    "cost_scope",
-    "format_duration",
-    "images_looked_at",
-    "own_version",
-    "provenance",
-    "stage_widths",
-]
-
 
 def provenance(cfg, folders: Sequence[str | Path], seconds: float, what: str) -> dict[str, str]:
     """Return names and values for the head of a report.

@@ -8,10 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from crnas_d2.space import Genotype
-
-from .page import Page
-from .ranked_networks import (
+from crnas_d2.runs.ranking import (
     Ranking,
     correlation_table,
     describe_spread,
@@ -19,8 +16,9 @@ from .ranked_networks import (
     plain,
     score_of,
 )
+from crnas_d2.space import Genotype
 
-__all__ = ["draw_ranking", "write_ranking"]
+from .page import Page
 
 _SIZE = 4.2  # inches, of a panel
 _COLUMNS = 2

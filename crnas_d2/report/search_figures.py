@@ -11,8 +11,6 @@ from crnas_d2.evaluation import FitnessNoise
 from crnas_d2.search import Candidate
 from crnas_d2.space import AdditiveCost, Genotype, SearchSpace
 
-__all__ = ["draw_by_choice", "draw_distribution", "draw_levels", "draw_tradeoff"]
-
 _BEST, _BASELINE, _TIED, _OTHER, _LINE = "#d94801", "#238b45", "#3182bd", "#9aa5b1", "#08519c"
 _STOPPED = "stopped early (estimate)"
 

@@ -18,8 +18,6 @@ from .search_figures import draw_by_choice, draw_distribution, draw_levels, draw
 from .search_verdict import search_verdict
 from .sketch import draw_architectures
 
-__all__ = ["add_search", "search_settings", "write_search"]
-
 _SHOWN = 10
 
 

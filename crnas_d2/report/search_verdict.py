@@ -7,8 +7,6 @@ from crnas_d2.evaluation import FitnessNoise, images_to_tell
 from crnas_d2.search import Candidate, Finalist
 from crnas_d2.space import AdditiveCost, Genotype, format_quantity
 
-__all__ = ["describe_noise", "search_verdict"]
-
 _NAMED = 5  # candidates in a sentence
 _NOTHING = 0.5  # percent, below which all differences are noise
 _FEWEST = 10  # images for which the noise is worth a sentence

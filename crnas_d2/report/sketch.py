@@ -11,8 +11,6 @@ from matplotlib.patches import Patch, Rectangle
 
 from crnas_d2.space import ChannelSpace, Family, Genotype
 
-__all__ = ["draw_architectures", "draw_channels", "draw_networks"]
-
 # The first three are ordered as dilations and kernels are; then whatever else a block may do.
 _COLOURS = ("#c6dbef", "#4292c6", "#08306b", "#fd8d3c", "#74c476", "#9e9ac8", "#d9d9d9", "#e377c2")
 _UNIT = 0.3  # inches per block

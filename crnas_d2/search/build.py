@@ -8,8 +8,6 @@ from crnas_d2.space import Budget, SearchSpace
 
 from .searcher import SEARCHER_REGISTRY, Searcher
 
-__all__ = ["build_searcher"]
-
 
 def build_searcher(cfg: CfgNode, space: SearchSpace, budgets: Sequence[Budget]) -> Searcher:
     """Build the searcher of ``SEARCH.ALGORITHM``.

@@ -9,19 +9,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from crnas_d2.space import Genotype, SearchSpace
 
-__all__ = [
-    "Candidate",
-    "Finalist",
-    "Stopped",
-    "candidates_of",
-    "decided_genotype",
-    "enqueue",
-    "evaluated",
-    "genotype_of",
-    "has_result",
-    "is_taken_care_of",
-]
-
 # The user attributes of a trial. ENQUEUED holds the values of its choices, by name, if a searcher
 # listed it. ERROR is the traceback of an evaluation. REFUSED marks a failure that would repeat,
 # unlike the death of a worker, with the reason. SAME_AS is the number of the trial whose result a

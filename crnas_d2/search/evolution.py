@@ -14,8 +14,6 @@ from crnas_d2.space import Genotype, SearchSpace
 
 from .candidates import decided_genotype, genotype_of, is_taken_care_of
 
-__all__ = ["EvolutionSampler"]
-
 _MOST_SAMPLES = 200_000  # in a row without a new feasible one; then the space is exhausted
 _MOST_CHILDREN = 1_000  # attempts per kind: similar parents may have no new feasible child
 

@@ -11,8 +11,6 @@ from crnas_d2.space import Budget, Genotype, SearchSpace, feasible_fraction, fea
 from .candidates import Candidate
 from .searcher import SEARCHER_REGISTRY, Searcher
 
-__all__ = ["ExhaustiveSearcher"]
-
 _MOST = 100_000  # feasible genotypes; a larger search is a mistake
 
 

@@ -10,8 +10,6 @@ from crnas_d2.space import Budget, Genotype, SearchSpace
 from .candidates import Candidate
 from .searcher import SEARCHER_REGISTRY, Searcher
 
-__all__ = ["GreedySearcher"]
-
 
 @SEARCHER_REGISTRY.register("greedy")
 class GreedySearcher(Searcher):

@@ -7,8 +7,6 @@ from typing import IO, Any
 import optuna
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
-__all__ = ["open_journal"]
-
 _START = b'{"op_code":'  # of each record
 _ADVICE = "Restore it, or name another file."
 

@@ -12,8 +12,6 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-__all__ = ["BEAT", "Lookout", "at_work", "has_ended"]
-
 _WORKER, _HEARTBEAT = "worker", "heartbeat"  # user attributes of a trial
 BEAT = 30.0  # seconds between two heartbeats
 _SILENCE = 60.0  # seconds without one, after which a worker counts as dead

@@ -13,8 +13,6 @@ from .evolution import EvolutionSampler
 from .searcher import SEARCHER_REGISTRY, Searcher
 from .stock_samplers import build_sampler
 
-__all__ = ["EvolutionSearcher", "OptunaSearcher", "RandomSearcher", "SampledSearcher"]
-
 _MOST_SAMPLES = 200_000  # in a row without a new feasible one; then the space is exhausted
 _MOST_COUNTED = 100_000  # genotypes; feasible ones of a larger space are not counted beforehand
 

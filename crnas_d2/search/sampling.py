@@ -6,8 +6,6 @@ from random import Random
 
 from crnas_d2.space import Budget, Genotype, SearchSpace, is_feasible
 
-__all__ = ["sample_genotypes", "sample_over_cost"]
-
 _MOST_SAMPLES = 200_000  # in a row without a new feasible one
 _POOL = 50  # samples for each network that is chosen
 _PATIENCE = 2_000  # the same for a pool, which may be smaller

@@ -7,11 +7,10 @@ from typing import Any
 from optuna.samplers import BaseSampler
 from yacs.config import CfgNode
 
-from crnas_d2.space import Budget, Genotype, Registry, SearchSpace, is_feasible
+from crnas_d2.common.registry import Registry
+from crnas_d2.space import Budget, Genotype, SearchSpace, is_feasible
 
 from .candidates import Candidate
-
-__all__ = ["SEARCHER_REGISTRY", "Searcher"]
 
 SEARCHER_REGISTRY = Registry("SEARCHER", "SEARCH.ALGORITHM")
 """Algorithms by the names of ``SEARCH.ALGORITHM``; each a subclass of :class:`Searcher`."""

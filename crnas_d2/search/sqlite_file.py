@@ -11,8 +11,6 @@ from typing import Any
 import sqlalchemy
 from optuna.storages import RDBStorage
 
-__all__ = ["check_sqlite", "is_on_local_disk", "prepare_sqlite"]
-
 # File systems that belong to one machine.
 _LOCAL = {"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"}
 _WAL = b"\2\2"  # at byte 18 of the file: its write and read version

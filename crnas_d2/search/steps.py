@@ -1,7 +1,7 @@
 """The steps of a search in its study, without evaluation and without a clock.
 
 A worker goes through them (:func:`crnas_d2.search.run_worker`), and so does a simulation of many
-workers (:mod:`crnas_d2.search.simulation`).
+workers (:mod:`tools.simulation.virtual_clock`).
 """
 
 import logging
@@ -32,8 +32,6 @@ from .candidates import (
     is_taken_care_of,
 )
 from .searcher import Searcher
-
-__all__ = ["FIRST", "Evaluation", "Result", "Step", "Steps"]
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from crnas_d2.space import did_you_mean
-
-__all__ = ["SeededSampler", "build_sampler"]
+from crnas_d2.common.errors import did_you_mean
 
 _EXHAUSTIVE = ("BruteForceSampler", "GridSampler")
 

@@ -19,8 +19,6 @@ from .journal import open_journal
 from .sqlite_file import check_sqlite, prepare_sqlite
 from .storage_url import check_url, connect_args, file_of, shown
 
-__all__ = ["PatientStorage", "StorageError", "open_storage"]
-
 logger = logging.getLogger(__name__)
 
 _RETRY = 3.0  # seconds between two attempts to reach a storage that is away

@@ -7,16 +7,6 @@ import sqlalchemy
 from sqlalchemy.engine import make_url
 from yacs.config import CfgNode
 
-__all__ = [
-    "check_url",
-    "connect_args",
-    "file_of",
-    "hide_password",
-    "shown",
-    "study_url",
-    "without_password",
-]
-
 _FORMS = (
     "expected postgresql+psycopg://user@host/database, another SQLAlchemy URL, the path of a "
     "journal file in an existing folder, or $NAME of an environment variable that holds one of them"

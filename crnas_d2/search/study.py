@@ -13,8 +13,6 @@ from .candidates import has_result
 from .presence import has_ended
 from .storage import open_storage
 
-__all__ = ["check_study", "open_study"]
-
 Direction = Literal["maximize", "minimize"]
 
 _LATER = ("archval images", "calibration images")  # studies of earlier versions lack them

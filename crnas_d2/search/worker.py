@@ -15,8 +15,6 @@ from .searcher import Searcher
 from .steps import FIRST, Evaluation, Step, Steps
 from .storage import StorageError
 
-__all__ = ["Pause", "run_trial", "run_worker"]
-
 
 def run_worker(
     study: optuna.Study,

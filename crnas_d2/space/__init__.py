@@ -18,11 +18,8 @@ from .feasible import check_budgets, feasible_genotypes
 from .fraction import FeasibleFraction, feasible_fraction
 from .genotype import Genotype
 from .kind import SPACE_REGISTRY, SpaceKind
-from .nearest import did_you_mean
 from .operation import Operation
-from .plain_yaml import parse_yaml, read_yaml
 from .published import genotype_file
-from .registry import Registry
 from .search_space import SearchSpace
 
 __all__ = [
@@ -40,7 +37,6 @@ __all__ = [
     "FeasibleFraction",
     "Genotype",
     "Operation",
-    "Registry",
     "SearchSpace",
     "SearchableConv",
     "SearchedConv",
@@ -48,7 +44,6 @@ __all__ = [
     "channel_order",
     "check_budgets",
     "check_dilation_choice",
-    "did_you_mean",
     "feasible_fraction",
     "feasible_genotypes",
     "format_quantity",
@@ -58,7 +53,5 @@ __all__ = [
     "num_channel_groups",
     "parse_dilations",
     "parse_limits",
-    "parse_yaml",
-    "read_yaml",
     "warn_without_plain_dilation",
 ]

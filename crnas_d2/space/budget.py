@@ -8,8 +8,6 @@ from typing import Any
 from .cost import AdditiveCost, format_quantity
 from .genotype import Genotype
 
-__all__ = ["Budget", "is_feasible", "parse_limits"]
-
 
 @dataclass(frozen=True)
 class Budget:

@@ -8,15 +8,8 @@ from math import prod
 from random import Random
 from typing import Any
 
-from .dilations import (
-    Dilation,
-    check_dilation_choice,
-    has_plain_dilation,
-    num_channel_groups,
-)
+from .dilations import Dilation, check_dilation_choice, has_plain_dilation, num_channel_groups
 from .genotype import Genotype
-
-__all__ = ["ChannelSpace", "SearchedConv", "warn_without_plain_dilation"]
 
 logger = logging.getLogger(__name__)
 

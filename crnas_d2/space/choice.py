@@ -4,8 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-__all__ = ["Choice", "active_choices", "groups"]
-
 
 @dataclass(frozen=True)
 class Choice:

@@ -9,12 +9,11 @@ from typing import Any
 
 from yacs.config import CfgNode
 
+from crnas_d2.common.registry import Registry
+
 from .choice import Choice
 from .genotype import Genotype
-from .registry import Registry
 from .search_space import SearchSpace
-
-__all__ = ["COST_REGISTRY", "AdditiveCost", "Cost", "format_quantity"]
 
 COST_REGISTRY = Registry("COST", "A cost")
 """Costs by their names in ``SEARCH.BUDGET`` and ``SEARCH.COSTS``; subclasses of :class:`Cost`."""

@@ -7,17 +7,6 @@ its dilation.
 
 from collections.abc import Sequence
 
-__all__ = [
-    "DILATION_SETS",
-    "Dilation",
-    "channel_order",
-    "check_dilation_choice",
-    "has_plain_dilation",
-    "multiply_dilations",
-    "num_channel_groups",
-    "parse_dilations",
-]
-
 Dilation = tuple[int, int]  # (height, width), in pixels of the convolution's input
 
 

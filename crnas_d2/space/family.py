@@ -8,11 +8,10 @@ from typing import Any
 
 from yacs.config import CfgNode
 
+from crnas_d2.common.registry import Registry
+
 from .genotype import Genotype
 from .operation import Operation
-from .registry import Registry
-
-__all__ = ["FAMILY_REGISTRY", "Family", "SearchableConv"]
 
 FAMILY_REGISTRY = Registry("FAMILY", "MODEL.SUPERNET.FAMILY")
 """Families by the names of ``MODEL.SUPERNET.FAMILY``; each a subclass of :class:`Family`."""

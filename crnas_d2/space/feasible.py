@@ -17,8 +17,6 @@ from .fraction import (
 from .genotype import Genotype
 from .search_space import SearchSpace
 
-__all__ = ["check_budgets", "feasible_genotypes"]
-
 logger = logging.getLogger(__name__)
 
 _MOST_LISTED = 1_000  # distinct totals; with more, an error message gives their range alone

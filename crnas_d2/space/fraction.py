@@ -12,16 +12,6 @@ from .choice import Choice, num_completions
 from .cost import AdditiveCost
 from .search_space import SearchSpace
 
-__all__ = [
-    "NOTHING",
-    "RARE",
-    "VACUOUS",
-    "FeasibleFraction",
-    "feasible_fraction",
-    "iterate_feasible",
-    "total_counts",
-]
-
 # Smaller feasible fractions give a warning: 10,000 samples may all be infeasible.
 RARE = 1e-4
 # Larger ones are those of a limit that a search could do without.

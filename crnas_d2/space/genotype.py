@@ -8,9 +8,7 @@ from typing import Any, TypeGuard
 
 import yaml
 
-from .plain_yaml import read_yaml
-
-__all__ = ["Genotype"]
+from crnas_d2.common.plain_yaml import read_yaml
 
 
 @dataclass(frozen=True, order=True)

@@ -5,13 +5,12 @@ from typing import Any
 
 from yacs.config import CfgNode
 
+from crnas_d2.common.registry import Registry
+
 from .channel_space import ChannelSpace
 from .family import Family
 from .genotype import Genotype
-from .registry import Registry
 from .search_space import SearchSpace
-
-__all__ = ["SPACE_REGISTRY", "SpaceKind"]
 
 SPACE_REGISTRY = Registry("SPACE", "MODEL.SUPERNET.SPACE", besides=("none",))
 """Kinds by the names of ``MODEL.SUPERNET.SPACE``; each a subclass of :class:`SpaceKind`."""

@@ -2,8 +2,6 @@
 
 from importlib.resources import files
 
-__all__ = ["genotype_file"]
-
 
 def genotype_file(name: str) -> str:
     """Return the path of a published genotype, for ``_BASE_`` or ``cfg.merge_from_file``.

@@ -10,8 +10,6 @@ from typing import Any
 from .choice import Choice, active_choices, groups, num_completions
 from .genotype import Genotype
 
-__all__ = ["SearchSpace"]
-
 
 @dataclass(frozen=True)
 class SearchSpace:

@@ -12,7 +12,7 @@ from crnas_d2.checkpoint import StrictCheckpointer, TrainingCheckpointer
 from crnas_d2.checkpoint.inheritance import pad_kernel
 from crnas_d2.checkpoint.matching import match_weights
 from crnas_d2.engine import Trainer
-from crnas_d2.jobs import check_config
+from crnas_d2.engine.checks import check_config
 
 SHUFFLE = {
     "MODEL.SUPERNET.FAMILY": "shufflenetv2",

@@ -6,14 +6,7 @@ import toy
 from detectron2.modeling import ResNet
 
 from crnas_d2.config import NetworkSpec, load_config
-from crnas_d2.cost import (
-    MACs,
-    NetworkCost,
-    Parameters,
-    body_cost,
-    count_macs,
-    count_parameters,
-)
+from crnas_d2.cost import MACs, NetworkCost, Parameters, body_cost, count_macs, count_parameters
 from crnas_d2.modeling import build_supernet_backbone, find_supernet
 from crnas_d2.space import Budget, Genotype, feasible_fraction, genotype_file, is_feasible
 

@@ -5,7 +5,7 @@ import toy
 
 from crnas_d2 import NetworkSpec, load_config, run_search
 from crnas_d2.cost.entropy import Entropy
-from crnas_d2.jobs import check_search
+from crnas_d2.engine.checks import check_search
 from crnas_d2.space import Genotype
 
 

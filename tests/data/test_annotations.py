@@ -13,7 +13,7 @@ from PIL import Image
 
 from crnas_d2.data import check_data, check_datasets, files_in_use, register_coco_format
 from crnas_d2.data.annotations import KINDS, find_faults
-from crnas_d2.data.prepare.coco_splits import read_coco
+from crnas_d2.data.coco_splits import read_coco
 
 pytestmark = pytest.mark.usefixtures("registered", "own_cache")
 

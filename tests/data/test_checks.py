@@ -6,12 +6,7 @@ import pytest
 import toy
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from crnas_d2.data import (
-    check_class_count,
-    check_datasets,
-    check_disjoint,
-    register_coco_format,
-)
+from crnas_d2.data import check_class_count, check_datasets, check_disjoint, register_coco_format
 
 pytestmark = pytest.mark.usefixtures("registered")
 

@@ -15,7 +15,7 @@ from crnas_d2.data import (
     build_train_loader,
     register_image_folders,
 )
-from crnas_d2.jobs import check_config
+from crnas_d2.engine.checks import check_config
 
 pytestmark = pytest.mark.usefixtures("registered")
 

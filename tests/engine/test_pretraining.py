@@ -13,8 +13,8 @@ from detectron2.utils.env import seed_all_rng
 from crnas_d2.checkpoint import StrictCheckpointer
 from crnas_d2.data import build_fixed_batches, register_image_folders
 from crnas_d2.engine import PathSampling, Trainer
+from crnas_d2.engine.checks import check_config
 from crnas_d2.evaluation import SubnetEvaluator, build_evaluator, calibrated, metric_names
-from crnas_d2.jobs import check_config
 from crnas_d2.layers import active_modules
 from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype

@@ -5,12 +5,9 @@ import torch
 import toy
 
 from crnas_d2 import run_search
-from crnas_d2.evaluation import (
-    check_precision,
-    use_channels_last,
-)
-from crnas_d2.jobs import JobError
-from crnas_d2.jobs.subnets import build_subnet_evaluator
+from crnas_d2.common.errors import JobError
+from crnas_d2.engine.subnets import build_subnet_evaluator
+from crnas_d2.evaluation import check_precision, use_channels_last
 from crnas_d2.space import Genotype
 
 GENOTYPE = Genotype(depths=toy.ELIGIBLE[2])

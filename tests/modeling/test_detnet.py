@@ -7,7 +7,7 @@ from detectron2.config import CfgNode
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.cost import body_cost
 from crnas_d2.engine import Trainer
-from crnas_d2.jobs.export.plain import describe_plain
+from crnas_d2.verbs.export.plain import describe_plain
 
 DETECTOR = toy.ROOT / "projects/DetNAS/configs/baseline/faster_rcnn_DetNet-59_FPN_1x.yaml"
 NARROW = {

@@ -17,10 +17,10 @@ from crnas_d2.checkpoint import (
 from crnas_d2.checkpoint.matching import match_weights
 from crnas_d2.config import NetworkSpec
 from crnas_d2.cost import MACs, Parameters, body_cost, count_parameters
+from crnas_d2.evaluation.receptive_field import receptive_fields
 from crnas_d2.layers import OperationChoice, ShuffleBlock, XceptionBlock
 from crnas_d2.modeling import SinglePathSupernet, find_supernet
 from crnas_d2.modeling.families import ShuffleNetV2, ShuffleNetV2Family
-from crnas_d2.report import receptive_fields
 from crnas_d2.space import Genotype, genotype_file
 
 STAGES = ("res2", "res3", "res4", "res5")

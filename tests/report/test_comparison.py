@@ -9,8 +9,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from crnas_d2.checkpoint import write_file
-from crnas_d2.report import Page, add_networks, add_retrained, load_run, network_table
+from crnas_d2.report import Page, add_networks, add_retrained, network_table
 from crnas_d2.report.detections import draw_detections, upright_picture
+from crnas_d2.runs.run import load_run
 from crnas_d2.search import Candidate
 from crnas_d2.space import Genotype
 

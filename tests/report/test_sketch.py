@@ -5,10 +5,11 @@ import pytest
 import toy
 from matplotlib.patches import Rectangle
 
-from crnas_d2.commands.main import main
 from crnas_d2.config import NetworkSpec, load_config
-from crnas_d2.report import draw_architectures, draw_channels, draw_networks, find_network
+from crnas_d2.report import draw_architectures, draw_channels, draw_networks
+from crnas_d2.runs.named_network import find_network
 from crnas_d2.space import ChannelSpace, Genotype, SearchedConv
+from crnas_d2.verbs.main import main
 
 SPACE = ChannelSpace(
     (

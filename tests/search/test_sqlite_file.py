@@ -25,7 +25,7 @@ from crnas_d2.search import (
     run_worker,
     sqlite_file,
 )
-from crnas_d2.search.storage_load import measure_load
+from tools.simulation.storage_load import measure_load
 
 GENOTYPES = list(SPACE)
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnas_d2.search import EvolutionSearcher, ExhaustiveSearcher, GreedySearcher, RandomSearcher
-from crnas_d2.search.simulation import StorageLoad, simulate
 from crnas_d2.search.worker import Pause
 from crnas_d2.space import Choice, SearchSpace
+from tools.simulation.virtual_clock import StorageLoad, simulate
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

@@ -10,9 +10,9 @@ import pytest
 import toy
 import yaml
 
-from crnas_d2.jobs import StandAloneRun
-from crnas_d2.jobs.stand_alone import config_digest
-from crnas_d2.report import describe_ranking, rank_correlation
+from crnas_d2.evaluation.rank_correlation import rank_correlation
+from crnas_d2.runs.ranking import describe_ranking
+from crnas_d2.runs.stand_alone import StandAloneRun, config_digest
 from crnas_d2.space import Genotype
 
 TOOL = str(toy.ROOT / "tools" / "correlate.py")
@@ -122,7 +122,7 @@ def test_rank_correlation_and_its_interval():
 def test_rank_correlations_are_those_of_scipy():
     from scipy.stats import kendalltau, spearmanr
 
-    from crnas_d2.report.ranking import _rhos, _taus
+    from crnas_d2.evaluation.rank_correlation import _rhos, _taus
 
     random = np.random.default_rng(0)
     truth, scores = random.integers(0, 6, 12), random.integers(0, 6, 12)  # with ties

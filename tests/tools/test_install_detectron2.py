@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "install_detectron2.py"
-INSTALLER = ROOT / "crnas_d2_start" / "install_detectron2.py"
+INSTALLER = ROOT / "crnas_d2" / "verbs" / "install_detectron2.py"
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_empty_folder_named_detectron2_is_no_detectron2(tool, tmp_path, monkeypa
 
 
 def test_without_detectron2_the_command_says_how_to_install_it(tmp_path):
-    start = "import sys; sys.argv[0] = 'crnas-d2'; from crnas_d2_start.command import main; main()"
+    start = "import sys; sys.argv[0] = 'crnas-d2'; from crnas_d2.verbs.main import main; main()"
 
     def run(*arguments):  # -S: no installed packages
         return subprocess.run(

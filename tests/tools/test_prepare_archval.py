@@ -10,7 +10,7 @@ from detectron2.data.datasets import load_coco_json
 from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 from voc_toy import write_voc
 
-from crnas_d2.commands import prepare_archval
+from crnas_d2.verbs import prepare_archval
 
 pytestmark = pytest.mark.usefixtures("registered")
 

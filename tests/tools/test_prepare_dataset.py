@@ -17,11 +17,12 @@ from voc_toy import write_voc
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.cost import body_cost
 from crnas_d2.data import check_disjoint
-from crnas_d2.data.prepare.starter_configs import BASE
 from crnas_d2.engine import Trainer
-from crnas_d2.jobs import check_config, plan
-from crnas_d2.jobs.estimate import measure_speed
+from crnas_d2.engine.checks import check_config
+from crnas_d2.engine.estimate import measure_speed
 from crnas_d2.space import Genotype
+from crnas_d2.verbs.prepare import plan
+from crnas_d2.verbs.prepare.starter_configs import BASE
 
 # Overrides for a search.yaml whose detector has not been trained yet.
 UNTRAINED = ["MODEL.WEIGHTS", "", "MODEL.INHERIT", "False"]

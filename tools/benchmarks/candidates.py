@@ -25,7 +25,7 @@ def candidates(device: str) -> Sides:
 
     from crnas_d2 import NetworkSpec
     from crnas_d2.cost import build_budgets, build_costs
-    from crnas_d2.jobs.subnets import build_subnet_evaluator, load_supernet
+    from crnas_d2.engine.subnets import build_subnet_evaluator, load_supernet
     from crnas_d2.search import sample_genotypes
 
     cfg = search_of_letters(device, ITERATIONS)

@@ -168,7 +168,7 @@ def _paths(space):
     """Yield the deepest network, whose memory is the largest, then sampled ones."""
     from random import Random
 
-    from crnas_d2.jobs.detects import base_network
+    from crnas_d2.engine.detects import base_network
 
     random = Random(0)
     yield base_network(space)

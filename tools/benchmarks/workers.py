@@ -23,7 +23,7 @@ def workers(device: str) -> Sides:
     candidate is told, where a candidate counts as many seconds as it took one worker alone.
     """
     logging.disable(logging.WARNING)
-    from crnas_d2.jobs.search_plan import SearchPlan
+    from crnas_d2.verbs.search.plan import SearchPlan
 
     plan, _ = SearchPlan.make(search_of_letters(device, ITERATIONS))
     # Of equal cost, as far as possible.
@@ -90,8 +90,8 @@ def serve(plan, genotypes: list, pipe) -> None:
     import torch
 
     from crnas_d2.data import register_datasets
-    from crnas_d2.jobs.scores import build_score
-    from crnas_d2.jobs.search_workers import work
+    from crnas_d2.engine.scores import build_score
+    from crnas_d2.verbs.search.workers import work
 
     logging.disable(logging.WARNING)
     optuna.logging.set_verbosity(optuna.logging.ERROR)

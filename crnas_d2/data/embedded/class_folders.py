@@ -6,11 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from crnas_d2.config.progress_bar import progress_bar
+from crnas_d2.common.progress_bar import progress_bar
 
 from .scenes import Scenes
-
-__all__ = ["write_class_folders"]
 
 logger = logging.getLogger(__name__)
 

@@ -12,12 +12,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from crnas_d2.config.progress_bar import progress_bar
+from crnas_d2.common.progress_bar import progress_bar
 
 from .generated import write_json
 from .scenes import Scene, Scenes
-
-__all__ = ["CONTENTS", "write_coco_folder"]
 
 logger = logging.getLogger(__name__)
 

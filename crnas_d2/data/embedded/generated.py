@@ -14,8 +14,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["MARKER", "GeneratedFolder", "default_root", "user_cache", "write_json"]
-
 logger = logging.getLogger(__name__)
 
 MARKER = "made_by.json"

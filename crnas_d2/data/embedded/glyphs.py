@@ -5,8 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["FILE", "FONTS", "LETTERS", "load_glyphs"]
-
 FILE = Path(__file__).with_name("glyphs.npz")
 LETTERS = string.ascii_uppercase
 # matplotlib's names. No font is in both. A slanted font is in the same part as its upright one,

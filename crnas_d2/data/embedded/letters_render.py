@@ -14,8 +14,6 @@ from .glyphs import FONTS, LETTERS, load_glyphs
 from .photographs import luma
 from .scenes import OPAQUE, Scenes
 
-__all__ = ["PHOTOS", "LetterScenes", "Pose", "draw_letter"]
-
 # No photograph and no font of the test set is in the training data.
 _TRAINING = ("astronaut", "coffee", "camera", "brick", "grass", "moon", "coins", "ihc")
 PHOTOS = {

@@ -10,8 +10,6 @@ import importlib.resources
 import numpy as np
 from PIL import Image
 
-__all__ = ["load_photo", "luma", "resize"]
-
 
 def load_photo(name: str) -> np.ndarray:
     """Load an RGB photograph (H, W, 3) from the installed scikit-image, never from the network."""

@@ -8,8 +8,6 @@ import numpy as np
 
 from .photographs import load_photo, resize
 
-__all__ = ["OPAQUE", "DrawnObject", "Scene", "Scenes"]
-
 OPAQUE = 128  # a pixel belongs to an object when its mask (0..255) reaches this
 
 

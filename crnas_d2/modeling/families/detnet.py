@@ -7,12 +7,10 @@ from detectron2.modeling.backbone.resnet import BottleneckBlock, ResNet
 from fvcore.nn import weight_init
 
 from crnas_d2.layers import DILATIONS
+from crnas_d2.modeling.staged_body import StagedBody, check_outputs
 from crnas_d2.space import FAMILY_REGISTRY, Operation
 
-from ..staged_body import StagedBody, check_outputs
 from .resnet import ResNetFamily
-
-__all__ = ["DetNet", "DetNetFamily"]
 
 _STAGES = ("res2", "res3", "res4", "res5", "res6")
 _DILATED = ("res5", "res6")

@@ -11,8 +11,6 @@ from crnas_d2.space import FAMILY_REGISTRY, Family, Operation
 
 from .torchvision import TORCHVISION_INPUT
 
-__all__ = ["MobileNetV2", "MobileNetV2Family"]
-
 STEM_CHANNELS, TAIL_CHANNELS = 32, 1280
 # Table 2 of the paper: by stage, the expansion of its blocks, their output channels, and the
 # stride of the first block.

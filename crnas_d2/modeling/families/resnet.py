@@ -11,8 +11,6 @@ from crnas_d2.space import FAMILY_REGISTRY, Family, Operation, SearchableConv
 
 from .torchvision import TORCHVISION_INPUT
 
-__all__ = ["ResNetFamily"]
-
 _UP_TO_TEN = tuple(range(1, 11))
 _TORCHVISION_BLOCK = re.compile(r"layer[1-4]\.\d+\.")
 

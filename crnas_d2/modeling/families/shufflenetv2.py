@@ -9,8 +9,6 @@ from crnas_d2.layers import ConvBlock, ShuffleBlock, XceptionBlock, resolve_norm
 from crnas_d2.modeling.staged_body import StagedBody, check_outputs
 from crnas_d2.space import FAMILY_REGISTRY, Family, Genotype, Operation
 
-__all__ = ["ShuffleNetV2", "ShuffleNetV2Family"]
-
 # DetNAS, table 2, search spaces 1 and 2, keyed by their number of blocks: the blocks of each stage,
 # and the channels of the stem and of the four stages.
 DEPTHS = {20: (4, 4, 8, 4), 40: (8, 8, 16, 8)}

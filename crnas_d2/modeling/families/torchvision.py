@@ -1,7 +1,5 @@
 """How torchvision prepares the images of its networks, in the words of Detectron2's config."""
 
-__all__ = ["TORCHVISION_INPUT"]
-
 # Pixel values of 0 to 255.
 TORCHVISION_INPUT = {
     "INPUT.FORMAT": "RGB",

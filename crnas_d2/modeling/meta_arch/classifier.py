@@ -13,8 +13,6 @@ from torch import nn
 
 from crnas_d2.layers import ChoiceBlock, zero_norm
 
-__all__ = ["ImageClassifier"]
-
 
 @META_ARCH_REGISTRY.register()
 class ImageClassifier(nn.Module):

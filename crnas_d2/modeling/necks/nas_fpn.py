@@ -8,8 +8,6 @@ from detectron2.layers import Conv2d, get_norm
 from detectron2.modeling.backbone.backbone import Backbone
 from torch import Tensor, nn
 
-__all__ = ["NASFPN"]
-
 IN_STRIDES = (8, 16, 32)
 OUT_STRIDES = {"p3": 8, "p4": 16, "p5": 32, "p6": 64, "p7": 128}
 

@@ -8,8 +8,6 @@ from detectron2.modeling import Backbone
 from fvcore.nn import weight_init
 from torch import Tensor, nn
 
-__all__ = ["SameStrideFPN"]
-
 
 class SameStrideFPN(Backbone):
     """FPN (Lin et al. 2017) as DetNet uses it (Li et al. 2018, section 3.2).

@@ -18,8 +18,6 @@ from crnas_d2.space import (
     parse_dilations,
 )
 
-__all__ = ["ChannelKind"]
-
 _KEY = "MODEL.SUPERNET.CHANNEL"
 
 

@@ -16,8 +16,6 @@ from .operation import (
 )
 from .stage import depth_choices, make_depth_choice
 
-__all__ = ["JointKind"]
-
 
 @SPACE_REGISTRY.register("joint")
 class JointKind(SpaceKind):

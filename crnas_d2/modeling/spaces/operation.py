@@ -7,15 +7,6 @@ from detectron2.layers import CNNBlockBase
 from crnas_d2.layers import ChoiceBlock, OperationChoice, SharedWeightChoice
 from crnas_d2.space import SPACE_REGISTRY, Choice, Family, Genotype, SearchSpace, SpaceKind
 
-__all__ = [
-    "OperationKind",
-    "check_has_operations",
-    "check_operations",
-    "check_shared_weights",
-    "make_operation_choices",
-    "operation_choice",
-]
-
 
 @SPACE_REGISTRY.register("operation")
 class OperationKind(SpaceKind):

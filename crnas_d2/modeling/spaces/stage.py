@@ -15,8 +15,6 @@ from crnas_d2.space import (
     SpaceKind,
 )
 
-__all__ = ["StageKind", "depth_choices", "make_depth_choice"]
-
 
 @SPACE_REGISTRY.register("stage")
 class StageKind(SpaceKind):

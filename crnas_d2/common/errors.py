@@ -1,0 +1,93 @@
+"""What users are told when something is wrong: one line that names the value and the fix."""
+
+import errno
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+
+
+class JobError(ValueError):
+    """A job cannot start or continue; the message gives the reason and the fix."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a sentence with the known names nearest to one, or nothing if none is near."""
+    by_lower = {word.lower(): word for word in known}
+    near = [by_lower[word] for word in get_close_matches(str(name).lower(), by_lower, n=3)]
+    return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_DISK = {
+    errno.ENOSPC: "the disk is full: free some space, then run the same command again",
+    errno.EDQUOT: "the quota is used up: free some space, then run the same command again",
+    errno.EROFS: "it lies on a read-only file system: choose a folder that can be written",
+    errno.EACCES: "permission denied: choose a path that this user can read and write",
+    errno.ENOTDIR: "a part of the path is a file: choose another path",
+    errno.EMFILE: "too many open files: raise the limit with ulimit -n",
+}
+
+
+@contextmanager
+def one_line_errors(script: str, stopped: str = "Stopped.") -> Iterator[None]:
+    """Run the body of a script; turn an expected error into one line on stderr and exit status 1.
+
+    Expected are ``JobError``, what this package or the script raises as ``ValueError``, what the
+    operating system says about a file, and a GPU whose memory is full. Any other error keeps its
+    traceback.
+
+    Args:
+        script: ``__file__`` of the script.
+        stopped: what to say if the user interrupts it.
+    """
+    name = Path(script).name
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(stopped)
+    except Exception as error:
+        if _is_of_torch(error, "ProcessExitedException"):  # of a training on several GPUs
+            # A process that ends itself has said why.
+            why = f": {error}; continue with --resume." if error.exit_code < 0 else "."
+            sys.exit(f"{name}: a process of the training has ended{why}")
+        message = _expected(error, Path(script).resolve())
+        if message is None:
+            traceback.print_exc()
+            message = (
+                "the error above was not expected. Please report it as an issue of crnas_d2, with "
+                "the command, its config and all lines of the traceback."
+            )
+        sys.exit(f"{name}: {' '.join(message.split())}")
+
+
+def _expected(error: Exception, script: Path) -> str | None:
+    """Return the message of an error that the user can mend; ``None`` for any other."""
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in _DISK):
+        where = "" if error.filename is None else f"{error.filename}: "
+        return where + _DISK.get(error.errno, f"{error.strerror}") + "."
+    if isinstance(error, FloatingPointError):  # Detectron2's, of losses and boxes
+        return f"{error} Lower SOLVER.BASE_LR, or warm up longer."
+    if _is_of_torch(error, "OutOfMemoryError"):
+        return (
+            f"{str(error).partition('. ')[0]}. Set SOLVER.GRADIENT_ACCUMULATION to 2 or more, use "
+            "smaller images (INPUT.MIN_SIZE_TRAIN, INPUT.MAX_SIZE_TRAIN), or free the GPU."
+        )
+    ours = isinstance(error, ValueError | OSError) and (
+        _was_raised_in(error, script) or type(error).__module__.startswith("crnas_d2.")
+    )
+    return str(error) if isinstance(error, JobError) or ours else None
+
+
+def _was_raised_in(error: Exception, script: Path) -> bool:
+    """Whether the line that raised an error is of the script or of this package."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    file = Path(frame.f_code.co_filename).resolve()
+    return file == script or _PACKAGE in file.parents
+
+
+def _is_of_torch(error: Exception, name: str) -> bool:
+    """Whether an error is one of torch's, which this module does not import."""
+    return any(c.__name__ == name and c.__module__.startswith("torch") for c in type(error).mro())

@@ -1,0 +1,115 @@
+"""YAML as data: a file can hold numbers, text, lists and mappings, and nothing is executed."""
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+_TAG = "tag:yaml.org,2002:"
+# Base-RetinaNet.yaml of Detectron2 computes its anchors by this expression. Its value is known, so
+# that the file is read without Python's eval.
+_RETINANET_ANCHORS = "[[x, x * 2**(1.0/3), x * 2**(2.0/3) ] for x in [32, 64, 128, 256, 512 ]]"
+
+
+def read_yaml(file: str | Path) -> object:
+    """Read a YAML file, see :func:`parse_yaml`.
+
+    Raises:
+        ValueError: the file cannot be read, or is not plain YAML; with the file and the line.
+    """
+    try:
+        text = Path(file).read_bytes().decode()
+    except FileNotFoundError as error:
+        raise ValueError(f"{file} does not exist.") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not a text file in UTF-8: {error.reason}.") from error
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}.") from error
+    return parse_yaml(text, str(file))
+
+
+def parse_yaml(text: str, source: str) -> object:
+    """Parse one YAML document of plain data; the keys of mappings are text.
+
+    Args:
+        source: where the text is from, for messages.
+
+    Raises:
+        ValueError: no YAML, a tag that stands for a Python object, a repeated key, or a list that
+            contains itself.
+    """
+    try:
+        content = yaml.load(text, _PlainLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        words = [part for part in (error.context, error.problem) if part]
+        raise ValueError(f"{source}{line}: {', '.join(words)}. Expected plain YAML.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        first = str(error).splitlines()[0]
+        raise ValueError(f"{source} is not valid YAML: {first}.") from error
+    if _holds_itself(content, frozenset(), set()):
+        raise ValueError(f"{source} has an anchor inside its own list or mapping.")
+    return content
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """The safe loader without types that no config has, and without repeated keys."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        # Here, because construct_mapping() sees the keys after those of `<<` were added to them.
+        node = super().compose_mapping_node(anchor)
+        keys = set()
+        for key, _ in node.value:
+            if key.tag not in (f"{_TAG}str", f"{_TAG}merge"):
+                name = f" '{key.value}'" if isinstance(key.value, Hashable) else ""
+                raise _refused(key, f"the key{name} is not text")
+            if key.value in keys:
+                raise _refused(key, f"the key '{key.value}' occurs twice in one section")
+            keys.add(key.value)
+        return node
+
+    def construct_tuple(self, node: yaml.SequenceNode) -> tuple[Any, ...]:
+        return tuple(self.construct_sequence(node, deep=True))
+
+    def construct_known_expression(self, node: yaml.Node) -> list[list[float]]:
+        is_list = isinstance(node, yaml.SequenceNode)
+        texts = [item.value for item in node.value] if is_list else []
+        if [str(text).split() for text in texts] != [_RETINANET_ANCHORS.split()]:
+            self.refuse(node)
+        return [[x, x * 2 ** (1.0 / 3), x * 2 ** (2.0 / 3)] for x in (32, 64, 128, 256, 512)]
+
+    def refuse(self, node: yaml.Node) -> NoReturn:
+        raise _refused(
+            node,
+            f"the tag '{node.tag.replace(_TAG, '!!')}' is refused, because a config is data, and "
+            "nothing in it is executed; write the value itself",
+        )
+
+
+def _refused(node: yaml.Node, words: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=words, problem_mark=node.start_mark)
+
+
+_PlainLoader.add_constructor(None, _PlainLoader.refuse)
+for _tag in ("binary", "omap", "pairs", "set"):
+    _PlainLoader.add_constructor(_TAG + _tag, _PlainLoader.refuse)
+_PlainLoader.add_constructor(f"{_TAG}timestamp", _PlainLoader.construct_yaml_str)  # type: ignore[type-var]
+_PlainLoader.add_constructor(f"{_TAG}python/tuple", _PlainLoader.construct_tuple)
+_PlainLoader.add_constructor(
+    f"{_TAG}python/object/apply:eval", _PlainLoader.construct_known_expression
+)
+
+
+def _holds_itself(value: object, above: frozenset[int], known: set[int]) -> bool:
+    # Each list is walked once, however many aliases lead to it.
+    if not isinstance(value, dict | list | tuple) or id(value) in known:
+        return False
+    if id(value) in above:
+        return True
+    items = value.values() if isinstance(value, dict) else value
+    above = above | {id(value)}
+    found = any([_holds_itself(item, above, known) for item in items])
+    known.add(id(value))
+    return found

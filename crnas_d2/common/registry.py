@@ -1,0 +1,82 @@
+"""The extension points of the package: registries whose entries a config names."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from fvcore.common.registry import Registry as _Registry
+
+from .errors import did_you_mean
+
+
+class Registry(_Registry):  # type: ignore[misc] # fvcore has no types
+    """fvcore's registry, with names other than those of the classes.
+
+    Registering a class sets its attribute ``name``. The first look at any registry registers what
+    comes with the package, so that registering needs neither torch nor Detectron2.
+
+    Args:
+        name: of the registry.
+        key: the config key whose values are the registered names, for messages.
+        besides: further values of that key, for messages.
+    """
+
+    def __init__(self, name: str, key: str, besides: Sequence[str] = ()):
+        super().__init__(name)
+        self.key = key
+        self.besides = tuple(besides)
+
+    def register(self, name: str) -> Callable[[type], type]:
+        """Return a class decorator that registers under ``name``.
+
+        Raises:
+            ValueError: another class has that name.
+        """
+
+        def decorate(cls: Any) -> Any:
+            if (other := self._obj_map.get(name)) is not None:
+                raise ValueError(
+                    f"{cls.__module__}.{cls.__qualname__} is registered as '{name}' in the "
+                    f"registry {self._name}, where {other.__module__} has that name; "
+                    "choose another."
+                )
+            self._do_register(name, cls)
+            cls.name = name
+            return cls
+
+        return decorate
+
+    def get(self, name: str, key: str = "") -> Any:
+        """Return the class that is registered under a name.
+
+        Args:
+            key: for the message, if the name comes from another config key than usual.
+
+        Raises:
+            ValueError: an unknown name; the message lists the known ones.
+        """
+        if name not in self:
+            raise ValueError(
+                f"{key or self.key} is '{name}'; known: {', '.join((*self.besides, *self.names))}. "
+                f"PLUGINS lists the modules that register others.{did_you_mean(name, self.names)}"
+            )
+        return super().get(name)
+
+    @property
+    def names(self) -> list[str]:
+        """All registered names, in the order of their registration."""
+        return [name for name, _ in self]
+
+    def __contains__(self, name: str) -> bool:
+        _register_ours()
+        return bool(super().__contains__(name))
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        _register_ours()
+        return iter(super().__iter__())
+
+
+@cache
+def _register_ours() -> None:
+    import_module("crnas_d2").register()

@@ -1,0 +1,98 @@
+"""Decode every image file of a dataset, as training will, for its size, digest and errors."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from crnas_d2.common.progress_bar import progress_bar
+
+_EXIF_ORIENTATION = 0x0112
+
+
+class ImageFile(NamedTuple):
+    """One image file: ``(width, height)`` in pixels and a digest, or its problem."""
+
+    size: tuple[int, int] | None = None
+    digest: str = ""
+    problem: str = ""
+
+
+def read_image_files(
+    names: Sequence[str], image_root: str | os.PathLike, *, title: str = "Decoding images"
+) -> dict[str, ImageFile]:
+    """Decode images, with a progress bar.
+
+    Args:
+        names: file names relative to ``image_root``.
+
+    Returns:
+        keyed by name; ``problem`` is empty, ``"missing"``, or the error of the decoder. Sizes are
+        those after the EXIF orientation is applied, as Detectron2 reads images.
+    """
+    names = list(dict.fromkeys(names))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        files = pool.map(lambda name: _read(Path(image_root) / name), names)
+        return dict(
+            zip(names, progress_bar(files, total=len(names), desc=title, unit="img"), strict=True)
+        )
+
+
+def _read(file: Path) -> ImageFile:
+    if not file.is_file():
+        return ImageFile(problem="missing")
+    try:
+        digest = hashlib.sha1(file.read_bytes()).hexdigest()
+        with Image.open(file) as image:
+            image.load()
+            width, height = _upright_size(image)
+    # Pillow's decoders raise many types, SyntaxError for a broken PNG among them.
+    except Exception as error:
+        return ImageFile(problem=f"{type(error).__name__}: {error}")
+    return ImageFile((width, height), digest)
+
+
+def find_broken(stated: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Find images that are truncated, or of another size than stated.
+
+    Reads head and tail of each file, and decodes those whose tail is not the end of an image.
+
+    Args:
+        stated: ``(width, height)`` by path.
+
+    Returns:
+        path and problem of each.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        problems = pool.map(_problem, stated, stated.values(), chunksize=64)
+        return [f"{name} ({why})" for name, why in zip(stated, problems, strict=True) if why]
+
+
+# How whole files of a format end. Some writers add bytes, so that others may be whole, too.
+_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+
+
+def _problem(file: str, stated: tuple[int, int]) -> str:
+    try:
+        with open(file, "rb") as stream, Image.open(stream) as image:
+            size = _upright_size(image)
+            end = _ENDS.get(image.format, b"")
+            stream.seek(-max(1, len(end)), os.SEEK_END)
+            if not end or stream.read() != end:
+                stream.seek(0)
+                with Image.open(stream) as again:
+                    again.load()
+    except Exception as error:  # see _read()
+        return f"{type(error).__name__}: {error}"
+    return "" if size == tuple(stated) else f"{size} pixels, but its annotations state {stated}"
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return ``(width, height)`` after the EXIF orientation is applied."""
+    width, height = image.size
+    rotated = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5  # by 90 degrees
+    return (height, width) if rotated else (width, height)

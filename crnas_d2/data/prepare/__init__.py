@@ -1,1 +1,0 @@
-"""A user's own annotations: reading, checking, splitting, and configs to start from."""

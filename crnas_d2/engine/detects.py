@@ -1,0 +1,85 @@
+"""Whether a supernet or a detector detects anything, known before a search compares its subnets."""
+
+import logging
+from functools import partial
+from random import Random
+
+from detectron2.data import MetadataCatalog
+from detectron2.evaluation import COCOEvaluator
+from torch import nn
+
+from crnas_d2.data import build_fixed_batches
+from crnas_d2.engine import Trainer, without_sync
+from crnas_d2.evaluation import SubnetEvaluator, build_evaluator, calibrated
+from crnas_d2.modeling import SinglePathSupernet, find_supernet
+from crnas_d2.space import Genotype, SearchSpace
+
+from .subnets import calibration_batches
+
+logger = logging.getLogger(__name__)
+
+_IMAGES = 100  # of archval
+_NOTHING = 0.5  # percent AP, below which all differences are noise
+
+
+def check_trained_supernet(cfg, model: nn.Module) -> None:
+    """Score one sampled subnet right after a training; see :func:`check_detects`.
+
+    Args:
+        model: trained, maybe on several processes; it does not change.
+    """
+    if not isinstance(find_supernet(model), SinglePathSupernet) or not _has_detections(cfg):
+        return
+    cfg = without_sync(cfg)
+    alone = Trainer.build_model(cfg)
+    alone.load_state_dict(model.state_dict())
+    check_detects(cfg, alone, find_supernet(alone).space.sample(Random(max(cfg.SEED, 0))))
+
+
+def check_detects(cfg, model: nn.Module, genotype: Genotype) -> str:
+    """Score one subnet on a part of archval; log the score.
+
+    Args:
+        model: a detector on a supernet, on this process alone.
+
+    Returns:
+        a warning, which has been logged, if it is next to nothing, else "". That of a classifier is
+        not known.
+    """
+    if not _has_detections(cfg):
+        return ""
+    name = cfg.DATASETS.ARCHVAL[0]
+    batches = build_fixed_batches(cfg, (name,), num_images=_IMAGES)
+    ids = [image["image_id"] for batch in batches for image in batch]
+    evaluator = build_evaluator(cfg, name, in_search=True)
+    if isinstance(evaluator, COCOEvaluator):
+        # Else all objects of the other images would count as missed.
+        evaluator.evaluate = partial(evaluator.evaluate, img_ids=ids)
+    calibrate = partial(calibrated, batches=calibration_batches(cfg))
+    metrics = SubnetEvaluator(model, batches, evaluator, calibrate)(genotype)
+    score = metrics.get(cfg.SEARCH.METRIC, float("nan"))
+    found = f"{genotype} has {cfg.SEARCH.METRIC} {score:.2f} on {len(ids)} images of {name}"
+    if score >= _NOTHING:
+        logger.info("One network scored: %s.", found)
+        return ""
+    warning = (
+        f"One network scored: {found}. It detects next to nothing, so this search only compares "
+        "noise: stop it. Train longer (SOLVER.MAX_ITER) or from better weights (MODEL.WEIGHTS); if "
+        "the losses did not fall, change SOLVER.BASE_LR."
+    )
+    logger.warning(warning)
+    return warning
+
+
+def base_network(space: SearchSpace) -> Genotype:
+    """Return the deepest network with the first operations, e.g. the detector that is inherited."""
+    options = {
+        choice.name: (max if choice.field == "depths" else min)(choice.options)
+        for choice in space.choices
+    }
+    return space.genotype(space.active(options))
+
+
+def _has_detections(cfg) -> bool:
+    kinds = [MetadataCatalog.get(name).get("evaluator_type") for name in cfg.DATASETS.ARCHVAL]
+    return len(kinds) == 1 and kinds[0] in ("coco", "pascal_voc")

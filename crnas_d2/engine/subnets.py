@@ -1,0 +1,113 @@
+"""The subnets of a trained supernet: their scores, and their weights."""
+
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+
+from torch import nn
+
+from crnas_d2.checkpoint import (
+    StrictCheckpointer,
+    TrainingCheckpointer,
+    describe_network,
+    subnet_state_dict,
+    write_file,
+)
+from crnas_d2.config import spell
+from crnas_d2.data import build_fixed_batches, class_record, fixed_images
+from crnas_d2.engine import Trainer
+from crnas_d2.evaluation import (
+    SubnetEvaluator,
+    batch_statistics,
+    build_evaluator,
+    build_precision,
+    calibrated,
+    use_channels_last,
+)
+from crnas_d2.modeling import find_supernet
+from crnas_d2.space import Genotype
+
+
+def load_supernet(cfg) -> nn.Module:
+    """Build the supernet of a config and load its trained weights.
+
+    With ``MODEL.INHERIT`` they may be those of a trained base network, whose blocks all networks
+    of the space take over.
+
+    Raises:
+        ValueError: the weights do not fit, or leave a part of the supernet untrained.
+    """
+    model = Trainer.build_model(cfg)
+    if not cfg.MODEL.INHERIT:
+        StrictCheckpointer(model, network=describe_network(cfg)).load(cfg.MODEL.WEIGHTS)
+        return model
+    checkpointer = TrainingCheckpointer(model, inherit=True, network=describe_network(cfg))
+    checkpointer.load(cfg.MODEL.WEIGHTS)
+    if checkpointer.other_settings:
+        raise ValueError(
+            f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS} were trained with other settings, so the scores "
+            f"would be wrong. Add the overrides {checkpointer.other_settings}"
+        )
+    untrained = checkpointer.matched.untrained
+    if untrained:
+        raise ValueError(
+            f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS} lack {len(untrained)} parts of this supernet: "
+            f"{', '.join(untrained[:3])}{', ...' if len(untrained) > 3 else ''}. Train the "
+            f"supernet from them first ({spell('train')} with this config), or leave out the "
+            "options that need these parts."
+        )
+    return model
+
+
+def build_subnet_evaluator(cfg, model: nn.Module) -> SubnetEvaluator:
+    """Build the evaluator that scores the subnets of a supernet on ``DATASETS.ARCHVAL``.
+
+    Args:
+        model: of :func:`load_supernet`.
+    """
+    calibrate = partial(calibrated, batches=calibration_batches(cfg))
+    by_batch = cfg.SEARCH.BN_CALIBRATION.PARTIAL == "batch"
+    if cfg.SEARCH.CHANNELS_LAST:
+        use_channels_last(model)
+    return SubnetEvaluator(
+        model,
+        build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL, in_random_order=cfg.SEARCH.RACING.ENABLED),
+        build_evaluator(cfg, cfg.DATASETS.ARCHVAL[0], in_search=True),
+        calibrate,
+        batch_statistics if by_batch else calibrate,
+        seed=cfg.SEED,
+        precision=build_precision(cfg.SEARCH.PRECISION, cfg.MODEL.DEVICE),
+    )
+
+
+def save_subnet(cfg, model: nn.Module, genotype: Genotype, path: Path) -> None:
+    """Write the weights that a network has in a supernet, with its own BN statistics."""
+    find_supernet(model).set_path(genotype)
+    with calibrated(model, calibration_batches(cfg)):
+        content = {
+            "model": subnet_state_dict(model, genotype),
+            "network": describe_network(cfg, genotype),
+            **class_record(cfg),
+        }
+        write_file(content, str(path))
+
+
+def image_files(cfg) -> dict[str, list[str]]:
+    """Return the files of the images on which a score depends: of archval, of the calibration."""
+    return {
+        "archval": [d["file_name"] for d in fixed_images(cfg, cfg.DATASETS.ARCHVAL)],
+        "calibration": [d["file_name"] for d in fixed_images(cfg, **_calibration(cfg))],
+    }
+
+
+def calibration_batches(cfg) -> Collection[list[dict]]:
+    """Build the images of archtrain with which the BN of a subnet is calibrated."""
+    return build_fixed_batches(cfg, **_calibration(cfg))
+
+
+def _calibration(cfg) -> dict[str, object]:
+    return {
+        "dataset_names": cfg.DATASETS.TRAIN,
+        "num_images": cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES,
+        "with_annotations": True,
+    }

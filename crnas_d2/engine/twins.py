@@ -1,0 +1,30 @@
+"""The images of archval that are left out, in the log and in a file."""
+
+import csv
+from pathlib import Path
+
+from detectron2.data import DatasetCatalog
+
+from crnas_d2.data import archval_twins
+
+_FILE = "archval_twins.csv"
+
+
+def save_twins(cfg) -> list[str]:
+    """List the images of archval that are left out in a file of ``OUTPUT_DIR``, if there are any.
+
+    Returns:
+        a line for the log, or none.
+    """
+    twins = archval_twins(cfg) if cfg.DATASETS.ARCHVAL else {}
+    if not twins:
+        return []
+    path = Path(cfg.OUTPUT_DIR, _FILE)
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("image", "same_as", "in"))
+        writer.writerows((file, *twin) for file, twin in sorted(twins.items()))
+    images = sum(len(DatasetCatalog.get(name)) for name in cfg.DATASETS.ARCHVAL)
+    keys = " and ".join(dict.fromkeys(key for _, key in twins.values()))
+    count = f"{len(twins):,} of {images:,} images"
+    return [f"left out of archval: {count}, which are also in {keys}: {path}"]

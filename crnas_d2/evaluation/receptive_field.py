@@ -1,0 +1,158 @@
+"""The theoretical receptive field of each level: how much of the image one feature sees."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
+
+aten = torch.ops.aten
+
+# The size of the image. Large enough for any stride; height and width differ, so that an operation
+# that swaps them does not look like one that keeps them.
+_PLATE = (256, 320)
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """Attributes:
+    size: (height, width) of the rectangle of pixels that one feature depends on, the border of
+        the image aside.
+    stride: pixels from one feature to the next.
+    """
+
+    size: tuple[int, int]
+    stride: int
+
+
+def receptive_fields(body: nn.Module, in_channels: int = 3) -> dict[str, ReceptiveField]:
+    """Compute the theoretical receptive field of each output of a body.
+
+    This follows the tensors of one forward pass, so it covers whatever runs: dilations, parallel
+    branches (the hull of their fields), the active path of a supernet. Convolutions and pooling
+    widen the field; operations that keep height and width are assumed to work pixel by pixel.
+
+    Args:
+        body: maps ``(1, in_channels, H, W)`` to a dict of feature maps ``(1, C, H', W')``. It may
+            be on any device and does not change.
+
+    Raises:
+        ValueError: an operation with an unknown field: any other operation that changes height and
+            width, such as global pooling, upsampling or a transposed convolution.
+    """
+    # On the meta device nothing is computed, and no statistics of the body change.
+    state = {**dict(body.named_parameters()), **dict(body.named_buffers())}
+    state = {name: tensor.detach().to("meta") for name, tensor in state.items()}
+    image = torch.empty(1, in_channels, *_PLATE, device="meta")
+    with torch.no_grad(), _Fields() as fields:
+        fields.of[image] = (_Span(0, 0, 1), _Span(0, 0, 1))
+        outputs = functional_call(body, state, (image,))
+        return {name: _receptive_field(*fields.of[output]) for name, output in outputs.items()}
+
+
+class _Span(NamedTuple):
+    """Field along one axis: feature ``i`` sees pixels ``i * stride + first`` to ``... + last``."""
+
+    first: int
+    last: int
+    stride: int
+
+    def through(self, kernel: int, stride: int, padding: int, dilation: int) -> "_Span":
+        # Output o reads the inputs o * stride - padding + k * dilation for k = 0 .. kernel - 1.
+        return _Span(
+            self.first - padding * self.stride,
+            self.last + (dilation * (kernel - 1) - padding) * self.stride,
+            self.stride * stride,
+        )
+
+    def joined(self, other: "_Span") -> "_Span":
+        """Return the hull of two spans, e.g. of a shortcut and its block."""
+        assert self.stride == other.stride, (self, other)
+        return _Span(min(self.first, other.first), max(self.last, other.last), self.stride)
+
+
+def _receptive_field(rows: _Span, columns: _Span) -> ReceptiveField:
+    assert rows.stride == columns.stride, (rows, columns)
+    return ReceptiveField(
+        (rows.last - rows.first + 1, columns.last - columns.first + 1), rows.stride
+    )
+
+
+class _Fields(TorchDispatchMode):
+    """Records the field, (rows, columns), of every tensor that depends on the image."""
+
+    def __init__(self):
+        super().__init__()
+        self.of = WeakTensorKeyDictionary()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        inputs = [tensor for tensor in _tensors((args, kwargs)) if tensor in self.of]
+        # Read before the operation, which may work in place.
+        size = inputs[0].shape[-2:] if inputs else None
+        spans = [self.of[tensor] for tensor in inputs]
+        results = func(*args, **kwargs)
+        outputs = _tensors(results)
+        if not inputs or not outputs:
+            return results
+        window = _WINDOWS.get(func.overloadpacket)
+        if window is not None:
+            [spans] = spans
+            layout = map(_pair, window(*args, **kwargs))
+            axes = zip(spans, *layout, strict=True)
+            field = tuple(span.through(*numbers) for span, *numbers in axes)
+        elif outputs[0].shape[-2:] == size:
+            field = tuple(map(_join, zip(*spans, strict=True)))
+        else:
+            raise ValueError(
+                f"The receptive field of {func} is not known: it maps {tuple(inputs[0].shape)} to "
+                f"{tuple(outputs[0].shape)}. Supported are convolutions, pooling, and operations "
+                "that keep height and width."
+            )
+        for output in outputs:
+            self.of[output] = field
+        return results
+
+
+def _convolution(x, weight, bias, stride, padding, dilation, transposed, *_):
+    if transposed:
+        raise ValueError("The receptive field of a transposed convolution is not known.")
+    return weight.shape[2:], stride, padding, dilation
+
+
+def _max_pool(x, kernel, stride=(), padding=0, dilation=1, *_):
+    return kernel, stride or kernel, padding, dilation
+
+
+def _average_pool(x, kernel, stride=(), padding=0, *_):
+    return kernel, stride or kernel, padding, 1
+
+
+# Functions from the arguments of an operation to its kernel, stride, padding and dilation.
+_WINDOWS = {
+    aten.convolution: _convolution,
+    aten.max_pool2d_with_indices: _max_pool,
+    aten.avg_pool2d: _average_pool,
+}
+
+
+def _tensors(tree) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+
+
+def _pair(value: int | Sequence[int]) -> Sequence[int]:
+    if isinstance(value, int):
+        return value, value
+    return value if len(value) == 2 else (value[0], value[0])
+
+
+def _join(spans: Sequence[_Span]) -> _Span:
+    hull = spans[0]
+    for span in spans[1:]:
+        hull = hull.joined(span)
+    return hull

@@ -1,0 +1,1 @@
+"""What jobs leave behind, as objects with one reader each."""

@@ -1,0 +1,94 @@
+"""The network that a user names for a sketch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from detectron2.config import CfgNode
+
+from crnas_d2.common.plain_yaml import read_yaml
+from crnas_d2.config import NetworkSpec, load_config
+from crnas_d2.config.entries import set_entries
+from crnas_d2.space import FAMILY_REGISTRY, ChannelSpace, Family, Genotype, genotype_file
+
+
+@dataclass(frozen=True)
+class NamedNetwork:
+    """A network to draw.
+
+    Attributes:
+        family: a class; its settings do not matter for a sketch.
+        channels: the space of ``genotype.channels``; ``None`` if it has none.
+    """
+
+    name: str
+    genotype: Genotype
+    family: type[Family]
+    channels: ChannelSpace | None = None
+
+
+def find_network(text: str) -> NamedNetwork:
+    """Read a network: ``SOURCE``, or ``NAME=SOURCE`` to print another name.
+
+    Args:
+        text: a published network (``CR-NAS/CR-R50``), a ``genotype.yaml`` or another config, or a
+            folder with one of a search, a training or an export.
+
+    Raises:
+        ValueError: there is no such network, or it is a supernet.
+    """
+    name, separator, source = text.partition("=")
+    if not separator or "/" in name:
+        name, source = "", text
+    path = Path(source)
+    if path.is_dir():
+        cfg, found = _of_folder(path), path.resolve().name
+    elif path.suffix in (".yaml", ".yml"):
+        is_fragment = path.stem == "genotype" and "://" not in source
+        cfg, found = (
+            load_config(source, _CPU),
+            path.resolve().parent.name if is_fragment else path.stem,
+        )
+    else:
+        try:
+            cfg, found = load_config(genotype_file(source), _CPU), path.name
+        except ValueError as error:
+            raise ValueError(
+                f"{error} A path to a genotype.yaml, a config or the folder of a run is taken, too."
+            ) from error
+    return _network(cfg, name or found, source)
+
+
+_CPU = ["MODEL.DEVICE", "cpu"]  # no warning about a missing GPU
+
+
+def _of_folder(folder: Path) -> CfgNode:
+    config, genotype = folder / "config.yaml", folder / "genotype.yaml"
+    if not config.is_file() and not genotype.is_file():
+        raise ValueError(
+            f"The folder {folder} has neither a genotype.yaml nor a config.yaml; expected that of "
+            "a search, a training or an export."
+        )
+    if not config.is_file():
+        return load_config(str(genotype), _CPU)
+    cfg = load_config(str(config), _CPU)
+    if genotype.is_file():  # what a search has found, in the network of its config
+        cfg.MODEL.SUPERNET.SPACE = "none"
+        set_entries(cfg, read_yaml(genotype))
+    return cfg
+
+
+def _network(cfg: CfgNode, name: str, source: str) -> NamedNetwork:
+    family = FAMILY_REGISTRY.get(cfg.MODEL.GENOTYPE.FAMILY or cfg.MODEL.SUPERNET.FAMILY)
+    genotype = Genotype.from_config(cfg.MODEL.GENOTYPE)
+    # A fragment says nothing about widths, which a family may check.
+    is_complete = len(genotype.depths) == len(family.stages) and not genotype.channels
+    is_fixed = cfg.MODEL.SUPERNET.SPACE == "none" or cfg.MODEL.SUPERNET.PATH_SAMPLER == "fixed"
+    if is_complete and is_fixed and len(genotype.ops) in (0, sum(genotype.depths)):
+        return NamedNetwork(name, genotype, family)
+    spec = NetworkSpec.from_config(cfg)
+    if spec.is_supernet:
+        raise ValueError(
+            f"{source} is that of a supernet, whose networks are all of its space; name one of "
+            "them, e.g. the genotype.yaml that its search has written."
+        )
+    return NamedNetwork(name, spec.genotype, family, spec.channels)

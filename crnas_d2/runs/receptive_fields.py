@@ -1,0 +1,103 @@
+"""Effective receptive fields of trained networks on images of a dataset, or of the user."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+
+from detectron2.config import CfgNode
+from tqdm import tqdm
+
+from crnas_d2.common.progress_bar import progress_bar
+from crnas_d2.data import ImageError, check_datasets, fixed_images, register_datasets
+from crnas_d2.data.classification import ClassificationMapper, build_transform
+from crnas_d2.data.image_errors import NamingMapper
+from crnas_d2.data.pictures import find_pictures
+from crnas_d2.evaluation.effective_field import EffectiveField, effective_fields, usual_features
+
+from .trained_network import load_network
+
+logger = logging.getLogger(__name__)
+
+
+def field_images(cfg: CfgNode, paths: Sequence[str], number: int) -> list[dict]:
+    """Choose the images on which fields are measured.
+
+    Args:
+        cfg: of a network; its ``SEED`` samples the images.
+        paths: images and folders; empty: ``DATASETS.TEST``, else ``DATASETS.TRAIN``.
+        number: of images, if there are more.
+
+    Returns:
+        entries as Detectron2's datasets have them, each with ``file_name``.
+
+    Raises:
+        ValueError: a path without images, or no dataset.
+    """
+    if number < 1:
+        raise ValueError(f"The number of images is {number}; expected at least 1.")
+    if paths:
+        files = [str(p.file) for p in find_pictures(paths) if not p.is_video]
+        if not files:
+            raise ValueError(f"There are only videos in {', '.join(paths)}; expected images.")
+        return _evenly([{"file_name": file, "image_id": file} for file in files], number)
+    key = "TEST" if cfg.DATASETS.TEST else "TRAIN"
+    names = tuple(cfg.DATASETS[key])
+    if not names:
+        raise ValueError(
+            "DATASETS.TEST and DATASETS.TRAIN are empty: name images or folders with --images."
+        )
+    register_datasets(cfg)
+    check_datasets(f"DATASETS.{key}", names)
+    return fixed_images(cfg, names, num_images=number)
+
+
+def measure_fields(
+    networks: Mapping[str, tuple[CfgNode, str | None]],
+    images: Sequence[dict],
+    features: Sequence[str] = (),
+) -> dict[str, dict[str, EffectiveField]]:
+    """Measure the fields of several networks on the same images, with a progress bar.
+
+    Args:
+        networks: config of :func:`~crnas_d2.jobs.network_config` and folder, by name. Each reads
+            the images at the size of its inference.
+        images: of :func:`field_images`.
+        features: names of feature maps; default: the usual ones of each network.
+
+    Returns:
+        fields by name of the network and of the feature.
+
+    Raises:
+        JobError, ValueError: weights or images that cannot be read, an unknown feature.
+    """
+    fields = {}
+    total = len(networks) * len(images)
+    with progress_bar(total=total, unit="img", desc="Receptive fields") as bar:
+        for name, (cfg, folder) in networks.items():
+            model = load_network(cfg, folder).model
+            try:
+                wanted = features or usual_features(model)
+                fields[name] = effective_fields(model, _read(cfg, images, bar), wanted)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+    return fields
+
+
+def _read(cfg: CfgNode, images: Sequence[dict], bar: tqdm) -> Iterator[dict]:
+    """Yield images as inference reads them; those that cannot be read are named and skipped."""
+    if cfg.MODEL.META_ARCHITECTURE == "ImageClassifier":
+        transform = build_transform(cfg, is_train=False)
+        mapper = ClassificationMapper(image_format=cfg.INPUT.FORMAT, transform=transform)
+    else:
+        mapper = NamingMapper(cfg, is_train=False)
+    for image in images:
+        try:
+            yield mapper(image)
+        except ImageError as error:
+            logger.warning("Skipped: %s", error)
+        bar.update()
+
+
+def _evenly(entries: list[dict], number: int) -> list[dict]:
+    if len(entries) <= number:
+        return entries
+    return [entries[index * len(entries) // number] for index in range(number)]

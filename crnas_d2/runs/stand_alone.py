@@ -1,0 +1,218 @@
+"""One network trained by itself, which its settings identify."""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.utils.file_io import PathManager
+
+from crnas_d2.checkpoint import FINAL
+from crnas_d2.config import NetworkSpec, changed_settings, load_config
+from crnas_d2.config.checks import find_spec
+from crnas_d2.cost import body_cost
+from crnas_d2.data.coco_splits import sha256
+from crnas_d2.space import Genotype
+
+from .training_log import read_metrics, training_seconds
+
+# Of a search: the training of one network reads none of them.
+_OF_SPACES = tuple(
+    f"MODEL.SUPERNET.{key}"
+    for key in ("SPACE", "PATH_SAMPLER", "SHARING", "STAGE_OPTIONS", "OPERATION_OPTIONS")
+)
+_WITHOUT_EFFECT = ("OUTPUT_DIR", "MODEL.DEVICE")
+
+
+@dataclass(frozen=True)
+class StandAloneRun:
+    """One network with one seed, trained by itself.
+
+    Attributes:
+        genotype: of the network.
+        seed: of the training.
+        config_file: of the training; that of a supernet trains the one network of the genotype.
+        overrides: ``KEY, VALUE, ...`` for all networks.
+        root: the folder of all runs; each has an ``OUTPUT_DIR`` named by the digest of its config.
+        metric: the result that counts; default: accuracy for a classifier, else ``bbox/AP``.
+        pretraining: the run whose weights are ``MODEL.WEIGHTS`` of this one.
+        elsewhere: folders of finished trainings by the digest of their config, which are taken
+            instead of training again; see :func:`finished_trainings`.
+    """
+
+    genotype: Genotype
+    seed: int
+    config_file: str
+    overrides: tuple[str, ...]
+    root: Path
+    metric: str = ""
+    pretraining: "StandAloneRun | None" = None
+    elsewhere: Mapping[str, Path] = field(default_factory=dict, compare=False)
+
+    @property
+    def stages(self) -> tuple["StandAloneRun", ...]:
+        """The pretraining, if there is one, and this run."""
+        return (*(self.pretraining.stages if self.pretraining else ()), self)
+
+    def config(self, *, with_weights: bool = True) -> CfgNode:
+        """Return the config of the training, with a folder of its own.
+
+        Args:
+            with_weights: start from the weights of the pretraining, which must be finished.
+        """
+        genotype = self.genotype.to_config().items()
+        named = [item for key, value in genotype for item in (f"MODEL.GENOTYPE.{key}", str(value))]
+        # Said once by who read the config first, not for each network.
+        device = [] if torch.cuda.is_available() else ["MODEL.DEVICE", "cpu"]
+        overrides = [*self.overrides, *named, "SEED", str(self.seed), *device]
+        cfg = load_config(self.config_file, overrides)
+        # One network, which need not be one of the space.
+        cfg.MODEL.SUPERNET.SPACE, cfg.MODEL.SUPERNET.PATH_SAMPLER = "none", "fixed"
+        if self.pretraining is not None:
+            folder = self.pretraining.config().OUTPUT_DIR if with_weights else ""
+            cfg.MODEL.WEIGHTS = os.path.join(folder, FINAL) if folder else ""
+            cfg.MODEL.INHERIT = cfg.MODEL.INHERIT and with_weights
+        digest = config_digest(cfg)
+        if digest in self.elsewhere:
+            cfg.OUTPUT_DIR = str(self.elsewhere[digest])
+            if _final_metrics(cfg, self.main_metric(cfg)) is not None:
+                return cfg
+        cfg.OUTPUT_DIR = str(self.root / digest)
+        return cfg
+
+    def main_metric(self, cfg: CfgNode) -> str:
+        """Return the name of the result that counts, as ``task/name``."""
+        if self.metric:
+            return self.metric
+        classifies = cfg.MODEL.META_ARCHITECTURE == "ImageClassifier"
+        return "classification/top1" if classifies else "bbox/AP"
+
+    def result(self) -> dict | None:
+        """Return the result of the training, plain JSON data; ``None`` if it is not finished."""
+        before = None
+        if self.pretraining is not None:
+            before = self.pretraining.result()
+            if before is None:
+                return None
+        cfg = self.config()
+        metric = self.main_metric(cfg)
+        metrics = _final_metrics(cfg, metric)
+        if metrics is None:
+            return None
+        folder, (height, width) = Path(cfg.OUTPUT_DIR), cfg.SEARCH.COST_INPUT_SIZE
+        cost = body_cost(NetworkSpec.from_config(cfg), (height, width))
+        # None for a score that is not finite, e.g. of a network that detects nothing.
+        metrics = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
+        boxes = {name: f"bbox/{name}" for name in ("AP", "AP50")}
+        result = {
+            "genotype": self.genotype.to_config(),
+            "seed": self.seed,
+            **{name: metrics[key] for name, key in boxes.items() if key in metrics},
+            **({} if metric == "bbox/AP" else {metric: metrics[metric]}),
+            "macs": cost.macs,
+            "params": cost.parameters,
+            "iterations": cfg.SOLVER.MAX_ITER,
+            "seconds": round(training_seconds(folder)),
+            "config_digest": config_digest(cfg),
+        }
+        if before is not None:
+            metric = self.pretraining.main_metric(self.pretraining.config())
+            kept = {key: before[key] for key in ("iterations", "seconds", "config_digest")}
+            score = before["AP" if metric == "bbox/AP" else metric]
+            result["pretraining"] = {"metric": metric, "score": score, **kept}
+        return result
+
+
+def _final_metrics(cfg: CfgNode, metric: str) -> dict | None:
+    """Return the metrics of the evaluation at the end of a training; ``None`` if it is not over."""
+    folder = Path(cfg.OUTPUT_DIR)
+    if not (folder / "metrics.json").exists() or not (folder / FINAL).exists():
+        return None
+    # Not those of TEST.EVAL_PERIOD, in case the training died before its last evaluation.
+    last = cfg.SOLVER.MAX_ITER - 1
+    found = [e for e in read_metrics(folder) if metric in e and e["iteration"] >= last]
+    return found[-1] if found else None
+
+
+def training_settings(cfg: CfgNode) -> dict[str, object]:
+    """Return the settings that make a training what it is; weights count by their content.
+
+    Neither the device nor where files lie makes a training another one, nor what only a search
+    reads, nor how a config names its network.
+    """
+    settings = {
+        key: value
+        for key, value in changed_settings(cfg).items()
+        if key not in _WITHOUT_EFFECT and not key.startswith("SEARCH.")
+    }
+    spec = find_spec(cfg)
+    if spec is not None and not spec.is_supernet:
+        unread = ("DATASETS.ARCHVAL", *_OF_SPACES)
+        settings = {
+            key: value
+            for key, value in settings.items()
+            if key not in unread and not key.startswith("MODEL.GENOTYPE.")
+        }
+        for name, value in spec.genotype.to_config().items():
+            if name != "OPS" or any(value):  # the first operation everywhere is what none means
+                settings[f"MODEL.GENOTYPE.{name}"] = value
+    if cfg.MODEL.WEIGHTS:
+        settings["MODEL.WEIGHTS"] = _digest_of_file(cfg.MODEL.WEIGHTS)
+    return settings
+
+
+def recipe_settings(run: StandAloneRun) -> dict[str, object]:
+    """Return what all networks and seeds of a list of runs must have in common."""
+    found = {}
+    for number, stage in enumerate(run.stages):
+        head = "pretraining: " if number < len(run.stages) - 1 else ""
+        for key, value in training_settings(stage.config(with_weights=False)).items():
+            if key != "SEED" and not key.startswith("MODEL.GENOTYPE."):
+                found[head + key] = value
+    return found
+
+
+def config_digest(cfg: CfgNode) -> str:
+    """Return what tells a training from others, see :func:`training_settings`."""
+    text = json.dumps(training_settings(cfg), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def finished_trainings(folders: Iterable[Path]) -> dict[str, Path]:
+    """Find finished trainings in folders and their subfolders.
+
+    Returns:
+        folders by the digest of their config; runs whose config or weights cannot be read any more
+        are left out.
+
+    Raises:
+        ValueError: a folder does not exist.
+    """
+    found = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise ValueError(f"{folder}, in which trainings are looked for, is no folder.")
+        for final in sorted(folder.rglob(FINAL)):
+            try:
+                cfg = load_config(str(final.parent / "config.yaml"), ["MODEL.DEVICE", "cpu"])
+                found.setdefault(config_digest(cfg), final.parent)
+            except (ValueError, OSError):  # of another version, or moved
+                continue
+    return found
+
+
+def _digest_of_file(name: str) -> str:
+    file = PathManager.get_local_path(name)
+    status = os.stat(file)
+    return _sha256(file, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _sha256(file: str, _size: int, _changed: int) -> str:
+    return sha256(file)

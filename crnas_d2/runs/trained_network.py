@@ -1,0 +1,160 @@
+"""A trained network to use: of a run, of an exported folder, or of a config with weights."""
+
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from torch import nn
+
+from crnas_d2.checkpoint import FINAL, StrictCheckpointer, describe_network
+from crnas_d2.common.errors import JobError
+from crnas_d2.config import NetworkSpec, load_config
+from crnas_d2.config.checks import check_model, find_spec
+from crnas_d2.data import CLASSES, ClassNames, find_classes, num_classes
+from crnas_d2.engine import Trainer, without_sync
+
+logger = logging.getLogger(__name__)
+
+EXPORTED = "model.pth"  # the weights of an exported folder
+PROVENANCE = "provenance.json"  # the record of an exported folder
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A trained network, in eval mode on its device.
+
+    Attributes:
+        spec: of the backbone body; ``None`` if it is not ours.
+        folder: of its run, or that was exported; ``None`` if it was named by config and weights.
+    """
+
+    cfg: CfgNode
+    model: nn.Module
+    classes: ClassNames
+    spec: NetworkSpec | None
+    folder: Path | None
+
+
+def network_config(
+    run: str | None, config_file: str | None, overrides: Sequence[str] = (), device: str = ""
+) -> CfgNode:
+    """Load the config of a trained network, with ``MODEL.WEIGHTS``; check it.
+
+    Args:
+        run: OUTPUT_DIR of a finished training, or a folder that ``export`` has written.
+        config_file: instead, whose ``MODEL.WEIGHTS``, or that of ``overrides``, has the weights.
+        overrides: ``KEY VALUE`` pairs.
+        device: ``cpu`` or ``cuda``; default: that of the config.
+
+    Raises:
+        ValueError: what is missing, or that the folder holds a supernet.
+    """
+    if bool(run) == bool(config_file):
+        raise ValueError("Name the network by either --run FOLDER or --config-file FILE.")
+    overrides = [*overrides, *(["MODEL.DEVICE", device] if device else [])]
+    if run:
+        overrides = [*_of_folder(Path(run)), *overrides]
+        config_file = str(Path(run) / "config.yaml")
+    cfg = load_config(config_file, overrides)
+    cfg.MODEL.INHERIT = False  # how its training began
+    if not cfg.MODEL.WEIGHTS:
+        raise ValueError(
+            f"{config_file} names no trained weights: add --opts MODEL.WEIGHTS FILE, or name the "
+            "folder of a run with --run."
+        )
+    spec = find_spec(cfg)
+    if spec is not None and spec.is_supernet:
+        raise ValueError(
+            f"{config_file} is that of a supernet (MODEL.SUPERNET.SPACE is "
+            f"'{cfg.MODEL.SUPERNET.SPACE}'), which is no network to use: search it, train the "
+            "network of its genotype.yaml, and name that run."
+        )
+    check_model(cfg)
+    return cfg
+
+
+def _of_folder(folder: Path) -> list[str]:
+    """Return the overrides that a run or an exported folder asks for."""
+    if not (folder / "config.yaml").is_file():
+        what = "does not exist" if not folder.exists() else "has no config.yaml"
+        raise ValueError(
+            f"--run {folder} {what}; expected OUTPUT_DIR of a finished training, or a folder that "
+            "export has written."
+        )
+    if (folder / PROVENANCE).is_file():
+        ours = read_record(folder / PROVENANCE).get("crnas_d2", {})
+        overrides = [str(item) for pair in ours.items() for item in pair]
+        return [*overrides, "MODEL.WEIGHTS", str(folder / EXPORTED)]
+    weights = folder / FINAL
+    if not weights.is_file():
+        is_search = (folder / "candidates.csv").is_file()
+        raise ValueError(
+            f"--run {folder} holds a search: train the network of its genotype.yaml, and name that "
+            "run."
+            if is_search
+            else f"--run {folder} holds no {FINAL}: the training has not finished. Continue it "
+            "with --resume, or use one of its checkpoints with --config-file "
+            f"{folder}/config.yaml --opts MODEL.WEIGHTS FILE."
+        )
+    return ["MODEL.WEIGHTS", str(weights)]
+
+
+def load_network(cfg: CfgNode, folder: str | None = None) -> TrainedNetwork:
+    """Build the network of a config and load its weights strictly.
+
+    Args:
+        cfg: of :func:`network_config`.
+        folder: the run or exported folder of the config, if it has one.
+
+    Raises:
+        JobError: the weights cannot be read, do not fit, or are those of a mixture.
+    """
+    cfg = without_sync(cfg)
+    model = Trainer.build_model(cfg)
+    checkpointer = StrictCheckpointer(model, network=describe_network(cfg))
+    try:
+        content = checkpointer.load(cfg.MODEL.WEIGHTS)
+    except ValueError as error:
+        raise JobError(str(error)) from error
+    if checkpointer.of_search:
+        raise JobError(
+            f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS} are those of a channel search, whose BN statistics "
+            "belong to the mixture of all dilations: train the found network from them first."
+        )
+    classes = _classes(cfg, content, folder)
+    return TrainedNetwork(
+        cfg, model.eval(), classes, find_spec(cfg), Path(folder) if folder else None
+    )
+
+
+def _classes(cfg: CfgNode, content: dict, folder: str | None) -> ClassNames:
+    """Return the classes that weights, folder or dataset name; numbers if none of them does."""
+    count = num_classes(cfg)
+    records = [content.get(CLASSES)]
+    if folder:
+        records.append(read_record(Path(folder) / f"{CLASSES}.json"))
+    for record in records:
+        found = ClassNames.from_record(record)
+        if found is not None and len(found.names) == count:
+            return found
+    found = find_classes(cfg)
+    if found is None:
+        logger.warning(
+            "%s does not name its %d classes, and its dataset is not here: they are numbered.",
+            cfg.MODEL.WEIGHTS,
+            count,
+        )
+    return found or ClassNames.numbers(count)
+
+
+def read_record(file: Path) -> dict:
+    """Return the content of a JSON file; empty if there is none."""
+    with suppress(OSError, json.JSONDecodeError, UnicodeDecodeError):
+        content = json.loads(file.read_text())
+        if isinstance(content, dict):
+            return content
+    return {}

@@ -1,0 +1,102 @@
+"""Print the costs of a network, part by part, and its receptive fields.
+
+Takes any detector or classifier config of a single network; nothing is trained, loaded or computed.
+"""
+
+import argparse
+
+from tabulate import tabulate
+
+from crnas_d2.config import NetworkSpec, load_config
+from crnas_d2.config.checks import check_model
+from crnas_d2.cost import NetworkCost, detector_cost, find_body, meta_network, runnable_size
+from crnas_d2.evaluation.receptive_field import receptive_fields
+
+
+def positive(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not a positive number")
+    return number
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config-file", required=True, metavar="FILE")
+    parser.add_argument(
+        "--input-size",
+        nargs=2,
+        type=positive,
+        metavar=("HEIGHT", "WIDTH"),
+        help="of the image, in pixels; default: the config's SEARCH.COST_INPUT_SIZE",
+    )
+    parser.add_argument(
+        "--num-proposals",
+        type=positive,
+        default=2000,
+        help="regions of the box head, in each stage of a cascade; default: %(default)s",
+    )
+    parser.add_argument(
+        "--num-mask-rois",
+        type=positive,
+        default=100,
+        help="regions of the mask head; default: %(default)s",
+    )
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE overrides of the config")
+
+
+def cost_table(costs):
+    total = sum(costs.values(), NetworkCost(0, 0))
+    rows = [
+        [part, f"{cost.macs / 1e9:#.4g} G", f"{cost.parameters / 1e6:#.4g} M"]
+        for part, cost in [*costs.items(), ("total", total)]
+    ]
+    return table(["part", "MACs", "parameters"], rows)
+
+
+def field_table(fields):
+    rows = [[name, field.stride, "{} x {}".format(*field.size)] for name, field in fields.items()]
+    return table(["level", "stride", "receptive field"], rows)
+
+
+def table(head, rows):
+    align = ("left", *["right"] * (len(head) - 1))
+    return tabulate(rows, headers=head, disable_numparse=True, colalign=align)
+
+
+def scope(model, costs, stated, size, args):
+    """Yield sentences that say what the numbers count."""
+    image = "an image of {}x{} pixels".format(*stated)
+    if size != stated:
+        image += " (padded to {}x{}, as the neck needs)".format(*size)
+    yield f"MACs: multiply-adds, the papers' FLOPs, for {image}."
+    step = model.backbone.size_divisibility
+    if step > 1 and any(side % step for side in size):
+        yield f"The network itself pads its images to multiples of {step} pixels: not counted."
+    yield "Counted: convolutions and linear layers; not ROIAlign, norms and activations."
+    if "box head" in costs:
+        yield f"Box head: {args.num_proposals} proposals (in each stage of a cascade)."
+    if "mask head" in costs:
+        yield (
+            f"Mask head: {args.num_mask_rois} regions, its transposed convolution counted at its "
+            "output size, as in CR-NAS."
+        )
+    yield "Receptive field: height x width in pixels, theoretical, of the body's features."
+
+
+def run(args: argparse.Namespace) -> None:
+    # The CPU, because load_config would warn about a missing GPU.
+    cfg = load_config(args.config_file, [*args.opts, "MODEL.DEVICE", "cpu"])
+    cfg.MODEL.WEIGHTS = ""  # none are loaded
+    check_model(cfg)
+    model = meta_network(cfg)
+    stated = tuple(args.input_size or cfg.SEARCH.COST_INPUT_SIZE)
+    size = runnable_size(model, stated)
+    costs = detector_cost(model, size, args.num_proposals, args.num_mask_rois)
+    fields = receptive_fields(find_body(model), len(cfg.MODEL.PIXEL_MEAN))
+    # Other backbones have no genotype.
+    ours = cfg.MODEL.BACKBONE.NAME.startswith("build_supernet")
+    genotype = NetworkSpec.from_config(cfg).genotype if ours else "none"
+    print(f"{args.config_file}: {type(model).__name__}, {cfg.MODEL.BACKBONE.NAME}")
+    print(f"genotype: {genotype}\n")
+    print(cost_table(costs), field_table(fields), sep="\n\n")
+    print("", *scope(model, costs, stated, size, args), sep="\n")

@@ -1,0 +1,203 @@
+"""Train many networks: AP against FLOPs and accuracy, and what ranks them.
+
+train: train a list of networks, or random ones of a search space, with several seeds; with
+--pretrain-config each is pretrained first, e.g. as a classifier, whose accuracy is kept, too.
+score: score the same networks in a supernet.
+report: print the noise of seeds, the spread and the rank correlations; draw them.
+
+Results are kept in JSON files: a second call resumes where the first stopped, repeats nothing, and
+adds networks, seeds or scores. Each training has one thread and a folder that is named after the
+digest of its config, so any number of workers can share the work.
+"""
+
+import argparse
+from pathlib import Path
+
+from crnas_d2.common.new_file import check_new_file
+from crnas_d2.common.plain_yaml import read_yaml
+from crnas_d2.config import load_config, spell
+from crnas_d2.engine.sampled_networks import SAMPLINGS, sample_networks
+from crnas_d2.report import write_ranking
+from crnas_d2.runs.named_network import find_network
+from crnas_d2.runs.ranking import describe_ranking, read_ranking, score_of
+from crnas_d2.runs.stand_alone import StandAloneRun, finished_trainings, recipe_settings
+from crnas_d2.runs.stand_alone_trainings import check_runs, train_networks
+from crnas_d2.space import Genotype
+
+from .scored_networks import score_networks
+
+STOPPED = "Stopped; the same command resumes."
+_FORMATS = (".html", ".png", ".svg")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    jobs = parser.add_subparsers(dest="job", required=True)
+    train = jobs.add_parser("train", help="train networks stand-alone")
+    train.add_argument("results", type=Path, metavar="RESULTS.json")
+    train.add_argument("--config-file", required=True, help="how each network is trained")
+    train.add_argument(
+        "--pretrain-config",
+        metavar="FILE",
+        help="train each network with this config first; --config-file starts from its weights",
+    )
+    train.add_argument(
+        "--networks",
+        nargs="+",
+        default=[],
+        metavar="NETWORK",
+        help="published networks, genotype.yaml files, configs, folders of runs and searches",
+    )
+    train.add_argument("--genotypes", type=Path, metavar="FILE", help="YAML list of MODEL.GENOTYPE")
+    train.add_argument("--space", metavar="FILE", help="config of a search to sample from")
+    train.add_argument("--number", type=int, default=24, help="networks to sample from --space")
+    train.add_argument(
+        "--sampling",
+        choices=SAMPLINGS,
+        default="random",
+        help="stratified: evenly over the range of MACs; default: %(default)s, to which a larger "
+        "--number adds",
+    )
+    train.add_argument("--seeds", type=int, nargs="+", default=[1])
+    train.add_argument("--runs", type=Path, required=True, metavar="DIR", help="for the trainings")
+    train.add_argument(
+        "--reuse",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders with finished trainings; one with the same config is not trained again",
+    )
+    train.add_argument("--num-workers", type=int, default=1, help="trainings at a time")
+    train.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="overrides")
+    train.add_argument(
+        "--pretrain-opts",
+        nargs="+",
+        default=[],
+        metavar="KEY VALUE",
+        help="overrides of --pretrain-config",
+    )
+    score = jobs.add_parser("score", help="score the networks of RESULTS.json in a supernet")
+    score.add_argument("results", type=Path, metavar="RESULTS.json")
+    score.add_argument("scores", type=Path, metavar="SCORES.json")
+    score.add_argument("--config-file", required=True, help="of the search")
+    score.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="overrides")
+    report = jobs.add_parser("report", help="seeds, spread and rank correlations")
+    report.add_argument("results", type=Path, metavar="RESULTS.json")
+    report.add_argument(
+        "others",
+        type=Path,
+        nargs="*",
+        metavar="OTHER.json",
+        help="scores, or other trainings, of the same networks",
+    )
+    report.add_argument("--output", metavar="FILE", help="to write: .html (a page), .png or .svg")
+    report.add_argument(
+        "--mark",
+        nargs="+",
+        default=[],
+        metavar="NAME=NETWORK",
+        help="networks to name in the figures, e.g. the baseline and the found one",
+    )
+    report.add_argument("--overwrite", action="store_true", help="replace the file of --output")
+
+
+def networks(args, family):
+    """Return the networks to train: named, listed, then sampled ones, without duplicates.
+
+    Args:
+        family: of the config with which they are trained.
+    """
+    found = []
+    for text in args.networks:
+        network = find_network(text)
+        _check_family(text, network.family.name, family)
+        found.append(network.genotype)
+    if args.genotypes:
+        listed = read_yaml(args.genotypes)
+        if not isinstance(listed, list):
+            raise ValueError(f"{args.genotypes} holds no list; expected one of MODEL.GENOTYPE.")
+        found += [Genotype.from_config(node) for node in listed]
+    if args.space:
+        cfg = load_config(args.space, [])
+        _check_family(args.space, cfg.MODEL.SUPERNET.FAMILY, family)
+        found += sample_networks(cfg, args.number, args.sampling)
+    if not found:
+        raise ValueError(
+            "There is nothing to train: give --networks, --genotypes, --space, or several."
+        )
+    return list(dict.fromkeys(found))
+
+
+def _check_family(source, found, wanted):
+    if found != wanted:
+        raise ValueError(
+            f"{source} has networks of the family '{found}', but MODEL.SUPERNET.FAMILY of "
+            f"--config-file is '{wanted}': name a config of the same family."
+        )
+
+
+def train(args, command):
+    if args.num_workers < 1:
+        raise ValueError(f"--num-workers is {args.num_workers}; expected at least 1.")
+    if args.pretrain_opts and not args.pretrain_config:
+        raise ValueError("--pretrain-opts are overrides of --pretrain-config, which is not given.")
+    family = load_config(args.config_file, args.opts).MODEL.SUPERNET.FAMILY
+    genotypes = networks(args, family)
+    elsewhere = finished_trainings(args.reuse)
+
+    def planned(genotype, seed):
+        before = None
+        if args.pretrain_config:
+            overrides = tuple(args.pretrain_opts)
+            before = StandAloneRun(
+                *(genotype, seed, args.pretrain_config, overrides, args.runs), elsewhere=elsewhere
+            )
+        return StandAloneRun(
+            *(genotype, seed, args.config_file, tuple(args.opts), args.runs),
+            pretraining=before,
+            elsewhere=elsewhere,
+        )
+
+    # All networks with one seed first.
+    runs = [planned(genotype, seed) for seed in args.seeds for genotype in genotypes]
+    check_runs(runs, args.results)
+    settings, done = recipe_settings(runs[0]), 0
+    metric = runs[0].main_metric(runs[0].config(with_weights=False))
+    for result in train_networks(runs, args.results, command, args.num_workers, settings):
+        done += 1
+        before = result.get("pretraining")
+        print(
+            f"{Genotype.from_config(result['genotype'])} seed {result['seed']}: {metric} "
+            f"{score_of(result, metric):.2f}"
+            + (f", after {before['metric']} {before['score']}" if before else "")
+        )
+    if done < len(runs):
+        print(f"{len(runs) - done} of {len(runs)} are trained by other processes.")
+
+
+def report(args):
+    output = None
+    if args.output:
+        output = check_new_file(args.output, _FORMATS, overwrite=args.overwrite)
+    elif args.mark:
+        raise ValueError("--mark names networks in the figures: add --output FILE.")
+    marks = {}
+    for text in args.mark:
+        network = find_network(text)
+        marks[network.name] = network.genotype
+    print(describe_ranking(args.results, args.others))
+    if output is not None:
+        write_ranking(read_ranking(args.results, args.others), marks, output)
+        print(f"\n{output}")
+
+
+def run(args: argparse.Namespace) -> None:
+    command = spell("correlate", *args.arguments)
+    if args.job == "train":
+        train(args, command)
+    elif args.job == "score":
+        cfg = load_config(args.config_file, args.opts)
+        for line in score_networks(cfg, args.results, args.scores, command):
+            print(line)
+    else:
+        report(args)

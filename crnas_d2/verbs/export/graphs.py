@@ -1,0 +1,216 @@
+"""Body and neck of a detector as files of other runtimes, each compared with the network itself."""
+
+import logging
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec as find_module
+from pathlib import Path
+
+import numpy as np
+import torch
+from detectron2.modeling import Backbone
+from torch import Tensor, nn
+
+from crnas_d2.common.errors import JobError
+
+# Of the largest value of a map, if that is above 1: float32 itself rounds to about 1e-6 of it.
+_TOLERANCE = 1e-4
+_NEEDED = ("onnx", "onnxruntime", "onnxscript")
+
+Runner = Callable[[Tensor], Sequence[Tensor]]
+
+
+class BodyAndNeck(nn.Module):
+    """The backbone of a detector, as Detectron2 calls body and neck, with its maps in order."""
+
+    def __init__(self, backbone: Backbone):
+        super().__init__()
+        self.backbone = backbone
+        self.names = list(backbone.output_shape())
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """
+        Args:
+            images: (N, C, H, W), normalized, in ``INPUT.FORMAT``.
+
+        Returns:
+            the maps of ``names``, (N, channels, H / stride, W / stride) each.
+        """
+        features = self.backbone(images)
+        return tuple(features[name] for name in self.names)
+
+
+@dataclass(frozen=True)
+class InputSizes:
+    """The image sizes that an exported graph takes.
+
+    Attributes:
+        example: (height, width) in pixels, with which it is exported and timed.
+        step: both sides are multiples of it.
+        least: the smallest side of a graph for all sizes; the coarsest map then has two pixels.
+    """
+
+    example: tuple[int, int]
+    step: int
+    least: int
+
+    @classmethod
+    def of(cls, backbone: Backbone, size: tuple[int, int]) -> "InputSizes":
+        """Return the sizes for images of ``size``, which are padded as the detector pads them."""
+        step = max(1, backbone.size_divisibility)
+        coarsest = max(shape.stride for shape in backbone.output_shape().values())
+        height, width = (-(-side // step) * step for side in size)
+        return cls((height, width), step, (coarsest // step + 1) * step)
+
+    @property
+    def are_free(self) -> bool:
+        """Whether the graph takes all sizes; a small example fixes its own."""
+        return min(self.example) >= self.least
+
+    def examples(self) -> list[tuple[int, ...]]:
+        """Return (N, height, width) of the inputs to compare with."""
+        if not self.are_free:
+            return [(1, *self.example)]
+        return [(1, *self.example), (2, self.least, self.least + self.step)]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of body and neck.
+
+    Attributes:
+        file: its name in the folder.
+        write: writes it.
+        load: returns a function from images to maps.
+    """
+
+    file: str
+    write: Callable[[BodyAndNeck, InputSizes, int, Path], None]
+    load: Callable[[Path], Runner]
+
+    def export(self, network: BodyAndNeck, sizes: InputSizes, channels: int, folder: Path) -> float:
+        """Write the file and compare it with the network.
+
+        Args:
+            channels: of the images.
+
+        Returns:
+            the largest absolute difference.
+
+        Raises:
+            JobError: it cannot be written, or computes something else.
+        """
+        path = folder / self.file
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # of the exporters, about themselves
+            try:
+                self.write(network, sizes, channels, path)
+            except Exception as error:  # exporters raise many types
+                raise JobError(
+                    f"{self.file} cannot be made of this network ({_reason(error)}). Leave this "
+                    "format out."
+                ) from error
+            return self._compare(network, sizes, channels, path)
+
+    def _compare(self, network: BodyAndNeck, sizes: InputSizes, channels: int, path: Path) -> float:
+        run, largest = self.load(path), 0.0
+        random = torch.Generator().manual_seed(0)
+        for number, height, width in sizes.examples():
+            images = torch.randn(number, channels, height, width, generator=random)
+            for name, own, other in zip(network.names, network(images), run(images), strict=True):
+                difference = float((own - other).abs().max())
+                largest = max(largest, difference)
+                most = _TOLERANCE * max(1.0, float(own.abs().max()))
+                if not difference <= most:  # also if it is not a number
+                    raise JobError(
+                        f"{self.file} differs from the network by {difference:.2g} in {name} at "
+                        f"{height}x{width}; expected at most {most:.2g}. Leave this format out."
+                    )
+        return largest
+
+
+def check_formats(names: Sequence[str]) -> None:
+    """Raise ValueError for a format whose libraries are missing, before any work."""
+    missing = [name for name in _NEEDED if find_module(name) is None] if "onnx" in names else []
+    if missing:
+        raise ValueError(
+            f"--formats onnx needs {', '.join(missing)}, which is not installed: "
+            "pip install 'crnas-d2[onnx]'."
+        )
+
+
+def _program(network: BodyAndNeck, sizes: InputSizes, channels: int):
+    height, width = sizes.example
+    if not sizes.are_free:
+        return torch.export.export(network, (torch.zeros(1, channels, height, width),))
+    least = sizes.least // sizes.step
+    steps = [torch.export.Dim(name, min=least) for name in ("height", "width")]
+    shape = {0: torch.export.Dim("batch"), 2: sizes.step * steps[0], 3: sizes.step * steps[1]}
+    if sizes.step == 1:
+        shape = {0: shape[0], 2: steps[0], 3: steps[1]}
+    # Not with the values 0 and 1, which an export takes for constants.
+    images = torch.zeros(2, channels, height, width)
+    return torch.export.export(network, (images,), dynamic_shapes=(shape,))
+
+
+def _write_program(network: BodyAndNeck, sizes: InputSizes, channels: int, path: Path) -> None:
+    torch.export.save(_program(network, sizes, channels), path)
+
+
+def _load_program(path: Path) -> Runner:
+    return torch.export.load(path).module()
+
+
+def _write_onnx(network: BodyAndNeck, sizes: InputSizes, channels: int, path: Path) -> None:
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)
+    try:
+        torch.onnx.export(
+            _program(network, sizes, channels),
+            (),
+            str(path),
+            input_names=["images"],
+            output_names=network.names,
+            dynamo=True,
+            verbose=False,
+            external_data=False,
+        )
+    finally:
+        exporter.setLevel(level)
+
+
+def _load_onnx(path: Path) -> Runner:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()  # as many as torch, for its times
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def run(images: Tensor) -> list[Tensor]:
+        return [
+            torch.from_numpy(np.asarray(m)) for m in session.run(None, {"images": images.numpy()})
+        ]
+
+    return run
+
+
+def _write_trace(network: BodyAndNeck, sizes: InputSizes, channels: int, path: Path) -> None:
+    torch.jit.save(torch.jit.trace(network, torch.zeros(1, channels, *sizes.example)), str(path))
+
+
+FORMATS = {
+    "onnx": Format("backbone.onnx", _write_onnx, _load_onnx),
+    "torch-export": Format("backbone.pt2", _write_program, _load_program),
+    "torchscript": Format("backbone.ts", _write_trace, lambda path: torch.jit.load(str(path))),
+}
+
+
+def _reason(error: BaseException) -> str:
+    """Return one line about the innermost error, which says most."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0].strip() if lines else type(error).__name__

@@ -1,0 +1,275 @@
+"""The config of one network for a Detectron2 without this package, where that is possible."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import yaml
+from detectron2.config import CfgNode, get_cfg
+from torch import nn
+
+from crnas_d2.config import NetworkSpec, changed_settings
+from crnas_d2.config.entries import leaves
+from crnas_d2.layers import DecodedConv2d
+from crnas_d2.modeling.families import ResNetFamily
+
+# By our name: Detectron2's builder of the same neck, and the function that backbone.py uses.
+_BUILDERS = {
+    "build_supernet_backbone": ("build_resnet_backbone", "body_alone"),
+    "build_supernet_fpn_backbone": ("build_resnet_fpn_backbone", "with_fpn"),
+    "build_supernet_retinanet_fpn_backbone": (
+        "build_retinanet_resnet_fpn_backbone",
+        "with_retinanet_fpn",
+    ),
+}
+# Of searches and trainings: nothing that one trained network needs.
+_DROPPED = ("SEARCH.", "SOLVER.", "DATASETS.", "DATALOADER.", "MODEL.INHERIT")
+_SEARCHED = {
+    f"MODEL.SUPERNET.{key}"
+    for key in ("SPACE", "STAGE_OPTIONS", "OPERATION_OPTIONS", "SHARING", "PATH_SAMPLER")
+}
+
+
+@dataclass(frozen=True)
+class PlainNetwork:
+    """What an exported folder needs besides its weights.
+
+    Attributes:
+        config: the content of ``config.yaml``.
+        needs: what has to be installed or imported to build the network.
+        why: a sentence, where Detectron2 alone is not enough.
+        backbone_file: the content of ``backbone.py``; empty if there is none.
+        ours: settings by key with which this package builds the network from ``config.yaml``.
+    """
+
+    config: str
+    needs: str
+    why: str = ""
+    backbone_file: str = ""
+    ours: Mapping[str, object] = field(default_factory=dict)
+
+
+def describe_plain(cfg: CfgNode, spec: NetworkSpec | None, backbone: nn.Module) -> PlainNetwork:
+    """Find the plainest config of a network.
+
+    ``config.yaml`` alone is enough for a ResNet or ResNeXt without dilations whose blocks are
+    those of ``MODEL.RESNETS.DEPTH`` (for 18 and 34 also with 64 channels in res2): Detectron2
+    knows no others. With ``backbone.py``, which imports Detectron2 only, it is enough for any
+    ResNet or ResNeXt, with FPN or without a neck. Networks with decoded channels, other families
+    and NAS-FPN need this package.
+
+    Args:
+        spec: of the body; ``None`` if the backbone is not ours.
+        backbone: the one of the trained network.
+    """
+    plain = _plain_values(cfg)
+    if cfg.PLUGINS:
+        return _with_ours(cfg, plain, f"It is built by {', '.join(cfg.PLUGINS)} (PLUGINS).")
+    if cfg.MODEL.META_ARCHITECTURE == "ImageClassifier":
+        return _with_ours(cfg, plain, "Its classifier is one of crnas_d2.")
+    if spec is None:
+        return PlainNetwork(_dump(plain), "detectron2")
+    if spec.family.name != ResNetFamily.name:
+        return _with_ours(cfg, plain, f"Detectron2 has no {spec.family.name}.")
+    if cfg.MODEL.BACKBONE.NAME not in _BUILDERS:
+        return _with_ours(cfg, plain, "Detectron2 has no NAS-FPN.")
+    if any(isinstance(module, DecodedConv2d) for module in backbone.modules()) or any(
+        name.endswith("group_dilations") for name in backbone.state_dict()
+    ):
+        return _with_ours(cfg, plain, "Detectron2 has no convolutions of several dilations.")
+    builder, function = _BUILDERS[cfg.MODEL.BACKBONE.NAME]
+    dilations = _dilations(spec)
+    if not dilations and _knows_depths(spec) and _ends_with_res5(cfg, function):
+        plain.MODEL.BACKBONE.NAME = builder
+        return PlainNetwork(_dump(plain), "detectron2", ours=_ours(cfg, spec))
+    file = _backbone_file(spec, dilations, function)
+    plain.MODEL.BACKBONE.NAME = _builder_name(spec, dilations, function)
+    why = f"Detectron2's {builder} has no network of {list(spec.genotype.depths)} blocks"
+    if dilations:
+        why += " with these dilations"
+    elif spec.genotype.depths in spec.family.published_depths.values():
+        why += " with these widths, stages or this depth"
+    return PlainNetwork(
+        *(_dump(plain), "detectron2 and backbone.py"), f"{why}.", file, _ours(cfg, spec)
+    )
+
+
+def _plain_values(cfg: CfgNode) -> CfgNode:
+    """Return Detectron2's config with the values of ours; nothing of it refers to the data."""
+    plain = get_cfg()
+    ours = dict(leaves(cfg))
+    for key, _ in leaves(get_cfg()):
+        *path, last = key.split(".")
+        node = plain
+        for part in path:
+            node = node[part]
+        node[last] = ours[key]
+    plain.MODEL.WEIGHTS = "model.pth"
+    plain.OUTPUT_DIR = "./output"
+    plain.DATASETS.TRAIN, plain.DATASETS.TEST = (), ()
+    plain.DATASETS.PROPOSAL_FILES_TRAIN, plain.DATASETS.PROPOSAL_FILES_TEST = (), ()
+    return plain
+
+
+def _dump(plain: CfgNode, added: Mapping[str, object] | None = None) -> str:
+    content = yaml.safe_load(plain.dump())
+    for key, value in (added or {}).items():
+        *path, last = key.split(".")
+        node = content
+        for part in path:
+            node = node.setdefault(part, {})
+        node[last] = json.loads(json.dumps(value))  # tuples become lists
+    return yaml.safe_dump(content)
+
+
+def _with_ours(cfg: CfgNode, plain: CfgNode, why: str) -> PlainNetwork:
+    """Keep the keys of ours, and of the user's modules, that this one network needs."""
+    theirs = dict(leaves(get_cfg()))
+    kept = {
+        key: value
+        for key, value in changed_settings(cfg).items()
+        if key not in theirs and not key.startswith(_DROPPED) and key not in _SEARCHED
+    }
+    if cfg.PLUGINS:
+        kept["PLUGINS"] = list(cfg.PLUGINS)
+    return PlainNetwork(_dump(plain, kept), "crnas_d2", why)
+
+
+def _ours(cfg: CfgNode, spec: NetworkSpec) -> dict[str, object]:
+    """Return the settings with which this package builds the network of a plain config."""
+    values = {"FAMILY": spec.family.name, **spec.genotype.to_config()}
+    values.pop("CHANNELS", None)  # all of them have the dilation of the base network
+    return {
+        "MODEL.BACKBONE.NAME": cfg.MODEL.BACKBONE.NAME,
+        **{f"MODEL.GENOTYPE.{key}": value for key, value in values.items()},
+    }
+
+
+def _dilations(spec: NetworkSpec) -> dict[str, int]:
+    """Return the dilation of each block that has one, by the name of its convolution."""
+    found = {}
+    for stage, ops in zip(spec.family.stages, spec.genotype.ops_of_stages(), strict=True):
+        for index, op in enumerate(ops):
+            if op:
+                found[f"{stage}.{index}.conv2"] = op + 1
+    return found
+
+
+def _knows_depths(spec: NetworkSpec) -> bool:
+    """Whether Detectron2's builders make the blocks of a network."""
+    family = spec.family
+    known = family.published_depths.get(family.depth) == spec.genotype.depths
+    fits = not family.has_basic_blocks or (family.res2_out_channels, family.num_groups) == (64, 1)
+    return known and fits
+
+
+def _ends_with_res5(cfg: CfgNode, function: str) -> bool:
+    """Whether the pyramid has the levels that Detectron2's builders expect."""
+    return function != "with_fpn" or "res5" in cfg.MODEL.FPN.IN_FEATURES
+
+
+def _builder_name(spec: NetworkSpec, dilations: Mapping[str, int], function: str) -> str:
+    """Return a name that two networks share only if they are the same."""
+    depths = "_".join(map(str, spec.genotype.depths))
+    mark = f"_{hashlib.sha1(repr(dilations).encode()).hexdigest()[:8]}" if dilations else ""
+    neck = function.replace("body_alone", "body")
+    block = "basic" if spec.family.has_basic_blocks else "bottleneck"
+    return f"build_resnet_{block}_{depths}{mark}_{neck}_backbone"
+
+
+def _backbone_file(spec: NetworkSpec, dilations: Mapping[str, int], function: str) -> str:
+    return _BACKBONE_FILE.format(
+        depths=list(spec.genotype.depths),
+        dilations=json.dumps(dilations, indent=4) if dilations else "{}",
+        basic=spec.family.has_basic_blocks,
+        name=json.dumps(_builder_name(spec, dilations, function)),
+        function=function,
+    )
+
+
+_BACKBONE_FILE = '''\
+"""The backbone of config.yaml for a Detectron2 without crnas_d2; import this file first."""
+
+import math
+
+from detectron2.modeling import BACKBONE_REGISTRY
+from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool, LastLevelP6P7
+from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem, BottleneckBlock, ResNet
+
+NAME = {name}  # MODEL.BACKBONE.NAME
+DEPTHS = {depths}  # blocks of res2 to res5
+DILATIONS = {dilations}  # of convolutions; the others have 1
+BASIC_BLOCKS = {basic}
+
+
+def body_alone(cfg, input_shape):
+    """Build the ResNet."""
+    resnets = cfg.MODEL.RESNETS
+    stem = BasicStem(input_shape.channels, resnets.STEM_OUT_CHANNELS, resnets.NORM)
+    in_channels, stages = resnets.STEM_OUT_CHANNELS, []
+    for index, depth in enumerate(DEPTHS):
+        out_channels = resnets.RES2_OUT_CHANNELS * 2**index
+        settings = {{"block_class": BasicBlock}}
+        if not BASIC_BLOCKS:
+            settings = {{
+                "block_class": BottleneckBlock,
+                "bottleneck_channels": resnets.NUM_GROUPS * resnets.WIDTH_PER_GROUP * 2**index,
+                "num_groups": resnets.NUM_GROUPS,
+                "stride_in_1x1": resnets.STRIDE_IN_1X1,
+            }}
+        blocks = ResNet.make_stage(
+            num_blocks=depth,
+            stride_per_block=[2 if index else 1] + [1] * (depth - 1),
+            in_channels=in_channels,
+            out_channels=out_channels,
+            norm=resnets.NORM,
+            **settings,
+        )
+        stages.append(blocks)
+        in_channels = out_channels
+    body = ResNet(
+        stem,
+        stages,
+        out_features=resnets.OUT_FEATURES,
+        freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
+    )
+    for name, dilation in DILATIONS.items():
+        conv = body.get_submodule(name)
+        conv.dilation = conv.padding = (dilation, dilation)
+    return body
+
+
+def with_fpn(cfg, input_shape):
+    """Build the ResNet with the FPN of Faster, Mask and Cascade R-CNN."""
+    body, names = body_alone(cfg, input_shape), cfg.MODEL.FPN.IN_FEATURES
+    top_block = LastLevelMaxPool()
+    strides = [body.output_shape()[name].stride for name in names]
+    top_block.in_feature = f"p{{int(math.log2(max(strides)))}}"
+    return _neck(cfg, body, top_block)
+
+
+def with_retinanet_fpn(cfg, input_shape):
+    """Build the ResNet with the FPN of RetinaNet."""
+    body = body_alone(cfg, input_shape)
+    channels = body.output_shape()["res5"].channels
+    return _neck(cfg, body, LastLevelP6P7(channels, cfg.MODEL.FPN.OUT_CHANNELS))
+
+
+def _neck(cfg, body, top_block):
+    fpn = cfg.MODEL.FPN
+    return FPN(
+        bottom_up=body,
+        in_features=fpn.IN_FEATURES,
+        out_channels=fpn.OUT_CHANNELS,
+        norm=fpn.NORM,
+        top_block=top_block,
+        fuse_type=fpn.FUSE_TYPE,
+    )
+
+
+build = {function}
+if NAME not in BACKBONE_REGISTRY:  # which may have it from another copy of this file
+    build.__name__ = NAME
+    BACKBONE_REGISTRY.register(build)
+'''

@@ -1,0 +1,104 @@
+"""The command ``crnas-d2``: its verbs, in the order of their use."""
+
+import argparse
+import ast
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from crnas_d2.common.errors import did_you_mean, one_line_errors
+
+from . import install_detectron2
+
+# Each is a module or a folder beside this file, with a dash for _. Its docstring is its help, the
+# first line alone in the list of verbs; it has ``add_arguments(parser)`` and ``run(args)``, and
+# ``STOPPED`` if an interrupted run can be continued.
+VERBS = (
+    "demo",
+    "prepare",
+    "plan",
+    "train",
+    "search",
+    "compare",
+    "analyze",
+    "sketch",
+    "receptive-field",
+    "correlate",
+    "sample",
+    "predict",
+    "export",
+    "prepare-archval",
+    "install-detectron2",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run ``crnas-d2 VERB ...``; without Detectron2, the one verb is ``install-detectron2``.
+
+    Args:
+        argv: what follows ``crnas-d2``; default: the arguments of this process.
+    """
+    verb, *arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    program = f"crnas-d2 {verb}"
+    if verb in ("-h", "--help"):
+        print(overview())
+    elif verb == "--version":
+        import crnas_d2
+
+        print(f"crnas-d2 {crnas_d2.__version__}")
+    elif verb == "install-detectron2":
+        sys.exit(install_detectron2.main(arguments, program))
+    elif verb not in VERBS:
+        sys.exit(
+            f"crnas-d2: '{verb}' is no verb.{did_you_mean(verb, VERBS)} crnas-d2 --help lists all."
+        )
+    elif install_detectron2.find_detectron2() is None:
+        sys.exit("crnas-d2: Detectron2 is not installed: run crnas-d2 install-detectron2.")
+    else:
+        run_verb(verb, arguments, program)
+
+
+def run_verb(verb: str, arguments: Sequence[str] | None, program: str) -> None:
+    """Parse the arguments of a verb and run it; an expected error ends it with one line.
+
+    Args:
+        arguments: of the verb; default: those of this process.
+        program: the name by which the user called it: ``crnas-d2 train``, ``train_net.py``.
+    """
+    program = os.path.basename(program)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    module = import_module(f"crnas_d2.verbs.{verb.replace('-', '_')}")
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    # For a process that a verb starts, a check of several arguments, and a record of the command.
+    parser.set_defaults(program=program, refuse=parser.error, arguments=arguments)
+    with one_line_errors(program, getattr(module, "STOPPED", "Stopped.")):
+        module.run(parser.parse_args(arguments))
+
+
+def overview() -> str:
+    """Return the list of verbs, each with the first line of its docstring."""
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:{width}}  {_summary(verb)}" for verb in VERBS]
+    return "\n".join(
+        [
+            "usage: crnas-d2 VERB ...\n",
+            "Search better detection backbones at equal cost, inside Detectron2.\n",
+            "verbs:",
+            *lines,
+            "\ncrnas-d2 VERB --help says more about one; crnas-d2 --version has the version.",
+        ]
+    )
+
+
+def _summary(verb: str) -> str:
+    """Return the first line of the docstring of a verb's module, which is read, not imported."""
+    file = Path(find_spec(f"crnas_d2.verbs.{verb.replace('-', '_')}").origin)
+    return ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))).splitlines()[0]

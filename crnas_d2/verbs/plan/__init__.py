@@ -1,0 +1,119 @@
+"""Plan trainings and searches before they run: steps, hours, memory and disk.
+
+  CONFIG ... [--search CONFIG ...] [--num-gpus N]
+
+Needs neither data nor weights: networks are counted without values, and datasets have their
+published sizes. Hours follow from --measure, which times each network on this machine, from
+--seconds-per-image, or from the multiply-adds per second of a GPU.
+"""
+
+import argparse
+import json
+
+from tabulate import tabulate
+
+from crnas_d2.data import DatasetSizes
+
+from .config_plan import ConfigPlanner, given_pace, macs_pace, measured_pace
+from .table import HEADERS, cells, scope, total
+
+# What Detectron2's model zoo reports for R50-FPN on a V100 in single precision: 0.210 s for 16
+# images on 8 GPUs, and 0.038 s per image in inference, are 4.9 T and 4.7 T.
+_TMACS = 5.0
+_AS = "a training step as three forward passes"
+
+
+def positive(text):
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def size(text):
+    name, separator, number = text.rpartition("=")
+    if not (separator and name and number.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text} is not of the form NAME=NUMBER")
+    return name, int(number)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("configs", nargs="*", metavar="CONFIG", help="trainings and searches")
+    parser.add_argument(
+        "--search",
+        nargs="+",
+        default=[],
+        metavar="CONFIG",
+        help="searches whose config is that of the training, too",
+    )
+    parser.add_argument(
+        "--num-gpus",
+        type=int,
+        default=0,
+        metavar="N",
+        help="that share a training, or the candidates of a search; default: as in the config "
+        "(SOLVER.REFERENCE_WORLD_SIZE)",
+    )
+    pace = parser.add_mutually_exclusive_group()
+    pace.add_argument("--measure", action="store_true", help="time each network on this machine")
+    pace.add_argument(
+        "--seconds-per-image",
+        type=positive,
+        nargs="+",
+        metavar="S",
+        help="of a training step and, if there are two, of inference; on one GPU",
+    )
+    pace.add_argument(
+        "--tmacs-per-second",
+        type=positive,
+        default=_TMACS,
+        metavar="T",
+        help="10^12 multiply-adds per second and GPU; default: %(default)s, about that of Faster "
+        "R-CNN with ResNet-50 on a V100 by Detectron2's model zoo",
+    )
+    parser.add_argument(
+        "--images",
+        type=size,
+        action="append",
+        default=[],
+        metavar="NAME=NUMBER",
+        help="size of a dataset; may be repeated",
+    )
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--markdown", action="store_true", help="a table for a README")
+    output.add_argument("--json", action="store_true", help="plain numbers")
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE overrides of all configs"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    if not args.configs and not args.search:
+        args.refuse("name at least one config")
+    if args.num_gpus < 0:
+        args.refuse(f"--num-gpus is {args.num_gpus}; expected at least 1")
+    seconds = args.seconds_per_image
+    if seconds and len(seconds) > 2:
+        args.refuse(f"--seconds-per-image has {len(seconds)} numbers; expected one or two")
+    # The CPU, because load_config would warn about a missing GPU.
+    overrides = args.opts if args.measure else [*args.opts, "MODEL.DEVICE", "cpu"]
+    pace = macs_pace(args.tmacs_per_second * 1e12)
+    how = f"at {args.tmacs_per_second:g} T multiply-adds per second (--tmacs-per-second), {_AS}"
+    if args.measure:
+        pace, how = measured_pace, "from steps of each network, timed on this machine"
+    elif seconds:
+        pace = given_pace(*seconds)
+        how = f"at {' and '.join(f'{s:g}' for s in seconds)} seconds per image, {_AS}"
+    planner = ConfigPlanner(pace, DatasetSizes(dict(args.images)), num_processes=args.num_gpus)
+    plans = [planner.plan(file, overrides) for file in args.configs]
+    plans += [planner.plan(file, overrides, searches=True) for file in args.search]
+    if args.json:
+        print(json.dumps([plan.numbers() for plan in plans], indent=2))
+        return
+    rows = [cells(plan) for plan in plans]
+    if len(plans) > 1:
+        rows.append(total(plans))
+    style = "github" if args.markdown else "simple"
+    align = ("left", "left", *["right"] * (len(HEADERS) - 2))
+    print(tabulate(rows, HEADERS, tablefmt=style, disable_numparse=True, colalign=align))
+    print("", *scope(plans, how), sep="\n")

@@ -1,0 +1,197 @@
+"""The plan of any configs: image passes, steps, hours, memory and disk of each, before it runs."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from detectron2.config import CfgNode
+
+from crnas_d2.config import NetworkSpec, load_config
+from crnas_d2.config.config_file import inherited_files, read_config_file
+from crnas_d2.config.fitness import needs_supernet
+from crnas_d2.data import DatasetSizes
+from crnas_d2.engine import Trainer
+from crnas_d2.engine.estimate import (
+    Estimate,
+    Speed,
+    estimate_search,
+    estimate_training,
+    measure_speed,
+)
+from crnas_d2.engine.forecast import MacsPerImage, NetworkOnPaper
+from crnas_d2.engine.made_images import usual_size
+from crnas_d2.engine.work import searcher_of
+from crnas_d2.search import Searcher
+
+# From a config and its MACs to the seconds per image of a training step, and of inference.
+Pace = Callable[[CfgNode, MacsPerImage], tuple[float, float]]
+
+_BACKWARD = 2  # forward passes that a backward pass costs
+_GIB = 2**30
+
+
+def macs_pace(macs_per_second: float) -> Pace:
+    """Return the pace of a device that computes so many multiply-adds per second."""
+
+    def pace(_, macs: MacsPerImage) -> tuple[float, float]:
+        training = (1 + _BACKWARD) * macs.training
+        return training / macs_per_second, macs.inference / macs_per_second
+
+    return pace
+
+
+def given_pace(training: float, inference: float | None = None) -> Pace:
+    """Return a pace in seconds per image; inference is a third of training unless it is given."""
+    if inference is None:
+        inference = training / (1 + _BACKWARD)
+    return lambda *_: (training, inference)
+
+
+def measured_pace(cfg: CfgNode, _: MacsPerImage) -> tuple[float, float]:
+    """Time steps of a config on this machine, on made images of its sizes."""
+    speed = measure_speed(cfg, makes_images=True)
+    return speed.train, speed.infer
+
+
+@dataclass(frozen=True)
+class ConfigPlan:
+    """What one run of a config takes.
+
+    Attributes:
+        file: the config.
+        verb: ``train`` or ``search``.
+        estimate: its seconds are those of all devices together.
+        macs: of one image.
+        num_processes: GPUs of a training, workers of a search.
+        notes: what else to know, e.g. a ``genotype.yaml`` that no search has written yet, without
+            which the plan is that of the base network.
+    """
+
+    file: str
+    verb: str
+    estimate: Estimate
+    macs: MacsPerImage
+    num_processes: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def hours(self) -> float:
+        """Hours of one device, which several share."""
+        return self.estimate.seconds / 3600
+
+    def numbers(self) -> dict[str, object]:
+        """Return all that is known, as plain numbers; sizes in bytes."""
+        work = self.estimate.work
+        return {
+            "config": self.file,
+            "verb": self.verb,
+            "macs": self.macs.counted,
+            "steps": work.steps,
+            "images_trained": work.trained,
+            "images_scored": work.scored,
+            "candidates": work.candidates,
+            "gpu_hours": self.hours,
+            "hours": self.hours / self.num_processes,
+            "gpus": self.num_processes,
+            "memory": self.estimate.memory,
+            "disk": self.estimate.disk,
+            "notes": list(self.notes),
+        }
+
+
+class ConfigPlanner:
+    """Plans configs; nothing is trained, and neither data nor weights are needed.
+
+    Args:
+        num_processes: GPUs of a training, workers of a search; 0: ``SOLVER.REFERENCE_WORLD_SIZE``
+            of the config, or 1.
+    """
+
+    def __init__(self, pace: Pace, sizes: DatasetSizes, *, num_processes: int = 0):
+        self.pace, self.sizes, self.num_processes = pace, sizes, num_processes
+        self._networks: dict[str, NetworkOnPaper] = {}
+
+    def plan(self, file: str, overrides: Sequence[str], *, searches: bool = False) -> ConfigPlan:
+        """Plan one config.
+
+        Args:
+            searches: that it is searched, also if :func:`is_search` cannot tell.
+
+        Raises:
+            ValueError: a config that cannot be planned, with the key and the fix.
+        """
+        skipped: list[str] = []
+        cfg = load_config(file, overrides, skipped=skipped)
+        notes = [f"{name} is not there yet: planned with the base network" for name in skipped]
+        number = self.num_processes or cfg.SOLVER.REFERENCE_WORLD_SIZE or 1
+        if searches and not _has_paths(cfg):
+            raise ValueError(f"{file} has no supernet to search: plan it as a training.")
+        if searches or is_search(file, cfg):
+            network = self._network(cfg, searcher_of(cfg))
+            archval = self.sizes.count(cfg, "ARCHVAL") if needs_supernet(cfg) else 0
+            notes += _kept_images(cfg, archval)
+            speed = self._timed(network.search_speed(), cfg, network)
+            estimate = estimate_search(cfg, speed, archval)
+            return ConfigPlan(file, "search", estimate, network.macs, number, tuple(notes))
+        cfg = Trainer.auto_scale_workers(cfg, number)
+        network = self._network(cfg)
+        images = math.ceil(cfg.SOLVER.IMS_PER_BATCH / (number * cfg.SOLVER.GRADIENT_ACCUMULATION))
+        speed = self._timed(network.training_speed(images, number), cfg, network)
+        tested = self.sizes.count(cfg, "TEST")
+        estimate = estimate_training(cfg, speed, tested=tested, num_processes=number)
+        return ConfigPlan(file, "train", estimate, network.macs, number, tuple(notes))
+
+    def _network(self, cfg: CfgNode, searcher: Searcher | None = None) -> NetworkOnPaper:
+        """Build a network once for all configs that differ in their weights or schedules alone."""
+        model = cfg.MODEL.clone()
+        model.WEIGHTS = ""
+        nodes = [model, cfg.INPUT, cfg.TEST] + ([cfg.SEARCH] if searcher else [])
+        key = "".join(map(str, nodes))
+        if key not in self._networks:
+            self._networks[key] = NetworkOnPaper(cfg, searcher)
+        return self._networks[key]
+
+    def _timed(self, speed: Speed, cfg: CfgNode, network: NetworkOnPaper) -> Speed:
+        train, infer = self.pace(cfg, network.macs)
+        return replace(speed, train=train, infer=infer)
+
+
+def is_search(file: str, cfg: CfgNode) -> bool:
+    """Whether a config is for a search: of what a config that it inherits from has trained.
+
+    So are those of ``projects`` and of ``crnas-d2 prepare``. One that names no weights may be for
+    both, and counts as a training.
+    """
+    if not _has_paths(cfg):
+        return False
+    if not needs_supernet(cfg):
+        return True
+    return bool(cfg.MODEL.WEIGHTS) and any(
+        folder and f"{folder}/model_final.pth" == cfg.MODEL.WEIGHTS for folder in _folders(file)
+    )
+
+
+def _has_paths(cfg: CfgNode) -> bool:
+    """Whether a config builds a supernet whose networks a search can score."""
+    is_ours = cfg.MODEL.SUPERNET.SPACE != "none"
+    return is_ours and NetworkSpec.from_config(cfg).mode == "single path"
+
+
+def _folders(file: str) -> list[str]:
+    """Return ``OUTPUT_DIR`` of all configs that one inherits from."""
+    found = []
+    for base in inherited_files(file):
+        content = read_config_file(base, skipped=[])
+        found += [content.get("OUTPUT_DIR", ""), *_folders(base)]
+    return found
+
+
+def _kept_images(cfg: CfgNode, archval: int) -> list[str]:
+    """Say whether the decoded images of archval are kept, one byte for each value."""
+    if not archval:
+        return []
+    height, width = usual_size(cfg, in_training=False)
+    decoded = archval * len(cfg.MODEL.PIXEL_MEAN) * height * width / _GIB
+    limit = cfg.SEARCH.IMAGE_CACHE
+    fits = "is kept once per machine" if decoded <= limit else "is decoded again by each candidate"
+    return [f"archval, about {decoded:.1f} GiB decoded, {fits} (SEARCH.IMAGE_CACHE {limit:g})"]

@@ -1,0 +1,49 @@
+"""Detect objects in images, folders and videos with a trained network."""
+
+import argparse
+
+from crnas_d2.runs.trained_network import network_config
+from crnas_d2.verbs.arguments import add_network_arguments
+
+from .job import run_prediction
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="image, folder of images, or video"
+    )
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="FOLDER",
+        help="for pictures/, predictions.json (COCO results) and images.json",
+    )
+    parser.add_argument(
+        "--score-threshold",
+        type=float,
+        default=0.5,
+        metavar="SCORE",
+        help="leave out detections below it; default: %(default)s. 0 keeps all that the network "
+        "gives, e.g. to compute AP",
+    )
+    parser.add_argument("--no-pictures", action="store_true", help="write the JSON files only")
+    parser.add_argument("--overwrite", action="store_true", help="replace earlier predictions")
+    add_network_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    cfg = network_config(args.run, args.config_file, args.opts, args.device or "")
+    prediction = run_prediction(
+        cfg,
+        args.inputs,
+        args.output,
+        folder=args.run,
+        score_threshold=args.score_threshold,
+        with_pictures=not args.no_pictures,
+        overwrite=args.overwrite,
+    )
+    print(
+        f"{len(prediction.results)} detections in {len(prediction.images)} images"
+        + (f", {len(prediction.skipped)} skipped" if prediction.skipped else "")
+        + f": {args.output}"
+    )

@@ -1,0 +1,82 @@
+"""Videos, read and written by OpenCV, which has to be installed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from crnas_d2.data.image_errors import ImageError
+
+_USUAL_RATE = 25.0  # where a file states none
+
+
+class VideoReader:
+    """The frames of a video file.
+
+    Attributes:
+        rate: frames per second.
+        count: of the frames, as the file states it; 0 if it does not.
+
+    Raises:
+        ImageError: the file cannot be read.
+    """
+
+    def __init__(self, file: Path):
+        import cv2
+
+        self.file = file
+        self._capture = cv2.VideoCapture(str(file))
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self.rate = rate if 0 < rate <= 1000 else _USUAL_RATE
+        self.count = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self._next = self._read()
+        if self._next is None:
+            raise ImageError(
+                f"The video {file} cannot be used: OpenCV reads no frame of it. Restore the file, "
+                "or convert it to MP4."
+            )
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield the frames, (H, W, 3), BGR; once."""
+        while self._next is not None:
+            yield self._next
+            self._next = self._read()
+        self._capture.release()
+
+    def _read(self) -> np.ndarray | None:
+        was_read, frame = self._capture.read()
+        return frame if was_read else None
+
+
+class VideoWriter:
+    """An MP4 file (MPEG-4), whose size is that of its first frame.
+
+    Args:
+        rate: frames per second.
+    """
+
+    def __init__(self, file: Path, rate: float):
+        self.file = file
+        self.rate = rate
+        self._writer = None
+
+    def write(self, frame: np.ndarray) -> None:
+        """Add a frame, RGB, (H, W, 3).
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        import cv2
+
+        # The codec needs even sides.
+        height, width = (side - side % 2 for side in frame.shape[:2])
+        if self._writer is None:
+            code = cv2.VideoWriter_fourcc(*"mp4v")
+            self._writer = cv2.VideoWriter(str(self.file), code, self.rate, (width, height))
+            if not self._writer.isOpened():
+                raise OSError(None, "OpenCV cannot write a video here", str(self.file))
+        self._writer.write(np.ascontiguousarray(frame[:height, :width, ::-1]))
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.release()

@@ -1,0 +1,76 @@
+"""From a dataset to a recipe for it: the weights that it starts from, and the cost of its body."""
+
+import logging
+
+import torch
+from detectron2.config import CfgNode
+
+from crnas_d2.checkpoint import TrainingCheckpointer, weights_convention
+from crnas_d2.config import NetworkSpec, load_config
+from crnas_d2.config.entries import set_entries
+from crnas_d2.cost import body_cost
+from crnas_d2.engine import Trainer
+
+from .recipe import Recipe
+from .starter_configs import BASE
+from .statistics import Statistics
+
+_GIB = 2**30
+# What a file of weights says of images and blocks; the rest describes another network.
+_CONVENTION = ("INPUT.FORMAT", "MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD", "MODEL.RESNETS.STRIDE_IN_1X1")
+
+
+def choose_recipe(
+    statistics: Statistics, archtrain: int, *, preset: str, device: str, weights: str = ""
+) -> Recipe:
+    """Return the recipe for a dataset on this machine.
+
+    Args:
+        archtrain: number of images in archtrain.
+        preset: ``quick``, ``standard`` or ``paper``.
+        device: ``cpu`` or ``gpu``; "" for a GPU if there is one.
+        weights: a file or URL of weights of a ResNet-50; "" for the published ones on a GPU, and
+            none on a CPU.
+
+    Raises:
+        ValueError: the file of weights cannot be read, or does not fit a ResNet-50.
+    """
+    has_gpu = torch.cuda.is_available()
+    memory = torch.cuda.get_device_properties(0).total_memory / _GIB if has_gpu else 0.0
+    said = weights_convention(weights) if weights else {}
+    recipe = Recipe(
+        statistics,
+        archtrain,
+        preset,
+        device or ("gpu" if has_gpu else "cpu"),
+        weights=weights,
+        convention=tuple((key, said[key]) for key in _CONVENTION if key in said),
+        gpu_memory=memory,
+    )
+    if weights:
+        _check_weights_fit(recipe)
+    return recipe
+
+
+def network_macs(recipe: Recipe) -> float:
+    """Return the MACs of the detector's body, for one image of the recipe's size."""
+    cfg = _network_config(recipe)
+    return body_cost(NetworkSpec.from_config(cfg), tuple(cfg.SEARCH.COST_INPUT_SIZE)).macs
+
+
+def _network_config(recipe: Recipe) -> CfgNode:
+    cfg = load_config(BASE, ["MODEL.DEVICE", "cpu"])
+    set_entries(cfg, recipe.network())
+    cfg.MODEL.DEVICE = "cpu"  # the recipe's may not be at hand
+    return cfg
+
+
+def _check_weights_fit(recipe: Recipe) -> None:
+    model = Trainer.build_model(_network_config(recipe))
+    log = logging.getLogger("crnas_d2")
+    level = log.level
+    log.setLevel(logging.ERROR)  # what starts from scratch is said by the training
+    try:
+        TrainingCheckpointer(model).load(recipe.weights)
+    finally:
+        log.setLevel(level)

@@ -1,0 +1,113 @@
+"""Hold images out of a training set: archval, to search on.
+
+The rest becomes archtrain, to train the supernet on. Images of the same content stay in archtrain,
+so that no image is in both.
+The papers' presets read and write below $DETECTRON2_DATASETS (default: ./datasets):
+coco2017 (CR-NAS, DetNAS), voc0712 (DetNAS), nats-coco2014 (NATS). See docs/DATASETS.md.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from crnas_d2.data.coco_splits import missing_categories, read_coco, save_files, sha256, split_coco
+
+from .paper_splits import DIVISIONS, HELD_OUT, IMAGES, SELECTIONS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--preset", choices=[*DIVISIONS, *SELECTIONS])
+    source.add_argument("--json", type=Path, metavar="FILE", help="any file in COCO format")
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="with --json: the folder of the images, to compare them (default: they are not)",
+    )
+    parser.add_argument(
+        "--archval",
+        type=float,
+        metavar="SIZE",
+        help=f"images to hold out, or a fraction below 1 (default of the presets: {HELD_OUT})",
+    )
+    parser.add_argument("--seed", type=int, help="of the split (default: 0)")
+    parser.add_argument(
+        "--stratify",
+        action="store_true",
+        help="split the images of each category in proportion (default: at random, as the papers)",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="with --json (default: beside it)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files that differ")
+
+
+def check(args):
+    if args.preset and args.output:
+        args.refuse("--output goes with --json; a preset writes below DETECTRON2_DATASETS")
+    if args.preset and args.images:
+        args.refuse("--images goes with --json; a preset knows the folder of its images")
+    if args.images and not args.images.is_dir():
+        args.refuse(f"--images is {args.images}, which is no folder")
+    if args.json and args.archval is None:
+        args.refuse("--json needs --archval, the size of the part that is held out")
+    if args.preset in SELECTIONS and (args.archval or args.stratify or args.seed is not None):
+        args.refuse(f"{args.preset} is a fixed list: --archval, --seed, --stratify do not apply")
+
+
+def divide(args):
+    """Return the content of each file to write, keyed by its path."""
+    how = {"seed": args.seed or 0, "stratify": args.stratify}
+    if args.json:
+        coco = read_coco(args.json)
+        sources = {args.json.name: sha256(args.json)}
+        if args.images is None:
+            print("Images are not compared: --images DIR keeps those of the same content together.")
+        parts = split_coco(coco, args.archval, sources=sources, image_root=args.images, **how)
+        folder = args.output or args.json.parent
+        return {
+            folder / f"{args.json.stem}_{part['info']['split']['part']}.json": part
+            for part in parts
+        }
+    root = Path(os.getenv("DETECTRON2_DATASETS", "datasets")).expanduser()
+    if args.preset in SELECTIONS:
+        files = SELECTIONS[args.preset](root)
+    else:
+        size = HELD_OUT if args.archval is None else args.archval
+        compare = (root / IMAGES[args.preset]).is_dir()
+        if not compare:
+            print(f"Images are not compared: {root / IMAGES[args.preset]} does not exist.")
+        files = DIVISIONS[args.preset](root, size, compare=compare, **how)
+    return {root / path: content for path, content in files.items()}
+
+
+def without_published(files):
+    """Leave out files that already exist with the same images, so that published ones are kept."""
+    rest = {}
+    for path, content in files.items():
+        ids = {image["id"] for image in content["images"]}
+        if path.exists() and {image["id"] for image in read_coco(path)["images"]} == ids:
+            print(f"{path}: exists already with these {len(ids)} images")
+        else:
+            rest[path] = content
+    return rest
+
+
+def run(args: argparse.Namespace) -> None:
+    check(args)
+    files = divide(args)
+    if args.preset in SELECTIONS and not args.overwrite:
+        files = without_published(files)
+    written = save_files(files, overwrite=args.overwrite)
+    for path, content in files.items():
+        counts = f"{len(content['images'])} images, {len(content['annotations'])} annotations"
+        print(f"{path}: {counts}" + ("" if written[path] else "; exists already, identical"))
+    if args.preset not in SELECTIONS:
+        archtrain, archval = files.values()
+        twins = archval["info"]["split"].get("images_with_a_twin")
+        if twins:
+            print(f"{twins} images have the content of another one: all of them are in archtrain.")
+        missing = missing_categories(archval, [archtrain])
+        if missing:
+            print(f"No object in archval, so not scored by a search: {', '.join(missing)}")

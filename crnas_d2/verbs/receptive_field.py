@@ -1,0 +1,92 @@
+"""Draw effective receptive fields side by side, with a size for each.
+
+The gradient of a feature in the middle of an image with respect to the pixels, averaged over
+images, for p3 to p5 and res3 to res5, with the anchors of each level, and a size: the side of the
+square that holds 95 % of its energy. Any trained network works, also one of plain Detectron2.
+"""
+
+import argparse
+from pathlib import Path
+
+from tabulate import tabulate
+
+from crnas_d2.common.new_file import check_new_file
+from crnas_d2.report import FIELDS_EXPLAINED, Page, add_fields, draw_fields, field_table
+from crnas_d2.runs.receptive_fields import field_images, measure_fields
+from crnas_d2.runs.trained_network import network_config
+
+_FORMATS = (".html", ".png", ".svg")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "networks",
+        nargs="+",
+        metavar="[NAME=]NETWORK",
+        help="OUTPUT_DIR of a finished training, a folder that export has written, or a config "
+        "whose MODEL.WEIGHTS are those to measure",
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="FILE", help="to write: .html (a page), .png or .svg"
+    )
+    parser.add_argument(
+        "--images",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="images and folders; default: the test set of the first network",
+    )
+    parser.add_argument(
+        "--num-images", type=int, default=32, metavar="N", help="at most; default: %(default)s"
+    )
+    parser.add_argument(
+        "--features",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="maps of neck or body; default: p3 to p5 and res3 to res5, where there are any",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the file")
+    parser.add_argument("--device", metavar="DEVICE", help="cpu or cuda; default: the config's")
+    parser.add_argument(
+        "--opts",
+        nargs=argparse.REMAINDER,
+        default=[],
+        metavar="KEY VALUE",
+        help="overrides of all configs, at the end, e.g. --opts INPUT.MIN_SIZE_TEST 512",
+    )
+
+
+def load_configs(args):
+    """Return config and folder of each network by name; the folder of a config is ``None``."""
+    networks = {}
+    for text in args.networks:
+        name, separator, source = text.partition("=")
+        if not separator or "/" in name:
+            name, source = "", text
+        is_file = Path(source).suffix in (".yaml", ".yml")
+        path = Path(source)
+        name = name or (path.stem if is_file else path.resolve().name)
+        if name in networks:
+            raise ValueError(f"Two networks have the name {name}: name one of them, NAME={text}.")
+        folder, file = (None, source) if is_file else (source, None)
+        networks[name] = network_config(folder, file, args.opts, args.device or ""), folder
+    return networks
+
+
+def run(args: argparse.Namespace) -> None:
+    output = check_new_file(args.output, _FORMATS, overwrite=args.overwrite)
+    networks = load_configs(args)
+    first, _ = next(iter(networks.values()))
+    images = field_images(first, args.images, args.num_images)
+    fields = measure_fields(networks, images, args.features)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if output.suffix.lower() == ".html":
+        page = Page("Effective receptive fields")
+        add_fields(page, fields)
+        page.write(output)
+    else:
+        draw_fields(fields).savefig(output, dpi=150, facecolor="white")
+    head, rows = field_table(fields)
+    print(tabulate(rows, headers=head, disable_numparse=True), FIELDS_EXPLAINED, sep="\n\n")
+    print(output)

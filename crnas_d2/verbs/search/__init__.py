@@ -1,0 +1,41 @@
+"""Search the subnets of a trained supernet.
+
+Writes genotype.yaml, model_best.pth, candidates.csv and report.html to OUTPUT_DIR.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from crnas_d2.config import load_config
+from crnas_d2.config.fitness import fitness_name
+from crnas_d2.engine.processes import started_by_torchrun
+
+from .job import run_search
+
+STOPPED = "Stopped; continue with --resume."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config-file", default="", metavar="FILE", help="path to config file")
+    parser.add_argument("--resume", action="store_true", help="continue the study in OUTPUT_DIR")
+    parser.add_argument(
+        "--num-workers",
+        type=int,
+        default=max(1, torch.cuda.device_count()),
+        help="processes that evaluate candidates on this machine (default: one per GPU)",
+    )
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="config overrides: KEY VALUE ...")
+
+
+def run(args: argparse.Namespace) -> None:
+    if started_by_torchrun():
+        args.refuse("the workers of a search are no process group: start it without torchrun")
+    cfg = load_config(args.config_file, args.opts)
+    cfg.freeze()
+    best = run_search(cfg, resume=args.resume, num_workers=args.num_workers)
+    print(f"Best: {best.genotype} with {fitness_name(cfg)} {best.fitness:.2f}")
+    for name in ("genotype.yaml", "model_best.pth", "candidates.csv", "report.html"):
+        if (path := Path(cfg.OUTPUT_DIR) / name).exists():  # a score without weights has none
+            print(f"  {path}")

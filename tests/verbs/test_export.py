@@ -1,0 +1,296 @@
+"""Exported folders: whom they need, and that they compute what the trained network does."""
+
+import json
+import runpy
+import shutil
+import subprocess
+import sys
+
+import channel_toy
+import pytest
+import torch
+import toy
+import trained_toy
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import get_cfg
+from detectron2.export import scripting_with_instances
+from detectron2.modeling import build_model
+from detectron2.structures import Boxes
+
+from crnas_d2.common.errors import JobError
+from crnas_d2.engine import Trainer
+from crnas_d2.runs.trained_network import load_network, network_config
+from crnas_d2.verbs.export import graphs
+from crnas_d2.verbs.export.folder import run_export
+from crnas_d2.verbs.export.graphs import FORMATS
+
+ALONE, WITH_FILE, OURS = "detectron2", "detectron2 and backbone.py", "crnas_d2"
+NEEDS_ONNX = {"onnx", "onnxruntime", "onnxscript"}
+RETINANET = {
+    "MODEL.META_ARCHITECTURE": "RetinaNet",
+    "MODEL.BACKBONE.NAME": "build_supernet_retinanet_fpn_backbone",
+    "MODEL.FPN.IN_FEATURES": ["res3", "res4", "res5"],
+    "MODEL.RETINANET.NUM_CLASSES": 2,
+    "MODEL.RETINANET.SCORE_THRESH_TEST": 0.0,
+}
+SHALLOW = {"MODEL.GENOTYPE.DEPTHS": [1, 2, 1, 1]}
+NETWORKS = {
+    "small": (WITH_FILE, toy.RESNETS["basic"], {"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]}),
+    "published depths": (ALONE, toy.RESNETS["bottleneck"]),
+    "resnext": (ALONE, toy.RESNETS["resnext"]),
+    "retinanet": (ALONE, toy.RESNETS["bottleneck"], RETINANET),
+    "narrow basic blocks": (WITH_FILE, toy.RESNETS["basic"]),
+    "other depths": (WITH_FILE, toy.RESNETS["resnext"], SHALLOW),
+    "dilated": (WITH_FILE, SHALLOW, {"MODEL.GENOTYPE.OPS": [0, 1, 0, 2, 1]}),
+    "dilated retinanet": (WITH_FILE, SHALLOW, {"MODEL.GENOTYPE.OPS": [0, 0, 0, 2, 1]}, RETINANET),
+    "shorter pyramid": (
+        WITH_FILE,
+        toy.RESNETS["bottleneck"],
+        {
+            "MODEL.FPN.IN_FEATURES": ["res2", "res3", "res4"],
+            "MODEL.RPN.IN_FEATURES": ["p2", "p3", "p4", "p5"],
+            "MODEL.ANCHOR_GENERATOR.SIZES": [[12], [24], [48], [96]],
+            "MODEL.ROI_HEADS.IN_FEATURES": ["p2", "p3", "p4"],
+        },
+    ),
+    "nats": (
+        OURS,
+        toy.RESNETS["bottleneck"],
+        channel_toy.BASE,
+        {"MODEL.GENOTYPE.CHANNELS": channel_toy.CHANNELS},
+    ),
+    "nats of resnext": (
+        OURS,
+        toy.RESNETS["resnext"],
+        channel_toy.BASE,
+        {"MODEL.GENOTYPE.CHANNELS": channel_toy.CHANNELS},
+    ),
+    "nats without dilations": (
+        WITH_FILE,
+        toy.RESNETS["bottleneck"],
+        channel_toy.BASE,
+        {"MODEL.GENOTYPE.CHANNELS": [[0] * 4] * 4},
+    ),
+    "mobilenetv2": (
+        OURS,
+        {"MODEL.SUPERNET.FAMILY": "mobilenetv2"},
+        toy.SMALL_BODIES["mobilenetv2"],
+    ),
+    "shufflenetv2": (
+        OURS,
+        {"MODEL.SUPERNET.FAMILY": "shufflenetv2", "MODEL.GENOTYPE.OPS": [0, 1, 2, 3, 0, 1]},
+        toy.SMALL_BODIES["shufflenetv2"],
+    ),
+    "nas-fpn": (
+        OURS,
+        RETINANET,
+        {"MODEL.BACKBONE.NAME": "build_supernet_nasfpn_backbone", "MODEL.NAS_FPN.NUM_STACKS": 1},
+    ),
+}
+
+
+def random_network(name, folder):
+    """The config of a network with random weights; its scores differ from anchor to anchor."""
+    cfg = toy.network_config(
+        {"SEARCH.COST_INPUT_SIZE": [96, 128], "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0},
+        *NETWORKS[name][1:],
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = Trainer.build_model(cfg)
+    toy.randomize_norms(model.backbone.bottom_up.stem)
+    torch.save({"model": model.state_dict()}, folder / "weights.pth")
+    cfg.MODEL.WEIGHTS = str(folder / "weights.pth")
+    (folder / "config.yaml").write_text(cfg.dump())
+    return network_config(None, str(folder / "config.yaml"))
+
+
+def outputs(model):
+    with torch.no_grad():
+        maps = model.eval().backbone(toy.images(128))
+        [detections] = model(
+            [{"image": 50 * toy.images(128)[0] + 128, "height": 128, "width": 128}]
+        )
+    found = detections["instances"]
+    return [*maps.values(), found.pred_boxes.tensor, found.scores, found.pred_classes]
+
+
+def assert_equal(found, expected):
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_folder_is_as_plain_as_it_can_be_and_computes_the_same(name, tmp_path):
+    cfg, folder = random_network(name, tmp_path), tmp_path / "exported"
+    expected = outputs(load_network(cfg).model)
+    assert len(expected[-1]) > 0
+    export = run_export(cfg, str(folder))
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert export.needs == provenance["needs"] == NETWORKS[name][0]
+    assert (folder / "backbone.py").exists() == (export.needs == WITH_FILE)
+    assert bool(export.why) == (export.needs != ALONE)
+    # Read by this project ...
+    again = load_network(network_config(str(folder), None), str(folder))
+    assert_equal(outputs(again.model), expected)
+    assert again.spec.genotype.depths == load_network(cfg).spec.genotype.depths
+    content = (folder / "config.yaml").read_text()
+    assert "SEARCH" not in content and "STAGE_OPTIONS" not in content
+    if export.needs == OURS:
+        return
+    # ... and by Detectron2.
+    plain = get_cfg()
+    plain.merge_from_file(str(folder / "config.yaml"))
+    if export.needs == WITH_FILE:
+        runpy.run_path(str(folder / "backbone.py"))
+    model = build_model(plain)
+    DetectionCheckpointer(model).load(str(folder / "model.pth"))
+    assert_equal(outputs(model), expected)
+
+
+@pytest.fixture(scope="module")
+def run(toy_datasets, tmp_path_factory):
+    return trained_toy.train(tmp_path_factory.mktemp("export") / "run", toy_datasets)
+
+
+@pytest.mark.slow
+def test_a_detectron2_without_this_package_loads_the_folder(run, tmp_path):
+    folder = tmp_path / "exported"
+    run_export(network_config(str(run), None), str(folder), folder=str(run))
+    program = (
+        "import sys, numpy, backbone\n"
+        "from detectron2.config import get_cfg\n"
+        "from detectron2.engine import DefaultPredictor\n"
+        "cfg = get_cfg()\n"
+        "cfg.merge_from_file('config.yaml')\n"
+        "found = DefaultPredictor(cfg)(numpy.zeros((64, 64, 3), 'uint8'))\n"
+        "assert 'instances' in found and 'crnas_d2' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], cwd=folder, check=True)
+
+
+def test_the_provenance_says_where_a_network_comes_from(run, tmp_path):
+    cfg, folder = network_config(str(run), None), tmp_path / "exported"
+    run_export(cfg, str(folder), folder=str(run), command="crnas-d2 export")
+    record = json.loads((folder / "provenance.json").read_text())
+    assert record["genotype"] == {"DEPTHS": [1, 2, 1, 1]}
+    assert record["datasets"] == {"train": ["toy_archtrain"], "test": ["toy_test"]}
+    assert "bbox/AP" in record["metrics"] and record["command"] == "crnas-d2 export"
+    assert json.loads((folder / "classes.json").read_text())["names"] == ["bright", "dark"]
+    assert set(torch.load(folder / "model.pth", weights_only=True)) == {
+        *("model", "classes", "network")
+    }
+    # A copy of the folder says the same.
+    run_export(network_config(str(folder), None), str(tmp_path / "copy"), folder=str(folder))
+    copied = json.loads((tmp_path / "copy" / "provenance.json").read_text())
+    for key in ("needs", "genotype", "datasets", "metrics"):
+        assert copied[key] == record[key], key
+
+
+def test_earlier_exports_are_replaced_only_when_asked(run, tmp_path):
+    cfg = network_config(str(run), None)
+    run_export(cfg, str(tmp_path / "exported"))
+    with pytest.raises(ValueError, match="--overwrite"):
+        run_export(cfg, str(tmp_path / "exported"))
+    run_export(cfg, str(tmp_path / "exported"), overwrite=True)
+    with pytest.raises(ValueError, match="holds files already"):
+        run_export(cfg, str(run))
+    with pytest.raises(ValueError, match=r"no provenance\.json"):
+        run_export(cfg, str(run), overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["small", "nats"])
+def test_a_trace_computes_the_same_at_any_size(name, tmp_path):
+    cfg = random_network(name, tmp_path)
+    export = run_export(cfg, str(tmp_path / "exported"), formats=["torchscript"])
+    assert export.differences["torchscript"] < 1e-4
+    body = graphs.BodyAndNeck(load_network(cfg).model.backbone)
+    images = toy.images(160)
+    found = torch.jit.load(tmp_path / "exported" / "backbone.ts")(images)
+    torch.testing.assert_close(found, body(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["other depths", "dilated", "nats", "mobilenetv2", "shufflenetv2", "retinanet"]
+)
+def test_onnx_and_torch_export_compute_the_same_at_any_size(name, tmp_path):
+    for module in NEEDS_ONNX:
+        pytest.importorskip(module)
+    cfg, folder = random_network(name, tmp_path), tmp_path / "exported"
+    run_export(cfg, str(folder), formats=["onnx", "torch-export"], input_size=(160, 192))
+    body = graphs.BodyAndNeck(load_network(cfg).model.backbone)
+    images = torch.randn(3, 3, 256, 192, generator=torch.Generator().manual_seed(3))
+    for format in ("onnx", "torch-export"):
+        found = FORMATS[format].load(folder / FORMATS[format].file)(images)
+        for ours, theirs in zip(found, body(images), strict=True):
+            assert (ours - theirs).abs().max() <= 1e-4 * max(1, theirs.abs().max())
+
+
+def test_onnx_computes_the_same(tmp_path):
+    for module in NEEDS_ONNX:
+        pytest.importorskip(module)
+    cfg, folder = random_network("small", tmp_path), tmp_path / "exported"
+    run_export(cfg, str(folder), formats=["onnx"], input_size=(64, 64))
+    images = toy.images()[:1]
+    found = FORMATS["onnx"].load(folder / "backbone.onnx")(images)
+    expected = graphs.BodyAndNeck(load_network(cfg).model.backbone)(images)
+    torch.testing.assert_close(found, list(expected), rtol=1e-4, atol=1e-4)
+
+
+def test_a_size_below_the_coarsest_map_is_fixed(tmp_path):
+    cfg = random_network("small", tmp_path)
+    folder = tmp_path / "exported"
+    run_export(cfg, str(folder), formats=["torch-export"], input_size=(64, 50))
+    record = json.loads((folder / "provenance.json").read_text())
+    assert record["input"]["sizes"] == [64, 64]
+
+
+def test_a_format_that_differs_is_refused_and_nothing_is_left(tmp_path, monkeypatch):
+    def load(path):
+        graph = torch.jit.load(path)
+        return lambda images: [value + 0.01 for value in graph(images)]
+
+    wrong = graphs.Format("backbone.ts", FORMATS["torchscript"].write, load)
+    monkeypatch.setitem(FORMATS, "torchscript", wrong)
+    cfg = random_network("small", tmp_path)
+    with pytest.raises(JobError, match=r"backbone\.ts differs from the network by 0\.01 in p2"):
+        run_export(cfg, str(tmp_path / "exported"), formats=["torchscript"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "weights.pth"]
+
+
+def test_the_extra_is_named_where_it_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(graphs, "find_module", lambda name: None if name == "onnx" else name)
+    cfg = random_network("small", tmp_path)
+    with pytest.raises(ValueError, match=r"needs onnx, .*pip install 'crnas-d2\[onnx\]'"):
+        run_export(cfg, str(tmp_path / "exported"), formats=["onnx"])
+
+
+def test_the_latency_of_a_baseline_is_measured_in_the_same_formats(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("crnas_d2.verbs.export.timing._MOST_SECONDS", 0.1)
+    baseline = shutil.copytree(run, tmp_path / "baseline")
+    folder = tmp_path / "exported"
+    cfg = network_config(str(run), None, ["SEARCH.COST_INPUT_SIZE", "[96, 96]"])
+    export = run_export(
+        cfg, str(folder), folder=str(run), formats=["torchscript"], baseline=str(baseline)
+    )
+    assert set(export.latencies) == {"PyTorch", "torchscript"}
+    record = json.loads((folder / "latency.json").read_text())
+    assert record["milliseconds"] == export.latencies and record["images"] == [1, 3, 96, 96]
+    assert all(value > 0 for both in export.latencies.values() for value in both.values())
+
+
+@pytest.mark.parametrize("name", ["nats", "nats of resnext", "mobilenetv2", "shufflenetv2"])
+def test_detectron2_scripts_the_whole_detector(name, tmp_path):
+    model = load_network(random_network(name, tmp_path)).model
+    fields = {
+        "proposal_boxes": Boxes,
+        "objectness_logits": torch.Tensor,
+        "pred_boxes": Boxes,
+        "scores": torch.Tensor,
+        "pred_classes": torch.Tensor,
+    }
+    scripted = scripting_with_instances(model, fields)
+    with torch.no_grad():
+        found, expected = (m.backbone(toy.images(128)) for m in (scripted, model))
+    assert_equal(list(found.values()), list(expected.values()))

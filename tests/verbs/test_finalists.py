@@ -1,0 +1,67 @@
+"""The final round of a search: its best candidates are trained by themselves."""
+
+import json
+from pathlib import Path
+
+import pytest
+import toy
+
+from crnas_d2 import load_config, run_search, run_training
+from crnas_d2.common.errors import JobError
+from crnas_d2.space import Genotype
+
+
+@pytest.fixture(scope="module")
+def searched(trained, tmp_path_factory):
+    """The config of a search with two finalists, and its best candidate."""
+    cfg = trained.clone()
+    cfg.OUTPUT_DIR = str(tmp_path_factory.mktemp("finalists") / "search")
+    cfg.SEARCH.FINALISTS.NUMBER = 2
+    cfg.SEARCH.FINALISTS.MAX_ITER = 2
+    return cfg, run_search(cfg, num_workers=2)
+
+
+def results(cfg):
+    return json.loads(Path(cfg.OUTPUT_DIR, "finalists.json").read_text())["runs"]
+
+
+def test_the_best_finalist_is_the_result(searched, toy_datasets):
+    cfg, best = searched
+    runs = sorted(results(cfg), key=lambda run: -run["AP"])
+    assert len(runs) == 2 and all(run["iterations"] == 2 for run in runs)
+    assert Genotype.from_config(runs[0]["genotype"]) == best.genotype
+    found = Path(cfg.OUTPUT_DIR, "genotype.yaml")
+    assert Genotype.from_yaml(found) == best.genotype
+    assert f"{runs[0]['AP']} after its own training, the best of 2 finalists" in found.read_text()
+    assert "Final round" in Path(cfg.OUTPUT_DIR, "report.html").read_text()
+
+    config = Path(cfg.OUTPUT_DIR).parent / "found.yaml"
+    config.write_text(f'_BASE_: ["{toy.SEARCHED}", "search/genotype.yaml"]\n')
+    overrides = {
+        "DATASETS.TEST": toy_datasets["DATASETS.ARCHVAL"],
+        "MODEL.WEIGHTS": f"{cfg.OUTPUT_DIR}/model_best.pth",
+        "OUTPUT_DIR": f"{cfg.OUTPUT_DIR}-found",
+    }
+    network = load_config(str(config), toy.as_list(toy.TINY, toy_datasets, overrides))
+    scores = run_training(network, eval_only=True)
+    assert abs(scores["bbox"]["AP"] - runs[0]["AP"]) < 1e-6
+
+
+def test_finished_finalists_are_not_trained_again(searched):
+    cfg, best = searched
+    before = results(cfg)
+    weights = sorted(Path(cfg.OUTPUT_DIR, "finalists").glob("*/model_final.pth"))
+    times = [file.stat().st_mtime_ns for file in weights]
+    assert run_search(cfg, resume=True).genotype == best.genotype
+    assert results(cfg) == before
+    assert [file.stat().st_mtime_ns for file in weights] == times
+
+
+@pytest.mark.parametrize(("key", "value"), [("NUMBER", -1), ("MAX_ITER", 0), ("BASE_LR", 0.0)])
+def test_settings_are_checked_before_the_search(searched, tmp_path, key, value):
+    cfg = searched[0].clone()
+    cfg.OUTPUT_DIR = str(tmp_path / "search")
+    cfg.SEARCH.FINALISTS[key] = value
+    with pytest.raises(JobError, match=rf"SEARCH\.FINALISTS\.{key} is {value}"):
+        run_search(cfg)
+    assert not Path(cfg.OUTPUT_DIR).exists()

@@ -1,0 +1,159 @@
+"""What a plan says before anyone starts."""
+
+import pytest
+import torch
+import toy
+from detectron2.data import DatasetCatalog
+
+from crnas_d2.engine import Trainer
+from crnas_d2.engine.estimate import (
+    Estimate,
+    Speed,
+    estimate_search,
+    estimate_training,
+    measure_speed,
+)
+from crnas_d2.engine.work import Work, search_work, searcher_of, training_work
+from crnas_d2.verbs.prepare import plan as jobs_plan
+from crnas_d2.verbs.prepare.chains import Chain, Step
+from crnas_d2.verbs.prepare.plan import Plan, Planner
+from crnas_d2.verbs.prepare.recipe import Recipe
+from crnas_d2.verbs.prepare.statistics import Statistics
+
+MIB = 2**20
+SPEED = Speed(0.5, 0.1, base=100 * MIB, per_image=10 * MIB, checkpoint=50 * MIB, weights=30 * MIB)
+UNKNOWN = Speed(None, None, base=None, per_image=None, checkpoint=50 * MIB, weights=30 * MIB)
+DATA = Statistics.of(
+    [
+        {
+            "images": [{"id": 1, "width": 64, "height": 64}],
+            "annotations": [{"image_id": 1, "bbox": [0, 0, 20, 20]}],
+        }
+    ]
+)
+
+
+def plan(*seconds):
+    estimates = tuple(Estimate(Work("work"), s, 3 * 2**30, 5 * MIB) for s in seconds)
+    steps = tuple(Step(f"run{n}") for n in range(len(seconds)))
+    return Plan(Chain("", steps, ("run0", "run1"), "run1"), estimates)
+
+
+def recipe(preset, device):
+    return Recipe(DATA, 1, preset, device)
+
+
+def test_a_training_takes_its_images_its_batch_and_its_checkpoints():
+    solver = {
+        "SOLVER.MAX_ITER": 100,
+        "SOLVER.IMS_PER_BATCH": 4,
+        "SOLVER.CHECKPOINT_PERIOD": 10,
+        "SOLVER.CHECKPOINT_MAX_TO_KEEP": 2,
+    }
+    found = estimate_training(toy.network_config(solver), SPEED)
+    work = Work("100 iterations of 4 images", steps=100, trained=400)
+    assert found == Estimate(work, 200.0, 140 * MIB, 4 * 50 * MIB)
+    few = {**solver, "SOLVER.CHECKPOINT_PERIOD": 100}
+    assert estimate_training(toy.network_config(few), SPEED).disk == 3 * 50 * MIB
+    found = estimate_training(toy.network_config(solver), UNKNOWN)
+    assert (found.seconds, found.memory, found.disk) == (None, None, 200 * MIB)
+
+
+def test_alpha_is_trained_after_a_part_of_the_iterations():
+    channels = {
+        "SOLVER.MAX_ITER": 10,
+        "SOLVER.ALPHA.START": 0.4,
+        "MODEL.SUPERNET.SPACE": "channel",
+        "MODEL.SUPERNET.PATH_SAMPLER": "alpha",
+        "MODEL.SUPERNET.CHANNEL.NUM_GROUPS": 2,
+    }
+    weights_alone = 10 * 2 * SPEED.train
+    assert estimate_training(toy.network_config(channels), SPEED).seconds == 1.6 * weights_alone
+
+
+def test_a_search_takes_its_candidates_on_archval_and_on_the_calibration():
+    found = estimate_search(toy.supernet_config(), SPEED, archval=12)
+    seconds = len(toy.ELIGIBLE) * (12 + 8) * SPEED.infer
+    work = Work("6 candidates on 12 images", scored=6 * (12 + 8), candidates=6)
+    assert found == Estimate(work, seconds, 140 * MIB, found.disk)
+    assert 30 * MIB < found.disk < 31 * MIB
+
+
+def test_a_prefix_passes_archval_alone_or_with_its_calibration():
+    settings = {
+        "SEARCH.ALGORITHM": "greedy",
+        "SEARCH.BUDGET.BLOCKS": [],
+        "SEARCH.BN_CALIBRATION.PARTIAL": "batch",
+        "SEARCH.IMS_PER_BATCH": 5,
+    }
+    cfg = toy.supernet_config(settings)
+    searcher = searcher_of(cfg)
+    assert 0 < searcher.num_prefixes < searcher.total
+    whole = searcher.total - searcher.num_prefixes
+    assert search_work(cfg, 12).scored == searcher.total * 12 + whole * 8
+    cfg.SEARCH.BN_CALIBRATION.PARTIAL = "calibration"
+    of_prefixes = searcher.num_prefixes * 3 * 8  # for each of three mini-batches
+    assert search_work(cfg, 12).scored == searcher.total * 12 + whole * 8 + of_prefixes
+
+
+def test_a_score_without_images_passes_none_and_finalists_are_trained():
+    cfg = toy.supernet_config({"SEARCH.SCORE": "entropy"})
+    assert search_work(cfg, 12) == Work("6 candidates", candidates=6)
+    cfg = toy.supernet_config({"SEARCH.FINALISTS.NUMBER": 2, "SEARCH.FINALISTS.MAX_ITER": 30})
+    found = search_work(cfg, 12)
+    assert (found.steps, found.trained) == (60, 60 * cfg.SOLVER.IMS_PER_BATCH)
+    assert found.scored == 6 * (12 + 8) + 2 * 12
+
+
+def test_a_network_is_tested_every_period_and_at_the_end_and_a_supernet_never():
+    periods = {"SOLVER.MAX_ITER": 100, "TEST.EVAL_PERIOD": 40}
+    assert training_work(toy.network_config(periods), 7).scored == 3 * 7
+    periods["TEST.EVAL_PERIOD"] = 50
+    assert training_work(toy.network_config(periods), 7).scored == 2 * 7
+    assert training_work(toy.supernet_config(periods), 7).scored == 0
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_measured_speed_is_that_of_the_model(toy_datasets):
+    cfg = toy.supernet_config(toy_datasets)
+    before = set(DatasetCatalog.list())
+    found = measure_speed(cfg)
+    assert 0 < found.train < 60 and 0 < found.infer < 60
+    model = Trainer.build_model(cfg)
+    assert found.weights == sum(t.nbytes for t in model.state_dict().values())
+    assert found.weights < found.checkpoint < 2.1 * found.weights
+    assert set(DatasetCatalog.list()) == before
+
+
+def test_the_table_adds_up():
+    lines = plan(1800.0, 7200.0).table().splitlines()
+    assert lines[2].split() == ["run0", "work", "30", "min", "3.0", "GiB", "5", "MiB"]
+    assert lines[-1].split() == ["all", "2.5", "hours", "3.0", "GiB", "10", "MiB"]
+    assert plan(1800.0, None).table().splitlines()[-1].split()[:2] == ["all", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "device", "hours", "words"),
+    [
+        ("paper", "cpu", 400, "WARNING: on this CPU that takes 16.7 days. Use --preset quick"),
+        ("quick", "cpu", 30, "Use smaller images (INPUT), a machine with a GPU (--device gpu)"),
+        ("quick", "cpu", 3, "WARNING: that takes 3.0 hours on this machine, more than 1.5 hours."),
+        ("standard", "cpu", 10, ""),
+        ("paper", "gpu", 400, ""),
+        ("quick", "gpu", 0.8, ""),
+    ],
+)
+def test_a_plan_that_takes_too_long_says_what_to_do(preset, device, hours, words):
+    found = plan(hours * 3600.0).warning(recipe(preset, device))
+    assert words in found and bool(found) == bool(words)
+
+
+def test_a_batch_that_does_not_fit_the_gpu_is_a_sentence(tmp_path, monkeypatch):
+    def measure(cfg, timed):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(jobs_plan, "measure_speed", measure)
+    (tmp_path / "run.yaml").write_text("SOLVER:\n  IMS_PER_BATCH: 4\n")
+    chain = Chain("", (Step("run"),), ("run", "run"), "run")
+    with pytest.raises(ValueError, match=r"^4 images per step do not fit .*\(step run\)"):
+        Planner(tmp_path, recipe("quick", "gpu"), 5).plan(chain)
