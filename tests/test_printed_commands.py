@@ -121,7 +121,7 @@ class Steps:
         self.leave(cfg, folder, "model_final.pth")
         (folder / "last_checkpoint").write_text("model_final.pth")
         spec = NetworkSpec.from_config(cfg) if cfg.MODEL.SUPERNET.SPACE != "none" else None
-        if spec is not None and spec.mode == "mixed":
+        if spec is not None and spec.is_searched_in_training:
             self.leave_genotype(cfg, spec)
         self.trained.append(cfg.OUTPUT_DIR)
 
@@ -145,7 +145,7 @@ class Steps:
 
     def leave_genotype(self, cfg, spec: NetworkSpec):
         genotype = spec.space.sample(Random(cfg.OUTPUT_DIR))
-        meaning = spec.space.to_config() if spec.mode == "mixed" else None
+        meaning = spec.space.to_config() if spec.is_searched_in_training else None
         file = Path(cfg.OUTPUT_DIR) / "genotype.yaml"
         genotype.to_yaml(file, family=cfg.MODEL.SUPERNET.FAMILY, channel=meaning)
         return genotype

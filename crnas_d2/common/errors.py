@@ -13,6 +13,32 @@ class JobError(ValueError):
     """A job cannot start or continue; the message gives the reason and the fix."""
 
 
+def invalid(
+    key: str,
+    value: object,
+    expected: str = "",
+    *,
+    but: str = "",
+    fix: str = "",
+    known: Iterable[str] = (),
+) -> ValueError:
+    """Return the error of a value: ``KEY is VALUE, but BUT; expected EXPECTED. FIX``.
+
+    Args:
+        key: what has the value: a config key, an argument, a file.
+        value: shown as Python writes it.
+        expected: what it should be, without a full stop.
+        but: what contradicts it.
+        fix: sentences that say what to do, without the last full stop.
+        known: names that may have been meant; the nearest are suggested.
+    """
+    message = f"{key} is {value!r}"
+    message += f", but {but}" if but else ""
+    message += f"; expected {expected}." if expected else "."
+    message += f" {fix}." if fix else ""
+    return ValueError(message + (did_you_mean(str(value), known) if known else ""))
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a sentence with the known names nearest to one, or nothing if none is near."""
     by_lower = {word.lower(): word for word in known}

@@ -69,12 +69,12 @@ def _check_weights(cfg: CfgNode, spec: NetworkSpec | None) -> None:
 
 
 def _check_spec(cfg: CfgNode, spec: NetworkSpec) -> None:
-    if spec.mode == "mixed":
+    if spec.is_searched_in_training:
         _check_alpha(cfg)
         if cfg.MODEL.WEIGHTS:
             assert isinstance(spec.space, ChannelSpace)
             warn_without_plain_dilation(spec.space)
-    if spec.mode == "single path" and cfg.TEST.PRECISE_BN.ENABLED:
+    if spec.has_paths and cfg.TEST.PRECISE_BN.ENABLED:
         raise ValueError(
             "TEST.PRECISE_BN.ENABLED is True: PreciseBN overwrites the statistics of every path "
             "of a supernet with those of one. Set it to False; a search calibrates BN itself."

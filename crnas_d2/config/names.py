@@ -20,9 +20,7 @@ from detectron2.modeling.proposal_generator.rpn import RPN_HEAD_REGISTRY
 
 from crnas_d2.common.errors import did_you_mean
 
-_WITH_PROPOSALS = ("GeneralizedRCNN", "PanopticFPN", "ProposalNetwork")
-_WITH_ROI_HEADS = ("GeneralizedRCNN", "PanopticFPN")
-_WITH_SEGMENTATION = ("PanopticFPN", "SemanticSegmentor")
+from .architectures import find_architecture
 
 
 def check_names(cfg: CfgNode) -> None:
@@ -42,8 +40,7 @@ def check_names(cfg: CfgNode) -> None:
 
 def _names(cfg: CfgNode) -> Iterator[tuple[str, str, Sequence[str]]]:
     """Yield the names that will be looked up: key, name, and the known ones."""
-    model = cfg.MODEL
-    architecture = model.META_ARCHITECTURE
+    model, parts = cfg.MODEL, find_architecture(cfg).parts
 
     def named(key: str, registry: Any, *besides: str) -> tuple[str, str, Sequence[str]]:
         node = model
@@ -55,20 +52,20 @@ def _names(cfg: CfgNode) -> Iterator[tuple[str, str, Sequence[str]]]:
 
     yield named("META_ARCHITECTURE", META_ARCH_REGISTRY)
     yield named("BACKBONE.NAME", BACKBONE_REGISTRY)
-    if architecture in (*_WITH_PROPOSALS, "RetinaNet"):
+    if "anchors" in parts:
         yield named("ANCHOR_GENERATOR.NAME", ANCHOR_GENERATOR_REGISTRY)
-    if architecture in _WITH_PROPOSALS:
+    if "proposals" in parts:
         yield named("PROPOSAL_GENERATOR.NAME", PROPOSAL_GENERATOR_REGISTRY, "PrecomputedProposals")
         if model.PROPOSAL_GENERATOR.NAME == "RPN":
             yield named("RPN.HEAD_NAME", RPN_HEAD_REGISTRY)
-    if architecture in _WITH_ROI_HEADS:
+    if "roi heads" in parts:
         yield named("ROI_HEADS.NAME", ROI_HEADS_REGISTRY)
         yield named("ROI_BOX_HEAD.NAME", ROI_BOX_HEAD_REGISTRY, "")
         if model.MASK_ON:
             yield named("ROI_MASK_HEAD.NAME", ROI_MASK_HEAD_REGISTRY)
         if model.KEYPOINT_ON:
             yield named("ROI_KEYPOINT_HEAD.NAME", ROI_KEYPOINT_HEAD_REGISTRY)
-    if architecture in _WITH_SEGMENTATION:
+    if "segmentation" in parts:
         yield named("SEM_SEG_HEAD.NAME", SEM_SEG_HEADS_REGISTRY)
 
 

@@ -1,7 +1,7 @@
 """The specification of a backbone, parsed once from a config."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from yacs.config import CfgNode
 
@@ -41,15 +41,18 @@ class NetworkSpec:
     in_channels: int = 3
 
     @property
-    def mode(self) -> Literal["network", "single path", "mixed"]:
-        """What is built: one network, or a supernet that runs one path or mixes all options."""
-        if self.space is None:
-            return "network"
-        return "mixed" if isinstance(self.space, ChannelSpace) else "single path"
-
-    @property
     def is_supernet(self) -> bool:
         return self.space is not None
+
+    @property
+    def has_paths(self) -> bool:
+        """Whether it is a supernet whose subnets run one at a time, and are searched afterwards."""
+        return self.kind is not None and not self.kind.is_searched_in_training
+
+    @property
+    def is_searched_in_training(self) -> bool:
+        """Whether it is a supernet that is searched while it is trained."""
+        return self.kind is not None and self.kind.is_searched_in_training
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> "NetworkSpec":

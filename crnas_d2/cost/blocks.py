@@ -13,7 +13,7 @@ class Blocks(Cost):
 
     def table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
         family, space = spec.family, spec.space
-        assert isinstance(space, SearchSpace), spec.mode
+        assert isinstance(space, SearchSpace), spec
         costs = family.block_costs or (1.0,) * len(family.stages)
         weights = dict(zip(family.stages, costs, strict=True))
         # Depths of the genotype are those that the space does not vary: all networks share them.

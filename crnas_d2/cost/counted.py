@@ -52,7 +52,7 @@ class CountedCost(Cost):
     def table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
         body, image = _meta_supernet(spec), meta_image(spec, input_size)
         supernet = find_supernet(body)
-        assert isinstance(supernet, SinglePathSupernet), spec.mode
+        assert isinstance(supernet, SinglePathSupernet), spec
         space = supernet.space
         options: dict[str, dict[int, float]] = {name: {} for name in space.names}
         bases: list[float] = []

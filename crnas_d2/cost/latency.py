@@ -61,7 +61,7 @@ class Latency(Cost):
     def open_table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> LatencyTable:
         """Return the table in the file; if there is none, measure, check and write it first."""
         origin = self._origin(spec, input_size)
-        assert isinstance(spec.space, SearchSpace), spec.mode
+        assert isinstance(spec.space, SearchSpace), spec
         if self.path.exists():
             table = LatencyTable.load(self.path, self.name, spec.space, origin)
         else:
@@ -76,7 +76,7 @@ class Latency(Cost):
 
     def _origin(self, spec: NetworkSpec, input_size: tuple[int, int]) -> dict[str, object]:
         """Return the device and the network that a table is measured for; plain JSON data."""
-        assert isinstance(spec.space, SearchSpace), spec.mode
+        assert isinstance(spec.space, SearchSpace), spec
         # Identifies the network without a list of all config keys that shape it.
         network = [cost().table(spec, input_size).digest for cost in (MACs, Parameters)]
         return {

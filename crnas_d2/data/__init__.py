@@ -9,7 +9,7 @@ from .checks import (
     register_coco_format,
     register_datasets,
 )
-from .class_names import CLASSES, ClassNames, class_record, find_classes, num_classes
+from .class_names import CLASSES, ClassNames, class_record, find_classes
 from .classification import check_task, register_image_folders
 from .embedded import make_letters, make_letters_crops
 from .fixed_batches import build_fixed_batches, fixed_images
@@ -41,7 +41,6 @@ __all__ = [
     "kept_ids",
     "make_letters",
     "make_letters_crops",
-    "num_classes",
     "read_images",
     "register_coco_format",
     "register_datasets",

@@ -7,18 +7,11 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 
 from crnas_d2.common.errors import did_you_mean
+from crnas_d2.config.architectures import find_architecture
 
 from .archval import check_archval
 from .classification import check_task, register_image_folders
 from .files_in_use import check_annotation_file, check_image_files
-
-# The key with the number of classes, by meta-architecture.
-CLASS_KEYS = {
-    "GeneralizedRCNN": "ROI_HEADS",
-    "RetinaNet": "RETINANET",
-    "ImageClassifier": "CLASSIFIER",
-}
-_SEGMENTERS = ("PanopticFPN", "SemanticSegmentor")
 
 
 def check_data(cfg, keys: Sequence[str]) -> None:
@@ -61,7 +54,7 @@ def _check_needs(cfg, keys: Sequence[str]) -> None:
                     f"MODEL.KEYPOINT_ON is True, but '{name}' has no names of keypoints in its "
                     "metadata (keypoint_names, keypoint_flip_map). Set them, or the key to False."
                 )
-            segments = cfg.MODEL.META_ARCHITECTURE in _SEGMENTERS
+            segments = "segmentation" in find_architecture(cfg).parts
             if segments and "sem_seg_file_name" not in DatasetCatalog.get(name)[0]:
                 raise ValueError(
                     f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE}, but '{name}' has "
@@ -166,7 +159,7 @@ def check_class_count(cfg, names: Sequence[str]) -> None:
     Args:
         names: of all datasets that will be read; they have been loaded.
     """
-    node = CLASS_KEYS.get(cfg.MODEL.META_ARCHITECTURE)
+    node = find_architecture(cfg).class_section
     if node is None:
         return
     expected = cfg.MODEL[node].NUM_CLASSES

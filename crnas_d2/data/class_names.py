@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from .checks import CLASS_KEYS, register_datasets
+from crnas_d2.config.architectures import num_classes
+
+from .checks import register_datasets
 
 CLASSES = "classes"  # the key of a checkpoint
 
@@ -81,8 +83,3 @@ def find_classes(cfg: CfgNode) -> ClassNames | None:
         if found is not None and len(found.names) == num_classes(cfg):
             return found
     return None
-
-
-def num_classes(cfg: CfgNode) -> int:
-    """Return how many classes the model of a config knows."""
-    return cfg.MODEL[CLASS_KEYS.get(cfg.MODEL.META_ARCHITECTURE, "ROI_HEADS")].NUM_CLASSES

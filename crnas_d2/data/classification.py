@@ -15,6 +15,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.detection_utils import read_image
 from torchvision.datasets import ImageFolder
 
+from crnas_d2.config.architectures import find_architecture
+
 from .image_errors import naming
 
 _FLIPS = ("horizontal", "none")
@@ -95,7 +97,7 @@ def check_task(cfg, names: Sequence[str]) -> None:
         names: of all datasets that will be read; they have been loaded.
     """
     architecture = cfg.MODEL.META_ARCHITECTURE
-    classifies = architecture == "ImageClassifier"
+    classifies = find_architecture(cfg).classifies
     for name in names:
         if is_classification(name) != classifies:
             kind = "classification" if is_classification(name) else "detection"

@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterable
 
 from detectron2.data.transforms import ResizeShortestEdge
 
+from crnas_d2.config.architectures import find_architecture
+
 from .noise_images import noise_batch
 
 Size = tuple[int, int]  # (height, width), pixels
@@ -41,7 +43,7 @@ def largest_size(cfg, shapes: Collection[Size | Unknown] = (), *, is_mixed: bool
             them, any shape is assumed possible.
         is_mixed: whether a batch may hold both orientations.
     """
-    if cfg.MODEL.META_ARCHITECTURE == "ImageClassifier":
+    if find_architecture(cfg).classifies:
         return (cfg.INPUT.CLASSIFICATION.CROP_SIZE,) * 2
     short, long = max(cfg.INPUT.MIN_SIZE_TRAIN), cfg.INPUT.MAX_SIZE_TRAIN
     if shapes and not cfg.INPUT.CROP.ENABLED and all(all(shape) for shape in shapes):

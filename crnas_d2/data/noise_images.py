@@ -3,6 +3,8 @@
 import torch
 from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
 
+from crnas_d2.config.architectures import find_architecture
+
 
 def noise_batch(cfg, number: int, size: tuple[int, int], objects: int) -> list[dict]:
     """Return inputs of the model of a config in training, always the same ones.
@@ -18,7 +20,7 @@ def noise_batch(cfg, number: int, size: tuple[int, int], objects: int) -> list[d
     for _ in range(number):
         image = torch.randint(256, (channels, *size), generator=generator, dtype=torch.uint8)
         entry = {"image": image, "height": size[0], "width": size[1]}
-        if cfg.MODEL.META_ARCHITECTURE == "ImageClassifier":
+        if find_architecture(cfg).classifies:
             entry["label"] = 0
         else:
             entry["instances"] = _objects(cfg, size, objects, generator)

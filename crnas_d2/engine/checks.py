@@ -71,7 +71,7 @@ def check_search(cfg) -> NetworkSpec:
             "Nothing to search: MODEL.SUPERNET.SPACE is 'none' or PATH_SAMPLER is 'fixed'. Use "
             "the config with which the supernet was trained."
         )
-    if spec.mode == "mixed":
+    if spec.is_searched_in_training:
         raise ValueError(
             f"MODEL.SUPERNET.SPACE is '{spec.kind.name}', which is searched by gradient while the "
             f"supernet is trained: {spell('train')} writes genotype.yaml when it is done."

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from crnas_d2.config.architectures import find_architecture
 from crnas_d2.data.noise_images import noise_batch
 
 _OBJECTS = 7  # of an image, as in COCO on average
@@ -35,7 +36,7 @@ def made_batch(cfg, images: int) -> list[dict]:
 
 def _sides(cfg, in_training: bool) -> tuple[int, int, int]:
     """Return the shorter and the longer side of an image, and the crop of a classifier or 0."""
-    if cfg.MODEL.META_ARCHITECTURE == "ImageClassifier":
+    if find_architecture(cfg).classifies:
         return 0, 0, cfg.INPUT.CLASSIFICATION.CROP_SIZE
     part = "TRAIN" if in_training else "TEST"
     shorter = cfg.INPUT[f"MIN_SIZE_{part}"]

@@ -10,6 +10,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from crnas_d2.config import NetworkSpec
+from crnas_d2.config.architectures import find_architecture
 from crnas_d2.cost import most_expensive_path
 from crnas_d2.data.largest_batch import largest_batch
 from crnas_d2.modeling import SinglePathSupernet, find_supernet
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 _GIB = 2**30
 # Architectures whose inputs can be made up.
-_KNOWN = ("GeneralizedRCNN", "ProposalNetwork", "RetinaNet", "FCOS", "ImageClassifier")
+_KNOWN = ("GeneralizedRCNN", "ProposalNetwork", "RetinaNet", "ImageClassifier")
 
 
 class GpuMemory:
@@ -166,7 +167,7 @@ def _explain(cfg, who: str, what: str, number: int, memory: GpuMemory) -> str:
         changes.append(f"Set SOLVER.GRADIENT_ACCUMULATION to {parts * divisor}")
     if not cfg.SOLVER.AMP.ENABLED:
         changes.append("set SOLVER.AMP.ENABLED to True")
-    if cfg.MODEL.META_ARCHITECTURE != "ImageClassifier":
+    if not find_architecture(cfg).classifies:
         changes.append("lower INPUT.MIN_SIZE_TRAIN and MAX_SIZE_TRAIN")
     changes.append("use a GPU with more memory")
     advice = ", or ".join(changes)

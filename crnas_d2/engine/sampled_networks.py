@@ -32,7 +32,7 @@ def sample_networks(cfg, number: int, sampling: str = "random") -> list[Genotype
             "sample from. Name the config of a search."
         )
     seed = max(cfg.SEED, 0)
-    if spec.mode == "mixed":
+    if spec.is_searched_in_training:
         if sampling == "stratified":
             raise ValueError(
                 "All networks of a channel space have the same MACs, so they cannot be sampled "

@@ -71,18 +71,23 @@ def check_training(cfg: CfgNode, *, resume: bool = False, eval_only: bool = Fals
         return
     spec = find_spec(cfg)
     is_supernet = spec is not None and spec.is_supernet
+    is_searched = spec is not None and spec.is_searched_in_training
     # A search would refuse an archval that was trained on, but only days later.
     check_config(cfg, ["TRAIN", "TEST", "ARCHVAL"] if is_supernet else ["TRAIN", "TEST"])
     if not cfg.DATASETS.TRAIN:
         raise ValueError(
             "DATASETS.TRAIN is empty: name a config (--config-file) or the datasets to train on."
         )
-    if is_supernet and spec.mode == "mixed" and not cfg.DATASETS.ARCHVAL:
+    if is_searched and not cfg.DATASETS.ARCHVAL:
         raise ValueError(
             "DATASETS.ARCHVAL is empty: name the datasets that train alpha, none of whose "
             "images is in DATASETS.TRAIN."
         )
-    if is_supernet and spec.mode == "mixed" and cfg.DATALOADER.SAMPLER_TRAIN != "TrainingSampler":
+    if (
+        is_supernet
+        and spec.is_searched_in_training
+        and cfg.DATALOADER.SAMPLER_TRAIN != "TrainingSampler"
+    ):
         raise ValueError(
             f"DATALOADER.SAMPLER_TRAIN is '{cfg.DATALOADER.SAMPLER_TRAIN}', but a search of "
             "channels shuffles the images of both halves evenly. Set it to 'TrainingSampler'."

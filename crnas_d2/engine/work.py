@@ -52,12 +52,11 @@ def training_work(cfg, tested: int = 0) -> Work:
     if cfg.TEST.EVAL_PERIOD > 0:
         evaluations += (solver.MAX_ITER - 1) // cfg.TEST.EVAL_PERIOD
     spec = NetworkSpec.from_config(cfg) if cfg.MODEL.SUPERNET.SPACE != "none" else None
-    mode = "network" if spec is None else spec.mode
-    if mode == "mixed":
+    if spec is not None and spec.is_searched_in_training:
         of_alpha = solver.MAX_ITER - first_alpha_step(cfg)
         steps += of_alpha
         text += f", {of_alpha:,} of them with one more for alpha"
-    elif mode == "single path":
+    elif spec is not None and spec.has_paths:
         evaluations = 0
     return Work(text, steps, steps * solver.IMS_PER_BATCH, evaluations * tested)
 

@@ -51,7 +51,7 @@ def build_body(spec: NetworkSpec) -> Backbone:
     for index, stage in enumerate(family.stages):
         if stage in family.single_layers:
             continue
-        if spec.mode == "single path":
+        if spec.has_paths:
             blocks, choices = spec.kind.build_stage(stage, family, spec.space, spec.sharing)
             choice_blocks |= choices
         else:
@@ -63,9 +63,9 @@ def build_body(spec: NetworkSpec) -> Backbone:
     convs = _replace_convs(spec, stages)
     body = family.make_body(stem, stages)
     body.spec = spec
-    if spec.mode == "single path":
+    if spec.has_paths:
         body.supernet = SinglePathSupernet(spec.space, _within(body, choice_blocks))
-    elif spec.mode == "mixed":
+    elif spec.is_searched_in_training:
         body.supernet = MixedSupernet(spec.space, convs)
     return body
 
@@ -88,7 +88,7 @@ def _replace_convs(
     """
     if spec.channels is None:
         return {}
-    replace = _mixed(spec) if spec.mode == "mixed" else _decoded(spec)
+    replace = _mixed(spec) if spec.is_searched_in_training else _decoded(spec)
     convs = {}
     for conv in spec.channels.convs:
         block = stages[conv.stage][conv.block]

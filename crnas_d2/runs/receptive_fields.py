@@ -7,6 +7,7 @@ from detectron2.config import CfgNode
 from tqdm import tqdm
 
 from crnas_d2.common.progress_bar import progress_bar
+from crnas_d2.config.architectures import find_architecture
 from crnas_d2.data import ImageError, check_datasets, fixed_images, register_datasets
 from crnas_d2.data.classification import ClassificationMapper, build_transform
 from crnas_d2.data.image_errors import NamingMapper
@@ -84,7 +85,7 @@ def measure_fields(
 
 def _read(cfg: CfgNode, images: Sequence[dict], bar: tqdm) -> Iterator[dict]:
     """Yield images as inference reads them; those that cannot be read are named and skipped."""
-    if cfg.MODEL.META_ARCHITECTURE == "ImageClassifier":
+    if find_architecture(cfg).classifies:
         transform = build_transform(cfg, is_train=False)
         mapper = ClassificationMapper(image_format=cfg.INPUT.FORMAT, transform=transform)
     else:

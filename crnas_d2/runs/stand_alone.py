@@ -15,6 +15,7 @@ from detectron2.utils.file_io import PathManager
 
 from crnas_d2.checkpoint import FINAL
 from crnas_d2.config import NetworkSpec, changed_settings, load_config
+from crnas_d2.config.architectures import find_architecture
 from crnas_d2.config.checks import find_spec
 from crnas_d2.cost import body_cost
 from crnas_d2.data.coco_splits import sha256
@@ -90,8 +91,7 @@ class StandAloneRun:
         """Return the name of the result that counts, as ``task/name``."""
         if self.metric:
             return self.metric
-        classifies = cfg.MODEL.META_ARCHITECTURE == "ImageClassifier"
-        return "classification/top1" if classifies else "bbox/AP"
+        return "classification/top1" if find_architecture(cfg).classifies else "bbox/AP"
 
     def result(self) -> dict | None:
         """Return the result of the training, plain JSON data; ``None`` if it is not finished."""

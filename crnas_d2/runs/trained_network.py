@@ -13,8 +13,9 @@ from torch import nn
 from crnas_d2.checkpoint import FINAL, StrictCheckpointer, describe_network
 from crnas_d2.common.errors import JobError
 from crnas_d2.config import NetworkSpec, load_config
+from crnas_d2.config.architectures import num_classes
 from crnas_d2.config.checks import check_model, find_spec
-from crnas_d2.data import CLASSES, ClassNames, find_classes, num_classes
+from crnas_d2.data import CLASSES, ClassNames, find_classes
 from crnas_d2.engine import Trainer, without_sync
 
 logger = logging.getLogger(__name__)

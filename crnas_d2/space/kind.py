@@ -32,6 +32,8 @@ class SpaceKind(ABC):
         path_samplers: the values of ``MODEL.SUPERNET.PATH_SAMPLER`` that train its supernet.
         sharings: which weights the options of a choice may share, values of
             ``MODEL.SUPERNET.SHARING``; the first is the default.
+        is_searched_in_training: whether a training of its supernet also finds the network; else a
+            search scores its subnets afterwards.
     """
 
     name: str
@@ -39,6 +41,7 @@ class SpaceKind(ABC):
     base_fields: tuple[str, ...] = ()
     path_samplers: tuple[str, ...] = ("uniform", "fair")
     sharings: tuple[str, ...] = ("none",)
+    is_searched_in_training: bool = False
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def report_search(page, folder, runs):
     cfg.OUTPUT_DIR = str(folder)  # it may have been moved
     spec = NetworkSpec.from_config(cfg)
     page.heading(f"The search in {folder}")
-    if spec.mode == "mixed":
+    if spec.is_searched_in_training:
         add_channel_search(page, folder, spec.space)
         return
     storage = open_storage(study_url(cfg))

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
     files = [args.output / f"random-{number + 1}.yaml" for number in range(args.number)]
     if existing := [str(file) for file in files if file.exists()]:
         raise ValueError(f"{', '.join(existing)} already exist; choose another --output.")
-    meaning = spec.space.to_config() if spec.mode == "mixed" else None
+    meaning = spec.space.to_config() if spec.is_searched_in_training else None
     for file, genotype in zip(files, genotypes, strict=True):
         comment = f"{genotype}, sampled at random (SEED {max(cfg.SEED, 0)})"
         genotype.to_yaml(file, family=cfg.MODEL.SUPERNET.FAMILY, comment=comment, channel=meaning)

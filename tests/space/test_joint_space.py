@@ -260,10 +260,10 @@ DEPTHS, OPS = {"MODEL.GENOTYPE.DEPTHS": [2, 1, 2, 1]}, {"MODEL.GENOTYPE.OPS": [0
 
 def test_the_config_gives_the_space_and_one_network_of_it():
     spec = NetworkSpec.from_config(toy.network_config(SMALL))
-    assert spec.mode == "single path" and spec.genotype == Genotype()
+    assert spec.has_paths and spec.genotype == Genotype()
     assert spec.space.size == (3 + 9) * 3 * (9 + 27) * 3
     fixed = NetworkSpec.from_config(toy.network_config(SMALL, FIXED, DEPTHS, OPS))
-    assert fixed.mode == "network" and fixed.space is None
+    assert not fixed.is_supernet and fixed.space is None
     assert fixed.genotype == Genotype((2, 1, 2, 1), (0, 1, 2, 0, 1, 2))
     spec.space.validate(fixed.genotype)
 

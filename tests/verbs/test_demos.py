@@ -16,7 +16,7 @@ from crnas_d2.verbs.main import main
 
 def leave_genotype(cfg, file):
     spec = NetworkSpec.from_config(cfg)
-    meaning = spec.space.to_config() if spec.mode == "mixed" else None
+    meaning = spec.space.to_config() if spec.is_searched_in_training else None
     file.parent.mkdir(parents=True, exist_ok=True)
     genotype = spec.space.sample(Random(0))
     genotype.to_yaml(file, family=cfg.MODEL.SUPERNET.FAMILY, channel=meaning)
@@ -45,7 +45,7 @@ class Recorder:
         if verb == "sample":
             for number in range(args.number):
                 leave_genotype(cfg, args.output / f"random-{number + 1}.yaml")
-        elif verb == "search" or spec.mode == "mixed":
+        elif verb == "search" or spec.is_searched_in_training:
             leave_genotype(cfg, Path(cfg.OUTPUT_DIR) / "genotype.yaml")
         return SimpleNamespace(returncode=0, poll=lambda: 0)
 

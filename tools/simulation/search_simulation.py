@@ -41,7 +41,7 @@ def searcher_of(cfg) -> Searcher:
         ValueError: the config describes no search.
     """
     spec = NetworkSpec.from_config(cfg)
-    if not spec.is_supernet or spec.mode == "mixed":
+    if not spec.is_supernet or spec.is_searched_in_training:
         raise ValueError(
             f"MODEL.SUPERNET.SPACE is '{cfg.MODEL.SUPERNET.SPACE}' with PATH_SAMPLER "
             f"'{cfg.MODEL.SUPERNET.PATH_SAMPLER}', which no search evaluates: name the config of "

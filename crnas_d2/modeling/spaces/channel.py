@@ -39,6 +39,7 @@ class ChannelKind(SpaceKind):
     base_fields = ("depths", "ops")
     path_samplers = ("alpha",)
     sharings = ("none", "weight")
+    is_searched_in_training = True
 
     def __init__(
         self,

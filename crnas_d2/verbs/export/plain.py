@@ -10,6 +10,7 @@ from detectron2.config import CfgNode, get_cfg
 from torch import nn
 
 from crnas_d2.config import NetworkSpec, changed_settings
+from crnas_d2.config.architectures import find_architecture
 from crnas_d2.config.entries import leaves
 from crnas_d2.layers import DecodedConv2d
 from crnas_d2.modeling.families import ResNetFamily
@@ -66,7 +67,7 @@ def describe_plain(cfg: CfgNode, spec: NetworkSpec | None, backbone: nn.Module) 
     plain = _plain_values(cfg)
     if cfg.PLUGINS:
         return _with_ours(cfg, plain, f"It is built by {', '.join(cfg.PLUGINS)} (PLUGINS).")
-    if cfg.MODEL.META_ARCHITECTURE == "ImageClassifier":
+    if find_architecture(cfg).classifies:
         return _with_ours(cfg, plain, "Its classifier is one of crnas_d2.")
     if spec is None:
         return PlainNetwork(_dump(plain), "detectron2")

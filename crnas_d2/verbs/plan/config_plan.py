@@ -174,7 +174,7 @@ def is_search(file: str, cfg: CfgNode) -> bool:
 def _has_paths(cfg: CfgNode) -> bool:
     """Whether a config builds a supernet whose networks a search can score."""
     is_ours = cfg.MODEL.SUPERNET.SPACE != "none"
-    return is_ours and NetworkSpec.from_config(cfg).mode == "single path"
+    return is_ours and NetworkSpec.from_config(cfg).has_paths
 
 
 def _folders(file: str) -> list[str]:

@@ -17,9 +17,10 @@ from detectron2.structures import Instances
 from PIL import Image
 from tqdm import tqdm
 
-from crnas_d2.common.errors import JobError
+from crnas_d2.common.errors import JobError, invalid
 from crnas_d2.common.new_folder import check_new_folder, new_folder
 from crnas_d2.common.progress_bar import progress_bar
+from crnas_d2.config.architectures import detectors, find_architecture
 from crnas_d2.data import ImageError
 from crnas_d2.data.pictures import Picture, find_pictures, read_picture
 from crnas_d2.runs.trained_network import TrainedNetwork, load_network
@@ -31,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 PREDICTIONS, LIST, PICTURES = "predictions.json", "images.json", "pictures"
 _DRAWN_AS = (".jpeg", ".jpg", ".png", ".webp")  # other images are drawn as PNG
-_DETECTORS = ("GeneralizedRCNN", "RetinaNet", "PanopticFPN", "FCOS")
 
 
 @dataclass
@@ -81,10 +81,12 @@ def run_prediction(
     """
     if not 0 <= score_threshold <= 1:
         raise ValueError(f"--score-threshold is {score_threshold}; expected 0 to 1.")
-    if cfg.MODEL.META_ARCHITECTURE not in _DETECTORS:
-        raise ValueError(
-            f"MODEL.META_ARCHITECTURE is '{cfg.MODEL.META_ARCHITECTURE}', which detects no "
-            f"objects; expected one of {', '.join(_DETECTORS)}."
+    if not find_architecture(cfg).detects:
+        raise invalid(
+            "MODEL.META_ARCHITECTURE",
+            cfg.MODEL.META_ARCHITECTURE,
+            f"one of {', '.join(detectors())}",
+            but="it is not known to detect objects",
         )
     pictures = find_pictures(inputs)
     _check_not_among(output, inputs)
