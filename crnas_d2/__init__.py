@@ -9,6 +9,8 @@ import sys
 from importlib import import_module
 from typing import Any
 
+from .common import third_party as _third_party  # noqa: F401  # before Detectron2: its warnings
+
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -34,7 +36,6 @@ __all__ = list(_HOMES)
 
 def register() -> None:
     """Register backbones and datasets with Detectron2, and families, spaces and costs with us."""
-    import_module("crnas_d2.common.third_party")  # first: it silences warnings of Detectron2
     try:
         for room in ("modeling", "cost", "data"):
             import_module(f"crnas_d2.{room}")

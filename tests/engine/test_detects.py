@@ -1,5 +1,7 @@
 """A supernet that detects nothing is known before its subnets are compared."""
 
+from random import Random
+
 import pytest
 import toy
 from detectron2.config import CfgNode
@@ -28,11 +30,18 @@ def test_a_supernet_that_detects_is_scored_as_its_search_will_score_it(
     trained, trained_supernet, caplog, monkeypatch
 ):
     genotype = Genotype(depths=(2, 2, 3, 3))
-    score = build_subnet_evaluator(trained, trained_supernet)(genotype)["bbox/AP"]
+    evaluate = build_subnet_evaluator(trained, trained_supernet)
+    score = evaluate(genotype)["bbox/AP"]
     with caplog.at_level("INFO", "crnas_d2"):
         assert check_detects(trained, trained_supernet, genotype) == ""
-        check_trained_supernet(trained, trained_supernet)
     assert f"bbox/AP {score:.2f} on 8 images" in caplog.text and NOTHING not in caplog.text
+
+    sampled = find_supernet(trained_supernet).space.sample(Random(trained.SEED))
+    caplog.clear()
+    with caplog.at_level("INFO", "crnas_d2"):
+        check_trained_supernet(trained, trained_supernet)
+    found = f"{sampled} has bbox/AP {evaluate(sampled)['bbox/AP']:.2f} on 8 images"
+    assert found in caplog.text
 
     # Of a part of archval, only the objects of its images count.
     monkeypatch.setattr(detects, "_IMAGES", 4)

@@ -10,22 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 from tabulate import tabulate
 
+from crnas_d2.common.errors import JobError
 from crnas_d2.config import NetworkSpec
 from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.search import Searcher, build_searcher
 from crnas_d2.space import Genotype
 from tools.simulation.virtual_clock import Simulated, StorageLoad, simulate
-
-__all__ = [
-    "draw_simulations",
-    "measured_seconds",
-    "searcher_of",
-    "simulate_search",
-    "simulation_table",
-    "times_like",
-    "times_with_spread",
-    "write_simulations",
-]
 
 _HOUR = 3600.0
 _HEADERS = (
@@ -38,11 +28,11 @@ def searcher_of(cfg) -> Searcher:
     """Build the search algorithm of a config, without its weights and its data.
 
     Raises:
-        ValueError: the config describes no search.
+        JobError: the config describes no search.
     """
     spec = NetworkSpec.from_config(cfg)
     if not spec.is_supernet or spec.is_searched_in_training:
-        raise ValueError(
+        raise JobError(
             f"MODEL.SUPERNET.SPACE is '{cfg.MODEL.SUPERNET.SPACE}' with PATH_SAMPLER "
             f"'{cfg.MODEL.SUPERNET.PATH_SAMPLER}', which no search evaluates: name the config of "
             "a stage, operation or joint search."
@@ -57,20 +47,20 @@ def measured_seconds(folder: str | Path) -> list[float]:
         folder: the search's ``OUTPUT_DIR``.
 
     Raises:
-        ValueError: it has no times.
+        JobError: it has no times.
     """
     path = Path(folder) / "candidates.csv"
     try:
         with path.open(newline="") as file:
             seconds = [float(row["seconds"]) for row in csv.DictReader(file)]
     except (OSError, KeyError, ValueError) as error:
-        raise ValueError(
+        raise JobError(
             f"{path} cannot be read as the candidates of a finished search ({error}): name the "
             "OUTPUT_DIR of one, or give --seconds."
         ) from error
     seconds = [value for value in seconds if value > 0]
     if not seconds:
-        raise ValueError(f"{path} has no evaluation that took time: give --seconds.")
+        raise JobError(f"{path} has no evaluation that took time: give --seconds.")
     return seconds
 
 
@@ -87,12 +77,12 @@ def times_with_spread(mean: float, spread: float, seed: int) -> Callable[[Genoty
         spread: standard deviation over mean.
 
     Raises:
-        ValueError: out of range.
+        JobError: out of range.
     """
     if not (math.isfinite(mean) and mean > 0):
-        raise ValueError(f"--seconds is {mean}; expected a number above 0.")
+        raise JobError(f"--seconds is {mean}; expected a number above 0.")
     if not (math.isfinite(spread) and spread >= 0):
-        raise ValueError(f"--spread is {spread}; expected a number of at least 0.")
+        raise JobError(f"--spread is {spread}; expected a number of at least 0.")
     sigma = math.sqrt(math.log1p(spread**2))
 
     def seconds(genotype: Genotype) -> float:
@@ -112,11 +102,11 @@ def simulate_search(
     """Simulate a search for each number of workers; the fitness of candidates is random.
 
     Raises:
-        ValueError: a number of workers below 1.
+        JobError: a number of workers below 1.
     """
     for number in workers:
         if number < 1:
-            raise ValueError(f"--workers has {number}; expected at least 1.")
+            raise JobError(f"--workers has {number}; expected at least 1.")
 
     def fitness(genotype: Genotype) -> float:
         return Random(f"{seed}/fitness/{genotype}").random()

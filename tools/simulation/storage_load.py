@@ -15,8 +15,6 @@ from crnas_d2.search.study import open_study
 from crnas_d2.search.worker import run_trial
 from tools.simulation.virtual_clock import StorageLoad
 
-__all__ = ["measure_load"]
-
 _WARM_UP, _CANDIDATES, _RUNNING = 2, 4, 32  # candidates
 
 

@@ -16,8 +16,6 @@ from crnas_d2.search.steps import Step, Steps
 from crnas_d2.search.worker import Pause
 from crnas_d2.space import Genotype
 
-__all__ = ["Simulated", "StorageLoad", "simulate"]
-
 _MOST_LOAD = 0.95  # of the storage by workers that look for work, and by heartbeats
 
 
