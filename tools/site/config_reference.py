@@ -11,8 +11,6 @@ from detectron2.config import CfgNode, get_cfg
 
 from crnas_d2 import add_crnas_config
 
-__all__ = ["PAGE", "comments", "keys", "write"]
-
 PAGE = "CONFIG_KEYS.md"
 
 _ASSIGNED = re.compile(r"cfg\.(?P<key>[A-Z_0-9.]+) = ")

@@ -4,8 +4,6 @@ import posixpath
 import re
 from collections.abc import Callable, Iterator
 
-__all__ = ["rewritten", "targets"]
-
 _CODE = re.compile(r"^(?P<fence>```+|~~~+).*?^(?P=fence)[ ]*$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?P<open>\]\()(?P<target>[^()\s]+)(?P<close>\))")
 _ELSEWHERE = re.compile(r"[a-z]+:|#|/")
