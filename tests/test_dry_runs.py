@@ -19,7 +19,7 @@ from full_size_data import make_datasets
 from project_toy import copy_configs
 
 from crnas_d2.config import load_config
-from crnas_d2.verbs.plan.config_plan import is_search
+from crnas_d2.verbs.plan.planner import is_search
 
 SELECTION = [
     "CR-NAS/search/stage-R18",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from crnas_d2.common.errors import one_line_errors
 from crnas_d2.data import DatasetSizes
-from crnas_d2.verbs.plan.config_plan import ConfigPlan, ConfigPlanner, macs_pace
+from crnas_d2.verbs.plan.planner import Plan, Planner, macs_pace
 from crnas_d2.verbs.plan.table import format_hours, format_macs, format_passes
 from crnas_d2.verbs.prepare.plan import format_size
 
@@ -66,9 +66,9 @@ def _named(number: str, kind: str, is_voc: bool) -> str:
     return f"{number} AP50" if is_voc else f"{number} {kind}".strip() if kind == "segm " else number
 
 
-def plans(project: str, names: list[str]) -> dict[str, ConfigPlan]:
+def plans(project: str, names: list[str]) -> dict[str, Plan]:
     """Plan configs, without a genotype that happens to be here."""
-    planner = ConfigPlanner(macs_pace(TMACS * 1e12), DatasetSizes())
+    planner = Planner(macs_pace(TMACS * 1e12), DatasetSizes())
     files = {name: folder(project) / "configs" / f"{name}.yaml" for name in names}
     return {name: planner.plan(str(f), ["MODEL.DEVICE", "cpu"]) for name, f in files.items()}
 
@@ -82,7 +82,7 @@ def steps(project: str) -> list[str]:
     return found
 
 
-def numbers(plan: ConfigPlan, *, passes: bool) -> list[str]:
+def numbers(plan: Plan, *, passes: bool) -> list[str]:
     work = plan.estimate.work
     return [
         format_macs(plan.macs.counted),

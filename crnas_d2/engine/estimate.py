@@ -1,43 +1,54 @@
-"""What a training or a search will take: time, memory and disk, from steps timed here."""
+"""What a training or a search will take: steps, images, time, memory and disk."""
 
 import math
-import resource
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
-from random import Random
 
-import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_dataset_dicts
-from detectron2.utils.events import EventStorage
-from torch import nn
 
-from crnas_d2.data import register_datasets
-from crnas_d2.data.loaders import build_train_mapper
-from crnas_d2.engine import Trainer, checkpoint_size
-from crnas_d2.modeling import SinglePathSupernet, find_supernet
+from crnas_d2.common.errors import invalid
+from crnas_d2.config import NetworkSpec
+from crnas_d2.config.fitness import needs_supernet
+from crnas_d2.cost import build_budgets, build_costs
+from crnas_d2.engine import first_alpha_step
+from crnas_d2.search import Searcher, build_searcher
 
-from .made_images import made_batch
-from .work import Work, search_work, training_work
-
-_STEPS = 3
-_SLOW = 1.0  # seconds of a step with one image; if it takes longer, no larger batch is timed
-_ENOUGH = 8.0  # seconds, after which no further step is timed
 _STUDY = 4096  # bytes on the disk of a candidate in a study, without what it scored on each image
 
 
 @dataclass(frozen=True)
-class Speed:
-    """Measured on this machine; without measurement, only the sizes are known.
+class Work:
+    """What one run of a config does.
 
     Attributes:
-        train, infer: seconds per image of a training step, and of inference; ``None``: unknown.
-        base, per_image: memory in bytes of a process, and of each image of a batch; ``None``:
-            unknown.
+        text: e.g. ``1,200 iterations of 8 images``.
+        steps: of an optimizer.
+        trained: images that pass forward and backward.
+        scored: images that pass forward alone.
+        candidates: of a search.
+    """
+
+    text: str
+    steps: int = 0
+    trained: int = 0
+    scored: int = 0
+    candidates: int = 0
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def passes(self) -> int:
+        """Images that pass forward, of either kind."""
+        return self.trained + self.scored
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What an image costs; ``None`` where it was neither measured nor counted.
+
+    Attributes:
+        train, infer: seconds per image of a training step, and of inference.
+        base, per_image: memory in bytes of a process, and of each image of a batch.
         checkpoint, weights: sizes of their files in bytes.
     """
 
@@ -48,10 +59,19 @@ class Speed:
     checkpoint: int
     weights: int
 
+    def estimate(self, work: Work, images: int, disk: float) -> "Estimate":
+        """Return the estimate of work that holds ``images`` at a time in the memory."""
+        seconds = memory = None
+        if self.train is not None and self.infer is not None:
+            seconds = work.trained * self.train + work.scored * self.infer
+        if self.base is not None and self.per_image is not None:
+            memory = self.base + images * self.per_image
+        return Estimate(work, seconds, memory, disk)
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one step takes.
+    """What one training or search takes.
 
     Attributes:
         seconds: on one device; ``None`` if unknown.
@@ -65,47 +85,82 @@ class Estimate:
     disk: float
 
 
-def measure_speed(cfg: CfgNode, *, timed: bool = True, makes_images: bool = False) -> Speed:
-    """Build the model of a config and time steps on the first images of ``DATASETS.TRAIN``.
+def training_work(cfg: CfgNode, tested: int = 0) -> Work:
+    """Return the work of a training.
+
+    A channel search takes, in an iteration that also trains alpha, a second step on as many
+    images. Supernets of other spaces are not evaluated.
 
     Args:
-        timed: ``False`` where the device of the config is not at hand.
-        makes_images: time steps on generated images, because the dataset may not be at hand.
+        tested: number of images of ``DATASETS.TEST``.
     """
-    on_gpu = cfg.MODEL.DEVICE.startswith("cuda")
-    before = _peak_memory(on_gpu)
+    solver = cfg.SOLVER
+    text = f"{solver.MAX_ITER:,} iterations of {solver.IMS_PER_BATCH} images"
+    steps, evaluations = solver.MAX_ITER, 1
+    if cfg.TEST.EVAL_PERIOD > 0:
+        evaluations += (solver.MAX_ITER - 1) // cfg.TEST.EVAL_PERIOD
+    spec = NetworkSpec.from_config(cfg) if cfg.MODEL.SUPERNET.SPACE != "none" else None
+    if spec is not None and spec.is_searched_in_training:
+        of_alpha = solver.MAX_ITER - first_alpha_step(cfg)
+        steps += of_alpha
+        text += f", {of_alpha:,} of them with one more for alpha"
+    elif spec is not None and spec.has_paths:
+        evaluations = 0
+    return Work(text, steps, steps * solver.IMS_PER_BATCH, evaluations * tested)
+
+
+def search_work(cfg: CfgNode, archval: int) -> Work:
+    """Return the work of the search of a supernet.
+
+    Each candidate passes archval and, before it, the images on which its BN is calibrated. The BN
+    of a prefix is that of each mini-batch, or calibrated for each one.
+
+    Args:
+        archval: number of images in it.
+
+    Raises:
+        ValueError: settings that cannot be searched with, or the algorithm does not know how many
+            candidates it evaluates.
+    """
+    searcher = budgeted_searcher(cfg)
+    if searcher.total is None:
+        raise invalid(
+            "SEARCH.ALGORITHM",
+            cfg.SEARCH.ALGORITHM,
+            "one that knows in advance how many candidates it evaluates, which an estimate needs",
+        )
+    text = f"{searcher.total:,} candidates"
+    images = 0
+    if needs_supernet(cfg):
+        calibration = cfg.SEARCH.BN_CALIBRATION
+        batches = math.ceil(archval / cfg.SEARCH.IMS_PER_BATCH)
+        by_batch = calibration.PARTIAL == "batch"
+        of_prefix = 0 if by_batch else batches * calibration.NUM_IMAGES
+        whole = searcher.total - searcher.num_prefixes
+        images = searcher.total * archval
+        images += whole * calibration.NUM_IMAGES + searcher.num_prefixes * of_prefix
+        most = "at most " if cfg.SEARCH.RACING.ENABLED else ""  # and so are the passes
+        text += f" on {most}{archval:,} images"
+    finalists, steps = cfg.SEARCH.FINALISTS, 0
+    if finalists.NUMBER:
+        number = min(finalists.NUMBER, searcher.total)
+        steps = number * finalists.MAX_ITER
+        images += number * archval
+        text += f", {number} finalists of {finalists.MAX_ITER:,} iterations"
+    return Work(text, steps, steps * cfg.SOLVER.IMS_PER_BATCH, images, searcher.total)
+
+
+def budgeted_searcher(cfg: CfgNode) -> Searcher:
+    """Build the searcher of a config, with the costs alone that limit its candidates.
+
+    Raises:
+        ValueError: settings that cannot be searched with.
+    """
     cfg = cfg.clone()
     cfg.defrost()
-    if not timed:
-        cfg.MODEL.DEVICE = "cpu"
-    model = Trainer.build_model(cfg)
-    supernet = find_supernet(model)
-    if isinstance(supernet, SinglePathSupernet):
-        supernet.set_path(supernet.space.sample(Random(0)))
-    train = infer = None
-    images = 1
-    if timed:
-        optimizer = Trainer.build_optimizer(cfg, model)
-        with _datasets_of(cfg), EventStorage():  # in which the model notes its losses
-            batches_of = _made_batches if makes_images else _batches
-            batches = batches_of(cfg, 1)
-            train = _seconds(lambda: _train_step(model, optimizer, next(batches)), on_gpu)
-            if train < _SLOW and cfg.SOLVER.IMS_PER_BATCH > 1:
-                images = cfg.SOLVER.IMS_PER_BATCH
-                batches = batches_of(cfg, images)
-                train = _seconds(lambda: _train_step(model, optimizer, next(batches)), on_gpu)
-            model.eval()
-            with torch.no_grad():
-                infer = _seconds(lambda: model(next(batches)), on_gpu) / images
-        train /= images
-    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
-    return Speed(
-        *(train, infer),
-        base=before if timed else None,
-        per_image=max(0, _peak_memory(on_gpu) - before) // images if timed else None,
-        checkpoint=checkpoint_size(cfg, model),
-        weights=weights,
-    )
+    cfg.SEARCH.COSTS = []
+    spec = NetworkSpec.from_config(cfg)
+    return build_searcher(cfg, spec.space, build_budgets(cfg, build_costs(cfg, spec)))
 
 
 def estimate_training(
@@ -121,14 +176,10 @@ def estimate_training(
     kept = min(
         solver.CHECKPOINT_MAX_TO_KEEP or math.inf, solver.MAX_ITER // solver.CHECKPOINT_PERIOD
     )
+    disk = (kept + 2) * speed.checkpoint  # the final one, and one that is being written
     parts = num_processes * solver.GRADIENT_ACCUMULATION  # of a batch, one after another or not
-    work = training_work(cfg, tested)
-    return Estimate(
-        work,
-        _seconds_of(work, speed),
-        _memory_of(speed, math.ceil(solver.IMS_PER_BATCH / parts)),
-        (kept + 2) * speed.checkpoint,  # the final one, and one that is being written
-    )
+    images = math.ceil(solver.IMS_PER_BATCH / parts)
+    return speed.estimate(training_work(cfg, tested), images, disk)
 
 
 def estimate_search(cfg: CfgNode, speed: Speed, archval: int) -> Estimate:
@@ -141,73 +192,4 @@ def estimate_search(cfg: CfgNode, speed: Speed, archval: int) -> Estimate:
     # Each finalist keeps what a training keeps, which is more than a study and its image results.
     finalists = cfg.SEARCH.FINALISTS.NUMBER * 3 * speed.checkpoint
     disk = speed.weights + work.candidates * _STUDY + finalists
-    return Estimate(
-        work, _seconds_of(work, speed), _memory_of(speed, cfg.SEARCH.IMS_PER_BATCH), disk
-    )
-
-
-def _seconds_of(work: Work, speed: Speed) -> float | None:
-    if speed.train is None:
-        return None
-    return work.trained * speed.train + work.scored * speed.infer
-
-
-def _memory_of(speed: Speed, images: int) -> int | None:
-    return None if speed.base is None else speed.base + images * speed.per_image
-
-
-def _made_batches(cfg: CfgNode, size: int) -> Iterator[list[dict]]:
-    while True:
-        yield made_batch(cfg, size)
-
-
-def _batches(cfg: CfgNode, size: int) -> Iterator[list[dict]]:
-    """Yield batches of the first images, decoded as in training."""
-    images = get_detection_dataset_dicts(
-        list(cfg.DATASETS.TRAIN), filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
-    )
-    mapper = build_train_mapper(cfg, cfg.DATASETS.TRAIN)
-    for start in count(0, size):
-        yield [mapper(images[(start + n) % len(images)]) for n in range(size)]
-
-
-@contextmanager
-def _datasets_of(cfg: CfgNode) -> Iterator[None]:
-    """Register the datasets of a config, and forget them again."""
-    before = set(DatasetCatalog.list())
-    register_datasets(cfg)
-    try:
-        yield
-    finally:
-        for name in set(DatasetCatalog.list()) - before:
-            DatasetCatalog.remove(name)
-            MetadataCatalog.remove(name)
-
-
-def _train_step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: list[dict]) -> None:
-    model.train()
-    optimizer.zero_grad(set_to_none=True)
-    sum(model(batch).values()).backward()
-    # No step of the optimizer: it costs little, and its learning rate has not been warmed up.
-
-
-def _seconds(step: Callable[[], object], on_gpu: bool) -> float:
-    """Time a step several times; the first call, which allocates memory, counts only if alone."""
-    times = []
-    for _ in range(1 + _STEPS):
-        start = time.perf_counter()
-        step()
-        if on_gpu:
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-        if sum(times) > _ENOUGH:
-            break
-    return min(times)
-
-
-def _peak_memory(on_gpu: bool) -> int:
-    """Return the most memory that was used so far, of this process or of the GPU, in bytes."""
-    if on_gpu and torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return speed.estimate(work, cfg.SEARCH.IMS_PER_BATCH, disk)

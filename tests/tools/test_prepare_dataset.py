@@ -19,7 +19,7 @@ from crnas_d2.cost import body_cost
 from crnas_d2.data import check_disjoint
 from crnas_d2.engine import Trainer
 from crnas_d2.engine.checks import check_config
-from crnas_d2.engine.estimate import measure_speed
+from crnas_d2.engine.measured_speed import measure_speed
 from crnas_d2.space import Genotype
 from crnas_d2.verbs.prepare import plan
 from crnas_d2.verbs.prepare.starter_configs import BASE

@@ -12,11 +12,10 @@ from crnas_d2.config import load_config
 from crnas_d2.cost import detector_macs
 from crnas_d2.data import DatasetSizes
 from crnas_d2.engine import Trainer
-from crnas_d2.engine.forecast import NetworkOnPaper
-from crnas_d2.engine.made_images import made_batch
-from crnas_d2.engine.work import search_work, training_work
+from crnas_d2.engine.counted_speed import CountedNetwork, random_batch
+from crnas_d2.engine.estimate import search_work, training_work
 from crnas_d2.verbs.main import main
-from crnas_d2.verbs.plan.config_plan import ConfigPlanner, given_pace, is_search, macs_pace
+from crnas_d2.verbs.plan.planner import Planner, given_pace, is_search, macs_pace
 from crnas_d2.verbs.plan.table import cells, total
 
 PROJECTS = toy.ROOT / "projects"
@@ -37,7 +36,7 @@ def project(name, *overrides):
 
 def plan(file, *overrides, pace=ONE_SECOND, **settings):
     searches = settings.pop("searches", False)
-    planner = ConfigPlanner(pace, DatasetSizes(), **settings)
+    planner = Planner(pace, DatasetSizes(), **settings)
     return planner.plan(str(file), [*CPU, *overrides], searches=searches)
 
 
@@ -206,7 +205,7 @@ def test_a_classifier_is_measured_too(no_data, capsys):
 def test_the_memory_of_a_step_is_about_that_of_a_real_one():
     images = 32  # so that activations are more than weights and gradients
     cfg = toy.network_config({"MODEL.RESNETS.RES2_OUT_CHANNELS": 16})
-    speed = NetworkOnPaper(cfg).training_speed(images)
+    speed = CountedNetwork(cfg).training_speed(images)
     model = Trainer.build_model(cfg).train()
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     saved = {}  # for the backward pass; kept, so that no two have one address
@@ -217,12 +216,12 @@ def test_the_memory_of_a_step_is_about_that_of_a_real_one():
         return tensor
 
     with EventStorage(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        losses = model(made_batch(cfg, images))
+        losses = model(random_batch(cfg, images))
     assert losses
     real = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
     assert 0.9 < images * speed.per_image / real < 1.6
     trained = [p for p in model.parameters() if p.requires_grad]
     assert speed.checkpoint == speed.weights + sum(p.nbytes for p in trained)
     assert speed.base == speed.checkpoint  # weights and momentum
-    two = NetworkOnPaper(cfg).training_speed(images, num_processes=2)
+    two = CountedNetwork(cfg).training_speed(images, num_processes=2)
     assert two.base == speed.base + sum(p.nbytes for p in trained)  # DDP's copy of the gradients

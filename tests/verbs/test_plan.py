@@ -9,11 +9,14 @@ from crnas_d2.engine import Trainer
 from crnas_d2.engine.estimate import (
     Estimate,
     Speed,
+    Work,
+    budgeted_searcher,
     estimate_search,
     estimate_training,
-    measure_speed,
+    search_work,
+    training_work,
 )
-from crnas_d2.engine.work import Work, search_work, searcher_of, training_work
+from crnas_d2.engine.measured_speed import measure_speed
 from crnas_d2.verbs.prepare import plan as jobs_plan
 from crnas_d2.verbs.prepare.chains import Chain, Step
 from crnas_d2.verbs.prepare.plan import Plan, Planner
@@ -87,7 +90,7 @@ def test_a_prefix_passes_archval_alone_or_with_its_calibration():
         "SEARCH.IMS_PER_BATCH": 5,
     }
     cfg = toy.supernet_config(settings)
-    searcher = searcher_of(cfg)
+    searcher = budgeted_searcher(cfg)
     assert 0 < searcher.num_prefixes < searcher.total
     whole = searcher.total - searcher.num_prefixes
     assert search_work(cfg, 12).scored == searcher.total * 12 + whole * 8

@@ -37,5 +37,5 @@ def run(args: argparse.Namespace) -> None:
     if args.output.exists():
         print(f"Resuming the run in {args.output}; remove that folder to start over.")
     start = time.perf_counter()
-    import_module(f"crnas_d2.commands.demos.{args.name}").run(args)
+    import_module(f"crnas_d2.verbs.demo.{args.name}").run(args)
     print(f"\nDone in {(time.perf_counter() - start) / 60:.1f} minutes.")

@@ -14,7 +14,7 @@ from tabulate import tabulate
 
 from crnas_d2.data import DatasetSizes
 
-from .config_plan import ConfigPlanner, given_pace, macs_pace, measured_pace
+from .planner import Planner, given_pace, macs_pace, measured_pace
 from .table import HEADERS, cells, scope, total
 
 # What Detectron2's model zoo reports for R50-FPN on a V100 in single precision: 0.210 s for 16
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> None:
     elif seconds:
         pace = given_pace(*seconds)
         how = f"at {' and '.join(f'{s:g}' for s in seconds)} seconds per image, {_AS}"
-    planner = ConfigPlanner(pace, DatasetSizes(dict(args.images)), num_processes=args.num_gpus)
+    planner = Planner(pace, DatasetSizes(dict(args.images)), num_processes=args.num_gpus)
     plans = [planner.plan(file, overrides) for file in args.configs]
     plans += [planner.plan(file, overrides, searches=True) for file in args.search]
     if args.json:

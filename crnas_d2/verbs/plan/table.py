@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from crnas_d2.common.formats import format_size
 
-from .config_plan import ConfigPlan
+from .planner import Plan
 
 HEADERS = (
     *("config", "work", "MACs", "steps", "image passes"),
@@ -12,7 +12,7 @@ HEADERS = (
 )
 
 
-def cells(plan: ConfigPlan) -> list[str]:
+def cells(plan: Plan) -> list[str]:
     """Return the row of a plan."""
     estimate = plan.estimate
     return [
@@ -28,7 +28,7 @@ def cells(plan: ConfigPlan) -> list[str]:
     ]
 
 
-def total(plans: Sequence[ConfigPlan]) -> list[str]:
+def total(plans: Sequence[Plan]) -> list[str]:
     """Return the last row: sums, and the most memory."""
     works = [plan.estimate.work for plan in plans]
     return [
@@ -44,7 +44,7 @@ def total(plans: Sequence[ConfigPlan]) -> list[str]:
     ]
 
 
-def scope(plans: Sequence[ConfigPlan], how: str) -> Iterator[str]:
+def scope(plans: Sequence[Plan], how: str) -> Iterator[str]:
     """Yield sentences that say what the numbers count.
 
     Args:

@@ -13,8 +13,8 @@ from crnas_d2.engine.estimate import (
     Speed,
     estimate_search,
     estimate_training,
-    measure_speed,
 )
+from crnas_d2.engine.measured_speed import measure_speed
 
 from .chains import Chain, Step
 from .recipe import Recipe

@@ -11,16 +11,15 @@ from crnas_d2.config.config_file import inherited_files, read_config_file
 from crnas_d2.config.fitness import needs_supernet
 from crnas_d2.data import DatasetSizes
 from crnas_d2.engine import Trainer
+from crnas_d2.engine.counted_speed import CountedNetwork, MacsPerImage, usual_size
 from crnas_d2.engine.estimate import (
     Estimate,
     Speed,
+    budgeted_searcher,
     estimate_search,
     estimate_training,
-    measure_speed,
 )
-from crnas_d2.engine.forecast import MacsPerImage, NetworkOnPaper
-from crnas_d2.engine.made_images import usual_size
-from crnas_d2.engine.work import searcher_of
+from crnas_d2.engine.measured_speed import measure_speed
 from crnas_d2.search import Searcher
 
 # From a config and its MACs to the seconds per image of a training step, and of inference.
@@ -49,12 +48,12 @@ def given_pace(training: float, inference: float | None = None) -> Pace:
 
 def measured_pace(cfg: CfgNode, _: MacsPerImage) -> tuple[float, float]:
     """Time steps of a config on this machine, on made images of its sizes."""
-    speed = measure_speed(cfg, makes_images=True)
+    speed = measure_speed(cfg, random_images=True)
     return speed.train, speed.infer
 
 
 @dataclass(frozen=True)
-class ConfigPlan:
+class Plan:
     """What one run of a config takes.
 
     Attributes:
@@ -99,7 +98,7 @@ class ConfigPlan:
         }
 
 
-class ConfigPlanner:
+class Planner:
     """Plans configs; nothing is trained, and neither data nor weights are needed.
 
     Args:
@@ -109,9 +108,9 @@ class ConfigPlanner:
 
     def __init__(self, pace: Pace, sizes: DatasetSizes, *, num_processes: int = 0):
         self.pace, self.sizes, self.num_processes = pace, sizes, num_processes
-        self._networks: dict[str, NetworkOnPaper] = {}
+        self._networks: dict[str, CountedNetwork] = {}
 
-    def plan(self, file: str, overrides: Sequence[str], *, searches: bool = False) -> ConfigPlan:
+    def plan(self, file: str, overrides: Sequence[str], *, searches: bool = False) -> Plan:
         """Plan one config.
 
         Args:
@@ -127,31 +126,31 @@ class ConfigPlanner:
         if searches and not _has_paths(cfg):
             raise ValueError(f"{file} has no supernet to search: plan it as a training.")
         if searches or is_search(file, cfg):
-            network = self._network(cfg, searcher_of(cfg))
+            network = self._network(cfg, budgeted_searcher(cfg))
             archval = self.sizes.count(cfg, "ARCHVAL") if needs_supernet(cfg) else 0
             notes += _kept_images(cfg, archval)
             speed = self._timed(network.search_speed(), cfg, network)
             estimate = estimate_search(cfg, speed, archval)
-            return ConfigPlan(file, "search", estimate, network.macs, number, tuple(notes))
+            return Plan(file, "search", estimate, network.macs, number, tuple(notes))
         cfg = Trainer.auto_scale_workers(cfg, number)
         network = self._network(cfg)
         images = math.ceil(cfg.SOLVER.IMS_PER_BATCH / (number * cfg.SOLVER.GRADIENT_ACCUMULATION))
         speed = self._timed(network.training_speed(images, number), cfg, network)
         tested = self.sizes.count(cfg, "TEST")
         estimate = estimate_training(cfg, speed, tested=tested, num_processes=number)
-        return ConfigPlan(file, "train", estimate, network.macs, number, tuple(notes))
+        return Plan(file, "train", estimate, network.macs, number, tuple(notes))
 
-    def _network(self, cfg: CfgNode, searcher: Searcher | None = None) -> NetworkOnPaper:
+    def _network(self, cfg: CfgNode, searcher: Searcher | None = None) -> CountedNetwork:
         """Build a network once for all configs that differ in their weights or schedules alone."""
         model = cfg.MODEL.clone()
         model.WEIGHTS = ""
         nodes = [model, cfg.INPUT, cfg.TEST] + ([cfg.SEARCH] if searcher else [])
         key = "".join(map(str, nodes))
         if key not in self._networks:
-            self._networks[key] = NetworkOnPaper(cfg, searcher)
+            self._networks[key] = CountedNetwork(cfg, searcher)
         return self._networks[key]
 
-    def _timed(self, speed: Speed, cfg: CfgNode, network: NetworkOnPaper) -> Speed:
+    def _timed(self, speed: Speed, cfg: CfgNode, network: CountedNetwork) -> Speed:
         train, infer = self.pace(cfg, network.macs)
         return replace(speed, train=train, infer=infer)
 

@@ -1,0 +1,121 @@
+"""What an image costs on this machine, from a few steps that are timed."""
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from random import Random
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_dataset_dicts
+from detectron2.utils.events import EventStorage
+
+from crnas_d2.config.checks import find_spec
+from crnas_d2.data import register_datasets
+from crnas_d2.data.loaders import build_train_mapper
+from crnas_d2.engine import Trainer, checkpoint_size
+from crnas_d2.modeling import find_supernet
+
+from .counted_speed import random_batch
+from .estimate import Speed
+
+_STEPS = 3
+_SLOW = 1.0  # seconds of a step with one image; if it takes longer, no larger batch is timed
+_ENOUGH = 8.0  # seconds, after which no further step is timed
+
+
+def measure_speed(cfg: CfgNode, *, timed: bool = True, random_images: bool = False) -> Speed:
+    """Build the model of a config and time steps on the first images of ``DATASETS.TRAIN``.
+
+    Args:
+        timed: ``False`` where the device of the config is not at hand: only sizes are known then.
+        random_images: time steps on random images, because the dataset may not be at hand.
+    """
+    on_gpu = cfg.MODEL.DEVICE.startswith("cuda")
+    before = _peak_memory(on_gpu)
+    cfg = cfg.clone()
+    cfg.defrost()
+    if not timed:
+        cfg.MODEL.DEVICE = "cpu"
+    model = Trainer.build_model(cfg)
+    supernet, spec = find_supernet(model), find_spec(cfg)
+    if supernet is not None and spec.has_paths:
+        supernet.set_path(supernet.space.sample(Random(0)))
+    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
+    checkpoint = checkpoint_size(cfg, model)
+    if not timed:
+        return Speed(None, None, None, None, checkpoint, weights)
+    optimizer = Trainer.build_optimizer(cfg, model)
+
+    def train_step() -> None:
+        model.train()
+        optimizer.zero_grad(set_to_none=True)
+        sum(model(next(batches)).values()).backward()
+        # No step of the optimizer: it costs little, and its learning rate is not warmed up yet.
+
+    with _datasets_of(cfg), EventStorage():  # in which the model notes its losses
+        batches_of = _random_batches if random_images else _batches
+        images, batches = 1, batches_of(cfg, 1)
+        train = _seconds(train_step, on_gpu)
+        if train < _SLOW and cfg.SOLVER.IMS_PER_BATCH > 1:
+            images = cfg.SOLVER.IMS_PER_BATCH
+            batches = batches_of(cfg, images)
+            train = _seconds(train_step, on_gpu)
+        model.eval()
+        with torch.no_grad():
+            infer = _seconds(lambda: model(next(batches)), on_gpu)
+    per_image = max(0, _peak_memory(on_gpu) - before) // images
+    return Speed(train / images, infer / images, before, per_image, checkpoint, weights)
+
+
+def _random_batches(cfg: CfgNode, size: int) -> Iterator[list[dict]]:
+    while True:
+        yield random_batch(cfg, size)
+
+
+def _batches(cfg: CfgNode, size: int) -> Iterator[list[dict]]:
+    """Yield batches of the first images, decoded as in training."""
+    images = get_detection_dataset_dicts(
+        list(cfg.DATASETS.TRAIN), filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    )
+    mapper = build_train_mapper(cfg, cfg.DATASETS.TRAIN)
+    for start in count(0, size):
+        yield [mapper(images[(start + n) % len(images)]) for n in range(size)]
+
+
+@contextmanager
+def _datasets_of(cfg: CfgNode) -> Iterator[None]:
+    """Register the datasets of a config, and forget them again."""
+    before = set(DatasetCatalog.list())
+    register_datasets(cfg)
+    try:
+        yield
+    finally:
+        for name in set(DatasetCatalog.list()) - before:
+            DatasetCatalog.remove(name)
+            MetadataCatalog.remove(name)
+
+
+def _seconds(step: Callable[[], object], on_gpu: bool) -> float:
+    """Time a step several times; the first call, which allocates memory, counts only if alone."""
+    times = []
+    for _ in range(1 + _STEPS):
+        start = time.perf_counter()
+        step()
+        if on_gpu:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+        if sum(times) > _ENOUGH:
+            break
+    return min(times)
+
+
+def _peak_memory(on_gpu: bool) -> int:
+    """Return the most memory that was used so far, of this process or of the GPU, in bytes."""
+    if on_gpu and torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
