@@ -103,7 +103,7 @@ class Steps:
         monkeypatch.setattr(search_verb, "run_search", self.search)
         # There are no datasets here; crnas_d2.data's own tests are about their checks.
         monkeypatch.setattr(jobs_checks, "check_data", lambda cfg, keys: None)
-        monkeypatch.setattr(jobs_train, "check_weights", self.check_weights)
+        monkeypatch.setattr(jobs_train, "read_weights", self.check_weights)
         # Building the models takes most of the time; tests/test_configs.py does.
         monkeypatch.setattr(config_checks, "_try_model", lambda *_: None)
         self.trained, self.searched = [], []

@@ -6,21 +6,21 @@ from .decoded_weights import decode_state_dict
 from .files import read_file, write_file
 from .matching import MatchedWeights, match_weights
 from .run_files import FINAL
-from .safe_checkpointer import check_weights, weights_convention
 from .subnet_weights import fixed_names, subnet_state_dict
+from .weight_file import WeightFile, read_weights
 
 __all__ = [
     "FINAL",
     "MatchedWeights",
     "StrictCheckpointer",
     "TrainingCheckpointer",
-    "check_weights",
+    "WeightFile",
     "decode_state_dict",
     "describe_network",
     "fixed_names",
     "match_weights",
     "read_file",
+    "read_weights",
     "subnet_state_dict",
-    "weights_convention",
     "write_file",
 ]

@@ -2,19 +2,68 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fvcore.common.checkpoint import _IncompatibleKeys
+from detectron2.checkpoint import DetectionCheckpointer
+from torch import Tensor, nn
 
-from .convention import overrides
+from crnas_d2.common.formats import format_few
+
+from .convention import differences, overrides
 from .decoded_weights import decode_state_dict
 from .files import UnreadableFileError
 from .matching import MatchedWeights, match_weights
 from .run_files import RunFiles
-from .safe_checkpointer import SafeCheckpointer
+from .weight_file import WeightFile, read_weights
 
 logger = logging.getLogger(__name__)
+
+
+class SafeCheckpointer(DetectionCheckpointer):
+    """A Detectron2 checkpointer that reads files as data, and names them in its errors.
+
+    Args:
+        network: of :func:`describe_network`; without it, what files say is not compared.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        save_dir: str = "",
+        *,
+        network: Mapping[str, object] | None = None,
+        **checkpointables: Any,
+    ):
+        super().__init__(model, save_dir, **checkpointables)
+        self.network = dict(network or {})
+
+    def load(
+        self, weights: str | WeightFile, checkpointables: list[str] | None = None
+    ) -> dict[str, Any]:
+        """Load the weights, and the state of all or the given checkpointables.
+
+        Args:
+            weights: a path or URL, or what :func:`read_weights` has read; "" for none.
+
+        Raises:
+            ValueError: the file cannot be read, or does not fit.
+        """
+        if not weights:
+            return super().load("", checkpointables)
+        file = weights if isinstance(weights, WeightFile) else read_weights(weights)
+        self.logger.info("Loading %s ...", file.path)
+        self._take(file)
+        content = dict(file.content)
+        for key in self.checkpointables if checkpointables is None else checkpointables:
+            if key in content:
+                self.checkpointables[key].load_state_dict(content.pop(key))
+        return content
+
+    @abstractmethod
+    def _take(self, file: WeightFile) -> None:
+        """Give the model its weights."""
 
 
 class TrainingCheckpointer(SafeCheckpointer):
@@ -32,13 +81,11 @@ class TrainingCheckpointer(SafeCheckpointer):
     statistics, they are folded into scale and shift, which is right for ``FrozenBN`` only. So a
     supernet should start from torchvision's.
 
-    Checkpoints are written as :class:`RunFiles` does, with the description of their network.
-
     Attributes:
         resumed: the name of the file from which the training continues, or "".
         matched: after ``load``, what the model took from the file.
-        other_settings: after ``load``, the overrides for what the file says of its network and this
-            one has in another way, or "".
+        other_settings: after ``load``, the overrides for settings of the file's network that
+            differ from those of the model, or "".
 
     Args:
         inherit: start as the network of the file, as far as the blocks can, see
@@ -52,21 +99,20 @@ class TrainingCheckpointer(SafeCheckpointer):
 
     def __init__(
         self,
-        model,
-        save_dir="",
+        model: nn.Module,
+        save_dir: str = "",
         *,
         inherit: bool = False,
         network: Mapping[str, object] | None = None,
         max_to_keep: int = 0,
         record: Mapping[str, object] | None = None,
-        **checkpointables,
+        **checkpointables: Any,
     ):
         super().__init__(model, save_dir, network=network, **checkpointables)
         self.record = dict(record or {})
         self.files = RunFiles(save_dir, max_to_keep)
         self.resumed = self.other_settings = ""
         self._inherit = inherit
-        self._resumes = False
 
     def save(self, name: str, **extra: Any) -> None:
         """Write ``<name>.pth`` as a whole, and then delete periodic checkpoints beyond the limit.
@@ -95,66 +141,67 @@ class TrainingCheckpointer(SafeCheckpointer):
         files = self.files.newest_first() if resume else []
         if not files:
             return self.load(path, checkpointables=[])
-        for file in files:
-            self._resumes, self._key = True, ""
+        for name in files:
             try:
-                content = self.load(os.path.join(self.save_dir, file))
-                self.resumed = file
-                return content
+                file = read_weights(os.path.join(self.save_dir, name), key="")
             except UnreadableFileError as error:
                 logger.warning("%s Trying the checkpoint before it.", error)
-            finally:
-                self._resumes, self._key = False, "MODEL.WEIGHTS "
+                continue
+            self.resumed = name
+            return self.load(file)
         raise ValueError(
             f"OUTPUT_DIR {self.save_dir} has no whole checkpoint, {', '.join(files)} cannot be "
             "read (see above). Choose another OUTPUT_DIR, to start again."
         )
 
-    def _load_model(self, checkpoint: dict[str, Any]) -> None:
+    def _take(self, file: WeightFile) -> None:
         matched = match_weights(
             self.model,
-            checkpoint["model"],
-            author=checkpoint.get("__author__"),
-            by_suffix=checkpoint.get("matching_heuristics", False),
+            file.tensors,
+            author=file.content.get("__author__"),
+            by_suffix=file.content.get("matching_heuristics", False),
             inherit=self._inherit,
         )
-        self._check_network(checkpoint, matched)
-        weights = checkpoint.pop("model")
-        body = matched.in_body(self.model.state_dict())
+        if self.resumed:
+            self._check_same_training(file, matched)
+        else:
+            self._warn_of_other_settings(file)
+        state = self.model.state_dict()
+        body = matched.in_body(state)
         if body and not matched.in_body(matched.tensors):
             raise ValueError(
-                f"MODEL.WEIGHTS {self._filename}: no tensor of the backbone fits this model. The "
-                f"file holds {_first(weights.items())}; the model needs "
-                f"{_first((name, self.model.state_dict()[name]) for name in body)}. Use weights "
-                "of the same family, type of block and width (MODEL.SUPERNET.FAMILY, "
-                "MODEL.RESNETS.*, MODEL.MOBILENETV2.*), or an empty MODEL.WEIGHTS to start from "
-                "scratch."
+                f"MODEL.WEIGHTS {file.path}: no tensor of the backbone fits this model. The file "
+                f"holds {_first(file.tensors.items())}; the model needs "
+                f"{_first((name, state[name]) for name in body)}. Use weights of the same family, "
+                "type of block and width (MODEL.SUPERNET.FAMILY, MODEL.RESNETS.*, "
+                "MODEL.MOBILENETV2.*), or an empty MODEL.WEIGHTS to start from scratch."
             )
-        state = self.model.state_dict()
         for name, value in matched.tensors.items():
             state[name].copy_(value)
         self.matched = matched
         level = logging.INFO if matched.complete else logging.WARNING
-        logger.log(level, "%s: %s", self._filename, matched.describe())
+        logger.log(level, "%s: %s", file.path, matched.describe())
 
-    def _check_network(self, checkpoint: dict[str, Any], matched: MatchedWeights) -> None:
-        found = self._differences(checkpoint, same_training=self._resumes)
-        if self._resumes:
-            if found:
-                raise ValueError(
-                    f"OUTPUT_DIR {self.save_dir} holds a training with other settings: resume it "
-                    f"with {overrides(found)}, or choose another OUTPUT_DIR."
-                )
-            shapes = [name for name, *_ in matched.wrong_shape]
-            lacking = [] if self._inherit else matched.initialised
-            others = [*shapes, *lacking, *(name for name, _ in matched.unused)]
-            if others:
-                raise ValueError(
-                    f"OUTPUT_DIR {self.save_dir} holds the training of another network, which "
-                    f"differs in {', '.join(others[:3])}{', ...' if len(others) > 3 else ''}: "
-                    "resume it with its own config, or choose another OUTPUT_DIR."
-                )
-            return
+    def _check_same_training(self, file: WeightFile, matched: MatchedWeights) -> None:
+        """Raise ValueError if a checkpoint to resume is that of another training."""
+        found = differences(file.convention, self.network, same_training=True)
+        if found:
+            raise ValueError(
+                f"OUTPUT_DIR {self.save_dir} holds a training with other settings: resume it with "
+                f"{overrides(found)}, or choose another OUTPUT_DIR."
+            )
+        shapes = [name for name, *_ in matched.wrong_shape]
+        lacking = [] if self._inherit else matched.initialised
+        others = [*shapes, *lacking, *(name for name, _ in matched.unused)]
+        if others:
+            raise ValueError(
+                f"OUTPUT_DIR {self.save_dir} holds the training of another network, which differs "
+                f"in {format_few(others)}: resume it with its own config, or choose another "
+                "OUTPUT_DIR."
+            )
+
+    def _warn_of_other_settings(self, file: WeightFile) -> None:
+        found = differences(file.convention, self.network)
         # Another depth is another start, which is described below, and so is another operation of
         # a network that inherits.
         found.pop("MODEL.GENOTYPE.DEPTHS", None)
@@ -165,14 +212,13 @@ class TrainingCheckpointer(SafeCheckpointer):
             logger.warning(
                 "MODEL.WEIGHTS %s were trained with other settings, which no shape shows. To start "
                 "from them as they were trained, add the overrides %s",
-                self._filename,
+                file.path,
                 self.other_settings,
             )
 
 
-def _first(tensors) -> str:
-    shown = [f"{name} {tuple(value.shape)}" for name, value in tensors]
-    return ", ".join(shown[:3]) + (", ..." if len(shown) > 3 else "")
+def _first(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    return format_few([f"{name} {tuple(value.shape)}" for name, value in tensors])
 
 
 class StrictCheckpointer(SafeCheckpointer):
@@ -192,32 +238,28 @@ class StrictCheckpointer(SafeCheckpointer):
 
     of_search = False
 
-    def _load_model(self, checkpoint: dict[str, Any]) -> _IncompatibleKeys:
-        found = self._differences(checkpoint)
+    def _take(self, file: WeightFile) -> None:
+        found = differences(file.convention, self.network)
         if found:
             raise ValueError(
-                f"MODEL.WEIGHTS {self._filename} were trained with other settings, so the scores "
-                f"would be wrong. Add the overrides {overrides(found)}"
+                f"MODEL.WEIGHTS {file.path} were trained with other settings, so the scores would "
+                f"be wrong. Add the overrides {overrides(found)}"
             )
-        self.of_search = any(name.endswith(".alpha") for name in checkpoint["model"])
-        checkpoint["model"] = decode_state_dict(self.model, checkpoint["model"])
-        return super()._load_model(checkpoint)
-
-    def _log_incompatible_keys(self, incompatible: _IncompatibleKeys) -> None:
+        self.of_search = any(name.endswith(".alpha") for name in file.tensors)
+        decoded = decode_state_dict(self.model, file.tensors)
+        incompatible = self._load_model({**file.content, "model": decoded})
         problems = {
             "the model needs, the file lacks": incompatible.missing_keys,
             "the file holds, the model has no place for": incompatible.unexpected_keys,
             "differ in shape (name, file, model)": incompatible.incorrect_shapes,
         }
-        found = [
-            f"{len(names)} that {what}: {', '.join(map(str, names[:3]))}"
-            + (", ..." if len(names) > 3 else "")
+        parts = [
+            f"{len(names)} that {what}: {format_few(names)}"
             for what, names in problems.items()
             if names
         ]
-        if found:
+        if parts:
             raise ValueError(
-                "MODEL.WEIGHTS do not fit this model. Tensors: "
-                + "; ".join(found)
-                + ". Use the config with which the weights were trained."
+                f"MODEL.WEIGHTS do not fit this model. Tensors: {'; '.join(parts)}. Use the config "
+                "with which the weights were trained."
             )

@@ -1,38 +1,27 @@
 """What weights do not show: how the images were prepared, and which network of equal shapes it was.
 
-The wrong convention costs accuracy, in silence, because all shapes fit.
+A wrong convention lowers the accuracy silently, because all shapes fit.
 """
 
 import math
 from collections.abc import Mapping
 
-from torch import Tensor
+from detectron2.config import CfgNode
 
 from crnas_d2.config.checks import find_spec
-from crnas_d2.modeling.families import ResNetFamily
-from crnas_d2.space import FAMILY_REGISTRY, Genotype
+from crnas_d2.space import Genotype
 
-_STRIDE = "MODEL.RESNETS.STRIDE_IN_1X1"
 _SPACE, _CHANNELS = "MODEL.SUPERNET.SPACE", "MODEL.GENOTYPE.CHANNELS"
 _DEPTHS, _OPS = "MODEL.GENOTYPE.DEPTHS", "MODEL.GENOTYPE.OPS"
-# Of Detectron2's model zoo, pixel values of 0 to 255.
-_MSRA = {
-    "INPUT.FORMAT": "BGR",
-    "MODEL.PIXEL_MEAN": [103.53, 116.28, 123.675],
-    "MODEL.PIXEL_STD": [1.0, 1.0, 1.0],
-    _STRIDE: True,
-}
-# ResNeXt of Caffe2.
-_FAIR = {**_MSRA, "MODEL.PIXEL_STD": [57.375, 57.12, 58.395], _STRIDE: False}
 
 
-def describe_network(cfg, genotype: Genotype | None = None) -> dict[str, object]:
+def describe_network(cfg: CfgNode, genotype: Genotype | None = None) -> dict[str, object]:
     """Return, by config key, what a checkpoint says about its network besides the weights.
 
     Args:
         genotype: of the network in the checkpoint, if the config is that of a supernet.
     """
-    found = {
+    found: dict[str, object] = {
         "INPUT.FORMAT": cfg.INPUT.FORMAT,
         "MODEL.PIXEL_MEAN": [float(value) for value in cfg.MODEL.PIXEL_MEAN],
         "MODEL.PIXEL_STD": [float(value) for value in cfg.MODEL.PIXEL_STD],
@@ -40,11 +29,12 @@ def describe_network(cfg, genotype: Genotype | None = None) -> dict[str, object]
     spec = find_spec(cfg)
     if spec is None:
         if "resnet" in cfg.MODEL.BACKBONE.NAME and cfg.MODEL.RESNETS.DEPTH > 34:
-            found[_STRIDE] = cfg.MODEL.RESNETS.STRIDE_IN_1X1
+            found["MODEL.RESNETS.STRIDE_IN_1X1"] = cfg.MODEL.RESNETS.STRIDE_IN_1X1
         return found
     found |= spec.family.convention()
-    found[_SPACE] = spec.kind.name if spec.is_supernet and genotype is None else "none"
-    searched = spec.kind.fields if spec.is_supernet and genotype is None else ()
+    is_supernet = spec.is_supernet and genotype is None
+    found[_SPACE] = spec.kind.name if is_supernet else "none"
+    searched = spec.kind.fields if is_supernet else ()
     genotype = genotype or spec.genotype
     if genotype.depths and "depths" not in searched:
         found[_DEPTHS] = list(genotype.depths)
@@ -53,34 +43,6 @@ def describe_network(cfg, genotype: Genotype | None = None) -> dict[str, object]
     if genotype.channels:
         found[_CHANNELS] = [list(indices) for indices in genotype.channels]
     return found
-
-
-def convention_of_file(content: Mapping, weights: Mapping[str, Tensor]) -> Mapping[str, object]:
-    """Return what a file says about its network, or what is known of published ones.
-
-    Args:
-        content: of the file, without the weights.
-        weights: by the names of the file.
-    """
-    if "network" in content:
-        return content["network"]
-    author = content.get("__author__")
-    if author == "Caffe2":
-        middle = [value for name, value in weights.items() if name.endswith("branch2b_w")]
-        # (out, in / groups, 3, 3)
-        return _FAIR if any(value.shape[0] != value.shape[1] for value in middle) else _MSRA
-    if author == "torchvision":  # ResNets that Detectron2 has converted
-        return ResNetFamily.published_convention
-    names = [name.removeprefix("module.") for name in weights]  # DDP's
-    for _, family in FAMILY_REGISTRY:
-        if family.published_names(names) is not None:
-            return family.published_convention
-    # Old files of Detectron2 hold the constants, of shape (3, 1, 1).
-    return {
-        f"MODEL.{name.upper()}": [float(value) for value in weights[name].flatten()]
-        for name in ("pixel_mean", "pixel_std")
-        if name in weights
-    }
 
 
 def differences(
@@ -116,5 +78,5 @@ def _equal(value: object, other: object) -> bool:
     if isinstance(value, list) and isinstance(other, list):
         return len(value) == len(other) and all(map(_equal, value, other))
     if isinstance(value, float) or isinstance(other, float):
-        return math.isclose(value, other, rel_tol=1e-3)
+        return math.isclose(value, other, rel_tol=1e-3)  # type: ignore[arg-type]
     return value == other

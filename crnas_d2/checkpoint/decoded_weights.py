@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from crnas_d2.common.formats import format_few
 from crnas_d2.layers import ChannelMixedConv2d, DecodedConv2d, decoded_weights
 
 logger = logging.getLogger(__name__)
@@ -127,11 +128,10 @@ def _warn_of_other_choices(model: nn.Module, weights: Mapping[str, Tensor]) -> N
     if others:
         logger.warning(
             "MODEL.WEIGHTS are those of a search whose dilation choices differ from MODEL.GENOTYPE "
-            "in %d of %d convolutions (%s%s).",
+            "in %d of %d convolutions (%s).",
             len(others),
             len(found),
-            ", ".join(others[:3]),
-            ", ..." if len(others) > 3 else "",
+            format_few(others),
         )
 
 

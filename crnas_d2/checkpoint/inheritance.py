@@ -12,6 +12,7 @@ from detectron2.layers import CNNBlockBase
 from torch import Size, Tensor, nn
 from torch.nn import functional as F
 
+from crnas_d2.common.formats import format_few
 from crnas_d2.config import NetworkSpec
 from crnas_d2.layers import ChoiceBlock
 from crnas_d2.space import Family
@@ -39,9 +40,7 @@ class Inheritance:
             "blocks of another structure start from scratch": self.from_scratch,
         }
         return [
-            f"{len(names)} {what}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}."
-            for what, names in parts.items()
-            if names
+            f"{len(names)} {what}: {format_few(names)}." for what, names in parts.items() if names
         ]
 
 

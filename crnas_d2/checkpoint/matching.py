@@ -1,15 +1,21 @@
 """Match the tensors of a weight file to those of a model, including a supernet's replicas."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from crnas_d2.common.formats import format_few
+
 from .decoded_weights import decode_state_dict
 from .inheritance import Inheritance, inherit_blocks, pad_kernel
-from .names import body_prefix, to_detectron2_names
+from .published import to_detectron2_names
 from .subnet_weights import fixed_names
+
+# Of the body of a network: under a neck, in a detector or classifier without one, in a backbone
+# with a neck but no detector. A bare body has no prefix.
+_BODY_PREFIXES = ("backbone.bottom_up.", "backbone.", "bottom_up.")
 
 # Counters that only a BN without momentum reads, constants of old Detectron2 files, and the state
 # that only a channel search has.
@@ -79,7 +85,7 @@ class MatchedWeights:
         )
         lines += _section(
             "Not loaded, because they are ambiguous (file, model):",
-            [f"{_some(files)}; {_some(names)}" for files, names in self.ambiguous],
+            [f"{format_few(files)}; {format_few(names)}" for files, names in self.ambiguous],
         )
         return "\n".join(lines)
 
@@ -90,13 +96,14 @@ class MatchedWeights:
             prefix = self.body if name.startswith(self.body) else ""
             groups[prefix + name.removeprefix(prefix).split(".")[0]].append(shown)
         return [
-            f"{group}.*: {len(names)} tensors ({_some(names)})" for group, names in groups.items()
+            f"{group}.*: {len(names)} tensors ({format_few(names)})"
+            for group, names in groups.items()
         ]
 
 
 def match_weights(
     model: nn.Module,
-    weights: dict[str, Tensor],
+    weights: Mapping[str, Tensor],
     author: str | None = None,
     by_suffix: bool = False,
     inherit: bool = False,
@@ -121,10 +128,10 @@ def match_weights(
     """
     state, fixed = model.state_dict(), fixed_names(model)
     # Step 1: Detectron2's names, and the prefix of the body on both sides.
-    body = body_prefix(state)
+    body = _body_prefix(state)
     targets = {*state, *fixed.values()}
     named = to_detectron2_names(weights, author)
-    file_body = body_prefix(name for _, name, _ in named)
+    file_body = _body_prefix(name for _, name, _ in named)
     # Decoded convolutions, whose weights have other names in other networks.
     decoded = tuple(
         f"{name}." for name, part in model.named_modules() if hasattr(part, "dilation_choice")
@@ -162,6 +169,12 @@ def match_weights(
         matched.inherited = inherit_blocks(model, matched.tensors, _UNIMPORTANT)
         matched.replicas = [name for name in matched.replicas if name in matched.tensors]
     return matched
+
+
+def _body_prefix(names: Iterable[str]) -> str:
+    """Return the prefix of the body among all names of a network."""
+    names = list(names)
+    return next((p for p in _BODY_PREFIXES if any(name.startswith(p) for name in names)), "")
 
 
 def _decoded(model: nn.Module, places: dict[str, list]) -> dict[str, list]:
@@ -210,7 +223,3 @@ def _important(name: str) -> bool:
 
 def _section(title: str, lines: list[str]) -> list[str]:
     return [title, *(f"  {line}" for line in lines)] if lines else []
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -9,7 +9,7 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
-from crnas_d2.checkpoint import StrictCheckpointer, check_weights, describe_network
+from crnas_d2.checkpoint import StrictCheckpointer, describe_network, read_weights
 from crnas_d2.common.errors import JobError, did_you_mean
 from crnas_d2.common.output import (
     check_output,
@@ -67,7 +67,7 @@ def check_training(cfg: CfgNode, *, resume: bool = False, eval_only: bool = Fals
             raise ValueError("--eval-only needs MODEL.WEIGHTS, the checkpoint to evaluate.")
         if not cfg.DATASETS.TEST:
             raise ValueError("--eval-only needs DATASETS.TEST, the datasets to evaluate on.")
-        check_weights(cfg.MODEL.WEIGHTS)
+        read_weights(cfg.MODEL.WEIGHTS)
         return
     spec = find_spec(cfg)
     is_supernet = spec is not None and spec.is_supernet
@@ -102,7 +102,7 @@ def check_training(cfg: CfgNode, *, resume: bool = False, eval_only: bool = Fals
             "with --resume, or choose another OUTPUT_DIR."
         )
     if cfg.MODEL.WEIGHTS and not (resume and os.path.exists(paths["last_checkpoint"])):
-        check_weights(cfg.MODEL.WEIGHTS)
+        read_weights(cfg.MODEL.WEIGHTS)
 
 
 def _check_expected_results(cfg) -> None:

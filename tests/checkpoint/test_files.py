@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from crnas_d2.checkpoint import StrictCheckpointer, TrainingCheckpointer, check_weights, write_file
+from crnas_d2.checkpoint import StrictCheckpointer, TrainingCheckpointer, read_weights, write_file
 from crnas_d2.checkpoint.files import read_file
 
 ARRAYS = {
@@ -84,7 +84,7 @@ def test_nothing_in_a_file_is_executed(function, arguments, suffix, tmp_path):
     with pytest.raises(
         ValueError, match=r"weights\.\w+ is not loaded: it asks for \S+, .*torch\.s"
     ):
-        check_weights(str(file))
+        read_weights(str(file))
     assert not trace.exists()
 
 
@@ -111,7 +111,7 @@ def test_what_holds_no_weights_is_refused_in_a_sentence(case, suffix, tmp_path):
     else:
         file.write_bytes(content)
     with pytest.raises(ValueError) as error:
-        check_weights(str(file))
+        read_weights(str(file))
     text = one_line(error)
     if case != "objects" or suffix == "pkl":  # torch refuses such an array by itself
         assert words in text
@@ -120,9 +120,9 @@ def test_what_holds_no_weights_is_refused_in_a_sentence(case, suffix, tmp_path):
 
 def test_folders_and_missing_files_are_told_apart(tmp_path):
     with pytest.raises(ValueError, match="is a folder; name the file"):
-        check_weights(str(tmp_path))
+        read_weights(str(tmp_path))
     with pytest.raises(ValueError, match="which does not exist"):
-        check_weights(str(tmp_path / "no.pth"))
+        read_weights(str(tmp_path / "no.pth"))
 
 
 @pytest.mark.parametrize("suffix", ["pkl", "pth"])
@@ -171,7 +171,7 @@ def test_a_failed_download_says_where_to_put_the_file(name, url, tmp_path, monke
     monkeypatch.setattr("urllib.request.urlopen", unreachable)
     monkeypatch.setenv("FVCORE_CACHE", str(tmp_path))
     with pytest.raises(ValueError) as error:
-        check_weights(name)
+        read_weights(name)
     text = one_line(error)
     start = f"MODEL.WEIGHTS {name} cannot be downloaded from {url.partition('?')[0]} "
     assert text.startswith(f"{start}(Name or service not known). ")
@@ -181,12 +181,12 @@ def test_a_failed_download_says_where_to_put_the_file(name, url, tmp_path, monke
     if place.endswith(".pth"):  # as the message says
         os.makedirs(os.path.dirname(place), exist_ok=True)
         write_file({"model": {"weight": torch.ones(1)}}, place)
-        check_weights(name)
+        read_weights(name)
 
 
 def test_a_name_that_is_in_no_catalog_has_no_address():
     with pytest.raises(ValueError, match=r"catalog://x cannot be fetched .*Check the address"):
-        check_weights("catalog://x")
+        read_weights("catalog://x")
 
 
 def test_a_path_may_look_like_a_url(tmp_path):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from detectron2.data import DatasetCatalog
 
-from crnas_d2.checkpoint import check_weights
+from crnas_d2.checkpoint import read_weights
 from crnas_d2.config import spell
 from crnas_d2.data.coco_splits import missing_categories, save_files
 
@@ -167,7 +167,7 @@ def edited(configs):
 def run(args):
     check(args)
     if args.weights:
-        check_weights(args.weights)
+        read_weights(args.weights)
         if os.path.isfile(args.weights):  # the configs work from any folder
             args.weights = os.path.abspath(args.weights)
     parts, held_out = read_parts(args)

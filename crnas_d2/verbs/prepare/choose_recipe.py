@@ -5,7 +5,7 @@ import logging
 import torch
 from detectron2.config import CfgNode
 
-from crnas_d2.checkpoint import TrainingCheckpointer, weights_convention
+from crnas_d2.checkpoint import TrainingCheckpointer, WeightFile, read_weights
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.config.entries import set_entries
 from crnas_d2.cost import body_cost
@@ -37,7 +37,8 @@ def choose_recipe(
     """
     has_gpu = torch.cuda.is_available()
     memory = torch.cuda.get_device_properties(0).total_memory / _GIB if has_gpu else 0.0
-    said = weights_convention(weights) if weights else {}
+    file = read_weights(weights) if weights else None
+    said = file.convention if file else {}
     recipe = Recipe(
         statistics,
         archtrain,
@@ -47,8 +48,8 @@ def choose_recipe(
         convention=tuple((key, said[key]) for key in _CONVENTION if key in said),
         gpu_memory=memory,
     )
-    if weights:
-        _check_weights_fit(recipe)
+    if file:
+        _check_weights_fit(recipe, file)
     return recipe
 
 
@@ -65,12 +66,12 @@ def _network_config(recipe: Recipe) -> CfgNode:
     return cfg
 
 
-def _check_weights_fit(recipe: Recipe) -> None:
+def _check_weights_fit(recipe: Recipe, file: WeightFile) -> None:
     model = Trainer.build_model(_network_config(recipe))
     log = logging.getLogger("crnas_d2")
     level = log.level
     log.setLevel(logging.ERROR)  # what starts from scratch is said by the training
     try:
-        TrainingCheckpointer(model).load(recipe.weights)
+        TrainingCheckpointer(model).load(file)
     finally:
         log.setLevel(level)

@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 import yaml
 
-from crnas_d2.checkpoint import check_weights
+from crnas_d2.checkpoint import read_weights
 from crnas_d2.common.errors import did_you_mean
 from crnas_d2.config.fitness import needs_supernet
 from crnas_d2.cost import build_budgets, build_costs
@@ -58,7 +58,7 @@ class SearchPlan:
         check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"] if uses_images else [])
         spec = check_search(cfg)
         if needs_supernet(cfg):
-            check_weights(cfg.MODEL.WEIGHTS)
+            read_weights(cfg.MODEL.WEIGHTS)
         if uses_images:
             _check_metric(cfg)
         cfg = with_fitness(cfg)
