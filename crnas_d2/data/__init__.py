@@ -1,22 +1,21 @@
-"""Datasets; importing this package registers them with Detectron2."""
+"""Datasets, from files to the inputs of a model; importing it registers the built-in ones.
 
-from . import builtin  # noqa: F401  (registration)
-from .archval import archval_twins, check_archval, check_disjoint, kept_ids, read_images
-from .checks import (
-    check_class_count,
-    check_data,
-    check_datasets,
-    register_coco_format,
-    register_datasets,
-)
-from .class_names import CLASSES, ClassNames, class_record, find_classes
-from .classification import check_task, register_image_folders
+The rooms, each of which may import those before it: ``annotations`` (files of annotations),
+``images`` (files of images), ``embedded`` (generated datasets), ``datasets`` (registered ones) and
+``loaders``.
+"""
+
+from .datasets import builtin  # noqa: F401  (registration)
+from .datasets.archval import archval_twins, check_archval, check_disjoint, kept_ids, read_images
+from .datasets.checks import check_class_count, check_data, check_datasets, check_task
+from .datasets.class_names import CLASSES, ClassNames, class_record, find_classes
+from .datasets.registration import register_coco_format, register_datasets, register_image_folders
+from .datasets.sizes import DatasetSizes
 from .embedded import make_letters, make_letters_crops
-from .fixed_batches import build_fixed_batches, fixed_images
-from .image_errors import ImageError
-from .loaders import build_test_loader
-from .resumable_loader import ResumableLoader, build_resumable_loader, build_train_loader
-from .sizes import DatasetSizes
+from .images.files import ImageError
+from .loaders.build import build_resumable_loader, build_test_loader, build_train_loader
+from .loaders.fixed_batches import build_fixed_batches, fixed_images
+from .loaders.resumable import ResumableLoader
 
 __all__ = [
     "CLASSES",

@@ -12,7 +12,7 @@ from torch import nn
 from crnas_d2.config import NetworkSpec
 from crnas_d2.config.architectures import find_architecture
 from crnas_d2.cost import most_expensive_path
-from crnas_d2.data.largest_batch import largest_batch
+from crnas_d2.data.images.random_images import largest_batch
 from crnas_d2.modeling import SinglePathSupernet, find_supernet
 
 from .continued_randomness import get_states, set_states

@@ -14,7 +14,7 @@ def build_evaluator(cfg, dataset_name: str, *, in_search: bool = False) -> Datas
     """Build the evaluator for the ``evaluator_type`` of a dataset.
 
     That of archval does not count the objects of the images that are left out, see
-    :func:`~crnas_d2.data.archval.read_images`.
+    :func:`~crnas_d2.data.datasets.archval.read_images`.
 
     Args:
         in_search: for the candidates of a search: no process group is used, and predictions are

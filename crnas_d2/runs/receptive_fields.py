@@ -9,9 +9,12 @@ from tqdm import tqdm
 from crnas_d2.common.progress_bar import progress_bar
 from crnas_d2.config.architectures import find_architecture
 from crnas_d2.data import ImageError, check_datasets, fixed_images, register_datasets
-from crnas_d2.data.classification import ClassificationMapper, build_transform
-from crnas_d2.data.image_errors import NamingMapper
-from crnas_d2.data.pictures import find_pictures
+from crnas_d2.data.images.pictures import find_pictures
+from crnas_d2.data.loaders.mappers.mappers import (
+    ClassificationMapper,
+    NamingMapper,
+    build_transform,
+)
 from crnas_d2.evaluation.effective_field import EffectiveField, effective_fields, usual_features
 
 from .trained_network import load_network

@@ -11,9 +11,10 @@ import toy
 from detectron2.data.datasets import register_coco_instances
 from PIL import Image
 
-from crnas_d2.data import check_data, check_datasets, files_in_use, register_coco_format
-from crnas_d2.data.annotations import KINDS, find_faults
-from crnas_d2.data.coco_splits import read_coco
+from crnas_d2.data import check_data, check_datasets, register_coco_format
+from crnas_d2.data.annotations.faults.coco import read_coco
+from crnas_d2.data.annotations.faults.faults import KINDS, find_faults
+from crnas_d2.data.datasets import files_in_use
 
 pytestmark = pytest.mark.usefixtures("registered", "own_cache")
 

@@ -3,7 +3,13 @@ import json
 
 import pytest
 
-from crnas_d2.data.coco_splits import missing_categories, read_coco, save_files, sha256, split_coco
+from crnas_d2.data.annotations.faults.coco import (
+    missing_categories,
+    read_coco,
+    save_files,
+    sha256,
+    split_coco,
+)
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crnas_d2.data import equal_files
-from crnas_d2.data.equal_files import find_repeated, find_twins
+from crnas_d2.data.images import equal_files
+from crnas_d2.data.images.equal_files import find_repeated, find_twins
 
 # Of a size, equal at the end, equal at the start, or wholly equal.
 CONTENTS = st.sampled_from([b"", b"a", b"b", b"a" + 5000 * b"z", b"b" + 5000 * b"z", 5001 * b"z"])

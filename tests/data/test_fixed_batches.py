@@ -14,8 +14,9 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from PIL import Image
 
-from crnas_d2.data import build_fixed_batches, fixed_batches, register_coco_format
-from crnas_d2.data.shared_images import NoRoomError
+from crnas_d2.data import build_fixed_batches, register_coco_format
+from crnas_d2.data.images.shared_images import NoRoomError
+from crnas_d2.data.loaders.mappers.mappers import fixed_batches
 
 
 def ids(batches):

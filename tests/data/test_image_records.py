@@ -5,9 +5,9 @@ import os
 import pytest
 import torch
 
-from crnas_d2.data import shared_images as module
-from crnas_d2.data.image_records import append_record, whole_records
-from crnas_d2.data.shared_images import shared_images
+from crnas_d2.data.images import shared_images as module
+from crnas_d2.data.images.image_records import append_record, whole_records
+from crnas_d2.data.images.shared_images import shared_images
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int16, torch.bfloat16])

@@ -5,8 +5,7 @@ import torch
 from detectron2.config import get_cfg
 
 from crnas_d2 import add_crnas_config
-from crnas_d2.data.kept_images import KeepingMapper
-from crnas_d2.data.loaders import build_train_mapper
+from crnas_d2.data.loaders.mappers.mappers import KeepingMapper, build_train_mapper
 
 
 class CountingMapper:

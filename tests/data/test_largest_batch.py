@@ -6,7 +6,7 @@ import toy
 from detectron2.data.detection_utils import build_augmentation
 from detectron2.data.transforms import AugInput, AugmentationList
 
-from crnas_d2.data.largest_batch import largest_batch, largest_size
+from crnas_d2.data.images.random_images import largest_batch, largest_size
 
 COCO = {"INPUT.MIN_SIZE_TRAIN": (640, 800), "INPUT.MAX_SIZE_TRAIN": 1333}
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from crnas_d2.data import shared_images as module
-from crnas_d2.data.shared_images import NoRoomError, shared_images
+from crnas_d2.data.images import shared_images as module
+from crnas_d2.data.images.shared_images import NoRoomError, shared_images
 
 NUM_IMAGES = 6
 SHAPE = (3, 64, 50)

@@ -13,7 +13,7 @@ from detectron2.structures import Boxes, Instances
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from crnas_d2.data.files_in_use import check_annotation_file
+from crnas_d2.data.datasets.files_in_use import check_annotation_file
 from crnas_d2.evaluation import FastCOCOEvaluator
 
 _IDS = st.integers(0, 9) | st.integers(2**53, 2**53 + 2) | st.integers(-(2**130), 2**130)

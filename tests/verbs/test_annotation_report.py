@@ -6,9 +6,9 @@ import pytest
 import real_data
 from PIL import Image
 
-from crnas_d2.data.annotations import KINDS, find_faults
-from crnas_d2.data.coco_splits import read_coco
-from crnas_d2.data.image_files import read_image_files
+from crnas_d2.data.annotations.faults.coco import read_coco
+from crnas_d2.data.annotations.faults.faults import KINDS, find_faults
+from crnas_d2.data.images.files import read_image_files
 from crnas_d2.verbs.prepare.annotation_report import check_annotations
 
 SIZE = (40, 30)

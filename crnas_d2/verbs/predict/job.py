@@ -22,7 +22,7 @@ from crnas_d2.common.new_folder import check_new_folder, new_folder
 from crnas_d2.common.progress_bar import progress_bar
 from crnas_d2.config.architectures import detectors, find_architecture
 from crnas_d2.data import ImageError
-from crnas_d2.data.pictures import Picture, find_pictures, read_picture
+from crnas_d2.data.images.pictures import Picture, find_pictures, read_picture
 from crnas_d2.runs.trained_network import TrainedNetwork, load_network
 
 from .drawn_detections import draw_detections

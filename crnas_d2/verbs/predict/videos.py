@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crnas_d2.data.image_errors import ImageError
+from crnas_d2.data.images.files import ImageError
 
 _USUAL_RATE = 25.0  # where a file states none
 

@@ -4,8 +4,8 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
-from crnas_d2.data.annotations import KINDS, find_faults
-from crnas_d2.data.image_files import ImageFile
+from crnas_d2.data.annotations.faults.faults import KINDS, find_faults
+from crnas_d2.data.images.files import ImageFile
 
 from .findings import REFUSED, Report
 
@@ -26,7 +26,7 @@ def check_annotations(
 
     Args:
         coco: as read from a COCO JSON file; it is not changed.
-        files: every image file, see :func:`~crnas_d2.data.image_files.read_image_files`.
+        files: every image file, see :func:`~crnas_d2.data.images.files.read_image_files`.
         others: the images of other parts, from digest to description. They are dropped here,
             because an image must not be in two parts.
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from crnas_d2.data.coco_splits import read_coco, sha256, split_coco, subset
-from crnas_d2.data.image_files import read_image_files
-from crnas_d2.data.voc import voc_files, voc_to_coco
+from crnas_d2.data.annotations.faults.coco import read_coco, sha256, split_coco, subset
+from crnas_d2.data.annotations.faults.voc import voc_files, voc_to_coco
+from crnas_d2.data.images.files import read_image_files
 
 from .annotation_report import check_annotations
 from .findings import Report

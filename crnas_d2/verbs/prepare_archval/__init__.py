@@ -10,7 +10,13 @@ import argparse
 import os
 from pathlib import Path
 
-from crnas_d2.data.coco_splits import missing_categories, read_coco, save_files, sha256, split_coco
+from crnas_d2.data.annotations.faults.coco import (
+    missing_categories,
+    read_coco,
+    save_files,
+    sha256,
+    split_coco,
+)
 
 from .paper_splits import DIVISIONS, HELD_OUT, IMAGES, SELECTIONS
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crnas_d2.data.builtin import register_letters
+from crnas_d2.data.datasets.builtin import register_letters
 from crnas_d2.data.embedded import coco_folder, letters, letters_render, scenes
 from crnas_d2.data.embedded.generated import MARKER
 from crnas_d2.data.embedded.glyphs import FONTS, LETTERS, load_glyphs

@@ -5,7 +5,7 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
-from crnas_d2.data.classification import register_image_folder
+from crnas_d2.data.datasets.registration import register_image_folder
 from crnas_d2.data.embedded import make_letters_crops
 from crnas_d2.data.embedded.glyphs import FONTS, LETTERS
 from crnas_d2.data.embedded.letters_crops import SEED, SOURCES

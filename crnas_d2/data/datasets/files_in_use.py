@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from .annotations import KINDS, find_faults
-from .coco_splits import read_coco, sha256
-from .embedded.generated import user_cache
-from .image_files import find_broken
+from crnas_d2.data.annotations.faults.coco import read_coco, sha256
+from crnas_d2.data.annotations.faults.faults import KINDS, find_faults
+from crnas_d2.data.embedded.generated import user_cache
+from crnas_d2.data.images.files import find_broken
 
 logger = logging.getLogger(__name__)
 

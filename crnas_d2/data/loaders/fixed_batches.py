@@ -14,10 +14,10 @@ import torch
 from detectron2.data.build import trivial_batch_collator
 from torch.utils.data import DataLoader
 
-from .archval import read_images
-from .generators import generators_seeded
-from .loaders import build_fixed_mapper
-from .shared_images import NoRoomError, shared_images
+from crnas_d2.data.datasets.archval import read_images
+from crnas_d2.data.images.shared_images import NoRoomError, shared_images
+
+from .mappers import build_fixed_mapper, generators_seeded
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def fixed_images(
     """Return Detectron2's dicts of the images of :func:`build_fixed_batches`, in their order.
 
     With ``DATALOADER.ASPECT_RATIO_GROUPING``, wide images come before upright ones. archval is read
-    without its twins, see :func:`~crnas_d2.data.archval.read_images`.
+    without its twins, see :func:`~crnas_d2.data.datasets.archval.read_images`.
 
     The arguments are as there. With ``with_annotations``, images that training skips, because they
     have none, are left out.
@@ -91,7 +91,7 @@ def build_fixed_batches(
     """Build batches of images at the size of inference, without augmentation, in a fixed order.
 
     All ranks of a process group get the same batches. The decoded images are kept in a file that
-    all processes of this machine share, see :func:`~crnas_d2.data.shared_images.shared_images`. If
+    all processes of this machine share, see :func:`shared_images`. If
     they exceed ``SEARCH.IMAGE_CACHE`` or the space that is free, they are decoded again in each
     pass.
 

@@ -11,10 +11,10 @@ from detectron2.data.datasets.builtin_meta import _get_builtin_metadata
 from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 
 from crnas_d2.config import spell
+from crnas_d2.data.embedded import letters
+from crnas_d2.data.embedded.letters_crops import letters_crops_root, make_letters_crops
 
-from .classification import register_image_folder
-from .embedded import letters
-from .embedded.letters_crops import letters_crops_root, make_letters_crops
+from .registration import register_image_folder
 
 
 def register_letters(root: str, *, prefix: str = "", **settings) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from detectron2.data import DatasetCatalog
 
-from .checks import register_coco_format
-from .classification import register_image_folders
-from .embedded import letters, letters_crops
+from crnas_d2.data.embedded import letters, letters_crops
+
+from .registration import register_coco_format, register_image_folders
 
 # As published; the parts of archtrain and archval are those of ``crnas-d2 prepare-archval``.
 _PUBLISHED = {

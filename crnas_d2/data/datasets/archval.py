@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from detectron2.data import DatasetCatalog, get_detection_dataset_dicts
 
 from crnas_d2.config import spell
-
-from .equal_files import find_twins
+from crnas_d2.data.images.equal_files import find_twins
 
 logger = logging.getLogger(__name__)
 

@@ -4,14 +4,14 @@ import os
 from collections.abc import Mapping, Sequence
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.datasets import register_coco_instances
 
 from crnas_d2.common.errors import did_you_mean
 from crnas_d2.config.architectures import find_architecture
+from crnas_d2.data.datasets.archval import check_archval
+from crnas_d2.data.datasets.files_in_use import check_annotation_file, check_image_files
+from crnas_d2.data.images.transforms import build_transform
 
-from .archval import check_archval
-from .classification import check_task, register_image_folders
-from .files_in_use import check_annotation_file, check_image_files
+from .registration import is_classification, register_datasets
 
 
 def check_data(cfg, keys: Sequence[str]) -> None:
@@ -69,46 +69,12 @@ def _check_needs(cfg, keys: Sequence[str]) -> None:
                 )
 
 
-def register_datasets(cfg) -> None:
-    """Register the user's datasets in this process; a second call changes nothing."""
-    register_coco_format(cfg.DATASETS.COCO_FORMAT)
-    register_image_folders(cfg.DATASETS.IMAGE_FOLDERS)
-
-
-def register_coco_format(entries: Sequence[Sequence[str]]) -> None:
-    """Register the user's datasets of ``DATASETS.COCO_FORMAT``.
-
-    Args:
-        entries: ``[name, json file, image folder]`` each.
-
-    Raises:
-        ValueError: a malformed entry, a missing file, or the name of another dataset.
-    """
-    for entry in entries:
-        if len(entry) != 3:
-            raise ValueError(
-                f"DATASETS.COCO_FORMAT holds {entry}; expected [name, json file, image folder]."
-            )
-        name, json_file, image_root = entry
-        if not os.path.isfile(json_file) or not os.path.isdir(image_root):
-            missing = image_root if os.path.isfile(json_file) else json_file
-            raise ValueError(f"DATASETS.COCO_FORMAT names '{name}', but {missing} does not exist.")
-        if name in DatasetCatalog:
-            if MetadataCatalog.get(name).get("json_file") == json_file:
-                continue
-            raise ValueError(
-                f"DATASETS.COCO_FORMAT registers '{name}', but another dataset has this name; "
-                "choose a different one."
-            )
-        register_coco_instances(name, {}, json_file, image_root)
-
-
 def check_datasets(key: str, names: Sequence[str], **use: bool) -> None:
     """Check the annotations of each dataset, load it, and check that its files exist.
 
     Args:
         key: the config key that names them, for messages.
-        use: of the annotations, see :func:`~crnas_d2.data.files_in_use.check_annotation_file`.
+        use: of the annotations, see :func:`~.files_in_use.check_annotation_file`.
 
     Raises:
         ValueError: an unregistered name, a missing annotation file, annotations that would be
@@ -175,4 +141,34 @@ def check_class_count(cfg, names: Sequence[str]) -> None:
             raise ValueError(
                 f"'{names[0]}' has the classes {first}, '{name}' has {classes}: a class must have "
                 "the same position in both. Order the categories of both files by the same ids."
+            )
+
+
+def check_task(cfg, names: Sequence[str]) -> None:
+    """Raise ValueError for datasets that do not match the model's task, or each other's classes.
+
+    Args:
+        names: of all datasets that will be read; they have been loaded.
+    """
+    architecture = cfg.MODEL.META_ARCHITECTURE
+    classifies = find_architecture(cfg).classifies
+    for name in names:
+        if is_classification(name) != classifies:
+            kind = "classification" if is_classification(name) else "detection"
+            raise ValueError(
+                f"MODEL.META_ARCHITECTURE is {architecture}, but '{name}' is a dataset for {kind}; "
+                + ("use image folders." if classifies else "use ImageClassifier for it.")
+            )
+    if not classifies:
+        return
+    for is_train in (True, False):
+        build_transform(cfg, is_train=is_train)
+    # A label is the index of a folder in sorted order, so an additional folder shifts the labels.
+    for name in names:
+        ours, others = (set(MetadataCatalog.get(n).thing_classes) for n in (names[0], name))
+        if ours != others:
+            raise ValueError(
+                f"'{names[0]}' and '{name}' have different classes, e.g. "
+                f"{', '.join(sorted(ours ^ others)[:3])} in only one of them. Their class folders "
+                "must have the same names."
             )

@@ -1,9 +1,10 @@
-"""Decode every image file of a dataset, as training will, for its size, digest and errors."""
+"""Image files: their sizes, digests and errors, and an error that names the file."""
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,27 @@ from PIL import Image
 from crnas_d2.common.progress_bar import progress_bar
 
 _EXIF_ORIENTATION = 0x0112
+
+
+class ImageError(ValueError):
+    """An image that cannot be read; the message names its file."""
+
+    def __init__(self, message: str):
+        # A DataLoader raises the error of a worker anew, with the traceback as its message, whose
+        # last line is the message.
+        super().__init__(message.strip().splitlines()[-1].rpartition(f"{__name__}.ImageError: ")[2])
+
+
+@contextmanager
+def naming(file: str) -> Iterator[None]:
+    """Raise :class:`ImageError` for any error in the body, which reads an image."""
+    try:
+        yield
+    except Exception as error:  # decoders raise many types
+        raise ImageError(
+            f"The image {file} cannot be used: {type(error).__name__}: "
+            f"{' '.join(str(error).split())}. Restore the file, or leave it out."
+        ) from error
 
 
 class ImageFile(NamedTuple):

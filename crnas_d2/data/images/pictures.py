@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from detectron2.data.detection_utils import read_image
 
-from .image_errors import naming
+from .files import naming
 
 IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")

@@ -6,7 +6,7 @@ from random import Random
 
 import numpy as np
 import torch
-from detectron2.data import DatasetFromList, build_detection_train_loader
+from detectron2.data import DatasetFromList
 from detectron2.data.build import (
     _train_loader_from_config,
     trivial_batch_collator,
@@ -16,10 +16,7 @@ from detectron2.data.common import AspectRatioGroupedDataset
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
-from .archval import read_images
-from .classification import is_classification
-from .generators import generators_seeded
-from .loaders import build_train_mapper
+from .mappers import generators_seeded
 
 Batch = list[tuple[int, int]]  # (number, index) of each image of this rank
 
@@ -108,7 +105,7 @@ class ResumableLoader(Iterable[list[dict]]):
         self.position = -(-state["position"] * state["ims_per_batch"] // self.ims_per_batch)
 
 
-class _TrainingLoader(ResumableLoader):
+class TrainingLoader(ResumableLoader):
     """The batches of Detectron2's loader: its samplers, and images grouped by aspect ratio.
 
     In the main process the augmentation draws from the generators of the training, which
@@ -190,34 +187,3 @@ class _SeededImages(Dataset):
             return self.mapper(self.images[index])
         with generators_seeded(f"{self.seed}/image {number}"):
             return self.mapper(self.images[index])
-
-
-def build_train_loader(cfg) -> Iterable[list[dict]]:
-    """Build an endless loader of ``DATASETS.TRAIN``: batches of this rank's share of the images.
-
-    It can be resumed, with the batches that Detectron2's loader would have; only a dataset without
-    a length gets Detectron2's own.
-    """
-    classifies = is_classification(cfg.DATASETS.TRAIN[0])
-    mapper = build_train_mapper(cfg, cfg.DATASETS.TRAIN)
-    unused = object()  # the loader makes its own sampler
-    dataset = _train_loader_from_config(cfg, mapper=mapper, sampler=unused)["dataset"]
-    if not isinstance(dataset, list):
-        return build_detection_train_loader(cfg, mapper=mapper, dataset=dataset)
-    # All crops of a classifier have the same size, so there are no aspect ratios to group.
-    grouped = cfg.DATALOADER.ASPECT_RATIO_GROUPING and not classifies
-    has_sizes = all("width" in image and "height" in image for image in dataset)
-    return _TrainingLoader(cfg, mapper, dataset, grouped=grouped and has_sizes)
-
-
-def build_resumable_loader(cfg, names: Sequence[str], seed: int) -> ResumableLoader:
-    """Build the loader of registered datasets, with batches and augmentation as in training."""
-    images = read_images(cfg, names, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
-    return ResumableLoader(
-        # Serialized, so that workers share the memory of a large dataset instead of copying it.
-        DatasetFromList(images, copy=False),
-        build_train_mapper(cfg, names),
-        ims_per_batch=cfg.SOLVER.IMS_PER_BATCH,
-        seed=seed,
-        num_workers=cfg.DATALOADER.NUM_WORKERS,
-    )

@@ -10,7 +10,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from crnas_d2.config.architectures import num_classes
 
-from .checks import register_datasets
+from .registration import register_datasets
 
 CLASSES = "classes"  # the key of a checkpoint
 

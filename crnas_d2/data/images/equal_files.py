@@ -10,8 +10,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from crnas_d2.common.progress_bar import progress_bar
-
-from .embedded.generated import user_cache
+from crnas_d2.data.embedded.generated import user_cache
 
 _TAIL = 4096  # bytes at the end of a file, in which compressed images of one size differ
 _CHUNK = 256  # files that a thread reads in one go

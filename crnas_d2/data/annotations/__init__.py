@@ -1,0 +1,1 @@
+"""Annotations: reading COCO and VOC files, splitting them, and their faults."""

@@ -1,0 +1,1 @@
+"""Registered datasets: registration, checks, class names, sizes, and the images of archval."""

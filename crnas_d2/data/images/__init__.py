@@ -1,0 +1,1 @@
+"""Image files, images that processes share in memory, and random images."""

@@ -1,0 +1,1 @@
+"""Loaders and mappers: from registered datasets to the inputs of a model."""

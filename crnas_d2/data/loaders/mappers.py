@@ -1,0 +1,127 @@
+"""Mappers from an entry of a dataset to an input of a model, for detection and classification."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from random import Random
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetMapper
+from detectron2.data.detection_utils import build_augmentation, read_image
+
+from crnas_d2.data.datasets.registration import is_classification
+from crnas_d2.data.images.files import naming
+from crnas_d2.data.images.transforms import build_transform
+
+Mapper = Callable[[dict], dict]
+
+
+class NamingMapper(DatasetMapper):
+    """Detectron2's mapper of detection data, whose errors name the image."""
+
+    def __call__(self, dataset_dict: dict) -> dict:
+        with naming(dataset_dict["file_name"]):
+            return super().__call__(dataset_dict)
+
+
+class KeepingMapper:
+    """Caches the results of a mapper, which must depend only on the entry.
+
+    Args:
+        mapper: maps an entry of a dataset to an input of the model with an ``image``.
+        limit: of the cache, in bytes of images; the others are mapped again each time.
+    """
+
+    def __init__(self, mapper: Mapper, *, limit: int):
+        self.mapper = mapper
+        self.limit = limit
+        self._size = 0
+        self._kept: dict[tuple, dict] = {}
+
+    def __call__(self, dataset_dict: dict) -> dict:
+        # Two datasets may list one file with different annotations.
+        key = (dataset_dict["file_name"], dataset_dict.get("image_id"))
+        mapped = self._kept.get(key)
+        if mapped is None:
+            # Detectron2 draws a number even for a choice of one. A resumed training maps the images
+            # again, and must not draw more than an uninterrupted one.
+            with generators_seeded(f"{key}"):
+                mapped = self.mapper(dataset_dict)
+            if self._size + mapped["image"].nbytes <= self.limit:
+                self._size += mapped["image"].nbytes
+                self._kept[key] = mapped
+        # A shallow copy is enough: models replace entries, but do not change the tensors.
+        return dict(mapped)
+
+
+class ClassificationMapper:
+    """Adds ``image``, uint8 (C, H, W), to an entry of an image folder.
+
+    Args:
+        image_format: order of the channels, e.g. ``BGR``, as for Detectron2's detectors.
+        transform: applied to the uint8 image (C, H, W).
+    """
+
+    def __init__(self, *, image_format: str, transform: Callable[[torch.Tensor], torch.Tensor]):
+        self.image_format = image_format
+        self.transform = transform
+
+    def __call__(self, dataset_dict: dict) -> dict:
+        with naming(dataset_dict["file_name"]):
+            pixels = read_image(dataset_dict["file_name"], format=self.image_format)
+        # (H, W, C) to (C, H, W)
+        image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        return {**dataset_dict, "image": self.transform(image)}
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, *, is_train: bool) -> "ClassificationMapper":
+        return cls(image_format=cfg.INPUT.FORMAT, transform=build_transform(cfg, is_train=is_train))
+
+
+def build_train_mapper(cfg: CfgNode, dataset_names: Sequence[str]) -> Mapper:
+    """Build the mapper of a training, with augmentation."""
+    if is_classification(dataset_names[0]):
+        return ClassificationMapper.from_config(cfg, is_train=True)
+    mapper = NamingMapper(cfg, is_train=True)
+    inputs = cfg.INPUT
+    is_random = (
+        inputs.RANDOM_FLIP != "none" or inputs.CROP.ENABLED or len(set(inputs.MIN_SIZE_TRAIN)) > 1
+    )
+    # Each worker would keep the same images.
+    if is_random or cfg.DATALOADER.NUM_WORKERS > 0:
+        return mapper
+    return KeepingMapper(mapper, limit=int(cfg.DATALOADER.IMAGE_CACHE * 2**30))
+
+
+def build_fixed_mapper(
+    cfg: CfgNode, dataset_names: Sequence[str], *, with_annotations: bool
+) -> Mapper:
+    """Build a mapper to inputs at the size of inference, without augmentation.
+
+    Args:
+        with_annotations: add the ``instances`` that Detectron2's models need in training; images
+            of a classification dataset always have their ``label``.
+    """
+    if is_classification(dataset_names[0]):
+        return ClassificationMapper.from_config(cfg, is_train=False)
+    return NamingMapper(
+        cfg, is_train=with_annotations, augmentations=build_augmentation(cfg, is_train=False)
+    )
+
+
+@contextmanager
+def generators_seeded(key: str) -> Iterator[None]:
+    """Seed the global generators, which augmentations use, and restore them on exit."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    seed = Random(key).getrandbits(32)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
