@@ -12,7 +12,7 @@ from torch import nn
 from crnas_d2.config.architectures import find_architecture
 from crnas_d2.config.checks import find_spec
 from crnas_d2.cost import MACs, detector_cost, inference_memory, meta_model, training_memory
-from crnas_d2.data.images.random_images import random_batch
+from crnas_d2.data.images.random_images import random_images
 from crnas_d2.engine import checkpoint_size, without_sync
 from crnas_d2.modeling import find_supernet
 from crnas_d2.search import ExhaustiveSearcher, Searcher
@@ -157,7 +157,7 @@ def widest_size(cfg: CfgNode, *, in_training: bool) -> tuple[int, int]:
 
 def random_batch(cfg: CfgNode, images: int) -> list[dict]:
     """Return a batch of training images of the usual size, with random boxes, masks or a label."""
-    return random_batch(cfg, images, usual_size(cfg, in_training=True), _OBJECTS)
+    return random_images(cfg, images, usual_size(cfg, in_training=True), _OBJECTS)
 
 
 def _sides(cfg: CfgNode, in_training: bool) -> tuple[int, int, int]:

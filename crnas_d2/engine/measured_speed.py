@@ -15,7 +15,7 @@ from detectron2.utils.events import EventStorage
 
 from crnas_d2.config.checks import find_spec
 from crnas_d2.data import register_datasets
-from crnas_d2.data.loaders.mappers.mappers import build_train_mapper
+from crnas_d2.data.loaders.mappers import build_train_mapper
 from crnas_d2.engine import Trainer, checkpoint_size
 from crnas_d2.modeling import find_supernet
 

@@ -11,7 +11,7 @@ import numpy as np
 from detectron2.evaluation import COCOEvaluator
 from detectron2.utils.file_io import PathManager
 
-from crnas_d2.data.annotations.faults.coco import subset
+from crnas_d2.data.annotations.coco import subset
 
 from .bootstrap import DetectionMatches
 

@@ -10,7 +10,7 @@ from crnas_d2.common.progress_bar import progress_bar
 from crnas_d2.config.architectures import find_architecture
 from crnas_d2.data import ImageError, check_datasets, fixed_images, register_datasets
 from crnas_d2.data.images.pictures import find_pictures
-from crnas_d2.data.loaders.mappers.mappers import (
+from crnas_d2.data.loaders.mappers import (
     ClassificationMapper,
     NamingMapper,
     build_transform,

@@ -18,7 +18,7 @@ from crnas_d2.config import NetworkSpec, changed_settings, load_config
 from crnas_d2.config.architectures import find_architecture
 from crnas_d2.config.checks import find_spec
 from crnas_d2.cost import body_cost
-from crnas_d2.data.annotations.faults.coco import sha256
+from crnas_d2.data.annotations.coco import sha256
 from crnas_d2.space import Genotype
 
 from .training_log import read_metrics, training_seconds

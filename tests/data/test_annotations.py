@@ -12,8 +12,8 @@ from detectron2.data.datasets import register_coco_instances
 from PIL import Image
 
 from crnas_d2.data import check_data, check_datasets, register_coco_format
-from crnas_d2.data.annotations.faults.coco import read_coco
-from crnas_d2.data.annotations.faults.faults import KINDS, find_faults
+from crnas_d2.data.annotations.coco import read_coco
+from crnas_d2.data.annotations.faults import KINDS, find_faults
 from crnas_d2.data.datasets import files_in_use
 
 pytestmark = pytest.mark.usefixtures("registered", "own_cache")

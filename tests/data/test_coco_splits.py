@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from crnas_d2.data.annotations.faults.coco import (
+from crnas_d2.data.annotations.coco import (
     missing_categories,
     read_coco,
     save_files,

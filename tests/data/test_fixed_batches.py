@@ -16,7 +16,7 @@ from PIL import Image
 
 from crnas_d2.data import build_fixed_batches, register_coco_format
 from crnas_d2.data.images.shared_images import NoRoomError
-from crnas_d2.data.loaders.mappers.mappers import fixed_batches
+from crnas_d2.data.loaders import fixed_batches
 
 
 def ids(batches):

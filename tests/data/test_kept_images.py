@@ -5,7 +5,7 @@ import torch
 from detectron2.config import get_cfg
 
 from crnas_d2 import add_crnas_config
-from crnas_d2.data.loaders.mappers.mappers import KeepingMapper, build_train_mapper
+from crnas_d2.data.loaders.mappers import KeepingMapper, build_train_mapper
 
 
 class CountingMapper:

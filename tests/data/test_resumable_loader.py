@@ -148,7 +148,7 @@ SAMPLERS = (
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("grouped", [True, False])
 def test_the_batches_are_those_of_detectron2(sampler, grouped, uneven, monkeypatch):
-    monkeypatch.setattr("crnas_d2.data.loaders.mappers.mappers.NamingMapper", Sizes)
+    monkeypatch.setattr("crnas_d2.data.loaders.mappers.NamingMapper", Sizes)
     uneven.DATALOADER.SAMPLER_TRAIN = sampler
     uneven.DATALOADER.REPEAT_THRESHOLD = 0.9
     uneven.DATALOADER.RANDOM_SUBSET_RATIO = 0.7
@@ -167,7 +167,7 @@ def test_the_batches_are_those_of_detectron2(sampler, grouped, uneven, monkeypat
     ("sampler", "num_workers"), [*((sampler, 0) for sampler in SAMPLERS), (SAMPLERS[0], 2)]
 )
 def test_a_training_goes_on_with_the_next_batch(sampler, num_workers, uneven, monkeypatch):
-    monkeypatch.setattr("crnas_d2.data.loaders.mappers.mappers.NamingMapper", Sizes)
+    monkeypatch.setattr("crnas_d2.data.loaders.mappers.NamingMapper", Sizes)
     uneven.DATALOADER.SAMPLER_TRAIN = sampler
     uneven.DATALOADER.NUM_WORKERS = num_workers
     uneven.DATALOADER.REPEAT_THRESHOLD = 0.9

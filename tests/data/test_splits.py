@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from crnas_d2.data.annotations.faults.splits import held_out_count, random_split, stratified_split
+from crnas_d2.data.annotations.splits import held_out_count, random_split, stratified_split
 
 SPLITS = [random_split, stratified_split]
 

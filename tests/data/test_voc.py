@@ -7,7 +7,7 @@ from detectron2.data.datasets import load_coco_json, load_voc_instances
 from detectron2.structures import BoxMode
 from voc_toy import write_voc
 
-from crnas_d2.data.annotations.faults.voc import voc_files, voc_to_coco
+from crnas_d2.data.annotations.voc import voc_files, voc_to_coco
 from crnas_d2.data.images.files import read_image_files
 from crnas_d2.verbs.prepare.annotation_report import check_annotations
 

@@ -6,8 +6,8 @@ import pytest
 import real_data
 from PIL import Image
 
-from crnas_d2.data.annotations.faults.coco import read_coco
-from crnas_d2.data.annotations.faults.faults import KINDS, find_faults
+from crnas_d2.data.annotations.coco import read_coco
+from crnas_d2.data.annotations.faults import KINDS, find_faults
 from crnas_d2.data.images.files import read_image_files
 from crnas_d2.verbs.prepare.annotation_report import check_annotations
 

@@ -61,7 +61,7 @@ def plain_score(cfg, genotype, images_per_batch: int) -> float:
 
     from crnas_d2.checkpoint import TrainingCheckpointer
     from crnas_d2.data import fixed_images
-    from crnas_d2.data.loaders.mappers.mappers import build_fixed_mapper
+    from crnas_d2.data.loaders.mappers import build_fixed_mapper
     from crnas_d2.evaluation import calibrated
 
     cfg = cfg.clone()

@@ -101,7 +101,7 @@ def _training_step(name: str, device: str, size: tuple[int, int]) -> Callable[[]
     from detectron2.engine import SimpleTrainer
     from detectron2.utils.events import EventStorage
 
-    from crnas_d2.data.images.random_images import random_batch
+    from crnas_d2.data.images.random_images import random_images
     from crnas_d2.engine import Trainer
     from crnas_d2.engine.optimizer import build_alpha_optimizer
     from crnas_d2.modeling import SinglePathSupernet, find_supernet
@@ -109,7 +109,7 @@ def _training_step(name: str, device: str, size: tuple[int, int]) -> Callable[[]
     cfg = _config(name, device)
     torch.manual_seed(0)
     model = Trainer.build_model(cfg).train()
-    batch = random_batch(cfg, IMAGES, size, OBJECTS)
+    batch = random_images(cfg, IMAGES, size, OBJECTS)
     cfg.SOLVER.BASE_LR = 1e-6  # without a warm-up, the losses would soon be infinite
     optimizers = [Trainer.build_optimizer(cfg, model)]
     if name == "nats":
@@ -137,7 +137,7 @@ def _candidate(
     """Build a supernet, and return a function that returns the seconds of a candidate in it."""
     import torch
 
-    from crnas_d2.data.images.random_images import random_batch
+    from crnas_d2.data.images.random_images import random_images
     from crnas_d2.engine import Trainer
     from crnas_d2.evaluation import build_precision, calibrated, check_precision, use_channels_last
     from crnas_d2.modeling import find_supernet
@@ -150,7 +150,7 @@ def _candidate(
         use_channels_last(model)
     supernet, in_precision = find_supernet(model), build_precision(precision, device)
     count = cfg.SEARCH.IMS_PER_BATCH
-    batch, paths = random_batch(cfg, count, size, OBJECTS), _paths(supernet.space)
+    batch, paths = random_images(cfg, count, size, OBJECTS), _paths(supernet.space)
 
     def candidate() -> float:
         supernet.set_path(next(paths))

@@ -21,7 +21,7 @@ def gradient_exchange(device: str, config: str = str(CONFIG)) -> Sides:
     from torch.nn.parallel import DistributedDataParallel
 
     from crnas_d2.config import load_config
-    from crnas_d2.data.images.random_images import random_batch
+    from crnas_d2.data.images.random_images import random_images
     from crnas_d2.engine import GradientExchange, PathParameters, Trainer
     from crnas_d2.modeling import find_supernet
 
@@ -44,7 +44,7 @@ def gradient_exchange(device: str, config: str = str(CONFIG)) -> Sides:
 
     parallel = DistributedDataParallel(model, broadcast_buffers=False, find_unused_parameters=True)
     parallel.register_comm_hook(None, hook)
-    batch = random_batch(cfg, 1, (128, 128), objects=6)
+    batch = random_images(cfg, 1, (128, 128), objects=6)
     randoms = {is_ours: Random(0) for is_ours in (True, False)}
 
     def sent(is_ours: bool) -> float:

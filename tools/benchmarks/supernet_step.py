@@ -20,7 +20,7 @@ def supernet_step(device: str) -> Sides:
     from detectron2.utils.events import EventStorage
 
     from crnas_d2.config import load_config
-    from crnas_d2.data.images.random_images import random_batch
+    from crnas_d2.data.images.random_images import random_images
     from crnas_d2.engine import PathSampling, Trainer
     from crnas_d2.layers import active_modules
     from crnas_d2.space import Genotype
@@ -28,7 +28,7 @@ def supernet_step(device: str) -> Sides:
     cfg = load_config("crnas_d2://configs/letters/supernet-stage.yaml", ["MODEL.DEVICE", device])
     genotype = Genotype(depths=(3, 4, 6, 3))
     size = cfg.INPUT.MIN_SIZE_TRAIN[0]
-    batch = random_batch(cfg, cfg.SOLVER.IMS_PER_BATCH, (size, size), objects=6)
+    batch = random_images(cfg, cfg.SOLVER.IMS_PER_BATCH, (size, size), objects=6)
 
     class SupernetTrainer(Trainer):
         """Ours, without a dataset and without the hooks that write files."""

@@ -8,13 +8,14 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from crnas_d2.config import spell
-from crnas_d2.data.annotations.faults.splits import (
+from crnas_d2.data.images.equal_files import find_repeated
+
+from .splits import (
     METHODS,
     held_out_count,
     random_split,
     stratified_split,
 )
-from crnas_d2.data.images.equal_files import find_repeated
 
 # The keys that each record has, and their types.
 _KEYS = {

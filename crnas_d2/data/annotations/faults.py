@@ -91,7 +91,7 @@ def find_faults(coco: Mapping) -> dict[str, list[str]]:
     """Find the faults of a dataset.
 
     Args:
-        coco: of :func:`~crnas_d2.data.annotations.faults.coco.read_coco`.
+        coco: of :func:`~crnas_d2.data.annotations.coco.read_coco`.
 
     Returns:
         for each of :data:`KINDS` that occurs, where.

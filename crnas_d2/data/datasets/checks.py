@@ -7,10 +7,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from crnas_d2.common.errors import did_you_mean
 from crnas_d2.config.architectures import find_architecture
-from crnas_d2.data.datasets.archval import check_archval
-from crnas_d2.data.datasets.files_in_use import check_annotation_file, check_image_files
 from crnas_d2.data.images.transforms import build_transform
 
+from .archval import check_archval
+from .files_in_use import check_annotation_file, check_image_files
 from .registration import is_classification, register_datasets
 
 

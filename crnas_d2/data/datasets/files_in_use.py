@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from crnas_d2.data.annotations.faults.coco import read_coco, sha256
-from crnas_d2.data.annotations.faults.faults import KINDS, find_faults
+from crnas_d2.data.annotations.coco import read_coco, sha256
+from crnas_d2.data.annotations.faults import KINDS, find_faults
 from crnas_d2.data.embedded.generated import user_cache
 from crnas_d2.data.images.files import find_broken
 

@@ -13,7 +13,7 @@ Size = tuple[int, int]  # (height, width), pixels
 Unknown = tuple[None, None]
 
 
-def random_batch(cfg, number: int, size: tuple[int, int], objects: int) -> list[dict]:
+def random_images(cfg, number: int, size: tuple[int, int], objects: int) -> list[dict]:
     """Return inputs of the model of a config in training, always the same ones.
 
     Args:
@@ -68,7 +68,7 @@ def largest_batch(
         shapes.add((image.get("height"), image.get("width")))
         objects = max(objects, len(image.get("annotations", ())))
     size = largest_size(cfg, shapes, is_mixed=number > 1 and not grouped)
-    return random_batch(cfg, number, size, objects)
+    return random_images(cfg, number, size, objects)
 
 
 def largest_size(cfg, shapes: Collection[Size | Unknown] = (), *, is_mixed: bool = False) -> Size:

@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 import torch
 
-from crnas_d2.data.images.image_records import append_record, read_records, whole_records
+from .image_records import append_record, read_records, whole_records
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from crnas_d2.common.errors import JobError
 from crnas_d2.common.new_folder import check_new_folder, new_folder
 from crnas_d2.cost.latency import device_name
 from crnas_d2.data import CLASSES
-from crnas_d2.data.annotations.faults.coco import sha256
+from crnas_d2.data.annotations.coco import sha256
 from crnas_d2.report import own_version
 from crnas_d2.runs.trained_network import (
     EXPORTED,

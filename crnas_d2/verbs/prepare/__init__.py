@@ -17,7 +17,7 @@ from detectron2.data import DatasetCatalog
 
 from crnas_d2.checkpoint import read_weights
 from crnas_d2.config import spell
-from crnas_d2.data.annotations.faults.coco import missing_categories, save_files
+from crnas_d2.data.annotations.coco import missing_categories, save_files
 
 from .chains import chains
 from .choose_recipe import choose_recipe, network_macs

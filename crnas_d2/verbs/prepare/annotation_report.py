@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
-from crnas_d2.data.annotations.faults.faults import KINDS, find_faults
+from crnas_d2.data.annotations.faults import KINDS, find_faults
 from crnas_d2.data.images.files import ImageFile
 
 from .findings import REFUSED, Report

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from crnas_d2.data.annotations.faults.coco import read_coco, sha256, split_coco, subset
-from crnas_d2.data.annotations.faults.voc import voc_files, voc_to_coco
+from crnas_d2.data.annotations.coco import read_coco, sha256, split_coco, subset
+from crnas_d2.data.annotations.voc import voc_files, voc_to_coco
 from crnas_d2.data.images.files import read_image_files
 
 from .annotation_report import check_annotations

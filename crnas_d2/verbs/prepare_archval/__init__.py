@@ -10,7 +10,7 @@ import argparse
 import os
 from pathlib import Path
 
-from crnas_d2.data.annotations.faults.coco import (
+from crnas_d2.data.annotations.coco import (
     missing_categories,
     read_coco,
     save_files,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 
-from crnas_d2.data.annotations.faults.coco import read_coco, sha256, split_coco, subset
-from crnas_d2.data.annotations.faults.voc import voc_files, voc_to_coco
+from crnas_d2.data.annotations.coco import read_coco, sha256, split_coco, subset
+from crnas_d2.data.annotations.voc import voc_files, voc_to_coco
 
 HELD_OUT = 5000  # images of archval, in CR-NAS and in DetNAS
 
@@ -27,7 +27,7 @@ def coco2017(
     Args:
         root: the folder with ``coco``.
         compare: whether images with the content of another one are kept together.
-        size, seed, stratify: see :func:`~crnas_d2.data.annotations.faults.coco.split_coco`.
+        size, seed, stratify: see :func:`~crnas_d2.data.annotations.coco.split_coco`.
 
     Returns:
         the content of each file to write, keyed by its path below ``root``: archtrain, archval.
