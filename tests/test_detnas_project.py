@@ -20,7 +20,7 @@ from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.engine import Trainer
 from crnas_d2.engine.checks import check_config
-from crnas_d2.engine.optimizer import build_optimizer
+from crnas_d2.engine.solver import build_optimizer
 from crnas_d2.modeling import find_supernet
 from crnas_d2.search import build_searcher
 from crnas_d2.space import Genotype, genotype_file, is_feasible

@@ -1,12 +1,10 @@
 """Training: trainers, hooks, path samplers and schedules."""
 
 from .alternating_trainer import AlternatingTrainer, first_alpha_step
-from .found_network import calibrated_on_train
+from .found_network import calibrated_on_train, without_sync
 from .gradient_exchange import GradientExchange, PathParameters
-from .hooks import AlphaProgress, PathSampling
-from .lr_scheduler import check_lr_scheduler
-from .norms import without_sync
-from .path_samplers import FairPathSampler, UniformPathSampler
+from .path_samplers import AlphaProgress, FairPathSampler, PathSampling, UniformPathSampler
+from .solver import check_lr_scheduler
 from .trainer import Trainer, checkpoint_size
 
 __all__ = [

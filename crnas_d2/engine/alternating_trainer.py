@@ -10,7 +10,7 @@ from torch import nn
 
 from crnas_d2.data import build_resumable_loader
 
-from .optimizer import build_alpha_optimizer
+from .solver import build_alpha_optimizer
 from .step_trainer import StepTrainer
 
 

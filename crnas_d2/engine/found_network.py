@@ -1,8 +1,9 @@
 """The network that a channel search has found so far, apart from the mixture that it trains."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -11,8 +12,6 @@ from crnas_d2.checkpoint import decode_state_dict
 from crnas_d2.data import build_fixed_batches
 from crnas_d2.evaluation import calibrated
 from crnas_d2.modeling import find_supernet
-
-from .norms import without_sync
 
 
 @contextmanager
@@ -49,3 +48,20 @@ def calibrated_on_train(cfg, model: nn.Module) -> AbstractContextManager[None]:
         with_annotations=True,
     )
     return calibrated(model, batches)
+
+
+def replace_norms(node: CfgNode, replace: Callable[[str], str]) -> None:
+    """Replace every ``NORM`` of a config in place."""
+    for key, value in node.items():
+        if isinstance(value, dict):
+            replace_norms(value, replace)
+        elif key == "NORM":
+            node[key] = replace(value)
+
+
+def without_sync(cfg: CfgNode) -> CfgNode:
+    """Return a config for evaluations, whose BN needs no other process."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    replace_norms(cfg, lambda norm: "BN" if norm in ("SyncBN", "naiveSyncBN") else norm)
+    return cfg

@@ -1,48 +1,58 @@
-"""Trainer hooks of supernet training."""
+"""Trainer hooks with which a resumed training equals an uninterrupted one."""
 
-from collections.abc import Callable
+import logging
+import random
 
+import numpy as np
+import torch
 from detectron2.engine import HookBase
 from detectron2.engine.hooks import PreciseBN
 from detectron2.utils import comm
 
-from crnas_d2.modeling import MixedSupernet, SinglePathSupernet
-from crnas_d2.space import Genotype
+logger = logging.getLogger(__name__)
 
 
-class PathSampling(HookBase):
-    """Switch the supernet to the sampled path before each step.
+class ContinuedRandomness(HookBase):
+    """Save the states of the global generators with a checkpoint, those of every rank.
+
+    The states between two steps belong to the training: what evaluations and other hooks draw
+    changes nothing, because a resumed training does not repeat it.
+
+    Register it before all other hooks, on all ranks.
 
     Args:
-        supernet: the one to switch.
-        path_sampler: maps an iteration to the genotype that runs in it.
+        period: iterations between two checkpoints.
     """
 
-    def __init__(self, supernet: SinglePathSupernet, path_sampler: Callable[[int], Genotype]):
-        self.supernet = supernet
-        self.path_sampler = path_sampler
+    def __init__(self, period: int):
+        self.period = period
+        self._own: dict | None = None  # of this rank
+        self._all: list[dict] = []  # on the main process, of each rank
 
     def before_step(self) -> None:
-        self.supernet.set_path(self.path_sampler(self.trainer.iter))
-
-
-class AlphaProgress(HookBase):
-    """Write the progress of a channel search to the event storage.
-
-    Args:
-        supernet: whose :meth:`~crnas_d2.modeling.MixedSupernet.summary` to write.
-        period: iterations between two entries; there is also one for the last iteration.
-    """
-
-    def __init__(self, supernet: MixedSupernet, period: int = 20):
-        self.supernet = supernet
-        self.period = period
+        if self._own is not None:
+            set_states(self._own)
 
     def after_step(self) -> None:
+        self._own = get_states()
         step = self.trainer.iter + 1
-        due = step % self.period == 0 or step == self.trainer.max_iter
-        if due and comm.is_main_process():
-            self.trainer.storage.put_scalars(smoothing_hint=False, **self.supernet.summary())
+        if step % self.period == 0 or step == self.trainer.max_iter:
+            self._all = comm.gather(self._own)
+
+    def state_dict(self) -> dict:
+        return {"states": self._all}
+
+    def load_state_dict(self, state: dict) -> None:
+        self._all = state["states"]
+        if len(self._all) != comm.get_world_size():
+            logger.warning(
+                "The checkpoint is of %d processes, this training has %d: its random numbers are "
+                "others than those of an uninterrupted one.",
+                len(self._all),
+                comm.get_world_size(),
+            )
+            return
+        self._own = self._all[comm.get_rank()]
 
 
 class RepeatedPreciseBN(PreciseBN):
@@ -66,3 +76,28 @@ class RepeatedPreciseBN(PreciseBN):
 
     def load_state_dict(self, state: dict) -> None:
         self._start = state["loader"]
+
+
+def get_states() -> dict:
+    """Return the states of the global generators as types that ``weights_only`` admits."""
+    version, numbers, gauss = random.getstate()
+    _, key, position, has_gauss, cached = np.random.get_state()
+    states = {
+        "python": [version, list(numbers), gauss],
+        "numpy": [torch.from_numpy(key.astype(np.int64)), position, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def set_states(states: dict) -> None:
+    """Set what :func:`get_states` has returned."""
+    version, numbers, gauss = states["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    key, *rest = states["numpy"]
+    np.random.set_state(("MT19937", key.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(states["torch"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])

@@ -3,6 +3,10 @@
 from collections.abc import Callable
 from random import Random
 
+from detectron2.engine import HookBase
+from detectron2.utils import comm
+
+from crnas_d2.modeling import MixedSupernet, SinglePathSupernet
 from crnas_d2.space import Choice, Genotype, SearchSpace
 
 
@@ -51,3 +55,38 @@ class FairPathSampler:
         # Each choice has an order of its own, so that all pairs of options meet.
         random = Random(f"{self.seed}/{choice.name}/{cycle}")
         return random.sample(choice.options, len(choice.options))[step]
+
+
+class PathSampling(HookBase):
+    """Switch the supernet to the sampled path before each step.
+
+    Args:
+        supernet: the one to switch.
+        path_sampler: maps an iteration to the genotype that runs in it.
+    """
+
+    def __init__(self, supernet: SinglePathSupernet, path_sampler: Callable[[int], Genotype]):
+        self.supernet = supernet
+        self.path_sampler = path_sampler
+
+    def before_step(self) -> None:
+        self.supernet.set_path(self.path_sampler(self.trainer.iter))
+
+
+class AlphaProgress(HookBase):
+    """Write the progress of a channel search to the event storage.
+
+    Args:
+        supernet: whose :meth:`~crnas_d2.modeling.MixedSupernet.summary` to write.
+        period: iterations between two entries; there is also one for the last iteration.
+    """
+
+    def __init__(self, supernet: MixedSupernet, period: int = 20):
+        self.supernet = supernet
+        self.period = period
+
+    def after_step(self) -> None:
+        step = self.trainer.iter + 1
+        due = step % self.period == 0 or step == self.trainer.max_iter
+        if due and comm.is_main_process():
+            self.trainer.storage.put_scalars(smoothing_hint=False, **self.supernet.summary())

@@ -15,7 +15,7 @@ from crnas_d2.cost import most_expensive_path
 from crnas_d2.data.images.random_images import largest_batch
 from crnas_d2.modeling import SinglePathSupernet, find_supernet
 
-from .continued_randomness import get_states, set_states
+from .hooks import get_states, set_states
 from .step_trainer import StepTrainer, total_loss
 
 logger = logging.getLogger(__name__)

@@ -26,15 +26,12 @@ from crnas_d2.layers import resolve_norm
 from crnas_d2.modeling import MixedSupernet, SinglePathSupernet, find_supernet
 
 from .alternating_trainer import AlternatingTrainer, build_alternating_trainer
-from .continued_randomness import ContinuedRandomness
-from .found_network import found_network
+from .found_network import found_network, replace_norms
 from .gradient_exchange import GradientExchange, PathParameters
-from .hooks import AlphaProgress, PathSampling, RepeatedPreciseBN
-from .lr_scheduler import build_lr_scheduler
-from .norms import replace_norms
-from .optimizer import build_optimizer
-from .path_samplers import build_path_sampler
+from .hooks import ContinuedRandomness, RepeatedPreciseBN
+from .path_samplers import AlphaProgress, PathSampling, build_path_sampler
 from .peak_memory import check_peak_memory
+from .solver import build_lr_scheduler, build_optimizer
 from .step_trainer import StepTrainer, step_settings
 
 logger = logging.getLogger(__name__)

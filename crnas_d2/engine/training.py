@@ -27,8 +27,7 @@ from crnas_d2.space import ChannelSpace, Genotype
 
 from .checks import check_config
 from .detects import check_trained_supernet
-from .summary import training_summary
-from .terminal import set_up
+from .log import set_up, training_summary
 from .twins import save_twins
 
 logger = logging.getLogger(__name__)

@@ -1,5 +1,14 @@
 """Layers that a supernet is made of."""
 
+from .blocks import (
+    DILATIONS,
+    ConvBlock,
+    InvertedResidual,
+    ShuffleBlock,
+    XceptionBlock,
+    dilation_operation,
+    set_dilation,
+)
 from .channel_mixed_conv import ChannelMixedConv2d
 from .choice_block import (
     BranchDepthChoice,
@@ -9,12 +18,8 @@ from .choice_block import (
     SharedWeightChoice,
     active_modules,
 )
-from .conv_block import ConvBlock
 from .decoded_conv import DecodedConv2d, decode_conv, decoded_weights
-from .dilation import DILATIONS, dilation_operation, set_dilation
-from .inverted_residual import InvertedResidual
 from .norm import resolve_norm, zero_norm
-from .shuffle_blocks import ShuffleBlock, XceptionBlock
 
 __all__ = [
     "DILATIONS",

@@ -9,7 +9,7 @@ from .backbone import (
     build_supernet_same_stride_fpn_backbone,
 )
 from .body import build_backbone, build_body
-from .meta_arch import ImageClassifier
+from .classifier import ImageClassifier
 from .staged_body import StagedBody
 from .supernet import MixedSupernet, SinglePathSupernet, Supernet, find_supernet
 

@@ -8,7 +8,7 @@ from detectron2.engine import HookBase
 
 from crnas_d2.engine import Trainer
 from crnas_d2.engine.checks import check_config
-from crnas_d2.engine.lr_scheduler import build_lr_scheduler
+from crnas_d2.engine.solver import build_lr_scheduler
 
 MAX_ITER, WARMUP, FACTOR, START, END = 20, 4, 0.1, 0.04, 0.002
 SOLVER = {

@@ -3,7 +3,7 @@ import torch
 import toy
 from detectron2 import solver
 
-from crnas_d2.engine.optimizer import build_optimizer
+from crnas_d2.engine.solver import build_optimizer
 
 CLIP = {"SOLVER.CLIP_GRADIENTS.CLIP_VALUE": 0.01, "SOLVER.MOMENTUM": 0.9}
 

@@ -4,7 +4,7 @@ import toy
 
 from crnas_d2 import run_training
 from crnas_d2.engine import Trainer
-from crnas_d2.engine.summary import training_summary
+from crnas_d2.engine.log import training_summary
 
 NETWORK = {"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]}
 

@@ -10,7 +10,7 @@ import pytest
 import toy
 
 import crnas_d2.common.third_party
-from crnas_d2.engine.terminal import set_up
+from crnas_d2.engine.log import set_up
 from crnas_d2.search import Candidate
 from crnas_d2.space import Genotype
 from crnas_d2.verbs.search import progress

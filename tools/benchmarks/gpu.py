@@ -103,7 +103,7 @@ def _training_step(name: str, device: str, size: tuple[int, int]) -> Callable[[]
 
     from crnas_d2.data.images.random_images import random_images
     from crnas_d2.engine import Trainer
-    from crnas_d2.engine.optimizer import build_alpha_optimizer
+    from crnas_d2.engine.solver import build_alpha_optimizer
     from crnas_d2.modeling import SinglePathSupernet, find_supernet
 
     cfg = _config(name, device)

@@ -9,7 +9,7 @@ from crnas_d2.layers import DILATIONS, ConvBlock, InvertedResidual, resolve_norm
 from crnas_d2.modeling.staged_body import StagedBody, check_outputs
 from crnas_d2.space import FAMILY_REGISTRY, Family, Operation
 
-from .torchvision import TORCHVISION_INPUT
+from .resnet import TORCHVISION_INPUT
 
 STEM_CHANNELS, TAIL_CHANNELS = 32, 1280
 # Table 2 of the paper: by stage, the expansion of its blocks, their output channels, and the

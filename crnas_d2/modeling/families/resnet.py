@@ -9,8 +9,12 @@ from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem, Bottlenec
 from crnas_d2.layers import DILATIONS, resolve_norm, zero_norm
 from crnas_d2.space import FAMILY_REGISTRY, Family, Operation, SearchableConv
 
-from .torchvision import TORCHVISION_INPUT
-
+# How torchvision prepares the images of its networks; pixel values of 0 to 255.
+TORCHVISION_INPUT = {
+    "INPUT.FORMAT": "RGB",
+    "MODEL.PIXEL_MEAN": [123.675, 116.28, 103.53],
+    "MODEL.PIXEL_STD": [58.395, 57.12, 57.375],
+}
 _UP_TO_TEN = tuple(range(1, 11))
 _TORCHVISION_BLOCK = re.compile(r"layer[1-4]\.\d+\.")
 

@@ -15,9 +15,9 @@ from crnas_d2.common.errors import JobError
 from crnas_d2.common.output import check_output, prepare_output
 from crnas_d2.config.fitness import needs_supernet
 from crnas_d2.engine.detects import base_network, check_detects
+from crnas_d2.engine.log import set_up
 from crnas_d2.engine.scores import build_score
 from crnas_d2.engine.subnets import load_supernet, save_subnet
-from crnas_d2.engine.terminal import set_up
 from crnas_d2.engine.twins import save_twins
 from crnas_d2.report import write_search
 from crnas_d2.search import Candidate, Searcher, StorageError, evaluated

@@ -4,7 +4,7 @@ from detectron2.config import CfgNode
 
 from crnas_d2.config.fitness import needs_supernet
 from crnas_d2.data import fixed_images
-from crnas_d2.engine.summary import describe_seed
+from crnas_d2.engine.log import describe_seed
 from crnas_d2.search import Searcher
 
 from .racing import summarize

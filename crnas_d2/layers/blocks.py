@@ -1,12 +1,111 @@
-"""The blocks of ShuffleNetV2 (Ma et al., ECCV 2018) among which DetNAS chooses."""
+"""The blocks of MobileNetV2 and ShuffleNetV2, and the dilations that CR-NAS gives to a block."""
 
 from abc import abstractmethod
+from functools import partial
 
+import fvcore.nn.weight_init as weight_init
 import torch
-from detectron2.layers import CNNBlockBase, Conv2d
+from detectron2.layers import CNNBlockBase, Conv2d, get_norm
 from torch import Tensor, nn
 
-from .conv_block import conv_norm
+from crnas_d2.space import Operation
+
+
+def conv_norm(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    norm: str,
+    stride: int = 1,
+    groups: int = 1,
+    activation: type[nn.ReLU | nn.ReLU6] | None = None,
+) -> Conv2d:
+    """Build a convolution without bias that keeps height and width, up to its stride.
+
+    Args:
+        norm: a name that ``detectron2.layers.get_norm`` accepts.
+        activation: applied in place after the norm; ``None`` for a linear convolution. A module,
+            because TorchScript compiles no function that is an attribute.
+    """
+    conv = Conv2d(
+        in_channels,
+        out_channels,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=kernel_size // 2,
+        groups=groups,
+        bias=False,
+        norm=get_norm(norm, out_channels),
+        activation=None if activation is None else activation(inplace=True),
+    )
+    # Kaiming normal over the fan-out (He et al. 2015), as in Detectron2's ResNet and torchvision's
+    # MobileNetV2.
+    weight_init.c2_msra_fill(conv)
+    return conv
+
+
+class ConvBlock(CNNBlockBase):
+    """One convolution as a block: a body's stem (3x3, stride 2) and the 1x1 at its end.
+
+    Args:
+        norm, activation: see :func:`conv_norm`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        stride: int = 1,
+        norm: str = "BN",
+        activation: type[nn.ReLU | nn.ReLU6] = nn.ReLU,
+    ):
+        super().__init__(in_channels, out_channels, stride)
+        self.conv1 = conv_norm(
+            in_channels, out_channels, kernel_size, norm, stride, activation=activation
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(N, in_channels, H, W)`` to ``(N, out_channels, H / stride, W / stride)``."""
+        return self.conv1(x)
+
+
+class InvertedResidual(CNNBlockBase):
+    """The block of MobileNetV2 (table 1 and figure 4d).
+
+    ``conv1`` (1x1, ReLU6) expands the channels, ``conv2`` (3x3 depthwise, ReLU6) has the stride
+    and the dilation, ``conv3`` (1x1, linear) projects to ``out_channels``. The input is added to
+    the output if they have the same shape.
+
+    Args:
+        expansion: width inside the block over ``in_channels``; with 1 there is no ``conv1``.
+        norm: of every convolution, a name that ``detectron2.layers.get_norm`` accepts.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        expansion: int = 6,
+        norm: str = "BN",
+    ):
+        super().__init__(in_channels, out_channels, stride)
+        channels = in_channels * expansion
+        self.conv1 = None
+        if expansion > 1:
+            self.conv1 = conv_norm(in_channels, channels, 1, norm, activation=nn.ReLU6)
+        self.conv2 = conv_norm(
+            channels, channels, 3, norm, stride, groups=channels, activation=nn.ReLU6
+        )
+        self.conv3 = conv_norm(channels, out_channels, 1, norm)
+        self.is_residual = stride == 1 and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(N, in_channels, H, W)`` to ``(N, out_channels, H / stride, W / stride)``."""
+        out = x if self.conv1 is None else self.conv1(x)
+        out = self.conv3(self.conv2(out))
+        return x + out if self.is_residual else out
 
 
 class _TwoBranchBlock(CNNBlockBase):
@@ -115,3 +214,23 @@ def _separable(
         conv_norm(in_channels, in_channels, kernel_size, norm, stride, groups=in_channels),
         conv_norm(in_channels, out_channels, 1, norm, activation=nn.ReLU),
     ]
+
+
+def set_dilation(block: CNNBlockBase, dilation: int) -> None:
+    """Dilate the convolution of a block that CR-NAS searches; its output size stays the same.
+
+    This is ``conv2`` in all our blocks: the middle convolution of a Bottleneck, the second of a
+    BasicBlock, the depthwise one of an inverted residual block.
+    """
+    height, width = block.conv2.kernel_size
+    block.conv2.dilation = (dilation, dilation)
+    block.conv2.padding = (dilation * (height // 2), dilation * (width // 2))
+
+
+def dilation_operation(dilation: int) -> Operation:
+    """Build the operation that dilates ``conv2`` of a block."""
+    return Operation(f"dilation {dilation}", change=partial(set_dilation, dilation=dilation))
+
+
+# The operations of CR-NAS; a genotype refers to them by index.
+DILATIONS = tuple(dilation_operation(dilation) for dilation in (1, 2, 3))

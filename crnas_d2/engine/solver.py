@@ -1,10 +1,14 @@
-"""Learning rate schedules: Detectron2's, and a linear one."""
+"""Detectron2's optimizers and schedules for supernets, and a linear schedule."""
 
+import torch
 from detectron2 import solver
 from detectron2.solver import LRMultiplier, WarmupParamScheduler
 from fvcore.common.param_scheduler import LinearParamScheduler
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+
+from crnas_d2.modeling import MixedSupernet, find_supernet
 
 LR_SCHEDULERS = (
     "WarmupMultiStepLR",
@@ -14,6 +18,61 @@ LR_SCHEDULERS = (
 )
 # Schedules that end at SOLVER.BASE_LR_END.
 _WITH_END = ("WarmupCosineLR", "WarmupLinearLR")
+
+
+def build_optimizer(cfg, model: nn.Module) -> torch.optim.Optimizer:
+    """Build Detectron2's optimizer with clipping that skips parameters without a gradient.
+
+    Detectron2 clips every parameter one by one, which in a supernet includes those of all paths:
+    slow with ``CLIP_TYPE: norm``, an error of torch with ``value``. The alpha of a channel supernet
+    is excluded, see :func:`build_alpha_optimizer`.
+    """
+    alphas = _alphas(model)
+    for alpha in alphas:
+        alpha.requires_grad_(False)  # Detectron2 skips parameters that need no gradient
+    try:
+        return _build_weight_optimizer(cfg, model)
+    finally:
+        for alpha in alphas:
+            alpha.requires_grad_(True)
+
+
+def build_alpha_optimizer(cfg, model: nn.Module) -> torch.optim.Adam:
+    """Build Adam for the alpha of a channel supernet, at a constant rate (NATS section 4.2)."""
+    settings = cfg.SOLVER.ALPHA
+    return torch.optim.Adam(_alphas(model), lr=settings.BASE_LR, weight_decay=settings.WEIGHT_DECAY)
+
+
+def _alphas(model: nn.Module) -> list[nn.Parameter]:
+    supernet = find_supernet(model)
+    return supernet.alphas if isinstance(supernet, MixedSupernet) else []
+
+
+def _build_weight_optimizer(cfg, model: nn.Module) -> torch.optim.Optimizer:
+    clip = cfg.SOLVER.CLIP_GRADIENTS
+    if not clip.ENABLED:
+        return solver.build_optimizer(cfg, model)
+    if clip.CLIP_TYPE not in ("norm", "value"):
+        raise ValueError(
+            f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE is '{clip.CLIP_TYPE}'; expected 'norm' or 'value'."
+        )
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False
+    optimizer = solver.build_optimizer(cfg, model)
+
+    def clip_gradients(optimizer, _args, _kwargs):
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                if clip.CLIP_TYPE == "norm":
+                    nn.utils.clip_grad_norm_(parameter, clip.CLIP_VALUE, clip.NORM_TYPE)
+                else:
+                    nn.utils.clip_grad_value_(parameter, clip.CLIP_VALUE)
+
+    optimizer.register_step_pre_hook(clip_gradients)
+    return optimizer
 
 
 def check_lr_scheduler(cfg) -> None:
