@@ -8,7 +8,7 @@ import torch
 import toy
 
 from crnas_d2 import Genotype, load_config
-from crnas_d2.checkpoint import StrictCheckpointer, describe_network, write_file
+from crnas_d2.checkpoint import StrictCheckpointer, describe_network, write_weights
 from crnas_d2.common.errors import JobError, one_line_errors
 from crnas_d2.config.checks import check_model
 from crnas_d2.engine import Trainer, detects
@@ -80,7 +80,7 @@ def too_small_gpu():
 
 def other_classes():
     detector = config("baseline", "MODEL.GENOTYPE.DEPTHS", "[1, 1, 1, 1]")
-    write_file({"model": Trainer.build_model(detector).state_dict()}, "model_final.pth")
+    write_weights({"model": Trainer.build_model(detector).state_dict()}, "model_final.pth")
     detector.MODEL.ROI_HEADS.NUM_CLASSES = 3
     StrictCheckpointer(Trainer.build_model(detector)).load("model_final.pth")
 
@@ -89,7 +89,7 @@ def other_pixels():
     detector = config("baseline", "MODEL.GENOTYPE.DEPTHS", "[1, 1, 1, 1]", "INPUT.FORMAT", "RGB")
     model = Trainer.build_model(detector)
     content = {"model": model.state_dict(), "network": describe_network(detector)}
-    write_file(content, "model_final.pth")
+    write_weights(content, "model_final.pth")
     detector.INPUT.FORMAT = "BGR"
     StrictCheckpointer(model, network=describe_network(detector)).load("model_final.pth")
 

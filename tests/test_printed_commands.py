@@ -24,7 +24,7 @@ import torch
 import toy
 from project_toy import copy_configs
 
-from crnas_d2.common.output import check_output
+from crnas_d2.common.files import check_writable
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.config import checks as config_checks
 from crnas_d2.config.fitness import needs_supernet
@@ -126,7 +126,7 @@ class Steps:
         self.trained.append(cfg.OUTPUT_DIR)
 
     def search(self, cfg, *, resume: bool, num_workers: int) -> SimpleNamespace:
-        check_output(cfg.OUTPUT_DIR)
+        check_writable(cfg.OUTPUT_DIR)
         check_config(cfg, [])
         spec = check_search(cfg)
         folder = Path(cfg.OUTPUT_DIR)

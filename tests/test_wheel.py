@@ -29,18 +29,13 @@ def test_the_wheel_has_what_the_clone_has(built):
     shipped = [file for pattern in below for file in toy.ROOT.glob(pattern)]
     assert len(shipped) >= 200
     expected = {f"crnas_d2/shipped/{file.relative_to(toy.ROOT)}" for file in shipped}
-    for package in "crnas_d2":
-        files = (toy.ROOT / package).rglob("*")
-        kinds = (".py", ".yaml", ".npz")
-        expected |= {str(f.relative_to(toy.ROOT)) for f in files if f.suffix in kinds}
+    files = (toy.ROOT / "crnas_d2").rglob("*")
+    kinds = (".py", ".yaml", ".npz")
+    expected |= {str(f.relative_to(toy.ROOT)) for f in files if f.suffix in kinds}
     assert expected <= names
     assert {name for name in names if name.endswith((".py", ".yaml"))} <= expected
     assert "crnas_d2/verbs/LICENSE" in names
-    assert {name.split("/")[0] for name in names} == {
-        "crnas_d2",
-        "crnas_d2_start",
-        "crnas_d2-0.1.0.dist-info",
-    }
+    assert {name.split("/")[0] for name in names} == {"crnas_d2", "crnas_d2-0.1.0.dist-info"}
 
 
 def test_the_sdist_builds_the_same_wheel(built):

@@ -13,6 +13,7 @@ import matplotlib
 import numpy as np
 from matplotlib.ft2font import FT2Font, LoadFlags
 
+from crnas_d2.common.errors import one_line_errors
 from crnas_d2.data.embedded.glyphs import FILE, FONTS, LETTERS
 
 HEIGHT = 192  # of an H, in pixels
@@ -48,4 +49,5 @@ def main(target: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else FILE)
+    with one_line_errors(__file__):
+        main(Path(sys.argv[1]) if len(sys.argv) > 1 else FILE)

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crnas_d2.common.errors import one_line_errors
+from crnas_d2.common.formats import format_hours, format_macs, format_passes, format_size
 from crnas_d2.data import DatasetSizes
 from crnas_d2.verbs.plan.planner import Plan, Planner, macs_pace
-from crnas_d2.verbs.plan.table import format_hours, format_macs, format_passes
-from crnas_d2.verbs.prepare.plan import format_size
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECTS = ("CR-NAS", "DetNAS", "NATS")

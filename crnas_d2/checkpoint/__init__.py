@@ -3,7 +3,7 @@
 from .checkpointers import StrictCheckpointer, TrainingCheckpointer
 from .convention import describe_network
 from .decoded_weights import decode_state_dict
-from .files import read_file, write_file
+from .files import read_file, write_weights
 from .matching import MatchedWeights, match_weights
 from .run_files import FINAL
 from .subnet_weights import fixed_names, subnet_state_dict
@@ -22,5 +22,5 @@ __all__ = [
     "read_file",
     "read_weights",
     "subnet_state_dict",
-    "write_file",
+    "write_weights",
 ]

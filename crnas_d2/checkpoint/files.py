@@ -7,7 +7,6 @@ import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -18,8 +17,9 @@ from detectron2.checkpoint.catalog import ModelCatalog
 from detectron2.utils.file_io import Detectron2Handler, PathManager
 from iopath.common.file_io import get_cache_dir
 
+from crnas_d2.common.files import whole_file
+
 _CATALOG = "catalog://"
-PARTIAL = ".partial"  # the end of the name of a file that is being written
 
 _CONVERT = (
     "If you trust the file, load it in Python yourself and save its tensors as a plain state dict: "
@@ -31,23 +31,17 @@ class UnreadableFileError(ValueError):
     """A file of weights is damaged, or holds something else; the message has its path."""
 
 
-def write_file(content: dict, path: str | Path) -> None:
-    """Write tensors and plain types to a ``.pth`` file, under another name until it is whole.
+def write_weights(content: dict, path: str | Path) -> None:
+    """Write tensors and plain types to a ``.pth`` file, whole or not at all.
 
     Raises:
         OSError: nothing has been written, e.g. because the disk is full. The file that was there
             before is unchanged.
     """
-    partial = f"{path}{PARTIAL}"
     try:
-        with open(partial, "wb") as stream:
+        with whole_file(path) as stream:
             torch.save(content, stream)
-            stream.flush()
-            os.fsync(stream.fileno())  # else a power failure may leave a renamed, empty file
-        os.replace(partial, path)
     except (OSError, RuntimeError) as error:
-        with suppress(OSError):
-            os.unlink(partial)
         cause = error
         while not isinstance(cause, OSError):  # torch may turn an error of the stream into another
             cause = cause.__cause__ or cause.__context__

@@ -5,7 +5,9 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from .files import PARTIAL, write_file
+from crnas_d2.common.files import PARTIAL, write_file
+
+from .files import write_weights
 
 FINAL = "model_final.pth"
 _LAST = "last_checkpoint"  # Detectron2's file, which names the newest one
@@ -33,10 +35,8 @@ class RunFiles:
         """
         for partial in self.folder.glob(f"model_*{PARTIAL}"):  # of a process that was killed
             partial.unlink()
-        write_file(content, self.folder / name)
-        last = self.folder / f"{_LAST}{PARTIAL}"
-        last.write_text(name)
-        os.replace(last, self.folder / _LAST)
+        write_weights(content, self.folder / name)
+        write_file(self.folder / _LAST, name)
         if self.max_to_keep:
             # Later ones are damaged, if the training has fallen back; it writes them again.
             found = self._periodic()

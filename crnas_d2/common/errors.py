@@ -47,13 +47,19 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_DISK = {
-    errno.ENOSPC: "the disk is full: free some space, then run the same command again",
-    errno.EDQUOT: "the quota is used up: free some space, then run the same command again",
-    errno.EROFS: "it lies on a read-only file system: choose a folder that can be written",
-    errno.EACCES: "permission denied: choose a path that this user can read and write",
-    errno.ENOTDIR: "a part of the path is a file: choose another path",
-    errno.EMFILE: "too many open files: raise the limit with ulimit -n",
+_OTHER_PATH = "choose a path that this user can read and write"
+# Errors of a disk or a machine, not of the program, and what to do about them.
+DISK_ERRORS = {
+    errno.ENOSPC: "make space",
+    errno.EDQUOT: "make space",
+    errno.EFBIG: "choose another file system",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: _OTHER_PATH,
+    errno.EPERM: _OTHER_PATH,
+    errno.EIO: "check the disk",
+    errno.ESTALE: "check the network share",
+    errno.ENOTDIR: "choose another path, because a part of this one is a file",
+    errno.EMFILE: "raise the limit with ulimit -n",
 }
 
 
@@ -91,9 +97,11 @@ def one_line_errors(script: str, stopped: str = "Stopped.") -> Iterator[None]:
 
 def _expected(error: Exception, script: Path) -> str | None:
     """Return the message of an error that the user can mend; ``None`` for any other."""
-    if isinstance(error, OSError) and (error.filename is not None or error.errno in _DISK):
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in DISK_ERRORS):
         where = "" if error.filename is None else f"{error.filename}: "
-        return where + _DISK.get(error.errno, f"{error.strerror}") + "."
+        fix = DISK_ERRORS.get(error.errno or 0)
+        again = f": {fix}, then run the same command again" if fix else ""
+        return f"{where}{error.strerror}{again}."
     if isinstance(error, FloatingPointError):  # Detectron2's, of losses and boxes
         return f"{error} Lower SOLVER.BASE_LR, or warm up longer."
     if _is_of_torch(error, "OutOfMemoryError"):

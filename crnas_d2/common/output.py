@@ -1,6 +1,5 @@
 """OUTPUT_DIR: what can be known of it at the start, and what goes wrong with it later."""
 
-import errno
 import logging
 import os
 import shutil
@@ -9,38 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from crnas_d2.common.errors import JobError
+from .errors import DISK_ERRORS, JobError
 
 _MIB = 2**20
 _PROBE = _MIB  # bytes, more than what a search writes beside weights
 _LOOP = "detectron2.engine.train_loop"
-# Of a disk, not of the program.
-_DISK = {
-    getattr(errno, name)
-    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO", "ESTALE")
-}
-
-
-def check_output(folder: str) -> None:
-    """Check that files can be written to ``OUTPUT_DIR``, which is made later.
-
-    Raises:
-        ValueError: with the path and what to do.
-    """
-    if not folder:
-        raise ValueError("OUTPUT_DIR is empty: name the folder for the results.")
-    existing = Path(os.path.abspath(folder))
-    while not os.path.lexists(existing):
-        existing = existing.parent
-    if not existing.is_dir():
-        raise ValueError(
-            f"OUTPUT_DIR is {folder}, but {existing} is not a folder: choose another OUTPUT_DIR."
-        )
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise ValueError(
-            f"OUTPUT_DIR is {folder}, but {existing} cannot be written to: change its permissions, "
-            "or choose another OUTPUT_DIR."
-        )
 
 
 def prepare_output(path: str) -> None:
@@ -106,7 +78,7 @@ def disk_errors_explained(folder: str) -> Iterator[None]:
         begun = os.path.exists(os.path.join(folder, "last_checkpoint"))
         raise JobError(
             f"{error.filename or f'OUTPUT_DIR {folder}'} cannot be written ({error.strerror}). "
-            "Make space, or change the permissions; then "
+            f"{DISK_ERRORS[error.errno].capitalize()}; then "
             + ("continue with --resume." if begun else "start again.")
         ) from raised
     finally:
@@ -122,7 +94,7 @@ def _is_unexpected(record: logging.LogRecord) -> bool:
 def _disk_error(error: BaseException | None) -> OSError | None:
     """Return the error of the disk that is, or has led to, the given one."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in _DISK:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             return error
         # Hooks that run after a failed step may fail, too.
         error = error.__cause__ or error.__context__

@@ -11,7 +11,7 @@ from random import Random
 import torch
 from torch import nn
 
-from crnas_d2.common.progress_bar import progress_bar
+from crnas_d2.common.progress import progress_bar
 from crnas_d2.modeling import SinglePathSupernet, find_supernet
 from crnas_d2.space import AdditiveCost, Genotype
 

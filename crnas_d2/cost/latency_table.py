@@ -2,12 +2,12 @@
 
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from crnas_d2.common.files import write_file
 from crnas_d2.space import AdditiveCost, Genotype, SearchSpace
 
 logger = logging.getLogger(__name__)
@@ -76,9 +76,7 @@ class LatencyTable:
                 for check in self.checks
             ],
         }
-        unfinished = Path(f"{path}.{os.getpid()}")
-        unfinished.write_text(json.dumps(content, indent=2) + "\n")
-        unfinished.replace(path)
+        write_file(path, json.dumps(content, indent=2) + "\n")
 
     @classmethod
     def load(

@@ -11,7 +11,7 @@ from crnas_d2.checkpoint import (
     TrainingCheckpointer,
     describe_network,
     subnet_state_dict,
-    write_file,
+    write_weights,
 )
 from crnas_d2.config import spell
 from crnas_d2.data import build_fixed_batches, class_record, fixed_images
@@ -89,7 +89,7 @@ def save_subnet(cfg, model: nn.Module, genotype: Genotype, path: Path) -> None:
             "network": describe_network(cfg, genotype),
             **class_record(cfg),
         }
-        write_file(content, str(path))
+        write_weights(content, str(path))
 
 
 def image_files(cfg) -> dict[str, list[str]]:

@@ -11,12 +11,8 @@ from detectron2.utils import comm
 
 from crnas_d2.checkpoint import StrictCheckpointer, describe_network, read_weights
 from crnas_d2.common.errors import JobError, did_you_mean
-from crnas_d2.common.output import (
-    check_output,
-    check_space,
-    disk_errors_explained,
-    evaluation_folder,
-)
+from crnas_d2.common.files import check_writable
+from crnas_d2.common.output import check_space, disk_errors_explained, evaluation_folder
 from crnas_d2.config import import_plugins, spell
 from crnas_d2.config.checks import find_spec
 from crnas_d2.data import check_data, register_datasets
@@ -59,7 +55,7 @@ def check_training(cfg: CfgNode, *, resume: bool = False, eval_only: bool = Fals
         ValueError: naming the key, its value and what to do; also where ``OUTPUT_DIR`` holds
             another run that is not resumed.
     """
-    check_output(cfg.OUTPUT_DIR)
+    check_writable(cfg.OUTPUT_DIR)
     if eval_only:
         check_config(cfg, ["TEST"])
         if not cfg.MODEL.WEIGHTS:

@@ -1,8 +1,6 @@
 """The noise of a fitness: intervals over resampled images, and which candidates they part."""
 
-import hashlib
 import math
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -10,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from crnas_d2.common.digests import text_digest
+from crnas_d2.common.files import whole_file
 from crnas_d2.space import Genotype
 
 from .bootstrap import DetectionMatches, ImageHits, resampled_images
@@ -94,8 +94,7 @@ class NoiseFiles:
             content = {}
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self._file(genotype)
-        unfinished = file.with_suffix(f".{os.getpid()}")
-        with unfinished.open("wb") as stream:
+        with whole_file(file) as stream:
             np.savez_compressed(
                 stream,
                 fitness=fitness,
@@ -103,7 +102,6 @@ class NoiseFiles:
                 resampled=results.scores(resampled_images(results.num_images)),
                 **content,
             )
-        unfinished.replace(file)
 
     def read(self, genotype: Genotype, fitness: float) -> dict[str, np.ndarray] | None:
         """Return the arrays of a candidate; ``None`` if they are missing or of another search.
@@ -131,7 +129,7 @@ class NoiseFiles:
         return None
 
     def _file(self, genotype: Genotype) -> Path:
-        return self.folder / f"{hashlib.sha256(str(genotype).encode()).hexdigest()[:16]}.npz"
+        return self.folder / f"{text_digest(str(genotype))}.npz"
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,16 @@ from detectron2.data import DatasetCatalog
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from crnas_d2.common.formats import format_cell, format_quantity
 from crnas_d2.runs.ranking import plain
 from crnas_d2.runs.run import Run
 from crnas_d2.runs.training_log import read_metrics, training_seconds
 from crnas_d2.search import Candidate
-from crnas_d2.space import Genotype, format_quantity
+from crnas_d2.space import Genotype
 
 from .comparison_verdict import comparison_verdict, recipe
 from .detections import draw_detections
-from .page import Page, format_cell, without_constant_columns
+from .page import Page, without_constant_columns
 from .per_class import add_per_class
 from .provenance import provenance, stage_widths
 from .sketch import draw_architectures, draw_channels

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crnas_d2.common.formats import format_quantity
 from crnas_d2.config import changed_settings
 from crnas_d2.evaluation import FastCOCOEvaluator, difference_interval, resampled_images
 from crnas_d2.runs.run import Run
-from crnas_d2.space import format_quantity
 
 _METRIC = "bbox/AP"
 # What may differ between two trainings of one network that only differ in their seed.

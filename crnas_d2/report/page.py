@@ -10,6 +10,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
+from crnas_d2.common.formats import format_cell
+
 # A picture is enlarged by a checkbox beside it: a page without scripts, and each picture only once.
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
@@ -133,13 +135,6 @@ def _picture(kind: str, content: bytes, description: str) -> str:
         f'aria-label="enlarge: {name}"><img alt="{name}" src="data:image/{kind};base64,{data}">'
         "</label>"
     )
-
-
-def format_cell(value) -> str:
-    """Format metrics with two decimals, ``None`` as ``failed``, and anything else with ``str``."""
-    if value is None:
-        return "failed"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def without_constant_columns(

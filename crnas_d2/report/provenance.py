@@ -9,6 +9,7 @@ import detectron2
 import torch
 
 from crnas_d2.checkpoint import read_file
+from crnas_d2.common.formats import format_duration
 from crnas_d2.config import NetworkSpec
 from crnas_d2.evaluation import FitnessNoise
 from crnas_d2.search import Candidate
@@ -54,13 +55,6 @@ def own_version() -> str:
         return version("crnas_d2")
     except PackageNotFoundError:
         return "not installed"
-
-
-def format_duration(seconds: float) -> str:
-    """Format a duration: ``42 s``, ``12 min`` or ``3.5 h``."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3_600:.1f} h"
 
 
 def cost_scope(cfg, spec: NetworkSpec) -> str:

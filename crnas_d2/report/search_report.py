@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from crnas_d2.common.formats import format_quantity
 from crnas_d2.config import NetworkSpec
 from crnas_d2.config.fitness import fitness_name, needs_supernet
 from crnas_d2.evaluation import FitnessNoise
 from crnas_d2.search import Candidate, Finalist
-from crnas_d2.space import AdditiveCost, Genotype, SearchSpace, format_quantity
+from crnas_d2.space import AdditiveCost, Genotype, SearchSpace
 
 from .candidates_csv import write_candidates
 from .page import Page, without_constant_columns

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from crnas_d2.common.formats import format_quantity
 from crnas_d2.evaluation import FitnessNoise, images_to_tell
 from crnas_d2.search import Candidate, Finalist
-from crnas_d2.space import AdditiveCost, Genotype, format_quantity
+from crnas_d2.space import AdditiveCost, Genotype
 
 _NAMED = 5  # candidates in a sentence
 _NOTHING = 0.5  # percent, below which all differences are noise

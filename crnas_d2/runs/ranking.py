@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
+from crnas_d2.common.formats import format_quantity
 from crnas_d2.config import spell
 from crnas_d2.evaluation.rank_correlation import Correlation, rank_correlation
-from crnas_d2.space import Genotype, format_quantity
+from crnas_d2.space import Genotype
 
 _SHORT = {"bbox/AP": "AP", "classification/top1": "top-1"}
 

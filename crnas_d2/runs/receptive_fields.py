@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from detectron2.config import CfgNode
 from tqdm import tqdm
 
-from crnas_d2.common.progress_bar import progress_bar
+from crnas_d2.common.progress import progress_bar
 from crnas_d2.config.architectures import find_architecture
 from crnas_d2.data import ImageError, check_datasets, fixed_images, register_datasets
 from crnas_d2.data.images.pictures import find_pictures

@@ -2,9 +2,10 @@
 
 import fcntl
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from crnas_d2.common.files import write_file
 
 
 def add_entry(
@@ -35,10 +36,7 @@ def add_entry(
             if name != key
         )
         lines = ",\n".join(f"  {json.dumps(each)}" for each in content[key])
-        # A rename is atomic: nobody reads a half-written file.
-        unfinished = Path(f"{path}.{os.getpid()}")
-        unfinished.write_text(f'{{{head}"{key}": [\n{lines}\n]}}\n')
-        unfinished.replace(path)
+        write_file(path, f'{{{head}"{key}": [\n{lines}\n]}}\n')
 
 
 def check_settings(path: Path, settings: Mapping) -> None:

@@ -1,12 +1,10 @@
 """One network trained by itself, which its settings identify."""
 
-import hashlib
 import json
 import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -14,11 +12,11 @@ from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
 
 from crnas_d2.checkpoint import FINAL
+from crnas_d2.common.digests import remembered_sha256, text_digest
 from crnas_d2.config import NetworkSpec, changed_settings, load_config
 from crnas_d2.config.architectures import find_architecture
 from crnas_d2.config.checks import find_spec
 from crnas_d2.cost import body_cost
-from crnas_d2.data.annotations.coco import sha256
 from crnas_d2.space import Genotype
 
 from .training_log import read_metrics, training_seconds
@@ -163,7 +161,7 @@ def training_settings(cfg: CfgNode) -> dict[str, object]:
             if name != "OPS" or any(value):  # the first operation everywhere is what none means
                 settings[f"MODEL.GENOTYPE.{name}"] = value
     if cfg.MODEL.WEIGHTS:
-        settings["MODEL.WEIGHTS"] = _digest_of_file(cfg.MODEL.WEIGHTS)
+        settings["MODEL.WEIGHTS"] = remembered_sha256(PathManager.get_local_path(cfg.MODEL.WEIGHTS))
     return settings
 
 
@@ -180,8 +178,7 @@ def recipe_settings(run: StandAloneRun) -> dict[str, object]:
 
 def config_digest(cfg: CfgNode) -> str:
     """Return what tells a training from others, see :func:`training_settings`."""
-    text = json.dumps(training_settings(cfg), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return text_digest(json.dumps(training_settings(cfg), sort_keys=True))
 
 
 def finished_trainings(folders: Iterable[Path]) -> dict[str, Path]:
@@ -205,14 +202,3 @@ def finished_trainings(folders: Iterable[Path]) -> dict[str, Path]:
             except (ValueError, OSError):  # of another version, or moved
                 continue
     return found
-
-
-def _digest_of_file(name: str) -> str:
-    file = PathManager.get_local_path(name)
-    status = os.stat(file)
-    return _sha256(file, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=256)
-def _sha256(file: str, _size: int, _changed: int) -> str:
-    return sha256(file)

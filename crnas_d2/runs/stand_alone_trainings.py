@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from crnas_d2.common.errors import JobError
-from crnas_d2.common.progress_bar import progress_bar
+from crnas_d2.common.progress import progress_bar
 from crnas_d2.config.checks import find_spec
 from crnas_d2.engine.training import check_training, run_training
 

@@ -3,7 +3,7 @@
 from .budget import Budget, is_feasible, parse_limits
 from .channel_space import ChannelSpace, SearchedConv, warn_without_plain_dilation
 from .choice import Choice
-from .cost import COST_REGISTRY, AdditiveCost, Cost, format_quantity
+from .cost import COST_REGISTRY, AdditiveCost, Cost
 from .dilations import (
     DILATION_SETS,
     Dilation,
@@ -46,7 +46,6 @@ __all__ = [
     "check_dilation_choice",
     "feasible_fraction",
     "feasible_genotypes",
-    "format_quantity",
     "genotype_file",
     "is_feasible",
     "multiply_dilations",

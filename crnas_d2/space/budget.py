@@ -5,7 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .cost import AdditiveCost, format_quantity
+from crnas_d2.common.formats import format_quantity
+
+from .cost import AdditiveCost
 from .genotype import Genotype
 
 

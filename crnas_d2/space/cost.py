@@ -1,6 +1,5 @@
 """Costs that add up over the choices of a space, and the registry of costs."""
 
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +8,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
+from crnas_d2.common.digests import text_digest
 from crnas_d2.common.registry import Registry
 
 from .choice import Choice
@@ -89,7 +89,7 @@ class AdditiveCost:
     def digest(self) -> str:
         """A hash that identifies these costs."""
         content = json.dumps([self.base, self.options], sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()
+        return text_digest(content, 64)
 
 
 class Cost(ABC):
@@ -127,11 +127,3 @@ class Cost(ABC):
         Raises:
             ValueError: the cost cannot be computed for this network.
         """
-
-
-def format_quantity(value: float) -> str:
-    """Format a number with a unit prefix: ``300 M`` for 300,000,000."""
-    for factor, prefix in ((1e9, " G"), (1e6, " M")):
-        if value >= factor:
-            return f"{value / factor:.5g}{prefix}"
-    return f"{value:,.0f}" if value >= 1e4 else f"{value:.5g}"

@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Sequence
 
+from crnas_d2.common.formats import format_quantity
+
 from .budget import Budget
-from .cost import format_quantity
 from .fraction import (
     NOTHING,
     RARE,

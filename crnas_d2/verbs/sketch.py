@@ -6,7 +6,7 @@ network with decoded channels, a bar for each convolution has the shares of the 
 
 import argparse
 
-from crnas_d2.common.new_file import check_new_file
+from crnas_d2.common.files import check_new_file
 from crnas_d2.report import draw_networks
 from crnas_d2.runs.named_network import find_network
 

@@ -12,7 +12,7 @@ from crnas_d2.checkpoint import (
     StrictCheckpointer,
     TrainingCheckpointer,
     describe_network,
-    write_file,
+    write_weights,
 )
 from crnas_d2.space import Genotype
 
@@ -86,7 +86,7 @@ def test_basic_blocks_have_no_stride_to_place(tmp_path, caplog):
 
 def saved(cfg, file):
     model = build_model(cfg)
-    write_file({"model": model.state_dict(), "network": describe_network(cfg)}, file)
+    write_weights({"model": model.state_dict(), "network": describe_network(cfg)}, file)
     return str(file)
 
 

@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from crnas_d2.checkpoint import StrictCheckpointer, TrainingCheckpointer, read_weights, write_file
+from crnas_d2.checkpoint import (
+    StrictCheckpointer,
+    TrainingCheckpointer,
+    read_weights,
+    write_weights,
+)
 from crnas_d2.checkpoint.files import read_file
 
 ARRAYS = {
@@ -180,7 +185,7 @@ def test_a_failed_download_says_where_to_put_the_file(name, url, tmp_path, monke
     assert place.startswith(str(tmp_path))
     if place.endswith(".pth"):  # as the message says
         os.makedirs(os.path.dirname(place), exist_ok=True)
-        write_file({"model": {"weight": torch.ones(1)}}, place)
+        write_weights({"model": {"weight": torch.ones(1)}}, place)
         read_weights(name)
 
 
@@ -192,7 +197,7 @@ def test_a_name_that_is_in_no_catalog_has_no_address():
 def test_a_path_may_look_like_a_url(tmp_path):
     layer = torch.nn.Linear(2, 2)
     file = tmp_path / "a?b=1#c%20.pth"
-    write_file({"model": layer.state_dict()}, file)
+    write_weights({"model": layer.state_dict()}, file)
     for checkpointer in (StrictCheckpointer, TrainingCheckpointer):
         loaded = torch.nn.Linear(2, 2)
         checkpointer(loaded).load(str(file))
@@ -202,7 +207,7 @@ def test_a_path_may_look_like_a_url(tmp_path):
 def test_after_an_error_another_file_can_be_loaded(tmp_path):
     layer = torch.nn.Linear(2, 2)
     (tmp_path / "text.pth").write_text("text")
-    write_file({"model": layer.state_dict()}, tmp_path / "whole.pth")
+    write_weights({"model": layer.state_dict()}, tmp_path / "whole.pth")
     checkpointer = StrictCheckpointer(torch.nn.Linear(2, 2))
     with pytest.raises(ValueError):
         checkpointer.load(str(tmp_path / "text.pth"))

@@ -36,9 +36,9 @@ def test_what_the_package_refuses_is_one_line(capsys):
 @pytest.mark.parametrize(
     ("number", "words"),
     [
-        (errno.ENOSPC, "a/b: the disk is full: free some space"),
-        (errno.EACCES, "a/b: permission denied: choose a path"),
-        (errno.EROFS, "a/b: it lies on a read-only file system"),
+        (errno.ENOSPC, "a/b: No space left on device: make space, then run the same command"),
+        (errno.EACCES, "a/b: Permission denied: choose a path"),
+        (errno.EROFS, "a/b: Read-only file system: choose a folder"),
         (errno.ENOENT, "a/b: No such file or directory"),
     ],
 )

@@ -3,11 +3,11 @@ import json
 
 import pytest
 
+from crnas_d2.common.digests import sha256
 from crnas_d2.data.annotations.coco import (
     missing_categories,
     read_coco,
     save_files,
-    sha256,
     split_coco,
 )
 

@@ -15,7 +15,7 @@ CONTENTS = st.sampled_from([b"", b"a", b"b", b"a" + 5000 * b"z", b"b" + 5000 * b
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "crnas_d2" / "checked" / "digests.sqlite"
+    return tmp_path / "cache" / "crnas_d2" / "results.sqlite"
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pytest
 import torch
 import toy
 
-from crnas_d2.checkpoint import files
+from crnas_d2.common import files
 from crnas_d2.common import output as jobs_output
 from crnas_d2.common.errors import JobError
-from crnas_d2.common.output import check_output
+from crnas_d2.common.files import check_writable
 from crnas_d2.engine import Trainer
 from crnas_d2.engine.training import check_training, run_training
 
@@ -114,12 +114,12 @@ def test_folders_that_cannot_be_written_are_known_at_the_start(
     path = str(tmp_path / folder) if folder else ""
     with pytest.raises(ValueError, match=words):
         check_training(config(toy_datasets, path))
-    check_output(str(tmp_path / "new" / "folder"))
+    check_writable(str(tmp_path / "new" / "folder"))
     assert not (tmp_path / "new").exists()
 
 
 def full_disk(path, mode="r"):
-    return open("/dev/full" if path.endswith(f"{FAILS}{files.PARTIAL}") else path, mode)
+    return open("/dev/full" if path.name.startswith(f"{FAILS}.") else path, mode)
 
 
 FAILS = "model_0000001.pth"

@@ -8,7 +8,7 @@ import toy
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
-from crnas_d2.checkpoint import write_file
+from crnas_d2.checkpoint import write_weights
 from crnas_d2.report import Page, add_networks, add_retrained, network_table
 from crnas_d2.report.detections import draw_detections, upright_picture
 from crnas_d2.runs.run import load_run
@@ -40,7 +40,7 @@ def folder(tmp_path, toy_datasets):
         },
     )
     write_log(tmp_path, LINES)
-    write_file({"model": {}, "iteration": 39}, tmp_path / "model_final.pth")
+    write_weights({"model": {}, "iteration": 39}, tmp_path / "model_final.pth")
     detection = {"image_id": 1, "category_id": 2, "bbox": [5.0, 5.0, 20.0, 10.0], "score": 0.9}
     (tmp_path / "inference").mkdir()
     results = tmp_path / "inference" / "coco_instances_results.json"
@@ -170,7 +170,7 @@ def trained_with(folder, name, seed, ap, depths=(1, 2, 3, 2), found=slice(0)):
     output = source / f"{name}{seed}"
     (output / "inference").mkdir(parents=True)
     write_log(output, [LINES[1], {"iteration": 40, "bbox/AP": ap}])
-    write_file({"model": {}, "iteration": 39}, output / "model_final.pth")
+    write_weights({"model": {}, "iteration": 39}, output / "model_final.pth")
     cfg = cfg.clone()
     cfg.merge_from_list(["SEED", seed, "MODEL.GENOTYPE.DEPTHS", list(depths)])
     annotations = json.loads(Path(MetadataCatalog.get("toy_test").json_file).read_text())[

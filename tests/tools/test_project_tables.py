@@ -5,11 +5,11 @@ import runpy
 import pytest
 import toy
 
+from crnas_d2.common.formats import format_passes
 from crnas_d2.config import load_config
 from crnas_d2.data import DatasetSizes
 from crnas_d2.engine.estimate import search_work, training_work
 from crnas_d2.verbs.plan.planner import is_search
-from crnas_d2.verbs.plan.table import format_passes
 
 TOOL = runpy.run_path(str(toy.ROOT / "tools" / "project_tables.py"))
 PROJECTS = TOOL["PROJECTS"]

@@ -1,12 +1,12 @@
 """Read, split and write COCO JSON files, and record the sources of each part."""
 
-import hashlib
 import json
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from crnas_d2.common.files import write_file
 from crnas_d2.config import spell
 from crnas_d2.data.images.equal_files import find_repeated
 
@@ -168,16 +168,6 @@ def missing_categories(part: dict, whole: Sequence[dict]) -> list[str]:
     return [c["name"] for c in part["categories"] if c["id"] in anywhere - there]
 
 
-def sha256(*files: str | os.PathLike) -> str:
-    """Return the digest of the concatenated contents of files."""
-    digest = hashlib.sha256()
-    for file in files:
-        with open(file, "rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
-
-
 def save_files(
     files: Mapping[Path, dict | str],
     *,
@@ -211,12 +201,7 @@ def save_files(
         if not written[path]:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            partial.write_bytes(data)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_file(path, data)
     return written
 
 

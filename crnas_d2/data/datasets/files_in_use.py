@@ -1,21 +1,17 @@
 """Check the files of the datasets in use, each once for each content."""
 
-import hashlib
-import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
-from crnas_d2.data.annotations.coco import read_coco, sha256
+from crnas_d2.common.digests import file_state, remembered, sha256, text_digest
+from crnas_d2.data.annotations.coco import read_coco
 from crnas_d2.data.annotations.faults import KINDS, find_faults
-from crnas_d2.data.embedded.generated import user_cache
 from crnas_d2.data.images.files import find_broken
 
 logger = logging.getLogger(__name__)
 
-_VERSION = 1  # of the checks; with another one, files are checked anew
+_VERSION = "1"  # of the checks; with another one, files are checked anew
 _EXAMPLES = 3
 
 
@@ -47,7 +43,7 @@ def check_annotation_file(
     except OSError as error:
         raise ValueError(f"{subject}: {file} cannot be read: {error.strerror}.") from error
     try:
-        found = _remembered(f"annotations-{digest}", lambda: _find(file))
+        found = remembered(f"annotations {digest}", _VERSION, lambda: _find(file))
     except ValueError as error:
         raise ValueError(f"{subject}: {error}") from error
     if not found["images"]:
@@ -97,12 +93,9 @@ def check_image_files(subject: str, images: Sequence[Mapping]) -> None:
         for image in images
         if "width" in image and "height" in image
     }
-    digest = hashlib.sha256()
-    for name, size in stated.items():
-        state = os.stat(name)
-        identity = (os.path.abspath(name), size, state.st_size, state.st_mtime_ns)
-        digest.update(f"{identity}\n".encode())
-    broken = _remembered(f"images-{digest.hexdigest()}", lambda: find_broken(stated))
+    identities = ((os.path.abspath(name), size, file_state(name)) for name, size in stated.items())
+    images = text_digest("\n".join(map(str, identities)))
+    broken = remembered(f"images {images}", _VERSION, lambda: find_broken(stated))
     if broken:
         more = ", ..." if len(broken) > _EXAMPLES else ""
         raise ValueError(
@@ -121,17 +114,3 @@ def _find(file: str | os.PathLike) -> dict:
         "objects": sum(annotation.get("iscrowd") != 1 for annotation in annotations or []),
         "faults": {k: [len(all_), all_[:_EXAMPLES]] for k, all_ in find_faults(coco).items()},
     }
-
-
-def _remembered(name: str, find: Callable[[], object]) -> object:
-    """Return what was found under a name before, or find it and keep it in the user's cache."""
-    cached = Path(user_cache(), "checked", f"{name}-{_VERSION}.json")
-    with suppress(OSError, ValueError):  # none, or a damaged one
-        return json.loads(cached.read_text())
-    found = find()
-    with suppress(OSError):  # a cache that cannot be written only costs time
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        partial = cached.with_name(f"{cached.name}.{os.getpid()}")
-        partial.write_text(json.dumps(found))
-        partial.replace(cached)
-    return found

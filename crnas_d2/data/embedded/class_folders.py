@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from crnas_d2.common.progress_bar import progress_bar
+from crnas_d2.common.progress import progress_bar
 
 from .scenes import Scenes
 

@@ -9,10 +9,12 @@ import logging
 import os
 import shutil
 import time
-import uuid
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+
+from crnas_d2.common.digests import user_cache
+from crnas_d2.common.files import whole_folder
 
 logger = logging.getLogger(__name__)
 
@@ -26,12 +28,6 @@ def default_root(name: str) -> str:
     if datasets:
         return os.path.join(os.path.expanduser(datasets), name)
     return os.path.join(user_cache(), name)
-
-
-def user_cache() -> str:
-    """Return the folder of this project in the user's cache."""
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.path.join(cache, "crnas_d2")
 
 
 @dataclass(frozen=True)
@@ -72,15 +68,10 @@ class GeneratedFolder:
             return
         root.parent.mkdir(parents=True, exist_ok=True)
         self._remove_abandoned(root)
-        building = _sibling(root)
-        building.mkdir()
-        try:
+        with whole_folder(root, is_needless=lambda: self._is_current(root)) as building:
             # The marker comes first, so that the remains of a killed process are known to be ours.
             write_json(building / MARKER, self.marker)
             self.write(building, root)
-            self._move_into_place(building, root)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
 
     def _is_current(self, root: Path) -> bool:
         """Whether ``root`` is complete with these settings; raise ValueError if it is not ours."""
@@ -119,27 +110,7 @@ class GeneratedFolder:
                 logger.info("Removing an unfinished %s dataset: %s", self.name, folder)
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _move_into_place(self, building: Path, root: Path) -> None:
-        """Rename ``building`` to ``root``, unless another process was faster."""
-        if self._is_current(root):
-            return
-        outdated = _sibling(root)
-        if self._read_marker(root) is not None:
-            os.replace(root, outdated)  # a folder cannot be renamed onto one that is not empty
-        try:
-            os.replace(building, root)
-        except OSError:
-            if not self._is_current(root):
-                raise
-        finally:
-            shutil.rmtree(outdated, ignore_errors=True)
-
 
 def write_json(path: Path, content: dict) -> None:
     """Write plain data in one line."""
     path.write_text(json.dumps(content, separators=(",", ":")) + "\n")
-
-
-def _sibling(root: Path) -> Path:
-    """Return a new name beside ``root``, on the same file system, for an atomic rename."""
-    return root.with_name(f".{root.name}.making-{uuid.uuid4().hex}")

@@ -2,24 +2,16 @@
 
 import hashlib
 import os
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
-from pathlib import Path
 
-from crnas_d2.common.progress_bar import progress_bar
-from crnas_d2.data.embedded.generated import user_cache
+from crnas_d2.common.digests import file_state, recall, remember
+from crnas_d2.common.progress import progress_bar
 
 _TAIL = 4096  # bytes at the end of a file, in which compressed images of one size differ
 _CHUNK = 256  # files that a thread reads in one go
 _FEW = 50_000  # files that are read without a progress bar
-_PATIENCE = 10.0  # seconds to wait for another process that writes the cache
-_TABLE = (
-    "CREATE TABLE IF NOT EXISTS digests (path TEXT, part TEXT, size INTEGER, modified INTEGER, "
-    "digest BLOB, PRIMARY KEY (path, part))"
-)
 
 Keys = dict[str, tuple]
 
@@ -77,19 +69,19 @@ def _sizes(files: Sequence[str]) -> dict[str, int]:
     return _read_all(os.path.getsize, files, "Sizes of images")
 
 
-def _tails(files: Sequence[str]) -> dict[str, bytes]:
-    def digest(file: str) -> bytes:
+def _tails(files: Sequence[str]) -> dict[str, str]:
+    def digest(file: str) -> str:
         with open(file, "rb") as stream:
             stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL))
-            return hashlib.sha1(stream.read()).digest()
+            return hashlib.sha1(stream.read()).hexdigest()
 
     return _remembered("tail", digest, files, "Comparing images")
 
 
-def _contents(files: Sequence[str]) -> dict[str, bytes]:
-    def digest(file: str) -> bytes:
+def _contents(files: Sequence[str]) -> dict[str, str]:
+    def digest(file: str) -> str:
         with open(file, "rb") as stream:
-            return hashlib.sha1(stream.read()).digest()
+            return hashlib.sha1(stream.read()).hexdigest()
 
     return _remembered("all", digest, files, "Comparing images that may be equal")
 
@@ -114,46 +106,19 @@ def _read_all(
 
 
 def _remembered(
-    part: str, read: Callable[[str], bytes], files: Sequence[str], title: str
-) -> dict[str, bytes]:
-    """Return a digest per file: that of the user's cache, unless the file has changed since.
+    part: str, read: Callable[[str], str], files: Sequence[str], title: str
+) -> dict[str, str]:
+    """Return a digest per file: the remembered one, unless the file has changed since.
 
     Args:
         part: of the file that is read, which names its digest in the cache.
     """
-    stats = {file: os.stat(file) for file in files}
-    keys = {f: (os.path.abspath(f), part, s.st_size, s.st_mtime_ns) for f, s in stats.items()}
-    known = _load(keys)
-    missing = [file for file in files if file not in known]
+    subjects = {file: f"{part} {os.path.abspath(file)}" for file in files}
+    states = {subjects[file]: file_state(file) for file in files}
+    known = recall(states)
     new = _read_all(
-        *(read, missing, title),
+        *(read, [file for file in files if subjects[file] not in known], title),
         # As they come, so that an interrupted comparison goes on where it stopped.
-        keep=lambda digests: _save([(*keys[file], digest) for file, digest in digests.items()]),
+        keep=lambda found: remember(states, {subjects[f]: digest for f, digest in found.items()}),
     )
-    return known | new
-
-
-def _load(keys: Mapping[str, tuple]) -> dict[str, bytes]:
-    found = {}
-    with suppress(sqlite3.Error, OSError), closing(_cache()) as cache:
-        for file, key in keys.items():
-            row = cache.execute(
-                "SELECT digest FROM digests WHERE path=? AND part=? AND size=? AND modified=?", key
-            ).fetchone()
-            if row:
-                found[file] = row[0]
-    return found
-
-
-def _save(rows: Sequence[tuple]) -> None:
-    # A cache that cannot be written only costs time.
-    with suppress(sqlite3.Error, OSError), closing(_cache()) as cache, cache:
-        cache.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?)", rows)
-
-
-def _cache() -> sqlite3.Connection:
-    file = Path(user_cache(), "checked", "digests.sqlite")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    cache = sqlite3.connect(file, timeout=_PATIENCE)
-    cache.execute(_TABLE)
-    return cache
+    return {file: known.get(subject, new.get(file)) for file, subject in subjects.items()}

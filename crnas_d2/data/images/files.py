@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from crnas_d2.common.progress_bar import progress_bar
+from crnas_d2.common.progress import progress_bar
 
 _EXIF_ORIENTATION = 0x0112
 

@@ -1,6 +1,5 @@
 """The fixed images of a search: every candidate sees the same ones in the same batches."""
 
-import hashlib
 import json
 import logging
 import os
@@ -14,6 +13,7 @@ import torch
 from detectron2.data.build import trivial_batch_collator
 from torch.utils.data import DataLoader
 
+from crnas_d2.common.digests import text_digest
 from crnas_d2.data.datasets.archval import read_images
 from crnas_d2.data.images.shared_images import NoRoomError, shared_images
 
@@ -182,7 +182,7 @@ def _digest(cfg, images: list[dict], dataset_names: Sequence[str], with_annotati
         *(list(dataset_names), with_annotations, cfg.PLUGINS, cfg.INPUT.dump(), model),
         [detectron2.__version__, PIL.__version__, torch.__version__],
     ]
-    return hashlib.sha256(json.dumps(content, default=repr).encode()).hexdigest()[:32]
+    return text_digest(json.dumps(content, default=repr), 32)
 
 
 def _file_state(path: str) -> tuple[str, int, int] | None:

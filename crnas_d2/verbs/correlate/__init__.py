@@ -13,7 +13,7 @@ digest of its config, so any number of workers can share the work.
 import argparse
 from pathlib import Path
 
-from crnas_d2.common.new_file import check_new_file
+from crnas_d2.common.files import check_new_file
 from crnas_d2.common.plain_yaml import read_yaml
 from crnas_d2.config import load_config, spell
 from crnas_d2.engine.sampled_networks import SAMPLINGS, sample_networks

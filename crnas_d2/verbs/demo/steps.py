@@ -9,7 +9,7 @@ import time
 import torch
 from detectron2.data import DatasetCatalog
 
-from crnas_d2.common.progress_bar import progress_bar
+from crnas_d2.common.progress import progress_bar
 from crnas_d2.config import load_config
 from crnas_d2.engine.training import has_checkpoint
 

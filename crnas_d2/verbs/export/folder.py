@@ -18,12 +18,12 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_backbone
 
-from crnas_d2.checkpoint import describe_network, write_file
+from crnas_d2.checkpoint import describe_network, write_weights
+from crnas_d2.common.digests import sha256
 from crnas_d2.common.errors import JobError
-from crnas_d2.common.new_folder import check_new_folder, new_folder
+from crnas_d2.common.files import check_new_folder, whole_folder
 from crnas_d2.cost.latency import device_name
 from crnas_d2.data import CLASSES
-from crnas_d2.data.annotations.coco import sha256
 from crnas_d2.report import own_version
 from crnas_d2.runs.trained_network import (
     EXPORTED,
@@ -97,7 +97,7 @@ def run_export(
     plain = describe_plain(cfg=network.cfg, spec=network.spec, backbone=network.model.backbone)
     network.model.to("cpu")
     export = Export(plain.needs, plain.why)
-    with new_folder(output) as unfinished:
+    with whole_folder(output) as unfinished:
         _write_network(network, plain, unfinished)
         if plain.needs != "crnas_d2":
             _check_plain(network, unfinished, size)
@@ -134,7 +134,7 @@ def _write_network(network: TrainedNetwork, plain: PlainNetwork, folder: Path) -
         CLASSES: classes,
         "network": describe_network(network.cfg),
     }
-    write_file(content, folder / EXPORTED)
+    write_weights(content, folder / EXPORTED)
     if network.spec is not None:
         spec = network.spec
         channel = spec.channels.to_config() if spec.genotype.channels else None

@@ -8,7 +8,7 @@ from random import Random
 import torch
 from torch import Tensor
 
-from crnas_d2.common.progress_bar import progress_bar
+from crnas_d2.common.progress import progress_bar
 
 from .graphs import Runner
 

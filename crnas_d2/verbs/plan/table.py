@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from crnas_d2.common.formats import format_size
+from crnas_d2.common.formats import format_hours, format_macs, format_passes, format_size
 
 from .planner import Plan
 
@@ -68,15 +68,3 @@ def scope(plans: Sequence[Plan], how: str) -> Iterator[str]:
     for plan in plans:
         for note in plan.notes:
             yield f"{plan.file}: {note}."
-
-
-def format_macs(macs: float) -> str:
-    return f"{macs / 1e9:.2f} G"
-
-
-def format_passes(passes: int) -> str:
-    return f"{passes / 1e6:.2f} M" if passes >= 1e5 else f"{passes:,}"
-
-
-def format_hours(hours: float) -> str:
-    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"

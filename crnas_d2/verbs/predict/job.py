@@ -18,8 +18,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from crnas_d2.common.errors import JobError, invalid
-from crnas_d2.common.new_folder import check_new_folder, new_folder
-from crnas_d2.common.progress_bar import progress_bar
+from crnas_d2.common.files import check_new_folder, whole_folder
+from crnas_d2.common.progress import progress_bar
 from crnas_d2.config.architectures import detectors, find_architecture
 from crnas_d2.data import ImageError
 from crnas_d2.data.images.pictures import Picture, find_pictures, read_picture
@@ -93,7 +93,7 @@ def run_prediction(
     check_new_folder(output, PREDICTIONS, overwrite=overwrite, inputs=tuple(inputs))
     _check_opencv(pictures, with_pictures)
     detector = _Detector(load_network(cfg, folder), score_threshold)
-    with new_folder(output) as unfinished:
+    with whole_folder(output) as unfinished:
         drawn = unfinished / PICTURES if with_pictures else None
         prediction = _predict_all(detector, pictures, drawn)
         if not prediction.images:

@@ -1,10 +1,11 @@
 """Write configs with a mark that shows later whether the user has edited them."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
+
+from crnas_d2.common.digests import text_digest
 
 from .recipe import Recipe, merged
 
@@ -69,5 +70,5 @@ class ConfigWriter:
 
 
 def _mark(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    digest = text_digest(text, 12)
     return f"{_MARK}{digest}. Once you have edited it, it is not replaced."

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from crnas_d2.data.annotations.coco import read_coco, sha256, split_coco, subset
+from crnas_d2.common.digests import sha256
+from crnas_d2.data.annotations.coco import read_coco, split_coco, subset
 from crnas_d2.data.annotations.voc import voc_files, voc_to_coco
 from crnas_d2.data.images.files import read_image_files
 

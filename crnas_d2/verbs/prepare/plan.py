@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 
-from crnas_d2.common.formats import format_size
+from crnas_d2.common.formats import format_estimated_time, format_size
 from crnas_d2.config import load_config
 from crnas_d2.engine.estimate import (
     Estimate,
@@ -19,7 +19,7 @@ from crnas_d2.engine.measured_speed import measure_speed
 from .chains import Chain, Step
 from .recipe import Recipe
 
-_DAY, _HOUR, _MINUTE = 86400, 3600, 60
+_DAY, _HOUR = 86400, 3600  # seconds
 # Configs that wait for a genotype.yaml: their network costs at most as much as the one beside it.
 _AS = {"found": "finetuned", "mixed": "pretrained", "searched": "scratch"}
 # Whose models differ from the network that all others train.
@@ -41,7 +41,13 @@ class Plan:
 
     def table(self) -> str:
         rows = [
-            [step.run, e.work, _time(e.seconds), format_size(e.memory), format_size(e.disk)]
+            [
+                step.run,
+                e.work,
+                format_estimated_time(e.seconds),
+                format_size(e.memory),
+                format_size(e.disk),
+            ]
             for step, e in zip(self.chain.steps, self.estimates, strict=True)
         ]
         memory = [e.memory for e in self.estimates if e.memory is not None]
@@ -50,7 +56,7 @@ class Plan:
             [
                 "all",
                 "",
-                _time(self.seconds),
+                format_estimated_time(self.seconds),
                 format_size(max(memory, default=None)),
                 format_size(disk),
             ]
@@ -61,15 +67,16 @@ class Plan:
         """Return what the user should know before starting; "" if nothing."""
         if self.seconds is None:
             return ""
+        time = format_estimated_time(self.seconds)
         if recipe.device == "cpu" and self.seconds > _DAY:
             smaller = "--preset quick" if recipe.preset != "quick" else "smaller images (INPUT)"
             return (
-                f"WARNING: on this CPU that takes {_time(self.seconds)}. Use {smaller}, a machine "
+                f"WARNING: on this CPU that takes {time}. Use {smaller}, a machine "
                 "with a GPU (--device gpu), or fewer iterations (SOLVER.MAX_ITER)."
             )
         if recipe.preset == "quick" and self.seconds > 1.5 * _HOUR:
             return (
-                f"WARNING: that takes {_time(self.seconds)} on this machine, more than 1.5 hours. "
+                f"WARNING: that takes {time} on this machine, more than 1.5 hours. "
                 "Use fewer iterations (SOLVER.MAX_ITER) or smaller images (INPUT)."
             )
         return ""
@@ -114,13 +121,3 @@ class Planner:
         # Where there is no GPU, sizes are those of the model on the CPU.
         here = [] if torch.cuda.is_available() else ["MODEL.DEVICE", "cpu"]
         return load_config(str(self.folder / f"{run}.yaml"), here)
-
-
-def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return "unknown"
-    if seconds >= 2 * _DAY:
-        return f"{seconds / _DAY:.1f} days"
-    if seconds >= 1.5 * _HOUR:
-        return f"{seconds / _HOUR:.1f} hours"
-    return f"{max(1, round(seconds / _MINUTE))} min"

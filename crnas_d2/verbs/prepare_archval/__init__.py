@@ -10,11 +10,11 @@ import argparse
 import os
 from pathlib import Path
 
+from crnas_d2.common.digests import sha256
 from crnas_d2.data.annotations.coco import (
     missing_categories,
     read_coco,
     save_files,
-    sha256,
     split_coco,
 )
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 
-from crnas_d2.data.annotations.coco import read_coco, sha256, split_coco, subset
+from crnas_d2.common.digests import sha256
+from crnas_d2.data.annotations.coco import read_coco, split_coco, subset
 from crnas_d2.data.annotations.voc import voc_files, voc_to_coco
 
 HELD_OUT = 5000  # images of archval, in CR-NAS and in DetNAS

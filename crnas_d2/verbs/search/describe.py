@@ -6,9 +6,9 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.utils.file_io import PathManager
 
+from crnas_d2.common.digests import sha256
 from crnas_d2.config import changed_settings, default_config
 from crnas_d2.config.fitness import needs_supernet
-from crnas_d2.data.annotations.coco import sha256
 from crnas_d2.engine.subnets import image_files
 from crnas_d2.search import Searcher
 from crnas_d2.space import AdditiveCost, Budget, SearchSpace

@@ -3,7 +3,6 @@
 A supernet tells bad networks from good ones, but not the best of the good ones apart.
 """
 
-import hashlib
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from torch import nn
 
+from crnas_d2.common.digests import text_digest
 from crnas_d2.engine.subnets import save_subnet
 from crnas_d2.engine.training import check_training
 from crnas_d2.runs.ranking import score_of
@@ -53,7 +53,7 @@ def train_finalists(
     print(f"The {len(chosen)} best candidates are trained by themselves, in {folder}:")
     runs = []
     for candidate in chosen:
-        name = hashlib.sha256(str(candidate.genotype).encode()).hexdigest()[:16]
+        name = text_digest(str(candidate.genotype))
         weights = ()
         if model is not None:
             file = folder / f"{name}.pth"

@@ -12,7 +12,8 @@ import optuna
 from detectron2.config import CfgNode
 
 from crnas_d2.common.errors import JobError
-from crnas_d2.common.output import check_output, prepare_output
+from crnas_d2.common.files import check_writable
+from crnas_d2.common.output import prepare_output
 from crnas_d2.config.fitness import needs_supernet
 from crnas_d2.engine.detects import base_network, check_detects
 from crnas_d2.engine.log import set_up
@@ -62,7 +63,7 @@ def _search(cfg, resume: bool, num_workers: int) -> Candidate:
     try:
         if num_workers < 1:
             raise ValueError(f"--num-workers is {num_workers}; expected at least 1.")
-        check_output(cfg.OUTPUT_DIR)
+        check_writable(cfg.OUTPUT_DIR)
         plan, reachable = SearchPlan.make(cfg)
         model = load_supernet(cfg) if needs_supernet(cfg) else None
         prepare_output(cfg.OUTPUT_DIR)

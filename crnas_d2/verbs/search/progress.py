@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from crnas_d2.common.progress_bar import can_redraw
+from crnas_d2.common.progress import can_redraw
 from crnas_d2.search import Candidate
 
 _PERIOD = 60.0  # seconds between two lines in a file

@@ -1,5 +1,5 @@
-from crnas_d2.common import progress_bar as module
-from crnas_d2.common.progress_bar import progress_bar
+from crnas_d2.common import progress as module
+from crnas_d2.common.progress import progress_bar
 
 
 def test_a_file_gets_a_line_at_the_start_and_at_the_end(capsys):
