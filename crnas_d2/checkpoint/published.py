@@ -6,22 +6,7 @@ from typing import Any
 from detectron2.checkpoint.c2_model_loading import convert_c2_detectron_names
 from torch import Tensor
 
-from crnas_d2.modeling.families import ResNetFamily
 from crnas_d2.space import FAMILY_REGISTRY, Family
-
-# Of Detectron2's model zoo, pixel values of 0 to 255.
-_MSRA = {
-    "INPUT.FORMAT": "BGR",
-    "MODEL.PIXEL_MEAN": [103.53, 116.28, 123.675],
-    "MODEL.PIXEL_STD": [1.0, 1.0, 1.0],
-    "MODEL.RESNETS.STRIDE_IN_1X1": True,
-}
-# ResNeXt of Caffe2.
-_FAIR = {
-    **_MSRA,
-    "MODEL.PIXEL_STD": [57.375, 57.12, 58.395],
-    "MODEL.RESNETS.STRIDE_IN_1X1": False,
-}
 
 
 def to_detectron2_names(
@@ -60,16 +45,13 @@ def convention_of_file(
     """
     if "network" in content:
         return content["network"]
-    author = content.get("__author__")
-    if author == "Caffe2":
-        middle = [value for name, value in weights.items() if name.endswith("branch2b_w")]
-        # (out, in / groups, 3, 3)
-        return _FAIR if any(value.shape[0] != value.shape[1] for value in middle) else _MSRA
-    if author == "torchvision":  # ResNets that Detectron2 has converted
-        return ResNetFamily.published_convention
-    family, _ = _published_by(weights)
-    if family is not None:
-        return family.published_convention
+    if author := content.get("__author__"):
+        for _, family in FAMILY_REGISTRY:
+            if convention := family.converted_convention(author, weights):
+                return convention
+    published, _ = _published_by(weights)
+    if published is not None:
+        return published.published_convention
     # Old files of Detectron2 hold the constants, of shape (3, 1, 1).
     return {
         f"MODEL.{name.upper()}": [float(value) for value in weights[name].flatten()]

@@ -13,7 +13,7 @@ from .dilations import (
     num_channel_groups,
     parse_dilations,
 )
-from .family import FAMILY_REGISTRY, Family, SearchableConv
+from .family import FAMILY_REGISTRY, Family, PlainResNet, SearchableConv
 from .feasible import check_budgets, feasible_genotypes
 from .fraction import FeasibleFraction, feasible_fraction
 from .genotype import Genotype
@@ -37,6 +37,7 @@ __all__ = [
     "FeasibleFraction",
     "Genotype",
     "Operation",
+    "PlainResNet",
     "SearchSpace",
     "SearchableConv",
     "SearchedConv",

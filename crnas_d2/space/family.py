@@ -32,6 +32,25 @@ class SearchableConv:
     conv_groups: int = 1
 
 
+@dataclass(frozen=True)
+class PlainResNet:
+    """A network of Detectron2's own ResNet classes, with the widths of ``MODEL.RESNETS``.
+
+    Attributes:
+        depths: blocks of res2 to res5.
+        dilations: those other than 1, by the name of the convolution in the body.
+        has_basic_blocks: BasicBlock instead of BottleneckBlock.
+        is_known: whether Detectron2's builders make exactly this network.
+        has_known_depths: whether they make one of these depths.
+    """
+
+    depths: tuple[int, ...]
+    dilations: Mapping[str, int]
+    has_basic_blocks: bool
+    is_known: bool
+    has_known_depths: bool
+
+
 class Family(ABC):
     """A family of backbones: its stages, what may vary in them, and how its parts are built.
 
@@ -149,6 +168,25 @@ class Family(ABC):
         Returns:
             Detectron2's name for each name in the file; ``None`` for a file of another family.
         """
+        return None
+
+    @classmethod
+    def converted_convention(
+        cls, author: str, weights: Mapping[str, Any]
+    ) -> Mapping[str, object] | None:
+        """Return the convention of a file that Detectron2 has converted.
+
+        Args:
+            author: ``__author__`` of the file.
+            weights: tensors by the names of the file.
+
+        Returns:
+            as :attr:`published_convention`; ``None`` if it is of no network of this family.
+        """
+        return None
+
+    def plain_resnet(self, genotype: Genotype) -> PlainResNet | None:
+        """Describe a network for a Detectron2 without this package, if its classes build it."""
         return None
 
     def operations_of(self, stage: str) -> tuple[int, ...]:

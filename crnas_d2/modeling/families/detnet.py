@@ -8,7 +8,7 @@ from fvcore.nn import weight_init
 
 from crnas_d2.layers import DILATIONS
 from crnas_d2.modeling.staged_body import StagedBody, check_outputs
-from crnas_d2.space import FAMILY_REGISTRY, Operation
+from crnas_d2.space import FAMILY_REGISTRY, Genotype, Operation
 
 from .resnet import ResNetFamily
 
@@ -71,4 +71,11 @@ class DetNetFamily(ResNetFamily):
 
     @classmethod
     def published_names(cls, names: Collection[str]) -> None:
+        return None
+
+    @classmethod
+    def converted_convention(cls, author: str, weights: Mapping) -> None:
+        return None
+
+    def plain_resnet(self, genotype: Genotype) -> None:
         return None

@@ -2,18 +2,31 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from detectron2.layers import CNNBlockBase
 from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem, BottleneckBlock, ResNet
 
 from crnas_d2.layers import DILATIONS, resolve_norm, zero_norm
-from crnas_d2.space import FAMILY_REGISTRY, Family, Operation, SearchableConv
+from crnas_d2.space import FAMILY_REGISTRY, Family, Genotype, Operation, PlainResNet, SearchableConv
 
 # How torchvision prepares the images of its networks; pixel values of 0 to 255.
 TORCHVISION_INPUT = {
     "INPUT.FORMAT": "RGB",
     "MODEL.PIXEL_MEAN": [123.675, 116.28, 103.53],
     "MODEL.PIXEL_STD": [58.395, 57.12, 57.375],
+}
+# The same of Detectron2's model zoo, whose ResNets come from MSRA and whose ResNeXts from Caffe2.
+_MSRA = {
+    "INPUT.FORMAT": "BGR",
+    "MODEL.PIXEL_MEAN": [103.53, 116.28, 123.675],
+    "MODEL.PIXEL_STD": [1.0, 1.0, 1.0],
+    "MODEL.RESNETS.STRIDE_IN_1X1": True,
+}
+_CAFFE2 = {
+    **_MSRA,
+    "MODEL.PIXEL_STD": [57.375, 57.12, 58.395],
+    "MODEL.RESNETS.STRIDE_IN_1X1": False,
 }
 _UP_TO_TEN = tuple(range(1, 11))
 _TORCHVISION_BLOCK = re.compile(r"layer[1-4]\.\d+\.")
@@ -168,6 +181,37 @@ class ResNetFamily(Family):
         if self.has_basic_blocks:
             return {}
         return {"MODEL.RESNETS.STRIDE_IN_1X1": self.stride_in_1x1}
+
+    def plain_resnet(self, genotype: Genotype) -> PlainResNet | None:
+        dilations = {
+            f"{stage}.{index}.conv2": op + 1  # the operations are the dilations 1, 2, 3
+            for stage, ops in zip(self.stages, genotype.ops_of_stages(), strict=True)
+            for index, op in enumerate(ops)
+            if op
+        }
+        is_published = self.published_depths.get(self.depth) == genotype.depths
+        # Detectron2 refuses other ResNets of basic blocks.
+        fits = not self.has_basic_blocks or (self.res2_out_channels, self.num_groups) == (64, 1)
+        return PlainResNet(
+            genotype.depths,
+            dilations,
+            self.has_basic_blocks,
+            is_known=is_published and fits and not dilations,
+            has_known_depths=genotype.depths in self.published_depths.values(),
+        )
+
+    @classmethod
+    def converted_convention(
+        cls, author: str, weights: Mapping[str, Any]
+    ) -> Mapping[str, object] | None:
+        if author == "torchvision":
+            return cls.published_convention
+        if author != "Caffe2":
+            return None
+        middle = [weight for name, weight in weights.items() if name.endswith("branch2b_w")]
+        # (out, in / groups, 3, 3)
+        is_resnext = any(weight.shape[0] != weight.shape[1] for weight in middle)
+        return _CAFFE2 if is_resnext else _MSRA
 
     @classmethod
     def published_names(cls, names: Collection[str]) -> dict[str, str] | None:

@@ -13,7 +13,7 @@ from crnas_d2.config import NetworkSpec, changed_settings
 from crnas_d2.config.architectures import find_architecture
 from crnas_d2.config.entries import leaves
 from crnas_d2.layers import DecodedConv2d
-from crnas_d2.modeling.families import ResNetFamily
+from crnas_d2.space import PlainResNet
 
 # By our name: Detectron2's builder of the same neck, and the function that backbone.py uses.
 _BUILDERS = {
@@ -71,7 +71,8 @@ def describe_plain(cfg: CfgNode, spec: NetworkSpec | None, backbone: nn.Module) 
         return _with_ours(cfg, plain, "Its classifier is one of crnas_d2.")
     if spec is None:
         return PlainNetwork(_dump(plain), "detectron2")
-    if spec.family.name != ResNetFamily.name:
+    resnet = spec.family.plain_resnet(spec.genotype)
+    if resnet is None:
         return _with_ours(cfg, plain, f"Detectron2 has no {spec.family.name}.")
     if cfg.MODEL.BACKBONE.NAME not in _BUILDERS:
         return _with_ours(cfg, plain, "Detectron2 has no NAS-FPN.")
@@ -80,16 +81,15 @@ def describe_plain(cfg: CfgNode, spec: NetworkSpec | None, backbone: nn.Module) 
     ):
         return _with_ours(cfg, plain, "Detectron2 has no convolutions of several dilations.")
     builder, function = _BUILDERS[cfg.MODEL.BACKBONE.NAME]
-    dilations = _dilations(spec)
-    if not dilations and _knows_depths(spec) and _ends_with_res5(cfg, function):
+    if resnet.is_known and _ends_with_res5(cfg, function):
         plain.MODEL.BACKBONE.NAME = builder
         return PlainNetwork(_dump(plain), "detectron2", ours=_ours(cfg, spec))
-    file = _backbone_file(spec, dilations, function)
-    plain.MODEL.BACKBONE.NAME = _builder_name(spec, dilations, function)
-    why = f"Detectron2's {builder} has no network of {list(spec.genotype.depths)} blocks"
-    if dilations:
+    file = _backbone_file(resnet, function)
+    plain.MODEL.BACKBONE.NAME = _builder_name(resnet, function)
+    why = f"Detectron2's {builder} has no network of {list(resnet.depths)} blocks"
+    if resnet.dilations:
         why += " with these dilations"
-    elif spec.genotype.depths in spec.family.published_depths.values():
+    elif resnet.has_known_depths:
         why += " with these widths, stages or this depth"
     return PlainNetwork(
         *(_dump(plain), "detectron2 and backbone.py"), f"{why}.", file, _ours(cfg, spec)
@@ -147,44 +147,26 @@ def _ours(cfg: CfgNode, spec: NetworkSpec) -> dict[str, object]:
     }
 
 
-def _dilations(spec: NetworkSpec) -> dict[str, int]:
-    """Return the dilation of each block that has one, by the name of its convolution."""
-    found = {}
-    for stage, ops in zip(spec.family.stages, spec.genotype.ops_of_stages(), strict=True):
-        for index, op in enumerate(ops):
-            if op:
-                found[f"{stage}.{index}.conv2"] = op + 1
-    return found
-
-
-def _knows_depths(spec: NetworkSpec) -> bool:
-    """Whether Detectron2's builders make the blocks of a network."""
-    family = spec.family
-    known = family.published_depths.get(family.depth) == spec.genotype.depths
-    fits = not family.has_basic_blocks or (family.res2_out_channels, family.num_groups) == (64, 1)
-    return known and fits
-
-
 def _ends_with_res5(cfg: CfgNode, function: str) -> bool:
     """Whether the pyramid has the levels that Detectron2's builders expect."""
     return function != "with_fpn" or "res5" in cfg.MODEL.FPN.IN_FEATURES
 
 
-def _builder_name(spec: NetworkSpec, dilations: Mapping[str, int], function: str) -> str:
+def _builder_name(resnet: PlainResNet, function: str) -> str:
     """Return a name that two networks share only if they are the same."""
-    depths = "_".join(map(str, spec.genotype.depths))
+    depths, dilations = "_".join(map(str, resnet.depths)), resnet.dilations
     mark = f"_{hashlib.sha1(repr(dilations).encode()).hexdigest()[:8]}" if dilations else ""
     neck = function.replace("body_alone", "body")
-    block = "basic" if spec.family.has_basic_blocks else "bottleneck"
+    block = "basic" if resnet.has_basic_blocks else "bottleneck"
     return f"build_resnet_{block}_{depths}{mark}_{neck}_backbone"
 
 
-def _backbone_file(spec: NetworkSpec, dilations: Mapping[str, int], function: str) -> str:
+def _backbone_file(resnet: PlainResNet, function: str) -> str:
     return _BACKBONE_FILE.format(
-        depths=list(spec.genotype.depths),
-        dilations=json.dumps(dilations, indent=4) if dilations else "{}",
-        basic=spec.family.has_basic_blocks,
-        name=json.dumps(_builder_name(spec, dilations, function)),
+        depths=list(resnet.depths),
+        dilations=json.dumps(resnet.dilations, indent=4) if resnet.dilations else "{}",
+        basic=resnet.has_basic_blocks,
+        name=json.dumps(_builder_name(resnet, function)),
         function=function,
     )
 
