@@ -4,66 +4,73 @@ Takes any detector or classifier config of a single network; nothing is trained,
 """
 
 import argparse
+from collections.abc import Collection, Iterator, Sequence
 
 from tabulate import tabulate
+from torch import nn
 
-from crnas_d2.config import NetworkSpec, load_config
+from crnas_d2.config import load_config
 from crnas_d2.config.checks import check_model
 from crnas_d2.cost import NetworkCost, detector_cost, find_body, meta_network, runnable_size
 from crnas_d2.evaluation.receptive_field import receptive_fields
 
-
-def positive(text):
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not a positive number")
-    return number
+from .arguments import add_config_file, add_input_size, positive_int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config-file", required=True, metavar="FILE")
-    parser.add_argument(
-        "--input-size",
-        nargs=2,
-        type=positive,
-        metavar=("HEIGHT", "WIDTH"),
-        help="of the image, in pixels; default: the config's SEARCH.COST_INPUT_SIZE",
-    )
+    add_input_size(parser)
     parser.add_argument(
         "--num-proposals",
-        type=positive,
+        type=positive_int,
         default=2000,
         help="regions of the box head, in each stage of a cascade; default: %(default)s",
     )
     parser.add_argument(
         "--num-mask-rois",
-        type=positive,
+        type=positive_int,
         default=100,
         help="regions of the mask head; default: %(default)s",
     )
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE overrides of the config")
+    add_config_file(parser)
 
 
-def cost_table(costs):
+def run(args: argparse.Namespace) -> None:
+    # The CPU, because load_config would warn about a missing GPU.
+    cfg = load_config(args.config_file, [*args.opts, "MODEL.DEVICE", "cpu"])
+    cfg.MODEL.WEIGHTS = ""  # none are loaded
+    spec = check_model(cfg)
+    model = meta_network(cfg)
+    stated = tuple(args.input_size or cfg.SEARCH.COST_INPUT_SIZE)
+    size = runnable_size(model, stated)
+    costs = detector_cost(model, size, args.num_proposals, args.num_mask_rois)
     total = sum(costs.values(), NetworkCost(0, 0))
-    rows = [
+    cost_rows = [
         [part, f"{cost.macs / 1e9:#.4g} G", f"{cost.parameters / 1e6:#.4g} M"]
         for part, cost in [*costs.items(), ("total", total)]
     ]
-    return table(["part", "MACs", "parameters"], rows)
+    fields = receptive_fields(find_body(model), len(cfg.MODEL.PIXEL_MEAN))
+    field_rows = [
+        [name, field.stride, "{} x {}".format(*field.size)] for name, field in fields.items()
+    ]
+    print(f"{args.config_file}: {type(model).__name__}, {cfg.MODEL.BACKBONE.NAME}")
+    print(f"genotype: {spec.genotype if spec else 'none'}\n")
+    print(_table(["part", "MACs", "parameters"], cost_rows), end="\n\n")
+    print(_table(["level", "stride", "receptive field"], field_rows), end="\n\n")
+    print(*_scope(model, costs, stated, size, args), sep="\n")
 
 
-def field_table(fields):
-    rows = [[name, field.stride, "{} x {}".format(*field.size)] for name, field in fields.items()]
-    return table(["level", "stride", "receptive field"], rows)
-
-
-def table(head, rows):
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     align = ("left", *["right"] * (len(head) - 1))
     return tabulate(rows, headers=head, disable_numparse=True, colalign=align)
 
 
-def scope(model, costs, stated, size, args):
+def _scope(
+    model: nn.Module,
+    parts: Collection[str],
+    stated: tuple[int, int],
+    size: tuple[int, int],
+    args: argparse.Namespace,
+) -> Iterator[str]:
     """Yield sentences that say what the numbers count."""
     image = "an image of {}x{} pixels".format(*stated)
     if size != stated:
@@ -73,30 +80,11 @@ def scope(model, costs, stated, size, args):
     if step > 1 and any(side % step for side in size):
         yield f"The network itself pads its images to multiples of {step} pixels: not counted."
     yield "Counted: convolutions and linear layers; not ROIAlign, norms and activations."
-    if "box head" in costs:
+    if "box head" in parts:
         yield f"Box head: {args.num_proposals} proposals (in each stage of a cascade)."
-    if "mask head" in costs:
+    if "mask head" in parts:
         yield (
             f"Mask head: {args.num_mask_rois} regions, its transposed convolution counted at its "
             "output size, as in CR-NAS."
         )
     yield "Receptive field: height x width in pixels, theoretical, of the body's features."
-
-
-def run(args: argparse.Namespace) -> None:
-    # The CPU, because load_config would warn about a missing GPU.
-    cfg = load_config(args.config_file, [*args.opts, "MODEL.DEVICE", "cpu"])
-    cfg.MODEL.WEIGHTS = ""  # none are loaded
-    check_model(cfg)
-    model = meta_network(cfg)
-    stated = tuple(args.input_size or cfg.SEARCH.COST_INPUT_SIZE)
-    size = runnable_size(model, stated)
-    costs = detector_cost(model, size, args.num_proposals, args.num_mask_rois)
-    fields = receptive_fields(find_body(model), len(cfg.MODEL.PIXEL_MEAN))
-    # Other backbones have no genotype.
-    ours = cfg.MODEL.BACKBONE.NAME.startswith("build_supernet")
-    genotype = NetworkSpec.from_config(cfg).genotype if ours else "none"
-    print(f"{args.config_file}: {type(model).__name__}, {cfg.MODEL.BACKBONE.NAME}")
-    print(f"genotype: {genotype}\n")
-    print(cost_table(costs), field_table(fields), sep="\n\n")
-    print("", *scope(model, costs, stated, size, args), sep="\n")

@@ -1,10 +1,70 @@
-"""Arguments that several verbs have."""
+"""Arguments that several verbs have, and their types."""
 
 import argparse
+from argparse import ArgumentParser
+
+_EXAMPLE = "MODEL.WEIGHTS model_0000499.pth"
 
 
-def add_network_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name a trained network."""
+def positive_int(text: str) -> int:
+    """Return a whole number of at least 1: the ``type`` of an argument."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number; expected 1, 2, ...")
+    return int(text)
+
+
+def positive_float(text: str) -> float:
+    """Return a finite number above 0: the ``type`` of an argument."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def add_config_file(parser: ArgumentParser, help: str = "path to config file") -> None:
+    """Add ``--config-file FILE``, and overrides that follow all other arguments."""
+    parser.add_argument("--config-file", required=True, metavar="FILE", help=help)
+    add_trailing_overrides(parser)
+
+
+def add_trailing_overrides(parser: ArgumentParser) -> None:
+    """Add ``KEY VALUE ...`` after all other arguments, as ``args.opts``."""
+    parser.add_argument(
+        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides of the config"
+    )
+
+
+def add_overrides(parser: ArgumentParser, of: str = "the config", example: str = _EXAMPLE) -> None:
+    """Add ``--opts KEY VALUE ...`` for a verb that takes other arguments without a name."""
+    parser.add_argument(
+        "--opts",
+        nargs=argparse.REMAINDER,
+        default=[],
+        metavar="KEY VALUE",
+        help=f"overrides of {of}, at the end, e.g. --opts {example}",
+    )
+
+
+def add_device(parser: ArgumentParser) -> None:
+    parser.add_argument("--device", metavar="DEVICE", help="cpu or cuda; default: the config's")
+
+
+def add_overwrite(parser: ArgumentParser, what: str = "the file") -> None:
+    parser.add_argument("--overwrite", action="store_true", help=f"replace {what}")
+
+
+def add_input_size(parser: ArgumentParser, of: str = "the image") -> None:
+    parser.add_argument(
+        "--input-size",
+        nargs=2,
+        type=positive_int,
+        metavar=("HEIGHT", "WIDTH"),
+        help=f"of {of}, in pixels; default: the config's SEARCH.COST_INPUT_SIZE",
+    )
+
+
+def add_trained_network(parser: ArgumentParser) -> None:
+    """Add the arguments that name a trained network."""
     parser.add_argument(
         "--run",
         metavar="FOLDER",
@@ -13,11 +73,5 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config-file", metavar="FILE", help="instead of --run; the weights are MODEL.WEIGHTS"
     )
-    parser.add_argument("--device", metavar="DEVICE", help="cpu or cuda; default: the config's")
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        metavar="KEY VALUE",
-        help="overrides of the config, at the end, e.g. --opts MODEL.WEIGHTS model_0000499.pth",
-    )
+    add_device(parser)
+    add_overrides(parser)
