@@ -87,7 +87,7 @@ def numbers(plan: Plan, *, passes: bool) -> list[str]:
         format_macs(plan.macs.counted),
         f"{work.steps:,}" if work.steps else "",
         *([format_passes(work.passes)] if passes else []),
-        format_hours(plan.hours),
+        format_hours(plan.gpu_hours),
         format_size(plan.estimate.memory),
         format_size(plan.estimate.disk),
     ]

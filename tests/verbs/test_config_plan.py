@@ -110,7 +110,7 @@ def test_fewer_gpus_take_the_images_in_more_steps(no_data):
     eight, two = plan(file), plan(file, num_processes=2)
     assert two.estimate.work.steps == 4 * eight.estimate.work.steps
     assert two.estimate.work.trained == eight.estimate.work.trained
-    assert two.hours == pytest.approx(eight.hours)
+    assert two.gpu_hours == pytest.approx(eight.gpu_hours)
     assert two.estimate.memory == eight.estimate.memory  # as many images per GPU
 
 
@@ -148,7 +148,9 @@ def test_the_total_adds_up(no_data):
     last = dict(zip(("hours", "steps"), (total(plans)[5], total(plans)[3]), strict=True))
     steps = sum(p.estimate.work.steps for p in plans)
     assert last["steps"] == f"{steps:,}"
-    assert float(last["hours"].replace(",", "")) == pytest.approx(sum(p.hours for p in plans), 0.1)
+    assert float(last["hours"].replace(",", "")) == pytest.approx(
+        sum(p.gpu_hours for p in plans), 0.1
+    )
     assert cells(plans[0])[3] == f"{plans[0].estimate.work.steps:,}"
 
 

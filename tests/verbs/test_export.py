@@ -20,9 +20,9 @@ from detectron2.structures import Boxes
 from crnas_d2.common.errors import JobError
 from crnas_d2.engine import Trainer
 from crnas_d2.runs.trained_network import load_network, network_config
-from crnas_d2.verbs.export import graphs
+from crnas_d2.verbs.export import formats
 from crnas_d2.verbs.export.folder import run_export
-from crnas_d2.verbs.export.graphs import FORMATS
+from crnas_d2.verbs.export.formats import FORMATS
 
 ALONE, WITH_FILE, OURS = "detectron2", "detectron2 and backbone.py", "crnas_d2"
 NEEDS_ONNX = {"onnx", "onnxruntime", "onnxscript"}
@@ -204,7 +204,7 @@ def test_a_trace_computes_the_same_at_any_size(name, tmp_path):
     cfg = random_network(name, tmp_path)
     export = run_export(cfg, str(tmp_path / "exported"), formats=["torchscript"])
     assert export.differences["torchscript"] < 1e-4
-    body = graphs.BodyAndNeck(load_network(cfg).model.backbone)
+    body = formats.BodyAndNeck(load_network(cfg).model.backbone)
     images = toy.images(160)
     found = torch.jit.load(tmp_path / "exported" / "backbone.ts")(images)
     torch.testing.assert_close(found, body(images), rtol=1e-4, atol=1e-4)
@@ -219,7 +219,7 @@ def test_onnx_and_torch_export_compute_the_same_at_any_size(name, tmp_path):
         pytest.importorskip(module)
     cfg, folder = random_network(name, tmp_path), tmp_path / "exported"
     run_export(cfg, str(folder), formats=["onnx", "torch-export"], input_size=(160, 192))
-    body = graphs.BodyAndNeck(load_network(cfg).model.backbone)
+    body = formats.BodyAndNeck(load_network(cfg).model.backbone)
     images = torch.randn(3, 3, 256, 192, generator=torch.Generator().manual_seed(3))
     for format in ("onnx", "torch-export"):
         found = FORMATS[format].load(folder / FORMATS[format].file)(images)
@@ -234,7 +234,7 @@ def test_onnx_computes_the_same(tmp_path):
     run_export(cfg, str(folder), formats=["onnx"], input_size=(64, 64))
     images = toy.images()[:1]
     found = FORMATS["onnx"].load(folder / "backbone.onnx")(images)
-    expected = graphs.BodyAndNeck(load_network(cfg).model.backbone)(images)
+    expected = formats.BodyAndNeck(load_network(cfg).model.backbone)(images)
     torch.testing.assert_close(found, list(expected), rtol=1e-4, atol=1e-4)
 
 
@@ -251,7 +251,7 @@ def test_a_format_that_differs_is_refused_and_nothing_is_left(tmp_path, monkeypa
         graph = torch.jit.load(path)
         return lambda images: [value + 0.01 for value in graph(images)]
 
-    wrong = graphs.Format("backbone.ts", FORMATS["torchscript"].write, load)
+    wrong = formats.Format("backbone.ts", FORMATS["torchscript"].write, load)
     monkeypatch.setitem(FORMATS, "torchscript", wrong)
     cfg = random_network("small", tmp_path)
     with pytest.raises(JobError, match=r"backbone\.ts differs from the network by 0\.01 in p2"):
@@ -260,7 +260,7 @@ def test_a_format_that_differs_is_refused_and_nothing_is_left(tmp_path, monkeypa
 
 
 def test_the_extra_is_named_where_it_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr(graphs, "find_module", lambda name: None if name == "onnx" else name)
+    monkeypatch.setattr(formats, "find_module", lambda name: None if name == "onnx" else name)
     cfg = random_network("small", tmp_path)
     with pytest.raises(ValueError, match=r"needs onnx, .*pip install 'crnas-d2\[onnx\]'"):
         run_export(cfg, str(tmp_path / "exported"), formats=["onnx"])

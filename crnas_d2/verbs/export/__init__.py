@@ -10,10 +10,10 @@ from tabulate import tabulate
 
 from crnas_d2.config import spell
 from crnas_d2.runs.trained_network import network_config
-from crnas_d2.verbs.arguments import add_network_arguments
+from crnas_d2.verbs.arguments import add_input_size, add_overwrite, add_trained_network
 
 from .folder import run_export
-from .graphs import FORMATS
+from .formats import FORMATS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,26 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="of body and neck, in addition; each is compared with the network",
     )
-    parser.add_argument(
-        "--input-size",
-        nargs=2,
-        type=_pixels,
-        metavar=("HEIGHT", "WIDTH"),
-        help="of the formats' example and of the latency; default: SEARCH.COST_INPUT_SIZE",
-    )
+    add_input_size(parser, "the formats' example and of the latency")
     parser.add_argument(
         "--baseline",
         metavar="FOLDER",
         help="another run or exported folder: measures the latency of both, in all formats",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an exported folder")
-    add_network_arguments(parser)
-
-
-def _pixels(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number of pixels")
-    return int(text)
+    add_overwrite(parser, "an exported folder")
+    add_trained_network(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -35,7 +35,7 @@ from crnas_d2.runs.trained_network import (
 )
 from crnas_d2.runs.training_log import read_metrics
 
-from .graphs import FORMATS, BodyAndNeck, InputSizes, Runner, check_formats
+from .formats import FORMATS, BodyAndNeck, InputSizes, Runner, check_formats
 from .plain import PlainNetwork, describe_plain
 from .timing import time_alternately
 

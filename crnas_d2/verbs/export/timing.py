@@ -10,7 +10,7 @@ from torch import Tensor
 
 from crnas_d2.common.progress import progress_bar
 
-from .graphs import Runner
+from .formats import Runner
 
 _WARM_UP = 5  # rounds, in which memory is allocated and TorchScript is compiled
 _LEAST_ROUNDS, _MOST_ROUNDS = 7, 100

@@ -13,6 +13,7 @@ import json
 from tabulate import tabulate
 
 from crnas_d2.data import DatasetSizes
+from crnas_d2.verbs.arguments import add_overrides, positive_float
 
 from .planner import Planner, given_pace, macs_pace, measured_pace
 from .table import HEADERS, cells, scope, total
@@ -20,17 +21,9 @@ from .table import HEADERS, cells, scope, total
 # What Detectron2's model zoo reports for R50-FPN on a V100 in single precision: 0.210 s for 16
 # images on 8 GPUs, and 0.038 s per image in inference, are 4.9 T and 4.7 T.
 _TMACS = 5.0
-_AS = "a training step as three forward passes"
 
 
-def positive(text):
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
-
-
-def size(text):
+def _size(text: str) -> tuple[str, int]:
     name, separator, number = text.rpartition("=")
     if not (separator and name and number.isdigit()):
         raise argparse.ArgumentTypeError(f"{text} is not of the form NAME=NUMBER")
@@ -58,14 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pace.add_argument("--measure", action="store_true", help="time each network on this machine")
     pace.add_argument(
         "--seconds-per-image",
-        type=positive,
+        type=positive_float,
         nargs="+",
         metavar="S",
         help="of a training step and, if there are two, of inference; on one GPU",
     )
     pace.add_argument(
         "--tmacs-per-second",
-        type=positive,
+        type=positive_float,
         default=_TMACS,
         metavar="T",
         help="10^12 multiply-adds per second and GPU; default: %(default)s, about that of Faster "
@@ -73,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--images",
-        type=size,
+        type=_size,
         action="append",
         default=[],
         metavar="NAME=NUMBER",
@@ -82,28 +75,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--markdown", action="store_true", help="a table for a README")
     output.add_argument("--json", action="store_true", help="plain numbers")
-    parser.add_argument(
-        "--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE overrides of all configs"
-    )
+    add_overrides(parser, "all configs", "SOLVER.IMS_PER_BATCH 8")
 
 
 def run(args: argparse.Namespace) -> None:
+    seconds = args.seconds_per_image
     if not args.configs and not args.search:
         args.refuse("name at least one config")
     if args.num_gpus < 0:
         args.refuse(f"--num-gpus is {args.num_gpus}; expected at least 1")
-    seconds = args.seconds_per_image
     if seconds and len(seconds) > 2:
         args.refuse(f"--seconds-per-image has {len(seconds)} numbers; expected one or two")
-    # The CPU, because load_config would warn about a missing GPU.
-    overrides = args.opts if args.measure else [*args.opts, "MODEL.DEVICE", "cpu"]
-    pace = macs_pace(args.tmacs_per_second * 1e12)
-    how = f"at {args.tmacs_per_second:g} T multiply-adds per second (--tmacs-per-second), {_AS}"
+    how = ", a training step as three forward passes"
     if args.measure:
         pace, how = measured_pace, "from steps of each network, timed on this machine"
     elif seconds:
         pace = given_pace(*seconds)
-        how = f"at {' and '.join(f'{s:g}' for s in seconds)} seconds per image, {_AS}"
+        how = f"at {' and '.join(f'{s:g}' for s in seconds)} seconds per image{how}"
+    else:
+        pace = macs_pace(args.tmacs_per_second * 1e12)
+        how = f"at {args.tmacs_per_second:g} T multiply-adds per second (--tmacs-per-second){how}"
+    # The CPU, because load_config would warn about a missing GPU.
+    overrides = args.opts if args.measure else [*args.opts, "MODEL.DEVICE", "cpu"]
     planner = Planner(pace, DatasetSizes(dict(args.images)), num_processes=args.num_gpus)
     plans = [planner.plan(file, overrides) for file in args.configs]
     plans += [planner.plan(file, overrides, searches=True) for file in args.search]

@@ -1,4 +1,4 @@
-"""The plan of any configs: image passes, steps, hours, memory and disk of each, before it runs."""
+"""The plan of a config: image passes, steps, hours, memory and disk, before it runs."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -23,20 +23,17 @@ from crnas_d2.engine.measured_speed import measure_speed
 from crnas_d2.search import Searcher
 
 # From a config and its MACs to the seconds per image of a training step, and of inference.
-Pace = Callable[[CfgNode, MacsPerImage], tuple[float, float]]
+Pace = Callable[[CfgNode, MacsPerImage], tuple[float | None, float | None]]
 
 _BACKWARD = 2  # forward passes that a backward pass costs
-_GIB = 2**30
 
 
 def macs_pace(macs_per_second: float) -> Pace:
     """Return the pace of a device that computes so many multiply-adds per second."""
-
-    def pace(_, macs: MacsPerImage) -> tuple[float, float]:
-        training = (1 + _BACKWARD) * macs.training
-        return training / macs_per_second, macs.inference / macs_per_second
-
-    return pace
+    return lambda _, macs: (
+        (1 + _BACKWARD) * macs.training / macs_per_second,
+        macs.inference / macs_per_second,
+    )
 
 
 def given_pace(training: float, inference: float | None = None) -> Pace:
@@ -46,8 +43,8 @@ def given_pace(training: float, inference: float | None = None) -> Pace:
     return lambda *_: (training, inference)
 
 
-def measured_pace(cfg: CfgNode, _: MacsPerImage) -> tuple[float, float]:
-    """Time steps of a config on this machine, on made images of its sizes."""
+def measured_pace(cfg: CfgNode, _: MacsPerImage) -> tuple[float | None, float | None]:
+    """Time steps of a config on this machine, on random images of its sizes."""
     speed = measure_speed(cfg, random_images=True)
     return speed.train, speed.infer
 
@@ -74,9 +71,14 @@ class Plan:
     notes: tuple[str, ...] = ()
 
     @property
-    def hours(self) -> float:
+    def gpu_hours(self) -> float:
         """Hours of one device, which several share."""
+        assert self.estimate.seconds is not None  # every pace has both
         return self.estimate.seconds / 3600
+
+    @property
+    def hours(self) -> float:
+        return self.gpu_hours / self.num_processes
 
     def numbers(self) -> dict[str, object]:
         """Return all that is known, as plain numbers; sizes in bytes."""
@@ -89,8 +91,8 @@ class Plan:
             "images_trained": work.trained,
             "images_scored": work.scored,
             "candidates": work.candidates,
-            "gpu_hours": self.hours,
-            "hours": self.hours / self.num_processes,
+            "gpu_hours": self.gpu_hours,
+            "hours": self.hours,
             "gpus": self.num_processes,
             "memory": self.estimate.memory,
             "disk": self.estimate.disk,
@@ -141,7 +143,7 @@ class Planner:
         return Plan(file, "train", estimate, network.macs, number, tuple(notes))
 
     def _network(self, cfg: CfgNode, searcher: Searcher | None = None) -> CountedNetwork:
-        """Build a network once for all configs that differ in their weights or schedules alone."""
+        """Count a network once for all configs that differ in their weights or schedules alone."""
         model = cfg.MODEL.clone()
         model.WEIGHTS = ""
         nodes = [model, cfg.INPUT, cfg.TEST] + ([cfg.SEARCH] if searcher else [])
@@ -156,10 +158,10 @@ class Planner:
 
 
 def is_search(file: str, cfg: CfgNode) -> bool:
-    """Whether a config is for a search: of what a config that it inherits from has trained.
+    """Whether a config is for a search: its weights are those that an inherited config trains.
 
-    So are those of ``projects`` and of ``crnas-d2 prepare``. One that names no weights may be for
-    both, and counts as a training.
+    The searches of ``projects`` and of ``crnas-d2 prepare`` are like that. A config without
+    weights may be for both, and counts as a training.
     """
     if not _has_paths(cfg):
         return False
@@ -172,8 +174,7 @@ def is_search(file: str, cfg: CfgNode) -> bool:
 
 def _has_paths(cfg: CfgNode) -> bool:
     """Whether a config builds a supernet whose networks a search can score."""
-    is_ours = cfg.MODEL.SUPERNET.SPACE != "none"
-    return is_ours and NetworkSpec.from_config(cfg).has_paths
+    return cfg.MODEL.SUPERNET.SPACE != "none" and NetworkSpec.from_config(cfg).has_paths
 
 
 def _folders(file: str) -> list[str]:
@@ -190,7 +191,7 @@ def _kept_images(cfg: CfgNode, archval: int) -> list[str]:
     if not archval:
         return []
     height, width = usual_size(cfg, in_training=False)
-    decoded = archval * len(cfg.MODEL.PIXEL_MEAN) * height * width / _GIB
+    decoded = archval * len(cfg.MODEL.PIXEL_MEAN) * height * width / 2**30
     limit = cfg.SEARCH.IMAGE_CACHE
     fits = "is kept once per machine" if decoded <= limit else "is decoded again by each candidate"
     return [f"archval, about {decoded:.1f} GiB decoded, {fits} (SEARCH.IMAGE_CACHE {limit:g})"]

@@ -1,4 +1,4 @@
-"""The table of a plan, and what its numbers count."""
+"""The table of plans, and what its numbers count."""
 
 from collections.abc import Iterator, Sequence
 
@@ -21,8 +21,8 @@ def cells(plan: Plan) -> list[str]:
         format_macs(plan.macs.counted),
         f"{estimate.work.steps:,}" if estimate.work.steps else "",
         format_passes(estimate.work.passes),
+        format_hours(plan.gpu_hours),
         format_hours(plan.hours),
-        format_hours(plan.hours / plan.num_processes),
         format_size(estimate.memory),
         format_size(estimate.disk),
     ]
@@ -30,17 +30,15 @@ def cells(plan: Plan) -> list[str]:
 
 def total(plans: Sequence[Plan]) -> list[str]:
     """Return the last row: sums, and the most memory."""
-    works = [plan.estimate.work for plan in plans]
+    estimates = [plan.estimate for plan in plans]
     return [
-        "all",
-        "",
-        "",
-        f"{sum(work.steps for work in works):,}",
-        format_passes(sum(work.passes for work in works)),
+        *("all", "", ""),
+        f"{sum(estimate.work.steps for estimate in estimates):,}",
+        format_passes(sum(estimate.work.passes for estimate in estimates)),
+        format_hours(sum(plan.gpu_hours for plan in plans)),
         format_hours(sum(plan.hours for plan in plans)),
-        format_hours(sum(plan.hours / plan.num_processes for plan in plans)),
-        format_size(max(plan.estimate.memory for plan in plans)),
-        format_size(sum(plan.estimate.disk for plan in plans)),
+        format_size(max((e.memory for e in estimates if e.memory is not None), default=None)),
+        format_size(sum(estimate.disk for estimate in estimates)),
     ]
 
 
@@ -50,14 +48,14 @@ def scope(plans: Sequence[Plan], how: str) -> Iterator[str]:
     Args:
         how: where the hours come from.
     """
-    numbers = map(str, sorted({plan.num_processes for plan in plans}))
+    numbers = " or ".join(map(str, sorted({plan.num_processes for plan in plans})))
     yield (
         "MACs: multiply-adds of a forward pass for one image, as crnas-d2 analyze counts them; of "
         "a supernet, the mean path or candidate."
     )
     yield (
-        f"GPU hours: {how}; without loading and decoding images. Hours: on {' or '.join(numbers)} "
-        "of them, evenly shared."
+        f"GPU hours: {how}; without loading and decoding images. Hours: on {numbers} of them, "
+        "evenly shared."
     )
     yield (
         "Memory: of one GPU, weights, gradients, momentum and activations of the most expensive "
@@ -65,6 +63,4 @@ def scope(plans: Sequence[Plan], how: str) -> Iterator[str]:
         "what cuDNN and the allocator need."
     )
     yield "Disk: checkpoints that are kept, and the study; neither datasets nor their copies."
-    for plan in plans:
-        for note in plan.notes:
-            yield f"{plan.file}: {note}."
+    yield from (f"{plan.file}: {note}." for plan in plans for note in plan.notes)

@@ -3,7 +3,7 @@
 import argparse
 
 from crnas_d2.runs.trained_network import network_config
-from crnas_d2.verbs.arguments import add_network_arguments
+from crnas_d2.verbs.arguments import add_overwrite, add_trained_network
 
 from .job import run_prediction
 
@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "gives, e.g. to compute AP",
     )
     parser.add_argument("--no-pictures", action="store_true", help="write the JSON files only")
-    parser.add_argument("--overwrite", action="store_true", help="replace earlier predictions")
-    add_network_arguments(parser)
+    add_overwrite(parser, "earlier predictions")
+    add_trained_network(parser)
 
 
 def run(args: argparse.Namespace) -> None:
