@@ -109,7 +109,7 @@ def test_the_keys_of_latencies_are_named(tmp_path):
     choice = Choice("res2.depth", (1, 2), field="depths", stage="res2")
     space = SearchSpace("stage", (choice,))
     cost = AdditiveCost("LATENCY", "ms", space, {"res2.depth": {1: 1.0, 2: 2.0}}, 3.0)
-    check = LatencyCheck(Genotype(depths=(1,)), predicted=4.0, measured=4.1)
+    check = LatencyCheck(Genotype(depths=(1,)), estimated=4.0, measured=4.1)
     LatencyTable(cost, {}, [check]).save(tmp_path / "latency.json")
     latencies = json.loads((tmp_path / "latency.json").read_text())
     named = set(re.findall(r"`([^`]+)`", section("A search")))

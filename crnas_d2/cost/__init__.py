@@ -1,22 +1,22 @@
 """Costs of networks, for limits, objectives and reports; registered in COST_REGISTRY."""
 
-from .blocks import Blocks
+from .body_costs import Blocks, MACs, Parameters, most_expensive_path
 from .build import build_budgets, build_costs, check_costs
-from .counted import CountedCost, MACs, Parameters
+from .counted import CountedCost
 from .counting import NetworkCost, body_cost, count_macs, count_parameters
 from .detector_cost import (
+    Part,
     detector_cost,
     detector_macs,
     find_body,
     meta_model,
     meta_network,
+    register_heads,
     runnable_size,
 )
 from .entropy import Entropy
-from .latency import LATENCY_FILE, Latency
+from .latency import LATENCY_FILE, Latency, LatencyCheck, LatencyTable
 from .latency_meter import LatencyMeter
-from .latency_table import LatencyCheck, LatencyTable
-from .most_expensive import most_expensive_path
 from .step_memory import inference_memory, training_memory
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "MACs",
     "NetworkCost",
     "Parameters",
+    "Part",
     "body_cost",
     "build_budgets",
     "build_costs",
@@ -44,6 +45,7 @@ __all__ = [
     "meta_model",
     "meta_network",
     "most_expensive_path",
+    "register_heads",
     "runnable_size",
     "training_memory",
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from yacs.config import CfgNode
+from detectron2.config import CfgNode
 
 from crnas_d2.config import NetworkSpec
 from crnas_d2.space import COST_REGISTRY, AdditiveCost, Budget, parse_limits

@@ -10,11 +10,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from crnas_d2.config import NetworkSpec
 from crnas_d2.modeling import SinglePathSupernet, find_supernet
-from crnas_d2.space import COST_REGISTRY, AdditiveCost, Cost, SearchSpace
+from crnas_d2.space import AdditiveCost, Cost, SearchSpace
 
 from .counting import meta_body, meta_image
 
@@ -74,47 +73,6 @@ class CountedCost(Cost):
             assert set(options[choice.name]) == set(choice.options), choice
         assert all(math.isclose(base, bases[0]) for base in bases), bases
         return AdditiveCost(self.name, self.unit, space, options, bases[0])
-
-
-@COST_REGISTRY.register("MACS")
-class MACs(CountedCost):
-    """Multiply-accumulate operations of convolutions and linear layers, for one image."""
-
-    unit = "MACs"
-    example = "[0, 300e6]"
-
-    @contextmanager
-    def counting(self, body: nn.Module) -> Iterator[Callable[[], int]]:
-        with FlopCounterMode(display=False) as counter:
-            # The counter counts a multiply-add as two operations.
-            yield lambda: counter.get_total_flops() // 2
-
-    def count(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> float:
-        raise AssertionError("operations are counted, not modules")
-
-    def table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
-        return _macs_table(spec, tuple(input_size))
-
-
-@lru_cache(maxsize=32)
-def _macs_table(spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
-    """Count once what limits a search, is a column of its report and is part of its plan."""
-    return CountedCost.table(MACs(), spec, input_size)
-
-
-@COST_REGISTRY.register("PARAMETERS")
-class Parameters(CountedCost):
-    """Parameters of all modules that run, trainable or not."""
-
-    unit = "parameters"
-    example = "[0, 5e6]"
-
-    def count(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> int:
-        lists = (nn.ParameterList, nn.ParameterDict)  # never called, so counted with their parent
-        holders = [module, *(child for child in module.children() if isinstance(child, lists))]
-        return sum(
-            parameter.numel() for part in holders for parameter in part.parameters(recurse=False)
-        )
 
 
 @lru_cache(maxsize=1)

@@ -1,5 +1,6 @@
 """The cost of one network: multiply-accumulate operations (MACs) and parameters."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,10 +32,18 @@ class NetworkCost:
         return NetworkCost(self.macs - other.macs, self.parameters - other.parameters)
 
 
-def count_macs(module: nn.Module, *inputs: Any) -> int:
-    """Return the MACs of ``module(*inputs)``; with meta tensors nothing is computed."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(*inputs)
+def count_macs(
+    run: Callable[..., Any], *inputs: Any, formulas: Mapping[Any, Any] | None = None
+) -> int:
+    """Return the MACs of ``run(*inputs)``; with meta tensors nothing is computed.
+
+    Args:
+        run: a module, or a forward pass.
+        formulas: of operators that count in another way, as ``FlopCounterMode`` takes them.
+    """
+    mapping = dict(formulas or {})
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+        run(*inputs)
     return counter.get_total_flops() // 2  # the counter counts a multiply-add as two operations
 
 

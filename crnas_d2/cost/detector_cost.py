@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.modeling import Backbone, GeneralizedRCNN, RetinaNet, build_model
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.modeling.proposal_generator import RPN
 from detectron2.modeling.roi_heads import CascadeROIHeads, StandardROIHeads
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
-from yacs.config import CfgNode
 
+from crnas_d2.common.errors import invalid
 from crnas_d2.modeling import ImageClassifier, find_supernet
 
-from .counting import NetworkCost, count_parameters
+from .counting import NetworkCost, count_macs, count_parameters
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,13 @@ def meta_network(cfg: CfgNode) -> nn.Module:
     """
     model = meta_model(cfg).eval()
     if find_supernet(model) is not None:
-        supernet = cfg.MODEL.SUPERNET
-        raise ValueError(
-            f"MODEL.SUPERNET.SPACE is '{supernet.SPACE}' with PATH_SAMPLER "
-            f"'{supernet.PATH_SAMPLER}', which builds every network of a space; expected one "
-            "network. Set MODEL.SUPERNET.PATH_SAMPLER to 'fixed' and name its genotype, with a "
-            "genotype.yaml in _BASE_ or in MODEL.GENOTYPE."
+        raise invalid(
+            "MODEL.SUPERNET.SPACE",
+            cfg.MODEL.SUPERNET.SPACE,
+            "one network",
+            but=f"PATH_SAMPLER '{cfg.MODEL.SUPERNET.PATH_SAMPLER}' builds every network of a space",
+            fix="Set MODEL.SUPERNET.PATH_SAMPLER to 'fixed' and name its genotype, with a "
+            "genotype.yaml in _BASE_ or in MODEL.GENOTYPE",
         )
     return model
 
@@ -137,17 +138,36 @@ def detector_macs(
     return {part: cost.macs for part, cost in costs.items()}
 
 
+Heads = Callable[[Any, dict[str, torch.Tensor], int, int], Iterator[Part]]
+
+_HEADS: dict[type, Heads] = {}
+
+
+def register_heads(model: type) -> Callable[[Heads], Heads]:
+    """Return a decorator for the function that runs the heads of a meta-architecture.
+
+    It gets the model, the features of the backbone (meta tensors by name), and the numbers of
+    proposals and of mask regions of all images of a batch, and yields each part that runs after
+    the backbone, in this order. A plug-in makes its detector's cost known so.
+
+    Args:
+        model: the exact class, because a subclass may have more parts, as PanopticFPN has.
+    """
+
+    def decorate(heads: Heads) -> Heads:
+        _HEADS[model] = heads
+        return heads
+
+    return decorate
+
+
 def detector_heads(
     model: nn.Module,
     features: dict[str, torch.Tensor],
     num_proposals: int,
     num_mask_rois: int,
 ) -> Iterator[Part]:
-    """Yield what runs after the backbone, in this order.
-
-    Args:
-        features: of the backbone, meta tensors.
-        num_proposals, num_mask_rois: regions of all images of a batch, see :func:`detector_cost`.
+    """Yield what runs after the backbone, see :func:`register_heads`.
 
     Raises:
         ValueError: the network has parts that are not known.
@@ -158,6 +178,7 @@ def detector_heads(
     yield from heads(model, features, num_proposals, num_mask_rois)
 
 
+@register_heads(GeneralizedRCNN)
 def _rcnn_heads(
     model: GeneralizedRCNN,
     features: dict[str, torch.Tensor],
@@ -192,11 +213,13 @@ def _rcnn_heads(
         yield Part("mask head", head, head.layers, (regions(num_mask_rois, heads.mask_pooler),))
 
 
+@register_heads(RetinaNet)
 def _retinanet_head(model: RetinaNet, features: dict[str, torch.Tensor], *_: int) -> Iterator[Part]:
     levels = [features[name] for name in model.head_in_features]
     yield Part("head", model.head, model.head, (levels,))
 
 
+@register_heads(ImageClassifier)
 def _linear_head(
     model: ImageClassifier, features: dict[str, torch.Tensor], *_: int
 ) -> Iterator[Part]:
@@ -205,28 +228,13 @@ def _linear_head(
     yield Part("classifier", model.linear, model.linear, (pooled,))
 
 
-# By exact type: a subclass may have parts that are not counted, as PanopticFPN has.
-_HEADS: dict[type, Callable[..., Iterator[Part]]] = {
-    GeneralizedRCNN: _rcnn_heads,
-    RetinaNet: _retinanet_head,
-    ImageClassifier: _linear_head,
-}
-
-
 def _image(model: Any, size: tuple[int, int]) -> torch.Tensor:
     return torch.empty(1, len(model.pixel_mean), *size, device="meta")
 
 
 def _cost(module: nn.Module, run: Callable[..., Any], *inputs: Any) -> NetworkCost:
-    return NetworkCost(_macs(run, *inputs), count_parameters(module))
-
-
-def _macs(function: Callable[..., Any], *inputs: Any) -> int:
-    """Count as :func:`count_macs`, except transposed convolutions, see :func:`detector_cost`."""
-    mapping = {torch.ops.aten.convolution: _convolution_flops}
-    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
-        function(*inputs)
-    return counter.get_total_flops() // 2  # the counter counts a multiply-add as two operations
+    formulas = {torch.ops.aten.convolution: _convolution_flops}
+    return NetworkCost(count_macs(run, *inputs, formulas=formulas), count_parameters(module))
 
 
 def _convolution_flops(

@@ -1,27 +1,174 @@
-"""Latency as a cost: measured once, then read from a file."""
+"""Latency as a cost: a table that is measured once, then read from a file."""
 
+import json
 import logging
 import os
 import platform
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import torch
-from yacs.config import CfgNode
+from detectron2.config import CfgNode
 
+from crnas_d2.common.errors import invalid
+from crnas_d2.common.files import write_file
 from crnas_d2.config import NetworkSpec
-from crnas_d2.modeling import build_body
-from crnas_d2.space import COST_REGISTRY, AdditiveCost, Cost, SearchSpace
+from crnas_d2.space import COST_REGISTRY, AdditiveCost, Cost, Genotype, SearchSpace
 
-from .counted import MACs, Parameters
-from .latency_meter import CPUClock, CUDAClock, LatencyMeter
-from .latency_table import UNIT, LatencyTable
+from .body_costs import MACs, Parameters
+from .latency_meter import UNIT, build_meter
 
 logger = logging.getLogger(__name__)
 
 LATENCY_FILE = "latency.json"  # in OUTPUT_DIR
-LARGE_ERROR = 0.2  # of a sum, relative to the whole network, above which to warn
+_LARGE_ERROR = 0.2  # of a sum, relative to the whole network, above which to warn
+_CHECKED = 4  # random networks in a check, besides the fastest and the slowest
+_CIRCUMSTANCES = ("torch", "threads")  # of a measurement; they may differ when it is read
+
+
+@dataclass(frozen=True)
+class LatencyCheck:
+    """The estimated and the measured latency of one network, milliseconds.
+
+    Attributes:
+        estimated: the sum over the table.
+        measured: that of the network as a whole.
+    """
+
+    genotype: Genotype
+    estimated: float
+    measured: float
+
+    @property
+    def error(self) -> float:
+        """Relative error of the estimate."""
+        return abs(self.estimated / self.measured - 1)
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """The latency of every genotype, and where it was measured.
+
+    Attributes:
+        cost: the latency in milliseconds.
+        origin: the device and the network of the measurement, plain JSON data.
+        checks: sums compared with whole networks, measured at the same time.
+    """
+
+    cost: AdditiveCost
+    origin: Mapping[str, object] = field(default_factory=dict)
+    checks: Sequence[LatencyCheck] = ()
+
+    def networks_to_check(self) -> list[Genotype]:
+        """Return the fastest, the slowest and a few random networks, always the same ones."""
+        space, random = self.cost.space, Random(0)
+        ends = [space.genotype(self.cost.extreme(pick)) for pick in (min, max)]
+        # Without duplicates, which a small space may give.
+        return list(dict.fromkeys([*ends, *(space.sample(random) for _ in range(_CHECKED))]))
+
+    def checked(self, times: Mapping[Genotype, float]) -> "LatencyTable":
+        """Return this table with the measured latencies of whole networks, milliseconds."""
+        checks = [LatencyCheck(genotype, self.cost(genotype), ms) for genotype, ms in times.items()]
+        return replace(self, checks=checks)
+
+    def log(self, path: Path) -> None:
+        """Log the largest error of the checks; warn if it is large."""
+        if not self.checks:  # a file that was written by hand
+            return
+        measured = [check.measured for check in self.checks]
+        worst = max(check.error for check in self.checks)
+        message = (
+            f"Latencies of {path}: the sums are within {100 * worst:.1f} % of {len(measured)} "
+            f"whole networks, which take {min(measured):.3g} to {max(measured):.3g} ms on "
+            f"{self.origin['device']}."
+        )
+        logger.info(message)
+        if worst > _LARGE_ERROR:
+            logger.warning(
+                "%s That is a large error: SEARCH.BUDGET.LATENCY limits the sums. If the device "
+                "was busy, remove the file and start again on an idle one.",
+                message,
+            )
+
+    def save(self, path: str | Path) -> None:
+        """Write a JSON file, whole or not at all."""
+        content = {
+            "unit": UNIT,
+            "origin": self.origin,
+            "base": self.cost.base,
+            "choices": self.cost.options,
+            "checks": [
+                {
+                    "genotype": check.genotype.to_config(),
+                    "estimated": check.estimated,
+                    "measured": check.measured,
+                }
+                for check in self.checks
+            ],
+        }
+        write_file(path, json.dumps(content, indent=2) + "\n")
+
+    @classmethod
+    def load(
+        cls, path: str | Path, name: str, space: SearchSpace, origin: Mapping[str, object]
+    ) -> "LatencyTable":
+        """Read what :meth:`save` wrote.
+
+        Args:
+            name: of the cost.
+            space: the genotypes.
+            origin: the expected device and network. Another version of torch only gives a warning,
+                and another number of threads not even that (workers share a processor), because a
+                resumed search must keep its costs.
+
+        Raises:
+            ValueError: it was measured on another device or for another network.
+        """
+        try:
+            content = json.loads(Path(path).read_text())
+            known = content["origin"]
+            choices = {
+                name: {int(option): float(cost) for option, cost in costs.items()}
+                for name, costs in content["choices"].items()
+            }
+            base = float(content["base"])
+            checks = [
+                LatencyCheck(
+                    Genotype.from_config(check["genotype"]), check["estimated"], check["measured"]
+                )
+                for check in content["checks"]
+            ]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is not a table of latencies ({error!r}). Remove it to have them measured."
+            ) from error
+        origin = json.loads(json.dumps(origin))
+        different = [
+            f"{key} was {known.get(key)!r} and is {value!r}"
+            for key, value in origin.items()
+            if key not in _CIRCUMSTANCES and known.get(key) != value
+        ]
+        expected = {choice.name: set(choice.options) for choice in space.choices}
+        if {name: set(costs) for name, costs in choices.items()} != expected:
+            different.append(f"its choices are not those of the {space.kind} space")
+        if different:
+            raise ValueError(
+                f"{path} holds latencies of another device or network: {'; '.join(different)}. "
+                "Continue where they were measured, or choose another OUTPUT_DIR. If you remove "
+                "the file, they are measured again, but a search in progress cannot be resumed."
+            )
+        if known.get("torch") != origin.get("torch"):
+            logger.warning(
+                "%s was measured with torch %s; this is %s. Its latencies are kept.",
+                path,
+                known.get("torch"),
+                origin.get("torch"),
+            )
+        options = {choice: choices[choice] for choice in space.names}
+        return cls(AdditiveCost(name, UNIT, space, options, base), known, checks)
 
 
 @COST_REGISTRY.register("LATENCY")
@@ -40,10 +187,13 @@ class Latency(Cost):
         self.device = torch.device(device)
         self.path = Path(path)
         if self.device.type not in ("cpu", "cuda"):
-            raise ValueError(
-                f"MODEL.DEVICE is '{device}', on which no latency is measured; expected cpu or "
-                "cuda. Set SEARCH.BUDGET.LATENCY to [], and take LATENCY out of SEARCH.COSTS and "
-                "SEARCH.SECOND_OBJECTIVE."
+            raise invalid(
+                "MODEL.DEVICE",
+                device,
+                "cpu or cuda",
+                but="no latency is measured on it",
+                fix="Set SEARCH.BUDGET.LATENCY to [], and take LATENCY out of SEARCH.COSTS and "
+                "SEARCH.SECOND_OBJECTIVE",
             )
 
     @classmethod
@@ -51,86 +201,45 @@ class Latency(Cost):
         return {"device": cfg.MODEL.DEVICE, "path": os.path.join(cfg.OUTPUT_DIR, LATENCY_FILE)}
 
     def table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
-        """Return the latency of every genotype, see :meth:`open_table`.
+        """Return the latency of every genotype, see :meth:`open_table`."""
+        return self.open_table(spec, input_size).cost
+
+    def open_table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> LatencyTable:
+        """Return the table in the file; if there is none, measure, check and write it first.
 
         Raises:
             ValueError: the file was measured on another device or for another network.
         """
-        return self.open_table(spec, input_size).cost
-
-    def open_table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> LatencyTable:
-        """Return the table in the file; if there is none, measure, check and write it first."""
-        origin = self._origin(spec, input_size)
-        assert isinstance(spec.space, SearchSpace), spec
-        if self.path.exists():
-            table = LatencyTable.load(self.path, self.name, spec.space, origin)
-        else:
-            meter = build_meter(spec, self.device, input_size)
-            table = LatencyTable(meter.measure(self.name), origin)
-            checks = meter.check(table.cost, table.networks_to_check())
-            table = replace(table, checks=checks)
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            table.save(self.path)
-        _log(table, self.path)
-        return table
-
-    def _origin(self, spec: NetworkSpec, input_size: tuple[int, int]) -> dict[str, object]:
-        """Return the device and the network that a table is measured for; plain JSON data."""
         assert isinstance(spec.space, SearchSpace), spec
         # Identifies the network without a list of all config keys that shape it.
-        network = [cost().table(spec, input_size).digest for cost in (MACs, Parameters)]
-        return {
+        digests = [cost().table(spec, input_size).digest for cost in (MACs, Parameters)]
+        origin = {
             "device": device_name(self.device),
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
             "input_size": list(input_size),
             "family": spec.family.name,
             "space": spec.space.kind,
-            "digest of MACs and parameters": "/".join(network),
+            "digest of MACs and parameters": "/".join(digests),
         }
-
-
-def build_meter(
-    spec: NetworkSpec, device: torch.device, input_size: tuple[int, int]
-) -> LatencyMeter:
-    """Build the meter of a supernet with random weights.
-
-    Args:
-        input_size: (height, width) of the image, pixels.
-    """
-    # Measuring must not change the random numbers of what follows.
-    with torch.random.fork_rng(devices=[]):
-        body = build_body(spec).to(device)
-        image = torch.randn(1, spec.in_channels, *input_size).to(device)
-    return LatencyMeter(body, image, CUDAClock(device) if device.type == "cuda" else CPUClock())
-
-
-def _log(table: LatencyTable, path: str | Path) -> None:
-    if not table.checks:  # a file that was written by hand
-        return
-    measured = [check.measured for check in table.checks]
-    worst = max(check.error for check in table.checks)
-    message = (
-        f"Latencies of {path}: the sums are within {100 * worst:.1f} % of {len(measured)} whole "
-        f"networks, which take {min(measured):.3g} to {max(measured):.3g} ms on "
-        f"{table.origin['device']}."
-    )
-    logger.info(message)
-    if worst > LARGE_ERROR:
-        logger.warning(
-            "%s That is a large error: SEARCH.BUDGET.LATENCY limits the sums. If the device was "
-            "busy, remove the file and start again on an idle one.",
-            message,
-        )
+        if self.path.exists():
+            table = LatencyTable.load(self.path, self.name, spec.space, origin)
+        else:
+            meter = build_meter(spec, self.device, input_size)
+            table = LatencyTable(meter.measure(self.name), origin)
+            table = table.checked(meter.time_networks(table.networks_to_check()))
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            table.save(self.path)
+        table.log(self.path)
+        return table
 
 
 def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():  # on Linux, platform does not know the name of the processor
-        lines = cpuinfo.read_text().splitlines()
-        models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-        name = next(models, name)
-    return name
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

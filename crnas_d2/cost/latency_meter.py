@@ -12,11 +12,13 @@ import torch
 from torch import nn
 
 from crnas_d2.common.progress import progress_bar
-from crnas_d2.modeling import SinglePathSupernet, find_supernet
+from crnas_d2.config import NetworkSpec
+from crnas_d2.modeling import SinglePathSupernet, build_body, find_supernet
 from crnas_d2.space import AdditiveCost, Genotype
 
 from .counted import covering_values
-from .latency_table import UNIT, LatencyCheck
+
+UNIT = "ms"
 
 _WARM_UP = 2  # rounds, in which memory is allocated and kernels are chosen
 _LEAST_ROUNDS, _MOST_ROUNDS = 5, 50
@@ -64,6 +66,21 @@ class CUDAClock(Clock):
         torch.cuda.synchronize(self.device)
         marks, self.marks = self.marks, []
         return [begin.elapsed_time(end) for begin, end in pairwise(marks)]
+
+
+def build_meter(
+    spec: NetworkSpec, device: torch.device, input_size: tuple[int, int]
+) -> "LatencyMeter":
+    """Build the meter of a supernet with random weights.
+
+    Args:
+        input_size: (height, width) of the image, pixels.
+    """
+    # Measuring must not change the random numbers of what follows.
+    with torch.random.fork_rng(devices=[]):
+        body = build_body(spec).to(device)
+        image = torch.randn(1, spec.in_channels, *input_size).to(device)
+    return LatencyMeter(body, image, CUDAClock(device) if device.type == "cuda" else CPUClock())
 
 
 class LatencyMeter:
@@ -130,12 +147,8 @@ class LatencyMeter:
         }
         return AdditiveCost(name, UNIT, self.space, options, statistics.median(rests))
 
-    def check(self, cost: AdditiveCost, genotypes: Sequence[Genotype]) -> list[LatencyCheck]:
-        """Time whole networks, without marks at their blocks.
-
-        Args:
-            cost: of :meth:`measure`, which predicts them.
-        """
+    def time_networks(self, genotypes: Sequence[Genotype]) -> dict[Genotype, float]:
+        """Return the milliseconds of whole networks, without marks at their blocks."""
         times: dict[Genotype, list[float]] = {genotype: [] for genotype in genotypes}
         random = Random(0)
 
@@ -153,10 +166,7 @@ class LatencyMeter:
             return whole
 
         self._repeat(run_round, "latency of networks")
-        return [
-            LatencyCheck(genotype, cost(genotype), statistics.median(seen))
-            for genotype, seen in times.items()
-        ]
+        return {genotype: statistics.median(seen) for genotype, seen in times.items()}
 
     def _repeat(self, run_round: Callable[..., float], what: str) -> None:
         elapsed = [run_round(keep=False) for _ in range(_WARM_UP)][-1]

@@ -2,8 +2,8 @@
 
 from .bn_calibration import batch_statistics, calibrated
 from .bootstrap import DetectionMatches, ImageHits, resampled_images
-from .build import build_evaluator, metric_names
 from .classification_evaluator import ClassificationEvaluator
+from .dataset_evaluators import build_evaluator, metric_names
 from .fast_coco_evaluator import FastCOCOEvaluator
 from .noise import FitnessNoise, NoiseFiles, difference_interval, images_to_tell, score_interval
 from .precision import build_precision, check_precision, use_channels_last

@@ -1,9 +1,18 @@
 import pytest
 import toy
-from detectron2.modeling import build_model
+from detectron2.modeling import RetinaNet, build_model
 
 from crnas_d2.config import load_config
-from crnas_d2.cost import detector_cost, detector_macs, find_body, meta_network, runnable_size
+from crnas_d2.cost import (
+    Part,
+    detector_cost,
+    detector_macs,
+    find_body,
+    meta_network,
+    register_heads,
+    runnable_size,
+)
+from crnas_d2.cost.detector_cost import _HEADS
 
 RCNN = str(toy.ROOT / "configs" / "Base-RCNN-FPN.yaml")
 CLASSIFIER = str(toy.ROOT / "configs" / "Base-pretrain.yaml")
@@ -185,6 +194,26 @@ def test_an_image_is_padded_only_where_the_network_cannot_run():
     body_alone = meta_network(config(SMALL_BODY, file=CLASSIFIER))
     assert find_body(body_alone) is body_alone.backbone
     assert runnable_size(body_alone, (50, 90)) == (50, 90)
+
+
+def test_a_plug_in_registers_the_heads_of_its_detector(monkeypatch):
+    class PluggedIn(RetinaNet):
+        pass
+
+    monkeypatch.setitem(_HEADS, PluggedIn, None)  # removed after the test
+    detector = meta_network(config(SMALL, RETINANET))
+    expected = detector_cost(detector, SIZE)
+    detector.__class__ = PluggedIn
+    with pytest.raises(ValueError, match=r"makes a PluggedIn, which is not counted"):
+        detector_cost(detector, SIZE)
+
+    @register_heads(PluggedIn)
+    def heads(model, features, num_proposals, num_mask_rois):
+        levels = [features[name] for name in model.head_in_features]
+        yield Part("mine", model.head, model.head, (levels,))
+
+    expected["mine"] = expected.pop("head")
+    assert detector_cost(detector, SIZE) == expected
 
 
 def test_a_supernet_has_no_cost():

@@ -1,6 +1,7 @@
 import json
 import time
 from itertools import count, pairwise
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -18,8 +19,7 @@ from crnas_d2.cost import (
     latency_meter,
 )
 from crnas_d2.cost import latency as latency_module
-from crnas_d2.cost.latency import build_meter
-from crnas_d2.cost.latency_meter import Clock, CPUClock
+from crnas_d2.cost.latency_meter import Clock, CPUClock, build_meter
 from crnas_d2.layers import ChoiceBlock, active_modules
 from crnas_d2.modeling.families import ResNetFamily
 from crnas_d2.modeling.spaces import OperationKind
@@ -133,10 +133,10 @@ def test_a_check_sets_sums_against_whole_networks():
     fastest, slowest, *_ = genotypes
     assert cost(fastest) == min(map(cost, meter.space))
     assert cost(slowest) == max(map(cost, meter.space))
-    checks = meter.check(cost, genotypes)
+    checks = LatencyTable(cost).checked(meter.time_networks(genotypes)).checks
     assert [check.genotype for check in checks] == genotypes
     assert max(check.error for check in checks) < 1e-9
-    assert LatencyCheck(fastest, predicted=6.0, measured=8.0).error == 0.25
+    assert LatencyCheck(fastest, estimated=6.0, measured=8.0).error == 0.25
 
 
 def test_the_number_of_rounds_is_bounded_by_time(monkeypatch):
@@ -249,24 +249,13 @@ def test_a_real_measurement_is_made_once(tmp_path, quick, monkeypatch):
         build_costs(cfg, spec)
 
 
-@pytest.mark.parametrize(("measured", "level"), [(10.0, "INFO"), (5.0, "WARNING")])
-def test_a_large_error_of_the_sums_is_warned_of(tmp_path, monkeypatch, caplog, measured, level):
-    monkeypatch.setattr(
-        LatencyMeter,
-        "measure",
-        lambda self, name: AdditiveCost(name, "ms", self.space, COSTS, 8.0),
-    )
-    monkeypatch.setattr(
-        LatencyMeter,
-        "check",
-        lambda self, cost, genotypes: [LatencyCheck(g, 9.0, measured) for g in genotypes],
-    )
-    spec = spec_of(OPERATION, {"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]})
+@pytest.mark.parametrize(("excess", "level"), [(1.1, "INFO"), (1.8, "WARNING")])
+def test_a_large_error_of_the_sums_is_warned_of(excess, level, caplog):
+    table = TABLE.checked({genotype: TABLE.cost(genotype) / excess for genotype in SPACE})
     with caplog.at_level("INFO", logger="crnas_d2"):
-        Latency("cpu", tmp_path / "latency.json").open_table(spec, SIZE)
+        table.log(Path("latency.json"))
     assert caplog.records[-1].levelname == level
-    percent = "10.0" if measured == 10.0 else "80.0"
-    assert f"within {percent} % of 6 whole networks" in caplog.text
+    assert f"within {100 * (excess - 1):.1f} % of 81 whole networks" in caplog.text
 
 
 def test_a_gpu_is_named_by_torch(monkeypatch):

@@ -1,0 +1,101 @@
+"""The registered costs of a body that are counted: blocks, MACs and parameters."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from crnas_d2.config import NetworkSpec
+from crnas_d2.space import COST_REGISTRY, AdditiveCost, Cost, Genotype, SearchSpace
+
+from .counted import CountedCost
+
+
+@COST_REGISTRY.register("BLOCKS")
+class Blocks(Cost):
+    """CR-NAS's budget (section 3.2.1): the number of blocks.
+
+    Weighted by the ``block_costs`` of the family (A.2).
+    """
+
+    unit = "blocks"
+    example = "[16, 16]"
+
+    def table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
+        family, space = spec.family, spec.space
+        assert isinstance(space, SearchSpace), spec
+        costs = family.block_costs or (1.0,) * len(family.stages)
+        weights = dict(zip(family.stages, costs, strict=True))
+        # Depths of the genotype are those that the space does not vary: all networks share them.
+        fixed = zip(family.stages, spec.genotype.depths, strict=False)
+        base = sum(weights[stage] * depth for stage, depth in fixed)
+        # Any other choice than a depth leaves the number of blocks as it is.
+        options = {
+            choice.name: {
+                option: weights[choice.stage] * option if choice.field == "depths" else 0.0
+                for option in choice.options
+            }
+            for choice in space.choices
+        }
+        return AdditiveCost(self.name, self.unit, space, options, base)
+
+
+@COST_REGISTRY.register("MACS")
+class MACs(CountedCost):
+    """Multiply-accumulate operations of convolutions and linear layers, for one image."""
+
+    unit = "MACs"
+    example = "[0, 300e6]"
+
+    @contextmanager
+    def counting(self, body: nn.Module) -> Iterator[Callable[[], int]]:
+        with FlopCounterMode(display=False) as counter:
+            # The counter counts a multiply-add as two operations.
+            yield lambda: counter.get_total_flops() // 2
+
+    def count(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> float:
+        raise AssertionError("operations are counted, not modules")
+
+    def table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
+        return _macs_table(spec, tuple(input_size))
+
+
+@lru_cache(maxsize=32)
+def _macs_table(spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
+    """Count once what limits a search, is a column of its report and is part of its plan."""
+    return CountedCost.table(MACs(), spec, input_size)
+
+
+@COST_REGISTRY.register("PARAMETERS")
+class Parameters(CountedCost):
+    """Parameters of all modules that run, trainable or not."""
+
+    unit = "parameters"
+    example = "[0, 5e6]"
+
+    def count(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> int:
+        lists = (nn.ParameterList, nn.ParameterDict)  # never called, so counted with their parent
+        holders = [module, *(child for child in module.children() if isinstance(child, lists))]
+        return sum(
+            parameter.numel() for part in holders for parameter in part.parameters(recurse=False)
+        )
+
+
+def most_expensive_path(
+    spec: NetworkSpec, input_size: tuple[int, int] = (800, 1088)
+) -> tuple[Genotype, int]:
+    """Return the path with the most MACs, and its MACs in the backbone body.
+
+    MACs add up over the choices, so it has the most expensive option of each; of equal ones, the
+    first.
+
+    Args:
+        spec: of a single-path supernet.
+        input_size: (height, width) of the image, pixels.
+    """
+    cost = MACs().table(spec, input_size)
+    values = cost.extreme(max)
+    return cost.space.genotype(values), round(cost.of(values))
