@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from crnas_d2.runs.training_log import read_metrics, training_seconds
+from crnas_d2.runs.metrics import TrainingMetrics
 from crnas_d2.space import ChannelSpace, Genotype
 
 from .page import Page
@@ -43,7 +43,7 @@ def write_channel_search(cfg, genotype: Genotype, space: ChannelSpace) -> None:
             "several seeds, and compare them.",
         ]
     )
-    page.facts(provenance(cfg, [output], training_seconds(output), "training"))
+    page.facts(provenance(cfg, [output], TrainingMetrics.read(output).seconds, "training"))
     add_channel_search(page, output, space)
     page.write(output / "report.html")
 
@@ -77,30 +77,29 @@ def add_channel_search(page: Page, output: str | Path, space: ChannelSpace) -> N
         "fraction of the channels of each convolution that have each dilation",
     )
     page.table(["convolution", "groups", *map(str, dilations)], rows)
-    # A resumed run logs some iterations twice; the later entry counts.
-    entries = {entry["iteration"]: entry for entry in read_metrics(output) if "iteration" in entry}
     page.heading("Alpha over time")
     page.text(
         "Left: mean entropy of the groups' softmax of alpha, in nats; 0 when all are decided. "
         "Right: fraction of the groups in which each dilation is the strongest."
     )
     page.figure(
-        _over_time(entries, space.stages), "entropy and shares of the dilations by iteration"
+        _over_time(TrainingMetrics.read(output), space.stages),
+        "entropy and shares of the dilations by iteration",
     )
 
 
-def _over_time(entries: dict[int, dict], stages: Sequence[str]) -> Figure:
+def _over_time(metrics: TrainingMetrics, stages: Sequence[str]) -> Figure:
     figure = Figure(figsize=(9, 2.6 * len(stages)))
     panels = figure.subplots(len(stages), 2, sharex=True, squeeze=False)
     for (left, right), stage in zip(panels, stages, strict=True):
         prefix = f"alpha/{stage}/"
-        left.plot(*_series(entries, f"{prefix}entropy"), color="#08519c")
+        left.plot(*zip(*metrics.curve(f"{prefix}entropy"), strict=True), color="#08519c")
         left.set(ylabel=stage)
         left.set_ylim(bottom=0)
-        shares = {name for entry in entries.values() for name in entry}
+        shares = {name for entry in metrics.entries for name in entry}
         for name in sorted(name for name in shares if name.startswith(f"{prefix}share_")):
             label = name.removeprefix(f"{prefix}share_")
-            right.plot(*_series(entries, name), label=label)
+            right.plot(*zip(*metrics.curve(name), strict=True), label=label)
         right.set_ylim(0, 1)
         right.legend(fontsize=7, ncols=3)
         for axes in (left, right):
@@ -110,8 +109,3 @@ def _over_time(entries: dict[int, dict], stages: Sequence[str]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.tight_layout()
     return figure
-
-
-def _series(entries: dict[int, dict], name: str) -> tuple[list[int], list[float]]:
-    points = sorted((step, entry[name]) for step, entry in entries.items() if name in entry)
-    return [step for step, _ in points], [value for _, value in points]

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from crnas_d2.common.formats import format_cell, format_quantity
+from crnas_d2.runs.metrics import TrainingMetrics
 from crnas_d2.runs.ranking import plain
 from crnas_d2.runs.run import Run
-from crnas_d2.runs.training_log import read_metrics, training_seconds
 from crnas_d2.search import Candidate
 from crnas_d2.space import Genotype
 
@@ -74,7 +74,7 @@ def add_networks(page: Page, runs: Sequence[Run], *, num_images: int = 6) -> Non
     page.verdict(comparison_verdict(runs, predictions, dataset))
     folders, seconds = (
         [run.folder for run in runs],
-        sum(training_seconds(run.folder) for run in runs),
+        sum(TrainingMetrics.read(run.folder).seconds for run in runs),
     )
     facts = provenance(runs[0].cfg, folders, seconds, "trainings, summed")
     page.facts({**facts, "seed": ", ".join(dict.fromkeys(str(run.cfg.SEED) for run in runs))})
@@ -207,9 +207,8 @@ def _losses(runs: Sequence[Run]) -> Figure:
     figure = Figure(figsize=(9, 3))
     axes = figure.add_subplot()
     for run in runs:
-        entries = [entry for entry in read_metrics(run.folder) if "total_loss" in entry]
-        points = [(entry["iteration"], entry["total_loss"]) for entry in entries]
-        axes.plot(*zip(*sorted(points), strict=True), label=run.name)
+        points = TrainingMetrics.read(run.folder).curve("total_loss")
+        axes.plot(*zip(*points, strict=True), label=run.name)
     axes.set(xlabel="iteration", ylabel="total loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()

@@ -19,7 +19,7 @@ from crnas_d2.config.checks import find_spec
 from crnas_d2.cost import body_cost
 from crnas_d2.space import Genotype
 
-from .training_log import read_metrics, training_seconds
+from .metrics import TrainingMetrics
 
 # Of a search: the training of one network reads none of them.
 _OF_SPACES = tuple(
@@ -116,7 +116,7 @@ class StandAloneRun:
             "macs": cost.macs,
             "params": cost.parameters,
             "iterations": cfg.SOLVER.MAX_ITER,
-            "seconds": round(training_seconds(folder)),
+            "seconds": round(TrainingMetrics.read(folder).seconds),
             "config_digest": config_digest(cfg),
         }
         if before is not None:
@@ -127,15 +127,12 @@ class StandAloneRun:
         return result
 
 
-def _final_metrics(cfg: CfgNode, metric: str) -> dict | None:
-    """Return the metrics of the evaluation at the end of a training; ``None`` if it is not over."""
-    folder = Path(cfg.OUTPUT_DIR)
-    if not (folder / "metrics.json").exists() or not (folder / FINAL).exists():
+def _final_metrics(cfg: CfgNode, metric: str) -> dict[str, float] | None:
+    """Return the metrics of the final weights; ``None`` if the training is not finished."""
+    try:
+        return TrainingMetrics.read(cfg.OUTPUT_DIR).final(cfg, metric)
+    except ValueError:
         return None
-    # Not those of TEST.EVAL_PERIOD, in case the training died before its last evaluation.
-    last = cfg.SOLVER.MAX_ITER - 1
-    found = [e for e in read_metrics(folder) if metric in e and e["iteration"] >= last]
-    return found[-1] if found else None
 
 
 def training_settings(cfg: CfgNode) -> dict[str, object]:

@@ -1,9 +1,7 @@
 """A trained network to use: of a run, of an exported folder, or of a config with weights."""
 
-import json
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +16,11 @@ from crnas_d2.config.checks import check_model, find_spec
 from crnas_d2.data import CLASSES, ClassNames, find_classes
 from crnas_d2.engine import Trainer, without_sync
 
+from .metrics import PROVENANCE, read_record
+
 logger = logging.getLogger(__name__)
 
 EXPORTED = "model.pth"  # the weights of an exported folder
-PROVENANCE = "provenance.json"  # the record of an exported folder
 
 
 @dataclass(frozen=True)
@@ -150,12 +149,3 @@ def _classes(cfg: CfgNode, content: dict, folder: str | None) -> ClassNames:
             count,
         )
     return found or ClassNames.numbers(count)
-
-
-def read_record(file: Path) -> dict:
-    """Return the content of a JSON file; empty if there is none."""
-    with suppress(OSError, json.JSONDecodeError, UnicodeDecodeError):
-        content = json.loads(file.read_text())
-        if isinstance(content, dict):
-            return content
-    return {}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import toy
 
+from crnas_d2.checkpoint import write_file
 from crnas_d2.config import load_config
 from crnas_d2.runs.results_file import add_entry
 from crnas_d2.runs.stand_alone import (
@@ -27,7 +28,8 @@ def finish(run, metrics):
     folder = Path(cfg.OUTPUT_DIR)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(cfg.dump())
-    (folder / "model_final.pth").write_text(f"weights of {folder.name}")
+    content = {"model": {}, "iteration": cfg.SOLVER.MAX_ITER - 1, "of": folder.name}
+    write_file(content, folder / "model_final.pth")
     entry = {"iteration": cfg.SOLVER.MAX_ITER, **metrics}
     (folder / "metrics.json").write_text(json.dumps(entry) + "\n")
     return folder
@@ -112,7 +114,7 @@ def test_the_result_has_both_stages(make):
     assert result["pretraining"]["metric"] == "classification/top1"
     assert result["pretraining"]["score"] == 40.0
     assert result["config_digest"] != result["pretraining"]["config_digest"]
-    weights.write_text("of another pretraining")  # is that of another training
+    write_file({"model": {}, "of": "another pretraining"}, weights)  # is that of another training
     assert run.result() is None
 
 

@@ -150,7 +150,8 @@ def test_a_folder_is_as_plain_as_it_can_be_and_computes_the_same(name, tmp_path)
 
 @pytest.fixture(scope="module")
 def run(toy_datasets, tmp_path_factory):
-    return trained_toy.train(tmp_path_factory.mktemp("export") / "run", toy_datasets)
+    folder = tmp_path_factory.mktemp("export") / "run"
+    return trained_toy.train(folder, toy_datasets, {"SOLVER.CHECKPOINT_PERIOD": 1})
 
 
 @pytest.mark.slow
@@ -185,6 +186,12 @@ def test_the_provenance_says_where_a_network_comes_from(run, tmp_path):
     copied = json.loads((tmp_path / "copy" / "provenance.json").read_text())
     for key in ("needs", "genotype", "datasets", "metrics"):
         assert copied[key] == record[key], key
+
+
+def test_weights_that_were_not_evaluated_have_no_metrics(run, tmp_path):
+    cfg = network_config(str(run), None, ["MODEL.WEIGHTS", str(run / "model_0000000.pth")])
+    run_export(cfg, str(tmp_path / "exported"), folder=str(run))
+    assert json.loads((tmp_path / "exported" / "provenance.json").read_text())["metrics"] is None
 
 
 def test_earlier_exports_are_replaced_only_when_asked(run, tmp_path):

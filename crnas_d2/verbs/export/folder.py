@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import math
 import platform
 import runpy
 import shutil
@@ -25,15 +24,13 @@ from crnas_d2.common.files import check_new_folder, whole_folder
 from crnas_d2.cost.latency import device_name
 from crnas_d2.data import CLASSES
 from crnas_d2.report import own_version
+from crnas_d2.runs.metrics import PROVENANCE, metrics_of, read_record
 from crnas_d2.runs.trained_network import (
     EXPORTED,
-    PROVENANCE,
     TrainedNetwork,
     load_network,
     network_config,
-    read_record,
 )
-from crnas_d2.runs.training_log import read_metrics
 
 from .formats import FORMATS, BodyAndNeck, InputSizes, Runner, check_formats
 from .plain import PlainNetwork, describe_plain
@@ -231,7 +228,7 @@ def _provenance(
         "genotype": genotype,
         "datasets": before.get("datasets")
         or {"train": list(cfg.DATASETS.TRAIN), "test": list(cfg.DATASETS.TEST)},
-        "metrics": before.get("metrics") or _metrics(network.folder),
+        "metrics": metrics_of(cfg.MODEL.WEIGHTS),
         "seed": cfg.SEED,
         "weights": {"file": EXPORTED, "sha256": sha256(folder / EXPORTED)},
         "from": {"file": cfg.MODEL.WEIGHTS, "sha256": _digest(cfg.MODEL.WEIGHTS)},
@@ -264,19 +261,6 @@ def _provenance(
             for name, difference in export.differences.items()
         },
     }
-
-
-def _metrics(folder: Path | None) -> dict[str, float] | None:
-    """Return the metrics of the last evaluation of a run; ``None`` if there was none."""
-    if folder is None or not (folder / "metrics.json").is_file():
-        return None
-    evaluated = [
-        {key: value for key, value in entry.items() if "/AP" in key or "/top" in key}
-        for entry in read_metrics(folder)
-    ]
-    last = next((entry for entry in reversed(evaluated) if entry), None)
-    # JSON has no number for what COCO could not score.
-    return last and {key: value if math.isfinite(value) else None for key, value in last.items()}
 
 
 def _digest(path: str) -> str | None:

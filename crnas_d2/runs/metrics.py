@@ -1,0 +1,162 @@
+"""The metrics of a training, and of which weights they are: the one reader of ``metrics.json``."""
+
+import itertools
+import json
+import math
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from detectron2.config import CfgNode
+
+from crnas_d2.checkpoint import FINAL, read_file
+from crnas_d2.config import spell
+
+PROVENANCE = "provenance.json"  # the record of an exported folder
+_LOG = "metrics.json"
+_LOSS = "total_loss"  # logged for steps of the training only
+
+
+@dataclass(frozen=True)
+class TrainingMetrics:
+    """What Detectron2 logs of a training.
+
+    Attributes:
+        folder: ``OUTPUT_DIR`` of the training.
+        entries: in the order in which they were written. Of a resumed training, some iterations
+            are there twice; the later entry counts.
+    """
+
+    folder: Path
+    entries: tuple[dict, ...]
+
+    @classmethod
+    def read(cls, folder: str | Path) -> "TrainingMetrics":
+        """Read ``metrics.json``; skip truncated lines, because the process may have died.
+
+        Raises:
+            ValueError: the folder has no ``metrics.json``.
+        """
+        log = Path(folder) / _LOG
+        if not log.is_file():
+            raise ValueError(f"{folder} holds no training: {_LOG} is missing.")
+        entries = []
+        for line in log.read_text().splitlines():
+            with suppress(json.JSONDecodeError):
+                entry = json.loads(line)
+                if isinstance(entry, dict):
+                    entries.append(entry)
+        return cls(Path(folder), tuple(entries))
+
+    @property
+    def seconds(self) -> float:
+        """The time of all iterations, from the medians over 20 that Detectron2 logs."""
+        timed = dict(self.curve("time"))
+        # Each entry stands for the iterations since the one before.
+        steps = [0, *(iteration + 1 for iteration in timed)]
+        return sum((end - start) * timed[end - 1] for start, end in itertools.pairwise(steps))
+
+    def curve(self, name: str) -> list[tuple[int, float]]:
+        """Return the iterations and values of a scalar."""
+        values = {e["iteration"]: e[name] for e in self.entries if name in e and "iteration" in e}
+        return sorted(values.items())
+
+    def after(self, steps: int, metric: str = "") -> dict[str, float] | None:
+        """Return the evaluation of the weights after a number of steps; ``None`` without one.
+
+        Args:
+            metric: that the evaluation must have; default: any average precision or accuracy.
+
+        Returns:
+            all metrics of the tasks, by ``task/name``.
+        """
+        return next(
+            (found for at, found in reversed(self._evaluations(metric)) if at == steps), None
+        )
+
+    def _evaluations(self, metric: str) -> list[tuple[int, dict[str, float]]]:
+        """Return metrics, each with the number of steps after which they were measured."""
+        found, last = [], -1
+        for entry in self.entries:
+            iteration = entry.get("iteration", 0)
+            if _LOSS in entry:
+                last = max(last, iteration)
+            scores = _scores(entry, metric)
+            if metric in entry if metric else scores:
+                # During a training, it has the number of the step before it, which is logged first;
+                # after the training, that of a next step.
+                found.append((iteration + 1 if last >= iteration else iteration, scores))
+        return found
+
+    def final(self, cfg: CfgNode, metric: str) -> dict[str, float]:
+        """Return the metrics of the final weights.
+
+        Args:
+            metric: that the training is judged by, e.g. ``bbox/AP``.
+
+        Raises:
+            ValueError: the training has not ended, or not with an evaluation.
+        """
+        evaluations = self._evaluations(metric)
+        if not evaluations:
+            raise ValueError(
+                f"{self.folder / _LOG} holds no {metric}: the training did not end with an "
+                "evaluation."
+            )
+        final, fix = self.folder / FINAL, f"Continue it with {spell('train', '--resume')}."
+        if not final.is_file():
+            raise ValueError(f"{self.folder} holds an unfinished training, without {FINAL}. {fix}")
+        steps = _steps(final)
+        # With a REFERENCE_WORLD_SIZE, other numbers of processes have other numbers of iterations.
+        expected = cfg.SOLVER.MAX_ITER if cfg.SOLVER.REFERENCE_WORLD_SIZE == 0 else 0
+        went_on = any(_LOSS in e and e.get("iteration", 0) >= steps for e in self.entries)
+        scores = self.after(steps, metric)
+        if steps < expected or went_on or scores is None:
+            raise ValueError(
+                f"{self.folder} holds an unfinished training: {steps} of {max(expected, steps)} "
+                f"iterations are in {FINAL}, and the last evaluation came after "
+                f"{evaluations[-1][0]}. {fix}"
+            )
+        return scores
+
+
+def metrics_of(weights: str | Path) -> dict[str, float | None] | None:
+    """Return the metrics that belong to a file of weights, as JSON has them.
+
+    They are those that a training has logged for this checkpoint, or those of the record beside
+    exported weights.
+
+    Returns:
+        ``None`` if these weights were not evaluated; a metric is ``None`` if it is not finite.
+    """
+    file = Path(weights)
+    found: dict[str, float | None] | None = None
+    if (file.parent / PROVENANCE).is_file():
+        found = read_record(file.parent / PROVENANCE).get("metrics")
+    elif file.is_file() and (file.parent / _LOG).is_file():
+        steps = _steps(file)
+        found = TrainingMetrics.read(file.parent).after(steps) if steps else None
+    return found and {k: v if v is None or math.isfinite(v) else None for k, v in found.items()}
+
+
+def read_record(file: Path) -> dict:
+    """Return the content of a JSON file; empty if there is none."""
+    with suppress(OSError, json.JSONDecodeError, UnicodeDecodeError):
+        content = json.loads(file.read_text())
+        if isinstance(content, dict):
+            return content
+    return {}
+
+
+def _steps(weights: Path) -> int:
+    """Return after how many steps a checkpoint was written, 0 if it does not say."""
+    return int(read_file(str(weights)).get("iteration", -1)) + 1
+
+
+def _scores(entry: dict, metric: str) -> dict[str, float]:
+    tasks = {
+        task
+        for task, _, name in (key.partition("/") for key in entry)
+        if name.startswith(("AP", "top")) or f"{task}/{name}" == metric
+    }
+    return {key: value for key, value in entry.items() if key.partition("/")[0] in tasks}
