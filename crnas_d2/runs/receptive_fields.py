@@ -17,7 +17,7 @@ from crnas_d2.data.loaders.mappers import (
 )
 from crnas_d2.evaluation.effective_field import EffectiveField, effective_fields, usual_features
 
-from .trained_network import load_network
+from .loaded_network import load_network
 
 logger = logging.getLogger(__name__)
 

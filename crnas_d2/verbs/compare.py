@@ -20,9 +20,9 @@ from crnas_d2.report import (
     recipe,
     search_settings,
 )
+from crnas_d2.runs.loaded_network import network_config
 from crnas_d2.runs.receptive_fields import field_images, measure_fields
 from crnas_d2.runs.run import load_run
-from crnas_d2.runs.trained_network import network_config
 from crnas_d2.search import evaluated, open_storage, study_url
 
 

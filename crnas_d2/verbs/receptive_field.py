@@ -12,8 +12,8 @@ from tabulate import tabulate
 
 from crnas_d2.common.files import check_new_file
 from crnas_d2.report import FIELDS_EXPLAINED, Page, add_fields, draw_fields, field_table
+from crnas_d2.runs.loaded_network import network_config
 from crnas_d2.runs.receptive_fields import field_images, measure_fields
-from crnas_d2.runs.trained_network import network_config
 
 _FORMATS = (".html", ".png", ".svg")
 

@@ -8,7 +8,7 @@ import argparse
 
 from crnas_d2.common.files import check_new_file
 from crnas_d2.report import draw_networks
-from crnas_d2.runs.named_network import find_network
+from crnas_d2.runs.named_genotype import find_genotype
 
 _FORMATS = (".png", ".svg")
 
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
     output = check_new_file(args.output, _FORMATS, overwrite=args.overwrite)
     networks = {}
     for text in args.networks:
-        network = find_network(text)
+        network = find_genotype(text)
         if network.name in networks:
             raise ValueError(
                 f"Two networks have the name {network.name}: name one of them, NAME={text}."

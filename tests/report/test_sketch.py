@@ -7,7 +7,7 @@ from matplotlib.patches import Rectangle
 
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.report import draw_architectures, draw_channels, draw_networks
-from crnas_d2.runs.named_network import find_network
+from crnas_d2.runs.named_genotype import find_genotype
 from crnas_d2.space import ChannelSpace, Genotype, SearchedConv
 from crnas_d2.verbs.main import main
 
@@ -54,7 +54,7 @@ def squares(figure):
 
 
 def test_a_published_network_is_drawn_block_by_block():
-    network = find_network("CR-NAS/CR-R50")
+    network = find_genotype("CR-NAS/CR-R50")
     assert network.name == "CR-R50"
     figure = draw_architectures({"CR-R50": network.genotype}, {"CR-R50": network.family})
     # Table 6 of the paper.
@@ -77,7 +77,7 @@ def test_a_published_network_is_drawn_block_by_block():
 
 
 def test_kernels_and_xception_blocks_have_their_own_labels():
-    network = find_network("net=DetNAS/DetNASNet-300M-FPN")
+    network = find_genotype("net=DetNAS/DetNASNet-300M-FPN")
     figure = draw_architectures({"net": network.genotype}, {"net": network.family})
     assert texts(figure)[:6] == ["net", "7", "5", "7", "3", "res2"]
     legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
@@ -95,7 +95,7 @@ NETWORKS = sorted(
 
 @pytest.mark.parametrize("source", [*PUBLISHED, *NETWORKS])
 def test_every_network_of_the_papers_is_drawn(source):
-    network = find_network(str(toy.ROOT / source) if source in NETWORKS else source)
+    network = find_genotype(str(toy.ROOT / source) if source in NETWORKS else source)
     figure = draw_networks({"net": network.genotype}, {"net": network.family}, {})
     drawn = {
         stage: ops
@@ -115,7 +115,7 @@ def test_every_network_of_the_papers_is_drawn(source):
 
 def test_the_papers_and_all_families_are_there():
     assert len(PUBLISHED) >= 15 and len(NETWORKS) >= 29
-    families = {find_network(name).family.name for name in PUBLISHED}
+    families = {find_genotype(name).family.name for name in PUBLISHED}
     assert families >= {"resnet", "mobilenetv2", "shufflenetv2"}
 
 
@@ -128,7 +128,7 @@ def test_networks_of_nats_are_drawn_as_bars(tmp_path, search):
     found = space.sample(Random(0))
     settings = {"family": cfg.MODEL.SUPERNET.FAMILY, "channel": space.to_config()}
     found.to_yaml(tmp_path / "genotype.yaml", **settings)
-    network = find_network(f"found={tmp_path}")
+    network = find_genotype(f"found={tmp_path}")
     drawn = {"found": network.genotype}, {"found": network.family}, {"found": network.channels}
     titled = [axes for axes in draw_networks(*drawn).axes if axes.get_title() == "found"]
     [panel] = titled
@@ -136,7 +136,7 @@ def test_networks_of_nats_are_drawn_as_bars(tmp_path, search):
 
 
 def test_layers_that_never_vary_are_not_drawn():
-    network = find_network("CR-NAS/stage-MobileNetV2")
+    network = find_genotype("CR-NAS/stage-MobileNetV2")
     figure = draw_architectures({"net": network.genotype}, {"net": network.family})
     assert "stem" not in texts(figure) and "c160" in texts(figure)
     assert len(squares(figure)) == sum(network.genotype.depths) - 3
@@ -170,14 +170,14 @@ def test_a_genotype_is_found_in_files_and_folders(tmp_path):
     (folder / "config.yaml").write_text(cfg.dump())
     genotype = space.genotype(channel_toy.CHANNELS)
     genotype.to_yaml(folder / "genotype.yaml", family="resnet", channel=space.to_config())
-    found = find_network(str(folder))
+    found = find_genotype(str(folder))
     assert (found.name, found.genotype) == ("search", genotype)
     # Bars of the narrow network of the search, not of a ResNet-50.
     assert found.channels.names == space.names
     (tmp_path / "run").mkdir()
     plain = {"MODEL.GENOTYPE.DEPTHS": [1, 2, 1, 1]}
     (tmp_path / "run" / "config.yaml").write_text(toy.network_config(plain).dump())
-    assert find_network(str(tmp_path / "run")).genotype.depths == (1, 2, 1, 1)
+    assert find_genotype(str(tmp_path / "run")).genotype.depths == (1, 2, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_a_genotype_is_found_in_files_and_folders(tmp_path):
 )
 def test_what_is_no_network_is_refused_by_name(source, message):
     with pytest.raises(ValueError, match=message):
-        find_network(source)
+        find_genotype(source)
 
 
 def test_two_networks_of_one_name_and_other_formats_are_refused(tmp_path):

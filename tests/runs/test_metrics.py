@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from crnas_d2.checkpoint import write_file
+from crnas_d2.checkpoint import write_weights
 from crnas_d2.config import load_config
 from crnas_d2.runs.metrics import TrainingMetrics, metrics_of
 
@@ -27,7 +27,7 @@ def leave(tmp_path):
     def leave(entries, steps=40):
         (tmp_path / "metrics.json").write_text("".join(f"{json.dumps(e)}\n" for e in entries))
         if steps:
-            write_file({"model": {}, "iteration": steps - 1}, tmp_path / "model_final.pth")
+            write_weights({"model": {}, "iteration": steps - 1}, tmp_path / "model_final.pth")
         return tmp_path
 
     return leave
@@ -54,14 +54,14 @@ def test_metrics_are_those_of_the_weights(leave, entries, steps, score):
     found = TrainingMetrics.read(folder).after(steps)
     assert found == (None if score is None else {"bbox/AP": score, "bbox/AP50": score + 1})
     checkpoint = folder / f"model_{steps - 1:07d}.pth"
-    write_file({"model": {}, "iteration": steps - 1}, checkpoint)
+    write_weights({"model": {}, "iteration": steps - 1}, checkpoint)
     assert metrics_of(checkpoint) == found
 
 
 def test_weights_that_say_nothing_have_no_metrics(leave, tmp_path):
     folder = leave([*WHOLE[:2], evaluated(40, float("nan"))])
     assert metrics_of(folder / "model_final.pth") == {"bbox/AP": None, "bbox/AP50": None}
-    write_file({"model": {}}, folder / "model_best.pth")
+    write_weights({"model": {}}, folder / "model_best.pth")
     assert metrics_of(folder / "model_best.pth") is None
     assert metrics_of("detectron2://ImageNetPretrained/MSRA/R-50.pkl") is None
     (folder / "provenance.json").write_text('{"metrics": {"bbox/AP": 7.0}}')

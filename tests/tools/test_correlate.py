@@ -10,10 +10,10 @@ import pytest
 import toy
 import yaml
 
-from crnas_d2.checkpoint import write_file
+from crnas_d2.checkpoint import write_weights
 from crnas_d2.evaluation.rank_correlation import rank_correlation
 from crnas_d2.runs.ranking import describe_ranking
-from crnas_d2.runs.stand_alone import StandAloneRun, config_digest
+from crnas_d2.runs.training import Training, config_digest
 from crnas_d2.space import Genotype
 
 TOOL = str(toy.ROOT / "tools" / "correlate.py")
@@ -157,10 +157,10 @@ def test_a_training_is_known_by_its_config_and_the_content_of_its_weights(tmp_pa
 
 def test_an_evaluation_in_the_middle_of_a_training_is_no_result(tmp_path):
     config = str(toy.ROOT / "configs" / "letters" / "baseline.yaml")
-    run = StandAloneRun(Genotype(depths=(1, 1, 1, 1)), 1, config, (), tmp_path)
+    run = Training(Genotype(depths=(1, 1, 1, 1)), 1, config, (), tmp_path)
     folder = Path(run.config().OUTPUT_DIR)
     folder.mkdir()
-    write_file({"model": {}, "iteration": 2999}, folder / "model_final.pth")
+    write_weights({"model": {}, "iteration": 2999}, folder / "model_final.pth")
     middle = {"iteration": 1499, "bbox/AP": 40.0, "bbox/AP50": 60.0}
     (folder / "metrics.json").write_text(json.dumps(middle) + "\n")
     assert run.result() is None

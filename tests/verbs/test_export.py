@@ -19,7 +19,7 @@ from detectron2.structures import Boxes
 
 from crnas_d2.common.errors import JobError
 from crnas_d2.engine import Trainer
-from crnas_d2.runs.trained_network import load_network, network_config
+from crnas_d2.runs.loaded_network import load_network, network_config
 from crnas_d2.verbs.export import formats
 from crnas_d2.verbs.export.folder import run_export
 from crnas_d2.verbs.export.formats import FORMATS

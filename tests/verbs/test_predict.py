@@ -13,7 +13,7 @@ import trained_toy
 from PIL import Image
 
 from crnas_d2.common.errors import JobError
-from crnas_d2.runs.trained_network import network_config
+from crnas_d2.runs.loaded_network import network_config
 from crnas_d2.verbs.predict import job as predict
 from crnas_d2.verbs.predict.job import run_prediction
 

@@ -18,10 +18,10 @@ from crnas_d2.common.plain_yaml import read_yaml
 from crnas_d2.config import load_config, spell
 from crnas_d2.engine.sampled_networks import SAMPLINGS, sample_networks
 from crnas_d2.report import write_ranking
-from crnas_d2.runs.named_network import find_network
+from crnas_d2.runs.named_genotype import find_genotype
 from crnas_d2.runs.ranking import describe_ranking, read_ranking, score_of
-from crnas_d2.runs.stand_alone import StandAloneRun, finished_trainings, recipe_settings
-from crnas_d2.runs.stand_alone_trainings import check_runs, train_networks
+from crnas_d2.runs.training import Training, common_settings, finished_trainings
+from crnas_d2.runs.trainings import check_trainings, train_all
 from crnas_d2.space import Genotype
 
 from .scored_networks import score_networks
@@ -109,7 +109,7 @@ def networks(args, family):
     """
     found = []
     for text in args.networks:
-        network = find_network(text)
+        network = find_genotype(text)
         _check_family(text, network.family.name, family)
         found.append(network.genotype)
     if args.genotypes:
@@ -149,10 +149,10 @@ def train(args, command):
         before = None
         if args.pretrain_config:
             overrides = tuple(args.pretrain_opts)
-            before = StandAloneRun(
+            before = Training(
                 *(genotype, seed, args.pretrain_config, overrides, args.runs), elsewhere=elsewhere
             )
-        return StandAloneRun(
+        return Training(
             *(genotype, seed, args.config_file, tuple(args.opts), args.runs),
             pretraining=before,
             elsewhere=elsewhere,
@@ -160,10 +160,10 @@ def train(args, command):
 
     # All networks with one seed first.
     runs = [planned(genotype, seed) for seed in args.seeds for genotype in genotypes]
-    check_runs(runs, args.results)
-    settings, done = recipe_settings(runs[0]), 0
+    check_trainings(runs, args.results)
+    settings, done = common_settings(runs[0]), 0
     metric = runs[0].main_metric(runs[0].config(with_weights=False))
-    for result in train_networks(runs, args.results, command, args.num_workers, settings):
+    for result in train_all(runs, args.results, command, args.num_workers, settings):
         done += 1
         before = result.get("pretraining")
         print(
@@ -183,7 +183,7 @@ def report(args):
         raise ValueError("--mark names networks in the figures: add --output FILE.")
     marks = {}
     for text in args.mark:
-        network = find_network(text)
+        network = find_genotype(text)
         marks[network.name] = network.genotype
     print(describe_ranking(args.results, args.others))
     if output is not None:

@@ -16,7 +16,7 @@ def score_networks(cfg, results: Path, scores: Path, command: str) -> Iterator[s
 
     Args:
         cfg: of a search. Only the networks to score are others.
-        results: of :func:`train_networks`.
+        results: of :func:`train_all`.
         scores: a JSON file, ``{"command": ..., "scores": [...]}``, to which a genotype and its
             fitness are added as they come.
         command: the command that makes the file.

@@ -9,7 +9,7 @@ import argparse
 from tabulate import tabulate
 
 from crnas_d2.config import spell
-from crnas_d2.runs.trained_network import network_config
+from crnas_d2.runs.loaded_network import network_config
 from crnas_d2.verbs.arguments import add_input_size, add_overwrite, add_trained_network
 
 from .folder import run_export

@@ -24,13 +24,13 @@ from crnas_d2.common.files import check_new_folder, whole_folder
 from crnas_d2.cost.latency import device_name
 from crnas_d2.data import CLASSES
 from crnas_d2.report import own_version
-from crnas_d2.runs.metrics import PROVENANCE, metrics_of, read_record
-from crnas_d2.runs.trained_network import (
+from crnas_d2.runs.loaded_network import (
     EXPORTED,
-    TrainedNetwork,
+    LoadedNetwork,
     load_network,
     network_config,
 )
+from crnas_d2.runs.metrics import PROVENANCE, metrics_of, read_record
 
 from .formats import FORMATS, BodyAndNeck, InputSizes, Runner, check_formats
 from .plain import PlainNetwork, describe_plain
@@ -120,7 +120,7 @@ def run_export(
     return export
 
 
-def _write_network(network: TrainedNetwork, plain: PlainNetwork, folder: Path) -> None:
+def _write_network(network: LoadedNetwork, plain: PlainNetwork, folder: Path) -> None:
     (folder / "config.yaml").write_text(plain.config)
     if plain.backbone_file:
         (folder / "backbone.py").write_text(plain.backbone_file)
@@ -142,7 +142,7 @@ def _write_network(network: TrainedNetwork, plain: PlainNetwork, folder: Path) -
 
 
 @torch.no_grad()
-def _check_plain(network: TrainedNetwork, folder: Path, size: tuple[int, int]) -> None:
+def _check_plain(network: LoadedNetwork, folder: Path, size: tuple[int, int]) -> None:
     """Build the backbone of a plain config as Detectron2 does; compare it with the network.
 
     Raises:
@@ -166,8 +166,8 @@ def _check_plain(network: TrainedNetwork, folder: Path, size: tuple[int, int]) -
 
 
 def _latencies(
-    network: TrainedNetwork,
-    other: TrainedNetwork,
+    network: LoadedNetwork,
+    other: LoadedNetwork,
     formats: Sequence[str],
     size: tuple[int, int],
     folder: Path,
@@ -207,7 +207,7 @@ def _latencies(
 
 
 def _provenance(
-    network: TrainedNetwork,
+    network: LoadedNetwork,
     plain: PlainNetwork,
     sizes: InputSizes,
     export: Export,

@@ -2,7 +2,7 @@
 
 import argparse
 
-from crnas_d2.runs.trained_network import network_config
+from crnas_d2.runs.loaded_network import network_config
 from crnas_d2.verbs.arguments import add_overwrite, add_trained_network
 
 from .job import run_prediction

@@ -23,7 +23,7 @@ from crnas_d2.common.progress import progress_bar
 from crnas_d2.config.architectures import detectors, find_architecture
 from crnas_d2.data import ImageError
 from crnas_d2.data.images.pictures import Picture, find_pictures, read_picture
-from crnas_d2.runs.trained_network import TrainedNetwork, load_network
+from crnas_d2.runs.loaded_network import LoadedNetwork, load_network
 
 from .drawn_detections import draw_detections
 from .videos import VideoReader, VideoWriter
@@ -141,7 +141,7 @@ class _Detector:
         score_threshold: below which detections are left out.
     """
 
-    def __init__(self, network: TrainedNetwork, score_threshold: float):
+    def __init__(self, network: LoadedNetwork, score_threshold: float):
         self.network = network
         self.format = network.cfg.INPUT.FORMAT
         self.augmentation = AugmentationList(build_augmentation(network.cfg, is_train=False))

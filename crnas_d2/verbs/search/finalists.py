@@ -15,8 +15,8 @@ from crnas_d2.common.digests import text_digest
 from crnas_d2.engine.subnets import save_subnet
 from crnas_d2.engine.training import check_training
 from crnas_d2.runs.ranking import score_of
-from crnas_d2.runs.stand_alone import StandAloneRun
-from crnas_d2.runs.stand_alone_trainings import train_networks
+from crnas_d2.runs.training import Training
+from crnas_d2.runs.trainings import train_all
 from crnas_d2.search import Candidate, Finalist, without_password
 from crnas_d2.space import SearchSpace
 
@@ -60,7 +60,7 @@ def train_finalists(
             if not file.exists():
                 save_subnet(cfg, model, candidate.genotype, file)
             weights = ("MODEL.WEIGHTS", str(file))
-        run = StandAloneRun(
+        run = Training(
             *(candidate.genotype, cfg.SEED, str(recipe), weights, folder),
             metric=cfg.SEARCH.METRIC,
         )
@@ -68,7 +68,7 @@ def train_finalists(
         runs.append(run)
     results = Path(cfg.OUTPUT_DIR) / "finalists.json"
     command = shlex.join(without_password(argument) for argument in sys.argv)
-    list(train_networks(runs, results, command, num_workers))
+    list(train_all(runs, results, command, num_workers))
     finalists = [
         Finalist(
             candidate,

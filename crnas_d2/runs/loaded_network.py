@@ -24,7 +24,7 @@ EXPORTED = "model.pth"  # the weights of an exported folder
 
 
 @dataclass(frozen=True)
-class TrainedNetwork:
+class LoadedNetwork:
     """A trained network, in eval mode on its device.
 
     Attributes:
@@ -103,7 +103,7 @@ def _of_folder(folder: Path) -> list[str]:
     return ["MODEL.WEIGHTS", str(weights)]
 
 
-def load_network(cfg: CfgNode, folder: str | None = None) -> TrainedNetwork:
+def load_network(cfg: CfgNode, folder: str | None = None) -> LoadedNetwork:
     """Build the network of a config and load its weights strictly.
 
     Args:
@@ -126,7 +126,7 @@ def load_network(cfg: CfgNode, folder: str | None = None) -> TrainedNetwork:
             "belong to the mixture of all dilations: train the found network from them first."
         )
     classes = _classes(cfg, content, folder)
-    return TrainedNetwork(
+    return LoadedNetwork(
         cfg, model.eval(), classes, find_spec(cfg), Path(folder) if folder else None
     )
 

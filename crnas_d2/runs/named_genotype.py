@@ -12,7 +12,7 @@ from crnas_d2.space import FAMILY_REGISTRY, ChannelSpace, Family, Genotype, geno
 
 
 @dataclass(frozen=True)
-class NamedNetwork:
+class NamedGenotype:
     """A network to draw.
 
     Attributes:
@@ -26,7 +26,7 @@ class NamedNetwork:
     channels: ChannelSpace | None = None
 
 
-def find_network(text: str) -> NamedNetwork:
+def find_genotype(text: str) -> NamedGenotype:
     """Read a network: ``SOURCE``, or ``NAME=SOURCE`` to print another name.
 
     Args:
@@ -77,18 +77,18 @@ def _of_folder(folder: Path) -> CfgNode:
     return cfg
 
 
-def _network(cfg: CfgNode, name: str, source: str) -> NamedNetwork:
+def _network(cfg: CfgNode, name: str, source: str) -> NamedGenotype:
     family = FAMILY_REGISTRY.get(cfg.MODEL.GENOTYPE.FAMILY or cfg.MODEL.SUPERNET.FAMILY)
     genotype = Genotype.from_config(cfg.MODEL.GENOTYPE)
     # A fragment says nothing about widths, which a family may check.
     is_complete = len(genotype.depths) == len(family.stages) and not genotype.channels
     is_fixed = cfg.MODEL.SUPERNET.SPACE == "none" or cfg.MODEL.SUPERNET.PATH_SAMPLER == "fixed"
     if is_complete and is_fixed and len(genotype.ops) in (0, sum(genotype.depths)):
-        return NamedNetwork(name, genotype, family)
+        return NamedGenotype(name, genotype, family)
     spec = NetworkSpec.from_config(cfg)
     if spec.is_supernet:
         raise ValueError(
             f"{source} is that of a supernet, whose networks are all of its space; name one of "
             "them, e.g. the genotype.yaml that its search has written."
         )
-    return NamedNetwork(name, spec.genotype, family, spec.channels)
+    return NamedGenotype(name, spec.genotype, family, spec.channels)

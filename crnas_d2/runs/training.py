@@ -30,7 +30,7 @@ _WITHOUT_EFFECT = ("OUTPUT_DIR", "MODEL.DEVICE")
 
 
 @dataclass(frozen=True)
-class StandAloneRun:
+class Training:
     """One network with one seed, trained by itself.
 
     Attributes:
@@ -51,11 +51,11 @@ class StandAloneRun:
     overrides: tuple[str, ...]
     root: Path
     metric: str = ""
-    pretraining: "StandAloneRun | None" = None
+    pretraining: "Training | None" = None
     elsewhere: Mapping[str, Path] = field(default_factory=dict, compare=False)
 
     @property
-    def stages(self) -> tuple["StandAloneRun", ...]:
+    def stages(self) -> tuple["Training", ...]:
         """The pretraining, if there is one, and this run."""
         return (*(self.pretraining.stages if self.pretraining else ()), self)
 
@@ -162,7 +162,7 @@ def training_settings(cfg: CfgNode) -> dict[str, object]:
     return settings
 
 
-def recipe_settings(run: StandAloneRun) -> dict[str, object]:
+def common_settings(run: Training) -> dict[str, object]:
     """Return what all networks and seeds of a list of runs must have in common."""
     found = {}
     for number, stage in enumerate(run.stages):

@@ -17,12 +17,12 @@ from crnas_d2.config.checks import find_spec
 from crnas_d2.engine.training import check_training, run_training
 
 from .results_file import add_entry, check_settings
-from .stand_alone import StandAloneRun, recipe_settings
+from .training import Training, common_settings
 
 _LOCK = "lock"
 
 
-def check_runs(runs: Sequence[StandAloneRun], results: Path) -> None:
+def check_trainings(runs: Sequence[Training], results: Path) -> None:
     """Check all runs before the first one starts.
 
     Raises:
@@ -41,11 +41,11 @@ def check_runs(runs: Sequence[StandAloneRun], results: Path) -> None:
     for run in runs[1:]:
         for stage in run.stages:
             find_spec(stage.config(with_weights=False))
-    check_settings(results, recipe_settings(runs[0]))
+    check_settings(results, common_settings(runs[0]))
 
 
-def train_networks(
-    runs: Sequence[StandAloneRun],
+def train_all(
+    runs: Sequence[Training],
     results: Path,
     command: str,
     num_workers: int = 1,
@@ -61,7 +61,7 @@ def train_networks(
         results: a JSON file, ``{"command": ..., "settings": ..., "runs": [...]}``, to which results
             are added as they come.
         command: the command that makes the file.
-        settings: that the file records, :func:`recipe_settings` of all runs; ``None`` if they start
+        settings: that the file records, :func:`common_settings` of all runs; ``None`` if they start
             from different weights.
 
     Yields:
@@ -81,8 +81,8 @@ def train_networks(
             add_entry(results, "runs", result, command, settings)
             yield result
     context = multiprocessing.get_context("spawn")
-    running: dict[StandAloneRun, tuple[int, multiprocessing.Process]] = {}
-    failed: list[StandAloneRun] = []
+    running: dict[Training, tuple[int, multiprocessing.Process]] = {}
+    failed: list[Training] = []
     with progress_bar(total=len(runs), initial=len(runs) - len(waiting), unit="network") as bar:
         while waiting or running:
             while waiting and len(running) < num_workers:
@@ -109,14 +109,14 @@ def train_networks(
         )
 
 
-def _failed_stage(run: StandAloneRun) -> Path:
+def _failed_stage(run: Training) -> Path:
     """Return the log of the stage that failed."""
     before = run.pretraining
     stage = before if before is not None and before.result() is None else run
     return Path(stage.config().OUTPUT_DIR) / "stdout.txt"
 
 
-def _train(run: StandAloneRun, place: int) -> None:
+def _train(run: Training, place: int) -> None:
     """Train a run, its pretraining first, in a process of its own.
 
     Args:

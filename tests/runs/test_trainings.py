@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 import toy
 
-from crnas_d2.checkpoint import write_file
+from crnas_d2.checkpoint import write_weights
 from crnas_d2.config import load_config
 from crnas_d2.runs.results_file import add_entry
-from crnas_d2.runs.stand_alone import (
-    StandAloneRun,
+from crnas_d2.runs.training import (
+    Training,
+    common_settings,
     config_digest,
     finished_trainings,
-    recipe_settings,
 )
-from crnas_d2.runs.stand_alone_trainings import check_runs
+from crnas_d2.runs.trainings import check_trainings
 from crnas_d2.space import Genotype
 from crnas_d2.verbs.main import main
 
@@ -29,7 +29,7 @@ def finish(run, metrics):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(cfg.dump())
     content = {"model": {}, "iteration": cfg.SOLVER.MAX_ITER - 1, "of": folder.name}
-    write_file(content, folder / "model_final.pth")
+    write_weights(content, folder / "model_final.pth")
     entry = {"iteration": cfg.SOLVER.MAX_ITER, **metrics}
     (folder / "metrics.json").write_text(json.dumps(entry) + "\n")
     return folder
@@ -55,9 +55,9 @@ def make(toy_datasets, tmp_path):
         if pretrained:
             if not (tmp_path / "crops").exists():
                 toy.make_image_folder(tmp_path / "crops", per_class=2, seed=0)
-            before = StandAloneRun(genotype, seed, str(toy.PRETRAIN), pretrain, root)
+            before = Training(genotype, seed, str(toy.PRETRAIN), pretrain, root)
         arguments = (genotype, seed, str(toy.SEARCHED), options, root)
-        return StandAloneRun(*arguments, pretraining=before, **keywords)
+        return Training(*arguments, pretraining=before, **keywords)
 
     make.options, make.pretrain = options, pretrain
     return make
@@ -79,7 +79,7 @@ def test_a_network_is_one_training_however_a_config_names_it(make, tmp_path):
     assert config_digest(named) != expected
     # The one network of a supernet's config, which searches read otherwise.
     space = tuple(toy.as_arguments({"MODEL.SUPERNET.SPACE": "stage"}, toy.STAGE_SPACE))
-    whole = StandAloneRun(NETWORK, 1, str(toy.SEARCHED), (*make.options, *space), tmp_path / "runs")
+    whole = Training(NETWORK, 1, str(toy.SEARCHED), (*make.options, *space), tmp_path / "runs")
     assert config_digest(whole.config()) == expected
 
 
@@ -114,7 +114,8 @@ def test_the_result_has_both_stages(make):
     assert result["pretraining"]["metric"] == "classification/top1"
     assert result["pretraining"]["score"] == 40.0
     assert result["config_digest"] != result["pretraining"]["config_digest"]
-    write_file({"model": {}, "of": "another pretraining"}, weights)  # is that of another training
+    # Other weights make it another training.
+    write_weights({"model": {}, "of": "another pretraining"}, weights)
     assert run.result() is None
 
 
@@ -189,29 +190,29 @@ def test_mistakes_are_named_before_anything_is_trained(make, tmp_path, arguments
 def test_all_networks_must_fit_the_config_and_be_tested(make, tmp_path):
     runs = [make(), make(Genotype((1, 2)))]
     with pytest.raises(ValueError, match=r"DEPTHS"):
-        check_runs(runs, tmp_path / "results.json")
+        check_trainings(runs, tmp_path / "results.json")
     untested = make()
     options = (*untested.overrides, "DATASETS.TEST", "()")
-    untested = StandAloneRun(NETWORK, 1, untested.config_file, options, tmp_path)
+    untested = Training(NETWORK, 1, untested.config_file, options, tmp_path)
     with pytest.raises(ValueError, match=r"DATASETS\.TEST of .*Base-letters\.yaml is \(\)"):
-        check_runs([untested], tmp_path / "results.json")
+        check_trainings([untested], tmp_path / "results.json")
 
 
 def test_a_file_of_an_earlier_version_or_of_something_else(make, tmp_path):
     file = tmp_path / "results.json"
     file.write_text('{"command": "", "runs": []}')
-    check_runs([make()], file)
-    add_entry(file, "runs", {"genotype": {}}, "", recipe_settings(make()))
+    check_trainings([make()], file)
+    add_entry(file, "runs", {"genotype": {}}, "", common_settings(make()))
     assert "settings" not in json.loads(file.read_text())  # unknown for those that were there
     file.write_text("not JSON")
     with pytest.raises(ValueError, match="cannot be read as a file of results"):
-        check_runs([make()], file)
+        check_trainings([make()], file)
 
 
 @pytest.mark.slow
 def test_two_stages_are_trained_resumed_and_outlive_a_failure(make, tmp_path):
     from crnas_d2.common.errors import JobError
-    from crnas_d2.runs.stand_alone_trainings import train_networks
+    from crnas_d2.runs.trainings import train_all
 
     genotypes = [NETWORK, Genotype((1, 1, 1, 1))]
     runs = [make(genotype, pretrained=True) for genotype in genotypes]
@@ -220,12 +221,12 @@ def test_two_stages_are_trained_resumed_and_outlive_a_failure(make, tmp_path):
     blocked.parent.mkdir(parents=True)
     blocked.touch()
     results = tmp_path / "results.json"
-    settings = recipe_settings(runs[0])
+    settings = common_settings(runs[0])
     with pytest.raises(JobError, match=r"The training of .* failed"):
-        list(train_networks([runs[1], runs[0]], results, "command", 1, settings))
+        list(train_all([runs[1], runs[0]], results, "command", 1, settings))
     [kept] = json.loads(results.read_text())["runs"]
     assert kept["genotype"] == NETWORK.to_config() and kept["pretraining"]["score"] >= 0
     blocked.unlink()
-    assert len(list(train_networks(runs, results, "command", 1, settings))) == 2
+    assert len(list(train_all(runs, results, "command", 1, settings))) == 2
     log = (Path(runs[0].config().OUTPUT_DIR) / "log.txt").read_text()
     assert "classification" not in log  # each stage has a log of its own
