@@ -1,6 +1,6 @@
 """The extension points of the package: registries whose entries a config names."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -75,6 +75,33 @@ class Registry(_Registry):  # type: ignore[misc] # fvcore has no types
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         _register_ours()
         return iter(super().__iter__())
+
+
+class EqualBySettings:
+    """Makes objects of one class equal, with equal hashes, if their attributes are equal.
+
+    Lists, mappings and sets count by their items. Any other value without a hash counts by its
+    identity, so that objects which may differ are never equal.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return bool(_frozen(vars(self)) == _frozen(vars(other)))
+
+    def __hash__(self) -> int:
+        return hash((type(self), _frozen(vars(self))))
+
+
+def _frozen(value: Any) -> Hashable:
+    """Return what has a hash, and equals that of an equal value."""
+    if isinstance(value, Mapping):
+        return frozenset((_frozen(key), _frozen(item)) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(map(_frozen, value))
+    if isinstance(value, set | frozenset):
+        return frozenset(value)
+    return value if isinstance(value, Hashable) else (type(value), id(value))
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from crnas_d2.common.registry import Registry
+from crnas_d2.common.registry import EqualBySettings, Registry
 
 from .genotype import Genotype
 from .operation import Operation
@@ -51,13 +51,13 @@ class PlainResNet:
     has_known_depths: bool
 
 
-class Family(ABC):
+class Family(EqualBySettings, ABC):
     """A family of backbones: its stages, what may vary in them, and how its parts are built.
 
     A subclass is registered with ``@FAMILY_REGISTRY.register("name")``; ``MODEL.SUPERNET.FAMILY``
     then takes the name. An instance holds the settings that all its networks share (widths, norm,
-    outputs), and builds any of these networks part by part. Constructors take plain arguments;
-    :meth:`from_config` reads them from a config.
+    outputs), and builds any of these networks part by part. Instances with equal attributes are
+    equal. Constructors take plain arguments; :meth:`from_config` reads them from a config.
 
     Keep the defaults below for what a family does not support: without ``stage_options`` a stage
     space needs ``MODEL.SUPERNET.STAGE_OPTIONS``, with a single operation there is no operation
@@ -135,7 +135,7 @@ class Family(ABC):
                 what no output needs.
         """
 
-    def check(self, genotype: Genotype) -> None:  # noqa: B027 (most families have no limits)
+    def check(self, genotype: Genotype) -> None:
         """Raise ValueError for a genotype that these settings cannot build."""
 
     def searchable_conv(self, stage: str) -> SearchableConv | None:

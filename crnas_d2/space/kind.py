@@ -5,7 +5,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from crnas_d2.common.registry import Registry
+from crnas_d2.common.registry import EqualBySettings, Registry
 
 from .channel_space import ChannelSpace
 from .family import Family
@@ -16,11 +16,12 @@ SPACE_REGISTRY = Registry("SPACE", "MODEL.SUPERNET.SPACE", besides=("none",))
 """Kinds by the names of ``MODEL.SUPERNET.SPACE``; each a subclass of :class:`SpaceKind`."""
 
 
-class SpaceKind(ABC):
+class SpaceKind(EqualBySettings, ABC):
     """A kind of search space: what varies in the networks of a family.
 
     A subclass is registered with ``@SPACE_REGISTRY.register("name")``; ``MODEL.SUPERNET.SPACE``
-    then takes the name. An instance holds the settings of the space. The space itself is a
+    then takes the name. An instance holds the settings of the space; two with equal
+    attributes are equal. The space itself is a
     :class:`SearchSpace`, whose supernet runs one path at a time, so ``path_samplers`` are
     ``uniform`` and ``fair``; or, for the kind ``channel``, a :class:`ChannelSpace`, whose supernet
     mixes all dilations.

@@ -63,6 +63,40 @@ def test_whether_it_is_a_supernet_has_one_answer(overrides, mode, kind):
     assert kind is None or (type(supernet) is kind and supernet.space == spec.space)
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"MODEL.SUPERNET.SPACE": "stage"},
+        {"MODEL.SUPERNET.SPACE": "operation", "MODEL.SUPERNET.OPERATION_OPTIONS": [0, 1], **DEPTHS},
+        {**CHANNEL, "MODEL.SUPERNET.CHANNEL.DILATIONS": [[1, 2], [1, [1, 2]], [1, 3]]},
+        DEPTHS,
+    ],
+)
+def test_specs_of_one_config_are_equal_and_of_others_not(overrides):
+    options = {"MODEL.SUPERNET.STAGE_OPTIONS": [[1, 2]] * 4}
+    cfg = toy.network_config(options, overrides)
+    one, same = (NetworkSpec.from_config(cfg.clone()) for _ in range(2))
+    assert one == same and hash(one) == hash(same)
+    for other in ({"MODEL.RESNETS.STEM_OUT_CHANNELS": 8}, {"MODEL.SUPERNET.SHARING": "none"}):
+        changed = NetworkSpec.from_config(toy.network_config(options, overrides, other))
+        assert (changed == one) == ("MODEL.SUPERNET.SHARING" in other)
+
+
+def test_families_with_settings_that_cannot_be_compared_are_not_mixed_up():
+    class Odd(ResNetFamily):
+        def __init__(self, setting):
+            super().__init__(18)
+            self.setting = setting
+
+    class Opaque:
+        __hash__ = None
+
+    assert Odd({"widths": [1, {2}]}) == Odd({"widths": [1, {2}]}) != Odd({"widths": [1, {3}]})
+    one, same = Odd(Opaque()), Odd(Opaque())
+    assert one == one and hash(one) == hash(one) and one != same
+    assert ResNetFamily(18) != Odd(None)
+
+
 def test_a_spec_does_not_change():
     spec = NetworkSpec.from_config(toy.network_config(DEPTHS))
     with pytest.raises(FrozenInstanceError):

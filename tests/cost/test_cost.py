@@ -6,7 +6,15 @@ import toy
 from detectron2.modeling import ResNet
 
 from crnas_d2.config import NetworkSpec, load_config
-from crnas_d2.cost import MACs, NetworkCost, Parameters, body_cost, count_macs, count_parameters
+from crnas_d2.cost import (
+    CountedCost,
+    MACs,
+    NetworkCost,
+    Parameters,
+    body_cost,
+    count_macs,
+    count_parameters,
+)
 from crnas_d2.modeling import build_supernet_backbone, find_supernet
 from crnas_d2.space import Budget, Genotype, feasible_fraction, genotype_file, is_feasible
 
@@ -37,6 +45,18 @@ def test_the_table_gives_the_cost_of_the_network_that_is_built(sharing, depth):
         assert NetworkCost(macs(genotype), parameters(genotype)) == built
         costs.add(built)
     assert len(costs) == 4
+
+
+def test_two_specs_of_one_config_are_counted_once(monkeypatch):
+    cfg, counted = toy.supernet_config({"MODEL.RESNETS.RES2_OUT_CHANNELS": 8}), []
+    table = CountedCost.table
+    monkeypatch.setattr(
+        CountedCost, "table", lambda self, *of: counted.append(of) or table(self, *of)
+    )
+    one, same = (MACs().table(NetworkSpec.from_config(cfg), SIZE) for _ in range(2))
+    assert one == same and len(counted) == 1
+    MACs().table(NetworkSpec.from_config(cfg), (64, 64))
+    assert len(counted) == 2
 
 
 RESNET = {
