@@ -5,12 +5,16 @@ from functools import partial
 from random import Random
 
 from detectron2.data import MetadataCatalog
-from detectron2.evaluation import COCOEvaluator
 from torch import nn
 
 from crnas_d2.data import build_fixed_batches
 from crnas_d2.engine import Trainer, without_sync
-from crnas_d2.evaluation import SubnetEvaluator, build_evaluator, calibrated
+from crnas_d2.evaluation import (
+    EVALUATOR_REGISTRY,
+    SubnetEvaluator,
+    build_evaluator,
+    calibrated,
+)
 from crnas_d2.modeling import SinglePathSupernet, find_supernet
 from crnas_d2.space import Genotype, SearchSpace
 
@@ -51,10 +55,7 @@ def check_detects(cfg, model: nn.Module, genotype: Genotype) -> str:
     name = cfg.DATASETS.ARCHVAL[0]
     batches = build_fixed_batches(cfg, (name,), num_images=_IMAGES)
     ids = [image["image_id"] for batch in batches for image in batch]
-    evaluator = build_evaluator(cfg, name, in_search=True)
-    if isinstance(evaluator, COCOEvaluator):
-        # Else all objects of the other images would count as missed.
-        evaluator.evaluate = partial(evaluator.evaluate, img_ids=ids)
+    evaluator = build_evaluator(cfg, name, in_search=True, image_ids=ids)
     calibrate = partial(calibrated, batches=calibration_batches(cfg))
     metrics = SubnetEvaluator(model, batches, evaluator, calibrate)(genotype)
     score = metrics.get(cfg.SEARCH.METRIC, float("nan"))
@@ -82,4 +83,6 @@ def base_network(space: SearchSpace) -> Genotype:
 
 def _has_detections(cfg) -> bool:
     kinds = [MetadataCatalog.get(name).get("evaluator_type") for name in cfg.DATASETS.ARCHVAL]
-    return len(kinds) == 1 and kinds[0] in ("coco", "pascal_voc")
+    if len(kinds) != 1 or kinds[0] not in EVALUATOR_REGISTRY:
+        return False
+    return EVALUATOR_REGISTRY.get(kinds[0]).scores_detections

@@ -3,7 +3,13 @@
 from .bn_calibration import batch_statistics, calibrated
 from .bootstrap import DetectionMatches, ImageHits, resampled_images
 from .classification_evaluator import ClassificationEvaluator
-from .dataset_evaluators import build_evaluator, metric_names
+from .dataset_evaluators import (
+    EVALUATOR_REGISTRY,
+    EvaluatorBuilder,
+    build_evaluator,
+    evaluator_builder,
+    metric_names,
+)
 from .fast_coco_evaluator import FastCOCOEvaluator
 from .noise import FitnessNoise, NoiseFiles, difference_interval, images_to_tell, score_interval
 from .precision import build_precision, check_precision, use_channels_last
@@ -11,8 +17,10 @@ from .racing import Race, Rival, cannot_win, pauses
 from .subnet_evaluator import SubnetEvaluator
 
 __all__ = [
+    "EVALUATOR_REGISTRY",
     "ClassificationEvaluator",
     "DetectionMatches",
+    "EvaluatorBuilder",
     "FastCOCOEvaluator",
     "FitnessNoise",
     "ImageHits",
@@ -27,6 +35,7 @@ __all__ = [
     "cannot_win",
     "check_precision",
     "difference_interval",
+    "evaluator_builder",
     "images_to_tell",
     "metric_names",
     "pauses",

@@ -1,72 +1,179 @@
-"""Build the evaluator of a dataset from its metadata."""
+"""The evaluators of datasets, by the ``evaluator_type`` of their metadata."""
 
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator, PascalVOCDetectionEvaluator
 
+from crnas_d2.common.registry import Registry
 from crnas_d2.data import kept_ids
 
 from .classification_evaluator import ClassificationEvaluator
 from .fast_coco_evaluator import FastCOCOEvaluator
-from .partial_voc_evaluator import PartialVOCEvaluator
+
+EVALUATOR_REGISTRY = Registry("EVALUATOR", "evaluator_type")
+"""Subclasses of :class:`EvaluatorBuilder` by the ``evaluator_type`` of a dataset's metadata."""
 
 
-def build_evaluator(cfg, dataset_name: str, *, in_search: bool = False) -> DatasetEvaluator:
+class EvaluatorBuilder(ABC):
+    """Builds the evaluators of all datasets of one ``evaluator_type``.
+
+    A subclass is registered with ``@EVALUATOR_REGISTRY.register("type")``. Datasets whose metadata
+    have this ``evaluator_type`` can then be scored in a training and in a search.
+
+    Attributes:
+        name: under which it is registered.
+        gives_images: its evaluators have ``image_results(metric)`` and ``results_so_far(metric)``,
+            as :class:`ClassificationEvaluator` has; races and confidence intervals need them.
+        scores_detections: its scores are 0 where nothing is detected, so that a search can be
+            stopped before it compares networks that detect nothing.
+    """
+
+    name: str
+    gives_images = False
+    scores_detections = True
+
+    @abstractmethod
+    def build(
+        self, cfg: CfgNode, dataset_name: str, image_ids: Collection[Any] | None, in_search: bool
+    ) -> DatasetEvaluator:
+        """Build an evaluator that returns ``{task: {metric: value}}``.
+
+        Args:
+            image_ids: of the images to score on; ``None`` for all. What the dataset holds in other
+                images must not count as missed.
+            in_search: for the candidates of a search: uses no process group, writes no files.
+        """
+
+    @abstractmethod
+    def metric_names(self, cfg: CfgNode, dataset_name: str) -> list[str]:
+        """Return the metrics as ``task/name``, e.g. ``bbox/AP``."""
+
+
+def build_evaluator(
+    cfg: CfgNode,
+    dataset_name: str,
+    *,
+    in_search: bool = False,
+    image_ids: Collection[Any] | None = None,
+) -> DatasetEvaluator:
     """Build the evaluator for the ``evaluator_type`` of a dataset.
-
-    That of archval does not count the objects of the images that are left out, see
-    :func:`~crnas_d2.data.datasets.archval.read_images`.
 
     Args:
         in_search: for the candidates of a search: no process group is used, and predictions are
             not written to OUTPUT_DIR.
+        image_ids: of the images to score on. Default: all, without those of archval that are left
+            out, see :func:`~crnas_d2.data.datasets.archval.read_images`.
 
     Raises:
         ValueError: an unknown ``evaluator_type``.
     """
-    evaluator_type = MetadataCatalog.get(dataset_name).get("evaluator_type", "none")
-    if evaluator_type == "coco":
-        output_dir = None if in_search else _predictions_folder(cfg, dataset_name)
+    if image_ids is None:
+        image_ids = kept_ids(cfg, dataset_name)
+    return evaluator_builder(dataset_name).build(cfg, dataset_name, image_ids, in_search)
+
+
+def metric_names(cfg: CfgNode, dataset_name: str) -> list[str]:
+    """Return the metrics of the dataset's evaluator as ``task/name``, e.g. ``bbox/AP``.
+
+    Raises:
+        ValueError: an unknown ``evaluator_type``.
+    """
+    return evaluator_builder(dataset_name).metric_names(cfg, dataset_name)
+
+
+def evaluator_builder(dataset_name: str) -> EvaluatorBuilder:
+    """Return the builder for the ``evaluator_type`` of a dataset.
+
+    Raises:
+        ValueError: an unknown ``evaluator_type``.
+    """
+    name = MetadataCatalog.get(dataset_name).get("evaluator_type", "none")
+    key = f"MetadataCatalog.get('{dataset_name}').evaluator_type"
+    return EVALUATOR_REGISTRY.get(name, key)()
+
+
+@EVALUATOR_REGISTRY.register("coco")
+class COCOBuilder(EvaluatorBuilder):
+    """COCO's average precision of boxes, masks and key points."""
+
+    gives_images = True
+
+    def build(
+        self, cfg: CfgNode, dataset_name: str, image_ids: Collection[Any] | None, in_search: bool
+    ) -> FastCOCOEvaluator:
+        folder = f"{cfg.OUTPUT_DIR}/inference"
+        if len(cfg.DATASETS.TEST) > 1:
+            folder += f"/{dataset_name}"
         return FastCOCOEvaluator(
             dataset_name,
-            tasks=_tasks(cfg),
+            tasks=self._tasks(cfg),
             distributed=not in_search,
-            output_dir=output_dir,
+            output_dir=None if in_search else folder,
             keeps_images=in_search,
-            image_ids=kept_ids(cfg, dataset_name),
+            image_ids=image_ids,
         )
-    if evaluator_type == "pascal_voc":
-        image_ids = kept_ids(cfg, dataset_name)
-        if image_ids is not None:
-            return PartialVOCEvaluator(dataset_name, image_ids)
-        return PascalVOCDetectionEvaluator(dataset_name)
-    if evaluator_type == "classification":
-        return ClassificationEvaluator(distributed=not in_search)
-    raise ValueError(
-        f"Dataset '{dataset_name}' has the evaluator_type '{evaluator_type}'; known: coco, "
-        "pascal_voc, classification. Set it with MetadataCatalog.get(name).evaluator_type."
-    )
+
+    def metric_names(self, cfg: CfgNode, dataset_name: str) -> list[str]:
+        names = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
+        classes = MetadataCatalog.get(dataset_name).get("thing_classes", ())
+        if len(classes) > 1:  # Detectron2 gives no AP per class if there is only one
+            names += [f"AP-{name}" for name in classes]
+        return [f"{task}/{name}" for task in self._tasks(cfg) for name in names]
+
+    @staticmethod
+    def _tasks(cfg: CfgNode) -> tuple[str, ...]:
+        """Return what a model predicts; Detectron2 infers it from predictions, if there are any."""
+        wanted = {"bbox": True, "segm": cfg.MODEL.MASK_ON, "keypoints": cfg.MODEL.KEYPOINT_ON}
+        return tuple(task for task, is_on in wanted.items() if is_on)
 
 
-def metric_names(cfg, dataset_name: str) -> list[str]:
-    """Return the metrics of the dataset's evaluator as ``task/name``, e.g. ``bbox/AP``."""
-    metadata = MetadataCatalog.get(dataset_name)
-    if metadata.get("evaluator_type") == "classification":
-        return ["classification/top1", "classification/top5"]
-    if metadata.get("evaluator_type") == "pascal_voc":
+@EVALUATOR_REGISTRY.register("pascal_voc")
+class VOCBuilder(EvaluatorBuilder):
+    """Average precision as Detectron2's VOC evaluator computes it."""
+
+    def build(
+        self, cfg: CfgNode, dataset_name: str, image_ids: Collection[Any] | None, in_search: bool
+    ) -> PascalVOCDetectionEvaluator:
+        if image_ids is None:
+            return PascalVOCDetectionEvaluator(dataset_name)
+        return _PartialVOCEvaluator(dataset_name, image_ids)
+
+    def metric_names(self, cfg: CfgNode, dataset_name: str) -> list[str]:
         return ["bbox/AP", "bbox/AP50", "bbox/AP75"]
-    names = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
-    classes = metadata.get("thing_classes", ())
-    if len(classes) > 1:  # Detectron2 gives no AP per class if there is only one
-        names += [f"AP-{name}" for name in classes]
-    return [f"{task}/{name}" for task in _tasks(cfg) for name in names]
 
 
-def _tasks(cfg) -> tuple[str, ...]:
-    """Return what a model predicts; Detectron2 cannot tell it from a model without detections."""
-    keypoints = ("keypoints",) if cfg.MODEL.KEYPOINT_ON else ()
-    return ("bbox", "segm", *keypoints) if cfg.MODEL.MASK_ON else ("bbox", *keypoints)
+class _PartialVOCEvaluator(PascalVOCDetectionEvaluator):
+    """VOC's AP on images whose annotation files have the given names."""
+
+    def __init__(self, dataset_name: str, image_ids: Collection[str]):
+        super().__init__(dataset_name)
+        self._image_ids = tuple(image_ids)
+
+    def evaluate(self) -> dict | None:
+        with tempfile.TemporaryDirectory() as folder:
+            image_set = Path(folder, "images.txt")
+            image_set.write_text("".join(f"{name}\n" for name in self._image_ids))
+            self._image_set_path = str(image_set)
+            return super().evaluate()
 
 
-def _predictions_folder(cfg, dataset_name: str) -> str:
-    folder = f"{cfg.OUTPUT_DIR}/inference"
-    return f"{folder}/{dataset_name}" if len(cfg.DATASETS.TEST) > 1 else folder
+@EVALUATOR_REGISTRY.register("classification")
+class ClassificationBuilder(EvaluatorBuilder):
+    """Accuracy of a classifier; all images of the loader count."""
+
+    gives_images = True
+    scores_detections = False
+
+    def build(
+        self, cfg: CfgNode, dataset_name: str, image_ids: Collection[Any] | None, in_search: bool
+    ) -> ClassificationEvaluator:
+        return ClassificationEvaluator(distributed=not in_search)
+
+    def metric_names(self, cfg: CfgNode, dataset_name: str) -> list[str]:
+        return ["classification/top1", "classification/top5"]

@@ -7,11 +7,18 @@ import pytest
 import torch
 import toy
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.evaluation import COCOEvaluator, inference_on_dataset
+from detectron2.evaluation import COCOEvaluator, DatasetEvaluators, inference_on_dataset
 from detectron2.structures import Boxes, Instances
 
 from crnas_d2.data import build_fixed_batches, register_coco_format
-from crnas_d2.evaluation import FastCOCOEvaluator, build_evaluator, metric_names
+from crnas_d2.evaluation import (
+    EVALUATOR_REGISTRY,
+    EvaluatorBuilder,
+    FastCOCOEvaluator,
+    build_evaluator,
+    evaluator_builder,
+    metric_names,
+)
 from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype
 
@@ -129,6 +136,25 @@ def test_the_metadata_choose_the_evaluator(toy_datasets, tmp_path, registered):
     del MetadataCatalog.get("strange").evaluator_type
     with pytest.raises(ValueError, match=r"'strange'.*'none'; known: coco, pascal_voc"):
         build_evaluator(cfg, "strange")
+
+
+def test_a_plug_in_scores_its_datasets(toy_datasets, monkeypatch):
+    monkeypatch.setattr(EVALUATOR_REGISTRY, "_obj_map", dict(EVALUATOR_REGISTRY._obj_map))
+
+    @EVALUATOR_REGISTRY.register("counts")
+    class CountsBuilder(EvaluatorBuilder):
+        def build(self, cfg, dataset_name, image_ids, in_search):
+            return DatasetEvaluators([image_ids, in_search])
+
+        def metric_names(self, cfg, dataset_name):
+            return [f"count/{dataset_name}"]
+
+    cfg = toy.network_config(toy_datasets)
+    monkeypatch.setitem(MetadataCatalog.get("toy_archval").__dict__, "evaluator_type", "counts")
+    evaluator = build_evaluator(cfg, "toy_archval", in_search=True, image_ids=[3])
+    assert evaluator._evaluators == [[3], True]
+    assert metric_names(cfg, "toy_archval") == ["count/toy_archval"]
+    assert not evaluator_builder("toy_archval").gives_images
 
 
 @pytest.mark.parametrize("classes", [["one"], ["one", "two"]])

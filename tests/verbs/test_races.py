@@ -337,5 +337,5 @@ def test_a_search_that_cannot_race_does_not_begin(configured, tmp_path, override
 
 def test_results_without_images_cannot_race(configured, monkeypatch):
     monkeypatch.setitem(MetadataCatalog.get("toy_archval").__dict__, "evaluator_type", "pascal_voc")
-    with pytest.raises(JobError, match=r"Pascal VOC's, says nothing of single images"):
+    with pytest.raises(JobError, match=r"'pascal_voc', says nothing of single images"):
         run_search(configured())

@@ -3,11 +3,18 @@
 from collections.abc import Callable, Sequence
 
 import optuna
-from detectron2.data import MetadataCatalog
 
 from crnas_d2.config.fitness import needs_supernet
 from crnas_d2.data import fixed_images
-from crnas_d2.evaluation import DetectionMatches, ImageHits, NoiseFiles, Race, Rival, pauses
+from crnas_d2.evaluation import (
+    DetectionMatches,
+    ImageHits,
+    NoiseFiles,
+    Race,
+    Rival,
+    evaluator_builder,
+    pauses,
+)
 from crnas_d2.search import Candidate, Searcher, evaluated
 from crnas_d2.space import Genotype, SearchSpace
 
@@ -31,9 +38,9 @@ def check_racing(cfg, searcher: Searcher) -> None:
             f"SEARCH.SECOND_OBJECTIVE '{cfg.SEARCH.SECOND_OBJECTIVE}' needs the fitness of all "
             "candidates"
         )
-    elif MetadataCatalog.get(cfg.DATASETS.ARCHVAL[0]).get("evaluator_type") == "pascal_voc":
+    elif not (builder := evaluator_builder(cfg.DATASETS.ARCHVAL[0])).gives_images:
         reason = (
-            f"the evaluator of {cfg.DATASETS.ARCHVAL[0]}, Pascal VOC's, says nothing of single "
+            f"the evaluator of {cfg.DATASETS.ARCHVAL[0]}, '{builder.name}', says nothing of single "
             "images: register the data in COCO's format, or"
         )
     if reason:
