@@ -5,15 +5,19 @@ import io
 import itertools
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 from detectron2.evaluation import COCOEvaluator
 from detectron2.utils.file_io import PathManager
 
+from crnas_d2.common.errors import JobError
 from crnas_d2.data.annotations.coco import subset
 
 from .bootstrap import DetectionMatches
+
+_TESTED = "1.6.5 to 1.8"  # versions of faster-coco-eval, as in pyproject.toml
 
 
 class FastCOCOEvaluator(COCOEvaluator):
@@ -35,19 +39,17 @@ class FastCOCOEvaluator(COCOEvaluator):
         self,
         dataset_name: str,
         *,
-        tasks=None,
+        tasks: Sequence[str] | None = None,
         distributed: bool = True,
-        output_dir=None,
+        output_dir: str | None = None,
         keeps_images: bool = False,
         image_ids: Collection[int] | None = None,
     ):
         from faster_coco_eval import COCO  # here, because its import takes long
 
-        super().__init__(
-            *(dataset_name, tasks, distributed, output_dir),
-            use_fast_impl=False,
-        )
+        super().__init__(dataset_name, tasks, distributed, output_dir, use_fast_impl=False)
         self._keeps_images = keeps_images
+        self._evaluations: dict[str, Any] = {}
         dataset = self._coco_api.dataset
         if image_ids is not None:
             dataset = subset(dataset, image_ids, {})
@@ -59,7 +61,7 @@ class FastCOCOEvaluator(COCOEvaluator):
         with contextlib.redirect_stdout(io.StringIO()):
             self._coco_api = COCO(self._numbered(dataset))
 
-    def _numbered(self, dataset: dict) -> dict:
+    def _numbered(self, dataset: dict[str, Any]) -> dict[str, Any]:
         """Return a dataset with ids from 1."""
         images, categories = self._image_numbers, self._category_numbers
         numbered = {
@@ -97,39 +99,35 @@ class FastCOCOEvaluator(COCOEvaluator):
         """
         task, _, name = metric.partition("/")
         evaluation = self._evaluations.get(task)
-        return None if evaluation is None else _matches(evaluation, name, self._class_names())
+        return None if evaluation is None else self._matches(evaluation, name)
 
     def results_so_far(self, metric: str) -> tuple[DetectionMatches | None, np.ndarray]:
         """Return the same for the images that were processed so far, and their indices.
 
         They are in the order of the ids, as in :meth:`image_results`.
         """
-        assert self._keeps_images
-        task, _, name = metric.partition("/")
         ids = [prediction["image_id"] for prediction in self._predictions]
-        indices = np.sort([self._image_numbers[id_] - 1 for id_ in ids])
-        results = self._coco_results(self._predictions)
-        if not results:
-            return None, indices
-        evaluation = self._evaluate(results, task, ids, accumulates=False)
-        return _matches(evaluation, name, self._class_names()), indices
+        results = self.image_results_of(self._coco_results(self._predictions), metric, ids)
+        return results, np.sort([self._image_numbers[id_] - 1 for id_ in ids])
 
-    def image_results_of(self, predictions: list[dict], metric: str) -> DetectionMatches | None:
-        """The same for the predictions of an earlier run.
+    def image_results_of(
+        self, results: list[dict[str, Any]], metric: str, image_ids: Collection[int] | None = None
+    ) -> DetectionMatches | None:
+        """Return the same for given results, e.g. those of an earlier run.
 
         Args:
-            predictions: the content of its ``coco_instances_results.json``.
+            results: as in its ``coco_instances_results.json``.
+            image_ids: of the images to score on. Default: all.
         """
         assert self._keeps_images
         task, _, name = metric.partition("/")
-        if not predictions:
+        if not results:
             return None
-        return _matches(self._evaluate(predictions, task, None), name, self._class_names())
+        return self._matches(self._evaluate(results, task, image_ids, accumulates=False), name)
 
-    def _class_names(self) -> list[str]:
-        return list(self._metadata.get("thing_classes", ()))
-
-    def _eval_predictions(self, predictions, img_ids=None) -> None:
+    def _eval_predictions(
+        self, predictions: list[dict[str, Any]], img_ids: Collection[int] | None = None
+    ) -> None:
         """Same as Detectron2's, where the implementation of COCO's protocol is not an option."""
         results = self._coco_results(predictions)
         if self._output_dir:
@@ -146,7 +144,7 @@ class FastCOCOEvaluator(COCOEvaluator):
                 self._evaluations[task] = evaluation
             self._results[task] = self._derive_coco_results(evaluation, task, class_names=classes)
 
-    def _coco_results(self, predictions: list[dict]) -> list[dict]:
+    def _coco_results(self, predictions: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the detections of all images, with the categories of the dataset."""
         results = list(itertools.chain.from_iterable(image["instances"] for image in predictions))
         to_index = self._metadata.get("thing_dataset_id_to_contiguous_id")
@@ -156,7 +154,14 @@ class FastCOCOEvaluator(COCOEvaluator):
         # New ones, because the evaluation of a part of the images is not the last one.
         return [{**r, "category_id": to_dataset_id[r["category_id"]]} for r in results]
 
-    def _evaluate(self, results: list[dict], task: str, img_ids, *, accumulates: bool = True):
+    def _evaluate(
+        self,
+        results: list[dict[str, Any]],
+        task: str,
+        image_ids: Collection[int] | None,
+        *,
+        accumulates: bool = True,
+    ) -> Any:
         from faster_coco_eval import COCOeval_faster
 
         results = [
@@ -176,41 +181,67 @@ class FastCOCOEvaluator(COCOEvaluator):
             evaluation = COCOeval_faster(
                 self._coco_api, found, task, separate_eval=self._keeps_images
             )
-            if img_ids is not None:
-                evaluation.params.imgIds = [self._image_numbers[image] for image in img_ids]
+            if image_ids is not None:
+                evaluation.params.imgIds = [self._image_numbers[image] for image in image_ids]
             evaluation.evaluate()
             if accumulates:
                 evaluation.accumulate()
                 evaluation.summarize()
         return evaluation
 
+    def _matches(self, evaluation: Any, name: str) -> DetectionMatches | None:
+        """Collect the results of the images for a metric: ``AP50``, ``APs``, ``AP-<class>``."""
+        params, classes = evaluation.params, list(self._metadata.get("thing_classes", ()))
+        thresholds: slice | np.ndarray = slice(None)
+        area, chosen = "all", list(range(len(params.catIds)))
+        if name in ("AP50", "AP75"):
+            thresholds = np.isclose(params.iouThrs, int(name[2:]) / 100)
+        elif name in ("APs", "APm", "APl"):
+            area = {"s": "small", "m": "medium", "l": "large"}[name[-1]]
+        elif name.startswith("AP-") and name[3:] in classes:
+            chosen = [classes.index(name[3:])]
+        elif name != "AP":
+            return None
+        if area not in params.areaRngLbl:  # there are no small key points
+            return None
+        categories = []
+        for category in chosen:
+            # One after the other: categories, ranges of areas, images.
+            block = category * len(params.areaRng) + params.areaRngLbl.index(area)
+            start, num_images = block * len(params.imgIds), len(params.imgIds)
+            images = []
+            for image in evaluation._evalImgs_cpp[start : start + num_images]:
+                scores, is_true, is_ignored, objects = _image_state(image, len(params.iouThrs))
+                images.append((scores, is_true[thresholds], is_ignored[thresholds], objects))
+            categories.append(images)
+        return DetectionMatches.from_images(categories)
 
-def _matches(evaluation, name: str, class_names: list[str]) -> DetectionMatches | None:
-    """Collect the results of the images for a metric, e.g. ``AP50``, ``APs`` or ``AP-<class>``."""
-    params = evaluation.params
-    thresholds, area, chosen = slice(None), "all", range(len(params.catIds))
-    if name in ("AP50", "AP75"):
-        thresholds = np.isclose(params.iouThrs, int(name[2:]) / 100)
-    elif name in ("APs", "APm", "APl"):
-        area = {"s": "small", "m": "medium", "l": "large"}[name[-1]]
-    elif name.startswith("AP-") and name[3:] in class_names:
-        chosen = [class_names.index(name[3:])]
-    elif name != "AP":
-        return None
-    if area not in params.areaRngLbl:  # there are no small key points
-        return None
-    area, num_images = params.areaRngLbl.index(area), len(params.imgIds)
-    categories = []
-    for category in chosen:
-        # One after the other: categories, ranges of areas, images.
-        start = (category * len(params.areaRng) + area) * num_images
-        images = []
-        for image in evaluation._evalImgs_cpp[start : start + num_images]:
-            # The state for pickle: Python has no other access to what C++ has matched.
-            matched, _, scores, object_is_ignored, is_ignored, *_ = image.__getstate__()
-            shape = (len(params.iouThrs), len(scores))
-            is_true, is_ignored = np.reshape(matched, shape) > 0, np.reshape(is_ignored, shape)
-            objects = len(object_is_ignored) - sum(object_is_ignored)
-            images.append((scores, is_true[thresholds], is_ignored[thresholds], objects))
-        categories.append(images)
-    return DetectionMatches.from_images(categories)
+
+def _image_state(
+    image: Any, num_thresholds: int
+) -> tuple[list[float], np.ndarray, np.ndarray, int]:
+    """Return what C++ has matched in one image, read from its state for pickle.
+
+    Python has no other access to it, so the layout of the state is checked.
+
+    Returns:
+        scores ``(D,)``, whether a detection is true and whether it is ignored
+        ``(IoU thresholds, D)``, and the number of objects.
+
+    Raises:
+        JobError: the installed version of faster-coco-eval keeps another state.
+    """
+    try:
+        matched, _, scores, object_is_ignored, ignored, _ = image.__getstate__()
+        shape = num_thresholds, len(scores)
+        is_true, is_ignored = np.reshape(matched, shape) > 0, np.reshape(ignored, shape)
+        if len(scores) and is_ignored.dtype != bool:
+            raise ValueError(f"flags of the type {is_ignored.dtype}")
+        return scores, is_true, is_ignored, len(object_is_ignored) - sum(object_is_ignored)
+    except (TypeError, ValueError) as error:
+        from faster_coco_eval import __version__
+
+        raise JobError(
+            f"faster-coco-eval {__version__} keeps the matches of an image in an unknown layout "
+            f"({error}); expected a version from {_TESTED}. Install one of these."
+        ) from error

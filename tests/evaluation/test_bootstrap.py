@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from pycocotools import mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from crnas_d2.common.errors import JobError
 from crnas_d2.data import register_coco_format
 from crnas_d2.evaluation import (
     ClassificationEvaluator,
@@ -24,6 +26,7 @@ from crnas_d2.evaluation import (
     resampled_images,
     score_interval,
 )
+from crnas_d2.evaluation.fast_coco_evaluator import _image_state
 from crnas_d2.space import Genotype
 
 NUM_IMAGES = 9
@@ -313,3 +316,19 @@ def test_large_results_are_not_kept_but_their_scores_are(tmp_path, monkeypatch):
     files = NoiseFiles(tmp_path)
     files.write(BEST, 50.0, ImageHits(np.array([True, False])))
     assert set(files.read(BEST, 50.0)) == {"num_images", "resampled"}
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        None,
+        ([1], [1], [0.5], [False], [False]),
+        ([1, 1], [1], [0.5], [False], [False], []),
+        ([1], [1], [0.5], [False], [7], []),
+    ],
+    ids=["none", "shorter", "shape", "type"],
+)
+def test_another_layout_of_faster_coco_eval_is_refused_with_its_version(state):
+    image = SimpleNamespace(__getstate__=lambda: state)
+    with pytest.raises(JobError, match=r"faster-coco-eval \d\S+ .*expected a version from 1\.6\.5"):
+        _image_state(image, num_thresholds=1)
