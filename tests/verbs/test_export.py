@@ -191,7 +191,8 @@ def test_the_provenance_says_where_a_network_comes_from(run, tmp_path):
 def test_weights_that_were_not_evaluated_have_no_metrics(run, tmp_path):
     cfg = network_config(str(run), None, ["MODEL.WEIGHTS", str(run / "model_0000000.pth")])
     run_export(cfg, str(tmp_path / "exported"), folder=str(run))
-    assert json.loads((tmp_path / "exported" / "provenance.json").read_text())["metrics"] is None
+    record = json.loads((tmp_path / "exported" / "provenance.json").read_text())
+    assert record["metrics"] is None and "model_0000000.pth is recorded" in record["why_no_metrics"]
 
 
 def test_earlier_exports_are_replaced_only_when_asked(run, tmp_path):
@@ -211,7 +212,7 @@ def test_a_trace_computes_the_same_at_any_size(name, tmp_path):
     cfg = random_network(name, tmp_path)
     export = run_export(cfg, str(tmp_path / "exported"), formats=["torchscript"])
     assert export.differences["torchscript"] < 1e-4
-    body = formats.BodyAndNeck(load_network(cfg).model.backbone)
+    body = formats.BodyAndNeck(load_network(cfg).model.backbone, 3, (64, 64))
     images = toy.images(160)
     found = torch.jit.load(tmp_path / "exported" / "backbone.ts")(images)
     torch.testing.assert_close(found, body(images), rtol=1e-4, atol=1e-4)
@@ -226,7 +227,7 @@ def test_onnx_and_torch_export_compute_the_same_at_any_size(name, tmp_path):
         pytest.importorskip(module)
     cfg, folder = random_network(name, tmp_path), tmp_path / "exported"
     run_export(cfg, str(folder), formats=["onnx", "torch-export"], input_size=(160, 192))
-    body = formats.BodyAndNeck(load_network(cfg).model.backbone)
+    body = formats.BodyAndNeck(load_network(cfg).model.backbone, 3, (64, 64))
     images = torch.randn(3, 3, 256, 192, generator=torch.Generator().manual_seed(3))
     for format in ("onnx", "torch-export"):
         found = FORMATS[format].load(folder / FORMATS[format].file)(images)
@@ -241,7 +242,7 @@ def test_onnx_computes_the_same(tmp_path):
     run_export(cfg, str(folder), formats=["onnx"], input_size=(64, 64))
     images = toy.images()[:1]
     found = FORMATS["onnx"].load(folder / "backbone.onnx")(images)
-    expected = formats.BodyAndNeck(load_network(cfg).model.backbone)(images)
+    expected = formats.BodyAndNeck(load_network(cfg).model.backbone, 3, (64, 64))(images)
     torch.testing.assert_close(found, list(expected), rtol=1e-4, atol=1e-4)
 
 
@@ -274,7 +275,7 @@ def test_the_extra_is_named_where_it_is_missing(tmp_path, monkeypatch):
 
 
 def test_the_latency_of_a_baseline_is_measured_in_the_same_formats(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("crnas_d2.verbs.export.timing._MOST_SECONDS", 0.1)
+    monkeypatch.setattr("crnas_d2.verbs.export.latency._MOST_SECONDS", 0.1)
     baseline = shutil.copytree(run, tmp_path / "baseline")
     folder = tmp_path / "exported"
     cfg = network_config(str(run), None, ["SEARCH.COST_INPUT_SIZE", "[96, 96]"])

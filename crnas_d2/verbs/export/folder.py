@@ -4,8 +4,6 @@ import datetime
 import json
 import platform
 import runpy
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,9 +30,9 @@ from crnas_d2.runs.loaded_network import (
 )
 from crnas_d2.runs.metrics import PROVENANCE, metrics_of, read_record
 
-from .formats import FORMATS, BodyAndNeck, InputSizes, Runner, check_formats
+from .formats import FORMATS, BodyAndNeck, check_formats
+from .latency import measure_latencies
 from .plain import PlainNetwork, describe_plain
-from .timing import time_alternately
 
 LATENCY = "latency.json"
 
@@ -62,7 +60,7 @@ def run_export(
     *,
     folder: str | None = None,
     formats: Sequence[str] = (),
-    input_size: tuple[int, int] | None = None,
+    input_size: Sequence[int] | None = None,
     baseline: str | None = None,
     command: str = "",
     overwrite: bool = False,
@@ -73,7 +71,7 @@ def run_export(
     backbone compared with the network. Each format is compared with the network at two sizes.
 
     Args:
-        cfg: of :func:`~crnas_d2.jobs.network_config`.
+        cfg: of :func:`~crnas_d2.runs.loaded_network.network_config`.
         folder: the run of the config, if it has one, for its metrics.
         formats: of body and neck, keys of ``FORMATS``.
         input_size: (height, width) in pixels, of the graphs' example and of the latency; default:
@@ -87,37 +85,43 @@ def run_export(
     """
     check_formats(formats)
     inputs = [path for path in (folder, baseline) if path]
-    check_new_folder(output, PROVENANCE, overwrite=overwrite, inputs=tuple(inputs))
-    theirs = network_config(baseline, None, device="cpu") if baseline else None
+    check_new_folder(output, PROVENANCE, overwrite=overwrite, inputs=inputs)
+    baseline_cfg = network_config(baseline, None, device="cpu") if baseline else None
     network = load_network(cfg, folder)
-    size = tuple(input_size or cfg.SEARCH.COST_INPUT_SIZE)
-    plain = describe_plain(cfg=network.cfg, spec=network.spec, backbone=network.model.backbone)
-    network.model.to("cpu")
+    size = input_size or cfg.SEARCH.COST_INPUT_SIZE
+    plain = describe_plain(network.cfg, network.spec, network.model.backbone)
+    body = _body_and_neck(network, size)
     export = Export(plain.needs, plain.why)
     with whole_folder(output) as unfinished:
         _write_network(network, plain, unfinished)
         if plain.needs != "crnas_d2":
-            _check_plain(network, unfinished, size)
-        body = BodyAndNeck(network.model.backbone)
-        channels = len(cfg.MODEL.PIXEL_MEAN)
-        sizes = InputSizes.of(network.model.backbone, size)
+            _check_plain(body, unfinished)
         for name in formats:
-            export.differences[name] = FORMATS[name].export(body, sizes, channels, unfinished)
-        if theirs is not None:
-            other = load_network(theirs, baseline)
-            export.latencies = _latencies(network, other, formats, size, unfinished)
+            export.differences[name] = FORMATS[name].export(body, unfinished)
+        if baseline_cfg is not None:
+            other = _body_and_neck(load_network(baseline_cfg, baseline), size)
+            export.latencies = measure_latencies(body, other, formats, unfinished)
             record = {
                 "device": device_name(torch.device("cpu")),
                 "threads": torch.get_num_threads(),
-                "images": [1, channels, *sizes.example],
+                "images": body.example,
                 "part": "body and neck",
                 "baseline": baseline,
                 "milliseconds": export.latencies,
             }
             (unfinished / LATENCY).write_text(json.dumps(record, indent=1))
-        record = _provenance(network, plain, sizes, export, unfinished, command)
+        record = {
+            "command": command,
+            **_provenance(network, plain),
+            **_interface(network, body, export, unfinished),
+        }
         (unfinished / PROVENANCE).write_text(json.dumps(record, indent=1))
     return export
+
+
+def _body_and_neck(network: LoadedNetwork, size: Sequence[int]) -> BodyAndNeck:
+    backbone = network.model.to("cpu").backbone
+    return BodyAndNeck(backbone, len(network.cfg.MODEL.PIXEL_MEAN), size)
 
 
 def _write_network(network: LoadedNetwork, plain: PlainNetwork, folder: Path) -> None:
@@ -142,7 +146,7 @@ def _write_network(network: LoadedNetwork, plain: PlainNetwork, folder: Path) ->
 
 
 @torch.no_grad()
-def _check_plain(network: LoadedNetwork, folder: Path, size: tuple[int, int]) -> None:
+def _check_plain(body: BodyAndNeck, folder: Path) -> None:
     """Build the backbone of a plain config as Detectron2 does; compare it with the network.
 
     Raises:
@@ -152,12 +156,10 @@ def _check_plain(network: LoadedNetwork, folder: Path, size: tuple[int, int]) ->
     cfg.merge_from_file(str(folder / "config.yaml"))
     if (folder / "backbone.py").exists():
         runpy.run_path(str(folder / "backbone.py"))
-    own = network.model.backbone
-    plain = build_backbone(cfg, ShapeSpec(channels=len(cfg.MODEL.PIXEL_MEAN))).eval()
-    plain.load_state_dict(own.state_dict())
-    height, width = InputSizes.of(own, size).example
-    images = torch.randn(1, len(cfg.MODEL.PIXEL_MEAN), height, width)
-    found, expected = plain(images), own(images)
+    plain = build_backbone(cfg, ShapeSpec(channels=body.example[1])).eval()
+    plain.load_state_dict(body.backbone.state_dict())
+    images = torch.randn(body.example)
+    found, expected = plain(images), body.backbone(images)
     if any(not torch.equal(found[name], expected[name]) for name in expected):
         raise JobError(
             "The plain config computes something else than the network. Please report this, with "
@@ -165,73 +167,25 @@ def _check_plain(network: LoadedNetwork, folder: Path, size: tuple[int, int]) ->
         )
 
 
-def _latencies(
-    network: LoadedNetwork,
-    other: LoadedNetwork,
-    formats: Sequence[str],
-    size: tuple[int, int],
-    folder: Path,
-) -> dict[str, dict[str, float]]:
-    """Return milliseconds for one image by format, then by network, of alternating runs."""
-    runners: dict[str, Runner] = {}
-    shapes = set()
-    baseline_folder = Path(tempfile.mkdtemp())
-    try:
-        for role, each, place in (
-            ("baseline", other, baseline_folder),
-            ("exported", network, folder),
-        ):
-            each.model.to("cpu")
-            body = BodyAndNeck(each.model.backbone)
-            sizes = InputSizes.of(each.model.backbone, size)
-            channels = len(each.cfg.MODEL.PIXEL_MEAN)
-            shapes.add((1, channels, *sizes.example))
-            runners[f"PyTorch/{role}"] = body
-            for name in formats:
-                if role == "baseline":
-                    FORMATS[name].export(body, sizes, channels, place)
-                runners[f"{name}/{role}"] = FORMATS[name].load(place / FORMATS[name].file)
-        if len(shapes) > 1:
-            raise JobError(
-                f"The two networks take images of {sorted(shapes)}; their latencies cannot be "
-                "compared. Choose an --input-size that is a multiple of 128."
-            )
-        medians = time_alternately(runners, torch.randn(*shapes.pop()))
-    finally:
-        shutil.rmtree(baseline_folder, ignore_errors=True)
-    found: dict[str, dict[str, float]] = {}
-    for key, median in medians.items():
-        name, role = key.split("/")
-        found.setdefault(name, {})[role] = median
-    return found
-
-
-def _provenance(
-    network: LoadedNetwork,
-    plain: PlainNetwork,
-    sizes: InputSizes,
-    export: Export,
-    folder: Path,
-    command: str,
-) -> dict[str, object]:
-    cfg, shapes = network.cfg, network.model.backbone.output_shape()
-    genotype = network.spec.genotype.to_config() if network.spec is not None else None
-    family = network.spec.family.name if network.spec is not None else None
+def _provenance(network: LoadedNetwork, plain: PlainNetwork) -> dict[str, object]:
+    """Return where a network comes from."""
+    cfg, spec = network.cfg, network.spec
     before = read_record(network.folder / PROVENANCE) if network.folder else {}
+    source = cfg.MODEL.WEIGHTS
+    metrics = metrics_of(source)
     return {
-        "command": command,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "needs": plain.needs,
         "why": plain.why,
         "crnas_d2": dict(plain.ours),
-        "family": family,
-        "genotype": genotype,
+        "family": spec.family.name if spec else None,
+        "genotype": spec.genotype.to_config() if spec else None,
         "datasets": before.get("datasets")
         or {"train": list(cfg.DATASETS.TRAIN), "test": list(cfg.DATASETS.TEST)},
-        "metrics": metrics_of(cfg.MODEL.WEIGHTS),
+        "metrics": metrics,
+        "why_no_metrics": "" if metrics else f"No evaluation of {source} is recorded beside it.",
         "seed": cfg.SEED,
-        "weights": {"file": EXPORTED, "sha256": sha256(folder / EXPORTED)},
-        "from": {"file": cfg.MODEL.WEIGHTS, "sha256": _digest(cfg.MODEL.WEIGHTS)},
+        "from": {"file": source, "sha256": sha256(source) if Path(source).is_file() else None},
         "versions": {
             "crnas_d2": own_version(),
             "detectron2": detectron2.__version__,
@@ -239,18 +193,28 @@ def _provenance(
             "torchvision": torchvision.__version__,
             "python": platform.python_version(),
         },
+    }
+
+
+def _interface(
+    network: LoadedNetwork, body: BodyAndNeck, export: Export, folder: Path
+) -> dict[str, object]:
+    """Return the files of a network, and what goes into it and comes out of it."""
+    cfg, (_, channels, *example) = network.cfg, body.example
+    return {
+        "weights": {"file": EXPORTED, "sha256": sha256(folder / EXPORTED)},
         "input": {
             "name": "images",
-            "shape": ["N", len(cfg.MODEL.PIXEL_MEAN), "H", "W"],
+            "shape": ["N", channels, "H", "W"],
             "format": cfg.INPUT.FORMAT,
             "mean": list(cfg.MODEL.PIXEL_MEAN),
             "std": list(cfg.MODEL.PIXEL_STD),
-            "multiple_of": sizes.step,
-            "sizes": f"sides of at least {sizes.least}" if sizes.are_free else list(sizes.example),
+            "multiple_of": body.step,
+            "sizes": f"sides of at least {body.least}" if body.takes_all_sizes else example,
         },
         "outputs": {
             name: {"channels": shape.channels, "stride": shape.stride}
-            for name, shape in shapes.items()
+            for name, shape in body.backbone.output_shape().items()
         },
         "formats": {
             name: {
@@ -261,7 +225,3 @@ def _provenance(
             for name, difference in export.differences.items()
         },
     }
-
-
-def _digest(path: str) -> str | None:
-    return sha256(path) if Path(path).is_file() else None

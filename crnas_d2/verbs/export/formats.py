@@ -22,12 +22,30 @@ Runner = Callable[[Tensor], Sequence[Tensor]]
 
 
 class BodyAndNeck(nn.Module):
-    """The backbone of a detector, as Detectron2 calls body and neck, with its maps in order."""
+    """The backbone of a detector, as Detectron2 calls body and neck, with its maps in order.
 
-    def __init__(self, backbone: Backbone):
+    Args:
+        backbone: on the CPU.
+        channels: of the images.
+        size: (height, width) of the images with which it is exported and timed, in pixels; padded
+            as the detector pads them.
+
+    Attributes:
+        names: of the maps.
+        example: (1, channels, height, width) of those images.
+        step: both sides of an image are multiples of it.
+        least: the smallest side of a graph for all sizes; the coarsest map then has two pixels.
+    """
+
+    def __init__(self, backbone: Backbone, channels: int, size: Sequence[int]):
         super().__init__()
         self.backbone = backbone
         self.names = list(backbone.output_shape())
+        self.step = max(1, backbone.size_divisibility)
+        coarsest = max(shape.stride for shape in backbone.output_shape().values())
+        self.least = (coarsest // self.step + 1) * self.step
+        height, width = (-(-side // self.step) * self.step for side in size)
+        self.example = (1, channels, height, width)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """
@@ -40,39 +58,10 @@ class BodyAndNeck(nn.Module):
         features = self.backbone(images)
         return tuple(features[name] for name in self.names)
 
-
-@dataclass(frozen=True)
-class InputSizes:
-    """The image sizes that an exported graph takes.
-
-    Attributes:
-        example: (height, width) in pixels, with which it is exported and timed.
-        step: both sides are multiples of it.
-        least: the smallest side of a graph for all sizes; the coarsest map then has two pixels.
-    """
-
-    example: tuple[int, int]
-    step: int
-    least: int
-
-    @classmethod
-    def of(cls, backbone: Backbone, size: tuple[int, int]) -> "InputSizes":
-        """Return the sizes for images of ``size``, which are padded as the detector pads them."""
-        step = max(1, backbone.size_divisibility)
-        coarsest = max(shape.stride for shape in backbone.output_shape().values())
-        height, width = (-(-side // step) * step for side in size)
-        return cls((height, width), step, (coarsest // step + 1) * step)
-
     @property
-    def are_free(self) -> bool:
-        """Whether the graph takes all sizes; a small example fixes its own."""
-        return min(self.example) >= self.least
-
-    def examples(self) -> list[tuple[int, ...]]:
-        """Return (N, height, width) of the inputs to compare with."""
-        if not self.are_free:
-            return [(1, *self.example)]
-        return [(1, *self.example), (2, self.least, self.least + self.step)]
+    def takes_all_sizes(self) -> bool:
+        """Whether its graph takes images of all sizes; a small example fixes its own."""
+        return min(self.example[2:]) >= self.least
 
 
 @dataclass(frozen=True)
@@ -86,14 +75,11 @@ class Format:
     """
 
     file: str
-    write: Callable[[BodyAndNeck, InputSizes, int, Path], None]
+    write: Callable[[BodyAndNeck, Path], None]
     load: Callable[[Path], Runner]
 
-    def export(self, network: BodyAndNeck, sizes: InputSizes, channels: int, folder: Path) -> float:
+    def export(self, network: BodyAndNeck, folder: Path) -> float:
         """Write the file and compare it with the network.
-
-        Args:
-            channels: of the images.
 
         Returns:
             the largest absolute difference.
@@ -105,18 +91,21 @@ class Format:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of the exporters, about themselves
             try:
-                self.write(network, sizes, channels, path)
+                self.write(network, path)
             except Exception as error:  # exporters raise many types
                 raise JobError(
                     f"{self.file} cannot be made of this network ({_reason(error)}). Leave this "
                     "format out."
                 ) from error
-            return self._compare(network, sizes, channels, path)
+            return self._compare(network, self.load(path))
 
-    def _compare(self, network: BodyAndNeck, sizes: InputSizes, channels: int, path: Path) -> float:
-        run, largest = self.load(path), 0.0
-        random = torch.Generator().manual_seed(0)
-        for number, height, width in sizes.examples():
+    def _compare(self, network: BodyAndNeck, run: Runner) -> float:
+        _, channels, *example = network.example
+        sizes = [(1, *example)]
+        if network.takes_all_sizes:
+            sizes.append((2, network.least, network.least + network.step))
+        largest, random = 0.0, torch.Generator().manual_seed(0)
+        for number, height, width in sizes:
             images = torch.randn(number, channels, height, width, generator=random)
             for name, own, other in zip(network.names, network(images), run(images), strict=True):
                 difference = float((own - other).abs().max())
@@ -140,35 +129,28 @@ def check_formats(names: Sequence[str]) -> None:
         )
 
 
-def _program(network: BodyAndNeck, sizes: InputSizes, channels: int):
-    height, width = sizes.example
-    if not sizes.are_free:
-        return torch.export.export(network, (torch.zeros(1, channels, height, width),))
-    least = sizes.least // sizes.step
-    steps = [torch.export.Dim(name, min=least) for name in ("height", "width")]
-    shape = {0: torch.export.Dim("batch"), 2: sizes.step * steps[0], 3: sizes.step * steps[1]}
-    if sizes.step == 1:
-        shape = {0: shape[0], 2: steps[0], 3: steps[1]}
+def _program(network: BodyAndNeck) -> torch.export.ExportedProgram:
+    _, channels, height, width = network.example
+    if not network.takes_all_sizes:
+        return torch.export.export(network, (torch.zeros(network.example),))
+    sides = [
+        torch.export.Dim(name, min=network.least // network.step) for name in ("height", "width")
+    ]
+    if network.step > 1:
+        sides = [network.step * side for side in sides]
+    shape = {0: torch.export.Dim("batch"), 2: sides[0], 3: sides[1]}
     # Not with the values 0 and 1, which an export takes for constants.
     images = torch.zeros(2, channels, height, width)
     return torch.export.export(network, (images,), dynamic_shapes=(shape,))
 
 
-def _write_program(network: BodyAndNeck, sizes: InputSizes, channels: int, path: Path) -> None:
-    torch.export.save(_program(network, sizes, channels), path)
-
-
-def _load_program(path: Path) -> Runner:
-    return torch.export.load(path).module()
-
-
-def _write_onnx(network: BodyAndNeck, sizes: InputSizes, channels: int, path: Path) -> None:
+def _write_onnx(network: BodyAndNeck, path: Path) -> None:
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)
     try:
         torch.onnx.export(
-            _program(network, sizes, channels),
+            _program(network),
             (),
             str(path),
             input_names=["images"],
@@ -190,21 +172,26 @@ def _load_onnx(path: Path) -> Runner:
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def run(images: Tensor) -> list[Tensor]:
-        return [
-            torch.from_numpy(np.asarray(m)) for m in session.run(None, {"images": images.numpy()})
-        ]
+        maps = session.run(None, {"images": images.numpy()})
+        return [torch.from_numpy(np.asarray(values)) for values in maps]
 
     return run
 
 
-def _write_trace(network: BodyAndNeck, sizes: InputSizes, channels: int, path: Path) -> None:
-    torch.jit.save(torch.jit.trace(network, torch.zeros(1, channels, *sizes.example)), str(path))
-
-
 FORMATS = {
     "onnx": Format("backbone.onnx", _write_onnx, _load_onnx),
-    "torch-export": Format("backbone.pt2", _write_program, _load_program),
-    "torchscript": Format("backbone.ts", _write_trace, lambda path: torch.jit.load(str(path))),
+    "torch-export": Format(
+        "backbone.pt2",
+        lambda network, path: torch.export.save(_program(network), path),
+        lambda path: torch.export.load(path).module(),
+    ),
+    "torchscript": Format(
+        "backbone.ts",
+        lambda network, path: torch.jit.save(
+            torch.jit.trace(network, torch.zeros(network.example)), str(path)
+        ),
+        lambda path: torch.jit.load(str(path)),
+    ),
 }
 
 
