@@ -8,7 +8,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from torch import nn
 
-from crnas_d2.space import ChannelSpace, Genotype, warn_without_plain_dilation
+from crnas_d2.space import Genotype
 
 from .names import check_names
 from .spec import NetworkSpec
@@ -37,8 +37,8 @@ def check_model(cfg: CfgNode) -> NetworkSpec | None:
     """
     check_names(cfg)
     spec = find_spec(cfg)
-    if spec is not None:
-        _check_spec(cfg, spec)
+    if spec is not None and spec.kind is not None:
+        spec.kind.check_config(cfg, spec.space)
     _check_weights(cfg, spec)
     # Others may need more than the meta device has.
     architecture = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE).__module__
@@ -65,28 +65,6 @@ def _check_weights(cfg: CfgNode, spec: NetworkSpec | None) -> None:
         raise ValueError(
             f"MODEL.WEIGHTS is {weights}, which does not exist. Run the training that writes it, "
             "or name another file."
-        )
-
-
-def _check_spec(cfg: CfgNode, spec: NetworkSpec) -> None:
-    if spec.is_searched_in_training:
-        _check_alpha(cfg)
-        if cfg.MODEL.WEIGHTS:
-            assert isinstance(spec.space, ChannelSpace)
-            warn_without_plain_dilation(spec.space)
-    if spec.has_paths and cfg.TEST.PRECISE_BN.ENABLED:
-        raise ValueError(
-            "TEST.PRECISE_BN.ENABLED is True: PreciseBN overwrites the statistics of every path "
-            "of a supernet with those of one. Set it to False; a search calibrates BN itself."
-        )
-
-
-def _check_alpha(cfg: CfgNode) -> None:
-    start = cfg.SOLVER.ALPHA.START
-    if not 0 <= start < 1:
-        raise ValueError(
-            f"SOLVER.ALPHA.START is {start}; expected a fraction of SOLVER.MAX_ITER, from "
-            "0 to below 1, because alpha is trained in the rest."
         )
 
 

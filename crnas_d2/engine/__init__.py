@@ -1,18 +1,26 @@
 """Training: trainers, hooks, path samplers and schedules."""
 
-from .alternating_trainer import AlternatingTrainer, first_alpha_step
+from .alternating_trainer import AlphaProgress, AlternatingTrainer, first_alpha_step
 from .found_network import calibrated_on_train, without_sync
 from .gradient_exchange import GradientExchange, PathParameters
-from .path_samplers import AlphaProgress, FairPathSampler, PathSampling, UniformPathSampler
+from .path_samplers import (
+    PATH_SAMPLER_REGISTRY,
+    FairPathSampler,
+    PathSampler,
+    PathSampling,
+    UniformPathSampler,
+)
 from .solver import check_lr_scheduler
 from .trainer import Trainer, checkpoint_size
 
 __all__ = [
+    "PATH_SAMPLER_REGISTRY",
     "AlphaProgress",
     "AlternatingTrainer",
     "FairPathSampler",
     "GradientExchange",
     "PathParameters",
+    "PathSampler",
     "PathSampling",
     "Trainer",
     "UniformPathSampler",

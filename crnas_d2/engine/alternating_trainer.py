@@ -1,15 +1,20 @@
 """The gradient-based search of NATS: weights and alpha are trained alternately, on two splits."""
 
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
+from typing import Any
 
 import torch
-from detectron2.engine import SimpleTrainer, TrainerBase
+from detectron2.config import CfgNode
+from detectron2.engine import HookBase, SimpleTrainer, TrainerBase
 from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 from torch import nn
 
 from crnas_d2.data import build_resumable_loader
+from crnas_d2.modeling import Supernet
 
+from .path_samplers import PATH_SAMPLER_REGISTRY, PathSampler
 from .solver import build_alpha_optimizer
 from .step_trainer import StepTrainer
 
@@ -27,6 +32,7 @@ class AlternatingTrainer(TrainerBase):
 
     Attributes:
         model, data_loader, optimizer: those of the weights.
+        parts: both halves.
 
     Args:
         weights, alphas: the two halves of an iteration, with resumable loaders.
@@ -42,6 +48,7 @@ class AlternatingTrainer(TrainerBase):
         self.seed = seed
         self.model, self.data_loader = weights.model, weights.data_loader
         self.optimizer = weights.optimizer
+        self.parts = [weights, alphas]
         self._used: set[nn.Parameter] = set()
 
     def used(self) -> set[nn.Parameter]:
@@ -63,45 +70,83 @@ class AlternatingTrainer(TrainerBase):
         half.run_step()
 
     def state_dict(self) -> dict:
-        state = super().state_dict()
-        for name, half in (("weights", self.weights), ("alpha", self.alphas)):
-            state[name] = {**half.state_dict(), "loader": half.data_loader.state_dict()}
-        return state
+        halves = {"weights": self.weights.state_dict(), "alpha": self.alphas.state_dict()}
+        return super().state_dict() | halves
 
     def load_state_dict(self, state: dict) -> None:
         super().load_state_dict(state)
-        for name, half in (("weights", self.weights), ("alpha", self.alphas)):
-            half.load_state_dict(state[name])
-            half.data_loader.load_state_dict(state[name]["loader"])
+        self.weights.load_state_dict(state["weights"])
+        self.alphas.load_state_dict(state["alpha"])
 
 
 class _AlphaTrainer(StepTrainer):
     """Logs its steps under separate names: ``alpha/loss_cls``, ``alpha/data_time``, ..."""
 
-    def _write_metrics(self, loss_dict, data_time, prefix="", iter=None):
+    def _write_metrics(
+        self,
+        loss_dict: Mapping[str, torch.Tensor],
+        data_time: float,
+        prefix: str = "",
+        iter: int | None = None,
+    ) -> None:
         with get_event_storage().name_scope("alpha"):
             super()._write_metrics(loss_dict, data_time, prefix, iter)
 
 
-def build_alternating_trainer(
-    cfg, model: nn.Module, optimizer: torch.optim.Optimizer, steps: dict
-) -> AlternatingTrainer:
-    """Build a trainer of the weights on ``DATASETS.TRAIN`` and alpha on ``DATASETS.ARCHVAL``.
+@PATH_SAMPLER_REGISTRY.register("alpha")
+class AlphaSampler(PathSampler):
+    """All paths at once, weighted by a softmax of alpha, which is trained on ``DATASETS.ARCHVAL``.
+
+    The optimizer of alpha is Adam at a constant rate (NATS section 4.2).
+    """
+
+    def build_steps(
+        self,
+        cfg: CfgNode,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        build_loader: Callable[[CfgNode], Iterable[list[dict]]],
+        settings: dict[str, Any],
+    ) -> AlternatingTrainer:
+        archtrain = build_resumable_loader(cfg, cfg.DATASETS.TRAIN, self.seed)
+        # Another seed, so that two splits of the same size are not read in the same order.
+        archval = build_resumable_loader(cfg, cfg.DATASETS.ARCHVAL, self.seed + 1)
+        weights = StepTrainer(model, archtrain, optimizer, **settings)
+        alphas = _AlphaTrainer(model, archval, build_alpha_optimizer(cfg, model), **settings)
+        return AlternatingTrainer(
+            weights, alphas, alpha_start=first_alpha_step(cfg), seed=self.seed
+        )
+
+    def build_hooks(self, cfg: CfgNode, supernet: Supernet | None) -> list[HookBase]:
+        # Steps have random numbers of their own, which nothing has to continue.
+        assert supernet is not None
+        return [AlphaProgress(supernet)]
+
+    def used(
+        self, model: nn.Module, supernet: Supernet, steps: AlternatingTrainer
+    ) -> Callable[[], set[nn.Parameter]]:
+        return steps.used
+
+
+class AlphaProgress(HookBase):
+    """Write the progress of a search to the event storage, before the writers write that.
 
     Args:
-        model: a channel supernet, wrapped in DistributedDataParallel if there are several ranks.
-        optimizer: of its weights.
-        steps: arguments of a :class:`StepTrainer`, for both halves.
+        supernet: whose :meth:`~crnas_d2.modeling.Supernet.summary` to write.
+        period: iterations between two entries; there is also one for the last iteration.
     """
-    seed = max(cfg.SEED, 0)
-    archtrain = build_resumable_loader(cfg, cfg.DATASETS.TRAIN, seed)
-    # Another seed, so that two splits of the same size are not read in the same order.
-    archval = build_resumable_loader(cfg, cfg.DATASETS.ARCHVAL, seed + 1)
-    weights = StepTrainer(model, archtrain, optimizer, **steps)
-    alphas = _AlphaTrainer(model, archval, build_alpha_optimizer(cfg, model), **steps)
-    return AlternatingTrainer(weights, alphas, alpha_start=first_alpha_step(cfg), seed=seed)
+
+    def __init__(self, supernet: Supernet, period: int = 20):
+        self.supernet = supernet
+        self.period = period
+
+    def after_step(self) -> None:
+        step = self.trainer.iter + 1
+        due = step % self.period == 0 or step == self.trainer.max_iter
+        if due and comm.is_main_process():
+            self.trainer.storage.put_scalars(smoothing_hint=False, **self.supernet.summary())
 
 
-def first_alpha_step(cfg) -> int:
+def first_alpha_step(cfg: CfgNode) -> int:
     """Return the first iteration that trains alpha, too: the last one at the latest."""
     return min(round(cfg.SOLVER.ALPHA.START * cfg.SOLVER.MAX_ITER), cfg.SOLVER.MAX_ITER - 1)

@@ -1,4 +1,4 @@
-"""The network that a channel search has found so far, apart from the mixture that it trains."""
+"""The network that a training has found so far, apart from the supernet that it trains."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -8,35 +8,40 @@ from detectron2.modeling import build_model
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from crnas_d2.checkpoint import decode_state_dict
+from crnas_d2.checkpoint import decode_state_dict, subnet_state_dict
 from crnas_d2.data import build_fixed_batches
 from crnas_d2.evaluation import calibrated
 from crnas_d2.modeling import find_supernet
+from crnas_d2.space import Genotype
 
 
 @contextmanager
-def found_network(cfg, model: nn.Module) -> Iterator[nn.Module]:
-    """Decode the network of the strongest dilations, with the weights of the mixture.
+def found_network(cfg: CfgNode, model: nn.Module, genotype: Genotype) -> Iterator[nn.Module]:
+    """Build the network of a genotype with the weights that it has in a supernet.
 
-    The BN statistics of the mixture are those of other features, so BN is calibrated anew.
+    The BN statistics of a supernet are those of other features, so BN is calibrated anew.
 
     Args:
-        cfg: of the search.
-        model: a detector on a channel supernet; it does not change.
+        cfg: of the supernet.
+        model: a detector on the supernet; it does not change.
     """
     if isinstance(model, DistributedDataParallel):
         model = model.module
     cfg = without_sync(cfg)
     cfg.MODEL.SUPERNET.PATH_SAMPLER = "fixed"
-    channels = find_supernet(model).decode().channels
-    cfg.MODEL.GENOTYPE.CHANNELS = [list(indices) for indices in channels]
+    for key, value in genotype.to_config().items():
+        cfg.MODEL.GENOTYPE[key] = value
     found = build_model(cfg)
-    found.load_state_dict(decode_state_dict(found, model.state_dict()))
+    supernet = find_supernet(model)
+    assert supernet is not None
+    has_paths = supernet.has_paths
+    weights = subnet_state_dict(model, genotype) if has_paths else model.state_dict()
+    found.load_state_dict(decode_state_dict(found, weights))
     with calibrated_on_train(cfg, found):
         yield found
 
 
-def calibrated_on_train(cfg, model: nn.Module) -> AbstractContextManager[None]:
+def calibrated_on_train(cfg: CfgNode, model: nn.Module) -> AbstractContextManager[None]:
     """Calibrate BN on ``SEARCH.BN_CALIBRATION.NUM_IMAGES`` of ``DATASETS.TRAIN``, within a context.
 
     All ranks calibrate on the same images, so they have nothing to synchronize.

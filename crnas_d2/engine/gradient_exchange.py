@@ -9,7 +9,8 @@ from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
 from crnas_d2.layers import active_modules
-from crnas_d2.modeling import SinglePathSupernet
+from crnas_d2.modeling import Supernet
+from crnas_d2.space import Genotype
 
 
 class GradientExchange:
@@ -61,19 +62,15 @@ class GradientExchange:
 
 
 class PathParameters:
-    """The parameters on the active path of a supernet.
+    """The parameters on the active path of the supernet in a model."""
 
-    Args:
-        model: that has the supernet.
-    """
-
-    def __init__(self, model: nn.Module, supernet: SinglePathSupernet):
+    def __init__(self, model: nn.Module, supernet: Supernet):
         self.model, self.supernet = model, supernet
-        self._path = None
+        self._path: Genotype | None = None
         self._parameters: set[nn.Parameter] = set()
 
     def __call__(self) -> set[nn.Parameter]:
-        if self._path != self.supernet.path:
+        if not self._parameters or self._path != self.supernet.path:
             self._path = self.supernet.path
             self._parameters = {
                 parameter

@@ -13,7 +13,7 @@ from crnas_d2.config import NetworkSpec
 from crnas_d2.config.architectures import find_architecture
 from crnas_d2.cost import most_expensive_path
 from crnas_d2.data.images.random_images import largest_batch
-from crnas_d2.modeling import SinglePathSupernet, find_supernet
+from crnas_d2.modeling import find_supernet
 
 from .hooks import get_states, set_states
 from .step_trainer import StepTrainer, total_loss
@@ -83,7 +83,6 @@ def check_peak_memory(
     parts = cfg.SOLVER.GRADIENT_ACCUMULATION
     number = cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size() // parts
     supernet = find_supernet(model)
-    is_single_path = isinstance(supernet, SinglePathSupernet)
     # The loaders of a channel search do not group images by orientation.
     grouped = cfg.DATALOADER.ASPECT_RATIO_GROUPING and len(steps) == 1
     batch = largest_batch(cfg, images, number=number, grouped=grouped)
@@ -92,7 +91,7 @@ def check_peak_memory(
     memory.restart()
     with _unchanged(model):
         who = "the network"
-        if is_single_path:
+        if supernet is not None and supernet.has_paths:
             path, _ = most_expensive_path(_find_spec(model), (height, width))
             supernet.set_path(path)
             who = f"the most expensive path, {path},"
@@ -134,7 +133,7 @@ def _missing_state(optimizer: torch.optim.Optimizer) -> int:
 def _unchanged(model: nn.Module) -> Iterator[None]:
     """Restore what a step changes, apart from weights: it takes none of the optimizer."""
     supernet = find_supernet(model)
-    path = getattr(supernet, "path", None)
+    path = None if supernet is None else supernet.path
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     attributes = dict(vars(model))  # dense detectors count their positive anchors in one
     states = get_states()
@@ -150,7 +149,7 @@ def _unchanged(model: nn.Module) -> Iterator[None]:
                 buffer.copy_(buffers[name])
         if path is not None:
             supernet.set_path(path)
-        elif isinstance(supernet, SinglePathSupernet):
+        elif supernet is not None:
             supernet.path = None  # each step of a training sets its own
 
 

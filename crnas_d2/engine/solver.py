@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from crnas_d2.modeling import MixedSupernet, find_supernet
+from crnas_d2.modeling import find_supernet
 
 LR_SCHEDULERS = (
     "WarmupMultiStepLR",
@@ -45,7 +45,7 @@ def build_alpha_optimizer(cfg, model: nn.Module) -> torch.optim.Adam:
 
 def _alphas(model: nn.Module) -> list[nn.Parameter]:
     supernet = find_supernet(model)
-    return supernet.alphas if isinstance(supernet, MixedSupernet) else []
+    return [] if supernet is None else supernet.alphas
 
 
 def _build_weight_optimizer(cfg, model: nn.Module) -> torch.optim.Optimizer:

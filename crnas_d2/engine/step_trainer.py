@@ -1,17 +1,22 @@
 """A training step of several micro-batches, in mixed precision where that is asked for."""
 
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
+from typing import Any
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.engine import SimpleTrainer
 from detectron2.utils import comm
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+logger = logging.getLogger(__name__)
 
-def step_settings(cfg) -> dict:
+
+def step_settings(cfg: CfgNode) -> dict[str, Any]:
     """Return the arguments of a :class:`StepTrainer` that a config sets.
 
     Raises:
@@ -54,7 +59,7 @@ class StepTrainer(SimpleTrainer):
     def __init__(
         self,
         model: nn.Module,
-        data_loader,
+        data_loader: Iterable[list[dict]],
         optimizer: torch.optim.Optimizer,
         *,
         micro_batches: int = 1,
@@ -66,6 +71,10 @@ class StepTrainer(SimpleTrainer):
         self.precision = precision
         self.device = next(model.parameters()).device.type
         self.grad_scaler = torch.amp.GradScaler(self.device, enabled=precision is torch.float16)
+
+    @property
+    def parts(self) -> "list[StepTrainer]":
+        return [self]
 
     def run_step(self) -> None:
         assert self.model.training
@@ -97,12 +106,18 @@ class StepTrainer(SimpleTrainer):
 
     def state_dict(self) -> dict:
         state = super().state_dict()
+        if hasattr(self.data_loader, "state_dict"):
+            state["loader"] = self.data_loader.state_dict()
         if self.grad_scaler.is_enabled():
             state["grad_scaler"] = self.grad_scaler.state_dict()
         return state
 
     def load_state_dict(self, state: dict) -> None:
         super().load_state_dict(state)
+        if "loader" in state:
+            self.data_loader.load_state_dict(state["loader"])
+        else:
+            logger.warning("The loader of the images cannot be continued: they start over.")
         # A training may go on in another precision than it began.
         if self.grad_scaler.is_enabled() and state.get("grad_scaler"):
             self.grad_scaler.load_state_dict(state["grad_scaler"])

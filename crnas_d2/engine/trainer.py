@@ -2,12 +2,15 @@
 
 import logging
 import weakref
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Sized
 from contextlib import nullcontext
 from importlib.util import find_spec as find_module
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.engine.hooks import PreciseBN
@@ -23,16 +26,15 @@ from crnas_d2.checkpoint import FINAL, TrainingCheckpointer, describe_network
 from crnas_d2.data import build_test_loader, build_train_loader, class_record
 from crnas_d2.evaluation import build_evaluator
 from crnas_d2.layers import resolve_norm
-from crnas_d2.modeling import MixedSupernet, SinglePathSupernet, find_supernet
+from crnas_d2.modeling import find_supernet
 
-from .alternating_trainer import AlternatingTrainer, build_alternating_trainer
 from .found_network import found_network, replace_norms
-from .gradient_exchange import GradientExchange, PathParameters
-from .hooks import ContinuedRandomness, RepeatedPreciseBN
-from .path_samplers import AlphaProgress, PathSampling, build_path_sampler
+from .gradient_exchange import GradientExchange
+from .hooks import RepeatedPreciseBN
+from .path_samplers import build_path_sampler
 from .peak_memory import check_peak_memory
 from .solver import build_lr_scheduler, build_optimizer
-from .step_trainer import StepTrainer, step_settings
+from .step_trainer import step_settings
 
 logger = logging.getLogger(__name__)
 
@@ -44,34 +46,30 @@ _NORMALIZER = "loss_normalizer"
 class Trainer(DefaultTrainer):
     """Detectron2's default trainer, for models of which only a part runs in each step.
 
-    A channel supernet is searched while it is trained, see :class:`AlternatingTrainer`.
+    How its steps run, the path sampler decides, see :data:`PATH_SAMPLER_REGISTRY`.
     """
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: CfgNode):
         # The steps of DefaultTrainer.__init__, which fixes the arguments of DDP. Here DDP needs
         # find_unused_parameters, because parameters off the path get no gradient in a step.
         TrainerBase.__init__(self)
         cfg = self.auto_scale_workers(cfg, comm.get_world_size())
-        steps = step_settings(cfg)
+        settings = step_settings(cfg)
         model = self.build_model(cfg)
         supernet = find_supernet(model)
+        sampler = build_path_sampler(cfg, supernet)
         optimizer = self.build_optimizer(cfg, model)
-        is_mixed = isinstance(supernet, MixedSupernet)
-        is_single_path = isinstance(supernet, SinglePathSupernet)
-        data_loader = None if is_mixed else self.build_train_loader(cfg)
-        ddp_args = {} if cfg.MODEL.DEVICE.startswith("cuda") else {"device_ids": None}
         model = create_ddp_model(
             model,
             broadcast_buffers=False,
-            find_unused_parameters=is_single_path,
-            **ddp_args,
+            find_unused_parameters=supernet is not None and supernet.has_paths,
+            **({} if cfg.MODEL.DEVICE.startswith("cuda") else {"device_ids": None}),
         )
-        if is_mixed:
-            self._trainer = build_alternating_trainer(cfg, model, optimizer, steps)
-        else:
-            self._trainer = StepTrainer(model, data_loader, optimizer, **steps)
+        self._trainer = sampler.build_steps(
+            cfg, model, optimizer, self.build_train_loader, settings
+        )
         if isinstance(model, DistributedDataParallel) and supernet is not None:
-            used = PathParameters(model.module, supernet) if is_single_path else self._trainer.used
+            used = sampler.used(model.module, supernet, self._trainer)
             GradientExchange(used).register(model)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = TrainingCheckpointer(
@@ -86,32 +84,19 @@ class Trainer(DefaultTrainer):
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
-        if not is_mixed:  # whose steps have random numbers of their own
-            self.register_hooks([ContinuedRandomness(cfg.SOLVER.CHECKPOINT_PERIOD)])
         # Before the other hooks, so that they see the path that will run.
-        if is_single_path:
-            sampler = build_path_sampler(cfg, supernet.space)
-            self.register_hooks([PathSampling(supernet, sampler)])
-        if is_mixed:
-            # Before the writers, which write what is in the storage.
-            self.register_hooks([AlphaProgress(supernet)])
+        self.register_hooks(sampler.build_hooks(cfg, supernet))
         self.register_hooks(self.build_hooks())
 
     def state_dict(self) -> dict:
         """Return all that a resumed training needs to equal an uninterrupted one."""
         state = super().state_dict()
-        if hasattr(self.data_loader, "state_dict") and "alpha" not in state["_trainer"]:
-            state["loader"] = self.data_loader.state_dict()
         if hasattr(self.plain_model, _NORMALIZER):
             state[_NORMALIZER] = getattr(self.plain_model, _NORMALIZER)
         return state
 
     def load_state_dict(self, state: dict) -> None:
         super().load_state_dict(state)
-        if "loader" in state:
-            self.data_loader.load_state_dict(state["loader"])
-        elif not isinstance(self._trainer, AlternatingTrainer):
-            logger.warning("The checkpoint is of an older version: the images start over.")
         if _NORMALIZER in state:
             setattr(self.plain_model, _NORMALIZER, state[_NORMALIZER])
 
@@ -120,11 +105,6 @@ class Trainer(DefaultTrainer):
         """The images of ``DATASETS.TRAIN``; ``None`` if they have no length."""
         images = getattr(self.data_loader, "dataset", None)
         return images if isinstance(images, Sized) else None
-
-    def _train_entries(self, steps: list[StepTrainer]) -> Iterator[dict]:
-        """Yield Detectron2's dicts of all images, as far as the loaders tell them."""
-        for step in steps:
-            yield from getattr(getattr(step.data_loader, "dataset", None), "images", ())
 
     @property
     def plain_model(self) -> nn.Module:
@@ -144,10 +124,11 @@ class Trainer(DefaultTrainer):
             # It was killed between its last steps and the end, or the final file is damaged.
             self.checkpointer.save(Path(FINAL).stem, iteration=self.start_iter - 1)
         if self.start_iter < self.max_iter:
-            runner = self._trainer
-            is_mixed = isinstance(runner, AlternatingTrainer)
-            steps = [runner.weights, runner.alphas] if is_mixed else [runner]
-            check_peak_memory(self.cfg, self.plain_model, steps, self._train_entries(steps))
+            parts = self._trainer.parts
+            # As far as the loaders tell them.
+            datasets = [getattr(part.data_loader, "dataset", None) for part in parts]
+            images = chain.from_iterable(getattr(data, "images", ()) for data in datasets)
+            check_peak_memory(self.cfg, self.plain_model, parts, images)
         on_cpu = self.cfg.MODEL.DEVICE == "cpu"
         with torch.jit.optimized_execution(False) if on_cpu else nullcontext():
             return super().train()
@@ -171,7 +152,7 @@ class Trainer(DefaultTrainer):
         ]
 
     @classmethod
-    def build_model(cls, cfg) -> nn.Module:
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
         """Build the model of ``cfg``; each ``SyncBN`` becomes the version for this process."""
         cfg = cfg.clone()
         cfg.defrost()
@@ -179,27 +160,27 @@ class Trainer(DefaultTrainer):
         return build_model(cfg)
 
     @classmethod
-    def build_train_loader(cls, cfg) -> Iterable[list[dict]]:
+    def build_train_loader(cls, cfg: CfgNode) -> Iterable[list[dict]]:
         return build_train_loader(cfg)
 
     @classmethod
-    def build_test_loader(cls, cfg, dataset_name: str) -> Iterable[list[dict]]:
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable[list[dict]]:
         return build_test_loader(cfg, dataset_name)
 
     @classmethod
-    def build_evaluator(cls, cfg, dataset_name: str) -> DatasetEvaluator:
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
         return build_evaluator(cfg, dataset_name)
 
     @classmethod
-    def build_optimizer(cls, cfg, model: nn.Module) -> torch.optim.Optimizer:
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         return build_optimizer(cfg, model)
 
     @classmethod
-    def build_lr_scheduler(cls, cfg, optimizer: torch.optim.Optimizer) -> LRScheduler:
+    def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRScheduler:
         return build_lr_scheduler(cfg, optimizer)
 
     @staticmethod
-    def auto_scale_workers(cfg, num_workers: int):
+    def auto_scale_workers(cfg: CfgNode, num_workers: int) -> CfgNode:
         """Scale to another number of processes as Detectron2 does, and what it does not know.
 
         With ``SOLVER.REFERENCE_WORLD_SIZE`` set, images per process, learning rate per image and
@@ -223,24 +204,26 @@ class Trainer(DefaultTrainer):
         return scaled
 
     @classmethod
-    def test(cls, cfg, model: nn.Module, evaluators=None) -> dict:
-        """Score a single network on ``DATASETS.TEST``; a supernet has no score of its own.
+    def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> dict:
+        """Score a network on ``DATASETS.TEST``; of a supernet, the one that its training has found.
 
-        Of a channel supernet, the network is scored that its search has found so far.
+        A supernet has no score of its own.
         """
         supernet = find_supernet(model)
-        if isinstance(supernet, SinglePathSupernet):
-            if cfg.DATASETS.TEST:
-                logger.info("A supernet is not evaluated: a search scores its subnets.")
+        if supernet is None:
+            return super().test(cfg, model, evaluators)
+        if not cfg.DATASETS.TEST:
             return {}
-        if isinstance(supernet, MixedSupernet) and cfg.DATASETS.TEST:
-            logger.info("Scoring the network of the strongest dilations, with BN calibrated.")
-            with found_network(cfg, model) as found:
-                return super().test(cfg, found, evaluators)
-        return super().test(cfg, model, evaluators)
+        genotype = supernet.decode()
+        if genotype is None:
+            logger.info("A supernet is not evaluated: a search scores its subnets.")
+            return {}
+        logger.info("Scoring the network that the training has found, with BN calibrated.")
+        with found_network(cfg, model, genotype) as found:
+            return super().test(cfg, found, evaluators)
 
 
-def checkpoint_size(cfg, model: nn.Module) -> int:
+def checkpoint_size(cfg: CfgNode, model: nn.Module) -> int:
     """Return the approximate size of a checkpoint in bytes: the weights and their momentum."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())

@@ -18,7 +18,7 @@ from crnas_d2.config.checks import find_spec
 from crnas_d2.data import check_data, register_datasets
 from crnas_d2.engine import Trainer, calibrated_on_train, without_sync
 from crnas_d2.evaluation import metric_names
-from crnas_d2.modeling import MixedSupernet, SinglePathSupernet, find_supernet
+from crnas_d2.modeling import find_supernet
 from crnas_d2.space import ChannelSpace, Genotype
 
 from .checks import check_config
@@ -66,27 +66,14 @@ def check_training(cfg: CfgNode, *, resume: bool = False, eval_only: bool = Fals
         return
     spec = find_spec(cfg)
     is_supernet = spec is not None and spec.is_supernet
-    is_searched = spec is not None and spec.is_searched_in_training
     # A search would refuse an archval that was trained on, but only days later.
     check_config(cfg, ["TRAIN", "TEST", "ARCHVAL"] if is_supernet else ["TRAIN", "TEST"])
     if not cfg.DATASETS.TRAIN:
         raise ValueError(
             "DATASETS.TRAIN is empty: name a config (--config-file) or the datasets to train on."
         )
-    if is_searched and not cfg.DATASETS.ARCHVAL:
-        raise ValueError(
-            "DATASETS.ARCHVAL is empty: name the datasets that train alpha, none of whose "
-            "images is in DATASETS.TRAIN."
-        )
-    if (
-        is_supernet
-        and spec.is_searched_in_training
-        and cfg.DATALOADER.SAMPLER_TRAIN != "TrainingSampler"
-    ):
-        raise ValueError(
-            f"DATALOADER.SAMPLER_TRAIN is '{cfg.DATALOADER.SAMPLER_TRAIN}', but a search of "
-            "channels shuffles the images of both halves evenly. Set it to 'TrainingSampler'."
-        )
+    if spec is not None and spec.kind is not None:
+        spec.kind.check_training(cfg)
     _check_expected_results(cfg)
     # Empty files are those of a training that failed before its first step.
     paths = {name: os.path.join(cfg.OUTPUT_DIR, name) for name in TRACES}
@@ -166,8 +153,9 @@ def _train(cfg, resume: bool, on_found) -> dict | None:
     if comm.is_main_process():
         check_trained_supernet(trainer.cfg, trainer.plain_model)
     supernet = find_supernet(trainer.model)
-    if isinstance(supernet, MixedSupernet) and comm.is_main_process() and on_found is not None:
-        on_found(cfg, supernet.decode(), supernet.space)
+    genotype = None if supernet is None else supernet.decode()
+    if genotype is not None and comm.is_main_process() and on_found is not None:
+        on_found(cfg, genotype, supernet.space)
     return results
 
 
@@ -175,7 +163,7 @@ def _evaluate(cfg) -> dict:
     cfg = without_sync(cfg)
     model = Trainer.build_model(cfg)
     supernet = find_supernet(model)
-    if isinstance(supernet, SinglePathSupernet):
+    if supernet is not None and supernet.decode() is None:
         raise JobError(f"A supernet has no score of its own: {spell('search')} scores its subnets.")
     checkpointer = StrictCheckpointer(model, network=describe_network(cfg))
     try:

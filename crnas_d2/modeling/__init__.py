@@ -10,12 +10,15 @@ from .backbone import (
 )
 from .body import build_backbone, build_body
 from .classifier import ImageClassifier
+from .single_path import SinglePathKind, SinglePathSupernet
+from .spaces.channel import MixedSupernet
 from .staged_body import StagedBody
-from .supernet import MixedSupernet, SinglePathSupernet, Supernet, find_supernet
+from .supernet import Supernet, find_supernet
 
 __all__ = [
     "ImageClassifier",
     "MixedSupernet",
+    "SinglePathKind",
     "SinglePathSupernet",
     "StagedBody",
     "Supernet",

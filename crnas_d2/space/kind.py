@@ -1,10 +1,12 @@
 """The interface of a kind of search space, and the registry of kinds."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 from yacs.config import CfgNode
 
+from crnas_d2.common.errors import invalid
 from crnas_d2.common.registry import EqualBySettings, Registry
 
 from .channel_space import ChannelSpace
@@ -17,20 +19,18 @@ SPACE_REGISTRY = Registry("SPACE", "MODEL.SUPERNET.SPACE", besides=("none",))
 
 
 class SpaceKind(EqualBySettings, ABC):
-    """A kind of search space: what varies in the networks of a family.
+    """A kind of search space: what varies in the networks of a family, and how it is searched.
 
     A subclass is registered with ``@SPACE_REGISTRY.register("name")``; ``MODEL.SUPERNET.SPACE``
     then takes the name. An instance holds the settings of the space; two with equal
-    attributes are equal. The space itself is a
-    :class:`SearchSpace`, whose supernet runs one path at a time, so ``path_samplers`` are
-    ``uniform`` and ``fair``; or, for the kind ``channel``, a :class:`ChannelSpace`, whose supernet
-    mixes all dilations.
+    attributes are equal. Derive from :class:`crnas_d2.modeling.SinglePathKind` if one subnet runs
+    at a time and a search scores them after the training; the kind ``channel`` is another one.
 
     Attributes:
         name: under which it is registered.
         fields: the fields of a :class:`Genotype` on which it decides.
         base_fields: the fields that ``MODEL.GENOTYPE`` may set for all networks of the space.
-        path_samplers: the values of ``MODEL.SUPERNET.PATH_SAMPLER`` that train its supernet.
+        path_samplers: the names in ``PATH_SAMPLER_REGISTRY`` that train its supernet.
         sharings: which weights the options of a choice may share, values of
             ``MODEL.SUPERNET.SHARING``; the first is the default.
         is_searched_in_training: whether a training of its supernet also finds the network; else a
@@ -40,7 +40,7 @@ class SpaceKind(EqualBySettings, ABC):
     name: str
     fields: tuple[str, ...]
     base_fields: tuple[str, ...] = ()
-    path_samplers: tuple[str, ...] = ("uniform", "fair")
+    path_samplers: tuple[str, ...]
     sharings: tuple[str, ...] = ("none",)
     is_searched_in_training: bool = False
 
@@ -62,42 +62,40 @@ class SpaceKind(EqualBySettings, ABC):
         """
 
     def check(self, family: Family, sharing: str) -> None:
-        """Check the settings with which a supernet of this kind is trained.
-
-        Raises:
-            ValueError: naming the key, its value and what to do.
-        """
-        self.check_sharing(sharing)
-        if family.freeze_at > 0:
-            raise ValueError(
-                f"MODEL.BACKBONE.FREEZE_AT is {family.freeze_at}: a supernet cannot be frozen in "
-                "part, because the frozen stages hold choices that have yet to be trained. Set it "
-                "to 0."
-            )
-        if family.norm == "FrozenBN":
-            raise ValueError(
-                f"{family.norm_key} is 'FrozenBN': each path of a supernet needs statistics of its "
-                "own, which frozen ones cannot follow. Use 'BN' or 'SyncBN'."
-            )
-
-    def check_sharing(self, sharing: str) -> None:
-        """Raise ValueError for a sharing that the space does not have."""
+        """Raise ValueError for a family and a sharing that its supernet cannot be built with."""
         if sharing not in self.sharings:
-            raise ValueError(
-                f"MODEL.SUPERNET.SHARING is '{sharing}'; expected one of {self.sharings} in the "
-                f"{self.name} space."
+            raise invalid(
+                "MODEL.SUPERNET.SHARING",
+                sharing,
+                f"one of {self.sharings} in the {self.name} space",
             )
 
-    @abstractmethod
-    def build_stage(
-        self, stage: str, family: Family, space: SearchSpace, sharing: str
-    ) -> tuple[list[Any], dict[str, list[Any]]]:
-        """Build the blocks of one stage of the supernet.
+    def check_config(self, cfg: CfgNode, space: Any) -> None:  # noqa: B027 (most need none)
+        """Raise ValueError for a config in which its supernet fails or misleads.
 
         Args:
-            stage: one of the family's stages that is not a single layer.
+            space: of :meth:`build_space`.
+        """
+
+    def check_training(self, cfg: CfgNode) -> None:  # noqa: B027 (most need none)
+        """Raise ValueError for a config with which its supernet cannot be trained."""
+
+    @abstractmethod
+    def build_stages(
+        self, family: Family, space: Any, sharing: str
+    ) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+        """Build the blocks of its supernet.
 
         Returns:
-            the blocks; and, by name of each choice, all choice blocks that implement it. Those on
-            the path run. A choice with a single option may have none.
+            the blocks by the name of each stage that is not a single layer; and the parts that
+            :meth:`build_supernet` takes.
+        """
+
+    @abstractmethod
+    def build_supernet(self, body: Any, space: Any, parts: Mapping[str, Any]) -> Any:
+        """Build the :class:`crnas_d2.modeling.Supernet` of a body.
+
+        Args:
+            body: of the stages of :meth:`build_stages`, without those that no output needs.
+            parts: of :meth:`build_stages`.
         """

@@ -1,8 +1,19 @@
 """The channel space: a dilation for each channel group of a convolution (NATS)."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
+from detectron2.config import CfgNode
+from detectron2.layers import Conv2d
+from detectron2.modeling import Backbone
+from torch import nn
+
+from crnas_d2.common.errors import invalid
+from crnas_d2.layers import ChannelMixedConv2d
+from crnas_d2.modeling.body import Stages, build_stages, replace_convs
+from crnas_d2.modeling.supernet import Supernet
 from crnas_d2.space import (
     DILATION_SETS,
     FAMILY_REGISTRY,
@@ -16,9 +27,56 @@ from crnas_d2.space import (
     SpaceKind,
     num_channel_groups,
     parse_dilations,
+    warn_without_plain_dilation,
 )
 
 _KEY = "MODEL.SUPERNET.CHANNEL"
+
+
+class MixedSupernet(Supernet):
+    """A channel supernet: all of it runs, and each searched convolution mixes its dilations.
+
+    Args:
+        space: the genotypes that it mixes.
+        convs: the mixed convolutions, keyed by name, in the order of the space.
+    """
+
+    space: ChannelSpace
+
+    def __init__(self, space: ChannelSpace, convs: Mapping[str, ChannelMixedConv2d]):
+        assert tuple(convs) == space.names, (list(convs), space.names)
+        self.space = space
+        self.convs = convs
+
+    @property
+    def alphas(self) -> list[nn.Parameter]:
+        """One tensor (channel groups, dilations) per convolution."""
+        return [conv.alpha for conv in self.convs.values()]
+
+    def decode(self) -> Genotype:
+        """Return the genotype of the strongest dilations (NATS section 3.3, Eq. 4)."""
+        return self.space.genotype([conv.strongest_dilations() for conv in self.convs.values()])
+
+    def summary(self) -> dict[str, float]:
+        """Return scalars that show the progress of the search, per stage.
+
+        ``alpha/res4/entropy`` is the mean over the channel groups of the stage, in nats; it is 0
+        when all are decided. ``alpha/res4/share_1x3`` is the fraction of the groups whose
+        strongest dilation, relative to the base network, is (1, 3) (NATS Eq. 5).
+        """
+        scalars: dict[str, float] = {}
+        for stage in self.space.stages:
+            convs = [conv for conv in self.space.convs if conv.stage == stage]
+            entropies: list[float] = []
+            strongest = Counter({pair: 0 for conv in convs for pair in conv.dilations})
+            for conv in convs:
+                mixed = self.convs[conv.name]
+                entropies += mixed.entropy().tolist()
+                strongest.update(conv.dilations[i] for i in mixed.strongest_dilations())
+            scalars[f"alpha/{stage}/entropy"] = sum(entropies) / len(entropies)
+            for (height, width), count in strongest.items():
+                scalars[f"alpha/{stage}/share_{height}x{width}"] = count / len(entropies)
+        return scalars
 
 
 @SPACE_REGISTRY.register("channel")
@@ -56,7 +114,7 @@ class ChannelKind(SpaceKind):
         self.channels_per_group = channels_per_group
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         return {key.lower(): value for key, value in cfg.MODEL.SUPERNET.CHANNEL.items()}
 
     def build_space(self, family: Family, genotype: Genotype) -> ChannelSpace:
@@ -67,7 +125,7 @@ class ChannelKind(SpaceKind):
         """
         _check_family(family)
         dilations = self._dilations_of_stages(family.stages)
-        convs = []
+        convs: list[SearchedConv] = []
         for stage, depth in zip(family.stages, genotype.depths, strict=True):
             if stage not in dilations:
                 continue
@@ -83,21 +141,21 @@ class ChannelKind(SpaceKind):
                     num_groups = len(genotype.channels[len(convs) % len(genotype.channels)])
                 else:
                     num_groups = self._num_groups(stage, conv)
+                place = (stage, block, conv.attribute)
                 convs.append(
                     SearchedConv(
-                        *(stage, block, conv.attribute, conv.channels, conv.conv_groups),
-                        *(dilations[stage], num_groups),
+                        *place, conv.channels, conv.conv_groups, dilations[stage], num_groups
                     )
                 )
         return ChannelSpace(tuple(convs), replace(genotype, channels=()))
 
     def check(self, family: Family, sharing: str) -> None:
-        """Allow FrozenBN, and frozen stages in which nothing is searched.
+        """Raise ValueError for frozen stages in which something is searched.
 
-        All of a channel supernet runs in every step, so its BN follows the mix as in the base
-        network, and needs no statistics per path.
+        FrozenBN is allowed: all of a channel supernet runs in every step, so its BN follows the mix
+        as in the base network, and needs no statistics per path.
         """
-        self.check_sharing(sharing)
+        super().check(family, sharing)
         # Detectron2 counts the stem as 1 and res2 as 2.
         frozen = family.stages[: max(0, family.freeze_at - 1)]
         searched = [stage for stage in self.stages if stage in frozen]
@@ -108,16 +166,58 @@ class ChannelKind(SpaceKind):
                 "Lower FREEZE_AT, or remove these stages."
             )
 
-    def build_stage(self, stage, family, space, sharing):
-        raise AssertionError("the stages of a channel supernet are those of its base network")
+    def check_config(self, cfg: CfgNode, space: ChannelSpace) -> None:
+        start = cfg.SOLVER.ALPHA.START
+        if not 0 <= start < 1:
+            raise invalid(
+                "SOLVER.ALPHA.START",
+                start,
+                "a fraction of SOLVER.MAX_ITER, from 0 to below 1, because alpha is trained in the "
+                "rest",
+            )
+        if cfg.MODEL.WEIGHTS:
+            warn_without_plain_dilation(space)
+
+    def check_training(self, cfg: CfgNode) -> None:
+        if not cfg.DATASETS.ARCHVAL:
+            raise ValueError(
+                "DATASETS.ARCHVAL is empty: name the datasets that train alpha, none of whose "
+                "images is in DATASETS.TRAIN."
+            )
+        if cfg.DATALOADER.SAMPLER_TRAIN != "TrainingSampler":
+            raise invalid(
+                "DATALOADER.SAMPLER_TRAIN",
+                cfg.DATALOADER.SAMPLER_TRAIN,
+                but="a search of channels shuffles the images of both halves evenly",
+                fix="Set it to 'TrainingSampler'",
+            )
+
+    def build_stages(
+        self, family: Family, space: ChannelSpace, sharing: str
+    ) -> tuple[Stages, dict[str, nn.Module]]:
+        """Build the base network, in which each channel group mixes all dilations (NATS 3.2)."""
+        stages = build_stages(family, space.base)
+
+        def mix(conv: SearchedConv, base: Conv2d) -> ChannelMixedConv2d:
+            return ChannelMixedConv2d.from_conv(
+                base,
+                dilations=conv.dilations,
+                num_groups=conv.num_groups,
+                share_weights=sharing == "weight",
+            )
+
+        return stages, replace_convs(family, space, stages, mix)
+
+    def build_supernet(
+        self, body: Backbone, space: ChannelSpace, parts: Mapping[str, ChannelMixedConv2d]
+    ) -> MixedSupernet:
+        return MixedSupernet(space, parts)
 
     def _dilations_of_stages(self, stages: Sequence[str]) -> dict[str, tuple[Dilation, ...]]:
         """Return the dilations of each searched stage, keyed by its name."""
-        chosen = list(self.stages)
+        chosen, name = list(self.stages), self.dilation_set
         if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= set(stages):
-            raise ValueError(
-                f"{_KEY}.STAGES is {chosen}; expected some of {', '.join(stages)}, each once."
-            )
+            raise invalid(f"{_KEY}.STAGES", chosen, f"some of {', '.join(stages)}, each once")
         if self.dilations:
             if len(self.dilations) != len(chosen):
                 raise ValueError(
@@ -131,11 +231,12 @@ class ChannelKind(SpaceKind):
                 except ValueError as error:
                     raise ValueError(f"{_KEY}.DILATIONS of {stage}: {error}") from error
             return found
-        name = self.dilation_set
         if name not in DILATION_SETS:
-            raise ValueError(
-                f"{_KEY}.DILATION_SET is '{name}'; expected one of {', '.join(DILATION_SETS)}, or "
-                f"{_KEY}.DILATIONS with a list for each stage."
+            raise invalid(
+                f"{_KEY}.DILATION_SET",
+                name,
+                f"one of {', '.join(DILATION_SETS)}, or {_KEY}.DILATIONS with a list for each "
+                "stage",
             )
         lacking = [stage for stage in chosen if stage not in DILATION_SETS[name]]
         if lacking:

@@ -1,11 +1,14 @@
 """The joint space: the number of blocks of each stage, and the operation of each block."""
 
 from collections.abc import Sequence
+from typing import Any
 
+from detectron2.config import CfgNode
 from detectron2.layers import CNNBlockBase
 
 from crnas_d2.layers import ChoiceBlock
-from crnas_d2.space import SPACE_REGISTRY, Family, Genotype, SearchSpace, SpaceKind
+from crnas_d2.modeling.single_path import SinglePathKind, Stage
+from crnas_d2.space import SPACE_REGISTRY, Family, Genotype, SearchSpace
 
 from .operation import (
     check_has_operations,
@@ -18,7 +21,7 @@ from .stage import depth_choices, make_depth_choice
 
 
 @SPACE_REGISTRY.register("joint")
-class JointKind(SpaceKind):
+class JointKind(SinglePathKind):
     """Depths and operations at once; CR-NAS searches them one after the other.
 
     The choice of a block's operation is active if the depth of its stage includes the block.
@@ -36,7 +39,7 @@ class JointKind(SpaceKind):
         self.operations = operations
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         supernet = cfg.MODEL.SUPERNET
         return {"options": supernet.STAGE_OPTIONS, "operations": supernet.OPERATION_OPTIONS}
 
@@ -55,7 +58,7 @@ class JointKind(SpaceKind):
         if "weight" in sharing:
             check_shared_weights(family, sharing)
 
-    def build_stage(self, stage, family, space, sharing):
+    def build_stage(self, stage: str, family: Family, space: SearchSpace, sharing: str) -> Stage:
         depth, *operations = [choice for choice in space.choices if choice.stage == stage]
         choice_blocks: dict[str, list[ChoiceBlock]] = {choice.name: [] for choice in operations}
 

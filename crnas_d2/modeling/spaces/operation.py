@@ -1,15 +1,18 @@
 """The operation space: one operation per block (CR-NAS section 3.2.2, DetNAS section 3.2)."""
 
 from collections.abc import Sequence
+from typing import Any
 
+from detectron2.config import CfgNode
 from detectron2.layers import CNNBlockBase
 
 from crnas_d2.layers import ChoiceBlock, OperationChoice, SharedWeightChoice
-from crnas_d2.space import SPACE_REGISTRY, Choice, Family, Genotype, SearchSpace, SpaceKind
+from crnas_d2.modeling.single_path import SinglePathKind, Stage
+from crnas_d2.space import SPACE_REGISTRY, Choice, Family, Genotype, SearchSpace
 
 
 @SPACE_REGISTRY.register("operation")
-class OperationKind(SpaceKind):
+class OperationKind(SinglePathKind):
     """One choice per block: its operation. The depths are those of ``MODEL.GENOTYPE``.
 
     Args:
@@ -24,7 +27,7 @@ class OperationKind(SpaceKind):
         self.operations = operations
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         return {"operations": cfg.MODEL.SUPERNET.OPERATION_OPTIONS}
 
     def build_space(self, family: Family, genotype: Genotype) -> SearchSpace:
@@ -42,7 +45,7 @@ class OperationKind(SpaceKind):
         if sharing == "weight":
             check_shared_weights(family, sharing)
 
-    def build_stage(self, stage, family, space, sharing):
+    def build_stage(self, stage: str, family: Family, space: SearchSpace, sharing: str) -> Stage:
         choices = [choice for choice in space.choices if choice.stage == stage]
         blocks = make_operation_choices(family, stage, choices, shares_weights=sharing == "weight")
         return blocks, {

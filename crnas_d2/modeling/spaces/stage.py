@@ -1,10 +1,13 @@
 """The stage space: the number of blocks of each stage (CR-NAS section 3.2.1)."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from detectron2.config import CfgNode
 from detectron2.layers import CNNBlockBase
 
 from crnas_d2.layers import BranchDepthChoice, PrefixDepthChoice
+from crnas_d2.modeling.single_path import SinglePathKind, Stage
 from crnas_d2.space import (
     FAMILY_REGISTRY,
     SPACE_REGISTRY,
@@ -12,12 +15,11 @@ from crnas_d2.space import (
     Family,
     Genotype,
     SearchSpace,
-    SpaceKind,
 )
 
 
 @SPACE_REGISTRY.register("stage")
-class StageKind(SpaceKind):
+class StageKind(SinglePathKind):
     """One choice per stage: its number of blocks.
 
     Args:
@@ -31,13 +33,13 @@ class StageKind(SpaceKind):
         self.options = options
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         return {"options": cfg.MODEL.SUPERNET.STAGE_OPTIONS}
 
     def build_space(self, family: Family, genotype: Genotype) -> SearchSpace:
         return SearchSpace(self.name, depth_choices(family, self.options, self.name))
 
-    def build_stage(self, stage, family, space, sharing):
+    def build_stage(self, stage: str, family: Family, space: SearchSpace, sharing: str) -> Stage:
         [choice] = [choice for choice in space.choices if choice.stage == stage]
 
         def make_blocks(depth: int) -> list[CNNBlockBase]:
