@@ -70,14 +70,14 @@ class SpaceKind(EqualBySettings, ABC):
                 f"one of {self.sharings} in the {self.name} space",
             )
 
-    def check_config(self, cfg: CfgNode, space: Any) -> None:  # noqa: B027 (most need none)
+    def check_config(self, cfg: CfgNode, space: Any) -> None:
         """Raise ValueError for a config in which its supernet fails or misleads.
 
         Args:
             space: of :meth:`build_space`.
         """
 
-    def check_training(self, cfg: CfgNode) -> None:  # noqa: B027 (most need none)
+    def check_training(self, cfg: CfgNode) -> None:
         """Raise ValueError for a config with which its supernet cannot be trained."""
 
     @abstractmethod
