@@ -4,6 +4,8 @@ import copy
 import json
 import logging
 import math
+import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,10 @@ from PIL import Image
 
 from crnas_d2.data import check_data, check_datasets, register_coco_format
 from crnas_d2.data.annotations.coco import read_coco
-from crnas_d2.data.annotations.faults import KINDS, find_faults
+from crnas_d2.data.annotations.faults import KINDS, SCORING, TRAINING
+from crnas_d2.data.annotations.find_faults import find_faults
 from crnas_d2.data.datasets import files_in_use
+from crnas_d2.data.datasets.files_in_use import check_annotation_file
 
 pytestmark = pytest.mark.usefixtures("registered", "own_cache")
 
@@ -111,7 +115,7 @@ REFUSED = {
 SCORED = {
     "id 0": (annotation(id=0), "annotations with id 0"),
     "flat box": (annotation(bbox=[1, 2, 0, 5]), "boxes without area"),
-    "outside": (annotation(bbox=[-9, -9, 4, 4]), "boxes less than half inside the image"),
+    "outside": (annotation(bbox=[-9, -9, 4, 4]), "boxes wholly outside the image"),
     "mostly outside": (annotation(bbox=[60, 2, 30, 30]), "boxes less than half inside the image"),
     "far outside": (annotation(bbox=[1e308, 0, 1e308, 5]), "boxes without area"),
     "null area": (annotation(area=None), "areas that are no numbers from 0 to 1e10"),
@@ -125,7 +129,9 @@ HARMLESS = {
     "partly outside": (annotation(bbox=[54, 2, 15, 9]), "1 boxes partly outside the image"),
     "short polygon": (annotation(segmentation=[[1, 2, 3, 4]]), "1 objects whose polygons have"),
     "huge id": (annotation(id=2**127), ""),
-    "negative id": (annotation(id=-7), ""),
+    "negative id": (annotation(id=-7), "1 annotation ids below 0"),
+    "VOC corners": (annotation(voc_box=[3, 3, 3, 9]), "1 VOC boxes with equal corners"),
+    "flat crowd": (annotation(iscrowd=1, bbox=[1, 2, 0, 5]), "1 crowd regions without area"),
     "a list beside": (lambda coco: coco.update(licenses=[{"id": 1}]), ""),
 }
 
@@ -158,18 +164,36 @@ def test_what_is_harmless_is_counted(entry, change, words, caplog):
     assert words in caplog.text and (words == "") == ("mine.json has" not in caplog.text)
 
 
-def test_every_kind_is_found_in_some_test(entry):
-    changes = [change for cases in (REFUSED, SCORED, HARMLESS) for change, _ in cases.values()]
-    found = {"images with more than 100 objects", "images without objects"}  # below
-    for change in changes:
+def test_few_faults_of_all_tolerated_kinds_together_are_counted(entry):
+    def change(coco):
+        first = coco["annotations"][0]
+        coco["annotations"] += [{**first, "id": 100 + n} for n in range(10_000)]
+        coco["annotations"][1]["bbox"] = [1, 2, 0, 5]
+        first["bbox"] = [-9, -9, 4, 4]
+
+    spoil(entry, change)
+    with pytest.raises(ValueError, match=r"1 boxes without area .* 1 boxes wholly outside the"):
+        check(is_scored=True)
+
+
+def test_the_table_says_where_a_fault_is_refused_and_the_fix(entry):
+    seen = {"images with more than 100 objects", "images without objects"}
+    for change, _ in (case for cases in (REFUSED, SCORED, HARMLESS) for case in cases.values()):
         coco = json.loads(entry.read_text())
         change(coco)
-        try:
-            entry.with_name("changed.json").write_text(json.dumps(coco))
-            found |= find_faults(read_coco(entry.with_name("changed.json"))).keys()
-        except ValueError:
-            continue
-    assert found == set(KINDS)
+        changed = entry.with_name("changed.json")
+        changed.write_text(json.dumps(coco))
+        with suppress(ValueError):
+            for kind in find_faults(read_coco(changed)):
+                seen.add(kind)
+                for is_scored in (False, True):
+                    where = {TRAINING, SCORING if is_scored else ""}
+                    if KINDS[kind].refused & where:
+                        with pytest.raises(ValueError, match=re.escape(KINDS[kind].fix)):
+                            check_annotation_file("mine", changed, is_scored=is_scored)
+    # The others need the files of images, or are refused on reading.
+    others = {kind for kind in KINDS if "files that" in kind or "of the files" in kind}
+    assert seen | others | {"no categories", "images with the content of another"} == set(KINDS)
 
 
 def test_a_fault_that_no_score_can_show_is_counted(entry, caplog):

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from crnas_d2.common.digests import file_state, remembered, sha256, text_digest
 from crnas_d2.data.annotations.coco import read_coco
-from crnas_d2.data.annotations.faults import KINDS, find_faults
+from crnas_d2.data.annotations.faults import KINDS, MASKS, SCORING, TOLERATED, TRAINING
+from crnas_d2.data.annotations.find_faults import find_faults
 from crnas_d2.data.images.files import find_broken
 
 logger = logging.getLogger(__name__)
 
-_VERSION = "1"  # of the checks; with another one, files are checked anew
+_VERSION = "2"  # of the checks; with another one, files are checked anew
 _EXAMPLES = 3
 
 
@@ -55,19 +56,21 @@ def check_annotation_file(
             f"{subject}: {file} has no annotated object, apart from crowd regions; expected some "
             "to train on and to score with."
         )
-    where = {"always", "scored" if is_scored else "", "masks" if has_masks else ""}
+    where = {TRAINING, SCORING if is_scored else "", MASKS if has_masks else ""}
+    few = TOLERATED * found["objects"]
+    tolerated = sum(n for kind, (n, _) in found["faults"].items() if KINDS[kind].is_tolerated)
     refused, harmless, usual = [], [], []
-    for kind, (count, places) in found["faults"].items():
-        kind_of = KINDS[kind]
+    for name, (count, places) in found["faults"].items():
+        kind = KINDS[name]
         # Detectron2 admits repeated ids in the published minival files of COCO 2014, where they are
         # few.
-        is_known = kind == "annotation ids that occur twice" and "minival" in str(file)
-        is_unseen = count <= kind_of.tolerated * found["objects"]
-        if kind_of.refused in where and not is_known and not is_unseen:
+        is_known = name == "annotation ids that occur twice" and "minival" in str(file)
+        is_unseen = kind.is_tolerated and tolerated <= few
+        if kind.refused & where and not is_known and not is_unseen:
             more = ", ..." if count > len(places) else ""
-            refused.append(f"{count} {kind} ({', '.join(places)}{more}): {kind_of.fix}")
-        elif kind_of.refused != "masks":
-            (usual if kind_of.refused == "usual" else harmless).append(f"{count} {kind}")
+            refused.append(f"{count} {name} ({', '.join(places)}{more}): {kind.fix}")
+        elif MASKS not in kind.refused:
+            (usual if kind.is_usual else harmless).append(f"{count} {name}")
     if refused:
         raise ValueError(f"{subject}: {file} has {'; '.join(refused)}.")
     if usual:
@@ -112,5 +115,8 @@ def _find(file: str | os.PathLike) -> dict:
         "images": len(coco["images"]),
         "has annotations": annotations is not None,
         "objects": sum(annotation.get("iscrowd") != 1 for annotation in annotations or []),
-        "faults": {k: [len(all_), all_[:_EXAMPLES]] for k, all_ in find_faults(coco).items()},
+        "faults": {
+            kind: [len(faults), [fault.where for fault in faults[:_EXAMPLES]]]
+            for kind, faults in find_faults(coco).items()
+        },
     }

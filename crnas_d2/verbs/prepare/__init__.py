@@ -107,7 +107,7 @@ def print_reports(reports):
     for name, report in reports.items():
         print(f"\n{name}: {len(report.coco['images'])} images, ", end="")
         print(f"{len(report.coco['annotations'])} annotations\n{report.table()}")
-    refused = [f"{kind} ({name})" for name, r in reports.items() for kind in r.refused()]
+    refused = [f"{kind} ({name})" for name, r in reports.items() for kind in r.refused]
     if refused:
         raise ValueError(f"Nothing was written; fix this first: {', '.join(refused)}.")
 
@@ -180,10 +180,7 @@ def run(args):
         name: (path, part.image_root)
         for (name, part), path in zip(parts.items(), files, strict=True)
     }
-    found = {
-        name: {kind: {"done": d, "examples": e} for kind, (d, e) in report.findings.items()}
-        for name, report in reports.items()
-    }
+    found = {name: report.records() for name, report in reports.items()}
     num_images = {name: len(part.coco["images"]) for name, part in parts.items()}
     recipe = choose_recipe(
         Statistics.of([parts[name].coco for name in ("archtrain", "archval")]),

@@ -12,8 +12,7 @@ from crnas_d2.data.annotations.coco import read_coco, split_coco, subset
 from crnas_d2.data.annotations.voc import voc_files, voc_to_coco
 from crnas_d2.data.images.files import read_image_files
 
-from .annotation_report import check_annotations
-from .findings import Report
+from .annotation_report import Report, check_annotations
 
 # A category with at most one object for so many of another one, and with names so alike (0 to 1).
 _FREQUENT, _ALIKE = 50, 0.75

@@ -1,0 +1,190 @@
+"""Find the faults of a COCO dataset."""
+
+import math
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from crnas_d2.data.images.files import ImageFile
+
+from .faults import KINDS, Fault, Record
+
+_ROUNDING = 0.02  # pixels: COCO has two decimals; a narrower box is none, and as much may stand out
+# COCO's evaluation takes no larger object (its area range "all"), and as many detections per image.
+_MOST_AREA, _MOST_DETECTIONS = 1e10, 100
+
+
+def find_faults(
+    coco: Record,
+    files: Mapping[str, ImageFile] | None = None,
+    taken: Mapping[str, str] | None = None,
+) -> dict[str, list[Fault]]:
+    """Find the faults of a dataset.
+
+    Args:
+        coco: of :func:`~crnas_d2.data.annotations.coco.read_coco`.
+        files: its decoded image files, by name; without, they are not compared.
+        taken: images that other datasets have, from digest to description.
+
+    Returns:
+        for each of :data:`KINDS` that occurs, where, in the order of the table.
+    """
+    found: dict[str, list[Fault]] = defaultdict(list)
+    if not coco["categories"]:
+        found["no categories"].append(Fault("the list is empty"))
+    annotations = coco.get("annotations", [])
+    ids = [annotation.get("id") for annotation in annotations]
+    for kind, values in (
+        ("image ids that occur twice", [i["id"] for i in coco["images"]]),
+        (
+            "image files that are listed twice",
+            [os.path.normpath(i["file_name"]) for i in coco["images"]],
+        ),
+        ("category ids that occur twice", [c["id"] for c in coco["categories"]]),
+        ("category names that occur twice", [c["name"] for c in coco["categories"]]),
+        ("annotation ids that occur twice", [i for i in ids if type(i) is int]),
+    ):
+        found[kind] = [Fault(str(value)) for value, n in Counter(values).items() if n > 1]
+    for image in coco["images"]:
+        if not all(_is_size(image.get(side)) for side in ("width", "height")):
+            size = files[image["file_name"]].size if files else None
+            found["image sizes that are no whole numbers above 0"].append(
+                Fault(
+                    f"{image.get('width')} x {image.get('height')} of {image['file_name']}",
+                    image,
+                    dict(zip(("width", "height"), size, strict=True)) if size else {},
+                )
+            )
+    if files is not None:
+        for kind, fault in _file_faults(coco["images"], files, taken or {}):
+            found[kind].append(fault)
+    images = {image["id"]: image for image in coco["images"]}
+    categories = {category["id"] for category in coco["categories"]}
+    objects: Counter[int] = Counter()
+    for annotation in annotations:
+        image = images.get(annotation["image_id"])
+        where = f"annotation {annotation.get('id')}"
+        where += f" of {image['file_name']}" if image else f" of image {annotation['image_id']}"
+        for kind in (*_faults(annotation, image, categories), *_faults_of_shapes(annotation)):
+            found[kind].append(Fault(where, annotation))
+        kind, box = _judge_box(annotation, image)
+        area = min(box[2] * box[3], _MOST_AREA)
+        if kind:
+            written = annotation.get("voc_box", annotation.get("bbox"))
+            right = {"bbox": box} | ({} if annotation.get("segmentation") else {"area": area})
+            found[kind].append(Fault(f"{where}: {written}", annotation, right))
+        if not _is_number(stated := annotation.get("area", 0)) or not 0 <= stated <= _MOST_AREA:
+            found["areas that are no numbers from 0 to 1e10"].append(
+                Fault(where, annotation, {"area": area})
+            )
+        filled = {"area": area, "iscrowd": 0}
+        if right := {key: filled[key] for key in filled if key not in annotation}:
+            found["annotations without area or iscrowd"].append(Fault(where, annotation, right))
+        objects[annotation["image_id"]] += annotation.get("iscrowd") != 1
+    for image_id, image in images.items():
+        if image_id not in objects:
+            found["images without objects"].append(Fault(image["file_name"]))
+        elif objects[image_id] > _MOST_DETECTIONS:
+            found["images with more than 100 objects"].append(Fault(image["file_name"]))
+    return {kind: found[kind] for kind in KINDS if found.get(kind)}
+
+
+def _file_faults(
+    images: Sequence[Record], files: Mapping[str, ImageFile], taken: Mapping[str, str]
+) -> Iterator[tuple[str, Fault]]:
+    first: dict[str, str] = {}
+    for image in images:
+        name, file = image["file_name"], files[image["file_name"]]
+        if file.problem == "missing":
+            yield "image files that are missing", Fault(name)
+        elif file.problem:
+            yield "image files that cannot be decoded", Fault(f"{name} ({file.problem})")
+        if not file.size:
+            continue
+        stated = (image.get("width"), image.get("height"))
+        if stated != file.size and all(map(_is_size, stated)):
+            where = f"{name}: {stated}, file {file.size}"
+            yield "image sizes that are not those of the files", Fault(where)
+        twin = taken.get(file.digest) or first.setdefault(file.digest, name)
+        if twin != name:
+            yield "images with the content of another", Fault(f"{name} = {twin}", image)
+
+
+def _faults(annotation: Record, image: Record | None, categories: set[int]) -> Iterator[str]:
+    if type(annotation.get("id")) is not int:  # bool is an int in Python
+        yield "annotation ids that are missing or no whole numbers"
+    elif annotation["id"] <= 0:
+        yield "annotation ids below 0" if annotation["id"] else "annotations with id 0"
+    if image is None:
+        yield "annotations of images that are not listed"
+    if annotation["category_id"] not in categories:
+        yield "annotations of unknown categories"
+    crowd = annotation.get("iscrowd", 0)
+    if not isinstance(crowd, int | float) or crowd not in (0, 1):
+        yield "values of iscrowd other than 0 and 1"
+    elif crowd == 1:
+        yield "crowd regions"
+    if annotation.get("ignore"):
+        yield "annotations with the key 'ignore'"
+
+
+def _judge_box(annotation: Record, image: Record | None) -> tuple[str, list[float]]:
+    """Return the kind of fault of a box, or nothing, and the box, clipped where that helps."""
+    box = annotation.get("bbox")
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+        return "boxes that are not 4 finite numbers", [0, 0, 0, 0]
+    left, top, width, height = box
+    if width < 0 or height < 0:
+        return "boxes of negative width or height", box
+    is_crowd = annotation.get("iscrowd", 0) == 1
+    without_area = "crowd regions without area in the image" if is_crowd else "boxes without area"
+    right, low = left + width, top + height
+    if min(width, height) < _ROUNDING or not math.isfinite(right + low):
+        return without_area, box
+    corners = annotation.get("voc_box")
+    # VOC's corners are pixels inside, so a box with equal ones has an extent.
+    if isinstance(corners, list) and (corners[0] >= corners[2] or corners[1] >= corners[3]):
+        return "VOC boxes with equal corners", box
+    if image is None or not (_is_size(image.get("width")) and _is_size(image.get("height"))):
+        return "", box
+    if max(-left, -top, right - image["width"], low - image["height"]) <= _ROUNDING:
+        return "", box
+    left, top = max(left, 0), max(top, 0)
+    inside = [left, top, min(right, image["width"]) - left, min(low, image["height"]) - top]
+    if min(inside[2:]) < _ROUNDING:
+        return without_area if is_crowd else "boxes wholly outside the image", box
+    if 2 * inside[2] * inside[3] < width * height and not is_crowd:
+        return "boxes less than half inside the image", inside
+    return "boxes partly outside the image", inside
+
+
+def _faults_of_shapes(annotation: Record) -> Iterator[str]:
+    shape, points = annotation.get("segmentation"), annotation.get("keypoints")
+    if not shape:
+        if annotation.get("iscrowd", 0) != 1:
+            yield "objects without a mask"
+    elif isinstance(shape, dict):
+        size, counts = shape.get("size"), shape.get("counts")
+        is_rle = isinstance(size, list) and len(size) == 2 and all(map(_is_size, size))
+        is_list = isinstance(counts, list) and all(type(n) is int and n >= 0 for n in counts)
+        is_rle = is_rle and (isinstance(counts, str) or is_list)
+        if not is_rle or (is_list and sum(counts) != size[0] * size[1]):
+            yield "malformed segmentations"
+    elif not isinstance(shape, list) or not all(
+        isinstance(polygon, list) and all(map(_is_number, polygon)) for polygon in shape
+    ):
+        yield "malformed segmentations"
+    elif not any(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in shape):
+        yield "objects whose polygons have less than 3 points"
+    if points and not (
+        isinstance(points, list) and len(points) % 3 == 0 and all(map(_is_number, points))
+    ):
+        yield "malformed keypoints"
+
+
+def _is_size(value: object) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int or (type(value) is float and math.isfinite(value))
