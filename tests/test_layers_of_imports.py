@@ -1,6 +1,8 @@
 """Imports inside the package go down only."""
 
 import ast
+import subprocess
+import sys
 
 import pytest
 import toy
@@ -48,13 +50,20 @@ def test_a_module_imports_its_own_room_and_earlier_ones_only(path):
         assert imported in ALLOWED[room(path)], f"{path.relative_to(PACKAGE.parent)} imports {name}"
 
 
-def test_the_space_is_pure_python():
-    for path in MODULES:
-        if room(path) == "space":
-            # The registry of fvcore is pure Python too.
-            names = [n for n in imports(path) if not n.startswith("fvcore.common.registry.")]
-            roots = {name.partition(".")[0] for name in names}
-            assert not roots & {"torch", "torchvision", "detectron2", "fvcore"}, path
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import crnas_d2.space",
+        "from crnas_d2.verbs.main import main; main(['--help'])",
+        "from crnas_d2.verbs.main import main; main(['--version'])",
+    ],
+)
+def test_what_needs_no_torch_does_not_load_it(code):
+    heavy = "torch torchvision detectron2 matplotlib numpy optuna sqlalchemy pycocotools".split()
+    check = f"import sys; assert not sys.modules.keys() & {heavy}, sys.modules.keys() & {heavy}"
+    command = [sys.executable, "-W", "ignore", "-c", f"{code}; {check}"]
+    finished = subprocess.run(command, cwd=toy.ROOT, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
 
 
 def test_every_form_of_import_is_read():
