@@ -11,7 +11,6 @@ import time
 from functools import partial
 
 from detectron2.utils.logger import setup_logger
-from scipy.stats import spearmanr
 from tabulate import tabulate
 
 from crnas_d2 import find_supernet, load_config
@@ -20,6 +19,7 @@ from crnas_d2.data import build_fixed_batches
 from crnas_d2.engine.checks import check_config, check_search
 from crnas_d2.engine.subnets import load_supernet
 from crnas_d2.evaluation import SubnetEvaluator, batch_statistics, build_evaluator, calibrated
+from crnas_d2.evaluation.rank_correlation import rank_correlation
 from crnas_d2.search import sample_genotypes
 
 
@@ -63,7 +63,7 @@ def main():
         mean = sum(scores[name]) / len(networks)
         rows.append([name, f"{mean:.2f}", f"{low:.2f} to {high:.2f}", f"{seconds:.2f}"])
     print(tabulate(rows, headers=["statistics", f"mean {cfg.SEARCH.METRIC}", "range", "s each"]))
-    rank = spearmanr(scores["calibration"], scores["batch"]).statistic
+    rank = rank_correlation(scores["calibration"], scores["batch"]).rho
     print(f"Rank correlation (Spearman) of the two over {args.number} networks: {rank:.2f}")
 
 

@@ -20,7 +20,6 @@ from random import Random
 
 import numpy as np
 import optuna
-from scipy.stats import kendalltau
 from tqdm import tqdm
 
 from crnas_d2 import Genotype, load_config
@@ -28,6 +27,7 @@ from crnas_d2.common.errors import one_line_errors
 from crnas_d2.config import NetworkSpec
 from crnas_d2.config.values import check_values
 from crnas_d2.evaluation import NoiseFiles, Race, pauses
+from crnas_d2.evaluation.rank_correlation import rank_correlation
 from crnas_d2.search import (
     Candidate,
     EvolutionSearcher,
@@ -161,7 +161,7 @@ class Replayer:
         return Replay(
             seen / whole,
             (seen + calibration) / (whole + calibration),
-            kendalltau([c.fitness for c in raced], [scores[c.genotype] for c in raced]).statistic,
+            rank_correlation([c.fitness for c in raced], [scores[c.genotype] for c in raced]).tau,
             best - scores[raced[0].genotype],
         )
 

@@ -11,7 +11,14 @@ from .dataset_evaluators import (
     metric_names,
 )
 from .fast_coco_evaluator import FastCOCOEvaluator
-from .noise import FitnessNoise, NoiseFiles, difference_interval, images_to_tell, score_interval
+from .noise import (
+    FitnessNoise,
+    NoiseFiles,
+    difference_interval,
+    images_to_tell,
+    score_interval,
+    student_quantile,
+)
 from .precision import build_precision, check_precision, use_channels_last
 from .racing import Race, Rival, cannot_win, pauses
 from .subnet_evaluator import SubnetEvaluator
@@ -41,5 +48,6 @@ __all__ = [
     "pauses",
     "resampled_images",
     "score_interval",
+    "student_quantile",
     "use_channels_last",
 ]

@@ -58,6 +58,33 @@ def images_to_tell(difference: float, spread: float, num_images: int) -> int:
     return math.ceil(num_images * (_QUANTILE * spread / difference) ** 2)
 
 
+def student_quantile(freedom: int, confidence: float = 0.95) -> float:
+    """Return the number within whose distance from 0 Student's t lies with a probability.
+
+    The distribution in closed form is that of Abramowitz and Stegun, 26.7.3 and 26.7.4.
+
+    Args:
+        freedom: degrees of freedom, at least 1.
+        confidence: the probability.
+    """
+    is_odd = freedom % 2
+
+    def probability(angle: float) -> float:
+        """Return that of a distance of at most ``sqrt(freedom) * tan(angle)``."""
+        cosine, sine = math.cos(angle), math.sin(angle)
+        term, total = cosine if is_odd else 1.0, 0.0
+        for power in range(is_odd, freedom - 1, 2):
+            total += term
+            term *= (power + 1) / (power + 2) * cosine**2
+        return 2 / math.pi * (angle + sine * total) if is_odd else sine * total
+
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):  # bisection to the last bit
+        middle = (low + high) / 2
+        low, high = (middle, high) if probability(middle) < confidence else (low, middle)
+    return math.sqrt(freedom) * math.tan(low)
+
+
 class NoiseFiles:
     """What the candidates of a search score on resampled images: a file each in its folder.
 

@@ -8,7 +8,12 @@ import numpy as np
 
 from crnas_d2.common.formats import format_quantity
 from crnas_d2.config import changed_settings
-from crnas_d2.evaluation import FastCOCOEvaluator, difference_interval, resampled_images
+from crnas_d2.evaluation import (
+    FastCOCOEvaluator,
+    difference_interval,
+    resampled_images,
+    student_quantile,
+)
 from crnas_d2.runs.run import Run
 
 _METRIC = "bbox/AP"
@@ -133,9 +138,7 @@ def _compare(
             "both with several seeds (SEED) and name all runs."
         )
         return lines
-    from scipy.stats import t  # here, because its import takes long
-
-    half = t.ppf(0.975, freedom) * spread
+    half = student_quantile(freedom) * spread
     half *= math.sqrt(1 / len(other.runs) + 1 / len(reference.runs))
     low, high = difference - half, difference + half
     lines.append(

@@ -25,6 +25,7 @@ from crnas_d2.evaluation import (
     images_to_tell,
     resampled_images,
     score_interval,
+    student_quantile,
 )
 from crnas_d2.evaluation.fast_coco_evaluator import _image_state
 from crnas_d2.space import Genotype
@@ -332,3 +333,15 @@ def test_another_layout_of_faster_coco_eval_is_refused_with_its_version(state):
     image = SimpleNamespace(__getstate__=lambda: state)
     with pytest.raises(JobError, match=r"faster-coco-eval \d\S+ .*expected a version from 1\.6\.5"):
         _image_state(image, num_thresholds=1)
+
+
+def test_the_quantiles_of_students_t_are_those_of_tables():
+    for freedom, confidence, expected in [
+        (1, 0.95, 12.706204736174698),
+        (2, 0.95, 4.302652729749464),
+        (3, 0.99, 5.840909309733355),
+        (4, 0.95, 2.7764451051977934),
+        (9, 0.9, 1.833112932656237),
+        (200, 0.95, 1.9718962236339088),
+    ]:
+        assert student_quantile(freedom, confidence) == pytest.approx(expected, rel=1e-12)
