@@ -27,7 +27,7 @@ _HOMES = {
     "find_supernet": "modeling",
     "genotype_file": "space",
     "load_config": "config",
-    "run_search": "verbs.search.job",
+    "run_search": "verbs.search.search",
     "run_training": "verbs.train",
 }
 

@@ -19,7 +19,7 @@ from crnas_d2.engine.training import check_resumable, check_training
 from crnas_d2.evaluation import FitnessNoise, SubnetEvaluator
 from crnas_d2.report.search_verdict import describe_noise
 from crnas_d2.search import Candidate
-from crnas_d2.verbs.search.job import _check_finished
+from crnas_d2.verbs.search.search import _check_finished
 
 FAQ = (toy.ROOT / "docs" / "FAQ.md").read_text()
 QUOTED = re.findall(r"^```console\n(.*?)\n```", FAQ, flags=re.MULTILINE | re.DOTALL)
@@ -96,7 +96,7 @@ def other_pixels():
 
 def no_finite_fitness():
     candidate = Candidate(Genotype(depths=(1, 1)), None, failure="bbox/AP is nan")
-    _check_finished(config("supernet-inherit"), Asked(), [candidate])
+    _check_finished(Asked(), "bbox/AP", [candidate])
 
 
 class Asked:

@@ -27,10 +27,10 @@ from project_toy import copy_configs
 from crnas_d2.common.files import check_writable
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.config import checks as config_checks
-from crnas_d2.config.fitness import needs_supernet
 from crnas_d2.engine import checks as jobs_checks
 from crnas_d2.engine import training as jobs_train
 from crnas_d2.engine.checks import check_config, check_search
+from crnas_d2.engine.scores import SCORE_REGISTRY
 from crnas_d2.verbs import search as search_verb
 from crnas_d2.verbs import train as train_verb
 from crnas_d2.verbs.main import VERBS, run_verb
@@ -131,7 +131,7 @@ class Steps:
         spec = check_search(cfg)
         folder = Path(cfg.OUTPUT_DIR)
         assert resume or not (folder / "search.db").exists(), f"{folder} holds a search"
-        if needs_supernet(cfg):
+        if SCORE_REGISTRY.get(cfg.SEARCH.SCORE).uses_supernet:
             self.check_weights(cfg.MODEL.WEIGHTS)
         self.leave(cfg, folder, "model_best.pth")
         (folder / "search.db").write_text("a study")

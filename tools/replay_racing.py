@@ -169,7 +169,7 @@ class Replayer:
         study = optuna.create_study(direction="maximize")
         searcher = make_searcher(self.cfg, self.space, list(self.found), number)
         evaluate = make_evaluate(study, searcher)
-        run_worker(study, self.space, searcher, evaluate, _SCORE, stops_early=False)
+        run_worker(study, searcher, evaluate, _SCORE, stops_early=False)
         return evaluated(study, self.space)
 
     def _race(

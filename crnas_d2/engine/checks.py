@@ -9,12 +9,12 @@ from detectron2.config import CfgNode
 
 from crnas_d2.config import NetworkSpec, spell
 from crnas_d2.config.checks import check_model
-from crnas_d2.config.fitness import needs_supernet
 from crnas_d2.config.values import check_values
 from crnas_d2.cost import check_costs
 from crnas_d2.data import check_data
 from crnas_d2.engine import check_lr_scheduler
-from crnas_d2.evaluation import check_precision
+
+from .scores import SCORE_REGISTRY
 
 logger = logging.getLogger(__name__)
 
@@ -76,9 +76,9 @@ def check_search(cfg) -> NetworkSpec:
             f"MODEL.SUPERNET.SPACE is '{spec.kind.name}', which is searched by gradient while the "
             f"supernet is trained: {spell('train')} writes genotype.yaml when it is done."
         )
-    if needs_supernet(cfg):
-        _check_scoring(cfg)
-    if (needs_supernet(cfg) or cfg.SEARCH.FINALISTS.NUMBER) and len(cfg.DATASETS.ARCHVAL) != 1:
+    score = SCORE_REGISTRY.get(cfg.SEARCH.SCORE)
+    score.check(cfg)
+    if (score.uses_supernet or cfg.SEARCH.FINALISTS.NUMBER) and len(cfg.DATASETS.ARCHVAL) != 1:
         raise ValueError(
             f"DATASETS.ARCHVAL is {cfg.DATASETS.ARCHVAL}; expected exactly one dataset."
         )
@@ -88,15 +88,3 @@ def check_search(cfg) -> NetworkSpec:
             "choose another OUTPUT_DIR."
         )
     return spec
-
-
-def _check_scoring(cfg) -> None:
-    """Raise ValueError for settings with which a supernet cannot score candidates."""
-    if not cfg.MODEL.WEIGHTS:
-        raise ValueError("MODEL.WEIGHTS is empty: name the checkpoint of the trained supernet.")
-    partial_bn = cfg.SEARCH.BN_CALIBRATION.PARTIAL
-    if partial_bn not in ("batch", "calibration"):
-        raise ValueError(
-            f"SEARCH.BN_CALIBRATION.PARTIAL is '{partial_bn}'; expected 'batch' or 'calibration'."
-        )
-    check_precision(cfg.SEARCH.PRECISION, cfg.MODEL.DEVICE)

@@ -15,7 +15,7 @@ from crnas_d2.cost import MACs, detector_cost, inference_memory, meta_model, tra
 from crnas_d2.data.images.random_images import random_images
 from crnas_d2.engine import checkpoint_size, without_sync
 from crnas_d2.modeling import find_supernet
-from crnas_d2.search import ExhaustiveSearcher, Searcher
+from crnas_d2.search import Searcher
 from crnas_d2.space import AdditiveCost
 
 from .estimate import Speed
@@ -128,7 +128,7 @@ class CountedNetwork:
 def _mean(table: AdditiveCost, searcher: Searcher | None) -> float:
     """Return the mean cost of the candidates of a search, or of all paths alike."""
     found: Sequence = ()
-    if isinstance(searcher, ExhaustiveSearcher):
+    if searcher is not None and searcher.genotypes is not None:
         found = searcher.genotypes
     elif searcher is not None and searcher.budgets:
         random = Random(0)

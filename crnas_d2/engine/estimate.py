@@ -7,9 +7,9 @@ from detectron2.config import CfgNode
 
 from crnas_d2.common.errors import invalid
 from crnas_d2.config import NetworkSpec
-from crnas_d2.config.fitness import needs_supernet
 from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.engine import first_alpha_step
+from crnas_d2.engine.scores import SCORE_REGISTRY
 from crnas_d2.search import Searcher, build_searcher
 
 _STUDY = 4096  # bytes on the disk of a candidate in a study, without what it scored on each image
@@ -131,7 +131,7 @@ def search_work(cfg: CfgNode, archval: int) -> Work:
         )
     text = f"{searcher.total:,} candidates"
     images = 0
-    if needs_supernet(cfg):
+    if SCORE_REGISTRY.get(cfg.SEARCH.SCORE).uses_supernet:
         calibration = cfg.SEARCH.BN_CALIBRATION
         batches = math.ceil(archval / cfg.SEARCH.IMS_PER_BATCH)
         by_batch = calibration.PARTIAL == "batch"

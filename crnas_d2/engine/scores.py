@@ -1,66 +1,175 @@
-"""What scores the candidates of a search: the trained supernet, or a formula."""
+"""What scores the candidates of a search: a trained supernet, or a formula."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import partial
+
+from detectron2.config import CfgNode
 from torch import nn
 
+from crnas_d2.common.errors import invalid
+from crnas_d2.common.registry import Registry
 from crnas_d2.config import NetworkSpec
-from crnas_d2.config.fitness import ENTROPY, needs_supernet
 from crnas_d2.cost import Entropy
-from crnas_d2.evaluation import SubnetEvaluator
+from crnas_d2.data import build_fixed_batches, fixed_images
+from crnas_d2.evaluation import (
+    DetectionMatches,
+    ImageHits,
+    Race,
+    SubnetEvaluator,
+    batch_statistics,
+    build_evaluator,
+    build_precision,
+    calibrated,
+    check_precision,
+    use_channels_last,
+)
+from crnas_d2.search import Searcher, Stopped
 from crnas_d2.space import Genotype
 
-from .subnets import build_subnet_evaluator, load_supernet
+from .subnets import calibration_batches, load_supernet
+
+SCORE_REGISTRY = Registry("SCORE", "SEARCH.SCORE")
+"""Scores by the names of ``SEARCH.SCORE``; each a subclass of :class:`Score`."""
 
 
-def with_fitness(cfg):
-    """Return a config whose ``SEARCH.METRIC`` is what ``SEARCH.SCORE`` gives.
+class Score(ABC):
+    """Scores the candidates of a search; each of its workers builds one and keeps it.
 
-    Raises:
-        ValueError: an unknown score, or one that the algorithm cannot use.
+    A subclass is registered with ``@SCORE_REGISTRY.register("name")``; ``SEARCH.SCORE`` then takes
+    the name. It is checked with ``cls.check(cfg)`` and built with ``cls.from_config(cfg, model)``.
+
+    Attributes:
+        name: under which it is registered.
+        uses_supernet: whether it needs a trained supernet, ``MODEL.WEIGHTS``, and the images of
+            ``DATASETS.ARCHVAL``. Such a score can race, and its search leaves ``model_best.pth``.
+        scores_prefixes: whether a genotype may be partial, for searchers that propose prefixes.
     """
-    if cfg.SEARCH.SCORE not in ("supernet", ENTROPY):
-        raise ValueError(
-            f"SEARCH.SCORE is '{cfg.SEARCH.SCORE}'; expected 'supernet' or '{ENTROPY}'."
-        )
-    if needs_supernet(cfg):
-        return cfg
-    if cfg.SEARCH.ALGORITHM == "greedy":
-        raise ValueError(
-            "SEARCH.ALGORITHM is 'greedy', which scores parts of a network; SEARCH.SCORE 'entropy' "
-            "scores whole ones: use 'exhaustive' or 'evolution'."
-        )
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.SEARCH.METRIC = ENTROPY
-    cfg.freeze()
-    return cfg
+
+    name: str
+    uses_supernet: bool = False
+    scores_prefixes: bool = False
+
+    @classmethod
+    def metric(cls, cfg: CfgNode) -> str:
+        """Return the name of the fitness among the metrics; higher is better."""
+        return cls.name
+
+    @classmethod  # noqa: B027  (most have nothing to check)
+    def check(cls, cfg: CfgNode) -> None:
+        """Raise ValueError for settings with which it cannot score."""
+
+    @classmethod
+    def describe(cls, cfg: CfgNode) -> list[str]:
+        """Return lines about it, which are shown when a search begins."""
+        return [f"fitness: {cls.metric(cfg)}, without weights and images"]
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, cfg: CfgNode, model: nn.Module | None) -> "Score":
+        """Build it.
+
+        Args:
+            model: the supernet with its weights; ``None`` unless it ``uses_supernet``.
+        """
+
+    @abstractmethod
+    def __call__(
+        self, genotype: Genotype, race: Race | None = None
+    ) -> Mapping[str, float] | Stopped:
+        """Return the metrics of a genotype.
+
+        Args:
+            race: may stop the evaluation; given only with ``SEARCH.RACING``.
+        """
+
+    def image_results(self, metric: str) -> DetectionMatches | ImageHits | None:
+        """Return what a metric of the last call needs of each image; ``None`` if it is unknown."""
+        return None
 
 
-class EntropyScore:
+@SCORE_REGISTRY.register("supernet")
+class SupernetScore(SubnetEvaluator, Score):
+    """The metrics of a subnet on archval, with the weights of the supernet."""
+
+    uses_supernet = scores_prefixes = True
+
+    @classmethod
+    def metric(cls, cfg: CfgNode) -> str:
+        return str(cfg.SEARCH.METRIC)
+
+    @classmethod
+    def check(cls, cfg: CfgNode) -> None:
+        if not cfg.MODEL.WEIGHTS:
+            raise ValueError("MODEL.WEIGHTS is empty: name the checkpoint of the trained supernet.")
+        partial_bn = cfg.SEARCH.BN_CALIBRATION.PARTIAL
+        if partial_bn not in ("batch", "calibration"):
+            raise invalid("SEARCH.BN_CALIBRATION.PARTIAL", partial_bn, "'batch' or 'calibration'")
+        check_precision(cfg.SEARCH.PRECISION, cfg.MODEL.DEVICE)
+
+    @classmethod
+    def describe(cls, cfg: CfgNode) -> list[str]:
+        archval = fixed_images(cfg, cfg.DATASETS.ARCHVAL)
+        calibration = cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES
+        return [
+            f"fitness: {cls.metric(cfg)} on {len(archval):,} images of {cfg.DATASETS.ARCHVAL[0]}",
+            f"BN calibration: {f'{calibration} images' if calibration else 'none'}",
+            f"weights: {cfg.MODEL.WEIGHTS}",
+        ]
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, model: nn.Module | None) -> "SupernetScore":
+        assert model is not None
+        calibrate = partial(calibrated, batches=calibration_batches(cfg))
+        by_batch = cfg.SEARCH.BN_CALIBRATION.PARTIAL == "batch"
+        if cfg.SEARCH.CHANNELS_LAST:
+            use_channels_last(model)
+        in_random_order = cfg.SEARCH.RACING.ENABLED
+        return cls(
+            model,
+            build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL, in_random_order=in_random_order),
+            build_evaluator(cfg, cfg.DATASETS.ARCHVAL[0], in_search=True),
+            calibrate,
+            batch_statistics if by_batch else calibrate,
+            seed=cfg.SEED,
+            precision=build_precision(cfg.SEARCH.PRECISION, cfg.MODEL.DEVICE),
+        )
+
+
+@SCORE_REGISTRY.register("entropy")
+class EntropyScore(Score):
     """The entropy of a network as its only metric, see :class:`crnas_d2.cost.Entropy`."""
 
-    def __init__(self, cfg):
-        spec, size = NetworkSpec.from_config(cfg), tuple(cfg.SEARCH.COST_INPUT_SIZE)
-        self._entropy = Entropy().table(spec, size)
+    def __init__(self, spec: NetworkSpec, image_size: tuple[int, int]):
+        self.entropy = Entropy().table(spec, image_size)
 
-    def __call__(self, genotype: Genotype) -> dict[str, float]:
-        return {ENTROPY: self._entropy(genotype)}
+    @classmethod
+    def from_config(cls, cfg: CfgNode, model: nn.Module | None = None) -> "EntropyScore":
+        return cls(NetworkSpec.from_config(cfg), tuple(cfg.SEARCH.COST_INPUT_SIZE))
 
-    def image_results(self, metric: str) -> None:
-        """Of no image, because none is looked at."""
-
-
-Score = SubnetEvaluator | EntropyScore
+    def __call__(self, genotype: Genotype, race: Race | None = None) -> dict[str, float]:
+        return {self.name: self.entropy(genotype)}
 
 
-def build_score(cfg, model: nn.Module | None = None) -> Score:
-    """Build what returns the metrics of a genotype.
+def build_score(cfg: CfgNode, model: nn.Module | None = None) -> Score:
+    """Build the score of ``SEARCH.SCORE``.
 
     Args:
         model: the supernet with its weights, if it is there already.
 
     Raises:
-        ValueError: the weights do not fit.
+        ValueError: an unknown score, or the weights do not fit.
     """
-    if needs_supernet(cfg):
-        return build_subnet_evaluator(cfg, model or load_supernet(cfg))
-    return EntropyScore(cfg)
+    score = SCORE_REGISTRY.get(cfg.SEARCH.SCORE)
+    if score.uses_supernet and model is None:
+        model = load_supernet(cfg)
+    return score.from_config(cfg, model)
+
+
+def check_prefixes(score: type[Score], searcher: Searcher) -> None:
+    """Raise ValueError if a searcher asks for prefixes, which the score cannot give."""
+    if searcher.proposes_prefixes and not score.scores_prefixes:
+        raise ValueError(
+            f"SEARCH.ALGORITHM is '{searcher.name}', which scores parts of a network; SEARCH.SCORE "
+            f"'{score.name}' scores whole ones: use 'exhaustive' or 'evolution'."
+        )

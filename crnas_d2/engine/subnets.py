@@ -1,9 +1,10 @@
-"""The subnets of a trained supernet: their scores, and their weights."""
+"""The subnets of a trained supernet: their images and their weights."""
 
 from collections.abc import Collection
-from functools import partial
 from pathlib import Path
+from typing import Any
 
+from detectron2.config import CfgNode
 from torch import nn
 
 from crnas_d2.checkpoint import (
@@ -16,19 +17,12 @@ from crnas_d2.checkpoint import (
 from crnas_d2.config import spell
 from crnas_d2.data import build_fixed_batches, class_record, fixed_images
 from crnas_d2.engine import Trainer
-from crnas_d2.evaluation import (
-    SubnetEvaluator,
-    batch_statistics,
-    build_evaluator,
-    build_precision,
-    calibrated,
-    use_channels_last,
-)
-from crnas_d2.modeling import find_supernet
+from crnas_d2.evaluation import calibrated
+from crnas_d2.modeling import SinglePathSupernet, find_supernet
 from crnas_d2.space import Genotype
 
 
-def load_supernet(cfg) -> nn.Module:
+def load_supernet(cfg: CfgNode) -> nn.Module:
     """Build the supernet of a config and load its trained weights.
 
     With ``MODEL.INHERIT`` they may be those of a trained base network, whose blocks all networks
@@ -54,35 +48,16 @@ def load_supernet(cfg) -> nn.Module:
             f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS} lack {len(untrained)} parts of this supernet: "
             f"{', '.join(untrained[:3])}{', ...' if len(untrained) > 3 else ''}. Train the "
             f"supernet from them first ({spell('train')} with this config), or leave out the "
-            "options that need these parts."
+            "options that need them."
         )
     return model
 
 
-def build_subnet_evaluator(cfg, model: nn.Module) -> SubnetEvaluator:
-    """Build the evaluator that scores the subnets of a supernet on ``DATASETS.ARCHVAL``.
-
-    Args:
-        model: of :func:`load_supernet`.
-    """
-    calibrate = partial(calibrated, batches=calibration_batches(cfg))
-    by_batch = cfg.SEARCH.BN_CALIBRATION.PARTIAL == "batch"
-    if cfg.SEARCH.CHANNELS_LAST:
-        use_channels_last(model)
-    return SubnetEvaluator(
-        model,
-        build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL, in_random_order=cfg.SEARCH.RACING.ENABLED),
-        build_evaluator(cfg, cfg.DATASETS.ARCHVAL[0], in_search=True),
-        calibrate,
-        batch_statistics if by_batch else calibrate,
-        seed=cfg.SEED,
-        precision=build_precision(cfg.SEARCH.PRECISION, cfg.MODEL.DEVICE),
-    )
-
-
-def save_subnet(cfg, model: nn.Module, genotype: Genotype, path: Path) -> None:
+def save_subnet(cfg: CfgNode, model: nn.Module, genotype: Genotype, path: Path) -> None:
     """Write the weights that a network has in a supernet, with its own BN statistics."""
-    find_supernet(model).set_path(genotype)
+    supernet = find_supernet(model)
+    assert isinstance(supernet, SinglePathSupernet)
+    supernet.set_path(genotype)
     with calibrated(model, calibration_batches(cfg)):
         content = {
             "model": subnet_state_dict(model, genotype),
@@ -92,7 +67,7 @@ def save_subnet(cfg, model: nn.Module, genotype: Genotype, path: Path) -> None:
         write_weights(content, str(path))
 
 
-def image_files(cfg) -> dict[str, list[str]]:
+def image_files(cfg: CfgNode) -> dict[str, list[str]]:
     """Return the files of the images on which a score depends: of archval, of the calibration."""
     return {
         "archval": [d["file_name"] for d in fixed_images(cfg, cfg.DATASETS.ARCHVAL)],
@@ -100,12 +75,12 @@ def image_files(cfg) -> dict[str, list[str]]:
     }
 
 
-def calibration_batches(cfg) -> Collection[list[dict]]:
+def calibration_batches(cfg: CfgNode) -> Collection[list[dict[str, Any]]]:
     """Build the images of archtrain with which the BN of a subnet is calibrated."""
     return build_fixed_batches(cfg, **_calibration(cfg))
 
 
-def _calibration(cfg) -> dict[str, object]:
+def _calibration(cfg: CfgNode) -> dict[str, Any]:
     return {
         "dataset_names": cfg.DATASETS.TRAIN,
         "num_images": cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from crnas_d2.common.formats import format_quantity
 from crnas_d2.config import NetworkSpec
-from crnas_d2.config.fitness import fitness_name, needs_supernet
+from crnas_d2.engine.scores import SCORE_REGISTRY
 from crnas_d2.evaluation import FitnessNoise
 from crnas_d2.search import Candidate, Finalist
 from crnas_d2.space import AdditiveCost, Genotype, SearchSpace
@@ -52,7 +52,7 @@ def write_search(
         output / "genotype.yaml",
         family=cfg.MODEL.SUPERNET.FAMILY,
         comment=f"{best.genotype}, the best of {len(candidates)} candidates\n"
-        f"{fitness_name(cfg)} {best.fitness} {_where(cfg)}" + chosen,
+        f"{SCORE_REGISTRY.get(cfg.SEARCH.SCORE).metric(cfg)} {best.fitness} {_where(cfg)}" + chosen,
     )
     settings = search_settings(cfg, candidates)
     write_candidates(output / "candidates.csv", candidates, space, costs, settings["noise"])
@@ -64,7 +64,7 @@ def write_search(
 
 def _where(cfg) -> str:
     """Say how candidates were scored."""
-    if needs_supernet(cfg):
+    if SCORE_REGISTRY.get(cfg.SEARCH.SCORE).uses_supernet:
         return f"on {cfg.DATASETS.ARCHVAL[0]}, with supernet weights"
     return "by formula, without weights and images"
 
@@ -88,10 +88,10 @@ def search_settings(cfg, candidates: Sequence[Candidate]) -> dict[str, object]:
     seconds = sum(candidate.seconds for candidate in candidates)
     noise = FitnessNoise.read(cfg.OUTPUT_DIR, complete)
     return {
-        "metric": fitness_name(cfg),
+        "metric": SCORE_REGISTRY.get(cfg.SEARCH.SCORE).metric(cfg),
         "trained_metric": cfg.SEARCH.METRIC,
         "scored": _where(cfg),
-        "on_images": needs_supernet(cfg),
+        "on_images": SCORE_REGISTRY.get(cfg.SEARCH.SCORE).uses_supernet,
         "scope": cost_scope(cfg, spec),
         "second_objective": cfg.SEARCH.SECOND_OBJECTIVE,
         "noise": noise,
@@ -99,7 +99,7 @@ def search_settings(cfg, candidates: Sequence[Candidate]) -> dict[str, object]:
         "facts": {
             **provenance(cfg, [cfg.OUTPUT_DIR], seconds, "evaluations, summed over workers"),
             "algorithm": cfg.SEARCH.ALGORITHM,
-            **(_seen(cfg) if needs_supernet(cfg) else {}),
+            **(_seen(cfg) if SCORE_REGISTRY.get(cfg.SEARCH.SCORE).uses_supernet else {}),
             **(images_looked_at(candidates, noise) if cfg.SEARCH.RACING.ENABLED else {}),
         },
     }

@@ -1,16 +1,15 @@
 """Searches: an Optuna study, what is enqueued in it, and the workers that evaluate it."""
 
-from .build import build_searcher
 from .candidates import Candidate, Finalist, Stopped, enqueue, evaluated
 from .evolution import EvolutionSampler
 from .exhaustive import ExhaustiveSearcher
 from .greedy import GreedySearcher
 from .sampled import EvolutionSearcher, OptunaSearcher, RandomSearcher, SampledSearcher
 from .sampling import sample_genotypes, sample_over_cost
-from .searcher import SEARCHER_REGISTRY, Searcher
+from .searcher import SEARCHER_REGISTRY, Searcher, build_searcher
 from .storage import StorageError, open_storage
 from .storage_url import hide_password, study_url, without_password
-from .study import check_study, open_study
+from .study import StudySettings
 from .worker import run_worker
 
 __all__ = [
@@ -27,13 +26,12 @@ __all__ = [
     "Searcher",
     "Stopped",
     "StorageError",
+    "StudySettings",
     "build_searcher",
-    "check_study",
     "enqueue",
     "evaluated",
     "hide_password",
     "open_storage",
-    "open_study",
     "run_worker",
     "sample_genotypes",
     "sample_over_cost",

@@ -43,7 +43,7 @@ class ExhaustiveSearcher(Searcher):
                 f"feasible genotypes, more than {_MOST:,}. Use 'greedy' or 'evolution', or narrow "
                 "SEARCH.BUDGET."
             )
-        self.genotypes = feasible_genotypes(space, budgets)
+        self.genotypes: Sequence[Genotype] = feasible_genotypes(space, budgets)
         if order_seed is not None:
             self.genotypes = Random(order_seed).sample(self.genotypes, len(self.genotypes))
         self.total = len(self.genotypes)

@@ -28,6 +28,8 @@ class GreedySearcher(Searcher):
             other.
     """
 
+    proposes_prefixes = True
+
     def __init__(self, space: SearchSpace, budgets: Sequence[Budget] = (), *, top_k: int = 3):
         super().__init__(space, budgets)
         if budgets:

@@ -34,7 +34,9 @@ class Searcher(ABC):
     Attributes:
         name: under which it is registered.
         total: number of evaluations of the whole search; ``None``: not known in advance.
-        num_prefixes: how many of them evaluate a prefix, not a whole genotype.
+        genotypes: those that it evaluates; ``None``: not known in advance.
+        proposes_prefixes: whether it proposes genotypes that decide on the first choices alone.
+        num_prefixes: how many evaluations are those of a prefix.
         sampler: what proposes one candidate at a time; ``None`` if :meth:`propose` lists them.
         has_second_objective: whether ``SEARCH.SECOND_OBJECTIVE`` may name a cost to minimize.
         answers_duplicates: whether the sampler is told the result of a genotype that it proposes
@@ -46,6 +48,8 @@ class Searcher(ABC):
 
     name: str
     total: int | None = None
+    genotypes: Sequence[Genotype] | None = None
+    proposes_prefixes: bool = False
     num_prefixes: int = 0
     sampler: BaseSampler | None = None
     has_second_objective: bool = False
@@ -108,3 +112,24 @@ class Searcher(ABC):
     def is_feasible(self, genotype: Genotype) -> bool:
         """Whether a complete genotype satisfies all budgets."""
         return is_feasible(genotype, self.budgets)
+
+
+def build_searcher(cfg: CfgNode, space: SearchSpace, budgets: Sequence[Budget]) -> Searcher:
+    """Build the searcher of ``SEARCH.ALGORITHM``.
+
+    Args:
+        budgets: limits on the costs of a candidate.
+
+    Raises:
+        ValueError: an unknown algorithm, or settings that it cannot search with.
+    """
+    searcher = SEARCHER_REGISTRY.get(cfg.SEARCH.ALGORITHM)
+    second = cfg.SEARCH.SECOND_OBJECTIVE
+    if second and not searcher.has_second_objective:
+        others = [name for name, other in SEARCHER_REGISTRY if other.has_second_objective]
+        raise ValueError(
+            f"SEARCH.SECOND_OBJECTIVE is '{second}', but SEARCH.ALGORITHM '{searcher.name}' has "
+            f"one objective. Use {', '.join(map(repr, others))} (with SEARCH.OPTUNA.SAMPLER "
+            "'NSGAIISampler'), or set it to ''."
+        )
+    return searcher(space, budgets, **searcher.from_config(cfg))

@@ -15,7 +15,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from crnas_d2.space import Genotype, SearchSpace
+from crnas_d2.space import Genotype
 
 from .candidates import (
     ENQUEUED,
@@ -71,7 +71,6 @@ class Steps:
     def __init__(
         self,
         study: optuna.Study,
-        space: SearchSpace,
         searcher: Searcher,
         metric: str,
         second_objective: Callable[[Genotype], float] | None = None,
@@ -79,7 +78,7 @@ class Steps:
         stops_early: bool = True,
     ):
         self.study = study
-        self.space = space
+        self.space = searcher.space
         self.searcher = searcher
         self.metric = metric
         self.second_objective = second_objective

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import optuna
@@ -11,7 +12,7 @@ from optuna.trial import TrialState
 
 from .candidates import has_result
 from .presence import has_ended
-from .storage import open_storage
+from .storage import PatientStorage, open_storage
 
 Direction = Literal["maximize", "minimize"]
 
@@ -19,94 +20,104 @@ _LATER = ("archval images", "calibration images")  # studies of earlier versions
 _MOST_DESCRIBING = 5.0  # seconds from the creation of a study to its description
 
 
-def check_study(url: str, name: str, description: Mapping[str, object], *, resume: bool) -> None:
-    """Check that a study can be begun or continued, without beginning it.
+@dataclass(frozen=True)
+class StudySettings:
+    """Where the study of a search is, and what identifies the search.
 
-    Raises: as :func:`open_study`.
-    """
-    opened = open_storage(url)
-    _find_study(cast(BaseStorage, opened), opened.place, name, _plain(description), resume)
-
-
-def open_study(
-    url: str,
-    name: str,
-    description: Mapping[str, object],
-    *,
-    resume: bool,
-    directions: Sequence[Direction] = ("maximize",),
-    patience: float = 0,
-) -> optuna.Study:
-    """Open a study, or create it if there is none.
-
-    A study whose first candidates all ended without a result is begun anew: what it leaves must not
-    refuse corrected settings.
-
-    Args:
+    Attributes:
         url: of the storage: an SQLAlchemy URL, e.g. ``sqlite:///output/search.db``, or the path of
             a journal file.
+        name: of the study in it.
         description: what identifies the search; plain JSON data.
-        resume: continue an existing study.
         directions: ``maximize`` for the fitness, then that of a second objective.
         patience: seconds for which to wait for a storage that is away.
-
-    Raises:
-        ValueError: the study exists and ``resume`` is false, it belongs to another search, or the
-            storage is no storage of a study.
-        StorageError: the storage cannot be reached, read or written.
     """
-    opened = open_storage(url, patience=patience, for_workers=True)
-    storage, place = cast(BaseStorage, opened), opened.place  # it has all methods of one
-    description = _plain(description)
-    study = _find_study(storage, place, name, description, resume)
-    if study is None:
+
+    url: str
+    name: str
+    description: Mapping[str, object]
+    directions: Sequence[Direction] = ("maximize",)
+    patience: float = 0
+
+    def check(self, *, resume: bool) -> None:
+        """Check that the study can be begun or continued, without beginning it.
+
+        Raises: as :meth:`open`.
+        """
+        self._find(open_storage(self.url), resume)
+
+    def open(self, *, resume: bool) -> optuna.Study:
+        """Open the study, or create it if there is none.
+
+        A study whose first candidates all ended without a result is begun anew: what it leaves
+        must not refuse corrected settings.
+
+        Args:
+            resume: continue an existing study.
+
+        Raises:
+            ValueError: the study exists and ``resume`` is false, it belongs to another search, or
+                the storage is no storage of a study.
+            StorageError: the storage cannot be reached, read or written.
+        """
+        storage = open_storage(self.url, patience=self.patience, for_workers=True)
+        if (study := self._find(storage, resume)) is not None:
+            return study
         try:
-            study = optuna.create_study(storage=storage, study_name=name, directions=directions)
+            study = optuna.create_study(
+                storage=cast(BaseStorage, storage),  # it has all methods of one
+                study_name=self.name,
+                directions=self.directions,
+            )
         except optuna.exceptions.DuplicatedStudyError:  # another process was faster
-            other = _find_study(storage, place, name, description, resume)
-            assert other is not None, name
-            return other
-        study.set_user_attr("description", description)
-    return study
-
-
-def _find_study(
-    storage: BaseStorage, place: str, name: str, description: Mapping[str, object], resume: bool
-) -> optuna.Study | None:
-    """Return the study of a search; ``None`` if it has to be created."""
-    if name not in optuna.get_all_study_names(storage):
-        return None
-    study = optuna.load_study(storage=storage, study_name=name)
-    known = _description(study)
-    if not study.get_trials(deepcopy=False) and known is None:
-        # The creator died between its two writes.
-        study.set_user_attr("description", description)
+            study = self._find(storage, resume)
+            assert study is not None, self.name
+            return study
+        study.set_user_attr("description", self._plain)
         return study
-    if known is None:
-        raise ValueError(
-            f"The study '{name}' in {place} is no search of this project. Choose another "
-            "SEARCH.STUDY_NAME or SEARCH.STORAGE."
-        )
-    different = [
-        f"{key} was {_shown(known, key)} and is {_shown(description, key)}"
-        for key in sorted(set(known) | set(description))
-        if known.get(key) != description.get(key) and (key in known or key not in _LATER)
-    ]
-    if (different or not resume) and not _is_in_use(study):
-        optuna.delete_study(study_name=name, storage=storage)
-        return None
-    if not resume:
-        raise ValueError(
-            f"The study '{name}' in {place} exists already: continue it with --resume, or "
-            "choose another OUTPUT_DIR (or SEARCH.STUDY_NAME)."
-        )
-    if different:
-        raise ValueError(
-            f"The study '{name}' in {place} is another search: {'; '.join(different)}. Its "
-            "scores cannot be compared with new ones. Continue it with its original settings and "
-            "files, or choose another OUTPUT_DIR (or SEARCH.STUDY_NAME)."
-        )
-    return study
+
+    @property
+    def _plain(self) -> dict[str, Any]:
+        plain: dict[str, Any] = json.loads(json.dumps(self.description))
+        return plain
+
+    def _find(self, opened: PatientStorage, resume: bool) -> optuna.Study | None:
+        """Return the study; ``None`` if it has to be created."""
+        storage, description = cast(BaseStorage, opened), self._plain
+        if self.name not in optuna.get_all_study_names(storage):
+            return None
+        study = optuna.load_study(storage=storage, study_name=self.name)
+        known = _description(study)
+        if not study.get_trials(deepcopy=False) and known is None:
+            # The creator died between its two writes.
+            study.set_user_attr("description", description)
+            return study
+        place = f"The study '{self.name}' in {opened.place}"
+        if known is None:
+            raise ValueError(
+                f"{place} is no search of this project. Choose another SEARCH.STUDY_NAME or "
+                "SEARCH.STORAGE."
+            )
+        different = [
+            f"{key} was {_shown(known, key)} and is {_shown(description, key)}"
+            for key in sorted(known.keys() | description.keys())
+            if known.get(key) != description.get(key) and (key in known or key not in _LATER)
+        ]
+        if (different or not resume) and not _is_in_use(study):
+            optuna.delete_study(study_name=self.name, storage=storage)
+            return None
+        if not resume:
+            raise ValueError(
+                f"{place} exists already: continue it with --resume, or choose another OUTPUT_DIR "
+                "(or SEARCH.STUDY_NAME)."
+            )
+        if different:
+            raise ValueError(
+                f"{place} is another search: {'; '.join(different)}. Its scores cannot be compared "
+                "with new ones. Continue it with its original settings and files, or choose "
+                "another OUTPUT_DIR (or SEARCH.STUDY_NAME)."
+            )
+        return study
 
 
 def _description(study: optuna.Study) -> dict[str, Any] | None:
@@ -126,10 +137,6 @@ def _is_in_use(study: optuna.Study) -> bool:
         has_result(trial) or (trial.state == TrialState.RUNNING and not has_ended(trial))
         for trial in trials
     )
-
-
-def _plain(description: Mapping[str, object]) -> dict[str, Any]:
-    return json.loads(json.dumps(description))
 
 
 def _shown(description: Mapping[str, object], key: str) -> str:

@@ -18,7 +18,6 @@ from .storage import StorageError
 
 def run_worker(
     study: optuna.Study,
-    space: SearchSpace,
     searcher: Searcher,
     evaluate: Callable[[Genotype], Evaluation],
     metric: str,
@@ -45,12 +44,12 @@ def run_worker(
             candidates all fail.
         StorageError: the study cannot be read or written.
     """
-    steps = Steps(study, space, searcher, metric, second_objective, stops_early=stops_early)
+    steps = Steps(study, searcher, metric, second_objective, stops_early=stops_early)
     lookout, pause = Lookout(), Pause()
     while True:
         trials = study.get_trials(deepcopy=False)
         # First, because a sampler would skip the candidate of a dead worker as a duplicate.
-        if _release_dead_trials(study, space, lookout, trials):
+        if _release_dead_trials(study, searcher.space, lookout, trials):
             continue
         step = steps.next(trials)
         if step is Step.END:

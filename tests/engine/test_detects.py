@@ -10,7 +10,8 @@ from scripts import run
 from crnas_d2 import run_search, run_training
 from crnas_d2.engine import Trainer, detects
 from crnas_d2.engine.detects import base_network, check_detects, check_trained_supernet
-from crnas_d2.engine.subnets import build_subnet_evaluator, save_subnet
+from crnas_d2.engine.scores import build_score
+from crnas_d2.engine.subnets import save_subnet
 from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype
 
@@ -30,7 +31,7 @@ def test_a_supernet_that_detects_is_scored_as_its_search_will_score_it(
     trained, trained_supernet, caplog, monkeypatch
 ):
     genotype = Genotype(depths=(2, 2, 3, 3))
-    evaluate = build_subnet_evaluator(trained, trained_supernet)
+    evaluate = build_score(trained, trained_supernet)
     score = evaluate(genotype)["bbox/AP"]
     with caplog.at_level("INFO", "crnas_d2"):
         assert check_detects(trained, trained_supernet, genotype) == ""

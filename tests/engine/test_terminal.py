@@ -113,8 +113,7 @@ def test_the_last_candidate_of_another_worker_is_counted(capsys, monkeypatch):
     monkeypatch.setattr(search_workers, "work", lambda *_: None)
     monkeypatch.setattr(search_workers, "_share_cores", lambda *_: None)
     searcher = Namespace(total=4, sampler=None, space=None)
-    plan = Namespace(cfg=None)
-    search_workers.evaluate_all(plan, None, None, searcher, num_workers=1)
+    search_workers.evaluate_all(Namespace(searcher=searcher, num_workers=1), None, None)
     assert "4/4 networks" in capsys.readouterr().err.splitlines()[-1]
 
 

@@ -6,7 +6,7 @@ import toy
 
 from crnas_d2 import run_search
 from crnas_d2.common.errors import JobError
-from crnas_d2.engine.subnets import build_subnet_evaluator
+from crnas_d2.engine.scores import build_score
 from crnas_d2.evaluation import check_precision, use_channels_last
 from crnas_d2.space import Genotype
 
@@ -20,7 +20,7 @@ def build(trained, trained_supernet):
     def build(**keys):
         cfg = trained.clone()
         cfg.SEARCH.update(keys)
-        evaluate = build_subnet_evaluator(cfg, trained_supernet)
+        evaluate = build_score(cfg, trained_supernet)
         evaluate.seen = []
 
         def note(module, inputs, features):

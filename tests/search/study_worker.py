@@ -18,7 +18,7 @@ from crnas_d2.search import (
     GreedySearcher,
     RandomSearcher,
     Searcher,
-    open_study,
+    StudySettings,
     run_worker,
 )
 from crnas_d2.space import AdditiveCost, Budget, Genotype
@@ -124,11 +124,11 @@ def main(folder, search, hangs_in, storage):
         time.sleep(0.3 if search == "large" else 0.02)
         return evaluate(genotype)
 
-    study = open_study(storage, "search", DESCRIPTION, resume=True, patience=120)
+    study = StudySettings(storage, "search", DESCRIPTION, patience=120).open(resume=True)
     (folder / f"ready-{os.getpid()}").touch()
     while not (folder / "go").exists():  # workers that start at once get in each other's way
         time.sleep(0.001)
-    run_worker(study, searcher.space, searcher, logging_evaluate, "bbox/AP")
+    run_worker(study, searcher, logging_evaluate, "bbox/AP")
 
 
 if __name__ == "__main__":

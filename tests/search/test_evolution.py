@@ -12,8 +12,8 @@ from crnas_d2.search import (
     EvolutionSampler,
     OptunaSearcher,
     SampledSearcher,
+    StudySettings,
     evaluated,
-    open_study,
     run_worker,
 )
 from crnas_d2.space import AdditiveCost, Budget, Choice, Genotype, SearchSpace
@@ -78,7 +78,7 @@ def search(study, total, evolution, evaluate=lambda genotype: {"AP": fitness(gen
         seen.append(genotype)
         return evaluate(genotype)
 
-    run_worker(study, SPACE, Led(evolution, total, evolution.is_feasible), counted, "AP")
+    run_worker(study, Led(evolution, total, evolution.is_feasible), counted, "AP")
     return seen
 
 
@@ -215,10 +215,10 @@ def test_stopped_in_mid_generation_and_resumed_equals_uninterrupted(tmp_path, st
             raise Killed
         return {"AP": fitness(genotype)}
 
-    study = open_study(url(tmp_path), "search", DESCRIPTION, resume=False)
+    study = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=False)
     with pytest.raises(Killed):
         search(study, 45, sampler(20), evaluate)
-    resumed = open_study(url(tmp_path), "search", DESCRIPTION, resume=True)
+    resumed = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=True)
     rest = search(resumed, 45, sampler(20))
     assert calls[:-1] + rest == expected
     assert rest[0] == calls[-1]
@@ -227,7 +227,7 @@ def test_stopped_in_mid_generation_and_resumed_equals_uninterrupted(tmp_path, st
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
 def test_several_samplers_on_one_study_propose_nothing_twice(tmp_path):
     """As two workers do: each asks with trials of the other still running."""
-    study = open_study(url(tmp_path), "search", DESCRIPTION, resume=False)
+    study = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=False)
     study.sampler = sampler(6)
     running, seen = [], []
     for _ in range(20):
@@ -263,7 +263,7 @@ def test_a_stock_sampler_leads_a_search(name):
         seen.append(genotype)
         return {"AP": fitness(genotype)}
 
-    run_worker(study, SPACE, searcher, evaluate, "AP")
+    run_worker(study, searcher, evaluate, "AP")
     assert len(set(seen)) == len(seen) == 30
     assert all(cost(genotype) <= 18 for genotype in seen)
 
@@ -279,14 +279,14 @@ def test_a_stock_sampler_goes_on_where_it_was_stopped(tmp_path, name):
 
         seen, searcher = [], OptunaSearcher(SMALL, **SHORT, sampler=name, seed=3)
         with contextlib.suppress(KeyboardInterrupt):
-            run_worker(study, SMALL, searcher, evaluate, "AP")
+            run_worker(study, searcher, evaluate, "AP")
         return seen
 
     expected = search(in_memory())
-    study = open_study(url(tmp_path), "search", DESCRIPTION, resume=False)
+    study = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=False)
     before = search(study, stop_after=8)
     assert before == expected[:8]
-    after = search(open_study(url(tmp_path), "search", DESCRIPTION, resume=True))
+    after = search(StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=True))
     # Nothing is drawn again: only what was interrupted may be evaluated again.
     assert not {*before[:-1]} & {*after}
     assert len(after) == 8 and len(set(after)) == 8
@@ -295,7 +295,7 @@ def test_a_stock_sampler_goes_on_where_it_was_stopped(tmp_path, name):
 def test_a_sampler_learns_the_result_of_what_it_proposes_again():
     study = in_memory()
     searcher = OptunaSearcher(SMALL, population=10, generations=4, sampler="TPESampler", seed=3)
-    run_worker(study, SMALL, searcher, lambda genotype: {"AP": fitness_of(genotype)}, "AP")
+    run_worker(study, searcher, lambda genotype: {"AP": fitness_of(genotype)}, "AP")
     again = [trial for trial in study.trials if "same_as" in trial.user_attrs]
     assert again and len(evaluated(study, SMALL)) == 40
     for trial in again:
@@ -312,7 +312,7 @@ def test_a_sampler_that_proposes_one_candidate_again_and_again_does_not_end_the_
 
     searcher.sampler = Stubborn()
     study = in_memory()
-    run_worker(study, SPACE, searcher, lambda genotype: {"AP": fitness(genotype)}, "AP")
+    run_worker(study, searcher, lambda genotype: {"AP": fitness(genotype)}, "AP")
     assert len(evaluated(study, SPACE)) == 20
 
 
@@ -323,7 +323,7 @@ def test_a_stock_sampler_that_finds_nothing_more_ends_the_search(monkeypatch):
         **{"population": 5, "generations": 1, "sampler": "RandomSampler", "seed": 0},
     )
     with pytest.raises(ValueError, match=r"25 proposals of RandomSampler in a row"):
-        run_worker(in_memory(), SPACE, searcher, lambda genotype: {"AP": 1.0}, "AP")
+        run_worker(in_memory(), searcher, lambda genotype: {"AP": 1.0}, "AP")
 
 
 def test_two_objectives_keep_fitness_and_cost():
@@ -334,7 +334,7 @@ def test_two_objectives_keep_fitness_and_cost():
     def evaluate(genotype):
         return {"AP": fitness(genotype)}
 
-    run_worker(study, SPACE, searcher, evaluate, "AP", second_objective=COST)
+    run_worker(study, searcher, evaluate, "AP", second_objective=COST)
     candidates = evaluated(study, SPACE)
     assert [c.fitness for c in candidates] == sorted((c.fitness for c in candidates), reverse=True)
     for trial in study.best_trials:

@@ -13,7 +13,7 @@ from study_worker import (
     wait_until,
 )
 
-from crnas_d2.search import enqueue, evaluated, open_study, run_worker
+from crnas_d2.search import StudySettings, enqueue, evaluated, run_worker
 
 SEARCHER = SEARCHES["operation"]
 SPACE = SEARCHER.space
@@ -21,15 +21,15 @@ SPACE = SEARCHER.space
 
 @pytest.fixture
 def study(tmp_path):
-    return open_study(url(tmp_path), "search", DESCRIPTION, resume=False)
+    return StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=False)
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     """What a search by one worker finds, from its beginning to its end."""
     folder = tmp_path_factory.mktemp("uninterrupted")
-    study = open_study(url(folder), "search", DESCRIPTION, resume=False)
-    run_worker(study, SPACE, SEARCHER, evaluate, "bbox/AP")
+    study = StudySettings(url(folder), "search", DESCRIPTION).open(resume=False)
+    run_worker(study, SEARCHER, evaluate, "bbox/AP")
     return results(study)
 
 
@@ -44,7 +44,7 @@ def test_every_level_is_evaluated_once(uninterrupted):
 
 
 def test_a_study_holds_no_more_parameters_than_were_decided(study):
-    run_worker(study, SPACE, SEARCHER, evaluate, "bbox/AP")
+    run_worker(study, SEARCHER, evaluate, "bbox/AP")
     for trial in study.get_trials():
         assert tuple(trial.params) == SPACE.names[: len(trial.params)]
 
@@ -61,13 +61,13 @@ def test_killed_inside_a_level_and_resumed_equals_uninterrupted(
     before = [genotype for _, genotype in logged(tmp_path)]
 
     begun = list(before)
-    resumed = open_study(url(tmp_path), "search", DESCRIPTION, resume=True)
+    resumed = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=True)
 
     def counted(genotype):
         begun.append(genotype)
         return evaluate(genotype)
 
-    run_worker(resumed, SPACE, SEARCHER, counted, "bbox/AP")
+    run_worker(resumed, SEARCHER, counted, "bbox/AP")
     assert results(resumed) == uninterrupted
     # Only what the kill interrupted was begun twice.
     assert sorted(begun) == sorted([*(genotype for genotype, _, _ in uninterrupted), before[-1]])
@@ -95,5 +95,5 @@ def test_what_two_workers_have_proposed_at_once_is_evaluated_once(study):
         seen.append(genotype)
         return evaluate(genotype)
 
-    run_worker(study, SPACE, SEARCHER, counted, "bbox/AP")
+    run_worker(study, SEARCHER, counted, "bbox/AP")
     assert len(seen) == len(set(seen)) == SEARCHER.total

@@ -26,9 +26,9 @@ from crnas_d2.search import (
     GreedySearcher,
     OptunaSearcher,
     RandomSearcher,
+    StudySettings,
     enqueue,
     evaluated,
-    open_study,
     run_worker,
     sample_genotypes,
 )
@@ -51,7 +51,7 @@ def search(searcher, study=None):
         return evaluate(genotype)
 
     study = study or optuna.create_study(direction="maximize")
-    run_worker(study, JOINT, searcher, counted, "bbox/AP")
+    run_worker(study, searcher, counted, "bbox/AP")
     return seen
 
 
@@ -96,14 +96,14 @@ def test_the_study_holds_the_active_choices_alone_and_gives_the_best_first(name,
     ],
 )
 def test_killed_and_resumed_equals_uninterrupted(name, tmp_path, uninterrupted):
-    open_study(url(tmp_path), "search", DESCRIPTION, resume=False)
+    StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=False)
     (tmp_path / "go").touch()
     process = start_worker(tmp_path, name, hangs_in=9)  # evolution: in the second generation
     wait_until(lambda: len(logged(tmp_path)) == 9)
     process.send_signal(signal.SIGKILL)
     process.wait()
     before = [genotype for _, genotype in logged(tmp_path)]
-    resumed = open_study(url(tmp_path), "search", DESCRIPTION, resume=True)
+    resumed = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=True)
     rest = search(SEARCHES[name], resumed)
     expected, _ = uninterrupted[name]
     # Only what the kill interrupted was begun twice.
@@ -118,7 +118,7 @@ def test_killed_and_resumed_equals_uninterrupted(name, tmp_path, uninterrupted):
 
 @pytest.mark.slow
 def test_two_workers_evaluate_nothing_twice(tmp_path, uninterrupted):
-    study = open_study(url(tmp_path), "search", DESCRIPTION, resume=False)
+    study = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=False)
     processes = [start_worker(tmp_path, "joint exhaustive") for _ in range(2)]
     wait_until(lambda: len(list(tmp_path.glob("ready-*"))) == 2)
     (tmp_path / "go").touch()
@@ -162,7 +162,7 @@ def evolve(searcher):
         seen.append(genotype)
         return {"AP": gain(genotype)}
 
-    run_worker(optuna.create_study(direction="maximize"), LARGE, searcher, counted, "AP")
+    run_worker(optuna.create_study(direction="maximize"), searcher, counted, "AP")
     return seen
 
 

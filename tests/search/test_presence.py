@@ -10,14 +10,14 @@ from threading import Barrier
 import pytest
 from study_worker import DESCRIPTION, NO_MORE, SPACE, evaluate, url
 
-from crnas_d2.search import enqueue, evaluated, open_study, presence, run_worker
+from crnas_d2.search import StudySettings, enqueue, evaluated, presence, run_worker
 
 GENOTYPES = list(SPACE)
 
 
 @pytest.fixture
 def study(tmp_path):
-    study = open_study(url(tmp_path), "search", DESCRIPTION, resume=False)
+    study = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=False)
     enqueue(study, SPACE, GENOTYPES[:2])
     return study
 
@@ -41,7 +41,7 @@ def test_a_child_that_died_is_noticed_before_its_parent_waits_for_it(study):
     os.kill(child.pid, 0)  # it still counts as a process
     take(study, process=child.pid)
     started = time.monotonic()
-    run_worker(study, SPACE, NO_MORE, evaluate, "bbox/AP")
+    run_worker(study, NO_MORE, evaluate, "bbox/AP")
     assert len(evaluated(study, SPACE)) == 2 and time.monotonic() - started < 30
     child.wait()
 
@@ -93,7 +93,7 @@ def test_processes_that_begin_a_study_at_once_share_it(tmp_path):
 
     def begin(place):
         together.wait()
-        return open_study(place, "search", DESCRIPTION, resume=True)
+        return StudySettings(place, "search", DESCRIPTION).open(resume=True)
 
     for number in range(3):
         for place in (f"sqlite:///{tmp_path}/{number}.db", str(tmp_path / f"{number}.log")):

@@ -19,9 +19,9 @@ from study_worker import (
 from crnas_d2.search import (
     ExhaustiveSearcher,
     StorageError,
+    StudySettings,
     enqueue,
     evaluated,
-    open_study,
     run_worker,
     sqlite_file,
 )
@@ -31,7 +31,7 @@ GENOTYPES = list(SPACE)
 
 
 def open_it(folder):
-    return open_study(url(folder), "search", DESCRIPTION, resume=True)
+    return StudySettings(url(folder), "search", DESCRIPTION).open(resume=True)
 
 
 def mode_of(path):
@@ -51,7 +51,7 @@ def is_local(monkeypatch):
 def test_a_study_on_a_local_disk_is_one_plain_file_when_it_is_closed(tmp_path, is_local):
     study = open_it(tmp_path)
     enqueue(study, SPACE, GENOTYPES)
-    run_worker(study, SPACE, NO_MORE, evaluate, "bbox/AP")
+    run_worker(study, NO_MORE, evaluate, "bbox/AP")
     assert mode_of(tmp_path / "search.db") == "wal"
     del study
     assert [path.name for path in tmp_path.iterdir()] == ["search.db"]

@@ -7,7 +7,7 @@ import pytest
 from postgres import Server, find_binaries
 from study_worker import DESCRIPTION, SEARCHES, logged, start_worker, wait_until
 
-from crnas_d2.search import StorageError, evaluated, open_study
+from crnas_d2.search import StorageError, StudySettings, evaluated
 
 SEARCH = SEARCHES["large"]
 EVERYTHING = sorted(SEARCH.genotypes)
@@ -37,7 +37,7 @@ def check_nothing_is_lost_or_doubled(folder, url, killed):
     genotypes = sorted(genotype for _, genotype in evaluations)
     # The last one of the killed worker may have been finished just then.
     assert genotypes in (EVERYTHING, sorted([*EVERYTHING, *interrupted]))
-    study = open_study(url, "search", DESCRIPTION, resume=True)
+    study = StudySettings(url, "search", DESCRIPTION).open(resume=True)
     candidates = evaluated(study, SEARCH.space)
     assert sorted(candidate.genotype for candidate in candidates) == EVERYTHING
     assert all(candidate.fitness is not None for candidate in candidates)
@@ -65,29 +65,29 @@ def test_three_workers_outlive_a_kill_a_restart_and_an_outage(server, tmp_path):
 @pytest.mark.slow
 def test_without_a_server_a_worker_gives_up_with_a_message_without_password(server, tmp_path):
     url = server.url()
-    study = open_study(url, "search", DESCRIPTION, resume=False, patience=2)
+    study = StudySettings(url, "search", DESCRIPTION, patience=2).open(resume=False)
     server.stop()
     with pytest.raises(StorageError, match=r"nas@127.*could not be reached for 2 s") as error:
         study.get_trials()
     assert "w%25rd" not in str(error.value) and "w%rd" not in str(error.value)
     started = time.monotonic()
     with pytest.raises(StorageError, match=r"could not be reached: .*refused"):
-        open_study(url, "search", DESCRIPTION, resume=True)
+        StudySettings(url, "search", DESCRIPTION).open(resume=True)
     assert time.monotonic() - started < 2
 
 
 @pytest.mark.slow
 def test_the_password_may_come_from_the_environment(server, tmp_path, monkeypatch):
     with pytest.raises(StorageError, match="password"):
-        open_study(server.url(password=""), "search", DESCRIPTION, resume=False)
+        StudySettings(server.url(password=""), "search", DESCRIPTION).open(resume=False)
     monkeypatch.setenv("PGPASSWORD", "p@ss/w%rd:1")
-    open_study(server.url(password=""), "search", DESCRIPTION, resume=False)
+    StudySettings(server.url(password=""), "search", DESCRIPTION).open(resume=False)
     monkeypatch.delenv("PGPASSWORD")
     file = tmp_path / "pgpass"
     file.write_text(r"127.0.0.1:*:*:nas:p@ss/w%rd\:1" + "\n")
     file.chmod(0o600)
     monkeypatch.setenv("PGPASSFILE", str(file))
-    open_study(server.url(password=""), "search", DESCRIPTION, resume=True)
+    StudySettings(server.url(password=""), "search", DESCRIPTION).open(resume=True)
 
 
 @pytest.mark.slow

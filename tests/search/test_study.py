@@ -16,14 +16,14 @@ from study_worker import (
     wait_until,
 )
 
-from crnas_d2.search import enqueue, evaluated, open_study, run_worker
+from crnas_d2.search import StudySettings, enqueue, evaluated, run_worker
 
 GENOTYPES = list(SPACE)
 
 
 @pytest.fixture
 def study(tmp_path):
-    return open_study(url(tmp_path), "search", DESCRIPTION, resume=False)
+    return StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=False)
 
 
 class Counted:
@@ -45,7 +45,7 @@ class Counted:
 def test_every_candidate_is_evaluated_once_and_the_best_comes_first(study):
     counted = Counted()
     enqueue(study, SPACE, GENOTYPES)
-    run_worker(study, SPACE, NO_MORE, counted, "bbox/AP")
+    run_worker(study, NO_MORE, counted, "bbox/AP")
     assert sorted(counted.calls) == sorted(GENOTYPES) and len(counted.calls) == len(GENOTYPES)
     candidates = evaluated(study, SPACE)
     assert [c.genotype for c in candidates] == sorted(GENOTYPES, key=fitness, reverse=True)
@@ -58,24 +58,24 @@ def test_a_second_enqueue_adds_nothing(study):
     counted = Counted()
     for _ in range(2):  # while they wait
         enqueue(study, SPACE, GENOTYPES)
-    run_worker(study, SPACE, NO_MORE, counted, "bbox/AP")
+    run_worker(study, NO_MORE, counted, "bbox/AP")
     enqueue(study, SPACE, GENOTYPES)  # when they are done
-    run_worker(study, SPACE, NO_MORE, counted, "bbox/AP")
+    run_worker(study, NO_MORE, counted, "bbox/AP")
     assert len(counted.calls) == len(GENOTYPES)
 
 
 def test_only_what_is_new_is_evaluated(study):
     counted = Counted()
     enqueue(study, SPACE, GENOTYPES[:5])
-    run_worker(study, SPACE, NO_MORE, counted, "bbox/AP")
+    run_worker(study, NO_MORE, counted, "bbox/AP")
     enqueue(study, SPACE, GENOTYPES[3:8])
-    run_worker(study, SPACE, NO_MORE, counted, "bbox/AP")
+    run_worker(study, NO_MORE, counted, "bbox/AP")
     assert sorted(counted.calls) == sorted(GENOTYPES[:8])
 
 
 def test_equal_fitness_is_ordered_by_genotype(study):
     enqueue(study, SPACE, GENOTYPES[::-1])
-    run_worker(study, SPACE, NO_MORE, lambda genotype: {"bbox/AP": 1.0}, "bbox/AP")
+    run_worker(study, NO_MORE, lambda genotype: {"bbox/AP": 1.0}, "bbox/AP")
     assert [c.genotype for c in evaluated(study, SPACE)] == sorted(GENOTYPES)
 
 
@@ -83,32 +83,27 @@ def test_after_each_candidate_the_caller_is_told(study):
     done = []
     enqueue(study, SPACE, GENOTYPES[:4])
     run_worker(
-        study,
-        SPACE,
-        NO_MORE,
-        evaluate,
-        "bbox/AP",
-        lambda: done.append(len(evaluated(study, SPACE))),
+        study, NO_MORE, evaluate, "bbox/AP", lambda: done.append(len(evaluated(study, SPACE)))
     )
     assert done == [1, 2, 3, 4]
 
 
 def test_an_existing_study_needs_resume(study, tmp_path):
     with pytest.raises(ValueError, match=r"'search' in /.*search\.db exists already.*--resume"):
-        open_study(url(tmp_path), "search", DESCRIPTION, resume=False)
-    open_study(url(tmp_path), "search", DESCRIPTION, resume=True)
-    open_study(url(tmp_path), "another", DESCRIPTION, resume=False)
+        StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=False)
+    StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=True)
+    StudySettings(url(tmp_path), "another", DESCRIPTION).open(resume=False)
 
 
 def test_resume_without_a_study_begins_one(tmp_path):
-    study = open_study(url(tmp_path), "search", DESCRIPTION, resume=True)
+    study = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=True)
     assert evaluated(study, SPACE) == []
 
 
 def test_another_search_is_refused_with_what_differs(study, tmp_path):
     other = {**DESCRIPTION, "weights": "ffff", "budget": (9, 9)}
     with pytest.raises(ValueError) as error:
-        open_study(url(tmp_path), "search", other, resume=True)
+        StudySettings(url(tmp_path), "search", other).open(resume=True)
     message = str(error.value)
     assert "'0a1b'" in message and "'ffff'" in message and "[8, 8]" in message
     assert "metric" not in message and "archval" not in message
@@ -124,7 +119,7 @@ def test_a_candidate_without_a_finite_fitness_fails_once_and_never_wins(study, m
     counted = Counted(lambda genotype: metrics if genotype == bad else {"bbox/AP": -5.0})
     for _ in range(2):  # the second round stands for a resumed search
         enqueue(study, SPACE, GENOTYPES[:4])
-        run_worker(study, SPACE, NO_MORE, counted, "bbox/AP")
+        run_worker(study, NO_MORE, counted, "bbox/AP")
     assert len(counted.calls) == 4
     candidates = evaluated(study, SPACE)
     assert len(candidates) == 4
@@ -140,28 +135,28 @@ def test_a_search_may_go_on_although_its_first_networks_detect_nothing(study):
 
     enqueue(study, SPACE, GENOTYPES[:7])
     with pytest.raises(ValueError, match="None of the first 5 candidates"):
-        run_worker(study, SPACE, NO_MORE, evaluate, "bbox/AP")
-    run_worker(study, SPACE, NO_MORE, evaluate, "bbox/AP", stops_early=False)
+        run_worker(study, NO_MORE, evaluate, "bbox/AP")
+    run_worker(study, NO_MORE, evaluate, "bbox/AP", stops_early=False)
     assert evaluated(study, SPACE)[0].genotype == good
 
 
 def test_other_metrics_that_are_not_finite_are_left_out(study):
     enqueue(study, SPACE, GENOTYPES[:1])
-    run_worker(study, SPACE, NO_MORE, lambda g: {"bbox/AP": 3.0, "bbox/APl": math.nan}, "bbox/AP")
+    run_worker(study, NO_MORE, lambda g: {"bbox/AP": 3.0, "bbox/APl": math.nan}, "bbox/AP")
     assert evaluated(study, SPACE)[0].metrics == {"bbox/AP": 3.0}
 
 
 def test_an_unknown_metric_is_an_error_that_lists_the_known_ones(study):
     enqueue(study, SPACE, GENOTYPES[:2])
     with pytest.raises(ValueError, match=r"'segm/AP'.*bbox/AP, bbox/AP50"):
-        run_worker(study, SPACE, NO_MORE, evaluate, "segm/AP")
+        run_worker(study, NO_MORE, evaluate, "segm/AP")
 
 
 def test_a_candidate_that_fails_once_is_evaluated_again(study):
     broken = GENOTYPES[3]
     counted = Counted(broken_at=broken, failures=1)
     enqueue(study, SPACE, GENOTYPES)
-    run_worker(study, SPACE, NO_MORE, counted, "bbox/AP")
+    run_worker(study, NO_MORE, counted, "bbox/AP")
     assert sorted(counted.calls) == sorted([*GENOTYPES, broken])
     candidates = evaluated(study, SPACE)
     assert sorted(c.genotype for c in candidates) == sorted(GENOTYPES)
@@ -173,7 +168,7 @@ def test_a_candidate_that_fails_twice_counts_as_failed_with_its_traceback(study,
     counted = Counted(broken_at=broken)
     enqueue(study, SPACE, GENOTYPES)
     for _ in range(2):  # the second round stands for a resumed search
-        run_worker(study, SPACE, NO_MORE, counted, "bbox/AP")
+        run_worker(study, NO_MORE, counted, "bbox/AP")
         enqueue(study, SPACE, GENOTYPES)
     assert sorted(counted.calls) == sorted([*GENOTYPES, broken])
     *others, last = evaluated(study, SPACE)
@@ -192,10 +187,10 @@ def test_a_worker_with_which_everything_fails_stops_and_loses_nothing(study, tmp
         raise RuntimeError("the driver is gone")
 
     with pytest.raises(ValueError, match=r"5 candidates in a row failed.*the driver is gone"):
-        run_worker(study, SPACE, NO_MORE, broken, "bbox/AP")
+        run_worker(study, NO_MORE, broken, "bbox/AP")
     assert evaluated(study, SPACE) == []
-    resumed = open_study(url(tmp_path), "search", DESCRIPTION, resume=True)
-    run_worker(resumed, SPACE, NO_MORE, evaluate, "bbox/AP")
+    resumed = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=True)
+    run_worker(resumed, NO_MORE, evaluate, "bbox/AP")
     assert {c.genotype for c in evaluated(resumed, SPACE)} == set(GENOTYPES)
 
 
@@ -212,13 +207,13 @@ def test_two_idle_workers_may_find_the_same_dead_one(study, tmp_path, monkeypatc
     def kill(process, signal):
         assert process == no_process
         monkeypatch.undo()
-        other = open_study(url(tmp_path), "search", DESCRIPTION, resume=True)
-        run_worker(other, SPACE, NO_MORE, counted, "bbox/AP")
+        other = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=True)
+        run_worker(other, NO_MORE, counted, "bbox/AP")
         raise ProcessLookupError
 
     # The other one takes its turn just when this one has seen that the worker is dead.
     monkeypatch.setattr(os, "kill", kill)
-    run_worker(study, SPACE, NO_MORE, counted, "bbox/AP")
+    run_worker(study, NO_MORE, counted, "bbox/AP")
     assert counted.calls == GENOTYPES[:1]
     assert [c.genotype for c in evaluated(study, SPACE)] == GENOTYPES[:1]
 
@@ -233,16 +228,16 @@ def test_a_killed_search_ends_as_an_uninterrupted_one(study, tmp_path):
     before = [genotype for _, genotype in logged(tmp_path)]
 
     counted = Counted()
-    resumed = open_study(url(tmp_path), "search", DESCRIPTION, resume=True)
+    resumed = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=True)
     enqueue(resumed, SPACE, GENOTYPES)
-    run_worker(resumed, SPACE, NO_MORE, counted, "bbox/AP")
+    run_worker(resumed, NO_MORE, counted, "bbox/AP")
 
     # Only what the kill interrupted was begun twice.
     assert sorted(before + counted.calls) == sorted([*GENOTYPES, before[-1]])
 
-    uninterrupted = open_study(url(tmp_path), "other", DESCRIPTION, resume=False)
+    uninterrupted = StudySettings(url(tmp_path), "other", DESCRIPTION).open(resume=False)
     enqueue(uninterrupted, SPACE, GENOTYPES)
-    run_worker(uninterrupted, SPACE, NO_MORE, evaluate, "bbox/AP")
+    run_worker(uninterrupted, NO_MORE, evaluate, "bbox/AP")
 
     def results(study):
         return [(c.genotype, c.fitness, c.metrics) for c in evaluated(study, SPACE)]

@@ -6,15 +6,15 @@ import sqlite3
 import pytest
 from study_worker import DESCRIPTION, NO_MORE, SPACE, evaluate
 
-from crnas_d2.search import StorageError, enqueue, evaluated, open_study, run_worker
+from crnas_d2.search import StorageError, StudySettings, enqueue, evaluated, run_worker
 
 GENOTYPES = list(SPACE)
 
 
 def make_study(url, number=3):
-    study = open_study(url, "search", DESCRIPTION, resume=False)
+    study = StudySettings(url, "search", DESCRIPTION).open(resume=False)
     enqueue(study, SPACE, GENOTYPES[:number])
-    run_worker(study, SPACE, NO_MORE, evaluate, "bbox/AP")
+    run_worker(study, NO_MORE, evaluate, "bbox/AP")
 
 
 def url_of(path):
@@ -34,7 +34,7 @@ def path(request, tmp_path):
 def test_another_file_is_refused_and_stays_as_it_is(path, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"{path}.*(Move it away|Restore it)"):
-        open_study(url_of(path), "search", DESCRIPTION, resume=True)
+        StudySettings(url_of(path), "search", DESCRIPTION).open(resume=True)
     assert path.read_bytes() == content
 
 
@@ -44,7 +44,7 @@ def test_the_database_of_something_else_is_refused_and_gets_no_table(tmp_path):
         connection.execute("CREATE TABLE birds (name TEXT)")
     before = path.read_bytes()
     with pytest.raises(ValueError, match=r"search\.db is a database of something else"):
-        open_study(url_of(path), "search", DESCRIPTION, resume=True)
+        StudySettings(url_of(path), "search", DESCRIPTION).open(resume=True)
     assert path.read_bytes() == before
 
 
@@ -55,7 +55,7 @@ def test_a_truncated_database_is_refused(tmp_path, share):
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises((ValueError, StorageError), match=r"search\.db .*(damaged|malformed)"):
-        open_study(url_of(path), "search", DESCRIPTION, resume=True)
+        StudySettings(url_of(path), "search", DESCRIPTION).open(resume=True)
 
 
 def test_a_journal_goes_on_after_a_record_that_a_full_disk_has_cut(tmp_path):
@@ -64,24 +64,24 @@ def test_a_journal_goes_on_after_a_record_that_a_full_disk_has_cut(tmp_path):
     whole = path.read_bytes()
     with path.open("ab") as file:
         file.write(b'{"op_code":4,"worker_id":"torn')
-    study = open_study(url_of(path), "search", DESCRIPTION, resume=True)
+    study = StudySettings(url_of(path), "search", DESCRIPTION).open(resume=True)
     enqueue(study, SPACE, GENOTYPES)
-    run_worker(study, SPACE, NO_MORE, evaluate, "bbox/AP")
+    run_worker(study, NO_MORE, evaluate, "bbox/AP")
     assert path.read_bytes().startswith(whole)
     assert all(json.loads(line) for line in path.read_bytes().splitlines())
-    again = open_study(url_of(path), "search", DESCRIPTION, resume=True)
+    again = StudySettings(url_of(path), "search", DESCRIPTION).open(resume=True)
     assert {c.genotype for c in evaluated(again, SPACE)} == set(GENOTYPES)
 
 
 def test_a_folder_is_no_study(path):
     path.mkdir()
     with pytest.raises(ValueError, match=rf"{path}"):
-        open_study(url_of(path), "search", DESCRIPTION, resume=True)
+        StudySettings(url_of(path), "search", DESCRIPTION).open(resume=True)
 
 
 def test_a_full_disk_ends_the_search_with_a_sentence_and_space_lets_it_go_on(tmp_path):
     path = tmp_path / "search.db"
-    study = open_study(url_of(path), "search", DESCRIPTION, resume=False)
+    study = StudySettings(url_of(path), "search", DESCRIPTION).open(resume=False)
     enqueue(study, SPACE, GENOTYPES)
     engine = study._storage._backend._backend.engine
 
@@ -93,15 +93,15 @@ def test_a_full_disk_ends_the_search_with_a_sentence_and_space_lets_it_go_on(tmp
         return evaluate(genotype)
 
     with pytest.raises(StorageError, match=r"search\.db .*is full\. Make space, then.*--resume"):
-        run_worker(study, SPACE, NO_MORE, fill_disk, "bbox/AP")
+        run_worker(study, NO_MORE, fill_disk, "bbox/AP")
     engine.dispose()
-    resumed = open_study(url_of(path), "search", DESCRIPTION, resume=True)
-    run_worker(resumed, SPACE, NO_MORE, evaluate, "bbox/AP")
+    resumed = StudySettings(url_of(path), "search", DESCRIPTION).open(resume=True)
+    run_worker(resumed, NO_MORE, evaluate, "bbox/AP")
     assert {c.genotype for c in evaluated(resumed, SPACE)} == set(GENOTYPES)
 
 
 def test_a_study_that_is_deleted_meanwhile_ends_the_search(path):
-    study = open_study(url_of(path), "search", DESCRIPTION, resume=False)
+    study = StudySettings(url_of(path), "search", DESCRIPTION).open(resume=False)
     enqueue(study, SPACE, GENOTYPES)
 
     def delete(genotype):
@@ -109,27 +109,27 @@ def test_a_study_that_is_deleted_meanwhile_ends_the_search(path):
         return evaluate(genotype)
 
     with pytest.raises(StorageError, match=rf"{path} .*No such file"):
-        run_worker(study, SPACE, NO_MORE, delete, "bbox/AP")
+        run_worker(study, NO_MORE, delete, "bbox/AP")
     assert not path.exists()
 
 
 def test_a_search_whose_first_candidates_fail_does_not_refuse_corrected_settings(path):
-    study = open_study(url_of(path), "search", DESCRIPTION, resume=False)
+    study = StudySettings(url_of(path), "search", DESCRIPTION).open(resume=False)
     enqueue(study, SPACE, GENOTYPES)
 
     def broken(genotype):
         raise RuntimeError("SEARCH.IMS_PER_BATCH is too large")
 
     with pytest.raises(ValueError, match="IMS_PER_BATCH is too large"):
-        run_worker(study, SPACE, NO_MORE, broken, "bbox/AP")
+        run_worker(study, NO_MORE, broken, "bbox/AP")
     corrected = {**DESCRIPTION, "budget": [9, 9]}
-    study = open_study(url_of(path), "search", corrected, resume=False)
+    study = StudySettings(url_of(path), "search", corrected).open(resume=False)
     assert study.trials == [] and study.user_attrs["description"] == corrected
 
 
 def test_a_study_of_something_else_is_not_taken_over(path):
-    study = open_study(url_of(path), "search", DESCRIPTION, resume=False)
+    study = StudySettings(url_of(path), "search", DESCRIPTION).open(resume=False)
     study.add_trial(__import__("optuna").create_trial(value=1.0))
     study._storage.set_study_user_attr(study._study_id, "description", None)
     with pytest.raises(ValueError, match=r"is no search of this project"):
-        open_study(url_of(path), "search", DESCRIPTION, resume=True)
+        StudySettings(url_of(path), "search", DESCRIPTION).open(resume=True)

@@ -6,7 +6,8 @@ import toy
 from crnas_d2.config import NetworkSpec, default_config, differences
 from crnas_d2.cost import build_budgets, build_costs, latency_meter
 from crnas_d2.data import register_coco_format
-from crnas_d2.search import build_searcher, open_study, study_url
+from crnas_d2.engine.scores import SCORE_REGISTRY
+from crnas_d2.search import StudySettings, build_searcher, study_url
 from crnas_d2.verbs.search import describe
 from crnas_d2.verbs.search.describe import describe_search
 
@@ -44,11 +45,11 @@ def described(cfg):
     costs = build_costs(cfg, spec)
     budgets = build_budgets(cfg, costs)
     searcher = build_searcher(cfg, spec.space, budgets)
-    return describe_search(cfg, spec.space, searcher, budgets, costs)
+    return describe_search(cfg, searcher, costs, SCORE_REGISTRY.get(cfg.SEARCH.SCORE), None)
 
 
 def open_config(cfg, resume=True):
-    return open_study(study_url(cfg), "search", described(cfg), resume=resume)
+    return StudySettings(study_url(cfg), "search", described(cfg)).open(resume=resume)
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from crnas_d2.search import (
     EvolutionSearcher,
     ExhaustiveSearcher,
     Stopped,
+    StudySettings,
     evaluated,
-    open_study,
     run_worker,
 )
 from crnas_d2.space import Genotype
@@ -83,13 +83,13 @@ def in_memory():
 
 
 def open_at(folder):
-    return open_study(f"sqlite:///{folder}/search.db", "search", DESCRIPTION, resume=True)
+    return StudySettings(f"sqlite:///{folder}/search.db", "search", DESCRIPTION).open(resume=True)
 
 
 def search(folder, searcher=None, study=None, **settings):
     study = study or in_memory()
     evaluate = Evaluation(study, folder, **settings)
-    run_worker(study, SPACE, searcher or ExhaustiveSearcher(SPACE, order_seed=1), evaluate, "top1")
+    run_worker(study, searcher or ExhaustiveSearcher(SPACE, order_seed=1), evaluate, "top1")
     return evaluated(study, SPACE), evaluate
 
 
@@ -162,7 +162,7 @@ def work(folder, name, hangs_in):
             time.sleep(600)
         return evaluate(genotype)
 
-    run_worker(study, SPACE, first_of_all(), logged, "top1")
+    run_worker(study, first_of_all(), logged, "top1")
 
 
 def begun_by(folder, name):
@@ -302,8 +302,8 @@ def test_the_estimate_of_a_race_is_the_most_that_it_takes(configured):
 def test_finalists_are_scored_on_all_images(configured, monkeypatch):
     finished = []
     monkeypatch.setattr(
-        "crnas_d2.verbs.search.job.train_finalists",
-        lambda cfg, model, candidates, *_: finished.extend(candidates),
+        "crnas_d2.verbs.search.finalists.train_finalists",
+        lambda job, model, candidates: finished.extend(candidates),
     )
     run_search(configured({"SEARCH.FINALISTS.NUMBER": 4}))
     assert len(finished) == 6 and all(c.images is None for c in finished[:4])

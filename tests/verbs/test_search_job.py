@@ -8,7 +8,8 @@ import toy
 from detectron2.modeling import build_model
 
 from crnas_d2 import Genotype, load_config, run_search, run_training
-from crnas_d2.engine.subnets import build_subnet_evaluator, load_supernet, save_subnet
+from crnas_d2.engine.scores import build_score
+from crnas_d2.engine.subnets import load_supernet, save_subnet
 
 
 def test_the_weights_of_the_best_network_score_what_the_search_saw(trained, toy_datasets, tmp_path):
@@ -43,7 +44,7 @@ def test_a_trained_network_is_searched_without_a_training_of_the_supernet(
 ):
     base = Genotype(depths=(2, 2, 3, 3))
     save_subnet(trained, trained_supernet, base, tmp_path / "base.pth")
-    build = build_subnet_evaluator(trained, trained_supernet)
+    build = build_score(trained, trained_supernet)
     expected = build(base)["bbox/AP"]
 
     cfg = trained.clone()

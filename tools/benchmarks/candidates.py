@@ -25,14 +25,15 @@ def candidates(device: str) -> Sides:
 
     from crnas_d2 import NetworkSpec
     from crnas_d2.cost import build_budgets, build_costs
-    from crnas_d2.engine.subnets import build_subnet_evaluator, load_supernet
+    from crnas_d2.engine.scores import build_score
+    from crnas_d2.engine.subnets import load_supernet
     from crnas_d2.search import sample_genotypes
 
     cfg = search_of_letters(device, ITERATIONS)
     (archval,) = cfg.DATASETS.ARCHVAL
     DatasetCatalog.get(archval)  # made once
 
-    evaluate = build_subnet_evaluator(cfg, load_supernet(cfg))
+    evaluate = build_score(cfg, load_supernet(cfg))
     spec = NetworkSpec.from_config(cfg)
     genotypes = sample_genotypes(spec.space, build_budgets(cfg, build_costs(cfg, spec)), 20, 0)
     first = genotypes[0]

@@ -5,6 +5,7 @@ import logging
 import multiprocessing
 import tempfile
 import time
+from pathlib import Path
 
 from ._letters import search_of_letters
 from ._sides import Benchmark, Sides
@@ -23,22 +24,22 @@ def workers(device: str) -> Sides:
     candidate is told, where a candidate counts as many seconds as it took one worker alone.
     """
     logging.disable(logging.WARNING)
-    from crnas_d2.verbs.search.plan import SearchPlan
+    from crnas_d2.verbs.search.job import SearchJob
 
-    plan, _ = SearchPlan.make(search_of_letters(device, ITERATIONS))
+    job = SearchJob.from_config(search_of_letters(device, ITERATIONS))
     # Of equal cost, as far as possible.
-    genotypes = sorted(plan.searcher().genotypes, key=plan.costs["MACS"])[-CANDIDATES:]
+    genotypes = sorted(job.searcher.genotypes, key=job.costs["MACS"])[-CANDIDATES:]
     start = time.perf_counter()
-    processes = [Worker(plan, genotypes) for _ in range(2)]
+    processes = [Worker(job, genotypes) for _ in range(2)]
     for process in processes:
         process.wait()
     print(f"Both workers were ready after {time.perf_counter() - start:.1f} s.")
-    (alone,) = search(plan, processes[:1])
+    (alone,) = search(job, processes[:1])
     begins = [0.0, *(end for _, end in alone)]
     work = {genotype: end - begin for (genotype, end), begin in zip(alone, begins, strict=False)}
 
     def seconds(number: int) -> float:
-        done = search(plan, processes[:number])
+        done = search(job, processes[:number])
         assert sorted(genotype for each in done for genotype, _ in each) == sorted(genotypes)
         speeds = [
             sum(work[genotype] for genotype, _ in each) / each[-1][1] for each in done if each
@@ -48,16 +49,14 @@ def workers(device: str) -> Sides:
     return lambda: seconds(2), lambda: seconds(1)
 
 
-def search(plan, processes: list["Worker"]) -> list[list[tuple]]:
+def search(job, processes: list["Worker"]) -> list[list[tuple]]:
     """Run a search; return the candidates of each worker, with the seconds until they were told."""
-    cfg = plan.cfg.clone()
-    cfg.defrost()
-    cfg.OUTPUT_DIR = tempfile.mkdtemp(prefix="crnas_d2-workers-")
-    cfg.freeze()
-    plan = dataclasses.replace(plan, cfg=cfg)
-    plan.open_study(resume=False)
+    folder = tempfile.mkdtemp(prefix="crnas_d2-workers-")
+    study = dataclasses.replace(job.study, url=f"sqlite:///{folder}/search.db")
+    job = dataclasses.replace(job, output=Path(folder), study=study)
+    job.study.open(resume=False)
     for process in processes:
-        process.pipe.send(plan)
+        process.pipe.send(job)
     for process in processes:
         process.wait()  # they have opened the study
     for process in processes:
@@ -68,11 +67,11 @@ def search(plan, processes: list["Worker"]) -> list[list[tuple]]:
 class Worker:
     """A process that takes part in one search after another."""
 
-    def __init__(self, plan, genotypes: list):
+    def __init__(self, job, genotypes: list):
         spawn = multiprocessing.get_context("spawn")
         self.pipe, theirs = spawn.Pipe()
         # As a daemon, it ends with this process.
-        self.process = spawn.Process(target=serve, args=(plan, genotypes, theirs), daemon=True)
+        self.process = spawn.Process(target=serve, args=(job, genotypes, theirs), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -84,7 +83,7 @@ class Worker:
             raise RuntimeError(f"A worker ended with status {self.process.exitcode}.") from None
 
 
-def serve(plan, genotypes: list, pipe) -> None:
+def serve(job, genotypes: list, pipe) -> None:
     """Be a worker: build what scores candidates, then take part in each search that is sent."""
     import optuna
     import torch
@@ -96,21 +95,21 @@ def serve(plan, genotypes: list, pipe) -> None:
     logging.disable(logging.WARNING)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(1)
-    register_datasets(plan.cfg)
-    score = Noted(build_score(plan.cfg))
+    register_datasets(job.cfg)
+    score = Noted(build_score(job.cfg))
     score(genotypes[0])  # reads the images
     pipe.send("ready")
     while True:
         try:
-            plan = pipe.recv()
+            job = pipe.recv()
         except EOFError:  # the benchmark is over
             return
-        study, searcher = plan.open_study(resume=True), plan.searcher()
+        study, searcher = job.study.open(resume=True), job.searcher
         searcher.genotypes, searcher.total = genotypes, len(genotypes)
         pipe.send("ready")
         pipe.recv()
         score.begin()
-        work(plan, score, study, searcher, score.note)
+        work(job, score, study, score.note)
         pipe.send(score.told)
 
 

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from crnas_d2.search.searcher import Searcher
 from crnas_d2.search.steps import Step, Steps
-from crnas_d2.search.study import open_study
+from crnas_d2.search.study import StudySettings
 from crnas_d2.search.worker import run_trial
 from tools.simulation.virtual_clock import StorageLoad
 
@@ -25,10 +25,10 @@ def measure_load(url: str, searcher: Searcher) -> StorageLoad:
     The study is deleted afterwards.
 
     Raises:
-        ValueError, StorageError: as :func:`crnas_d2.search.open_study`.
+        ValueError, StorageError: as :func:`crnas_d2.search.StudySettings`.
     """
     name = f"load-{uuid.uuid4().hex}"
-    study = open_study(url, name, {"purpose": "timing of the storage"}, resume=False)
+    study = StudySettings(url, name, {"purpose": "timing of the storage"}).open(resume=False)
     try:
         _timed(study, searcher, _WARM_UP)
         alone = _timed(study, searcher, _CANDIDATES)
@@ -54,7 +54,7 @@ def _timed(study: optuna.Study, searcher: Searcher, number: int) -> list[float]:
         finally:
             seconds.append(time.perf_counter() - start)
 
-    steps = Steps(study, searcher.space, searcher, "fitness")
+    steps = Steps(study, searcher, "fitness")
     storage._patiently = timed
     try:
         for _ in range(number):

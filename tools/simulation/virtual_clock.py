@@ -74,7 +74,7 @@ def simulate(
         load: of the storage; default: none.
     """
     study = optuna.create_study(direction="maximize")
-    steps = Steps(study, searcher.space, searcher, "fitness", stops_early=False)
+    steps = Steps(study, searcher, "fitness", stops_early=False)
     workers = _Workers(num_workers, load or StorageLoad())
     while (event := workers.next()) is not None:
         worker, done = event

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from crnas_d2.config.fitness import needs_supernet
 from crnas_d2.engine.checks import check_config, check_search
-from crnas_d2.engine.scores import build_score, with_fitness
+from crnas_d2.engine.scores import SCORE_REGISTRY, build_score
 from crnas_d2.runs.ranking import read_entries
 from crnas_d2.runs.results_file import add_entry
 from crnas_d2.space import Genotype
@@ -24,8 +23,8 @@ def score_networks(cfg, results: Path, scores: Path, command: str) -> Iterator[s
     Raises:
         ValueError: the settings or the weights do not fit.
     """
-    cfg = with_fitness(cfg)
-    check_config(cfg, ["TRAIN", "ARCHVAL"] if needs_supernet(cfg) else [])
+    score = SCORE_REGISTRY.get(cfg.SEARCH.SCORE)
+    check_config(cfg, ["TRAIN", "ARCHVAL"] if score.uses_supernet else [])
     check_search(cfg)
     wanted = dict.fromkeys(
         Genotype.from_config(run["genotype"]) for run in read_entries(results, "runs")
@@ -36,7 +35,7 @@ def score_networks(cfg, results: Path, scores: Path, command: str) -> Iterator[s
     for genotype in wanted:
         if genotype in done:
             continue
-        fitness = evaluate(genotype)[cfg.SEARCH.METRIC]
-        score = {"genotype": genotype.to_config(), "fitness": fitness}
-        add_entry(scores, "scores", score, command)
+        fitness = evaluate(genotype)[score.metric(cfg)]
+        entry = {"genotype": genotype.to_config(), "fitness": fitness}
+        add_entry(scores, "scores", entry, command)
         yield f"{genotype}: {fitness:.2f}"

@@ -8,7 +8,6 @@ from detectron2.config import CfgNode
 
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.config.config_file import inherited_files, read_config_file
-from crnas_d2.config.fitness import needs_supernet
 from crnas_d2.data import DatasetSizes
 from crnas_d2.engine import Trainer
 from crnas_d2.engine.counted_speed import CountedNetwork, MacsPerImage, usual_size
@@ -20,6 +19,7 @@ from crnas_d2.engine.estimate import (
     estimate_training,
 )
 from crnas_d2.engine.measured_speed import measure_speed
+from crnas_d2.engine.scores import SCORE_REGISTRY
 from crnas_d2.search import Searcher
 
 # From a config and its MACs to the seconds per image of a training step, and of inference.
@@ -129,7 +129,11 @@ class Planner:
             raise ValueError(f"{file} has no supernet to search: plan it as a training.")
         if searches or is_search(file, cfg):
             network = self._network(cfg, budgeted_searcher(cfg))
-            archval = self.sizes.count(cfg, "ARCHVAL") if needs_supernet(cfg) else 0
+            archval = (
+                self.sizes.count(cfg, "ARCHVAL")
+                if SCORE_REGISTRY.get(cfg.SEARCH.SCORE).uses_supernet
+                else 0
+            )
             notes += _kept_images(cfg, archval)
             speed = self._timed(network.search_speed(), cfg, network)
             estimate = estimate_search(cfg, speed, archval)
@@ -165,7 +169,7 @@ def is_search(file: str, cfg: CfgNode) -> bool:
     """
     if not _has_paths(cfg):
         return False
-    if not needs_supernet(cfg):
+    if not SCORE_REGISTRY.get(cfg.SEARCH.SCORE).uses_supernet:
         return True
     return bool(cfg.MODEL.WEIGHTS) and any(
         folder and f"{folder}/model_final.pth" == cfg.MODEL.WEIGHTS for folder in _folders(file)

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from crnas_d2.config import load_config
-from crnas_d2.config.fitness import fitness_name
 from crnas_d2.engine.processes import started_by_torchrun
+from crnas_d2.engine.scores import SCORE_REGISTRY
 
-from .job import run_search
+from .search import run_search
 
 STOPPED = "Stopped; continue with --resume."
 
@@ -35,7 +35,8 @@ def run(args: argparse.Namespace) -> None:
     cfg = load_config(args.config_file, args.opts)
     cfg.freeze()
     best = run_search(cfg, resume=args.resume, num_workers=args.num_workers)
-    print(f"Best: {best.genotype} with {fitness_name(cfg)} {best.fitness:.2f}")
+    metric = SCORE_REGISTRY.get(cfg.SEARCH.SCORE).metric(cfg)
+    print(f"Best: {best.genotype} with {metric} {best.fitness:.2f}")
     for name in ("genotype.yaml", "model_best.pth", "candidates.csv", "report.html"):
         if (path := Path(cfg.OUTPUT_DIR) / name).exists():  # a score without weights has none
             print(f"  {path}")

@@ -6,7 +6,6 @@ A supernet tells bad networks from good ones, but not the best of the good ones 
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from detectron2.config import CfgNode
 from torch import nn
@@ -18,15 +17,12 @@ from crnas_d2.runs.ranking import score_of
 from crnas_d2.runs.training import Training
 from crnas_d2.runs.trainings import train_all
 from crnas_d2.search import Candidate, Finalist, without_password
-from crnas_d2.space import SearchSpace
+
+from .job import SearchJob
 
 
 def train_finalists(
-    cfg,
-    model: nn.Module | None,
-    candidates: Sequence[Candidate],
-    space: SearchSpace,
-    num_workers: int,
+    job: SearchJob, model: nn.Module | None, candidates: Sequence[Candidate]
 ) -> list[Finalist]:
     """Fine-tune the best candidates from their weights in the supernet; score them on archval.
 
@@ -36,63 +32,64 @@ def train_finalists(
     Args:
         model: the supernet; without one, all start from ``MODEL.WEIGHTS``, or from scratch.
         candidates: the best first.
-        num_workers: trainings at a time.
 
     Returns:
         ``SEARCH.FINALISTS.NUMBER`` of them, or as many complete candidates as there are, the best
         first.
     """
-    if not cfg.SEARCH.FINALISTS.NUMBER:
+    number, metric = job.cfg.SEARCH.FINALISTS.NUMBER, job.cfg.SEARCH.METRIC
+    if not number:
         return []
-    complete = [c for c in candidates if c.fitness is not None and space.is_complete(c.genotype)]
-    chosen = complete[: cfg.SEARCH.FINALISTS.NUMBER]
-    folder = Path(cfg.OUTPUT_DIR) / "finalists"
+    scored = [candidate for candidate in candidates if candidate.fitness is not None]
+    chosen = [candidate for candidate in scored if job.space.is_complete(candidate.genotype)]
+    chosen = chosen[:number]
+    folder = job.output / "finalists"
     folder.mkdir(exist_ok=True)
-    recipe = folder / "recipe.yaml"
-    recipe.write_text(_recipe(cfg).dump())
+    config_file = folder / "recipe.yaml"
+    config_file.write_text(_training_config(job.cfg).dump())
     print(f"The {len(chosen)} best candidates are trained by themselves, in {folder}:")
     runs = []
     for candidate in chosen:
         name = text_digest(str(candidate.genotype))
-        weights = ()
+        weights: tuple[str, ...] = ()
         if model is not None:
             file = folder / f"{name}.pth"
             if not file.exists():
-                save_subnet(cfg, model, candidate.genotype, file)
+                save_subnet(job.cfg, model, candidate.genotype, file)
             weights = ("MODEL.WEIGHTS", str(file))
         run = Training(
-            *(candidate.genotype, cfg.SEED, str(recipe), weights, folder),
-            metric=cfg.SEARCH.METRIC,
+            *(candidate.genotype, job.cfg.SEED, str(config_file), weights, folder), metric=metric
         )
         check_training(run.config(), resume=True)
         runs.append(run)
-    results = Path(cfg.OUTPUT_DIR) / "finalists.json"
     command = shlex.join(without_password(argument) for argument in sys.argv)
-    list(train_all(runs, results, command, num_workers))
+    list(train_all(runs, job.output / "finalists.json", command, job.num_workers))
+    results = [run.result() for run in runs]
     finalists = [
         Finalist(
             candidate,
-            fitness=score_of(result, cfg.SEARCH.METRIC),
+            fitness=score_of(result, metric),
             seconds=result["seconds"],
             weights=str(folder / result["config_digest"] / "model_final.pth"),
         )
-        for candidate, result in zip(chosen, [run.result() for run in runs], strict=True)
+        for candidate, result in zip(chosen, results, strict=True)
+        if result is not None
     ]
     return sorted(finalists, key=lambda finalist: -finalist.fitness)
 
 
-def _recipe(cfg) -> CfgNode:
+def _training_config(cfg: CfgNode) -> CfgNode:
     """Return the config that all finalists share: a network, trained as the supernet was."""
-    recipe = cfg.clone()
-    recipe.defrost()
-    recipe.MODEL.SUPERNET.PATH_SAMPLER = "fixed"
-    recipe.MODEL.INHERIT = False  # the weights are already those of the network
-    recipe.DATASETS.TEST = cfg.DATASETS.ARCHVAL
+    training = cfg.clone()
+    training.defrost()
+    training.MODEL.SUPERNET.PATH_SAMPLER = "fixed"
+    training.MODEL.INHERIT = False  # the weights are already those of the network
+    training.DATASETS.TEST = cfg.DATASETS.ARCHVAL
     scale = cfg.SEARCH.FINALISTS.MAX_ITER / cfg.SOLVER.MAX_ITER
-    recipe.SOLVER.STEPS = tuple(int(step * scale) for step in cfg.SOLVER.STEPS)
-    recipe.SOLVER.WARMUP_ITERS = int(cfg.SOLVER.WARMUP_ITERS * scale)
-    recipe.SOLVER.MAX_ITER = cfg.SEARCH.FINALISTS.MAX_ITER
-    recipe.SOLVER.BASE_LR = cfg.SEARCH.FINALISTS.BASE_LR
-    recipe.TEST.EVAL_PERIOD = 0
-    recipe.SEARCH.STORAGE = ""  # may have a password
-    return recipe
+    training.SOLVER.STEPS = tuple(int(step * scale) for step in cfg.SOLVER.STEPS)
+    training.SOLVER.WARMUP_ITERS = int(cfg.SOLVER.WARMUP_ITERS * scale)
+    training.SOLVER.MAX_ITER = cfg.SEARCH.FINALISTS.MAX_ITER
+    training.SOLVER.BASE_LR = cfg.SEARCH.FINALISTS.BASE_LR
+    training.TEST.EVAL_PERIOD = 0
+    training.SEARCH.STORAGE = ""  # may have a password
+    return training

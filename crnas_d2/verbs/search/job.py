@@ -1,138 +1,155 @@
-"""The search of a trained supernet, from its config to genotype.yaml."""
+"""The job of a search: its checked settings, made once from a config."""
 
-import logging
-import shutil
-import sys
-from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
-import optuna
+import yaml
 from detectron2.config import CfgNode
 
-from crnas_d2.common.errors import JobError
+from crnas_d2.common.errors import did_you_mean, invalid
 from crnas_d2.common.files import check_writable
-from crnas_d2.common.output import prepare_output
-from crnas_d2.config.fitness import needs_supernet
-from crnas_d2.engine.detects import base_network, check_detects
-from crnas_d2.engine.log import set_up
-from crnas_d2.engine.scores import build_score
-from crnas_d2.engine.subnets import load_supernet, save_subnet
-from crnas_d2.engine.twins import save_twins
-from crnas_d2.report import write_search
-from crnas_d2.search import Candidate, Searcher, StorageError, evaluated
+from crnas_d2.config import import_plugins
+from crnas_d2.cost import build_budgets, build_costs
+from crnas_d2.engine.checks import check_config, check_search
+from crnas_d2.engine.scores import SCORE_REGISTRY, Score, check_prefixes
+from crnas_d2.engine.log import describe_seed
+from crnas_d2.evaluation import metric_names
+from crnas_d2.search import Searcher, StudySettings, build_searcher, study_url, without_password
+from crnas_d2.space import AdditiveCost, SearchSpace, check_budgets
 
-from .finalists import train_finalists
-from .plan import SearchPlan
-from .summary import search_summary
-from .workers import evaluate_all
-
-logger = logging.getLogger(__name__)
-
-WEIGHTS = "model_best.pth"  # of the best network, in OUTPUT_DIR
+from .describe import describe_search
+from .racing import RaceSettings
 
 
-def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> Candidate:
-    """Score the subnets of a trained supernet, and write the results to ``OUTPUT_DIR``.
+@dataclass(frozen=True)
+class SearchJob:
+    """What all workers of a search have in common, checked; each process gets a copy of it.
 
-    They are ``genotype.yaml``, ``candidates.csv``, ``report.html`` and ``model_best.pth``: the
-    weights of the best network in the supernet, from which it can be fine-tuned, or those of the
-    best finalist (none if ``SEARCH.SCORE`` needs no supernet). The study, ``search.db``, is the
-    only state, so that a stopped search can be resumed. The terminal shows a progress bar, log.txt
-    gets a line per candidate.
-
-    Args:
-        cfg: of the supernet's training, with its checkpoint in ``MODEL.WEIGHTS``.
-        resume: continue the study in ``OUTPUT_DIR``.
-        num_workers: processes that evaluate candidates on this machine.
-
-    Returns:
-        the best candidate.
-
-    Raises:
-        JobError: settings, weights or the study do not fit; a folder or the storage cannot be
-            written; no candidate has a fitness; or candidates are missing because a worker died.
+    Attributes:
+        cfg: for what is built from a config: the model, the data and the score.
+        num_workers: processes on this machine.
+        output: the folder of the results.
+        searcher: proposes the candidates; each process builds its own.
+        score: scores the candidates.
+        metric: the name of the fitness.
+        costs: by name, those that are limited, minimized or reported.
+        second_objective: the cost to minimize; ``None``: there is one objective.
+        racing: ``None`` if candidates do not race.
+        study: where the candidates are stored.
+        reachable: lines that tell how much of the space is feasible.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with _explained(cfg.OUTPUT_DIR):
-        return _search(cfg, resume, num_workers)
 
+    cfg: CfgNode
+    num_workers: int
+    output: Path
+    searcher: Searcher
+    score: type[Score]
+    metric: str
+    costs: Mapping[str, AdditiveCost]
+    second_objective: AdditiveCost | None
+    racing: RaceSettings | None
+    study: StudySettings
+    reachable: tuple[str, ...]
 
-def _search(cfg, resume: bool, num_workers: int) -> Candidate:
-    try:
+    @classmethod
+    def from_config(cls, cfg: CfgNode, num_workers: int = 1) -> "SearchJob":
+        """Check a config and return its job.
+
+        Raises:
+            ValueError: with the key, its value and the fix.
+        """
         if num_workers < 1:
-            raise ValueError(f"--num-workers is {num_workers}; expected at least 1.")
+            raise invalid("--num-workers", num_workers, "at least 1")
         check_writable(cfg.OUTPUT_DIR)
-        plan, reachable = SearchPlan.make(cfg)
-        model = load_supernet(cfg) if needs_supernet(cfg) else None
-        prepare_output(cfg.OUTPUT_DIR)
-        plan.check_study(resume)
-    except ValueError as error:
-        raise JobError(str(error)) from error
-    # All else only goes to log.txt, because the terminal has the progress bar, which also shows
-    # warnings.
-    arguments = Namespace(resume=resume, num_workers=num_workers)
-    set_up(cfg, arguments, terminal_level=logging.CRITICAL)
-    space = plan.space
-    searcher = plan.searcher()
-    summary = search_summary(plan.cfg, searcher, num_workers)
-    left_out = save_twins(plan.cfg) if needs_supernet(plan.cfg) else []
-    for line in ("What runs:", *summary, *left_out, *reachable):
-        print(line)
-        logger.info(line)
-    # Before there is a study, because what fails here must not leave one behind.
-    evaluate = build_score(plan.cfg, model)
-    if model is not None and cfg.MODEL.INHERIT and not resume:
-        warning = check_detects(cfg, model, base_network(space))
-        if warning:  # the log is not shown on the terminal
-            print(warning, file=sys.stderr)
-    try:
-        study = plan.open_study(resume)
-        evaluate_all(plan, evaluate, study, searcher, num_workers)
-    except ValueError as error:
-        raise JobError(str(error)) from error
-    candidates = evaluated(study, space)
-    _check_finished(plan.cfg, searcher, candidates)
-    finalists = train_finalists(cfg, model, candidates, space, num_workers)
-    best = write_search(cfg, candidates, space, plan.costs, finalists)
-    weights = Path(cfg.OUTPUT_DIR) / WEIGHTS
-    if finalists:
-        shutil.copyfile(finalists[0].weights, weights)
-    elif model is not None:
-        save_subnet(cfg, model, best.genotype, weights)
-    return best
-
-
-@contextmanager
-def _explained(folder: str) -> Iterator[None]:
-    """Turn what the disk or the storage of the study refuses into a JobError."""
-    noisy = logging.raiseExceptions
-    logging.raiseExceptions = False  # a log that cannot be written is not worth a traceback a line
-    try:
-        yield
-    except StorageError as error:
-        raise JobError(str(error)) from error
-    except OSError as error:
-        raise JobError(
-            f"{error.filename or folder} cannot be read or written: {error.strerror or error}. "
-            "Solve it, then continue with --resume: no candidate is evaluated again."
-        ) from error
-    finally:
-        logging.raiseExceptions = noisy
-
-
-def _check_finished(cfg, searcher: Searcher, candidates: list[Candidate]) -> None:
-    # What the searcher still asks for has no result, although all workers have ended.
-    missing = len(searcher.propose(candidates)) or searcher.may_ask(candidates, num_running=0)
-    if missing:
-        raise JobError(
-            f"{int(missing)} or more candidates have no result, because a worker died (see the "
-            f"messages above and {cfg.OUTPUT_DIR}/log.txt*). Continue with --resume."
+        score: type[Score] = SCORE_REGISTRY.get(cfg.SEARCH.SCORE)
+        uses_images = score.uses_supernet or cfg.SEARCH.FINALISTS.NUMBER
+        check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"] if uses_images else [])
+        spec = check_search(cfg)
+        if uses_images:
+            _check_metric(cfg)
+        costs = build_costs(cfg, spec)
+        budgets = build_budgets(cfg, costs)
+        space = cast(SearchSpace, spec.space)  # of a supernet that is searched after its training
+        reachable = check_budgets(space, budgets)
+        searcher = build_searcher(cfg, space, budgets)
+        check_prefixes(score, searcher)
+        racing = RaceSettings.from_config(cfg, searcher, score)
+        second = cfg.SEARCH.SECOND_OBJECTIVE
+        study = StudySettings(
+            study_url(cfg),
+            cfg.SEARCH.STUDY_NAME,
+            describe_search(cfg, searcher, costs, score, racing),
+            directions=("maximize", "minimize") if second else ("maximize",),
+            patience=cfg.SEARCH.STORAGE_TIMEOUT,
         )
-    if candidates[0].fitness is None:
-        raise JobError(
-            f"No candidate has a finite {cfg.SEARCH.METRIC} (e.g. {candidates[0].failure}): the "
-            "supernet detects nothing yet, archval has nothing to score, or the evaluation is "
-            "broken. Train it longer, or solve it."
+        return cls(
+            *(cfg, num_workers, Path(cfg.OUTPUT_DIR), searcher, score, score.metric(cfg)),
+            *(costs, costs[second] if second else None, racing, study, tuple(reachable)),
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Each process builds its own searcher, because a sampler may have a random state.
+        return {**vars(self), "searcher": (self.searcher.space, self.searcher.budgets)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        import_plugins(state["cfg"].PLUGINS)
+        vars(self).update(state, searcher=build_searcher(state["cfg"], *state["searcher"]))
+
+    @property
+    def space(self) -> SearchSpace:
+        return self.searcher.space
+
+    def summary(self) -> list[str]:
+        """Return lines that are shown when the search begins."""
+        cfg, total = self.cfg, self.searcher.total
+        number = "as many as are asked for" if total is None else f"{total:,}"
+        return [
+            f"processes: {self.num_workers} on {cfg.MODEL.DEVICE}",
+            f"candidates: {number}, {self.searcher.name}",
+            f"seed: {describe_seed(cfg)}",
+            *self.score.describe(cfg),
+            *([self.racing.summary()] if self.racing else []),
+        ]
+
+    def check_study(self, *, resume: bool) -> None:
+        """Check that the study can be begun or continued, and belongs to the folder.
+
+        Raises:
+            ValueError, StorageError: as :meth:`crnas_d2.search.StudySettings.open`.
+        """
+        _check_results(self.cfg)
+        self.study.check(resume=resume)
+
+
+def _check_metric(cfg: CfgNode) -> None:
+    """Raise ValueError if archval does not give ``SEARCH.METRIC``."""
+    metrics = metric_names(cfg, cfg.DATASETS.ARCHVAL[0])
+    if cfg.SEARCH.METRIC not in metrics:
+        raise ValueError(
+            f"SEARCH.METRIC is '{cfg.SEARCH.METRIC}'; {cfg.DATASETS.ARCHVAL[0]} gives "
+            f"{', '.join(metrics)}.{did_you_mean(cfg.SEARCH.METRIC, metrics)}"
+        )
+
+
+def _check_results(cfg: CfgNode) -> None:
+    """Raise ValueError if the results of another study are in ``OUTPUT_DIR``."""
+    saved = Path(cfg.OUTPUT_DIR, "config.yaml")
+    if not saved.is_file() or not Path(cfg.OUTPUT_DIR, "genotype.yaml").exists():
+        return
+    try:
+        before = _study(yaml.safe_load(saved.read_text())["SEARCH"])
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+        return  # it cannot be told
+    if before != (now := _study(cfg.SEARCH)):
+        raise ValueError(
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds the results of the study {before}, which those of "
+            f"{now} would overwrite: choose another OUTPUT_DIR."
+        )
+
+
+def _study(search: Mapping[str, Any]) -> str:
+    storage = without_password(os.path.expandvars(search["STORAGE"]))
+    return f"'{search['STUDY_NAME']}' in {storage or 'search.db'}"

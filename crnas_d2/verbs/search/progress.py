@@ -35,7 +35,7 @@ class SearchProgress:
     def __enter__(self) -> "SearchProgress":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.bar is not None:
             self.bar.close()
         elif self.done > self.first:

@@ -1,103 +1,114 @@
 """The race of a search: which candidate the others have to reach, and whether there can be one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import optuna
+from detectron2.config import CfgNode
 
-from crnas_d2.config.fitness import needs_supernet
 from crnas_d2.data import fixed_images
-from crnas_d2.evaluation import (
-    DetectionMatches,
-    ImageHits,
-    NoiseFiles,
-    Race,
-    Rival,
-    evaluator_builder,
-    pauses,
-)
-from crnas_d2.search import Candidate, Searcher, evaluated
+from crnas_d2.engine.scores import Score
+from crnas_d2.evaluation import DetectionMatches, ImageHits, Race, Rival, evaluator_builder, pauses
+from crnas_d2.search import Searcher, evaluated
 from crnas_d2.space import Genotype, SearchSpace
 
 Results = DetectionMatches | ImageHits
+Read = Callable[[Genotype, float], Results | None]
 
 
-def check_racing(cfg, searcher: Searcher) -> None:
-    """Raise ValueError if ``SEARCH.RACING`` is enabled in a search that cannot race."""
-    if not cfg.SEARCH.RACING.ENABLED:
-        return
-    reason = ""
-    if not needs_supernet(cfg):
-        reason = f"SEARCH.SCORE '{cfg.SEARCH.SCORE}' looks at no images"
-    elif searcher.num_decisive is None:
-        reason = (
-            f"SEARCH.ALGORITHM '{searcher.name}' depends on more than its best candidates: use "
-            "'exhaustive' or 'evolution', or"
+@dataclass(frozen=True)
+class RaceSettings:
+    """How candidates race.
+
+    Attributes:
+        shares: of archval, after which a race decides.
+        pauses: the same in batches.
+        batch_size: images.
+        confidence: probability with which a candidate that is stopped cannot win.
+        num_kept: how many of the best candidates have to be scored on all images.
+    """
+
+    shares: tuple[float, ...]
+    pauses: tuple[int, ...]
+    batch_size: int
+    confidence: float
+    num_kept: int
+
+    @classmethod
+    def from_config(
+        cls, cfg: CfgNode, searcher: Searcher, score: type[Score]
+    ) -> "RaceSettings | None":
+        """Return the settings of ``SEARCH.RACING``; ``None`` if it is not enabled.
+
+        Raises:
+            ValueError: the search cannot race, or archval is too small.
+        """
+        racing, size = cfg.SEARCH.RACING, cfg.SEARCH.IMS_PER_BATCH
+        if not racing.ENABLED:
+            return None
+        if reason := _obstacle(cfg, searcher, score):
+            raise ValueError(f"SEARCH.RACING.ENABLED is True, but {reason} set it to False.")
+        num_batches = -(-len(fixed_images(cfg, cfg.DATASETS.ARCHVAL)) // size)
+        return cls(
+            tuple(racing.SHARES),
+            tuple(pauses(num_batches, racing.SHARES, size)),
+            size,
+            racing.CONFIDENCE,
+            num_kept(cfg, searcher),
         )
-    elif cfg.SEARCH.SECOND_OBJECTIVE:
-        reason = (
-            f"SEARCH.SECOND_OBJECTIVE '{cfg.SEARCH.SECOND_OBJECTIVE}' needs the fitness of all "
-            "candidates"
+
+    def describe(self) -> dict[str, object]:
+        """Return what identifies the race for the study, whose scores are estimates in part."""
+        return {
+            "SHARES": list(self.shares),
+            "CONFIDENCE": self.confidence,
+            "best ones on all images": self.num_kept,
+        }
+
+    def summary(self) -> str:
+        """Return the line that is shown when the search begins."""
+        images = ", ".join(f"{number * self.batch_size:,}" for number in self.pauses)
+        rank = "the best" if self.num_kept == 1 else f"one of the {self.num_kept} best"
+        return (
+            f"racing: after {images} images, a candidate stops if with probability "
+            f"{self.confidence:g} it cannot be {rank}"
         )
-    elif not (builder := evaluator_builder(cfg.DATASETS.ARCHVAL[0])).gives_images:
-        reason = (
-            f"the evaluator of {cfg.DATASETS.ARCHVAL[0]}, '{builder.name}', says nothing of single "
-            "images: register the data in COCO's format, or"
-        )
-    if reason:
-        if not reason.endswith(" or"):
-            reason += ":"
-        raise ValueError(f"SEARCH.RACING.ENABLED is True, but {reason} set it to False.")
-    race_pauses(cfg)
+
+    def build(self, study: optuna.Study, space: SearchSpace, metric: str, read: Read) -> Race:
+        """Build the race of a worker.
+
+        Args:
+            read: see :class:`RivalFinder`.
+        """
+        find = RivalFinder(study, space, self.num_kept, read)
+        return Race(metric, self.pauses, self.confidence, find)
 
 
-def num_kept(cfg, searcher: Searcher) -> int:
+def num_kept(cfg: CfgNode, searcher: Searcher) -> int:
     """Return how many of the best candidates have to be scored on all images."""
     return max(searcher.num_decisive or 0, cfg.SEARCH.FINALISTS.NUMBER)
 
 
-def race_pauses(cfg) -> list[int]:
-    """Return after how many batches of archval a race decides.
-
-    Raises:
-        ValueError: archval is too small.
-    """
-    size = cfg.SEARCH.IMS_PER_BATCH
-    num_batches = -(-len(fixed_images(cfg, cfg.DATASETS.ARCHVAL)) // size)
-    return pauses(num_batches, cfg.SEARCH.RACING.SHARES, size)
-
-
-def describe_racing(cfg, searcher: Searcher) -> dict[str, object]:
-    """Describe a race for the study, whose scores are estimates in part."""
-    racing = cfg.SEARCH.RACING
-    if not racing.ENABLED:
-        return {}
-    return {
-        "SEARCH.RACING": {
-            "SHARES": list(racing.SHARES),
-            "CONFIDENCE": racing.CONFIDENCE,
-            "best ones on all images": num_kept(cfg, searcher),
-        }
-    }
-
-
-def summarize(cfg, searcher: Searcher) -> str:
-    """Return the line about a race that is shown when the search begins."""
-    images = [f"{number * cfg.SEARCH.IMS_PER_BATCH:,}" for number in race_pauses(cfg)]
-    kept = num_kept(cfg, searcher)
-    rank = "the best" if kept == 1 else f"one of the {kept} best"
-    return (
-        f"racing: after {', '.join(images)} images, a candidate stops if with probability "
-        f"{cfg.SEARCH.RACING.CONFIDENCE:g} it cannot be {rank}"
-    )
-
-
-def make_race(cfg, study: optuna.Study, searcher: Searcher) -> Race | None:
-    """Build the race of a worker; ``None`` if the search does not race."""
-    if not cfg.SEARCH.RACING.ENABLED:
-        return None
-    files = NoiseFiles(cfg.OUTPUT_DIR)
-    find = RivalFinder(study, searcher.space, num_kept(cfg, searcher), files.read_results)
-    return Race(cfg.SEARCH.METRIC, race_pauses(cfg), cfg.SEARCH.RACING.CONFIDENCE, find)
+def _obstacle(cfg: CfgNode, searcher: Searcher, score: type[Score]) -> str:
+    """Return why a search cannot race, up to the advice not to."""
+    search = cfg.SEARCH
+    if not score.uses_supernet:
+        return f"SEARCH.SCORE '{score.name}' looks at no images:"
+    if searcher.num_decisive is None:
+        return (
+            f"SEARCH.ALGORITHM '{searcher.name}' depends on more than its best candidates: use "
+            "'exhaustive' or 'evolution', or"
+        )
+    if search.SECOND_OBJECTIVE:
+        second = search.SECOND_OBJECTIVE
+        return f"SEARCH.SECOND_OBJECTIVE '{second}' needs the fitness of all candidates:"
+    archval = cfg.DATASETS.ARCHVAL[0]
+    if not (builder := evaluator_builder(archval)).gives_images:
+        return (
+            f"the evaluator of {archval}, '{builder.name}', says nothing of single images: "
+            "register the data in COCO's format, or"
+        )
+    return ""
 
 
 class RivalFinder:
@@ -111,13 +122,7 @@ class RivalFinder:
         read: returns the image results of a candidate by its genotype and fitness, or ``None``.
     """
 
-    def __init__(
-        self,
-        study: optuna.Study,
-        space: SearchSpace,
-        num_kept: int,
-        read: Callable[[Genotype, float], Results | None],
-    ):
+    def __init__(self, study: optuna.Study, space: SearchSpace, num_kept: int, read: Read):
         self.study = study
         self.space = space
         self.num_kept = num_kept
@@ -125,16 +130,19 @@ class RivalFinder:
         self._found: tuple[Genotype, Rival] | None = None
 
     def __call__(self) -> Rival | None:
-        for candidate in self._eligible():
-            if self._found is None or self._found[0] != candidate.genotype:
-                results = self.read(candidate.genotype, candidate.fitness)
+        for genotype, fitness in self._eligible():
+            if self._found is None or self._found[0] != genotype:
+                results = self.read(genotype, fitness)
                 if results is None:
                     continue
-                self._found = candidate.genotype, Rival(candidate.fitness, results)
+                self._found = genotype, Rival(fitness, results)
             return self._found[1]
         return None
 
-    def _eligible(self) -> Sequence[Candidate]:
-        candidates = evaluated(self.study, self.space)
-        whole = [c for c in candidates if c.fitness is not None and c.images is None]
+    def _eligible(self) -> list[tuple[Genotype, float]]:
+        whole = [
+            (candidate.genotype, candidate.fitness)
+            for candidate in evaluated(self.study, self.space)
+            if candidate.fitness is not None and candidate.images is None
+        ]
         return whole[self.num_kept - 1 :]

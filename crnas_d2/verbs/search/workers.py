@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import optuna
@@ -14,33 +14,26 @@ import torch
 from detectron2.utils.logger import setup_logger
 from tqdm import tqdm
 
-from crnas_d2.config import import_plugins
 from crnas_d2.data import register_datasets
 from crnas_d2.engine.scores import Score, build_score
 from crnas_d2.evaluation import NoiseFiles
-from crnas_d2.search import Candidate, Searcher, Stopped, StorageError, evaluated, run_worker
+from crnas_d2.search import Candidate, Stopped, StorageError, evaluated, run_worker
 from crnas_d2.space import Genotype
 
-from .plan import SearchPlan
+from .job import SearchJob
 from .progress import SearchProgress
-from .racing import make_race
 
 logger = logging.getLogger(__name__)
 
 
-def evaluate_all(
-    plan: SearchPlan,
-    evaluate: Score,
-    study: optuna.Study,
-    searcher: Searcher,
-    num_workers: int,
-) -> None:
+def evaluate_all(job: SearchJob, evaluate: Score, study: optuna.Study) -> None:
     """Evaluate candidates, in this and in further processes, until none is left.
 
     Raises:
         ValueError, StorageError: as :func:`crnas_d2.search.run_worker`; all processes are stopped.
     """
-    _share_cores(plan.cfg, num_workers)
+    searcher = job.searcher
+    _share_cores(job)
 
     def count(candidates: Sequence[Candidate]) -> int:
         # A search that samples replaces those that fail.
@@ -49,7 +42,7 @@ def evaluate_all(
     before = count(evaluated(study, searcher.space))
     with (
         _warnings_on_terminal(),
-        _Beside(plan, num_workers) as beside,
+        _Beside(job) as beside,
         SearchProgress(searcher.total, before) as progress,
     ):
 
@@ -59,18 +52,18 @@ def evaluate_all(
             progress.show(count(candidates), candidates)
 
         show_progress()
-        work(plan, evaluate, study, searcher, show_progress)
+        work(job, evaluate, study, show_progress)
         show_progress()  # the last candidate may have been that of another worker
 
 
 class _Beside:
     """The processes beside this one; they are stopped if this one ends with an error."""
 
-    def __init__(self, plan: SearchPlan, num_workers: int):
+    def __init__(self, job: SearchJob):
         spawn = multiprocessing.get_context("spawn")
         self.processes = {
-            rank: spawn.Process(target=_work_beside, args=(plan, rank, num_workers))
-            for rank in range(1, num_workers)
+            rank: spawn.Process(target=_work_beside, args=(job, rank))
+            for rank in range(1, job.num_workers)
         }
         self.reported: set[int] = set()
 
@@ -91,56 +84,52 @@ class _Beside:
                     *(rank + 1, len(self.processes) + 1, how),
                 )
 
-    def __exit__(self, kind, _error, _traceback) -> None:
-        if kind is not None:
+    def __exit__(self, *error: object) -> None:
+        if error[0] is not None:
             for process in self.processes.values():
                 process.terminate()
         for process in self.processes.values():
             process.join()
 
 
-def _work_beside(plan: SearchPlan, rank: int, num_workers: int) -> None:
+def _work_beside(job: SearchJob, rank: int) -> None:
     """Run a further worker in its own process, which ends when the first one does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process stops this one
-    cfg = plan.cfg
-    import_plugins(cfg.PLUGINS)
-    if cfg.MODEL.DEVICE == "cuda":
+    if job.cfg.MODEL.DEVICE == "cuda":
         torch.cuda.set_device(rank % torch.cuda.device_count())
-    setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name="crnas_d2")
+    setup_logger(str(job.output), distributed_rank=rank, name="crnas_d2")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.raiseExceptions = False
-    register_datasets(cfg)
+    register_datasets(job.cfg)
 
     def after_candidate() -> None:
-        if not multiprocessing.parent_process().is_alive():
+        parent = multiprocessing.parent_process()
+        if parent is None or not parent.is_alive():
             sys.exit("The first worker is gone; continue with --resume.")
 
-    evaluate = build_score(cfg)
-    _share_cores(plan.cfg, num_workers)
+    evaluate = build_score(job.cfg)
+    _share_cores(job)
     try:
-        work(plan, evaluate, plan.open_study(resume=True), plan.searcher(), after_candidate)
+        work(job, evaluate, job.study.open(resume=True), after_candidate)
     except (ValueError, StorageError) as error:
-        sys.exit(f"Worker {rank + 1} of {num_workers}: {error}")
+        sys.exit(f"Worker {rank + 1} of {job.num_workers}: {error}")
 
 
-def _share_cores(cfg, num_workers: int) -> None:
-    if cfg.MODEL.DEVICE == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, torch.get_num_threads() // num_workers))
+def _share_cores(job: SearchJob) -> None:
+    if job.cfg.MODEL.DEVICE == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() // job.num_workers))
 
 
 def work(
-    plan: SearchPlan,
-    evaluate: Score,
-    study: optuna.Study,
-    searcher: Searcher,
-    after_candidate: Callable[[], None],
+    job: SearchJob, evaluate: Score, study: optuna.Study, after_candidate: Callable[[], None]
 ) -> None:
     """Evaluate candidates of the study until none is left."""
-    space, metric = searcher.space, plan.cfg.SEARCH.METRIC
-    noise = NoiseFiles(plan.cfg.OUTPUT_DIR)
-    race = make_race(plan.cfg, study, searcher)
+    space, metric, noise = job.space, job.metric, NoiseFiles(str(job.output))
+    race = None
+    if job.racing is not None:
+        race = job.racing.build(study, space, metric, noise.read_results)
 
-    def evaluate_and_resample(genotype: Genotype) -> dict[str, float] | Stopped:
+    def evaluate_and_resample(genotype: Genotype) -> Mapping[str, float] | Stopped:
         metrics = evaluate(genotype, race) if race is not None else evaluate(genotype)
         if isinstance(metrics, Stopped):
             return metrics
@@ -156,14 +145,13 @@ def work(
 
     run_worker(
         study,
-        space,
-        searcher,
+        job.searcher,
         evaluate_and_resample,
         metric,
         after_candidate,
-        plan.costs.get(plan.cfg.SEARCH.SECOND_OBJECTIVE),
+        job.second_objective,
         # A detector without some of its blocks may detect nothing until it is fine-tuned.
-        stops_early=not plan.cfg.MODEL.INHERIT,
+        stops_early=not job.cfg.MODEL.INHERIT,
     )
 
 

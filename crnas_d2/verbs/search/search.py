@@ -1,0 +1,137 @@
+"""The search of a trained supernet, from its config to genotype.yaml."""
+
+import logging
+import shutil
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import optuna
+from detectron2.config import CfgNode
+from torch import nn
+
+from crnas_d2.common.errors import JobError
+from crnas_d2.common.output import prepare_output
+from crnas_d2.engine.detects import base_network, check_detects
+from crnas_d2.engine.scores import build_score
+from crnas_d2.engine.subnets import load_supernet, save_subnet
+from crnas_d2.engine.log import set_up
+from crnas_d2.engine.twins import save_twins
+from crnas_d2.search import Candidate, Searcher, StorageError, evaluated
+
+from .job import SearchJob
+from .workers import evaluate_all
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS = "model_best.pth"  # of the best network, in OUTPUT_DIR
+
+
+def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> Candidate:
+    """Score the subnets of a trained supernet, and write the results to ``OUTPUT_DIR``.
+
+    They are ``genotype.yaml``, ``candidates.csv``, ``report.html`` and ``model_best.pth``: the
+    weights of the best network in the supernet, from which it can be fine-tuned, or those of the
+    best finalist (none if ``SEARCH.SCORE`` needs no supernet). The study, ``search.db``, is the
+    only state, so that a stopped search can be resumed. The terminal shows a progress bar, log.txt
+    gets a line per candidate.
+
+    Args:
+        cfg: of the supernet's training, with its checkpoint in ``MODEL.WEIGHTS``.
+        resume: continue the study in ``OUTPUT_DIR``.
+        num_workers: processes that evaluate candidates on this machine.
+
+    Returns:
+        the best candidate.
+
+    Raises:
+        JobError: settings, weights or the study do not fit; a folder or the storage cannot be
+            written; no candidate has a fitness; or candidates are missing because a worker died.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with _explained(cfg.OUTPUT_DIR):
+        with _refused():
+            job = SearchJob.from_config(cfg, num_workers)
+            model = load_supernet(cfg) if job.score.uses_supernet else None
+            prepare_output(cfg.OUTPUT_DIR)
+            job.check_study(resume=resume)
+        # All else only goes to log.txt, because the terminal has the progress bar, which also
+        # shows warnings.
+        arguments = Namespace(resume=resume, num_workers=num_workers)
+        set_up(cfg, arguments, terminal_level=logging.CRITICAL)
+        left_out = save_twins(cfg) if job.score.uses_supernet else []
+        for line in ("What runs:", *job.summary(), *left_out, *job.reachable):
+            print(line)
+            logger.info(line)
+        # Before there is a study, because what fails here must not leave one behind.
+        evaluate = build_score(cfg, model)
+        if model is not None and cfg.MODEL.INHERIT and not resume:
+            warning = check_detects(cfg, model, base_network(job.space))
+            if warning:  # the log is not shown on the terminal
+                print(warning, file=sys.stderr)
+        with _refused():
+            study = job.study.open(resume=resume)
+            evaluate_all(job, evaluate, study)
+        candidates = evaluated(study, job.space)
+        _check_finished(job.searcher, job.metric, candidates)
+        return _finish(job, model, candidates)
+
+
+def _finish(job: SearchJob, model: nn.Module | None, candidates: Sequence[Candidate]) -> Candidate:
+    """Train the finalists, write the results, and return the best candidate."""
+    # Only now: a search starts without what draws and trains.
+    from crnas_d2.report import write_search
+
+    from .finalists import train_finalists
+
+    finalists = train_finalists(job, model, candidates)
+    best = write_search(job.cfg, candidates, job.space, job.costs, finalists)
+    if finalists:
+        shutil.copyfile(finalists[0].weights, job.output / WEIGHTS)
+    elif model is not None:
+        save_subnet(job.cfg, model, best.genotype, job.output / WEIGHTS)
+    return best
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """Turn what a check says into a JobError."""
+    try:
+        yield
+    except ValueError as error:
+        raise JobError(str(error)) from error
+
+
+@contextmanager
+def _explained(folder: str) -> Iterator[None]:
+    """Turn what the disk or the storage of the study refuses into a JobError."""
+    noisy = logging.raiseExceptions
+    logging.raiseExceptions = False  # a log that cannot be written is not worth a traceback a line
+    try:
+        yield
+    except StorageError as error:
+        raise JobError(str(error)) from error
+    except OSError as error:
+        raise JobError(
+            f"{error.filename or folder} cannot be read or written: {error.strerror or error}. "
+            "Solve it, then continue with --resume: no candidate is evaluated again."
+        ) from error
+    finally:
+        logging.raiseExceptions = noisy
+
+
+def _check_finished(searcher: Searcher, metric: str, candidates: Sequence[Candidate]) -> None:
+    # What the searcher still asks for has no result, although all workers have ended.
+    missing = len(searcher.propose(candidates)) or searcher.may_ask(candidates, num_running=0)
+    if missing:
+        raise JobError(
+            f"{int(missing)} or more candidates have no result, because a worker died (see the "
+            "messages above and log.txt*). Continue with --resume."
+        )
+    if candidates[0].fitness is None:
+        raise JobError(
+            f"No candidate has a finite {metric} (e.g. {candidates[0].failure}): the supernet "
+            "detects nothing yet, archval has nothing to score, or the evaluation is broken. Train "
+            "it longer, or solve it."
+        )
