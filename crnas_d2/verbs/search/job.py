@@ -14,8 +14,8 @@ from crnas_d2.common.files import check_writable
 from crnas_d2.config import import_plugins
 from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.engine.checks import check_config, check_search
-from crnas_d2.engine.scores import SCORE_REGISTRY, Score, check_prefixes
 from crnas_d2.engine.log import describe_seed
+from crnas_d2.engine.scores import SCORE_REGISTRY, Score, check_prefixes
 from crnas_d2.evaluation import metric_names
 from crnas_d2.search import Searcher, StudySettings, build_searcher, study_url, without_password
 from crnas_d2.space import AdditiveCost, SearchSpace, check_budgets

@@ -14,9 +14,9 @@ from torch import nn
 from crnas_d2.common.errors import JobError
 from crnas_d2.common.output import prepare_output
 from crnas_d2.engine.detects import base_network, check_detects
+from crnas_d2.engine.log import set_up
 from crnas_d2.engine.scores import build_score
 from crnas_d2.engine.subnets import load_supernet, save_subnet
-from crnas_d2.engine.log import set_up
 from crnas_d2.engine.twins import save_twins
 from crnas_d2.search import Candidate, Searcher, StorageError, evaluated
 
