@@ -10,7 +10,6 @@ The steps are the verbs that a user would call. A second call resumes where the 
 
 import argparse
 import time
-from importlib import import_module
 from pathlib import Path
 
 STOPPED = "Stopped; the same command resumes."
@@ -33,9 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    args.output = args.output or Path("output", _FOLDERS[args.name])
-    if args.output.exists():
-        print(f"Resuming the run in {args.output}; remove that folder to start over.")
+    from . import demos
+    from .steps import Demo
+
+    output = args.output or Path("output", _FOLDERS[args.name])
+    if output.exists():
+        print(f"Resuming the run in {output}; remove that folder to start over.")
     start = time.perf_counter()
-    import_module(f"crnas_d2.verbs.demo.{args.name}").run(args)
+    getattr(demos, args.name)(Demo(output.resolve(), args.seed))
     print(f"\nDone in {(time.perf_counter() - start) / 60:.1f} minutes.")

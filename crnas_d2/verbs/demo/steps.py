@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from detectron2.data import DatasetCatalog
@@ -15,52 +17,50 @@ from crnas_d2.engine.training import has_checkpoint
 
 LETTERS = "crnas_d2://configs/letters"
 _COMMAND = (sys.executable, "-m", "crnas_d2")
+# Users of a demo cannot fix deprecation warnings of libraries.
+_QUIET = {"PYTHONWARNINGS": "ignore"}
 
 
-class Training:
+class BackgroundTraining:
     """One training in the background; its progress is read from its metrics.json.
 
     Args:
-        title: of its progress bar.
-        folder: its OUTPUT_DIR.
+        folder: its OUTPUT_DIR; the name is that of its progress bar.
         overrides: KEY, VALUE, ...
     """
 
-    def __init__(self, title, config, folder, *, overrides=()):
-        self.folder = folder
-        self.title = title
+    def __init__(self, config: str | Path, folder: Path, overrides: Sequence[object]):
+        self.folder, self.title = folder, folder.name
         self.iterations = load_config(str(config), list(map(str, overrides))).SOLVER.MAX_ITER
+        resume = ["--resume"] if has_checkpoint(str(folder)) else []
         self.command = [
-            *(*_COMMAND, "train", "--config-file", config),
-            *(["--resume"] if has_checkpoint(folder) else []),
-            *("OUTPUT_DIR", folder, *overrides),
+            *(*_COMMAND, "train", "--config-file", str(config), *resume),
+            *("OUTPUT_DIR", str(folder), *map(str, overrides)),
         ]
 
-    def start(self):
+    def start(self) -> None:
         self.bar = progress_bar(total=self.iterations, desc=self.title, unit="it")
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "stdout.txt").open("w") as log:
+            # One thread each: the number of threads changes how sums are rounded, which changes
+            # a result as much as another seed does.
+            environment = {**os.environ, **_QUIET, "OMP_NUM_THREADS": "1"}
             self.process = subprocess.Popen(
-                list(map(str, self.command)),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # One thread each: the number of threads changes how sums are rounded, which changes
-                # a result as much as another seed does.
-                env=environment(OMP_NUM_THREADS="1"),
+                self.command, stdout=log, stderr=subprocess.STDOUT, env=environment
             )
 
-    def is_running(self):
+    def is_running(self) -> bool:
         running = self.process.poll() is None
         metrics = self.folder / "metrics.json"
         text = metrics.read_text() if metrics.exists() else ""
         complete = text[: text.rfind("\n")].splitlines()  # the last line may be incomplete
         if complete:
             done = json.loads(complete[-1])["iteration"] + 1
-            self.bar.update(min(done, self.bar.total) - self.bar.n)
+            self.bar.update(min(done, self.iterations) - self.bar.n)
         return running
 
 
-def train(*trainings):
+def train(*trainings: BackgroundTraining) -> None:
     """Run trainings at the same time, until all have ended."""
     for training in trainings:
         training.start()
@@ -73,76 +73,80 @@ def train(*trainings):
             sys.exit(f"Training failed: see {training.folder / 'stdout.txt'}, then run this again.")
 
 
-def train_in_pairs(trainings):
+def train_in_pairs(trainings: Sequence[BackgroundTraining]) -> None:
     """Run two trainings at a time, which uses cores better than one small training does."""
-    waiting = list(trainings)
-    while waiting:
-        train(*waiting[:2])
-        del waiting[:2]
+    for start in range(0, len(trainings), 2):
+        train(*trainings[start : start + 2])
 
 
-def run_verb(verb, *arguments, log=None):
+def run_verb(verb: str, *arguments: object, log: Path | None = None) -> None:
     """Run a verb to its end; its progress bar stays on the terminal."""
     stdout = log.open("w") if log else None
     command = [*_COMMAND, verb, *map(str, arguments)]
-    if subprocess.run(command, stdout=stdout, env=environment()).returncode != 0:
+    if subprocess.run(command, stdout=stdout, env={**os.environ, **_QUIET}).returncode != 0:
         seen = f"above and in {log}" if log else "above"
         sys.exit(f"crnas-d2 {verb} failed: see {seen}. Fix it and run this again.")
 
 
-def search(config, supernet, folder, *, overrides=()):
-    """Search, and print the found genotype.yaml.
-
-    Args:
-        supernet: the folder of its training; ``None`` if the score needs none.
-    """
-    run_verb(
-        *("search", "--config-file", config, "--resume"),
-        *("--num-workers", cores()),
-        *(("MODEL.WEIGHTS", supernet / "model_final.pth") if supernet else ()),
-        *("OUTPUT_DIR", folder, *overrides),
-        log=folder.parent / f"{folder.name}-stdout.txt",
-    )
-    print((folder / "genotype.yaml").read_text())
-
-
-class Letters:
-    """The steps of a demo on letters, all with one seed.
+class Demo:
+    """The steps of a demo on letters.
 
     Args:
         output: the folder of the demo.
         seed: of all trainings and searches.
     """
 
-    def __init__(self, output, seed):
-        self.output = output.resolve()
-        self.output.mkdir(parents=True, exist_ok=True)
-        self.seed = ("SEED", seed)
-        make_datasets("letters_train", "letters_test")
+    def __init__(self, output: Path, seed: int):
+        self.output, self.seed = output, seed
+        output.mkdir(parents=True, exist_ok=True)
+        # Made here once, instead of in several processes at the same time.
+        for name in ("letters_train", "letters_test"):
+            DatasetCatalog.get(name)
 
-    def training(self, title, config, iterations, *overrides, seed=()):
-        """Return a training in the folder ``title``."""
-        overrides = ("SOLVER.MAX_ITER", iterations, *(seed or self.seed), *overrides)
-        return Training(title, config, self.output / title, overrides=overrides)
+    def config(self, name: str, *bases: str) -> Path:
+        """Write a config that inherits from files, e.g. a shipped one and a found genotype.yaml."""
+        file = self.output / f"{name}.yaml"
+        file.write_text(f"_BASE_: {json.dumps(bases)}\n")
+        return file
 
-    def train_detector(self, config, iterations):
-        """Train a detector on archtrain, in the folder ``detector``."""
-        archtrain = ("DATASETS.TRAIN", '("letters_archtrain",)', "DATASETS.TEST", "()")
-        train(self.training("detector", config, iterations, *archtrain))
-
-    def search(self, config, supernet, folder):
-        """Search with the weights that are in the folder ``supernet``, or with none."""
-        weights = self.output / supernet if supernet else None
-        search(config, weights, self.output / folder, overrides=self.seed)
-
-    def found(self, name, base, search):
-        """Write the config of what a search has found."""
-        return network_config(self.output, name, base, f"{search}/genotype.yaml")
-
-    def weights(self, folder, name="model_final.pth"):
+    def weights(self, folder: str, name: str = "model_final.pth") -> tuple[str, Path]:
+        """Return the override that starts from the weights of an earlier step."""
         return "MODEL.WEIGHTS", self.output / folder / name
 
-    def compare(self, networks, searches):
+    def training(
+        self,
+        title: str,
+        config: str | Path,
+        iterations: int,
+        *overrides: object,
+        seed: int | None = None,
+    ) -> BackgroundTraining:
+        """Return a training in the folder ``title``."""
+        settings = ("SOLVER.MAX_ITER", iterations, "SEED", self.seed if seed is None else seed)
+        return BackgroundTraining(config, self.output / title, (*settings, *overrides))
+
+    def train_detector(self, iterations: int) -> None:
+        """Train a detector on archtrain, in the folder ``detector``."""
+        archtrain = ("DATASETS.TRAIN", '("letters_archtrain",)', "DATASETS.TEST", "()")
+        train(self.training("detector", f"{LETTERS}/baseline.yaml", iterations, *archtrain))
+
+    def search(self, config: str | Path, supernet: str | None, folder: str) -> None:
+        """Search, and print the found genotype.yaml.
+
+        Args:
+            supernet: the folder of its training; ``None`` if the score needs none.
+        """
+        run_verb(
+            *("search", "--config-file", config, "--resume"),
+            # More than eight do not help on such small images.
+            *("--num-workers", min(torch.get_num_threads(), 8)),
+            *(self.weights(supernet) if supernet else ()),
+            *("OUTPUT_DIR", self.output / folder, "SEED", self.seed),
+            log=self.output / f"{folder}-stdout.txt",
+        )
+        print((self.output / folder / "genotype.yaml").read_text())
+
+    def compare(self, networks: Sequence[str], searches: Sequence[str]) -> None:
         """Compare trained networks on the test images; write report.html."""
         print("\nCompare on letters_test")
         run_verb(
@@ -151,26 +155,3 @@ class Letters:
             *(part for folder in searches for part in ("--search", self.output / folder)),
             *("--output", self.output / "report.html"),
         )
-
-
-def network_config(output, name, base, genotype):
-    """Write a config: ``base`` with a genotype below ``output``."""
-    file = output / f"{name}.yaml"
-    file.write_text(f'_BASE_: ["{base}", "{genotype}"]\n')
-    return file
-
-
-def make_datasets(*names):
-    """Make datasets here once, instead of in several processes at the same time."""
-    for name in names:
-        DatasetCatalog.get(name)
-
-
-def cores():
-    """Return the number of cores to use; more than eight do not help on such small images."""
-    return min(torch.get_num_threads(), 8)
-
-
-def environment(**variables):
-    # Users of a demo cannot fix deprecation warnings of libraries.
-    return {**os.environ, "PYTHONWARNINGS": "ignore", **variables}

@@ -24,13 +24,12 @@ class VideoReader:
     def __init__(self, file: Path):
         import cv2
 
-        self.file = file
         self._capture = cv2.VideoCapture(str(file))
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.rate = rate if 0 < rate <= 1000 else _USUAL_RATE
         self.count = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-        self._next = self._read()
-        if self._next is None:
+        was_read, self._first = self._capture.read()
+        if not was_read:
             raise ImageError(
                 f"The video {file} cannot be used: OpenCV reads no frame of it. Restore the file, "
                 "or convert it to MP4."
@@ -38,14 +37,11 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield the frames, (H, W, 3), BGR; once."""
-        while self._next is not None:
-            yield self._next
-            self._next = self._read()
+        was_read, frame = True, self._first
+        while was_read:
+            yield frame
+            was_read, frame = self._capture.read()
         self._capture.release()
-
-    def _read(self) -> np.ndarray | None:
-        was_read, frame = self._capture.read()
-        return frame if was_read else None
 
 
 class VideoWriter:
@@ -56,8 +52,7 @@ class VideoWriter:
     """
 
     def __init__(self, file: Path, rate: float):
-        self.file = file
-        self.rate = rate
+        self.file, self.rate = file, rate
         self._writer = None
 
     def write(self, frame: np.ndarray) -> None:

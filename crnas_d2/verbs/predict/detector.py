@@ -1,0 +1,95 @@
+"""A network that detects objects in images as they are read, and draws them."""
+
+from colorsys import hsv_to_rgb
+
+import numpy as np
+import torch
+from detectron2.data.catalog import Metadata
+from detectron2.data.detection_utils import (
+    build_augmentation,
+    convert_image_to_rgb,
+    convert_PIL_to_numpy,
+)
+from detectron2.data.transforms import AugInput, AugmentationList
+from detectron2.structures import Instances
+from PIL import Image
+
+from crnas_d2.runs.loaded_network import LoadedNetwork
+
+_LEAST = 640  # pixels of the longer side, so that labels can be read
+_GOLDEN = 0.618034  # of the circle of hues, so that classes with near numbers differ most
+
+
+class Detector:
+    """A network that takes images as they are read.
+
+    Args:
+        score_threshold: below which detections are left out.
+
+    Attributes:
+        format: ``INPUT.FORMAT`` of the images.
+    """
+
+    def __init__(self, network: LoadedNetwork, score_threshold: float):
+        self.network = network
+        self.format = network.cfg.INPUT.FORMAT
+        self.augmentation = AugmentationList(build_augmentation(network.cfg, is_train=False))
+        self.score_threshold = score_threshold
+
+    @torch.no_grad()
+    def __call__(self, image: np.ndarray) -> Instances:
+        """Detect objects in an image (H, W, C) of ``INPUT.FORMAT``; the result is on the CPU."""
+        height, width = image.shape[:2]
+        augmented = AugInput(image)
+        self.augmentation(augmented)
+        pixels = torch.as_tensor(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
+        [output] = self.network.model([{"image": pixels, "height": height, "width": width}])
+        instances = output["instances"].to("cpu")
+        return instances[instances.scores >= self.score_threshold]
+
+    def from_bgr(self, frame: np.ndarray) -> np.ndarray:
+        """Turn a frame of a video into ``INPUT.FORMAT``, as Detectron2 reads images."""
+        if self.format == "BGR":
+            return frame
+        return convert_PIL_to_numpy(Image.fromarray(frame[:, :, ::-1]), self.format)
+
+    def draw(self, image: np.ndarray, instances: Instances) -> np.ndarray:
+        """Draw boxes, masks and key points with the names and scores of their classes.
+
+        Args:
+            image: (H, W, C) of ``INPUT.FORMAT``; a grey one stays grey.
+            instances: on the CPU.
+
+        Returns:
+            RGB, (H', W', 3), enlarged to a longer side of at least 640 pixels.
+        """
+        # Needs OpenCV, which only those who draw have to install.
+        from detectron2.utils.visualizer import GenericMask, Visualizer
+
+        names = self.network.classes.names
+        height, width = image.shape[:2]
+        scale = max(1.0, _LEAST / max(height, width))
+        rgb = convert_image_to_rgb(image, self.format)
+        drawn = Visualizer(rgb, Metadata(thing_classes=list(names)), scale=scale)
+        boxes, classes = instances.pred_boxes.tensor.numpy(), instances.pred_classes.tolist()
+        # One colour per class, in all images.
+        colours = [hsv_to_rgb(index * _GOLDEN % 1, 0.85, 1.0) for index in classes]
+        masks = None
+        if instances.has("pred_masks"):
+            masks = [GenericMask(mask, height, width) for mask in instances.pred_masks.numpy()]
+        points = instances.pred_keypoints if instances.has("pred_keypoints") else None
+        drawn.overlay_instances(
+            boxes=boxes, masks=masks, keypoints=points, assigned_colors=colours, alpha=0.4
+        )
+        # Visualizer's own labels are too small to read in small images.
+        size = (
+            min(20, max(12, scale * max(height, width) / 50)) / scale
+        )  # times scale in the output
+        scores = instances.scores.tolist()
+        for box, index, score, colour in zip(boxes, classes, scores, colours, strict=True):
+            left, top = np.clip(box[:2], 0, (width - 1, height - 1))
+            above = top - 1.8 * size
+            place = (left, above if above >= 0 else top)
+            text = f"{names[index]} {100 * score:.0f}%"
+            drawn.draw_text(text, place, font_size=size, color=colour, horizontal_alignment="left")
+        return drawn.output.get_image()
