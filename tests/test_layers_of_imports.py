@@ -59,7 +59,16 @@ def test_a_module_imports_its_own_room_and_earlier_ones_only(path):
     ],
 )
 def test_what_needs_no_torch_does_not_load_it(code):
-    heavy = "torch torchvision detectron2 matplotlib numpy optuna sqlalchemy pycocotools".split()
+    heavy = [
+        "torch",
+        "torchvision",
+        "detectron2",
+        "matplotlib",
+        "numpy",
+        "optuna",
+        "sqlalchemy",
+        "pycocotools",
+    ]
     check = f"import sys; assert not sys.modules.keys() & {heavy}, sys.modules.keys() & {heavy}"
     command = [sys.executable, "-W", "ignore", "-c", f"{code}; {check}"]
     finished = subprocess.run(command, cwd=toy.ROOT, capture_output=True, text=True)

@@ -21,7 +21,7 @@ from .weight_file import WeightFile, read_weights
 logger = logging.getLogger(__name__)
 
 
-class SafeCheckpointer(DetectionCheckpointer):
+class SafeCheckpointer(DetectionCheckpointer):  # type: ignore[misc] # it has no types
     """A Detectron2 checkpointer that reads files as data, and names them in its errors.
 
     Args:
@@ -70,16 +70,12 @@ class TrainingCheckpointer(SafeCheckpointer):
     """A Detectron2 checkpointer that fills a supernet's replicas and logs what it filled.
 
     It reads this project's checkpoints, Detectron2's model zoo (Caffe2 and torchvision ``.pkl``,
-    detectors) and raw state dicts of torchvision's ResNet, ResNeXt and MobileNetV2, see
-    :func:`match_weights`. A file with the body only is enough for a model with body, neck and
-    heads; the log says what starts from scratch.
+    detectors) and the families' published files, see :func:`match_weights`. A file with the body
+    only is enough for a model with body, neck and heads; the log says what starts from scratch. A
+    warning names the overrides if the config prepares images in another way than the file needs.
 
-    Files converted from Caffe2 (``MSRA/R-50.pkl``) have the stride in the 1x1 convolution
-    (``MODEL.RESNETS.STRIDE_IN_1X1: True``) and take BGR pixels minus Detectron2's default mean.
-    Those from torchvision have it in the 3x3 convolution and take RGB pixels with their own mean
-    and deviation. A warning names the overrides if the config differs. If a Caffe2 file has no BN
-    statistics, they are folded into scale and shift, which is right for ``FrozenBN`` only. So a
-    supernet should start from torchvision's.
+    Caffe2 files without BN statistics have them folded into scale and shift, which is right for
+    ``FrozenBN`` only. So a supernet should start from torchvision's.
 
     Attributes:
         resumed: the name of the file from which the training continues, or "".

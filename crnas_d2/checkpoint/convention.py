@@ -32,9 +32,9 @@ def describe_network(cfg: CfgNode, genotype: Genotype | None = None) -> dict[str
             found["MODEL.RESNETS.STRIDE_IN_1X1"] = cfg.MODEL.RESNETS.STRIDE_IN_1X1
         return found
     found |= spec.family.convention()
-    is_supernet = spec.is_supernet and genotype is None
-    found[_SPACE] = spec.kind.name if is_supernet else "none"
-    searched = spec.kind.fields if is_supernet else ()
+    kind = spec.kind if spec.is_supernet and genotype is None else None
+    found[_SPACE] = kind.name if kind else "none"
+    searched = kind.fields if kind else ()
     genotype = genotype or spec.genotype
     if genotype.depths and "depths" not in searched:
         found[_DEPTHS] = list(genotype.depths)

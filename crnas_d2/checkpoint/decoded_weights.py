@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,9 +38,13 @@ def decode_state_dict(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[s
     return decoded
 
 
-def _decode_conv(name: str, conv: nn.Module, weights: dict[str, Tensor]) -> None:
+def _decode_conv(name: str, conv: Any, weights: dict[str, Tensor]) -> None:
     """Replace the weight of one convolution, and reorder its neighbours; ``weights`` is changed."""
-    replicas = _base_weights(name, weights)
+    if f"{name}.alpha" in weights:  # a mixed convolution
+        keys = [f"{name}.weights.{index}" for index in range(len(weights[f"{name}.dilation_set"]))]
+    else:
+        keys = [f"{name}.weight"]
+    replicas = {key: weights[key] for key in keys if key in weights}
     if not replicas:
         return  # the weights are decoded already
     shape = (conv.out_channels, conv.in_channels // conv.groups, *conv.kernel_size)
@@ -69,74 +74,55 @@ def _decode_conv(name: str, conv: nn.Module, weights: dict[str, Tensor]) -> None
             weights[key] = tensor[list(conv.input_order)]
 
 
-def _base_weights(name: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weight of a base convolution, or all replicas of a mixed one."""
-    if f"{name}.alpha" not in weights:
-        return {key: weights[key] for key in [f"{name}.weight"] if key in weights}
-    keys = (f"{name}.weights.{index}" for index in range(len(weights[f"{name}.dilation_set"])))
-    return {key: weights[key] for key in keys if key in weights}
-
-
 def _check_owner(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Raise ValueError for weights that were trained with other dilations than the model's."""
     modules = dict(model.named_modules())
     for key, found in weights.items():
         name, _, kind = key.rpartition(".")
-        conv = modules.get(name)
+        conv: Any = modules.get(name)
+        is_mixed = isinstance(conv, ChannelMixedConv2d)
+        expected: Any = None
         if kind == "group_dilations":
             expected = getattr(conv, "group_dilations", None)
             fix = "MODEL.GENOTYPE.CHANNELS must be the genotype with which they were trained."
-        elif kind == "dilation_set" and isinstance(conv, ChannelMixedConv2d):
+        elif kind == "dilation_set" and is_mixed:
             expected = conv.dilation_set
             fix = "MODEL.SUPERNET.CHANNEL and MODEL.GENOTYPE must be those of that search."
         elif kind == "dilation_set" and hasattr(conv, "dilation_choice"):
-            expected = _dilations_of_groups(conv)
             # (dilations, 2) to (channel groups, 2): the dilation of each group.
             indices = list(conv.dilation_choice)
             found = found[indices] if max(indices) < len(found) else found
+            if isinstance(conv, DecodedConv2d):
+                expected = conv.group_dilations
+            else:
+                expected = torch.tensor([conv.dilation] * len(indices))
             fix = "MODEL.SUPERNET.CHANNEL must name the dilations of the search that found it."
-        elif kind == "alpha" and isinstance(conv, ChannelMixedConv2d):
-            if found.shape != conv.alpha.shape:
+        else:
+            if kind == "alpha" and is_mixed and found.shape != conv.alpha.shape:
                 raise ValueError(
                     f"MODEL.WEIGHTS are those of another search: {key} has the shape "
-                    f"{tuple(found.shape)} in the file, (channel groups, dilations), and "
-                    f"{tuple(conv.alpha.shape)} in this model. MODEL.SUPERNET.CHANNEL must be "
-                    "that of the search."
+                    f"{tuple(found.shape)}, (channel groups, dilations); expected "
+                    f"{tuple(conv.alpha.shape)}. MODEL.SUPERNET.CHANNEL must be that of the search."
                 )
-            continue
-        else:
             continue
         if expected is None or not torch.equal(found.cpu(), expected.cpu()):
             raise ValueError(
-                f"MODEL.WEIGHTS are those of other dilations: {name} has {found.tolist()} in the "
-                f"file and {'none' if expected is None else expected.tolist()} in this model. {fix}"
+                f"MODEL.WEIGHTS are those of other dilations: {name} has {found.tolist()}; "
+                f"expected {'none' if expected is None else expected.tolist()}. {fix}"
             )
 
 
 def _warn_of_other_choices(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Warn if the search chose other dilations than the genotype that takes its weights."""
     found = {
-        name: conv
+        name: tuple(weights[f"{name}.alpha"].argmax(dim=1).tolist()) == conv.dilation_choice
         for name, conv in model.named_modules()
         if hasattr(conv, "dilation_choice") and f"{name}.alpha" in weights
     }
-    others = [
-        name
-        for name, conv in found.items()
-        if tuple(weights[f"{name}.alpha"].argmax(dim=1).tolist()) != conv.dilation_choice
-    ]
+    others = [name for name, is_same in found.items() if not is_same]
     if others:
         logger.warning(
             "MODEL.WEIGHTS are those of a search whose dilation choices differ from MODEL.GENOTYPE "
             "in %d of %d convolutions (%s).",
-            len(others),
-            len(found),
-            format_few(others),
+            *(len(others), len(found), format_few(others)),
         )
-
-
-def _dilations_of_groups(conv: nn.Module) -> Tensor:
-    """Return the dilation of each channel group, (channel groups, 2)."""
-    if isinstance(conv, DecodedConv2d):
-        return conv.group_dilations
-    return torch.tensor([conv.dilation] * len(conv.dilation_choice))

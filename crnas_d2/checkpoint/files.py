@@ -1,4 +1,4 @@
-"""Files of weights: written as a whole or not at all, and read as data that cannot run code."""
+"""Files of weights: written whole or not at all, and read as data that cannot run code."""
 
 import logging
 import os
@@ -19,19 +19,12 @@ from iopath.common.file_io import get_cache_dir
 
 from crnas_d2.common.files import whole_file
 
-_CATALOG = "catalog://"
-
-_CONVERT = (
-    "If you trust the file, load it in Python yourself and save its tensors as a plain state dict: "
-    "torch.save({'model': tensors}, 'weights.pth')."
-)
-
 
 class UnreadableFileError(ValueError):
     """A file of weights is damaged, or holds something else; the message has its path."""
 
 
-def write_weights(content: dict, path: str | Path) -> None:
+def write_weights(content: dict[str, Any], path: str | Path) -> None:
     """Write tensors and plain types to a ``.pth`` file, whole or not at all.
 
     Raises:
@@ -42,11 +35,11 @@ def write_weights(content: dict, path: str | Path) -> None:
         with whole_file(path) as stream:
             torch.save(content, stream)
     except (OSError, RuntimeError) as error:
-        cause = error
+        cause: BaseException | None = error
         while not isinstance(cause, OSError):  # torch may turn an error of the stream into another
-            cause = cause.__cause__ or cause.__context__
             if cause is None:
                 raise
+            cause = cause.__cause__ or cause.__context__
         raise OSError(cause.errno, cause.strerror, str(path)) from error
 
 
@@ -62,20 +55,22 @@ def fetch_weights(path: str) -> str:
         return path
     # It logs an error besides raising it, which says the same.
     logging.getLogger("iopath.common.download").setLevel(logging.CRITICAL)
+    url = urlparse(path)._replace(query="").geturl()
     try:
-        local = PathManager.get_local_path(urlparse(path)._replace(query="").geturl())
+        local = PathManager.get_local_path(url)
     except Exception as error:  # iopath's handlers raise whatever their libraries do
-        url = _download_url(path)
+        why = _line(getattr(error, "reason", None) or error)  # of a URLError
+        url = _download_address(url)
         if not url.startswith(("http://", "https://")):
             raise ValueError(
-                f"MODEL.WEIGHTS {path} cannot be fetched ({_line(error)}). Check the address, or "
-                "set MODEL.WEIGHTS to the path of a file."
+                f"MODEL.WEIGHTS {path} cannot be fetched ({why}). Check the address, or set "
+                "MODEL.WEIGHTS to the path of a file."
             ) from error
         cached = os.path.join(get_cache_dir(), urlparse(url).path.lstrip("/"))
         raise ValueError(
-            f"MODEL.WEIGHTS {path} cannot be downloaded from {url} ({_cause(error)}). Without a "
-            f"network, download it elsewhere and put it at {cached}, or anywhere and set "
-            "MODEL.WEIGHTS to its path."
+            f"MODEL.WEIGHTS {path} cannot be downloaded from {url} ({why}). Without a network, "
+            f"download it elsewhere and put it at {cached}, or anywhere and set MODEL.WEIGHTS to "
+            "its path."
         ) from error
     if not os.path.isfile(local):
         raise ValueError(
@@ -85,17 +80,16 @@ def fetch_weights(path: str) -> str:
     return local
 
 
-def _download_url(path: str) -> str:
+def _download_address(url: str) -> str:
     """Return the address behind a name of Detectron2's: ``detectron2://``, ``catalog://``."""
-    url = urlparse(path)._replace(query="").geturl()
-    if url.startswith(_CATALOG):
+    if url.startswith("catalog://"):
         try:
-            url = ModelCatalog.get(url.removeprefix(_CATALOG))
+            url = ModelCatalog.get(url.removeprefix("catalog://"))
         except RuntimeError:  # no such name
             return url
     prefix = Detectron2Handler.PREFIX
     if url.startswith(prefix):
-        return Detectron2Handler.S3_DETECTRON2_PREFIX + url.removeprefix(prefix)
+        return str(Detectron2Handler.S3_DETECTRON2_PREFIX + url.removeprefix(prefix))
     return url
 
 
@@ -106,17 +100,26 @@ def read_file(path: str) -> dict[str, Any]:
         UnreadableFileError: the file is no dict of arrays, tensors and plain types.
     """
     try:
-        if os.path.getsize(path) == 0:
-            raise UnreadableFileError(f"{path} is empty. Copy it again, or name another file.")
-        content = _read_pickle(path) if path.endswith(".pkl") else _read_torch(path)
+        content = _load(path)
     except UnreadableFileError:
         raise
     except OSError as error:
         raise UnreadableFileError(f"{path} cannot be read: {error.strerror}.") from error
     except Exception as error:  # a damaged pickle can raise anything
+        why = _line(error)
+        if isinstance(error, pickle.UnpicklingError):
+            if wanted := re.search(r"GLOBAL (\S+)", str(error)):
+                raise UnreadableFileError(
+                    f"{path} is not loaded: it asks for {wanted[1]}, and loading it could run "
+                    "code. Weights need arrays, tensors and plain types only. If you trust the "
+                    "file, load it in Python yourself and save its tensors as a plain state dict: "
+                    "torch.save({'model': tensors}, 'weights.pth')."
+                ) from error
+            if "weights_only" in str(error):  # torch advises to read the file without protection
+                why = "not a file of torch.save"
         raise UnreadableFileError(
-            f"{path} cannot be read as weights ({_line(error)}). It is truncated, damaged or of "
-            "another format; expected a .pth of torch.save or a .pkl of a model zoo."
+            f"{path} cannot be read as weights ({why}). It is truncated, damaged or of another "
+            "format; expected a .pth of torch.save or a .pkl of a model zoo."
         ) from error
     if not isinstance(content, Mapping):
         raise UnreadableFileError(
@@ -126,7 +129,12 @@ def read_file(path: str) -> dict[str, Any]:
     return dict(content)
 
 
-def _read_torch(path: str) -> Any:
+def _load(path: str) -> Any:
+    if os.path.getsize(path) == 0:
+        raise UnreadableFileError(f"{path} is empty. Copy it again, or name another file.")
+    if path.endswith(".pkl"):
+        with open(path, "rb") as stream:
+            return _ArrayUnpickler(stream, encoding="latin1").load()
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # torch itself does not compare the checksums
@@ -135,33 +143,7 @@ def _read_torch(path: str) -> Any:
                 f"{path} is damaged: the checksum of {damaged} is wrong. Copy it again, or name "
                 "another file."
             )
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        if found is None:
-            # torch's own message advises to read the file without protection.
-            raise ValueError("not a file of torch.save") from error
-        raise UnreadableFileError(_refusal(path, found[1])) from error
-
-
-def _read_pickle(path: str) -> Any:
-    with open(path, "rb") as stream:
-        try:
-            return _ArrayUnpickler(stream, encoding="latin1").load()
-        except _RefusedError as error:
-            raise UnreadableFileError(_refusal(path, str(error))) from error
-
-
-def _refusal(path: str, name: str) -> str:
-    return (
-        f"{path} is not loaded: it asks for {name}, and loading it could run code. Weights need "
-        f"arrays, tensors and plain types only. {_CONVERT}"
-    )
-
-
-class _RefusedError(Exception):
-    pass
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _encode_latin1(text: str, encoding: str) -> bytes:
@@ -170,8 +152,7 @@ def _encode_latin1(text: str, encoding: str) -> bytes:
     return text.encode(encoding)
 
 
-_NUMPY = np.ndarray.__reduce__(np.zeros(1))[0].__module__  # numpy.core or, since 2.0, numpy._core
-_ADMITTED = {
+_ADMITTED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("_codecs", "encode"): _encode_latin1,
     ("numpy", "ndarray"): np.ndarray,
@@ -195,13 +176,8 @@ class _ArrayUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ADMITTED:
-            raise _RefusedError(f"{module}.{name}")
+            raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")  # torch's words
         return _ADMITTED[module, name]
-
-
-def _cause(error: BaseException) -> str:
-    """Return why a download failed: what a URLError wraps."""
-    return _line(getattr(error, "reason", None) or error)
 
 
 def _line(error: object) -> str:

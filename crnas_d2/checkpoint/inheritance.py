@@ -1,12 +1,13 @@
 """Initialize a network or a supernet from a trained base network.
 
-NATS starts every dilation of a convolution from the pretrained weight (section 3.4). Here other
-options start from it, too: larger kernels are those of the base, padded with zeros, and blocks that
-the base does not have are identities. So the features of all paths match from the first step on.
+NATS starts every dilation of a convolution from the pretrained weight (section 3.4). Here larger
+kernels start as those of the base, padded with zeros, and blocks that the base does not have start
+as identities. So the features of all paths match from the first step on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from detectron2.layers import CNNBlockBase
 from torch import Size, Tensor, nn
@@ -15,7 +16,6 @@ from torch.nn import functional as F
 from crnas_d2.common.formats import format_few
 from crnas_d2.config import NetworkSpec
 from crnas_d2.layers import ChoiceBlock
-from crnas_d2.space import Family
 
 
 @dataclass
@@ -68,7 +68,7 @@ def inherit_blocks(
 ) -> Inheritance:
     """Decide block by block what a model takes from a base network.
 
-    A block of which only some weights match has another structure, and takes none of them. A block
+    A block only some of whose weights match has another structure, and takes none of them. A block
     without any match becomes the identity, if its family can do that.
 
     Args:
@@ -76,12 +76,8 @@ def inherit_blocks(
         tensors: the matching tensors by name; changed in place.
         unimportant: suffixes of the names of tensors that files may lack.
     """
-    [(prefix, body)] = [
-        (name, module)
-        for name, module in model.named_modules()
-        if isinstance(getattr(module, "spec", None), NetworkSpec)
-    ]
-    family: Family = body.spec.family
+    modules: Iterable[tuple[str, Any]] = model.named_modules()
+    [(prefix, body)] = [m for m in modules if isinstance(getattr(m[1], "spec", None), NetworkSpec)]
     found = Inheritance()
     for name, block in body.named_modules(prefix=prefix):
         if not isinstance(block, CNNBlockBase) or isinstance(block, ChoiceBlock):
@@ -94,7 +90,7 @@ def inherit_blocks(
         is_new = not needed & set(tensors)
         for other in names:
             tensors.pop(other, None)
-        if is_new and family.make_identity(block):
+        if is_new and body.spec.family.make_identity(block):
             found.identities.append(name)
         else:
             found.from_scratch.append(name)

@@ -22,6 +22,8 @@ _BODY_PREFIXES = ("backbone.bottom_up.", "backbone.", "bottom_up.")
 _UNIMPORTANT = ("num_batches_tracked", "pixel_mean", "pixel_std", ".alpha", ".dilation_set")
 _CELL_ANCHORS = "anchor_generator.cell_anchors"
 
+Shape = tuple[int, ...]
+
 
 @dataclass
 class MatchedWeights:
@@ -34,9 +36,9 @@ class MatchedWeights:
         initialised: names in the model that the file has nothing for.
         unused: ``(name in the file, Detectron2's name)`` that the model has no place for.
         wrong_shape: ``(name in the model, shape in the file, shape in the model)``.
-        inherited: what the blocks of the body take from a base network, if they inherit.
         ambiguous: ``(names in the file, names in the model)`` that could be paired in more than
             one way; none of them is taken.
+        inherited: what the blocks of the body take from a base network, if they inherit.
     """
 
     body: str
@@ -44,7 +46,7 @@ class MatchedWeights:
     replicas: list[str] = field(default_factory=list)
     initialised: list[str] = field(default_factory=list)
     unused: list[tuple[str, str]] = field(default_factory=list)
-    wrong_shape: list[tuple[str, tuple, tuple]] = field(default_factory=list)
+    wrong_shape: list[tuple[str, Shape, Shape]] = field(default_factory=list)
     ambiguous: list[tuple[list[str], list[str]]] = field(default_factory=list)
     inherited: Inheritance | None = None
 
@@ -69,27 +71,29 @@ class MatchedWeights:
         """Describe the match in a few lines, grouped by parts of the network."""
         body = self.in_body(self.tensors)
         others = len(list(filter(_important, self.tensors))) - len(body)
+        shapes = [(f"{name} {file} {model}", name) for name, file, model in self.wrong_shape]
+        sections = {
+            "Keep their initialisation:": self._grouped(
+                (name, name) for name in self.initialised if _important(name)
+            ),
+            "In the file, without a place in the model:": self._grouped(
+                pair for pair in self.unused if _important(pair[1])
+            ),
+            "Not loaded, because they differ in shape (name, file, model):": self._grouped(shapes),
+            "Not loaded, because they are ambiguous (file, model):": [
+                f"{format_few(files)}; {format_few(names)}" for files, names in self.ambiguous
+            ],
+        }
         lines = [
             f"{len(body)} tensors of the body loaded (of them "
-            f"{len(self.in_body(self.replicas))} replicas), {others} of the rest of the model."
+            f"{len(self.in_body(self.replicas))} replicas), {others} of the rest of the model.",
+            *(self.inherited.describe() if self.inherited else ()),
         ]
-        if self.inherited is not None:
-            lines += self.inherited.describe()
-        kept = [(name, name) for name in self.initialised if _important(name)]
-        lines += _section("Keep their initialisation:", self._grouped(kept))
-        unused = [pair for pair in self.unused if _important(pair[1])]
-        lines += _section("In the file, without a place in the model:", self._grouped(unused))
-        shapes = [(f"{name} {file} {model}", name) for name, file, model in self.wrong_shape]
-        lines += _section(
-            "Not loaded, because they differ in shape (name, file, model):", self._grouped(shapes)
-        )
-        lines += _section(
-            "Not loaded, because they are ambiguous (file, model):",
-            [f"{format_few(files)}; {format_few(names)}" for files, names in self.ambiguous],
-        )
+        for title, entries in sections.items():
+            lines += [title, *(f"  {entry}" for entry in entries)] if entries else []
         return "\n".join(lines)
 
-    def _grouped(self, pairs: list[tuple[str, str]]) -> list[str]:
+    def _grouped(self, pairs: Iterable[tuple[str, str]]) -> list[str]:
         """Return a line per group of ``(name to show, name to group by)``."""
         groups = defaultdict(list)
         for shown, name in pairs:
@@ -138,7 +142,7 @@ def match_weights(
     )
     # Step 2: move the body to the model's prefix. Each place, a name in the model or in its fixed
     # network, lists (name in the file, tensor).
-    places = defaultdict(list)
+    places: dict[str, list[tuple[str, Tensor]]] = defaultdict(list)
     for file_name, name, tensor in named:
         moved = body + name.removeprefix(file_body)
         is_known = moved in targets or moved.startswith(decoded)
@@ -146,10 +150,15 @@ def match_weights(
         places[moved if is_body else name].append((file_name, tensor))
     places = _decoded(model, places)
 
-    # Step 3: each tensor of the model takes its own place, else that of the fixed network.
+    # Step 3: each tensor of the model takes its own place, else that of the fixed network; outside
+    # the body also the longest unused suffix of its name.
     wanted = {name: name if name in places else fixed[name] for name in state}
     if by_suffix:
-        wanted.update(_by_suffix(places, wanted, body))
+        unused = sorted(set(places) - set(wanted.values()), key=len)
+        for name, place in wanted.items():
+            if place not in places and not name.startswith(body):
+                ends = [place for place in unused if name.endswith(f".{place}")]
+                wanted[name] = ends[-1] if ends else place
     # Step 4: take each place that has one tensor in the file and one meaning in the model.
     matched = MatchedWeights(body)
     takers = defaultdict(list)
@@ -161,10 +170,20 @@ def match_weights(
         names = takers.get(place, [])
         if not names:
             matched.unused += [(file_name, place) for file_name, _ in sources]
-        elif len(sources) > 1 or len({fixed[name] for name in names}) > 1:
+            continue
+        if len(sources) > 1 or len({fixed[name] for name in names}) > 1:
             matched.ambiguous.append(([file_name for file_name, _ in sources], names))
-        else:
-            _take(matched, sources[0][1], place, names, state, inherit=inherit)
+            continue
+        [(_, tensor)] = sources
+        for name in names:
+            shape = state[name].shape
+            fitting = pad_kernel(tensor, shape) if inherit and tensor.shape != shape else tensor
+            if fitting is None or fitting.shape != shape:
+                matched.wrong_shape.append((name, tuple(tensor.shape), tuple(shape)))
+                continue
+            matched.tensors[name] = fitting
+            if place != name:
+                matched.replicas.append(name)
     if inherit:
         matched.inherited = inherit_blocks(model, matched.tensors, _UNIMPORTANT)
         matched.replicas = [name for name in matched.replicas if name in matched.tensors]
@@ -177,49 +196,16 @@ def _body_prefix(names: Iterable[str]) -> str:
     return next((p for p in _BODY_PREFIXES if any(name.startswith(p) for name in names)), "")
 
 
-def _decoded(model: nn.Module, places: dict[str, list]) -> dict[str, list]:
+def _decoded(
+    model: nn.Module, places: Mapping[str, list[tuple[str, Tensor]]]
+) -> dict[str, list[tuple[str, Tensor]]]:
     """Return the places with what decoded convolutions take from another network."""
     single = {place: sources[0][1] for place, sources in places.items() if len(sources) == 1}
-    decoded = decode_state_dict(model, single)
     result = {place: sources for place, sources in places.items() if place not in single}
-    for place, tensor in decoded.items():
+    for place, tensor in decode_state_dict(model, single).items():
         result[place] = [(places[place][0][0] if place in single else place, tensor)]
     return result
 
 
-def _take(
-    matched: MatchedWeights,
-    tensor: Tensor,
-    place: str,
-    names: list[str],
-    state: dict[str, Tensor],
-    *,
-    inherit: bool,
-) -> None:
-    for name in names:
-        shape, fitting = state[name].shape, tensor
-        if tensor.shape != shape:
-            fitting = pad_kernel(tensor, shape) if inherit else None
-        if fitting is None:
-            matched.wrong_shape.append((name, tuple(tensor.shape), tuple(shape)))
-            continue
-        matched.tensors[name] = fitting
-        if place != name:
-            matched.replicas.append(name)
-
-
-def _by_suffix(places: Iterable[str], wanted: dict[str, str], body: str) -> dict[str, str]:
-    """Match names outside the body that are still open to the longest unused suffix."""
-    free = sorted(set(places) - set(wanted.values()), key=len)
-    open_names = [
-        n for n, place in wanted.items() if place not in places and not n.startswith(body)
-    ]
-    return {name: end for name in open_names for end in free if name.endswith(f".{end}")}
-
-
 def _important(name: str) -> bool:
     return not name.endswith(_UNIMPORTANT) and _CELL_ANCHORS not in name
-
-
-def _section(title: str, lines: list[str]) -> list[str]:
-    return [title, *(f"  {line}" for line in lines)] if lines else []

@@ -4,6 +4,7 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from crnas_d2.common.files import PARTIAL, write_file
 
@@ -17,8 +18,6 @@ _PERIODIC = re.compile(r"model_\d{7,}\.pth")
 class RunFiles:
     """``model_<iteration>.pth``, ``model_final.pth``, and ``last_checkpoint``, which names one.
 
-    A name stands for a whole file at any time: files are written under another name and renamed.
-
     Args:
         max_to_keep: of the periodic checkpoints, the newest; 0 for all.
     """
@@ -27,7 +26,7 @@ class RunFiles:
         self.folder = Path(folder)
         self.max_to_keep = max_to_keep
 
-    def write(self, name: str, content: dict) -> None:
+    def write(self, name: str, content: dict[str, Any]) -> None:
         """Write one file, name it in ``last_checkpoint``, and delete those beyond the limit.
 
         Raises:
