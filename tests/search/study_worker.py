@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
@@ -60,10 +61,16 @@ class NoMore(Searcher):
 
 
 NO_MORE = NoMore(SPACE)
+MOST = 600  # seconds for what takes a few on an idle machine
 
 
 def url(folder):
     return f"sqlite:///{folder}/search.db"
+
+
+def begin(folder, resume=False, *, name="search", description=DESCRIPTION):
+    """The study in a folder."""
+    return StudySettings(url(folder), name, description).open(resume=resume)
 
 
 def fitness(genotype):
@@ -77,18 +84,46 @@ def evaluate(genotype):
     return {"bbox/AP": fitness(genotype), "bbox/AP50": 2 * fitness(genotype)}
 
 
-def start_worker(folder, search="stage", *, hangs_in=0, storage=None):
-    """A worker in a process of its own; each of its evaluations is a line of log.txt.
+@contextmanager
+def workers(folder, number=1, search="stage", *, hangs_in=0, storage=None):
+    """Workers in processes of their own, which begin at once and are stopped in the end.
+
+    Each of their evaluations is a line of log.txt. The first of a worker lasts until all have one.
 
     Args:
         search: a key of SEARCHES.
         hangs_in: the number of the evaluation in which it waits to be killed; 0: never.
         storage: of the study; default: a file in the folder.
     """
-    command = [sys.executable, __file__, str(folder), search, str(hangs_in), storage or url(folder)]
+    arguments = [str(folder), search, str(number), str(hangs_in), storage or url(folder)]
     paths = [str(toy.ROOT), str(toy.ROOT / "tests"), os.environ.get("PYTHONPATH")]
-    path = os.pathsep.join(filter(None, paths))
-    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    command = [sys.executable, __file__, *arguments]
+    processes = [subprocess.Popen(command, env=environment) for _ in range(number)]
+    try:
+        wait_until(lambda: len(list(folder.glob("ready-*"))) == number, processes)
+        (folder / "go").touch()
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def killed_in(folder, number, search="stage"):
+    """What a worker has begun when it is killed in its evaluation of that number."""
+    with workers(folder, search=search, hangs_in=number) as processes:
+        wait_until(lambda: len(logged(folder)) == number, processes)
+    return [genotype for _, genotype in logged(folder)]
+
+
+def evaluated_by_two(folder, search="stage"):
+    """What two workers evaluate until the search is over; both take part."""
+    with workers(folder, 2, search) as processes:
+        assert [process.wait(timeout=MOST) for process in processes] == [0, 0]
+    evaluations = logged(folder)
+    assert {process for process, _ in evaluations} == {process.pid for process in processes}
+    return [genotype for _, genotype in evaluations]
 
 
 def logged(folder):
@@ -101,14 +136,16 @@ def logged(folder):
     ]
 
 
-def wait_until(condition, seconds=60):
-    deadline = time.time() + seconds
+def wait_until(condition, processes=()):
+    """Waits as long as it takes on a busy machine, but not for a process that has failed."""
+    deadline = time.monotonic() + MOST
     while not condition():
-        assert time.time() < deadline, "timed out"
+        assert not any(process.poll() for process in processes), "a worker has failed"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.02)
 
 
-def main(folder, search, hangs_in, storage):
+def main(folder, search, number, hangs_in, storage):
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     searcher = SEARCHES[search]
     calls = 0
@@ -119,7 +156,9 @@ def main(folder, search, hangs_in, storage):
         with (folder / "log.txt").open("a") as log:
             log.write(json.dumps([os.getpid(), genotype.depths, genotype.ops]) + "\n")
         if calls == hangs_in:
-            time.sleep(600)
+            time.sleep(MOST)
+        if calls == 1:
+            wait_until(lambda: len({process for process, _ in logged(folder)}) == number)
         # Long enough for another worker to get its turn.
         time.sleep(0.3 if search == "large" else 0.02)
         return evaluate(genotype)
@@ -132,4 +171,4 @@ def main(folder, search, hangs_in, storage):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4])
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])

@@ -6,13 +6,12 @@ from random import Random
 
 import optuna
 import pytest
-from study_worker import DESCRIPTION, url
+from study_worker import begin
 
 from crnas_d2.search import (
     EvolutionSampler,
     OptunaSearcher,
     SampledSearcher,
-    StudySettings,
     evaluated,
     run_worker,
 )
@@ -215,10 +214,10 @@ def test_stopped_in_mid_generation_and_resumed_equals_uninterrupted(tmp_path, st
             raise Killed
         return {"AP": fitness(genotype)}
 
-    study = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=False)
+    study = begin(tmp_path)
     with pytest.raises(Killed):
         search(study, 45, sampler(20), evaluate)
-    resumed = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=True)
+    resumed = begin(tmp_path, resume=True)
     rest = search(resumed, 45, sampler(20))
     assert calls[:-1] + rest == expected
     assert rest[0] == calls[-1]
@@ -227,7 +226,7 @@ def test_stopped_in_mid_generation_and_resumed_equals_uninterrupted(tmp_path, st
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
 def test_several_samplers_on_one_study_propose_nothing_twice(tmp_path):
     """As two workers do: each asks with trials of the other still running."""
-    study = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=False)
+    study = begin(tmp_path)
     study.sampler = sampler(6)
     running, seen = [], []
     for _ in range(20):
@@ -283,10 +282,10 @@ def test_a_stock_sampler_goes_on_where_it_was_stopped(tmp_path, name):
         return seen
 
     expected = search(in_memory())
-    study = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=False)
+    study = begin(tmp_path)
     before = search(study, stop_after=8)
     assert before == expected[:8]
-    after = search(StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=True))
+    after = search(begin(tmp_path, resume=True))
     # Nothing is drawn again: only what was interrupted may be evaluated again.
     assert not {*before[:-1]} & {*after}
     assert len(after) == 8 and len(set(after)) == 8

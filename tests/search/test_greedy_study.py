@@ -1,34 +1,19 @@
 """The greedy search in its study: killed, resumed, shared."""
 
-import signal
-
 import pytest
-from study_worker import (
-    DESCRIPTION,
-    SEARCHES,
-    evaluate,
-    logged,
-    start_worker,
-    url,
-    wait_until,
-)
+from study_worker import SEARCHES, begin, evaluate, evaluated_by_two, killed_in
 
-from crnas_d2.search import StudySettings, enqueue, evaluated, run_worker
+from crnas_d2.search import enqueue, evaluated, run_worker
 
 SEARCHER = SEARCHES["operation"]
 SPACE = SEARCHER.space
-
-
-@pytest.fixture
-def study(tmp_path):
-    return StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=False)
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     """What a search by one worker finds, from its beginning to its end."""
     folder = tmp_path_factory.mktemp("uninterrupted")
-    study = StudySettings(url(folder), "search", DESCRIPTION).open(resume=False)
+    study = begin(folder)
     run_worker(study, SEARCHER, evaluate, "bbox/AP")
     return results(study)
 
@@ -53,15 +38,10 @@ def test_a_study_holds_no_more_parameters_than_were_decided(study):
 def test_killed_inside_a_level_and_resumed_equals_uninterrupted(
     study, tmp_path, uninterrupted, hangs_in
 ):
-    (tmp_path / "go").touch()
-    process = start_worker(tmp_path, "operation", hangs_in=hangs_in)
-    wait_until(lambda: len(logged(tmp_path)) == hangs_in)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    before = [genotype for _, genotype in logged(tmp_path)]
+    before = killed_in(tmp_path, hangs_in, "operation")
 
     begun = list(before)
-    resumed = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=True)
+    resumed = begin(tmp_path, resume=True)
 
     def counted(genotype):
         begun.append(genotype)
@@ -74,14 +54,9 @@ def test_killed_inside_a_level_and_resumed_equals_uninterrupted(
 
 
 def test_two_workers_share_every_level(study, tmp_path, uninterrupted):
-    processes = [start_worker(tmp_path, "operation") for _ in range(2)]
-    wait_until(lambda: len(list(tmp_path.glob("ready-*"))) == 2)
-    (tmp_path / "go").touch()
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    seen = evaluated_by_two(tmp_path, "operation")
     assert results(study) == uninterrupted
-    evaluations = logged(tmp_path)
-    assert len({genotype for _, genotype in evaluations}) == len(evaluations) == SEARCHER.total
-    assert {process for process, _ in evaluations} == {process.pid for process in processes}
+    assert len(set(seen)) == len(seen) == SEARCHER.total
 
 
 def test_what_two_workers_have_proposed_at_once_is_evaluated_once(study):

@@ -1,22 +1,19 @@
 """Searches of a joint space in their study: within the budget, killed, resumed, shared."""
 
-import signal
 from random import Random
 
 import optuna
 import pytest
 from study_worker import (
-    DESCRIPTION,
     JOINT,
     SAMPLED,
     SEARCHES,
+    begin,
     dilated_blocks,
     evaluate,
+    evaluated_by_two,
     fitness,
-    logged,
-    start_worker,
-    url,
-    wait_until,
+    killed_in,
 )
 
 from crnas_d2.modeling.families import ResNetFamily
@@ -26,7 +23,6 @@ from crnas_d2.search import (
     GreedySearcher,
     OptunaSearcher,
     RandomSearcher,
-    StudySettings,
     enqueue,
     evaluated,
     run_worker,
@@ -96,14 +92,9 @@ def test_the_study_holds_the_active_choices_alone_and_gives_the_best_first(name,
     ],
 )
 def test_killed_and_resumed_equals_uninterrupted(name, tmp_path, uninterrupted):
-    StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=False)
-    (tmp_path / "go").touch()
-    process = start_worker(tmp_path, name, hangs_in=9)  # evolution: in the second generation
-    wait_until(lambda: len(logged(tmp_path)) == 9)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    before = [genotype for _, genotype in logged(tmp_path)]
-    resumed = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=True)
+    begin(tmp_path)
+    before = killed_in(tmp_path, 9, name)  # evolution: in the second generation
+    resumed = begin(tmp_path, resume=True)
     rest = search(SEARCHES[name], resumed)
     expected, _ = uninterrupted[name]
     # Only what the kill interrupted was begun twice.
@@ -118,12 +109,8 @@ def test_killed_and_resumed_equals_uninterrupted(name, tmp_path, uninterrupted):
 
 @pytest.mark.slow
 def test_two_workers_evaluate_nothing_twice(tmp_path, uninterrupted):
-    study = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=False)
-    processes = [start_worker(tmp_path, "joint exhaustive") for _ in range(2)]
-    wait_until(lambda: len(list(tmp_path.glob("ready-*"))) == 2)
-    (tmp_path / "go").touch()
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    seen = [genotype for _, genotype in logged(tmp_path)]
+    study = begin(tmp_path)
+    seen = evaluated_by_two(tmp_path, "joint exhaustive")
     assert sorted(seen) == sorted(uninterrupted["joint exhaustive"][0])
     assert {c.genotype for c in evaluated(study, JOINT)} == set(seen)
 

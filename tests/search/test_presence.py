@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
-from study_worker import DESCRIPTION, NO_MORE, SPACE, evaluate, url
+from study_worker import DESCRIPTION, NO_MORE, SPACE, begin, evaluate
 
 from crnas_d2.search import StudySettings, enqueue, evaluated, presence, run_worker
 
@@ -17,7 +17,7 @@ GENOTYPES = list(SPACE)
 
 @pytest.fixture
 def study(tmp_path):
-    study = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=False)
+    study = begin(tmp_path)
     enqueue(study, SPACE, GENOTYPES[:2])
     return study
 

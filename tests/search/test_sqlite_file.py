@@ -1,25 +1,14 @@
 """The SQLite file of a study: what is synced where, and what a killed worker leaves."""
 
-import signal
 import sqlite3
 from contextlib import closing
 
 import pytest
-from study_worker import (
-    DESCRIPTION,
-    NO_MORE,
-    SPACE,
-    evaluate,
-    logged,
-    start_worker,
-    url,
-    wait_until,
-)
+from study_worker import NO_MORE, SPACE, begin, evaluate, killed_in, url
 
 from crnas_d2.search import (
     ExhaustiveSearcher,
     StorageError,
-    StudySettings,
     enqueue,
     evaluated,
     run_worker,
@@ -28,10 +17,6 @@ from crnas_d2.search import (
 from tools.simulation.storage_load import measure_load
 
 GENOTYPES = list(SPACE)
-
-
-def open_it(folder):
-    return StudySettings(url(folder), "search", DESCRIPTION).open(resume=True)
 
 
 def mode_of(path):
@@ -49,38 +34,34 @@ def is_local(monkeypatch):
 
 
 def test_a_study_on_a_local_disk_is_one_plain_file_when_it_is_closed(tmp_path, is_local):
-    study = open_it(tmp_path)
+    study = begin(tmp_path, resume=True)
     enqueue(study, SPACE, GENOTYPES)
     run_worker(study, NO_MORE, evaluate, "bbox/AP")
     assert mode_of(tmp_path / "search.db") == "wal"
     del study
     assert [path.name for path in tmp_path.iterdir()] == ["search.db"]
     assert mode_of(tmp_path / "search.db") == "delete"
-    assert len(evaluated(open_it(tmp_path), SPACE)) == len(GENOTYPES)
+    assert len(evaluated(begin(tmp_path, resume=True), SPACE)) == len(GENOTYPES)
 
 
 def test_on_a_network_share_every_transaction_is_synced(tmp_path, is_local):
     is_local(False)
-    study = open_it(tmp_path)
+    study = begin(tmp_path, resume=True)
     with study._storage._backend._backend.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # full
 
 
 def test_a_killed_worker_loses_nothing_even_if_the_study_moves_to_a_share(tmp_path, is_local):
-    study = open_it(tmp_path)
+    study = begin(tmp_path, resume=True)
     enqueue(study, SPACE, GENOTYPES)
-    (tmp_path / "go").touch()
-    process = start_worker(tmp_path, hangs_in=5)
-    wait_until(lambda: len(logged(tmp_path)) == 5)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    killed_in(tmp_path, 5)
     is_local(False)
     with pytest.raises(StorageError, match=r"search\.db .*locked. End the process that locks it"):
-        open_it(tmp_path)  # this process still has it open
+        begin(tmp_path, resume=True)  # this process still has it open
     assert (tmp_path / "search.db-wal").exists()
     del study
-    moved = open_it(tmp_path)
+    moved = begin(tmp_path, resume=True)
     assert len(evaluated(moved, SPACE)) == 4
     assert mode_of(tmp_path / "search.db") == "delete"
 
@@ -117,4 +98,4 @@ def test_a_candidate_that_is_listed_takes_few_operations(tmp_path):
     searcher = ExhaustiveSearcher(SPACE)
     load = measure_load(url(tmp_path), searcher)
     assert 5 <= load.operations <= 16 and 0 < load.operation < 5 and load.per_running >= 0
-    assert open_it(tmp_path).trials == []  # what was timed is gone
+    assert begin(tmp_path, resume=True).trials == []  # what was timed is gone

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from postgres import Server, find_binaries
-from study_worker import DESCRIPTION, SEARCHES, logged, start_worker, wait_until
+from study_worker import DESCRIPTION, MOST, SEARCHES, logged, wait_until, workers
 
 from crnas_d2.search import StorageError, StudySettings, evaluated
 
@@ -24,13 +24,6 @@ def server():
     server.remove()
 
 
-def start(folder, number, url):
-    workers = [start_worker(folder, "large", storage=url) for _ in range(number)]
-    wait_until(lambda: len(list(folder.glob("ready-*"))) == number, seconds=300)
-    (folder / "go").touch()
-    return workers
-
-
 def check_nothing_is_lost_or_doubled(folder, url, killed):
     evaluations = logged(folder)
     interrupted = [genotype for process, genotype in evaluations if process == killed][-1:]
@@ -46,20 +39,19 @@ def check_nothing_is_lost_or_doubled(folder, url, killed):
 @pytest.mark.slow
 def test_three_workers_outlive_a_kill_a_restart_and_an_outage(server, tmp_path):
     url = server.url()
-    killed, *others = workers = start(tmp_path, 3, url)
-    wait_until(lambda: len(logged(tmp_path)) >= 10, seconds=200)
-    assert {process for process, _ in logged(tmp_path)} == {worker.pid for worker in workers}
-    killed.send_signal(signal.SIGKILL)  # it stays a zombie, because nobody waits for it yet
-    wait_until(lambda: len(logged(tmp_path)) >= 18, seconds=200)
-    server.stop("fast")
-    server.start()
-    wait_until(lambda: len(logged(tmp_path)) >= 26, seconds=200)
-    server.stop("immediate")
-    time.sleep(10)
-    server.start()
-    assert [worker.wait(timeout=300) for worker in others] == [0, 0]
-    check_nothing_is_lost_or_doubled(tmp_path, url, killed.pid)
-    killed.wait()
+    with workers(tmp_path, 3, "large", storage=url) as processes:
+        killed, *others = processes
+        wait_until(lambda: len(logged(tmp_path)) >= 10, processes)
+        killed.send_signal(signal.SIGKILL)  # it stays a zombie, because nobody waits for it yet
+        wait_until(lambda: len(logged(tmp_path)) >= 18, others)
+        server.stop("fast")
+        server.start()
+        wait_until(lambda: len(logged(tmp_path)) >= 26, others)
+        server.stop("immediate")
+        time.sleep(10)
+        server.start()
+        assert [worker.wait(timeout=MOST) for worker in others] == [0, 0]
+        check_nothing_is_lost_or_doubled(tmp_path, url, killed.pid)
 
 
 @pytest.mark.slow
@@ -93,9 +85,8 @@ def test_the_password_may_come_from_the_environment(server, tmp_path, monkeypatc
 @pytest.mark.slow
 def test_two_workers_share_a_journal_file(tmp_path):
     journal = str(tmp_path / "search.log")
-    workers = start(tmp_path, 2, journal)
-    wait_until(lambda: len(logged(tmp_path)) >= 20, seconds=200)
-    workers[0].send_signal(signal.SIGKILL)
-    assert workers[1].wait(timeout=300) == 0
-    check_nothing_is_lost_or_doubled(tmp_path, journal, workers[0].pid)
-    workers[0].wait()
+    with workers(tmp_path, 2, "large", storage=journal) as (killed, other):
+        wait_until(lambda: len(logged(tmp_path)) >= 20, (killed, other))
+        killed.send_signal(signal.SIGKILL)
+        assert other.wait(timeout=MOST) == 0
+        check_nothing_is_lost_or_doubled(tmp_path, journal, killed.pid)

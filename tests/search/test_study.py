@@ -1,6 +1,5 @@
 import math
 import os
-import signal
 import socket
 
 import pytest
@@ -8,22 +7,16 @@ from study_worker import (
     DESCRIPTION,
     NO_MORE,
     SPACE,
+    begin,
     evaluate,
+    evaluated_by_two,
     fitness,
-    logged,
-    start_worker,
-    url,
-    wait_until,
+    killed_in,
 )
 
-from crnas_d2.search import StudySettings, enqueue, evaluated, run_worker
+from crnas_d2.search import enqueue, evaluated, run_worker
 
 GENOTYPES = list(SPACE)
-
-
-@pytest.fixture
-def study(tmp_path):
-    return StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=False)
 
 
 class Counted:
@@ -90,20 +83,20 @@ def test_after_each_candidate_the_caller_is_told(study):
 
 def test_an_existing_study_needs_resume(study, tmp_path):
     with pytest.raises(ValueError, match=r"'search' in /.*search\.db exists already.*--resume"):
-        StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=False)
-    StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=True)
-    StudySettings(url(tmp_path), "another", DESCRIPTION).open(resume=False)
+        begin(tmp_path)
+    begin(tmp_path, resume=True)
+    begin(tmp_path, name="another")
 
 
 def test_resume_without_a_study_begins_one(tmp_path):
-    study = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=True)
+    study = begin(tmp_path, resume=True)
     assert evaluated(study, SPACE) == []
 
 
 def test_another_search_is_refused_with_what_differs(study, tmp_path):
     other = {**DESCRIPTION, "weights": "ffff", "budget": (9, 9)}
     with pytest.raises(ValueError) as error:
-        StudySettings(url(tmp_path), "search", other).open(resume=True)
+        begin(tmp_path, True, description=other)
     message = str(error.value)
     assert "'0a1b'" in message and "'ffff'" in message and "[8, 8]" in message
     assert "metric" not in message and "archval" not in message
@@ -189,7 +182,7 @@ def test_a_worker_with_which_everything_fails_stops_and_loses_nothing(study, tmp
     with pytest.raises(ValueError, match=r"5 candidates in a row failed.*the driver is gone"):
         run_worker(study, NO_MORE, broken, "bbox/AP")
     assert evaluated(study, SPACE) == []
-    resumed = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=True)
+    resumed = begin(tmp_path, resume=True)
     run_worker(resumed, NO_MORE, evaluate, "bbox/AP")
     assert {c.genotype for c in evaluated(resumed, SPACE)} == set(GENOTYPES)
 
@@ -207,7 +200,7 @@ def test_two_idle_workers_may_find_the_same_dead_one(study, tmp_path, monkeypatc
     def kill(process, signal):
         assert process == no_process
         monkeypatch.undo()
-        other = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=True)
+        other = begin(tmp_path, resume=True)
         run_worker(other, NO_MORE, counted, "bbox/AP")
         raise ProcessLookupError
 
@@ -220,22 +213,17 @@ def test_two_idle_workers_may_find_the_same_dead_one(study, tmp_path, monkeypatc
 
 def test_a_killed_search_ends_as_an_uninterrupted_one(study, tmp_path):
     enqueue(study, SPACE, GENOTYPES)
-    (tmp_path / "go").touch()
-    process = start_worker(tmp_path, hangs_in=5)
-    wait_until(lambda: len(logged(tmp_path)) == 5)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    before = [genotype for _, genotype in logged(tmp_path)]
+    before = killed_in(tmp_path, 5)
 
     counted = Counted()
-    resumed = StudySettings(url(tmp_path), "search", DESCRIPTION).open(resume=True)
+    resumed = begin(tmp_path, resume=True)
     enqueue(resumed, SPACE, GENOTYPES)
     run_worker(resumed, NO_MORE, counted, "bbox/AP")
 
     # Only what the kill interrupted was begun twice.
     assert sorted(before + counted.calls) == sorted([*GENOTYPES, before[-1]])
 
-    uninterrupted = StudySettings(url(tmp_path), "other", DESCRIPTION).open(resume=False)
+    uninterrupted = begin(tmp_path, name="other")
     enqueue(uninterrupted, SPACE, GENOTYPES)
     run_worker(uninterrupted, NO_MORE, evaluate, "bbox/AP")
 
@@ -247,11 +235,6 @@ def test_a_killed_search_ends_as_an_uninterrupted_one(study, tmp_path):
 
 def test_two_workers_share_a_study_without_evaluating_anything_twice(study, tmp_path):
     enqueue(study, SPACE, GENOTYPES)
-    processes = [start_worker(tmp_path) for _ in range(2)]
-    wait_until(lambda: len(list(tmp_path.glob("ready-*"))) == 2)
-    (tmp_path / "go").touch()
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    evaluations = logged(tmp_path)
-    assert sorted(genotype for _, genotype in evaluations) == sorted(GENOTYPES)
-    assert {process for process, _ in evaluations} == {process.pid for process in processes}
+    seen = evaluated_by_two(tmp_path)
+    assert sorted(seen) == sorted(GENOTYPES)
     assert {c.genotype for c in evaluated(study, SPACE)} == set(GENOTYPES)

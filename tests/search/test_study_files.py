@@ -11,14 +11,15 @@ from crnas_d2.search import StorageError, StudySettings, enqueue, evaluated, run
 GENOTYPES = list(SPACE)
 
 
-def make_study(url, number=3):
-    study = StudySettings(url, "search", DESCRIPTION).open(resume=False)
+def open_study(path, resume=False, description=DESCRIPTION):
+    url = str(path) if path.suffix == ".log" else f"sqlite:///{path}"
+    return StudySettings(url, "search", description).open(resume=resume)
+
+
+def make_study(path, number=3):
+    study = open_study(path)
     enqueue(study, SPACE, GENOTYPES[:number])
     run_worker(study, NO_MORE, evaluate, "bbox/AP")
-
-
-def url_of(path):
-    return str(path) if path.suffix == ".log" else f"sqlite:///{path}"
 
 
 @pytest.fixture(params=["search.db", "search.log"])
@@ -34,7 +35,7 @@ def path(request, tmp_path):
 def test_another_file_is_refused_and_stays_as_it_is(path, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"{path}.*(Move it away|Restore it)"):
-        StudySettings(url_of(path), "search", DESCRIPTION).open(resume=True)
+        open_study(path, resume=True)
     assert path.read_bytes() == content
 
 
@@ -44,44 +45,44 @@ def test_the_database_of_something_else_is_refused_and_gets_no_table(tmp_path):
         connection.execute("CREATE TABLE birds (name TEXT)")
     before = path.read_bytes()
     with pytest.raises(ValueError, match=r"search\.db is a database of something else"):
-        StudySettings(url_of(path), "search", DESCRIPTION).open(resume=True)
+        open_study(path, resume=True)
     assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_a_truncated_database_is_refused(tmp_path, share):
     path = tmp_path / "search.db"
-    make_study(url_of(path))
+    make_study(path)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises((ValueError, StorageError), match=r"search\.db .*(damaged|malformed)"):
-        StudySettings(url_of(path), "search", DESCRIPTION).open(resume=True)
+        open_study(path, resume=True)
 
 
 def test_a_journal_goes_on_after_a_record_that_a_full_disk_has_cut(tmp_path):
     path = tmp_path / "search.log"
-    make_study(url_of(path))
+    make_study(path)
     whole = path.read_bytes()
     with path.open("ab") as file:
         file.write(b'{"op_code":4,"worker_id":"torn')
-    study = StudySettings(url_of(path), "search", DESCRIPTION).open(resume=True)
+    study = open_study(path, resume=True)
     enqueue(study, SPACE, GENOTYPES)
     run_worker(study, NO_MORE, evaluate, "bbox/AP")
     assert path.read_bytes().startswith(whole)
     assert all(json.loads(line) for line in path.read_bytes().splitlines())
-    again = StudySettings(url_of(path), "search", DESCRIPTION).open(resume=True)
+    again = open_study(path, resume=True)
     assert {c.genotype for c in evaluated(again, SPACE)} == set(GENOTYPES)
 
 
 def test_a_folder_is_no_study(path):
     path.mkdir()
     with pytest.raises(ValueError, match=rf"{path}"):
-        StudySettings(url_of(path), "search", DESCRIPTION).open(resume=True)
+        open_study(path, resume=True)
 
 
 def test_a_full_disk_ends_the_search_with_a_sentence_and_space_lets_it_go_on(tmp_path):
     path = tmp_path / "search.db"
-    study = StudySettings(url_of(path), "search", DESCRIPTION).open(resume=False)
+    study = open_study(path)
     enqueue(study, SPACE, GENOTYPES)
     engine = study._storage._backend._backend.engine
 
@@ -95,13 +96,13 @@ def test_a_full_disk_ends_the_search_with_a_sentence_and_space_lets_it_go_on(tmp
     with pytest.raises(StorageError, match=r"search\.db .*is full\. Make space, then.*--resume"):
         run_worker(study, NO_MORE, fill_disk, "bbox/AP")
     engine.dispose()
-    resumed = StudySettings(url_of(path), "search", DESCRIPTION).open(resume=True)
+    resumed = open_study(path, resume=True)
     run_worker(resumed, NO_MORE, evaluate, "bbox/AP")
     assert {c.genotype for c in evaluated(resumed, SPACE)} == set(GENOTYPES)
 
 
 def test_a_study_that_is_deleted_meanwhile_ends_the_search(path):
-    study = StudySettings(url_of(path), "search", DESCRIPTION).open(resume=False)
+    study = open_study(path)
     enqueue(study, SPACE, GENOTYPES)
 
     def delete(genotype):
@@ -114,7 +115,7 @@ def test_a_study_that_is_deleted_meanwhile_ends_the_search(path):
 
 
 def test_a_search_whose_first_candidates_fail_does_not_refuse_corrected_settings(path):
-    study = StudySettings(url_of(path), "search", DESCRIPTION).open(resume=False)
+    study = open_study(path)
     enqueue(study, SPACE, GENOTYPES)
 
     def broken(genotype):
@@ -123,13 +124,13 @@ def test_a_search_whose_first_candidates_fail_does_not_refuse_corrected_settings
     with pytest.raises(ValueError, match="IMS_PER_BATCH is too large"):
         run_worker(study, NO_MORE, broken, "bbox/AP")
     corrected = {**DESCRIPTION, "budget": [9, 9]}
-    study = StudySettings(url_of(path), "search", corrected).open(resume=False)
+    study = open_study(path, description=corrected)
     assert study.trials == [] and study.user_attrs["description"] == corrected
 
 
 def test_a_study_of_something_else_is_not_taken_over(path):
-    study = StudySettings(url_of(path), "search", DESCRIPTION).open(resume=False)
+    study = open_study(path)
     study.add_trial(__import__("optuna").create_trial(value=1.0))
     study._storage.set_study_user_attr(study._study_id, "description", None)
     with pytest.raises(ValueError, match=r"is no search of this project"):
-        StudySettings(url_of(path), "search", DESCRIPTION).open(resume=True)
+        open_study(path, resume=True)
