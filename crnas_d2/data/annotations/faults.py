@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from crnas_d2.config import spell
 
-Record = dict[str, Any]
+from .coco import Record
 
 
 class Fault(NamedTuple):

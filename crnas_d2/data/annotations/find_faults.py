@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from crnas_d2.data.images.files import ImageFile
 
-from .faults import KINDS, Fault, Record
+from .coco import Record
+from .faults import KINDS, Fault
 
 _ROUNDING = 0.02  # pixels: COCO has two decimals; a narrower box is none, and as much may stand out
 # COCO's evaluation takes no larger object (its area range "all"), and as many detections per image.

@@ -1,16 +1,95 @@
-"""Sample the images to hold out: uniformly, or so that every category is in both parts.
+"""Split a dataset by image: uniformly at random, or so that every category is in both parts.
 
-Pure functions on image ids, each with a private generator: equal arguments give equal parts.
+Each split has a private generator: equal arguments give equal parts.
 """
 
 import random
 from collections import Counter
 from collections.abc import Collection, Hashable, Mapping
+from pathlib import Path
+
+from crnas_d2.common.files import AnyPath
+from crnas_d2.config import spell
+from crnas_d2.data.images.equal_files import find_repeated
+
+from .coco import Record, subset
 
 METHODS = {
     "random": "uniformly at random, by image",
     "stratified": "iterative stratification by image (Sechidis et al., ECML PKDD 2011)",
 }
+
+
+def split_coco(
+    coco: Record,
+    size: float,
+    *,
+    seed: int,
+    stratify: bool,
+    sources: Mapping[str, str],
+    held_out: str = "archval",
+    rest: str = "archtrain",
+    image_root: AnyPath | None = None,
+) -> tuple[Record, Record]:
+    """Split a dataset by image.
+
+    Images with a twin, another file of the same content, stay in the rest: none is in both parts.
+
+    Args:
+        size: of the part that is held out, see :func:`held_out_count`.
+        stratify: by the categories of each image, without crowd regions.
+        sources: sha256 of each source file, for ``info``.
+        held_out, rest: names of the parts, for ``info``.
+        image_root: the folder of the images; ``None``: they are not compared.
+
+    Returns:
+        the rest and the part that is held out; ``info["split"]`` records how they were made.
+
+    Raises:
+        ValueError: an impossible size, or records that would belong to no part or to both.
+    """
+    images = Counter(image["id"] for image in coco["images"])
+    repeated = [image_id for image_id, count in images.items() if count > 1]
+    strays = [a.get("id") for a in coco["annotations"] if a["image_id"] not in images]
+    if repeated or strays:
+        what = (
+            f"image id {repeated[0]} occurs twice"
+            if repeated
+            else f"{len(strays)} annotations, the first with id {strays[0]}, are of no listed image"
+        )
+        raise ValueError(
+            f"The annotations cannot be split by image: {what}. {spell('prepare')} reports such "
+            "errors and fixes those that can be fixed."
+        )
+    labels: dict[int, set[int]] = {image_id: set() for image_id in images}
+    for annotation in coco["annotations"]:
+        if not annotation.get("iscrowd", 0):
+            labels[annotation["image_id"]].add(annotation["category_id"])
+    count = held_out_count(size, len(labels))
+    twins = set()
+    if image_root is not None:
+        files = {str(Path(image_root, image["file_name"])): image["id"] for image in coco["images"]}
+        twins = {files[file] for file in find_repeated(list(files))}
+    unique = {image_id: its for image_id, its in labels.items() if image_id not in twins}
+    if count > len(unique):
+        raise ValueError(
+            f"{count} of {len(labels)} images cannot be held out: {len(twins)} have the content "
+            f"of another one, and stay together in {rest}. Hold out fewer."
+        )
+    chosen = (stratified_split if stratify else random_split)(unique, count, seed)
+    parts = []
+    for name, image_ids in ((rest, labels.keys() - chosen), (held_out, chosen)):
+        split = {
+            "part": name,
+            "images": len(image_ids),
+            "images_divided": len(labels),
+            "seed": seed,
+            "method": METHODS["stratified" if stratify else "random"],
+            "sources": dict(sources),
+            **({"images_with_a_twin": len(twins)} if twins else {}),
+        }
+        parts.append(subset(coco, image_ids, {"split": split}))
+    return parts[0], parts[1]
 
 
 def held_out_count(size: float, num_images: int) -> int:

@@ -1,21 +1,19 @@
-"""From a dataset to a recipe for it: the weights that it starts from, and the cost of its body."""
+"""Choose the recipe for a dataset on this machine, and count the cost of its network."""
 
 import logging
 
 import torch
 from detectron2.config import CfgNode
 
-from crnas_d2.checkpoint import TrainingCheckpointer, WeightFile, read_weights
+from crnas_d2.checkpoint import TrainingCheckpointer, read_weights
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.config.entries import set_entries
 from crnas_d2.cost import body_cost
 from crnas_d2.engine import Trainer
 
-from .recipe import Recipe
-from .starter_configs import BASE
+from .recipe import BASE, Recipe
 from .statistics import Statistics
 
-_GIB = 2**30
 # What a file of weights says of images and blocks; the rest describes another network.
 _CONVENTION = ("INPUT.FORMAT", "MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD", "MODEL.RESNETS.STRIDE_IN_1X1")
 
@@ -36,7 +34,7 @@ def choose_recipe(
         ValueError: the file of weights cannot be read, or does not fit a ResNet-50.
     """
     has_gpu = torch.cuda.is_available()
-    memory = torch.cuda.get_device_properties(0).total_memory / _GIB if has_gpu else 0.0
+    memory = torch.cuda.get_device_properties(0).total_memory / 2**30 if has_gpu else 0.0
     file = read_weights(weights) if weights else None
     said = file.convention if file else {}
     recipe = Recipe(
@@ -49,7 +47,14 @@ def choose_recipe(
         gpu_memory=memory,
     )
     if file:
-        _check_weights_fit(recipe, file)
+        model = Trainer.build_model(_network_config(recipe))
+        log = logging.getLogger("crnas_d2")
+        level = log.level
+        log.setLevel(logging.ERROR)  # what starts from scratch is said by the training
+        try:
+            TrainingCheckpointer(model).load(file)
+        finally:
+            log.setLevel(level)
     return recipe
 
 
@@ -64,14 +69,3 @@ def _network_config(recipe: Recipe) -> CfgNode:
     set_entries(cfg, recipe.network())
     cfg.MODEL.DEVICE = "cpu"  # the recipe's may not be at hand
     return cfg
-
-
-def _check_weights_fit(recipe: Recipe, file: WeightFile) -> None:
-    model = Trainer.build_model(_network_config(recipe))
-    log = logging.getLogger("crnas_d2")
-    level = log.level
-    log.setLevel(logging.ERROR)  # what starts from scratch is said by the training
-    try:
-        TrainingCheckpointer(model).load(file)
-    finally:
-        log.setLevel(level)

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from .statistics import Anchors, Statistics, fit_anchors
 
@@ -10,7 +11,7 @@ PRESETS = ("quick", "standard", "paper")
 DEVICES = ("cpu", "gpu")
 # Not MSRA's: their BN statistics are folded away, and a search calibrates BN.
 PUBLISHED = "detectron2://ImageNetPretrained/torchvision/R-50.pkl"
-_TORCHVISION = {
+_TORCHVISION: dict[str, Any] = {
     "INPUT": {"FORMAT": "RGB"},
     "MODEL": {
         "PIXEL_MEAN": [123.675, 116.28, 103.53],
@@ -18,6 +19,7 @@ _TORCHVISION = {
         "RESNETS": {"STRIDE_IN_1X1": False},
     },
 }
+BASE = "crnas_d2://configs/Base-RCNN-FPN.yaml"
 _PAPER_SIZE = (800, 1333)  # CR-NAS, appendix A.1
 _EPOCHS = 13  # the 1x schedule of CR-NAS
 # From published weights: the least number of images that the detector's training reads.
@@ -57,7 +59,7 @@ class Recipe:
     preset: str
     device: str
     weights: str = ""
-    convention: tuple[tuple[str, object], ...] = ()
+    convention: tuple[tuple[str, Any], ...] = ()
     gpu_memory: float = 0.0
 
     @property
@@ -130,11 +132,11 @@ class Recipe:
         """Whether a search of channels is offered, which starts from ImageNet weights."""
         return self.preset != "quick" and not self.is_narrow
 
-    def network(self) -> dict:
+    def network(self) -> dict[str, Any]:
         """Return the settings of network and images that all configs share."""
         anchors, (shorter, longer) = self.anchors, self.size
         narrow = self._narrow_network() if self.is_narrow else {}
-        shared = {
+        shared: dict[str, Any] = {
             "MODEL": {
                 "DEVICE": "cuda" if self.device == "gpu" else "cpu",
                 "RESNETS": {"DEPTH": 50},
@@ -156,10 +158,12 @@ class Recipe:
         if self.start:
             shared = merged(shared, _TORCHVISION)
             for key, value in self.convention:
-                shared = merged(shared, _nested(key, value))
+                for name in reversed(key.split(".")):
+                    value = {name: value}
+                shared = merged(shared, value)
         return merged(shared, narrow)
 
-    def _narrow_network(self) -> dict:
+    def _narrow_network(self) -> dict[str, Any]:
         width = _WIDTH[self.preset]
         # Proposals for the fullest images; on a CPU their bookkeeping costs as much as the body.
         proposals = 32 * math.ceil(max(64, 4 * self.statistics.objects) / 32)
@@ -194,7 +198,9 @@ class Recipe:
             },
         }
 
-    def schedule(self, images: int, seen: int, rate: float, epochs: int = _EPOCHS) -> dict:
+    def schedule(
+        self, images: int, seen: int, rate: float, epochs: int = _EPOCHS
+    ) -> dict[str, Any]:
         """Return the section SOLVER of a training.
 
         Args:
@@ -207,7 +213,7 @@ class Recipe:
         per_epoch = max(1, math.ceil(images / self.batch))
         # About ten checkpoints, each after whole epochs.
         period = per_epoch * max(1, round(iterations / per_epoch / 10))
-        solver = {
+        solver: dict[str, Any] = {
             "REFERENCE_WORLD_SIZE": 1,
             "IMS_PER_BATCH": self.batch,
             "BASE_LR": float(f"{rate:.4g}"),
@@ -224,16 +230,10 @@ class Recipe:
         return solver
 
 
-def merged(first: dict, second: dict) -> dict:
+def merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     """Return nested settings; where both have a value, that of the second."""
     result = dict(first)
     for key, value in second.items():
         both = isinstance(value, dict) and isinstance(result.get(key), dict)
         result[key] = merged(result[key], value) if both else value
     return result
-
-
-def _nested(key: str, value: object) -> dict:
-    for name in reversed(key.split(".")):
-        value = {name: value}
-    return value

@@ -1,17 +1,26 @@
 """Starter configs for a user's own dataset."""
 
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from .config_writer import ConfigWriter
-from .recipe import Recipe
+import yaml
 
-BASE = "crnas_d2://configs/Base-RCNN-FPN.yaml"
+from crnas_d2.common.digests import text_digest
+
+from .recipe import BASE, Recipe, merged
+
 # Of the detector's blocks, [3, 4, 6, 3]: every network with fewer has its first ones.
 _OPTIONS = [[1, 2, 3], [1, 2, 3, 4], [1, 2, 3, 4, 5, 6], [1, 2, 3]]
 # Of the detector's MACs; more candidates where there is time for them.
 _BUDGET = {"quick": (0.6, 0.65), "standard": (0.5, 0.65), "paper": (0.0, 0.65)}
+
+
+# CR-NAS, appendix A.1: widths halved.
+_HALVED = {"STEM_OUT_CHANNELS": 32, "WIDTH_PER_GROUP": 32, "RES2_OUT_CHANNELS": 128}
+_TRAIN_PARTS, _ALL_PARTS = ("archtrain",), ("archtrain", "archval")  # all but the test set
+
+Settings = dict[str, Any]
 
 
 def starter_configs(
@@ -35,183 +44,229 @@ def starter_configs(
         the text of each config, keyed by its path.
     """
     # The data are listed by absolute path, so that the configs work from any folder.
-    folder = Path(os.path.abspath(folder))
-    writer = ConfigWriter(name, recipe, folder)
-    listed = [[f"{name}_{part}", *map(os.path.abspath, entry)] for part, entry in entries.items()]
-    classes = {"ROI_HEADS": {"NUM_CLASSES": num_classes}, "RETINANET": {"NUM_CLASSES": num_classes}}
-    writer.write(
+    configs = _Configs(name, recipe, folder.absolute())
+    listed = [
+        [f"{name}_{part}", *(str(path.absolute()) for path in entry)]
+        for part, entry in entries.items()
+    ]
+    classes = {"NUM_CLASSES": num_classes}
+    configs.add(
         "data",
         f"The dataset {name}: names, annotations and images of its parts.",
-        [],
-        {"MODEL": classes, "DATASETS": {"COCO_FORMAT": listed}},
+        {
+            "MODEL": {"ROI_HEADS": classes, "RETINANET": classes},
+            "DATASETS": {"COCO_FORMAT": listed},
+        },
     )
-    test = {"DATASETS": {"TEST": [f"{name}_test"] if "test" in entries else []}}
-    clipping = {"ENABLED": True, "CLIP_TYPE": "norm", "CLIP_VALUE": 1.0}
-    solver = {"CHECKPOINT_MAX_TO_KEEP": 2}
+    solver: Settings = {"CHECKPOINT_MAX_TO_KEEP": 2}
     if recipe.is_narrow:
-        solver["CLIP_GRADIENTS"] = clipping
-    writer.write(
-        "detector",
-        _detector_comment(recipe),
-        [BASE, "data.yaml"],
-        *(recipe.network(), test, {"SOLVER": solver, "SEED": 1}),
-    )
-    _write_pruning(writer, macs)
-    if recipe.has_channels:
-        _write_channels(writer)
-    if recipe.has_supernet:
-        _write_supernet(writer)
-    return writer.texts
-
-
-def _detector_comment(recipe: Recipe) -> str:
+        solver["CLIP_GRADIENTS"] = {"ENABLED": True, "CLIP_TYPE": "norm", "CLIP_VALUE": 1.0}
     data, (shorter, longer), anchors = recipe.statistics, recipe.size, recipe.anchors
-    start = f"from {recipe.start}" if recipe.start else "a narrow ResNet-34, from scratch"
     small, large = (data.box_size(share) * shorter for share in (0.05, 0.95))
-    return f"""\
-What all trainings and searches share: preset {recipe.preset}, device {recipe.device}; {start}.
-Images: {data.shorter} x {data.longer} pixels (medians), resized to {shorter} x {longer}.
-Anchors: 5 % of the objects are smaller than {small:.0f} resized pixels (root of the area), and 5 %
-are larger than {large:.0f}; sizes between them on {", ".join(anchors.levels)}, ratios of the boxes.
-All numbers are for one process; more GPUs scale batch, rates and iterations alike."""
-
-
-def _epochs(images: int, solver: Mapping) -> str:
-    epochs = solver["MAX_ITER"] * solver["IMS_PER_BATCH"] / images
-    return f"{epochs:.3g} epochs of {images} images"
-
-
-def _write_pruning(writer: ConfigWriter, macs: float) -> None:
-    """Write the configs of a trained detector, its search and the two fine-tunings."""
-    recipe = writer.recipe
-    solver = recipe.schedule(recipe.archtrain, recipe.images_seen, recipe.rate)
-    writer.write(
-        "baseline",
-        f"The detector, on archtrain alone, because the search scores it on archval;\n"
-        f"{_epochs(recipe.archtrain, solver)}.",
-        ["detector.yaml"],
-        {"MODEL": {"WEIGHTS": recipe.start}} if recipe.start else {},
-        *(writer.parts("archtrain"), {"SOLVER": solver}),
+    configs.add(
+        "detector",
+        f"What all trainings and searches share: preset {recipe.preset}, device {recipe.device}; "
+        f"{f'from {recipe.start}' if recipe.start else 'a narrow ResNet-34, from scratch'}.\n"
+        f"Images: {data.shorter} x {data.longer} pixels (medians), resized to {shorter} x {longer}."
+        f"\nAnchors: 5 % of the objects are smaller than {small:.0f} resized pixels (root of the "
+        f"area), and 5 %\nare larger than {large:.0f}; sizes between them on "
+        f"{', '.join(anchors.levels)}, ratios of the boxes.\nAll numbers are for one process; more "
+        "GPUs scale batch, rates and iterations alike.",
+        recipe.network(),
+        {
+            "DATASETS": {"TEST": [f"{name}_test"] if "test" in entries else []},
+            "SOLVER": solver,
+            "SEED": 1,
+        },
+        bases=[BASE, "data.yaml"],
     )
-    least, most = (share * macs for share in _BUDGET[recipe.preset])
-    writer.write(
+    _add_pruning(configs, macs)
+    if recipe.has_channels:
+        _add_channels(configs)
+    if recipe.has_supernet:
+        _add_supernet(configs)
+    return configs.texts
+
+
+def is_edited(path: Path, new: str) -> bool:
+    """Whether an existing config must not be replaced by a new one: the user has changed it."""
+    if not path.exists():
+        return False
+    text = path.read_text(encoding="utf-8", errors="replace")
+    mark, _, rest = text.partition("\n")
+    return text != new and mark != _mark(rest)
+
+
+def _mark(text: str) -> str:
+    digest = text_digest(text, 12)
+    return f"# Written by prepare, {digest}. Once you have edited it, it is not replaced."
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes every list on one line, as Detectron2's configs do."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+_Dumper.add_representer(
+    list,
+    lambda dumper, data: dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True),
+)
+
+
+class _Configs:
+    """The texts of the configs of one dataset, by path."""
+
+    def __init__(self, name: str, recipe: Recipe, folder: Path):
+        self.name, self.recipe, self.folder = name, recipe, folder
+        self.texts: dict[Path, str] = {}
+
+    def add(self, run: str, comment: str, *settings: Settings, bases: Sequence[str] = ()) -> None:
+        content: Settings = {"_BASE_": list(bases)} if bases else {}
+        for some in settings:
+            content = merged(content, some)
+        if run not in ("data", "detector"):
+            content["OUTPUT_DIR"] = str(self.folder / "output" / run)
+        text = "".join(f"# {line}\n" for line in comment.splitlines())
+        # No line is broken, whatever its length.
+        text += yaml.dump(
+            content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000
+        )
+        self.texts[self.folder / f"{run}.yaml"] = f"{_mark(text)}\n{text}"
+
+    def add_training(
+        self,
+        run: str,
+        comment: str,
+        settings: Settings,
+        *,
+        parts: Sequence[str],
+        solver: Settings,
+        archval: bool = False,
+        source: str = "",
+    ) -> None:
+        """Add a training of the detector, or of a supernet; its comment ends with its epochs."""
+        images = self.recipe.archtrain if parts == _TRAIN_PARTS else self.recipe.statistics.images
+        epochs = solver["MAX_ITER"] * solver["IMS_PER_BATCH"] / images
+        datasets = {"TRAIN": [f"{self.name}_{part}" for part in parts]}
+        if archval:
+            datasets["ARCHVAL"] = [f"{self.name}_archval"]
+        self.add(
+            run,
+            f"{comment};\n{epochs:.3g} epochs of {images} images{source}.",
+            settings,
+            {"DATASETS": datasets, "SOLVER": solver},
+            bases=["detector.yaml"],
+        )
+
+    def result(self, run: str, file: str = "model_final.pth") -> str:
+        return str(self.folder / "output" / run / file)
+
+
+def _add_pruning(configs: _Configs, macs: float) -> None:
+    """Add the configs of a trained detector, its search and the two fine-tunings."""
+    recipe = configs.recipe
+    configs.add_training(
+        "baseline",
+        "The detector, on archtrain alone, because the search scores it on archval",
+        {"MODEL": {"WEIGHTS": recipe.start}} if recipe.start else {},
+        parts=_TRAIN_PARTS,
+        solver=recipe.schedule(recipe.archtrain, recipe.images_seen, recipe.rate),
+    )
+    trained = {"WEIGHTS": configs.result("baseline"), "INHERIT": True}
+    supernet = {"SPACE": "stage", "SHARING": "prefix", "STAGE_OPTIONS": _OPTIONS}
+    configs.add(
         "search",
         "Which blocks of the detector are needed? Networks with its first blocks, within 0.65 of\n"
         f"its {macs / 1e9:.4g} G MACs (body), scored on archval with its weights.",
-        ["baseline.yaml"],
         {
-            "MODEL": {
-                "WEIGHTS": writer.result("baseline", "model_final.pth"),
-                "INHERIT": True,
-                "SUPERNET": {
-                    "SPACE": "stage",
-                    "SHARING": "prefix",
-                    "STAGE_OPTIONS": _OPTIONS,
-                },
-            },
+            "MODEL": {**trained, "SUPERNET": supernet},
             "SEARCH": {
-                "BUDGET": {"MACS": [round(least), round(most)]},
+                "BUDGET": {"MACS": [round(share * macs) for share in _BUDGET[recipe.preset]]},
                 "BN_CALIBRATION": {"NUM_IMAGES": 64 if recipe.preset == "quick" else 200},
             },
+            "DATASETS": {"ARCHVAL": [f"{configs.name}_archval"]},
         },
-        {"DATASETS": {"ARCHVAL": [f"{writer.name}_archval"]}},
+        bases=["baseline.yaml"],
     )
     images = recipe.statistics.images
-    solver = recipe.schedule(images, recipe.images_seen // 2, recipe.rate / 2)
-    writer.write(
+    configs.add_training(
         "finetuned",
-        "The detector, trained further on all images but those of the test set;\n"
-        f"{_epochs(images, solver)}.",
-        ["detector.yaml"],
-        {"MODEL": {"WEIGHTS": writer.result("baseline", "model_final.pth"), "INHERIT": True}},
-        *(writer.parts("archtrain", "archval"), {"SOLVER": solver}),
+        "The detector, trained further on all images but those of the test set",
+        {"MODEL": trained},
+        parts=_ALL_PARTS,
+        solver=recipe.schedule(images, recipe.images_seen // 2, recipe.rate / 2),
     )
-    writer.write(
+    configs.add(
         "found",
         "As finetuned.yaml, with the network and the weights that the search found.",
-        ["finetuned.yaml", "output/search/genotype.yaml"],
-        {"MODEL": {"WEIGHTS": writer.result("search", "model_best.pth")}},
+        {"MODEL": {"WEIGHTS": configs.result("search", "model_best.pth")}},
+        bases=["finetuned.yaml", "output/search/genotype.yaml"],
     )
 
 
-def _write_channels(writer: ConfigWriter) -> None:
-    """Write the configs of a search by gradient (NATS), of what it finds and its baseline."""
-    recipe = writer.recipe
-    weights = {"MODEL": {"WEIGHTS": recipe.start}}
-    images = recipe.statistics.images
-    solver = recipe.schedule(images, recipe.images_seen, recipe.rate)
-    writer.write(
+def _add_channels(configs: _Configs) -> None:
+    """Add the configs of a search by gradient (NATS), of what it finds and its baseline."""
+    recipe = configs.recipe
+    configs.add_training(
         "pretrained",
-        "The network from its ImageNet weights, on all images but those of the test set;\n"
-        f"{_epochs(images, solver)}.",
-        ["detector.yaml"],
-        *(weights, writer.parts("archtrain", "archval"), {"SOLVER": solver}),
+        "The network from its ImageNet weights, on all images but those of the test set",
+        {"MODEL": {"WEIGHTS": recipe.start}},
+        parts=_ALL_PARTS,
+        solver=recipe.schedule(recipe.statistics.images, recipe.images_seen, recipe.rate),
     )
-    writer.write(
+    configs.add(
         "mixed",
         "As pretrained.yaml, with the dilations that the search found.",
-        ["pretrained.yaml", "output/channels/genotype.yaml"],
+        bases=["pretrained.yaml", "output/channels/genotype.yaml"],
     )
     # NATS, section 4.2: 25 epochs where the networks have 13, along a cosine.
     solver = recipe.schedule(recipe.archtrain, 25 * recipe.images_seen // 13, recipe.rate)
-    solver |= {"LR_SCHEDULER_NAME": "WarmupCosineLR", "STEPS": []}
-    writer.write(
+    channel = {"STAGES": ["res3", "res4", "res5"], "DILATION_SET": "C"}
+    supernet = {"SPACE": "channel", "PATH_SAMPLER": "alpha", "CHANNEL": channel}
+    configs.add_training(
         "channels",
-        "Search by gradient: trains weights on archtrain, the dilations of channels on archval;\n"
-        f"{_epochs(recipe.archtrain, solver)} (NATS, section 4.2).",
-        ["detector.yaml"],
-        *(weights, writer.parts("archtrain", archval=True), {"SOLVER": solver}),
-        {
-            "MODEL": {
-                "SUPERNET": {
-                    "SPACE": "channel",
-                    "PATH_SAMPLER": "alpha",
-                    "CHANNEL": {"STAGES": ["res3", "res4", "res5"], "DILATION_SET": "C"},
-                }
-            },
-        },
+        "Search by gradient: trains weights on archtrain, the dilations of channels on archval",
+        {"MODEL": {"WEIGHTS": recipe.start, "SUPERNET": supernet}},
+        parts=_TRAIN_PARTS,
+        solver=solver | {"LR_SCHEDULER_NAME": "WarmupCosineLR", "STEPS": []},
+        archval=True,
+        source=" (NATS, section 4.2)",
     )
 
 
-def _write_supernet(writer: ConfigWriter) -> None:
-    """Write the configs of CR-NAS's stage level from scratch."""
-    recipe = writer.recipe
-    images = recipe.statistics.images
-    solver = recipe.schedule(recipe.archtrain, 25 * recipe.images_seen // 13, recipe.rate, 25)
-    # CR-NAS, appendix A.1: widths halved.
-    halved = {"STEM_OUT_CHANNELS": 32, "WIDTH_PER_GROUP": 32, "RES2_OUT_CHANNELS": 128}
+def _add_supernet(configs: _Configs) -> None:
+    """Add the configs of CR-NAS's stage level from scratch."""
+    recipe = configs.recipe
     sharing = recipe.supernet_sharing
-    writer.write(
+    configs.add_training(
         "supernet",
-        f"A supernet of half the width, on archtrain, SHARING {sharing};\n"
-        f"{_epochs(recipe.archtrain, solver)} (CR-NAS, appendix A.1).",
-        ["detector.yaml"],
+        f"A supernet of half the width, on archtrain, SHARING {sharing}",
         {
-            "MODEL": {
-                "SUPERNET": {"SPACE": "stage", "SHARING": sharing},
-                "RESNETS": halved,
-            },
+            "MODEL": {"SUPERNET": {"SPACE": "stage", "SHARING": sharing}, "RESNETS": _HALVED},
             "SEARCH": {"BUDGET": {"BLOCKS": [16, 16]}},
         },
-        *(writer.parts("archtrain", archval=True), {"SOLVER": solver}),
+        parts=_TRAIN_PARTS,
+        solver=recipe.schedule(recipe.archtrain, 25 * recipe.images_seen // 13, recipe.rate, 25),
+        archval=True,
+        source=" (CR-NAS, appendix A.1)",
     )
-    writer.write(
+    configs.add(
         "supernet_search",
         "The search of the supernet, on archval.",
-        ["supernet.yaml"],
-        {"MODEL": {"WEIGHTS": writer.result("supernet", "model_final.pth")}},
+        {"MODEL": {"WEIGHTS": configs.result("supernet")}},
+        bases=["supernet.yaml"],
     )
-    solver = recipe.schedule(images, recipe.images_seen, recipe.rate)
-    writer.write(
+    configs.add_training(
         "scratch",
-        "ResNet-50 from scratch, on all images but those of the test set;\n"
-        f"{_epochs(images, solver)}.",
-        ["detector.yaml"],
+        "ResNet-50 from scratch, on all images but those of the test set",
         {"MODEL": {"GENOTYPE": {"DEPTHS": [3, 4, 6, 3]}}},
-        *(writer.parts("archtrain", "archval"), {"SOLVER": solver}),
+        parts=_ALL_PARTS,
+        solver=recipe.schedule(recipe.statistics.images, recipe.images_seen, recipe.rate),
     )
-    writer.write(
+    configs.add(
         "searched",
         "As scratch.yaml, with the blocks that the search found.",
-        ["scratch.yaml", "output/supernet_search/genotype.yaml"],
+        bases=["scratch.yaml", "output/supernet_search/genotype.yaml"],
     )

@@ -1,6 +1,5 @@
-"""Check the user's own COCO or VOC annotations, and split them into archtrain, archval and test."""
+"""The parts of the user's data: read from COCO or VOC files, checked, and split."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,9 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from crnas_d2.common.digests import sha256
-from crnas_d2.data.annotations.coco import read_coco, split_coco, subset
+from crnas_d2.common.files import AnyPath
+from crnas_d2.data.annotations.coco import Record, read_coco, subset
+from crnas_d2.data.annotations.splits import split_coco
 from crnas_d2.data.annotations.voc import voc_files, voc_to_coco
 from crnas_d2.data.images.files import read_image_files
 
@@ -22,19 +23,23 @@ _FREQUENT, _ALIKE = 50, 0.75
 class Part:
     """Annotations, the folder of their images, and the sha256 of each source file."""
 
-    coco: dict
+    coco: Record
     image_root: Path
     sources: dict[str, str]
 
+    @property
+    def num_images(self) -> int:
+        return len(self.coco["images"])
 
-def read_coco_parts(files: Mapping[str, tuple[str | os.PathLike, str | os.PathLike]]) -> dict:
+    def __str__(self) -> str:
+        return f"{self.num_images} images, {len(self.coco['annotations'])} annotations"
+
+
+def read_coco_parts(files: Mapping[str, tuple[AnyPath, AnyPath]]) -> dict[str, Part]:
     """Read COCO JSON files.
 
     Args:
         files: ``(json file, image folder)``, keyed by the name of the part.
-
-    Returns:
-        each :class:`Part`, keyed by name.
 
     Raises:
         ValueError: an unreadable file, no such folder, or parts with different categories.
@@ -44,30 +49,32 @@ def read_coco_parts(files: Mapping[str, tuple[str | os.PathLike, str | os.PathLi
         if not Path(folder).is_dir():
             raise ValueError(f"The image folder {folder} of {file} does not exist.")
         parts[name] = Part(read_coco(file), Path(folder), {Path(file).name: sha256(file)})
-    first, *others = parts
+    categories = {
+        name: sorted((category["id"], category["name"]) for category in part.coco["categories"])
+        for name, part in parts.items()
+    }
+    first, *others = files
     for other in others:
-        ours, theirs = (
-            sorted((c["id"], c["name"]) for c in parts[name].coco["categories"])
-            for name in (first, other)
-        )
-        if ours != theirs:
+        if categories[other] != categories[first]:
             raise ValueError(
-                f"{files[first][0]} and {files[other][0]} have different categories: {ours} and "
-                f"{theirs}; expected the same ids and names."
+                f"{files[first][0]} and {files[other][0]} have different categories: "
+                f"{categories[first]} and {categories[other]}; expected the same ids and names."
             )
     return parts
 
 
-def read_voc_parts(folder: str | os.PathLike, image_sets: Mapping[str, str | None]) -> dict:
+def read_voc_parts(folder: AnyPath, image_sets: Mapping[str, str | None]) -> dict[str, Part]:
     """Read a VOC folder; the categories are all names that occur in these parts, sorted.
 
     Args:
         image_sets: the image set of each part, keyed by its name; ``None`` for all images. An
             image goes to the first part that has it, and is left out of the others.
 
-    Returns, raises: see :func:`read_coco_parts`.
+    Raises:
+        ValueError: no VOC folder, no such image set, or annotations that cannot be read.
     """
-    files, taken = {}, set()
+    files: dict[str, list[Path]] = {}
+    taken: set[Path] = set()
     for name, image_set in image_sets.items():
         files[name] = [file for file in voc_files(folder, image_set) if file not in taken]
         taken.update(files[name])
@@ -84,25 +91,23 @@ def read_voc_parts(folder: str | os.PathLike, image_sets: Mapping[str, str | Non
 
 
 def check_parts(parts: Mapping[str, Part]) -> tuple[dict[str, Part], dict[str, Report]]:
-    """Decode all images and check all annotations, see
-    :func:`~crnas_d2.verbs.prepare.annotation_report.check_annotations`.
+    """Decode all images and check all annotations, see :func:`check_annotations`.
 
     Args:
         parts: an image that is in two of them stays in the first.
 
     Returns:
-        the fixed parts, and the report of each.
+        the mended parts, and the report of each.
     """
     mended, reports = {}, {}
     digests: dict[str, str] = {}
     for name, part in parts.items():
         names = [image["file_name"] for image in part.coco["images"]]
         files = read_image_files(names, part.image_root, title=f"Decoding images of {name}")
-        reports[name] = check_annotations(part.coco, files, digests)
-        known = {image["id"] for image in reports[name].coco["images"]}
-        info = {"checked": reports[name].counts(), "split": {"part": name, "sources": part.sources}}
-        coco = subset(reports[name].coco, known, info)
-        mended[name] = Part(coco, part.image_root, part.sources)
+        report = reports[name] = check_annotations(part.coco, files, digests)
+        info = {"checked": report.counts(), "split": {"part": name, "sources": part.sources}}
+        known = {image["id"] for image in report.coco["images"]}
+        mended[name] = Part(subset(report.coco, known, info), part.image_root, part.sources)
         digests.update({file.digest: f"{key} in {name}" for key, file in files.items()})
         digests.pop("", None)  # of files that could not be read
     return mended, reports
@@ -111,8 +116,8 @@ def check_parts(parts: Mapping[str, Part]) -> tuple[dict[str, Part], dict[str, R
 def usual_size(images: int) -> int:
     """Return the size of an archval that is held out of so many images.
 
-    A fifth; of few images more, because a small archval tells no networks apart: 100 images, but at
-    most a third.
+    A fifth; for small datasets 100 images, at most a third, because a small archval tells no
+    networks apart.
     """
     return max(1, round(max(0.2 * images, min(100, images / 3))))
 
@@ -130,18 +135,20 @@ def divide(
     parts = dict(parts)
     rest = parts.pop("train")
     for name, size in sizes:
-        if size is None:
-            size = usual_size(len(rest.coco["images"]))
-        kept, held_out = split_coco(
-            rest.coco, size, seed=seed, stratify=True, sources=rest.sources, held_out=name
+        cocos = split_coco(
+            rest.coco,
+            usual_size(rest.num_images) if size is None else size,
+            seed=seed,
+            stratify=True,
+            sources=rest.sources,
+            held_out=name,
         )
-        parts[name] = Part(held_out, rest.image_root, rest.sources)
-        rest = Part(kept, rest.image_root, rest.sources)
+        rest, parts[name] = (Part(coco, rest.image_root, rest.sources) for coco in cocos)
     parts["archtrain"] = rest
     return {name: parts[name] for name in ("archtrain", "archval", "test") if name in parts}
 
 
-def likely_typos(cocos: Iterable[dict]) -> list[str]:
+def likely_typos(cocos: Iterable[Record]) -> list[str]:
     """Describe the categories that have the name of a far more frequent one, but for a typo.
 
     Args:
