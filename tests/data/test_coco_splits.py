@@ -4,12 +4,8 @@ import json
 import pytest
 
 from crnas_d2.common.digests import sha256
-from crnas_d2.data.annotations.coco import (
-    missing_categories,
-    read_coco,
-    save_files,
-    split_coco,
-)
+from crnas_d2.data.annotations.coco import missing_categories, read_coco, save_files
+from crnas_d2.data.annotations.splits import split_coco
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from crnas_d2.engine import Trainer
 from crnas_d2.engine.checks import check_config
 from crnas_d2.engine.measured_speed import measure_speed
 from crnas_d2.space import Genotype
-from crnas_d2.verbs.prepare import plan
-from crnas_d2.verbs.prepare.starter_configs import BASE
+from crnas_d2.verbs.prepare import chains
+from crnas_d2.verbs.prepare.recipe import BASE
 
 # Overrides for a search.yaml whose detector has not been trained yet.
 UNTRAINED = ["MODEL.WEIGHTS", "", "MODEL.INHERIT", "False"]
@@ -58,7 +58,7 @@ def tool():
 @pytest.fixture
 def untimed(monkeypatch):
     """No steps are timed, for speed."""
-    monkeypatch.setattr(plan, "measure_speed", lambda cfg, timed: measure_speed(cfg, timed=False))
+    monkeypatch.setattr(chains, "measure_speed", lambda cfg, timed: measure_speed(cfg, timed=False))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from PIL import Image
 SPLITS = """
 import runpy, shutil, sys
 from crnas_d2.config import load_config
-from crnas_d2.jobs import check_config
+from crnas_d2.engine.checks import check_config
 
 root, tool, config = sys.argv[1:]
 sys.argv = [tool, "--preset", "nats-coco2014"]

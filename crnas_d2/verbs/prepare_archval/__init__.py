@@ -11,14 +11,10 @@ import os
 from pathlib import Path
 
 from crnas_d2.common.digests import sha256
-from crnas_d2.data.annotations.coco import (
-    missing_categories,
-    read_coco,
-    save_files,
-    split_coco,
-)
+from crnas_d2.data.annotations.coco import Record, missing_categories, read_coco, save_files
+from crnas_d2.data.annotations.splits import split_coco
 
-from .paper_splits import DIVISIONS, HELD_OUT, IMAGES, SELECTIONS
+from .paper_splits import DIVISIONS, HELD_OUT, SELECTIONS, Source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +45,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace files that differ")
 
 
-def check(args):
+def run(args: argparse.Namespace) -> None:
+    _check(args)
+    root = Path(os.getenv("DETECTRON2_DATASETS", "datasets")).expanduser()
+    if args.preset in SELECTIONS:
+        files = SELECTIONS[args.preset](root)
+        if not args.overwrite:
+            files = _without_published(files)
+        _save(files, args.overwrite)
+        return
+    if args.json:
+        folder = args.output or args.json.parent
+        source = Source(
+            read_coco(args.json),
+            {args.json.name: sha256(args.json)},
+            lambda part: folder / f"{args.json.stem}_{part}.json",
+            *(args.images, args.images),
+        )
+    else:
+        source = DIVISIONS[args.preset](root)
+    compares = source.images is not None and source.images.is_dir()
+    if not compares:
+        why = f"{source.images} does not exist"
+        if args.json:
+            why = "--images DIR keeps those of the same content together"
+        print(f"Images are not compared: {why}.")
+    archtrain, archval = split_coco(
+        source.coco,
+        HELD_OUT if args.archval is None else args.archval,
+        seed=args.seed or 0,
+        stratify=args.stratify,
+        sources=source.files,
+        image_root=source.image_root if compares else None,
+    )
+    parts = {"archtrain": archtrain, "archval": archval}
+    _save({source.target(name): part for name, part in parts.items()}, args.overwrite)
+    if twins := archval["info"]["split"].get("images_with_a_twin"):
+        print(f"{twins} images have the content of another one: all of them are in archtrain.")
+    if missing := missing_categories(archval, [archtrain]):
+        print(f"No object in archval, so not scored by a search: {', '.join(missing)}")
+
+
+def _check(args: argparse.Namespace) -> None:
     if args.preset and args.output:
         args.refuse("--output goes with --json; a preset writes below DETECTRON2_DATASETS")
     if args.preset and args.images:
@@ -62,33 +99,7 @@ def check(args):
         args.refuse(f"{args.preset} is a fixed list: --archval, --seed, --stratify do not apply")
 
 
-def divide(args):
-    """Return the content of each file to write, keyed by its path."""
-    how = {"seed": args.seed or 0, "stratify": args.stratify}
-    if args.json:
-        coco = read_coco(args.json)
-        sources = {args.json.name: sha256(args.json)}
-        if args.images is None:
-            print("Images are not compared: --images DIR keeps those of the same content together.")
-        parts = split_coco(coco, args.archval, sources=sources, image_root=args.images, **how)
-        folder = args.output or args.json.parent
-        return {
-            folder / f"{args.json.stem}_{part['info']['split']['part']}.json": part
-            for part in parts
-        }
-    root = Path(os.getenv("DETECTRON2_DATASETS", "datasets")).expanduser()
-    if args.preset in SELECTIONS:
-        files = SELECTIONS[args.preset](root)
-    else:
-        size = HELD_OUT if args.archval is None else args.archval
-        compare = (root / IMAGES[args.preset]).is_dir()
-        if not compare:
-            print(f"Images are not compared: {root / IMAGES[args.preset]} does not exist.")
-        files = DIVISIONS[args.preset](root, size, compare=compare, **how)
-    return {root / path: content for path, content in files.items()}
-
-
-def without_published(files):
+def _without_published(files: dict[Path, Record]) -> dict[Path, Record]:
     """Leave out files that already exist with the same images, so that published ones are kept."""
     rest = {}
     for path, content in files.items():
@@ -100,20 +111,8 @@ def without_published(files):
     return rest
 
 
-def run(args: argparse.Namespace) -> None:
-    check(args)
-    files = divide(args)
-    if args.preset in SELECTIONS and not args.overwrite:
-        files = without_published(files)
-    written = save_files(files, overwrite=args.overwrite)
+def _save(files: dict[Path, Record], overwrite: bool) -> None:
+    written = save_files(files, overwrite=overwrite)
     for path, content in files.items():
         counts = f"{len(content['images'])} images, {len(content['annotations'])} annotations"
         print(f"{path}: {counts}" + ("" if written[path] else "; exists already, identical"))
-    if args.preset not in SELECTIONS:
-        archtrain, archval = files.values()
-        twins = archval["info"]["split"].get("images_with_a_twin")
-        if twins:
-            print(f"{twins} images have the content of another one: all of them are in archtrain.")
-        missing = missing_categories(archval, [archtrain])
-        if missing:
-            print(f"No object in archval, so not scored by a search: {', '.join(missing)}")

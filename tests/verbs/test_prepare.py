@@ -1,11 +1,14 @@
-"""The recipe for a dataset: sizes and anchors from images and boxes, schedules from its size."""
+"""What prepare chooses for a dataset, and what it estimates and says of it."""
 
 import numpy as np
 import pytest
+import torch
 
+from crnas_d2.engine.estimate import Estimate, Work
 from crnas_d2.modeling.families import ResNetFamily
-from crnas_d2.verbs.prepare.chains import chains
-from crnas_d2.verbs.prepare.own_dataset import usual_size
+from crnas_d2.verbs.prepare import chains as chains_module
+from crnas_d2.verbs.prepare.chains import Chain, ChainEstimate, Step, chains, estimate_chains
+from crnas_d2.verbs.prepare.parts import likely_typos, usual_size
 from crnas_d2.verbs.prepare.recipe import PUBLISHED, Recipe
 from crnas_d2.verbs.prepare.statistics import Statistics, archval_to_tell, fit_anchors, told_apart
 
@@ -180,3 +183,66 @@ def test_the_published_weights_get_the_images_that_they_were_trained_on():
 def test_own_weights_on_a_cpu_are_trained_for_as_long_as_a_cpu_can():
     seen = [recipe(device="cpu", weights="a.pth", preset=p).images_seen for p in ("quick", "paper")]
     assert seen == [1_600, 80_000]
+
+
+def estimate(*seconds):
+    steps = tuple(Step(f"run{n}") for n in range(len(seconds)))
+    estimates = tuple(Estimate(Work("work"), s, 3 * 2**30, 5 * 2**20) for s in seconds)
+    return ChainEstimate(Chain("", steps, ("run0", "run1"), "run1"), estimates)
+
+
+def test_the_table_adds_up():
+    lines = estimate(1800.0, 7200.0).table().splitlines()
+    assert lines[2].split() == ["run0", "work", "30", "min", "3.0", "GiB", "5", "MiB"]
+    assert lines[-1].split() == ["all", "2.5", "hours", "3.0", "GiB", "10", "MiB"]
+    assert estimate(1800.0, None).table().splitlines()[-1].split()[:2] == ["all", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "device", "hours", "words"),
+    [
+        ("paper", "cpu", 400, "WARNING: on this CPU that takes 16.7 days. Use --preset quick"),
+        ("quick", "cpu", 30, "Use smaller images (INPUT), a machine with a GPU (--device gpu)"),
+        ("quick", "cpu", 3, "WARNING: that takes 3.0 hours on this machine, more than 1.5 hours."),
+        ("standard", "cpu", 10, ""),
+        ("paper", "gpu", 400, ""),
+        ("quick", "gpu", 0.8, ""),
+    ],
+)
+def test_a_chain_that_takes_too_long_says_what_to_do(preset, device, hours, words):
+    found = estimate(hours * 3600.0).warning(recipe(preset=preset, device=device))
+    assert words in found and bool(found) == bool(words)
+
+
+def test_a_batch_that_does_not_fit_the_gpu_is_a_sentence(tmp_path, monkeypatch):
+    def measure(cfg, timed):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(chains_module, "measure_speed", measure)
+    (tmp_path / "baseline.yaml").write_text("SOLVER:\n  IMS_PER_BATCH: 4\n")
+    with pytest.raises(ValueError, match=r"^4 images per step do not fit .*\(step baseline\)"):
+        next(estimate_chains(recipe(preset="quick"), tmp_path, 5, is_timed=True))
+
+
+def counted(**objects):
+    """Annotations with so many objects of each category."""
+    ids = {name: number for number, name in enumerate(objects, start=1)}
+    return {
+        "categories": [{"id": id_, "name": name} for name, id_ in ids.items()],
+        "annotations": [
+            {"category_id": ids[name]} for name, count in objects.items() for _ in range(count)
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("parts", "found"),
+    [
+        ([counted(RBC=300, RBCC=1, WBC=40)], ["RBCC (objects: 1; RBC: 300)"]),
+        ([counted(Cell=90, cell=1), counted(Cell=90, cell=0)], ["cell (objects: 1; Cell: 180)"]),
+        ([counted(cat=300, dog=2)], []),  # rare, but no typo
+        ([counted(left_hand=60, right_hand=50)], []),  # alike, but both frequent
+    ],
+)
+def test_a_rare_class_with_the_name_of_a_frequent_one_is_named(parts, found):
+    assert likely_typos(parts) == found

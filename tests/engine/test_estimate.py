@@ -1,7 +1,6 @@
-"""What a plan says before anyone starts."""
+"""What a training or a search is estimated to take."""
 
 import pytest
-import torch
 import toy
 from detectron2.data import DatasetCatalog
 
@@ -17,33 +16,10 @@ from crnas_d2.engine.estimate import (
     training_work,
 )
 from crnas_d2.engine.measured_speed import measure_speed
-from crnas_d2.verbs.prepare import plan as jobs_plan
-from crnas_d2.verbs.prepare.chains import Chain, Step
-from crnas_d2.verbs.prepare.plan import Plan, Planner
-from crnas_d2.verbs.prepare.recipe import Recipe
-from crnas_d2.verbs.prepare.statistics import Statistics
 
 MIB = 2**20
 SPEED = Speed(0.5, 0.1, base=100 * MIB, per_image=10 * MIB, checkpoint=50 * MIB, weights=30 * MIB)
 UNKNOWN = Speed(None, None, base=None, per_image=None, checkpoint=50 * MIB, weights=30 * MIB)
-DATA = Statistics.of(
-    [
-        {
-            "images": [{"id": 1, "width": 64, "height": 64}],
-            "annotations": [{"image_id": 1, "bbox": [0, 0, 20, 20]}],
-        }
-    ]
-)
-
-
-def plan(*seconds):
-    estimates = tuple(Estimate(Work("work"), s, 3 * 2**30, 5 * MIB) for s in seconds)
-    steps = tuple(Step(f"run{n}") for n in range(len(seconds)))
-    return Plan(Chain("", steps, ("run0", "run1"), "run1"), estimates)
-
-
-def recipe(preset, device):
-    return Recipe(DATA, 1, preset, device)
 
 
 def test_a_training_takes_its_images_its_batch_and_its_checkpoints():
@@ -126,37 +102,3 @@ def test_a_measured_speed_is_that_of_the_model(toy_datasets):
     assert found.weights == sum(t.nbytes for t in model.state_dict().values())
     assert found.weights < found.checkpoint < 2.1 * found.weights
     assert set(DatasetCatalog.list()) == before
-
-
-def test_the_table_adds_up():
-    lines = plan(1800.0, 7200.0).table().splitlines()
-    assert lines[2].split() == ["run0", "work", "30", "min", "3.0", "GiB", "5", "MiB"]
-    assert lines[-1].split() == ["all", "2.5", "hours", "3.0", "GiB", "10", "MiB"]
-    assert plan(1800.0, None).table().splitlines()[-1].split()[:2] == ["all", "unknown"]
-
-
-@pytest.mark.parametrize(
-    ("preset", "device", "hours", "words"),
-    [
-        ("paper", "cpu", 400, "WARNING: on this CPU that takes 16.7 days. Use --preset quick"),
-        ("quick", "cpu", 30, "Use smaller images (INPUT), a machine with a GPU (--device gpu)"),
-        ("quick", "cpu", 3, "WARNING: that takes 3.0 hours on this machine, more than 1.5 hours."),
-        ("standard", "cpu", 10, ""),
-        ("paper", "gpu", 400, ""),
-        ("quick", "gpu", 0.8, ""),
-    ],
-)
-def test_a_plan_that_takes_too_long_says_what_to_do(preset, device, hours, words):
-    found = plan(hours * 3600.0).warning(recipe(preset, device))
-    assert words in found and bool(found) == bool(words)
-
-
-def test_a_batch_that_does_not_fit_the_gpu_is_a_sentence(tmp_path, monkeypatch):
-    def measure(cfg, timed):
-        raise torch.OutOfMemoryError
-
-    monkeypatch.setattr(jobs_plan, "measure_speed", measure)
-    (tmp_path / "run.yaml").write_text("SOLVER:\n  IMS_PER_BATCH: 4\n")
-    chain = Chain("", (Step("run"),), ("run", "run"), "run")
-    with pytest.raises(ValueError, match=r"^4 images per step do not fit .*\(step run\)"):
-        Planner(tmp_path, recipe("quick", "gpu"), 5).plan(chain)
