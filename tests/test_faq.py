@@ -12,10 +12,9 @@ from crnas_d2.checkpoint import StrictCheckpointer, describe_network, write_weig
 from crnas_d2.common.errors import JobError, one_line_errors
 from crnas_d2.config.checks import check_model
 from crnas_d2.engine import Trainer, detects
-from crnas_d2.engine.checks import check_search
+from crnas_d2.engine.checks import check_resumable, check_search, check_training
 from crnas_d2.engine.log import training_summary
 from crnas_d2.engine.peak_memory import _explain
-from crnas_d2.engine.training import check_resumable, check_training
 from crnas_d2.evaluation import FitnessNoise, SubnetEvaluator
 from crnas_d2.report.search_verdict import describe_noise
 from crnas_d2.search import Candidate

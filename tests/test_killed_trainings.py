@@ -15,7 +15,7 @@ from scripts import run, start
 
 from crnas_d2.data import register_coco_format
 from crnas_d2.engine import Trainer
-from crnas_d2.engine.training import has_checkpoint
+from crnas_d2.engine.checks import has_checkpoint
 
 SETTINGS = {"SOLVER.MAX_ITER": 60, "SOLVER.CHECKPOINT_PERIOD": 7, "SOLVER.MOMENTUM": 0.9}
 FLIPS = {"INPUT.RANDOM_FLIP": "horizontal", "INPUT.MIN_SIZE_TRAIN": (48, 64)}

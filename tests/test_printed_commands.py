@@ -28,7 +28,6 @@ from crnas_d2.common.files import check_writable
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.config import checks as config_checks
 from crnas_d2.engine import checks as jobs_checks
-from crnas_d2.engine import training as jobs_train
 from crnas_d2.engine.checks import check_config, check_search
 from crnas_d2.engine.scores import SCORE_REGISTRY
 from crnas_d2.verbs import search as search_verb
@@ -103,7 +102,7 @@ class Steps:
         monkeypatch.setattr(search_verb, "run_search", self.search)
         # There are no datasets here; crnas_d2.data's own tests are about their checks.
         monkeypatch.setattr(jobs_checks, "check_data", lambda cfg, keys: None)
-        monkeypatch.setattr(jobs_train, "read_weights", self.check_weights)
+        monkeypatch.setattr(jobs_checks, "read_weights", self.check_weights)
         # Building the models takes most of the time; tests/test_configs.py does.
         monkeypatch.setattr(config_checks, "_try_model", lambda *_: None)
         self.trained, self.searched = [], []

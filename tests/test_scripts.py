@@ -11,7 +11,7 @@ import toy
 import yaml
 from scripts import compare, finished_trials, kill_after, read_candidates, run, run_here, start
 
-from crnas_d2.engine.training import check_training
+from crnas_d2.engine.checks import check_training
 from crnas_d2.space import Genotype
 
 NUM_CANDIDATES = 16

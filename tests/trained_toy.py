@@ -5,7 +5,7 @@ from pathlib import Path
 
 import toy
 
-from crnas_d2.engine.training import run_training
+from crnas_d2 import run_training
 
 # All that it detects, which after two steps is of low scores.
 SETTINGS = {

@@ -1,22 +1,31 @@
-"""All checks of a config before work starts."""
+"""All checks of a config before work starts, once for all processes."""
 
 import logging
 import os
 from collections.abc import Sequence
 from importlib.util import find_spec as find_module
+from pathlib import Path
 
 from detectron2.config import CfgNode
 
+from crnas_d2.checkpoint import read_weights
+from crnas_d2.common.errors import did_you_mean, invalid
+from crnas_d2.common.files import check_writable
 from crnas_d2.config import NetworkSpec, spell
-from crnas_d2.config.checks import check_model
+from crnas_d2.config.checks import check_model, find_spec
 from crnas_d2.config.values import check_values
 from crnas_d2.cost import check_costs
 from crnas_d2.data import check_data
-from crnas_d2.engine import check_lr_scheduler
+from crnas_d2.evaluation import metric_names
 
 from .scores import SCORE_REGISTRY
+from .solver import check_lr_scheduler
 
 logger = logging.getLogger(__name__)
+
+# Files that a training, or a search, leaves in its OUTPUT_DIR. Not metrics.json: a training that
+# ended before its first checkpoint has left nothing that could be lost.
+_TRACES = ("last_checkpoint", "model_final.pth", "search.db")
 
 
 def check_config(cfg: CfgNode, dataset_keys: Sequence[str]) -> NetworkSpec | None:
@@ -31,9 +40,10 @@ def check_config(cfg: CfgNode, dataset_keys: Sequence[str]) -> NetworkSpec | Non
     Raises:
         ValueError: naming the key, its value and what to do.
     """
+    trains = "TRAIN" in dataset_keys
     check_values(cfg)
     check_lr_scheduler(cfg)
-    if cfg.SOLVER.WARMUP_ITERS >= cfg.SOLVER.MAX_ITER and "TRAIN" in dataset_keys:
+    if cfg.SOLVER.WARMUP_ITERS >= cfg.SOLVER.MAX_ITER and trains:
         logger.warning(
             "SOLVER.WARMUP_ITERS is %d, but SOLVER.MAX_ITER is %d: the learning rate never reaches "
             "SOLVER.BASE_LR. Set SOLVER.WARMUP_ITERS to less.",
@@ -41,22 +51,91 @@ def check_config(cfg: CfgNode, dataset_keys: Sequence[str]) -> NetworkSpec | Non
         )
     check_costs(cfg)
     spec = check_model(cfg)
-    if "TRAIN" in dataset_keys:
-        _check_training(cfg)
+    if trains and cfg.VIS_PERIOD and find_module("cv2") is None:
+        raise invalid(
+            "VIS_PERIOD",
+            cfg.VIS_PERIOD,
+            but="Detectron2 draws with OpenCV, which is not installed",
+            fix="Run pip install opencv-python-headless, or set it to 0",
+        )
     check_data(cfg, dataset_keys)
     return spec
 
 
-def _check_training(cfg: CfgNode) -> None:
-    """Raise ValueError for what this machine cannot do in a training."""
-    if cfg.VIS_PERIOD and find_module("cv2") is None:
+def check_training(cfg: CfgNode, *, resume: bool = False) -> None:
+    """Check a config before :func:`crnas_d2.engine.training.train`.
+
+    Raises:
+        ValueError: naming the key, its value and what to do; also where ``OUTPUT_DIR`` holds
+            another run that is not resumed.
+    """
+    check_writable(cfg.OUTPUT_DIR)
+    spec = find_spec(cfg)
+    kind = None if spec is None else spec.kind
+    # A search would refuse an archval that was trained on, but only days later.
+    check_config(cfg, ["TRAIN", "TEST"] + (["ARCHVAL"] if kind is not None else []))
+    if not cfg.DATASETS.TRAIN:
         raise ValueError(
-            f"VIS_PERIOD is {cfg.VIS_PERIOD}, but Detectron2 draws with OpenCV, which is not "
-            "installed: pip install opencv-python-headless, or set it to 0."
+            "DATASETS.TRAIN is empty: name a config (--config-file) or the datasets to train on."
+        )
+    if kind is not None:
+        kind.check_training(cfg)
+    _check_expected_results(cfg)
+    # Empty files are those of a training that failed before its first step.
+    paths = {name: os.path.join(cfg.OUTPUT_DIR, name) for name in _TRACES}
+    found = [name for name, path in paths.items() if os.path.exists(path) and os.stat(path).st_size]
+    if found and not resume:
+        raise ValueError(
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds another run already ({found[0]}): continue it "
+            "with --resume, or choose another OUTPUT_DIR."
+        )
+    if cfg.MODEL.WEIGHTS and not (resume and os.path.exists(paths["last_checkpoint"])):
+        read_weights(cfg.MODEL.WEIGHTS)
+
+
+def check_evaluation(cfg: CfgNode) -> None:
+    """Check a config before :func:`crnas_d2.engine.training.evaluate`.
+
+    Raises:
+        ValueError: naming the key, its value and what to do.
+    """
+    check_writable(cfg.OUTPUT_DIR)
+    check_config(cfg, ["TEST"])
+    if not cfg.MODEL.WEIGHTS:
+        raise ValueError("--eval-only needs MODEL.WEIGHTS, the checkpoint to evaluate.")
+    if not cfg.DATASETS.TEST:
+        raise ValueError("--eval-only needs DATASETS.TEST, the datasets to evaluate on.")
+    read_weights(cfg.MODEL.WEIGHTS)
+
+
+def has_checkpoint(folder: str | os.PathLike) -> bool:
+    """Whether a training can be continued in a folder."""
+    folder = Path(folder)
+    return (folder / "last_checkpoint").exists() or any(folder.glob("model_[0-9]*.pth"))
+
+
+def check_resumable(cfg: CfgNode) -> None:
+    """Raise ValueError if ``OUTPUT_DIR`` holds no training to continue with ``--resume``."""
+    if not has_checkpoint(cfg.OUTPUT_DIR):
+        raise ValueError(
+            f"--resume finds no checkpoint in OUTPUT_DIR {cfg.OUTPUT_DIR}: there is nothing to "
+            "continue. Name the folder of the training, or start a new one without --resume."
         )
 
 
-def check_search(cfg) -> NetworkSpec:
+def _check_expected_results(cfg: CfgNode) -> None:
+    if len(cfg.DATASETS.TEST) != 1:
+        return
+    known = metric_names(cfg, cfg.DATASETS.TEST[0])
+    for task, metric, *_ in cfg.TEST.EXPECTED_RESULTS:
+        if f"{task}/{metric}" not in known:
+            raise ValueError(
+                f"TEST.EXPECTED_RESULTS names {task}/{metric}; {cfg.DATASETS.TEST[0]} gives "
+                f"{', '.join(known)}.{did_you_mean(f'{task}/{metric}', known)}"
+            )
+
+
+def check_search(cfg: CfgNode) -> NetworkSpec:
     """Check that a config describes a search that can be run.
 
     Returns:
@@ -79,9 +158,7 @@ def check_search(cfg) -> NetworkSpec:
     score = SCORE_REGISTRY.get(cfg.SEARCH.SCORE)
     score.check(cfg)
     if (score.uses_supernet or cfg.SEARCH.FINALISTS.NUMBER) and len(cfg.DATASETS.ARCHVAL) != 1:
-        raise ValueError(
-            f"DATASETS.ARCHVAL is {cfg.DATASETS.ARCHVAL}; expected exactly one dataset."
-        )
+        raise invalid("DATASETS.ARCHVAL", cfg.DATASETS.ARCHVAL, "exactly one dataset")
     if os.path.exists(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")):
         raise ValueError(
             f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds a training, whose files a search would overwrite; "

@@ -81,6 +81,7 @@ class Trainer(DefaultTrainer):
             record=class_record(cfg),
             trainer=weakref.proxy(self),
         )
+        self.results: dict | None = None
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
@@ -131,7 +132,8 @@ class Trainer(DefaultTrainer):
             check_peak_memory(self.cfg, self.plain_model, parts, images)
         on_cpu = self.cfg.MODEL.DEVICE == "cpu"
         with torch.jit.optimized_execution(False) if on_cpu else nullcontext():
-            return super().train()
+            self.results = super().train()
+        return self.results
 
     def checkpoint_size(self) -> int:
         """Return the approximate size of a checkpoint in bytes."""

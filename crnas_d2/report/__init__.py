@@ -1,7 +1,12 @@
 """Tables, pictures and reports."""
 
 from .candidates_csv import write_candidates
-from .channel_report import add_channel_search, write_channel_search
+from .channel_report import (
+    FOUND_REPORTS,
+    add_channel_search,
+    write_channel_search,
+    write_found_network,
+)
 from .comparison import add_networks, add_retrained, network_table
 from .comparison_verdict import recipe
 from .field_figure import FIELDS_EXPLAINED, add_fields, draw_fields, field_table
@@ -13,6 +18,7 @@ from .sketch import draw_architectures, draw_channels, draw_networks
 
 __all__ = [
     "FIELDS_EXPLAINED",
+    "FOUND_REPORTS",
     "Page",
     "add_channel_search",
     "add_fields",
@@ -31,6 +37,7 @@ __all__ = [
     "search_settings",
     "write_candidates",
     "write_channel_search",
+    "write_found_network",
     "write_ranking",
     "write_search",
 ]

@@ -1,8 +1,10 @@
 """What a channel search found: genotype.yaml, and report.html with alpha over time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from detectron2.config import CfgNode
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -14,12 +16,15 @@ from .provenance import provenance
 from .sketch import draw_channels
 
 
-def write_channel_search(cfg, genotype: Genotype, space: ChannelSpace) -> None:
+def write_channel_search(cfg: CfgNode, genotype: Genotype, space: ChannelSpace) -> list[Path]:
     """Write ``genotype.yaml`` and ``report.html`` into the folder of a finished search.
 
     Args:
         cfg: whose ``OUTPUT_DIR`` has the ``metrics.json`` of the search.
         genotype: decoded from the last alpha.
+
+    Returns:
+        both files.
     """
     output = Path(cfg.OUTPUT_DIR)
     genotype.to_yaml(
@@ -46,6 +51,25 @@ def write_channel_search(cfg, genotype: Genotype, space: ChannelSpace) -> None:
     page.facts(provenance(cfg, [output], TrainingMetrics.read(output).seconds, "training"))
     add_channel_search(page, output, space)
     page.write(output / "report.html")
+    return [output / "genotype.yaml", output / "report.html"]
+
+
+FOUND_REPORTS: dict[str, Callable[[CfgNode, Genotype, Any], list[Path]]] = {
+    "channel": write_channel_search
+}
+"""By kind of space, what writes the files of a network that a training has found."""
+
+
+def write_found_network(cfg: CfgNode, genotype: Genotype, space: Any) -> list[Path]:
+    """Write what a training has found in a space into its ``OUTPUT_DIR``; return the files.
+
+    A kind of space without an entry in :data:`FOUND_REPORTS` has ``genotype.yaml`` alone.
+    """
+    if (write := FOUND_REPORTS.get(space.kind)) is not None:
+        return write(cfg, genotype, space)
+    file = Path(cfg.OUTPUT_DIR, "genotype.yaml")
+    genotype.to_yaml(file, family=cfg.MODEL.SUPERNET.FAMILY)
+    return [file]
 
 
 def add_channel_search(page: Page, output: str | Path, space: ChannelSpace) -> None:
@@ -53,7 +77,7 @@ def add_channel_search(page: Page, output: str | Path, space: ChannelSpace) -> N
 
     Args:
         output: the folder of a finished search, with its ``genotype.yaml``, and the scalars of
-            :meth:`crnas_d2.modeling.MixedSupernet.summary` in its ``metrics.json``.
+            :meth:`crnas_d2.modeling.Supernet.summary` in its ``metrics.json``.
     """
     output = Path(output)
     genotype = Genotype.from_yaml(output / "genotype.yaml")

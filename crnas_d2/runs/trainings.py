@@ -14,7 +14,8 @@ import torch
 from crnas_d2.common.errors import JobError
 from crnas_d2.common.progress import progress_bar
 from crnas_d2.config.checks import find_spec
-from crnas_d2.engine.training import check_training, run_training
+from crnas_d2.engine.checks import check_training
+from crnas_d2.engine.training import train
 
 from .results_file import add_entry, check_settings
 from .training import Training, common_settings
@@ -146,7 +147,7 @@ def _train(run: Training, place: int) -> None:
             redirect_stderr(log),
         ):
             check_training(cfg, resume=True)
-            run_training(cfg, resume=True)
+            train(cfg, resume=True)
 
 
 @contextmanager

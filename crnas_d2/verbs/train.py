@@ -7,17 +7,24 @@ too.
 
 import argparse
 import os
+import sys
+import time
 
+import torch
 import torch.distributed as dist
 from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser, launch
+from detectron2.engine.launch import DEFAULT_TIMEOUT
+from detectron2.utils import comm
 
 from crnas_d2.common.errors import one_line_errors
 from crnas_d2.config import load_config
-from crnas_d2.engine import training
-from crnas_d2.engine.processes import from_first_rank, join_torchrun, started_by_torchrun
-from crnas_d2.engine.training import check_resumable, check_training
-from crnas_d2.report import write_channel_search
+from crnas_d2.engine.checks import check_evaluation, check_resumable, check_training
+from crnas_d2.engine.training import evaluate, train
+from crnas_d2.modeling import find_supernet
+from crnas_d2.report import write_found_network
+
+_WAIT = 10  # seconds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,53 +40,110 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    if started_by_torchrun():
-        if (args.num_gpus, args.num_machines, args.machine_rank) != (1, 1, 0):
-            args.refuse(
-                "torchrun has started the processes: leave out --num-gpus, --num-machines and "
-                "--machine-rank, which are --nproc-per-node, --nnodes and --node-rank of torchrun"
-            )
-        join_torchrun()
-        cfg = from_first_rank(lambda: _checked(args))
-        _train(cfg, args.resume, args.eval_only, args.program)
-        dist.destroy_process_group()
+    """Check a config, once, and run the training in all processes."""
+    if not dist.is_torchelastic_launched():
+        launch(
+            _run_on_rank,
+            args.num_gpus,
+            num_machines=args.num_machines,
+            machine_rank=args.machine_rank,
+            dist_url=args.dist_url,
+            args=(_load_checked(args), args.resume, args.eval_only, args.program),
+        )
         return
-    launch(
-        _train,
-        args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(_checked(args), args.resume, args.eval_only, args.program),
-    )
+    if (args.num_gpus, args.num_machines, args.machine_rank) != (1, 1, 0):
+        args.refuse(
+            "torchrun has started the processes: leave out --num-gpus, --num-machines and "
+            "--machine-rank, which are --nproc-per-node, --nnodes and --node-rank of torchrun"
+        )
+    _join_torchrun()
+    _run_on_rank(_load_on_first_rank(args), args.resume, args.eval_only, args.program)
+    dist.destroy_process_group()
 
 
-def _checked(args: argparse.Namespace) -> CfgNode:
+def run_training(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> dict | None:
+    """Train or evaluate the model of a checked config on this rank.
+
+    If the training has found a network, as that of a channel supernet, it writes ``genotype.yaml``
+    and ``report.html``.
+
+    Args:
+        resume: continue the training in ``OUTPUT_DIR``.
+        eval_only: evaluate ``MODEL.WEIGHTS`` on ``DATASETS.TEST``.
+
+    Returns:
+        with ``eval_only``, the results, which are empty off the main process; after a training,
+        those of the last evaluation if ``TEST.EXPECTED_RESULTS`` is set, else ``None``.
+
+    Raises:
+        JobError: the weights do not fit, the model to evaluate is a supernet, or files cannot be
+            written.
+    """
+    if eval_only:
+        return evaluate(cfg)
+    trainer = train(cfg, resume=resume)
+    supernet = find_supernet(trainer.model)
+    genotype = None if supernet is None else supernet.decode()
+    if genotype is not None and comm.is_main_process():
+        for file in write_found_network(cfg, genotype, supernet.space):
+            print(f"  {file}")
+    return trainer.results
+
+
+def _load_checked(args: argparse.Namespace) -> CfgNode:
     cfg = load_config(args.config_file, args.opts)
-    if args.resume and not args.eval_only:
-        check_resumable(cfg)
-    check_training(cfg, resume=args.resume, eval_only=args.eval_only)
+    if args.eval_only:
+        check_evaluation(cfg)
+    else:
+        if args.resume:
+            check_resumable(cfg)
+        check_training(cfg, resume=args.resume)
     cfg.freeze()
     return cfg
 
 
-def _train(cfg, resume, eval_only, program):
+def _run_on_rank(cfg: CfgNode, resume: bool, eval_only: bool, program: str) -> None:
     with one_line_errors(program):  # here, too, because this may be a process of its own
         run_training(cfg, resume=resume, eval_only=eval_only)
 
 
-def run_training(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> dict | None:
-    """Train or evaluate, see :func:`crnas_d2.engine.training.run_training`.
+def _join_torchrun() -> None:
+    """Join the process group that ``torchrun`` describes in the environment.
 
-    A channel supernet is searched while it is trained: at the end there are ``genotype.yaml`` and
-    ``report.html``.
+    Raises:
+        ValueError: there are more processes than GPUs on this machine.
     """
-    return training.run_training(
-        cfg, resume=resume, eval_only=eval_only, on_found=_write_channel_search
-    )
+    local_rank, local_size = (int(os.environ[f"LOCAL_{name}"]) for name in ("RANK", "WORLD_SIZE"))
+    has_gpu = torch.cuda.is_available()
+    if has_gpu:
+        if local_size > torch.cuda.device_count():
+            raise ValueError(
+                f"torchrun has started {local_size} processes on this machine, which has "
+                f"{torch.cuda.device_count()} GPUs: start at most as many (--nproc-per-node)."
+            )
+        torch.cuda.set_device(local_rank)
+    dist.init_process_group("nccl" if has_gpu else "gloo", timeout=DEFAULT_TIMEOUT)
+    comm.create_local_process_group(local_size)
+    comm.synchronize()
 
 
-def _write_channel_search(cfg, genotype, space):
-    write_channel_search(cfg, genotype, space)
-    for name in ("genotype.yaml", "report.html"):
-        print(f"  {os.path.join(cfg.OUTPUT_DIR, name)}")
+def _load_on_first_rank(args: argparse.Namespace) -> CfgNode:
+    """Return on all ranks the config that the first one has loaded and checked.
+
+    If that raises an error, the first rank raises it and the others end.
+    """
+    cfg = error = None
+    if comm.is_main_process():
+        try:
+            cfg = _load_checked(args)
+        except Exception as raised:
+            error = raised
+    cfg, has_failed = comm.all_gather((cfg, error is not None))[0]
+    if error is not None:
+        raise error
+    if has_failed:
+        # torchrun ends all processes with the first that ends, which should be the one that says
+        # why.
+        time.sleep(_WAIT)
+        sys.exit(1)
+    return cfg

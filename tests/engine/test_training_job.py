@@ -10,12 +10,13 @@ import pytest
 import torch
 import toy
 
+from crnas_d2 import run_training
 from crnas_d2.common import files
 from crnas_d2.common import output as jobs_output
 from crnas_d2.common.errors import JobError
 from crnas_d2.common.files import check_writable
 from crnas_d2.engine import Trainer
-from crnas_d2.engine.training import check_training, run_training
+from crnas_d2.engine.checks import check_evaluation, check_training
 
 NETWORK = {"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1], "SOLVER.MAX_ITER": 2}
 TEST = {"DATASETS.TEST": ("toy_test",)}
@@ -25,11 +26,11 @@ def config(datasets, folder, *settings):
     return toy.network_config(datasets, NETWORK, {"OUTPUT_DIR": str(folder)}, *settings)
 
 
-def start(cfg, **flags):
+def start(cfg, *, eval_only=False):
     cfg = cfg.clone()
-    check_training(cfg, **flags)
+    (check_evaluation if eval_only else check_training)(cfg)
     cfg.freeze()
-    return run_training(cfg, **flags)
+    return run_training(cfg, eval_only=eval_only)
 
 
 @pytest.fixture(scope="module")

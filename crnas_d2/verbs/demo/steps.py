@@ -13,7 +13,7 @@ from detectron2.data import DatasetCatalog
 
 from crnas_d2.common.progress import progress_bar
 from crnas_d2.config import load_config
-from crnas_d2.engine.training import has_checkpoint
+from crnas_d2.engine.checks import has_checkpoint
 
 LETTERS = "crnas_d2://configs/letters"
 _COMMAND = (sys.executable, "-m", "crnas_d2")

@@ -7,9 +7,9 @@ import argparse
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 
 from crnas_d2.config import load_config
-from crnas_d2.engine.processes import started_by_torchrun
 from crnas_d2.engine.scores import SCORE_REGISTRY
 
 from .search import run_search
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    if started_by_torchrun():
+    if dist.is_torchelastic_launched():
         args.refuse("the workers of a search are no process group: start it without torchrun")
     cfg = load_config(args.config_file, args.opts)
     cfg.freeze()
