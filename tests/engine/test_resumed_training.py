@@ -89,7 +89,7 @@ def train_at_once_and_resumed(cfg, folder, kill=3):
 def test_a_resumed_training_is_the_uninterrupted_one(build, settings, kill, toy_datasets, tmp_path):
     cfg = build(toy_datasets, settings)
     checkpoint = train_at_once_and_resumed(cfg, tmp_path, kill)
-    assert checkpoint["trainer"]["loader"]["position"] == cfg.SOLVER.MAX_ITER == 6
+    assert checkpoint["trainer"]["_trainer"]["loader"]["position"] == cfg.SOLVER.MAX_ITER == 6
     assert ("loss_normalizer" in checkpoint["trainer"]) == ("RetinaNet" in str(settings))
 
 

@@ -26,11 +26,11 @@ def config(datasets, folder, *settings):
     return toy.network_config(datasets, NETWORK, {"OUTPUT_DIR": str(folder)}, *settings)
 
 
-def start(cfg, *, eval_only=False):
+def start(cfg, **flags):
     cfg = cfg.clone()
-    (check_evaluation if eval_only else check_training)(cfg)
+    check_evaluation(cfg) if "eval_only" in flags else check_training(cfg, **flags)
     cfg.freeze()
-    return run_training(cfg, eval_only=eval_only)
+    return run_training(cfg, **flags)
 
 
 @pytest.fixture(scope="module")
