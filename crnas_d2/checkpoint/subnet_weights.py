@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from crnas_d2.layers import ChannelMixedConv2d, ChoiceBlock, active_modules
-from crnas_d2.modeling import SinglePathSupernet, find_supernet
+from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype
 
 
@@ -53,7 +53,7 @@ def subnet_state_dict(model: nn.Module, genotype: Genotype) -> dict[str, Tensor]
         ValueError: the genotype is outside the space.
     """
     supernet = find_supernet(model)
-    assert isinstance(supernet, SinglePathSupernet), "the model has no single-path supernet"
+    assert supernet is not None and supernet.has_paths, "the model has no single-path supernet"
     supernet.set_path(genotype)
     on_path = set(active_modules(model))
     names = fixed_names(model)

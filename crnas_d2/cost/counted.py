@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from crnas_d2.config import NetworkSpec
-from crnas_d2.modeling import SinglePathSupernet, find_supernet
+from crnas_d2.modeling import Supernet, find_supernet
 from crnas_d2.space import AdditiveCost, Cost, SearchSpace
 
 from .counting import meta_body, meta_image
@@ -51,7 +51,7 @@ class CountedCost(Cost):
     def table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
         body, image = _meta_supernet(spec), meta_image(spec, input_size)
         supernet = find_supernet(body)
-        assert isinstance(supernet, SinglePathSupernet), spec
+        assert supernet is not None and supernet.has_paths, spec
         space = supernet.space
         options: dict[str, dict[int, float]] = {name: {} for name in space.names}
         bases: list[float] = []
@@ -88,7 +88,7 @@ class _Blocks:
         shapes: of the last run, by name of a choice, the shapes of its block's input and output.
     """
 
-    def __init__(self, supernet: SinglePathSupernet, reading: Callable[[], float]):
+    def __init__(self, supernet: Supernet, reading: Callable[[], float]):
         self.supernet = supernet
         self.reading = reading
 

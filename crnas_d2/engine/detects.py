@@ -15,7 +15,7 @@ from crnas_d2.evaluation import (
     build_evaluator,
     calibrated,
 )
-from crnas_d2.modeling import SinglePathSupernet, find_supernet
+from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype, SearchSpace
 
 from .subnets import calibration_batches
@@ -32,7 +32,8 @@ def check_trained_supernet(cfg, model: nn.Module) -> None:
     Args:
         model: trained, maybe on several processes; it does not change.
     """
-    if not isinstance(find_supernet(model), SinglePathSupernet) or not _has_detections(cfg):
+    supernet = find_supernet(model)
+    if supernet is None or not supernet.has_paths or not _has_detections(cfg):
         return
     cfg = without_sync(cfg)
     alone = Trainer.build_model(cfg)

@@ -18,7 +18,7 @@ from crnas_d2.config import spell
 from crnas_d2.data import build_fixed_batches, class_record, fixed_images
 from crnas_d2.engine import Trainer
 from crnas_d2.evaluation import calibrated
-from crnas_d2.modeling import SinglePathSupernet, find_supernet
+from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype
 
 
@@ -56,7 +56,7 @@ def load_supernet(cfg: CfgNode) -> nn.Module:
 def save_subnet(cfg: CfgNode, model: nn.Module, genotype: Genotype, path: Path) -> None:
     """Write the weights that a network has in a supernet, with its own BN statistics."""
     supernet = find_supernet(model)
-    assert isinstance(supernet, SinglePathSupernet)
+    assert supernet is not None and supernet.has_paths
     supernet.set_path(genotype)
     with calibrated(model, calibration_batches(cfg)):
         content = {

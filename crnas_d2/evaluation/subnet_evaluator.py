@@ -11,7 +11,7 @@ from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.evaluation.testing import flatten_results_dict
 from torch import nn
 
-from crnas_d2.modeling import SinglePathSupernet, find_supernet
+from crnas_d2.modeling import find_supernet
 from crnas_d2.search import Stopped
 from crnas_d2.space import Genotype
 
@@ -55,7 +55,9 @@ class SubnetEvaluator:
         self.calibrate_partial = calibrate_partial or calibrate
         self.seed = seed
         self.precision = precision
-        assert isinstance(self.supernet, SinglePathSupernet), "the model has no supernet backbone"
+        assert self.supernet is not None and self.supernet.has_paths, (
+            "the model has no supernet backbone"
+        )
 
     def __call__(self, genotype: Genotype, race: Race | None = None) -> dict[str, float] | Stopped:
         """Return the metrics of a subnet or a prefix, unrounded: ``{"bbox/AP": 31.4, ...}``.

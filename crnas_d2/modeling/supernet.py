@@ -1,7 +1,11 @@
 """The interface of a supernet: what a training, a search and a cost ask of it."""
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
 from torch import nn
 
+from crnas_d2.layers import ChoiceBlock
 from crnas_d2.space import ChannelSpace, Genotype, SearchSpace
 
 
@@ -16,11 +20,14 @@ class Supernet:
         space: the genotypes.
         has_paths: whether it runs one subnet at a time, see :class:`SinglePathSupernet`.
         path: the active genotype; ``None`` before the first :meth:`set_path`, or without paths.
+        choice_blocks: with paths, the modules that implement each choice, keyed by its name; costs
+            are counted in them.
     """
 
     space: SearchSpace | ChannelSpace
     has_paths: bool = False
     path: Genotype | None = None
+    choice_blocks: Mapping[str, Sequence[ChoiceBlock]] = MappingProxyType({})
 
     def set_path(self, genotype: Genotype) -> None:
         """Switch to one subnet: until the next call, nothing off its path runs or changes.

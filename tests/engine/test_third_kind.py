@@ -7,7 +7,8 @@ import toy
 from crnas_d2 import Genotype, NetworkSpec, run_training
 from crnas_d2.engine import Trainer
 from crnas_d2.engine.checks import check_training
-from crnas_d2.engine.subnets import build_subnet_evaluator, load_supernet
+from crnas_d2.engine.scores import SupernetScore
+from crnas_d2.engine.subnets import load_supernet
 from crnas_d2.modeling import find_supernet
 
 KIND = {"MODEL.SUPERNET.SPACE": "last stage", "MODEL.SUPERNET.PATH_SAMPLER": "in turn"}
@@ -48,6 +49,6 @@ def test_its_checks_are_those_of_the_training(trained):
 def test_its_subnets_are_scored(trained):
     cfg = trained.clone()
     cfg.MODEL.WEIGHTS = f"{cfg.OUTPUT_DIR}/model_final.pth"
-    evaluator = build_subnet_evaluator(cfg, load_supernet(cfg))
+    evaluator = SupernetScore.from_config(cfg, load_supernet(cfg))
     for genotype in find_supernet(Trainer.build_model(cfg)).space:
         assert "bbox/AP" in evaluator(genotype)

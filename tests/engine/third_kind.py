@@ -17,12 +17,13 @@ OPTIONS = (2, 1)
 class LastStage(Supernet):
     has_paths = True
 
-    def __init__(self, space, block):
-        self.space, self.block = space, block
+    def __init__(self, space, choice_blocks):
+        self.space, self.choice_blocks = space, choice_blocks
         self.losses = {}
 
     def set_path(self, genotype):
-        self.block.choose(genotype.depths[-1])
+        [[block]] = self.choice_blocks.values()
+        block.choose(genotype.depths[-1])
         self.path = genotype
 
     def decode(self):
@@ -45,7 +46,7 @@ class LastStageKind(SpaceKind):
         return SearchSpace(self.name, tuple(choices))
 
     def check_training(self, cfg):
-        if cfg.SOLVER.MAX_ITER < len(OPTIONS):
+        if len(OPTIONS) > cfg.SOLVER.MAX_ITER:
             raise ValueError("SOLVER.MAX_ITER is too small to try each depth")
 
     def build_stages(self, family, space, sharing):
@@ -53,10 +54,10 @@ class LastStageKind(SpaceKind):
         stages = {stage: family.make_stage(stage, family.operations[:1]) for stage in rest}
         blocks = family.make_stage(last, family.operations[:1] * max(OPTIONS))
         choice = PrefixDepthChoice(blocks, OPTIONS)
-        return {**stages, last: [choice]}, {last: choice}
+        return {**stages, last: [choice]}, {f"{last}.depth": [choice]}
 
     def build_supernet(self, body, space, parts):
-        return LastStage(space, *parts.values())
+        return LastStage(space, parts)
 
 
 @PATH_SAMPLER_REGISTRY.register("in turn")

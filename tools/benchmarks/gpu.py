@@ -104,7 +104,7 @@ def _training_step(name: str, device: str, size: tuple[int, int]) -> Callable[[]
     from crnas_d2.data.images.random_images import random_images
     from crnas_d2.engine import Trainer
     from crnas_d2.engine.solver import build_alpha_optimizer
-    from crnas_d2.modeling import SinglePathSupernet, find_supernet
+    from crnas_d2.modeling import find_supernet
 
     cfg = _config(name, device)
     torch.manual_seed(0)
@@ -116,7 +116,7 @@ def _training_step(name: str, device: str, size: tuple[int, int]) -> Callable[[]
         optimizers.append(build_alpha_optimizer(cfg, model))
     trainers = [SimpleTrainer(model, repeat(batch), optimizer) for optimizer in optimizers]
     supernet = find_supernet(model)
-    paths = _paths(supernet.space) if isinstance(supernet, SinglePathSupernet) else None
+    paths = _paths(supernet.space) if supernet is not None and supernet.has_paths else None
 
     def step() -> float:
         with EventStorage(), _timed(device) as seconds:
