@@ -69,11 +69,11 @@ class Registry(_Registry):  # type: ignore[misc] # fvcore has no types
         return [name for name, _ in self]
 
     def __contains__(self, name: str) -> bool:
-        _register_ours()
+        register_ours()
         return bool(super().__contains__(name))
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
-        _register_ours()
+        register_ours()
         return iter(super().__iter__())
 
 
@@ -105,5 +105,6 @@ def _frozen(value: Any) -> Hashable:
 
 
 @cache
-def _register_ours() -> None:
+def register_ours() -> None:
+    """Register what comes with the package: our backbones, families, spaces, costs, datasets."""
     import_module("crnas_d2").register()

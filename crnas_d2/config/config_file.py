@@ -8,7 +8,7 @@ from detectron2.utils.file_io import PathManager
 
 from crnas_d2.common.plain_yaml import read_yaml
 
-from .shipped import is_shipped_name, shipped_file
+from .installation import is_shipped_name, shipped_file
 
 _BASE = "_BASE_"
 _FOUND = "genotype.yaml"  # that a search leaves in its OUTPUT_DIR

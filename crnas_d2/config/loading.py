@@ -1,7 +1,9 @@
-"""From the command line to a config."""
+"""From the command line to a config, and what a config changes."""
 
+import importlib
 import logging
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -11,9 +13,8 @@ from crnas_d2.common.plain_yaml import parse_yaml
 
 from .config_file import read_config_file
 from .defaults import add_crnas_config
-from .entries import set_entries, set_overrides
-from .plugins import import_plugins
-from .values import check_values
+from .entries import leaves, set_entries, set_overrides
+from .values import check_device, check_values
 
 logger = logging.getLogger(__name__)
 
@@ -61,10 +62,11 @@ def load_config(
     except ValueError as error:
         raise ValueError(f"{config_file}: {error}") from error
     set_overrides(cfg, overrides)
-    check_values(cfg)
+    check_device("MODEL.DEVICE", cfg.MODEL.DEVICE)
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         logger.warning("MODEL.DEVICE is '%s' but there is no GPU: using the CPU.", cfg.MODEL.DEVICE)
         cfg.MODEL.DEVICE = "cpu"
+    check_values(cfg)
     return cfg
 
 
@@ -73,3 +75,45 @@ def _plugins(content: Mapping[str, Any], overrides: Sequence[str]) -> Any:
     named = dict(zip(overrides[::2], overrides[1::2], strict=False))  # the last one counts
     value = named.get("PLUGINS", content.get("PLUGINS", []))
     return parse_yaml(value, "PLUGINS") if isinstance(value, str) else value
+
+
+def import_plugins(names: Sequence[str]) -> list[ModuleType]:
+    """Import the modules of ``PLUGINS``; a module that is already imported is not reloaded.
+
+    Raises:
+        ValueError: a module that cannot be imported, with its name and the reason.
+    """
+    is_list = isinstance(names, Sequence) and not isinstance(names, str)
+    if not is_list or not all(name and isinstance(name, str) for name in names):
+        raise ValueError(f"PLUGINS is {names!r}; expected a list of modules: ['my_project.vgg'].")
+    modules = []
+    for name in names:
+        try:
+            modules.append(importlib.import_module(name))
+        except Exception as error:  # an import can raise anything
+            missing = error.name if isinstance(error, ModuleNotFoundError) else None
+            lost = missing is not None and f"{name}.".startswith(f"{missing}.")
+            hint = " Add the folder that holds it to PYTHONPATH, or install it." if lost else ""
+            raise ValueError(
+                f"PLUGINS names '{name}', which cannot be imported: {type(error).__name__}: "
+                f"{error}.{hint}"
+            ) from error
+    return modules
+
+
+def changed_settings(cfg: CfgNode) -> dict[str, object]:
+    """Return the values that differ from the defaults, by key, e.g. ``SOLVER.MAX_ITER``.
+
+    A key that a later version adds is not among them, unless it is set.
+    """
+    usual = dict(leaves(default_config(cfg.PLUGINS)))
+    return {
+        key: value
+        for key, value in leaves(cfg)
+        if key not in usual or _plain(usual[key]) != _plain(value)
+    }
+
+
+def _plain(value: object) -> object:
+    """Turn tuples into lists, as writing a config to YAML does with those inside of others."""
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value

@@ -1,9 +1,12 @@
 """The specification of a backbone, parsed once from a config."""
 
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, TypeVar
 
-from yacs.config import CfgNode
+from detectron2.config import CfgNode
+from detectron2.utils import comm
 
 from crnas_d2.space import (
     FAMILY_REGISTRY,
@@ -14,6 +17,23 @@ from crnas_d2.space import (
     SearchSpace,
     SpaceKind,
 )
+
+Builder = TypeVar("Builder", bound=Callable[..., Any])
+
+
+def builds_spec(builder: Builder) -> Builder:
+    """Mark a builder of Detectron2's BACKBONE_REGISTRY: it builds ``NetworkSpec.from_config(cfg)``.
+
+    Other backbones read neither ``MODEL.SUPERNET`` nor ``MODEL.GENOTYPE``, and a config that sets
+    them is refused.
+    """
+    builder.builds_spec = True  # type: ignore[attr-defined]
+    return builder
+
+
+def is_spec_builder(builder: object) -> bool:
+    """Whether a registered builder was marked by :func:`builds_spec`."""
+    return getattr(builder, "builds_spec", False)
 
 
 @dataclass(frozen=True)
@@ -58,31 +78,15 @@ class NetworkSpec:
     def from_config(cls, cfg: CfgNode) -> "NetworkSpec":
         """Read ``MODEL.SUPERNET``, ``MODEL.GENOTYPE`` and the section of the family.
 
+        Configs that describe the same network have one spec: each content is parsed once.
+
         Raises:
             ValueError: naming the key, its value and what was expected.
         """
         supernet = cfg.MODEL.SUPERNET
         family = FAMILY_REGISTRY.get(supernet.FAMILY)
-        found_for = cfg.MODEL.GENOTYPE.FAMILY
-        if found_for not in ("", supernet.FAMILY):
-            raise ValueError(
-                f"MODEL.GENOTYPE was found for the family '{found_for}', but MODEL.SUPERNET.FAMILY "
-                f"is '{supernet.FAMILY}'. Inherit from a base config of its family, or from "
-                "another genotype."
-            )
-        kind = None
-        if supernet.SPACE != "none":
-            kind = _make(SPACE_REGISTRY.get(supernet.SPACE), cfg)
-            _check_path_sampler(kind, supernet.PATH_SAMPLER)
-        return cls.build(
-            _make(family, cfg),
-            kind=kind,
-            genotype=Genotype.from_config(cfg.MODEL.GENOTYPE),
-            sharing=supernet.SHARING,
-            is_fixed=supernet.PATH_SAMPLER == "fixed",
-            channel_kind=_make(_channel_kind(), cfg),
-            in_channels=len(cfg.MODEL.PIXEL_MEAN),
-        )
+        kind = SPACE_REGISTRY.get(supernet.SPACE) if supernet.SPACE != "none" else None
+        return _parse(_Source(_content(cfg), family, kind, _channel_kind(), cfg))
 
     @classmethod
     def build(
@@ -145,8 +149,60 @@ class NetworkSpec:
         return cls(family, space.base, kind, space, sharing, channels, in_channels)
 
 
-def _make(kind: Any, cfg: CfgNode) -> Any:
-    return kind(**kind.from_config(cfg))
+# What describes no network: a search or a training changes these while it runs.
+_ELSEWHERE = {"SEARCH", "SOLVER", "DATASETS", "DATALOADER", "TEST", "OUTPUT_DIR", "SEED"}
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a spec comes from: equal if the contents and the registered classes are."""
+
+    content: str
+    family: type[Family]
+    kind: type[SpaceKind] | None
+    channel_kind: type[SpaceKind]
+    cfg: CfgNode = field(compare=False, repr=False)
+
+
+def _content(cfg: CfgNode) -> str:
+    values = {key: value for key, value in cfg.items() if key not in _ELSEWHERE}
+    values["MODEL"] = {
+        key: value for key, value in cfg.MODEL.items() if key not in ("WEIGHTS", "DEVICE")
+    }
+    # The device decides on a synchronized norm, among several processes; see layers/norm.py.
+    synchronized = comm.get_world_size() > 1
+    return repr((values, synchronized and cfg.MODEL.DEVICE.startswith("cuda"), synchronized))
+
+
+@lru_cache(maxsize=64)
+def _parse(source: _Source) -> NetworkSpec:
+    cfg, supernet = source.cfg, source.cfg.MODEL.SUPERNET
+    found_for = cfg.MODEL.GENOTYPE.FAMILY
+    if found_for not in ("", supernet.FAMILY):
+        raise ValueError(
+            f"MODEL.GENOTYPE was found for the family '{found_for}', but MODEL.SUPERNET.FAMILY "
+            f"is '{supernet.FAMILY}'. Inherit from a base config of its family, or from "
+            "another genotype."
+        )
+    kind = None
+    if source.kind is not None:
+        kind = source.kind(**source.kind.from_config(cfg))
+        if supernet.PATH_SAMPLER not in (*kind.path_samplers, "fixed"):
+            known = " or ".join(f"'{name}'" for name in kind.path_samplers)
+            raise ValueError(
+                f"MODEL.SUPERNET.PATH_SAMPLER is '{supernet.PATH_SAMPLER}', but the {kind.name} "
+                f"space is trained with {known}. Set it to that, or to 'fixed' for the network of "
+                "MODEL.GENOTYPE."
+            )
+    return NetworkSpec.build(
+        source.family(**source.family.from_config(cfg)),
+        kind=kind,
+        genotype=Genotype.from_config(cfg.MODEL.GENOTYPE),
+        sharing=supernet.SHARING,
+        is_fixed=supernet.PATH_SAMPLER == "fixed",
+        channel_kind=source.channel_kind(**source.channel_kind.from_config(cfg)),
+        in_channels=len(cfg.MODEL.PIXEL_MEAN),
+    )
 
 
 def _channel_kind() -> type[SpaceKind]:
@@ -154,28 +210,18 @@ def _channel_kind() -> type[SpaceKind]:
     return next(kind for _, kind in SPACE_REGISTRY if "channels" in kind.fields)
 
 
-def _check_path_sampler(kind: SpaceKind, path_sampler: str) -> None:
-    if path_sampler not in (*kind.path_samplers, "fixed"):
-        known = " or ".join(f"'{name}'" for name in kind.path_samplers)
-        raise ValueError(
-            f"MODEL.SUPERNET.PATH_SAMPLER is '{path_sampler}', but the {kind.name} space is "
-            f"trained with {known}. Set it to that, or to 'fixed' for the network of "
-            "MODEL.GENOTYPE."
-        )
-
-
 def _check_base(kind: SpaceKind, genotype: Genotype) -> None:
     """Raise ValueError for fields that the supernet searches, or that it cannot have."""
-    for field in genotype.to_config():
-        if field.lower() in kind.fields:
+    for key in genotype.to_config():
+        if key.lower() in kind.fields:
             raise ValueError(
-                f"MODEL.GENOTYPE.{field} names one network, but MODEL.SUPERNET.SPACE is "
+                f"MODEL.GENOTYPE.{key} names one network, but MODEL.SUPERNET.SPACE is "
                 f"'{kind.name}', whose supernet has all of them. "
                 "Set PATH_SAMPLER to 'fixed' to build that one, or set the key to []."
             )
-        if field.lower() not in kind.base_fields:
+        if key.lower() not in kind.base_fields:
             raise ValueError(
-                f"MODEL.GENOTYPE.{field} is set, but MODEL.SUPERNET.SPACE is '{kind.name}', whose "
+                f"MODEL.GENOTYPE.{key} is set, but MODEL.SUPERNET.SPACE is '{kind.name}', whose "
                 "networks do not have the blocks or convolutions that it was found for. Set it to "
                 "[], and search for it in the network that this search finds."
             )

@@ -8,6 +8,7 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool, LastLevelP6P7
 
 from crnas_d2.config import NetworkSpec
+from crnas_d2.config.spec import builds_spec
 from crnas_d2.layers import resolve_norm
 
 from .body import build_body
@@ -15,12 +16,14 @@ from .necks import NASFPN, SameStrideFPN
 
 
 @BACKBONE_REGISTRY.register()
+@builds_spec
 def build_supernet_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
     """Build the body alone: the supernet of ``MODEL.SUPERNET``, or one subnet of it."""
     return _checked(cfg, _body(cfg, input_shape))
 
 
 @BACKBONE_REGISTRY.register()
+@builds_spec
 def build_supernet_fpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
     """Build the body with Detectron2's FPN for Faster, Mask and Cascade R-CNN (P2 to P6).
 
@@ -36,6 +39,7 @@ def build_supernet_fpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
 
 
 @BACKBONE_REGISTRY.register()
+@builds_spec
 def build_supernet_retinanet_fpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
     """Build the body with Detectron2's FPN for RetinaNet (P3 to P7)."""
     body = _body(cfg, input_shape)
@@ -45,6 +49,7 @@ def build_supernet_retinanet_fpn_backbone(cfg, input_shape: ShapeSpec) -> Backbo
 
 
 @BACKBONE_REGISTRY.register()
+@builds_spec
 def build_supernet_nasfpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
     """Build the body with a NAS-FPN (P3 to P7)."""
     neck = NASFPN(
@@ -58,6 +63,7 @@ def build_supernet_nasfpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
 
 
 @BACKBONE_REGISTRY.register()
+@builds_spec
 def build_supernet_same_stride_fpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
     """Build DetNet with its FPN (P2 to P6, of stride 4, 8, 16, 16, 16)."""
     body = _body(cfg, input_shape)

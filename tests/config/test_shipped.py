@@ -10,7 +10,7 @@ import yaml
 from detectron2.config import get_cfg
 
 from crnas_d2 import add_crnas_config, genotype_file
-from crnas_d2.config import command_line, load_config, shipped, spell
+from crnas_d2.config import installation, load_config, spell
 
 RCNN = "crnas_d2://configs/Base-RCNN-FPN.yaml"
 
@@ -19,7 +19,7 @@ def test_a_name_is_the_file_of_the_clone():
     name = "crnas_d2://projects/CR-NAS/configs/searched/mask_rcnn_CR-R50_FPN_1x.yaml"
     file = toy.ROOT / name.removeprefix("crnas_d2://")
     assert load_config(name, []) == load_config(str(file), [])
-    genotype = shipped.shipped_file("crnas_d2://genotypes/CR-NAS/CR-R50.yaml")
+    genotype = installation.shipped_file("crnas_d2://genotypes/CR-NAS/CR-R50.yaml")
     assert genotype == Path(genotype_file("CR-NAS/CR-R50"))
 
 
@@ -32,12 +32,15 @@ def test_every_shipped_config_finds_what_it_inherits_from_by_name(tmp_path, monk
     found = set()
     for file in files:
         name = f"crnas_d2://{file.relative_to(toy.ROOT)}"
-        assert shipped.shipped_file(name) == file
+        assert installation.shipped_file(name) == file
         bases = yaml.load(file.read_text(), yaml.CSafeLoader).get("_BASE_", [])
         for base in [bases] if isinstance(bases, str) else bases:
             below_clone = (file.parent / base).resolve().relative_to(toy.ROOT)
             where = tmp_path if below_clone.parts[0] == "output" else toy.ROOT
-            assert shipped.shipped_file(f"{posixpath.dirname(name)}/{base}") == where / below_clone
+            assert (
+                installation.shipped_file(f"{posixpath.dirname(name)}/{base}")
+                == where / below_clone
+            )
             found.add(where)
     assert found == {tmp_path, toy.ROOT}
 
@@ -78,7 +81,7 @@ def test_an_unknown_name_in_base_names_both_files(tmp_path):
 
 def test_shipped_files_are_only_read():
     with pytest.raises(ValueError, match="cannot be written"):
-        shipped.PathManager.open(RCNN, "w")
+        installation.PathManager.open(RCNN, "w")
 
 
 def test_a_command_is_that_of_the_user(monkeypatch, tmp_path):
@@ -88,12 +91,12 @@ def test_a_command_is_that_of_the_user(monkeypatch, tmp_path):
     )
     assert spell("compare") == "python tools/compare_networks.py"
     assert spell("predict") == "python -m crnas_d2 predict"
-    for script in command_line._SCRIPTS.values():
+    for script in installation._SCRIPTS.values():
         assert (toy.ROOT / script).is_file()
     monkeypatch.chdir(tmp_path)
     assert spell("search") == f"python {toy.ROOT / 'search_net.py'}"
-    monkeypatch.setattr(command_line, "is_installed", lambda: True)
-    monkeypatch.setattr(command_line.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(installation, "is_installed", lambda: True)
+    monkeypatch.setattr(installation.shutil, "which", lambda name: f"/usr/bin/{name}")
     assert spell("search", "--resume") == "crnas-d2 search --resume"
-    monkeypatch.setattr(command_line.shutil, "which", lambda name: None)
+    monkeypatch.setattr(installation.shutil, "which", lambda name: None)
     assert spell("search", "--resume") == f"{sys.executable} -m crnas_d2 search --resume"

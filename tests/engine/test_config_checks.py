@@ -212,7 +212,7 @@ def test_a_detector_of_detectron2_may_have_what_ours_lack():
         ({"MODEL.FPN.IN_FEATURES": ["res7"]}, r"FPN\.IN_FEATURES is \['res7'\]; expected some"),
         ({"MODEL.ANCHOR_GENERATOR.SIZES": [[8], [16]]}, "cannot be built.*Got sizes of length 2"),
         ({"MODEL.RPN.IOU_LABELS": [0, 1]}, r"cannot be built .AssertionError in matcher\.py"),
-        ({"MODEL.DEVICE": "meta"}, "MODEL.DEVICE is 'meta', which holds no values"),
+        ({"MODEL.DEVICE": "meta"}, "MODEL.DEVICE is 'meta', but it holds no values"),
         ({"MODEL.GENOTYPE.OPS": [0] * 8}, r"GENOTYPE\.OPS is set, but .*SPACE is 'stage'"),
     ],
     ids=str,

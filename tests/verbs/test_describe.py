@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import toy
 
-from crnas_d2.config import NetworkSpec, default_config, differences
+from crnas_d2.config import NetworkSpec, default_config, loading
 from crnas_d2.cost import build_budgets, build_costs, latency_meter
 from crnas_d2.data import register_coco_format
 from crnas_d2.engine.scores import SCORE_REGISTRY
@@ -186,7 +186,7 @@ def test_a_search_goes_on_with_a_later_version_that_has_another_key(config, monk
 
     open_config(config(), resume=False)
     later = lambda *plugins: with_new_keys(default_config(*plugins))  # noqa: E731
-    for module in (describe, differences):
+    for module in (describe, loading):
         monkeypatch.setattr(module, "default_config", later)
     cfg = with_new_keys(config())
     open_config(cfg)
