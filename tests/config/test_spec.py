@@ -7,6 +7,7 @@ import toy
 from detectron2.modeling import build_model
 
 from crnas_d2 import FAMILY_REGISTRY, Genotype, NetworkSpec, build_backbone, find_supernet
+from crnas_d2.config import spec
 from crnas_d2.modeling import MixedSupernet, SinglePathSupernet
 from crnas_d2.modeling.families import MobileNetV2Family, ResNetFamily
 from crnas_d2.modeling.spaces import ChannelKind, JointKind, OperationKind, StageKind
@@ -35,6 +36,7 @@ def test_building_a_model_parses_its_config_once(overrides, monkeypatch):
         return of_family(cls, cfg)
 
     monkeypatch.setattr(ResNetFamily, "from_config", classmethod(from_config))
+    spec._parse.cache_clear()  # other tests have configs of this content
     config = toy.supernet_config if not overrides else toy.network_config
     build_model(config(overrides))
     assert parsed == [ResNetFamily]
