@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 from functools import cache
@@ -73,29 +72,18 @@ class Project:
         return _load(self.file(name))
 
     def names(self, *folders: str) -> list[str]:
-        return sorted(f"{f}/{path.stem}" for f in folders for path in (self.configs / f).iterdir())
+        """The configs in folders, but for those that are only bases of others."""
+        files = [path for folder in folders for path in (self.configs / folder).glob("*.yaml")]
+        return sorted(f"{f.parent.name}/{f.stem}" for f in files if not f.stem.startswith("Base-"))
 
-    def check_runs(self, *folders: str) -> set[str]:
-        """Every run has its own folder, and goes on from one with the same body.
 
-        Returns:
-            the runs that start from random weights.
-        """
-        runs = {name: self.config(name) for name in self.names(*folders) if "Base-" not in name}
-        by_folder = {cfg.OUTPUT_DIR: name for name, cfg in runs.items()}
-        assert len(by_folder) == len(runs), "two runs in one folder"
-        for name, cfg in runs.items():
-            if cfg.MODEL.WEIGHTS:
-                first = by_folder[cfg.MODEL.WEIGHTS.removesuffix("/model_final.pth")]
-                assert body(runs[first]) == body(cfg), f"{name} starts from {first}"
-        return {name for name, cfg in runs.items() if not cfg.MODEL.WEIGHTS}
+PROJECTS = {name: Project(name) for name in ("CR-NAS", "DetNAS", "NATS")}
 
-    def check_readme(self) -> None:
-        """It names no file that is missing."""
-        text = self.readme.replace("$CONFIGS/", f"projects/{self.name}/configs/")
-        pattern = r"(?<![\w./-])(?:projects|configs|tools)/[\w./-]+\.(?:yaml|py)"
-        for file in re.findall(pattern, text):
-            assert (toy.ROOT / file).is_file(), file
+
+def config_file(name: str) -> str:
+    """The file of ``CR-NAS/searched/mask_rcnn_CR-R50_FPN_1x``."""
+    project, _, config = name.partition("/")
+    return PROJECTS[project].file(config)
 
 
 @cache

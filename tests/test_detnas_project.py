@@ -1,4 +1,4 @@
-"""The recipes of projects/DetNAS: their numbers; one step and one inference of each kind."""
+"""The configs of projects/DetNAS: the paper's numbers, the commands of the README."""
 
 import re
 import shlex
@@ -6,78 +6,20 @@ import shlex
 import pytest
 import torch
 import toy
-from project_toy import (
-    Project,
-    ToyTrainer,
-    body,
-    cost_of,
-    printed_commands,
-    train_classifier_then_load,
-    train_one_step,
-)
+from project_toy import PROJECTS, body, cost_of, printed_commands
 
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.engine import Trainer
 from crnas_d2.engine.checks import check_config
 from crnas_d2.engine.solver import build_optimizer
-from crnas_d2.modeling import find_supernet
 from crnas_d2.search import build_searcher
 from crnas_d2.space import Genotype, genotype_file, is_feasible
 
-PROJECT = Project("DetNAS")
-FOLDERS = ("baseline", "pretrain", "search", "searched", "supernet")
+PROJECT = PROJECTS["DetNAS"]
 config, names = PROJECT.config, PROJECT.names
 DETECTORS = names("baseline", "searched")
-RUNS = [name for name in names(*FOLDERS) if "Base-" not in name]
-
-
-@pytest.mark.parametrize(
-    ("name", "losses"),
-    [
-        ("baseline/faster_rcnn_ShuffleNetV2-20_FPN_VOC", {"loss_rpn_cls", "loss_box_reg"}),
-        ("baseline/faster_rcnn_DetNet-59_FPN_1x", {"loss_rpn_cls", "loss_box_reg"}),
-        ("searched/faster_rcnn_DetNASNet-300M-FPN_1x", {"loss_rpn_cls", "loss_box_reg"}),
-        ("searched/retinanet_DetNASNet-300M-RetinaNet_1x", {"loss_cls", "loss_box_reg"}),
-    ],
-)
-def test_a_network_trains_and_detects(name, losses, toy_datasets, tmp_path):
-    cfg, model, logged = train_one_step(PROJECT.file(name), toy_datasets, tmp_path)
-    assert losses <= set(logged)
-    cfg.DATASETS.TEST = ("toy_test",)
-    assert {"AP", "AP50"} <= set(ToyTrainer.test(cfg, model)["bbox"])
-
-
-@pytest.mark.parametrize("name", ["supernet/P-FPN-COCO", "supernet/S-RetinaNet-VOC"])
-def test_a_supernet_trains_and_its_subnets_detect(name, toy_datasets, tmp_path):
-    _, model, _ = train_one_step(PROJECT.file(name), toy_datasets, tmp_path)
-    supernet = find_supernet(model)
-    supernet.set_path(Genotype((4, 4, 8, 4), (3, 2, 1, 0) * 5))
-    model.eval()
-    with torch.no_grad():
-        [found] = model([{"image": torch.zeros(3, toy.SIZE, toy.SIZE)}])
-    assert found["instances"].pred_boxes.tensor.isfinite().all()
-
-
-@pytest.mark.parametrize(
-    ("classifier", "detector"),
-    [
-        (
-            "pretrain/DetNASNet-300M-RetinaNet",
-            "searched/retinanet_DetNASNet-300M-RetinaNet_1x",
-        ),
-        ("pretrain/supernet-space1", "supernet/P-FPN-COCO"),
-    ],
-)
-def test_a_detector_starts_from_its_pretrained_body(
-    classifier, detector, toy_datasets, tmp_path, registered
-):
-    pretrained, loaded = train_classifier_then_load(
-        PROJECT.file(classifier), PROJECT.file(detector), toy_datasets, tmp_path
-    )
-    assert {name.split(".")[0] for name in set(pretrained) - set(loaded)} == {"head"}
-    for name, value in loaded.items():
-        assert torch.equal(value, pretrained[name]), name
+RUNS = names("baseline", "pretrain", "search", "searched", "supernet")
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -153,8 +95,6 @@ def test_a_detector_has_the_schedule_and_the_network_of_its_name(name):
 
 def test_supernets_are_trained_as_the_paper_says():
     for name in names("supernet"):
-        if "Base-" in name:
-            continue
         cfg = config(name)
         label = "P-FPN-COCO" if name.endswith("/DetNASNet") else name.split("/")[1]
         scheme, detector, data = label.split("-")
@@ -176,11 +116,6 @@ def test_pretraining_is_that_of_the_paper(name):
     assert (solver.MOMENTUM, solver.WEIGHT_DECAY, solver.WARMUP_ITERS) == (0.9, 4e-5, 0)
     assert cfg.MODEL.SHUFFLENETV2.OUT_FEATURES == ["head"]
     assert cfg.MODEL.SHUFFLENETV2.NORM == cfg.MODEL.RESNETS.NORM == "SyncBN"
-
-
-def test_every_run_starts_from_a_run_with_the_same_body():
-    scratch = {name for name in names("supernet") if name.startswith("supernet/S-")}
-    assert PROJECT.check_runs(*FOLDERS) == set(names("pretrain")) | scratch
 
 
 @pytest.mark.parametrize("name", names("search"))
@@ -308,10 +243,9 @@ def test_the_readme_prints_a_command_for_every_supernet_and_search(tmp_path):
     [script] = re.findall(r"```\n(# Splits.*?)```", PROJECT.readme, re.DOTALL)
     lines = printed_commands(f"CONFIGS={PROJECT.configs}\n{script}", tmp_path)
     found = [re.search(r"configs/(\S+)\.yaml", line) for line in lines]
-    expected = {n for n in names("supernet", "search") if "Base-" not in n}
-    assert {match[1] for match in found if match} == expected | {
-        *("pretrain/supernet-space1", "pretrain/supernet-space2")
-    }
+    pretrained = {"pretrain/supernet-space1", "pretrain/supernet-space2"}
+    expected = pretrained | {*names("supernet", "search")}
+    assert {match[1] for match in found if match} == expected
 
 
 def test_the_weight_decay_of_bn_is_that_of_the_authors():
@@ -326,17 +260,3 @@ def test_the_weight_decay_of_bn_is_that_of_the_authors():
     rates = [(groups[id(p)]["weight_decay"], groups[id(p)]["lr"]) for p in model.parameters()]
     rate = detector.SOLVER.BASE_LR
     assert rates == [(1e-4, rate), (0.0, 2 * rate)] * 2
-
-
-def test_weights_that_are_not_there_yet_are_named(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"output/DetNAS/pretrain/supernet-space1/model_final"):
-        check_config(config("supernet/P-FPN-COCO").clone(), [])
-
-
-def test_the_readme_names_every_detector_and_no_file_that_is_missing():
-    PROJECT.check_readme()
-    listed = re.findall(r"^\| `((?:baseline|searched)/[\w.-]+)` \|", PROJECT.readme, re.MULTILINE)
-    assert sorted(listed) == DETECTORS
-    for name in names("search", "supernet"):
-        assert "Base-" in name or name.split("/")[1] in PROJECT.readme, name

@@ -1,4 +1,4 @@
-"""The recipes of projects/NATS: their numbers; search, retraining and inference of each kind."""
+"""The configs of projects/NATS: the paper's numbers; search, retraining, inference of each kind."""
 
 import os
 import re
@@ -8,6 +8,7 @@ import torch
 import toy
 import weight_files
 from project_toy import (
+    PROJECTS,
     TINY,
     Project,
     ToyTrainer,
@@ -17,7 +18,6 @@ from project_toy import (
     copy_configs,
     cost_of,
     printed_commands,
-    train_classifier_then_load,
     train_one_step,
 )
 
@@ -29,9 +29,10 @@ from crnas_d2.modeling import find_supernet
 from crnas_d2.report import write_channel_search
 from crnas_d2.space import Genotype
 
-PROJECT, CRNAS = Project("NATS"), Project("CR-NAS")
-SEARCHES = [name for name in PROJECT.names("search") if "Base-" not in name]
+PROJECT, CRNAS = PROJECTS["NATS"], PROJECTS["CR-NAS"]
+SEARCHES = PROJECT.names("search")
 BASELINES, SEARCHED = PROJECT.names("baseline"), PROJECT.names("searched")
+RUNS = [*SEARCHES, *BASELINES, *SEARCHED]
 
 WIDTH = {"MODEL.RESNETS.WIDTH_PER_GROUP": 16}  # so that 16 channel groups fit
 
@@ -117,17 +118,7 @@ def test_search_and_retraining_start_from_the_weights_of_the_baseline(project, t
     assert torch.equal(loaded, original[list(decoded.output_order)])
 
 
-def test_a_resnext_is_searched_from_its_pretraining(toy_datasets, tmp_path, registered):
-    classifier, search = CRNAS.file("pretrain/X101-32x4d"), PROJECT.file("search/X101-32x4d-C32")
-    pretrained, loaded = train_classifier_then_load(classifier, search, toy_datasets, tmp_path)
-    replica = re.compile(r"\.conv2\.weights\.\d+")
-    compared = {replica.sub(".conv2.weight", name): value for name, value in loaded.items()}
-    assert set(pretrained) <= set(compared)
-    for name, value in pretrained.items():
-        assert torch.equal(value, compared[name]), name
-
-
-@pytest.mark.parametrize("name", [*SEARCHES, *BASELINES, *SEARCHED])
+@pytest.mark.parametrize("name", RUNS)
 def test_a_config_is_accepted(name, project):
     cfg = load_config(project.file(name), [])
     if "://" not in cfg.MODEL.WEIGHTS:
@@ -158,7 +149,7 @@ WEIGHTS = {
 }
 
 
-@pytest.mark.parametrize("name", [*SEARCHES, *BASELINES, *SEARCHED])
+@pytest.mark.parametrize("name", RUNS)
 def test_a_run_has_the_network_and_the_weights_of_its_name(name, project):
     cfg = project.config(name)
     assert f"output/NATS/{name}" == cfg.OUTPUT_DIR
@@ -277,7 +268,7 @@ def test_the_commands_of_the_readme_run_every_config_after_what_it_needs(tmp_pat
             needed.add(cfg.MODEL.WEIGHTS.removesuffix("/model_final.pth"))
         assert needed <= done, file
         done.add(cfg.OUTPUT_DIR)
-    assert {f"output/NATS/{name}" for name in [*SEARCHES, *BASELINES, *SEARCHED]} <= done
+    assert {f"output/NATS/{name}" for name in RUNS} <= done
 
 
 def test_all_rows_skip_what_one_row_has_made_and_resume_what_was_interrupted(tmp_path):
@@ -301,12 +292,5 @@ def test_all_rows_skip_what_one_row_has_made_and_resume_what_was_interrupted(tmp
     assert f"{command} --resume --config-file {configs}/search/R50-G1.yaml" in lines
     assert f"{command} --config-file {configs}/searched/faster_rcnn_R50-G16_FPN_1x.yaml" in lines
     # All but these two, the row that is in no table, and the pretraining of its network.
-    everything = [n for n in [*SEARCHES, *BASELINES, *SEARCHED] if "CR-R50" not in n]
+    everything = [n for n in RUNS if "CR-R50" not in n]
     assert len(lines) == len(everything) - 2 + 1 and len(set(lines)) == len(lines)
-
-
-def test_the_readme_has_every_row_and_no_file_that_is_missing():
-    PROJECT.check_readme()
-    row = r"^\| `((?:baseline|searched)/[\w.-]+)` \|"
-    listed = set(re.findall(row, PROJECT.readme, re.MULTILINE))
-    assert listed | {"searched/faster_rcnn_CR-R50-G16_FPN_1x"} == {*BASELINES, *SEARCHED}
