@@ -131,6 +131,15 @@ def test_a_module_that_cannot_be_imported_is_named_with_the_reason(clone, option
         assert "No module named 'plugins'. Add the folder that holds it to PYTHONPATH" in output
 
 
+def test_the_examples_keep_their_contracts(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    text = (toy.ROOT / "docs" / "EXTENDING.md").read_text()
+    [code] = re.findall(r"```python\n(from crnas_d2\.modeling\.spaces.*?)```", text, re.DOTALL)
+    names = {}
+    exec(code, names)
+    names["test_my_plugins"]()
+
+
 @pytest.mark.parametrize(
     ("name", "most"), [("vgg.py", 60), ("hill_climbing.py", 30), ("activations.py", 20)]
 )

@@ -59,7 +59,7 @@ class CountedNetwork:
         self.checkpoint = checkpoint_size(self.cfg, self.model)
         self._peaks: dict[int, int] = {}  # by images per process
         supernet = find_supernet(self.model)
-        self._has_paths = supernet is not None and self.spec.has_paths
+        self._has_paths = supernet is not None and supernet.has_paths
         if self._has_paths:
             table = self._table(usual_size(cfg, in_training=True))
             supernet.set_path(table.space.genotype(table.extreme(max)))
