@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from detectron2.utils.events import EventStorage
@@ -10,9 +11,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from crnas_d2.layers import active_modules
 
+Batches = Collection[list[dict[str, Any]]]
+
 
 @contextmanager
-def calibrated(model: nn.Module, batches: Collection[list[dict]]) -> Iterator[None]:
+def calibrated(model: Any, batches: Batches) -> Iterator[None]:
     """Set the BN layers on the active path to the statistics of ``batches`` within this context.
 
     A supernet's running statistics mix all paths that were trained; a subnet is scored with its
@@ -29,7 +32,7 @@ def calibrated(model: nn.Module, batches: Collection[list[dict]]) -> Iterator[No
     if not layers or not batches:
         yield
         return
-    with _kept(model, layers):
+    with _restored(model, layers):
         model.eval()
         for layer in layers:
             layer.reset_running_stats()
@@ -42,16 +45,15 @@ def calibrated(model: nn.Module, batches: Collection[list[dict]]) -> Iterator[No
 
 
 @contextmanager
-def batch_statistics(model: nn.Module) -> Iterator[None]:
+def batch_statistics(model: Any) -> Iterator[None]:
     """Let the BN of the backbone's active path normalize by batch statistics within this context.
 
     The alternative to :func:`calibrated` when a path runs for a single batch. BN in a head keeps
-    its running statistics: proposals at inference differ from those in training, so the statistics
-    of a batch would not match. Everything else is in evaluation mode. On exit, everything is
-    restored.
+    its running statistics, because proposals at inference differ from those in training. Everything
+    else is in evaluation mode. On exit, everything is restored.
     """
     layers = _layers_on_path(model.backbone)
-    with _kept(model, layers):
+    with _restored(model, layers):
         model.eval()
         for layer in layers:
             layer.train()
@@ -59,37 +61,33 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
 
 
 def _layers_on_path(model: nn.Module) -> list[_BatchNorm]:
-    return [
-        module
-        for module in active_modules(model)
-        if isinstance(module, _BatchNorm) and module.track_running_stats
-    ]
+    found = (module for module in active_modules(model) if isinstance(module, _BatchNorm))
+    return [layer for layer in found if layer.track_running_stats]
 
 
 @contextmanager
-def _kept(model: nn.Module, layers: list[_BatchNorm]) -> Iterator[None]:
+def _restored(model: nn.Module, layers: list[_BatchNorm]) -> Iterator[None]:
     """Restore statistics, momentum and the mode of all modules on exit."""
-    was_training = [(module, module.training) for module in model.modules()]
-    kept = [
-        (layer, layer.momentum, {name: buffer.clone() for name, buffer in layer.named_buffers()})
+    was_training = {module: module.training for module in model.modules()}
+    kept = {
+        layer: (layer.momentum, {name: value.clone() for name, value in layer.named_buffers()})
         for layer in layers
-    ]
+    }
     try:
         yield
     finally:
-        for layer, momentum, buffers in kept:
+        for layer, (momentum, buffers) in kept.items():
             layer.momentum = momentum
             for name, buffer in layer.named_buffers():
                 buffer.copy_(buffers[name])
-        for module, training in was_training:
+        for module, training in was_training.items():
             module.training = training
 
 
-def _forward(model: nn.Module, layers: list[nn.Module], batches: Collection[list[dict]]) -> None:
-    in_backbone = set(active_modules(model.backbone))
+def _forward(model: Any, layers: list[_BatchNorm], batches: Batches) -> None:
     with torch.no_grad():
         # Without BN in a head, the backbone alone is enough, and faster.
-        if all(layer in in_backbone for layer in layers):
+        if set(layers) <= set(active_modules(model.backbone)):
             for batch in batches:
                 model.backbone(model.preprocess_image(batch).tensor)
             return

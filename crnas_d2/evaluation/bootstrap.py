@@ -1,7 +1,8 @@
-"""Scores of resampled images: how far a fitness depends on the images that happen to be there."""
+"""Scores of resampled images: how far a fitness depends on the choice of the images."""
 
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -39,11 +40,7 @@ class ImageHits:
         return len(self.hits)
 
     def subset(self, images: np.ndarray) -> "ImageHits":
-        """Return what some of the images give, which are numbered anew.
-
-        Args:
-            images: indices; one that is there twice counts as two images.
-        """
+        """Return what some of the images give; an index that is there twice counts as two."""
         return ImageHits(self.hits[images])
 
     def scores(self, counts: np.ndarray) -> np.ndarray:
@@ -74,7 +71,7 @@ class DetectionMatches:
     objects: np.ndarray
 
     @classmethod
-    def from_images(cls, categories: list[list[tuple]]) -> "DetectionMatches":
+    def from_images(cls, categories: list[list[tuple[Any, ...]]]) -> "DetectionMatches":
         """Collect the results of the images.
 
         Args:
@@ -103,12 +100,7 @@ class DetectionMatches:
         return self.objects.shape[1]
 
     def subset(self, images: np.ndarray) -> "DetectionMatches":
-        """Return what some of the images give, which are numbered anew.
-
-        Args:
-            images: indices; one that is there twice counts as two images with the same objects and
-                detections.
-        """
+        """Return what some of the images give; an index that is there twice counts as two."""
         times = np.bincount(images, minlength=self.num_images)
         of_image = times[self.image]  # (detections,)
         kept = np.repeat(np.arange(len(of_image)), of_image)
@@ -123,17 +115,16 @@ class DetectionMatches:
         )
 
     def scores(self, counts: np.ndarray) -> np.ndarray:
-        """Return the average precision in percent of samples of the images.
+        """Return the average precision in percent of samples of the images, ``(samples,)``.
+
+        NaN where a sample has no object.
 
         Args:
-            counts: how often each image is in each sample, ``(samples, images)``. An image that is
-                there twice counts as two images with the same objects and detections. Where
-                detections of one image have equal scores, those of its copies lie side by side.
-
-        Returns:
-            ``(samples,)``; NaN where a sample has no object.
+            counts: how often each image is in each sample, ``(samples, images)``. Where detections
+                of one image have equal scores, those of its copies lie side by side.
         """
-        rows = max(1, _CHUNK // max(1, self._most_detections))
+        most_detections = int(np.diff(self._ranges).max(initial=0))
+        rows = max(1, _CHUNK // max(1, most_detections))
         parts = [
             self._scores(counts[start : start + rows]) for start in range(0, len(counts), rows)
         ]
@@ -143,10 +134,6 @@ class DetectionMatches:
     def _ranges(self) -> np.ndarray:
         """Return where the detections of each category begin, and where the last ones end."""
         return np.searchsorted(self.category, np.arange(len(self.objects) + 1))
-
-    @cached_property
-    def _most_detections(self) -> int:
-        return int(np.diff(self._ranges).max(initial=0))
 
     def _scores(self, counts: np.ndarray) -> np.ndarray:
         # A row per image, so that picking images copies whole rows.

@@ -1,5 +1,7 @@
 """Top-1 and top-5 accuracy."""
 
+from typing import Any
+
 import numpy as np
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
@@ -7,7 +9,7 @@ from detectron2.utils import comm
 from .bootstrap import ImageHits
 
 
-class ClassificationEvaluator(DatasetEvaluator):
+class ClassificationEvaluator(DatasetEvaluator):  # type: ignore[misc] # it has no types
     """Accuracy in percent: how often the true class is among the k with the highest scores.
 
     A class that ties with the true one ranks above it, so constant scores do not count as right
@@ -24,12 +26,8 @@ class ClassificationEvaluator(DatasetEvaluator):
     def reset(self) -> None:
         self._ranks: list[int] = []
 
-    def process(self, inputs: list[dict], outputs: list[dict]) -> None:
-        """
-        Args:
-            inputs: with ``label``, the index of the true class.
-            outputs: with ``scores``, (number of classes,).
-        """
+    def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
+        """Rank the true classes, ``label`` of the inputs, by ``scores`` of the outputs, (C,)."""
         for image, output in zip(inputs, outputs, strict=True):
             scores = output["scores"]
             # Rank of the true class, from 1. Negated, because comparisons with NaN are false.

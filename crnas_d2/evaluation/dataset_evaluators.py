@@ -21,7 +21,7 @@ EVALUATOR_REGISTRY = Registry("EVALUATOR", "evaluator_type")
 
 
 class EvaluatorBuilder(ABC):
-    """Builds the evaluators of all datasets of one ``evaluator_type``.
+    """Builds the evaluators of a dataset of one ``evaluator_type``.
 
     A subclass is registered with ``@EVALUATOR_REGISTRY.register("type")``. Datasets whose metadata
     have this ``evaluator_type`` can then be scored in a training and in a search.
@@ -38,10 +38,12 @@ class EvaluatorBuilder(ABC):
     gives_images = False
     scores_detections = True
 
+    def __init__(self, cfg: CfgNode, dataset_name: str):
+        self.cfg = cfg
+        self.dataset_name = dataset_name
+
     @abstractmethod
-    def build(
-        self, cfg: CfgNode, dataset_name: str, image_ids: Collection[Any] | None, in_search: bool
-    ) -> DatasetEvaluator:
+    def build(self, image_ids: Collection[Any] | None, *, in_search: bool) -> DatasetEvaluator:
         """Build an evaluator that returns ``{task: {metric: value}}``.
 
         Args:
@@ -51,8 +53,19 @@ class EvaluatorBuilder(ABC):
         """
 
     @abstractmethod
-    def metric_names(self, cfg: CfgNode, dataset_name: str) -> list[str]:
+    def metric_names(self) -> list[str]:
         """Return the metrics as ``task/name``, e.g. ``bbox/AP``."""
+
+
+def evaluator_builder(cfg: CfgNode, dataset_name: str) -> EvaluatorBuilder:
+    """Return the builder for the ``evaluator_type`` of a dataset.
+
+    Raises:
+        ValueError: an unknown ``evaluator_type``.
+    """
+    name = MetadataCatalog.get(dataset_name).get("evaluator_type", "none")
+    key = f"MetadataCatalog.get('{dataset_name}').evaluator_type"
+    return EVALUATOR_REGISTRY.get(name, key)(cfg, dataset_name)
 
 
 def build_evaluator(
@@ -62,11 +75,9 @@ def build_evaluator(
     in_search: bool = False,
     image_ids: Collection[Any] | None = None,
 ) -> DatasetEvaluator:
-    """Build the evaluator for the ``evaluator_type`` of a dataset.
+    """Build the evaluator of a dataset, see :meth:`EvaluatorBuilder.build`.
 
     Args:
-        in_search: for the candidates of a search: no process group is used, and predictions are
-            not written to OUTPUT_DIR.
         image_ids: of the images to score on. Default: all, without those of archval that are left
             out, see :func:`~crnas_d2.data.datasets.archval.read_images`.
 
@@ -75,27 +86,12 @@ def build_evaluator(
     """
     if image_ids is None:
         image_ids = kept_ids(cfg, dataset_name)
-    return evaluator_builder(dataset_name).build(cfg, dataset_name, image_ids, in_search)
+    return evaluator_builder(cfg, dataset_name).build(image_ids, in_search=in_search)
 
 
 def metric_names(cfg: CfgNode, dataset_name: str) -> list[str]:
-    """Return the metrics of the dataset's evaluator as ``task/name``, e.g. ``bbox/AP``.
-
-    Raises:
-        ValueError: an unknown ``evaluator_type``.
-    """
-    return evaluator_builder(dataset_name).metric_names(cfg, dataset_name)
-
-
-def evaluator_builder(dataset_name: str) -> EvaluatorBuilder:
-    """Return the builder for the ``evaluator_type`` of a dataset.
-
-    Raises:
-        ValueError: an unknown ``evaluator_type``.
-    """
-    name = MetadataCatalog.get(dataset_name).get("evaluator_type", "none")
-    key = f"MetadataCatalog.get('{dataset_name}').evaluator_type"
-    return EVALUATOR_REGISTRY.get(name, key)()
+    """Return the metrics of a dataset's evaluator, see :meth:`EvaluatorBuilder.metric_names`."""
+    return evaluator_builder(cfg, dataset_name).metric_names()
 
 
 @EVALUATOR_REGISTRY.register("coco")
@@ -104,32 +100,31 @@ class COCOBuilder(EvaluatorBuilder):
 
     gives_images = True
 
-    def build(
-        self, cfg: CfgNode, dataset_name: str, image_ids: Collection[Any] | None, in_search: bool
-    ) -> FastCOCOEvaluator:
-        folder = f"{cfg.OUTPUT_DIR}/inference"
-        if len(cfg.DATASETS.TEST) > 1:
-            folder += f"/{dataset_name}"
+    def build(self, image_ids: Collection[Any] | None, *, in_search: bool) -> FastCOCOEvaluator:
+        folder = f"{self.cfg.OUTPUT_DIR}/inference"
+        if len(self.cfg.DATASETS.TEST) > 1:
+            folder += f"/{self.dataset_name}"
         return FastCOCOEvaluator(
-            dataset_name,
-            tasks=self._tasks(cfg),
+            self.dataset_name,
+            tasks=self._tasks,
             distributed=not in_search,
             output_dir=None if in_search else folder,
             keeps_images=in_search,
             image_ids=image_ids,
         )
 
-    def metric_names(self, cfg: CfgNode, dataset_name: str) -> list[str]:
+    def metric_names(self) -> list[str]:
         names = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
-        classes = MetadataCatalog.get(dataset_name).get("thing_classes", ())
+        classes = MetadataCatalog.get(self.dataset_name).get("thing_classes", ())
         if len(classes) > 1:  # Detectron2 gives no AP per class if there is only one
             names += [f"AP-{name}" for name in classes]
-        return [f"{task}/{name}" for task in self._tasks(cfg) for name in names]
+        return [f"{task}/{name}" for task in self._tasks for name in names]
 
-    @staticmethod
-    def _tasks(cfg: CfgNode) -> tuple[str, ...]:
-        """Return what a model predicts; Detectron2 infers it from predictions, if there are any."""
-        wanted = {"bbox": True, "segm": cfg.MODEL.MASK_ON, "keypoints": cfg.MODEL.KEYPOINT_ON}
+    @property
+    def _tasks(self) -> tuple[str, ...]:
+        """What the model predicts; Detectron2 infers it from predictions, if there are any."""
+        model = self.cfg.MODEL
+        wanted = {"bbox": True, "segm": model.MASK_ON, "keypoints": model.KEYPOINT_ON}
         return tuple(task for task, is_on in wanted.items() if is_on)
 
 
@@ -137,25 +132,23 @@ class COCOBuilder(EvaluatorBuilder):
 class VOCBuilder(EvaluatorBuilder):
     """Average precision as Detectron2's VOC evaluator computes it."""
 
-    def build(
-        self, cfg: CfgNode, dataset_name: str, image_ids: Collection[Any] | None, in_search: bool
-    ) -> PascalVOCDetectionEvaluator:
+    def build(self, image_ids: Collection[Any] | None, *, in_search: bool) -> DatasetEvaluator:
         if image_ids is None:
-            return PascalVOCDetectionEvaluator(dataset_name)
-        return _PartialVOCEvaluator(dataset_name, image_ids)
+            return PascalVOCDetectionEvaluator(self.dataset_name)
+        return _PartialVOCEvaluator(self.dataset_name, image_ids)
 
-    def metric_names(self, cfg: CfgNode, dataset_name: str) -> list[str]:
+    def metric_names(self) -> list[str]:
         return ["bbox/AP", "bbox/AP50", "bbox/AP75"]
 
 
-class _PartialVOCEvaluator(PascalVOCDetectionEvaluator):
+class _PartialVOCEvaluator(PascalVOCDetectionEvaluator):  # type: ignore[misc] # no types
     """VOC's AP on images whose annotation files have the given names."""
 
     def __init__(self, dataset_name: str, image_ids: Collection[str]):
         super().__init__(dataset_name)
         self._image_ids = tuple(image_ids)
 
-    def evaluate(self) -> dict | None:
+    def evaluate(self) -> dict[str, Any] | None:
         with tempfile.TemporaryDirectory() as folder:
             image_set = Path(folder, "images.txt")
             image_set.write_text("".join(f"{name}\n" for name in self._image_ids))
@@ -170,10 +163,8 @@ class ClassificationBuilder(EvaluatorBuilder):
     gives_images = True
     scores_detections = False
 
-    def build(
-        self, cfg: CfgNode, dataset_name: str, image_ids: Collection[Any] | None, in_search: bool
-    ) -> ClassificationEvaluator:
+    def build(self, image_ids: Collection[Any] | None, *, in_search: bool) -> DatasetEvaluator:
         return ClassificationEvaluator(distributed=not in_search)
 
-    def metric_names(self, cfg: CfgNode, dataset_name: str) -> list[str]:
+    def metric_names(self) -> list[str]:
         return ["classification/top1", "classification/top5"]

@@ -20,7 +20,7 @@ from .bootstrap import DetectionMatches
 _TESTED = "1.6.5 to 1.8"  # versions of faster-coco-eval, as in pyproject.toml
 
 
-class FastCOCOEvaluator(COCOEvaluator):
+class FastCOCOEvaluator(COCOEvaluator):  # type: ignore[misc] # it has no types
     """Detectron2's COCO evaluator with the C++ implementation of faster-coco-eval.
 
     Detectron2's own fast version needs its compiled extension, which a source-only install does
@@ -30,10 +30,11 @@ class FastCOCOEvaluator(COCOEvaluator):
     others. An annotation without ``area`` or ``iscrowd`` gets width * height and 0.
 
     Args:
-        keeps_images: keep what :meth:`image_results` returns, about 500 MiB for COCO's 5,000 images
-            of val2017.
+        keeps_images: keep what :meth:`image_results` returns, about 500 MiB for COCO's val2017.
         image_ids: of the images to score on; the objects of others do not count. Default: all.
     """
+
+    _coco_api: Any
 
     def __init__(
         self,
@@ -50,7 +51,7 @@ class FastCOCOEvaluator(COCOEvaluator):
         super().__init__(dataset_name, tasks, distributed, output_dir, use_fast_impl=False)
         self._keeps_images = keeps_images
         self._evaluations: dict[str, Any] = {}
-        dataset = self._coco_api.dataset
+        dataset: dict[str, Any] = self._coco_api.dataset
         if image_ids is not None:
             dataset = subset(dataset, image_ids, {})
         # In the order of the ids, which decides between equal scores.

@@ -1,4 +1,4 @@
-"""The noise of a fitness: intervals over resampled images, and which candidates they part."""
+"""The noise of a fitness: intervals over resampled images, and which candidates are tied."""
 
 import math
 import zipfile
@@ -36,24 +36,17 @@ def score_interval(score: float, resampled: np.ndarray) -> tuple[float, float]:
 def difference_interval(
     score: float, resampled: np.ndarray, other: float, other_resampled: np.ndarray
 ) -> tuple[float, float]:
-    """Return the 95 % interval of ``score - other``, both on the same samples of the images.
-
-    A search may stop a candidate whose interval against the best one is below 0: on these images,
-    it cannot win.
-    """
+    """Return the 95 % interval of ``score - other``, both on the same samples of the images."""
     return score_interval(score - other, resampled - other_resampled)
 
 
 def images_to_tell(difference: float, spread: float, num_images: int) -> int:
-    """Return how many images tell two networks apart.
+    """Return from how many images on the 95 % interval of a difference leaves out 0.
 
     Args:
-        difference: of their scores.
+        difference: of the scores of two networks.
         spread: standard deviation of the difference over samples of ``num_images`` images. It falls
             with the root of the number of images.
-
-    Returns:
-        the number from which the 95 % interval of the difference leaves out 0.
     """
     return math.ceil(num_images * (_QUANTILE * spread / difference) ** 2)
 
@@ -88,8 +81,7 @@ def student_quantile(freedom: int, confidence: float = 0.95) -> float:
 class NoiseFiles:
     """What the candidates of a search score on resampled images: a file each in its folder.
 
-    Workers write different candidates, each file at once. A candidate that was scored elsewhere has
-    no file, and so no interval.
+    A candidate that was scored elsewhere has no file, and so no interval.
 
     Args:
         output_dir: of the search.
@@ -120,8 +112,7 @@ class NoiseFiles:
         if size > _MOST_KEPT and not however_large:
             content = {}
         self.folder.mkdir(parents=True, exist_ok=True)
-        file = self._file(genotype)
-        with whole_file(file) as stream:
+        with whole_file(self._file(genotype)) as stream:
             np.savez_compressed(
                 stream,
                 fitness=fitness,
@@ -182,26 +173,22 @@ class FitnessNoise:
     def read(
         cls, output_dir: str | Path, fitness: Mapping[Genotype, float]
     ) -> "FitnessNoise | None":
-        """Read the files of a search.
+        """Read the files of a search; return ``None`` if there is none of the best candidate.
 
         Args:
             fitness: of the complete candidates, the best first.
-
-        Returns:
-            ``None`` if there is none of the best candidate.
         """
         files = NoiseFiles(output_dir)
-        read = {genotype: files.read(genotype, score) for genotype, score in fitness.items()}
-        best = next(iter(fitness), None)
-        if read.get(best) is None:
+        read = {g: arrays for g, score in fitness.items() if (arrays := files.read(g, score))}
+        if not read or next(iter(read)) != next(iter(fitness)):
             return None
-        reference, num_images = read[best]["resampled"], int(read[best]["num_images"])
+        best, first = next(iter(read.items()))
+        num_images, reference = int(first["num_images"]), first["resampled"]
         resampled = {
             genotype: arrays["resampled"]
             for genotype, arrays in read.items()
-            if arrays is not None
             # Otherwise of other samples, e.g. by an earlier version.
-            and (arrays["num_images"], len(arrays["resampled"])) == (num_images, len(reference))
+            if arrays["num_images"] == num_images and arrays["resampled"].shape == reference.shape
         }
         behind = {
             genotype: difference_interval(fitness[genotype], scores, fitness[best], reference)
@@ -219,10 +206,8 @@ class FitnessNoise:
 
     def is_tied(self, genotype: Genotype) -> bool:
         """Whether a candidate cannot be told apart from the best one, or is the best one."""
-        if genotype not in self.behind:
-            return genotype == self.best
-        low, high = self.behind[genotype]
-        return low <= 0 <= high
+        low, high = self.behind.get(genotype, (math.nan, math.nan))
+        return genotype == self.best or low <= 0 <= high
 
     @property
     def tied(self) -> list[Genotype]:

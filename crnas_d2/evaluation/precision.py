@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import nn
@@ -9,11 +10,14 @@ from torch import nn
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
-def build_precision(name: str, device: str) -> Callable[[], AbstractContextManager]:
-    """Return what makes a context in which a model runs in one of :data:`PRECISIONS`.
+Precision = Callable[[], AbstractContextManager[Any]]  # a factory of autocast contexts
 
-    In a reduced one, PyTorch's autocast computes convolutions and matrix products in it and keeps
-    the rest, e.g. weights and BN statistics, in float32.
+
+def build_precision(name: str, device: str) -> Precision:
+    """Return a factory of autocast contexts for one of :data:`PRECISIONS`.
+
+    In a reduced one, convolutions and matrix products are computed in it, the rest, e.g. weights
+    and BN statistics, stays in float32.
     """
     if name == "float32":
         return nullcontext
@@ -45,15 +49,14 @@ def check_precision(name: str, device: str) -> None:
     )
 
 
-def use_channels_last(model: nn.Module) -> None:
+def use_channels_last(model: Any) -> None:
     """Let a detector compute with channels last, ``(N, H, W, C)`` in memory; results to rounding.
 
-    Args:
-        model: its weights are laid out anew, in place, and its ``backbone`` converts its input.
+    Its weights are laid out anew, in place, and its ``backbone`` converts its input.
     """
     model.to(memory_format=torch.channels_last)
 
-    def convert(_, inputs: tuple) -> tuple:
+    def convert(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         images, *others = inputs
         return images.contiguous(memory_format=torch.channels_last), *others
 

@@ -7,6 +7,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from crnas_d2.common.errors import invalid
 from crnas_d2.search import Stopped
 
 from .bootstrap import DetectionMatches, ImageHits, resampled_images
@@ -21,7 +22,7 @@ def pauses(num_batches: int, shares: Sequence[float], batch_size: int) -> list[i
     """Return after which numbers of batches a race compares a candidate with its rival.
 
     Args:
-        shares: of archval, in increasing order.
+        shares: of archval.
         batch_size: images.
 
     Raises:
@@ -30,10 +31,12 @@ def pauses(num_batches: int, shares: Sequence[float], batch_size: int) -> list[i
     numbers = {round(share * num_batches) for share in shares}
     useful = sorted(n for n in numbers if n * batch_size >= _FEWEST and n < num_batches)
     if not useful:
-        raise ValueError(
-            f"SEARCH.RACING.SHARES is {list(shares)}, but archval has about "
-            f"{num_batches * batch_size:,} images in batches of {batch_size}, so that none of its "
-            f"parts has {_FEWEST} images. Set SEARCH.RACING.ENABLED to False."
+        raise invalid(
+            "SEARCH.RACING.SHARES",
+            list(shares),
+            but=f"archval has about {num_batches * batch_size:,} images in batches of "
+            f"{batch_size}, so that none of its parts has {_FEWEST} images",
+            fix="Set SEARCH.RACING.ENABLED to False",
         )
     return useful
 
@@ -63,11 +66,7 @@ def cannot_win(
 
 @dataclass(frozen=True, eq=False)
 class Rival:
-    """A candidate that was fully evaluated, whom another one has to reach.
-
-    Attributes:
-        results: of all images.
-    """
+    """A candidate that was scored on all images, which another one has to reach."""
 
     fitness: float
     results: Results
@@ -92,7 +91,7 @@ class Race:
         metric: the fitness.
         pauses: the numbers of batches after which it decides.
         confidence: see :func:`cannot_win`.
-        find_rival: returns the candidate to reach at that time; ``None`` if there is none yet.
+        find_rival: returns the candidate to reach; ``None`` if there is none yet.
     """
 
     metric: str
@@ -101,7 +100,7 @@ class Race:
     find_rival: Callable[[], Rival | None]
 
     def judge(self, results: Results, images: np.ndarray, share: float) -> Stopped | None:
-        """Return that an evaluation stops, with the estimated fitness; ``None`` if it goes on.
+        """Stop an evaluation, with an estimate of the fitness; return ``None`` to go on.
 
         The estimate is the fitness of the rival plus the difference on the images seen.
 

@@ -1,10 +1,11 @@
 """The fitness of one genotype: a subnet of a trained supernet, scored on archval."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import count
 from random import Random
+from typing import Any
 
 import torch
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
@@ -13,10 +14,15 @@ from torch import nn
 
 from crnas_d2.modeling import find_supernet
 from crnas_d2.search import Stopped
-from crnas_d2.space import Genotype
+from crnas_d2.space import Genotype, SearchSpace
 
+from .bn_calibration import Batches
 from .bootstrap import DetectionMatches, ImageHits
+from .precision import Precision
 from .racing import Race
+
+Images = list[dict[str, Any]]  # Detectron2's inputs, or its outputs for them
+Predict = Callable[[Images], Images]
 
 
 class SubnetEvaluator:
@@ -34,30 +40,30 @@ class SubnetEvaluator:
         calibrate: a context in which the BN statistics fit the active path.
         calibrate_partial: the same for the network of a single mini-batch; default: ``calibrate``.
         seed: of the sampled completions.
-        precision: makes a context in which the model predicts; the calibration is outside of it.
+        precision: of the predictions, see :func:`build_precision`; not of the calibration.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        batches: Collection[list[dict]],
+        batches: Batches,
         evaluator: DatasetEvaluator,
-        calibrate: Callable[[nn.Module], AbstractContextManager],
-        calibrate_partial: Callable[[nn.Module], AbstractContextManager] | None = None,
+        calibrate: Callable[[nn.Module], AbstractContextManager[None]],
+        calibrate_partial: Callable[[nn.Module], AbstractContextManager[None]] | None = None,
         seed: int = 0,
-        precision: Callable[[], AbstractContextManager] = nullcontext,
+        precision: Precision = nullcontext,
     ):
         self.model = model
-        self.supernet = find_supernet(model)
+        supernet = find_supernet(model)
+        assert supernet is not None and supernet.has_paths, "the model has no supernet backbone"
+        assert isinstance(supernet.space, SearchSpace)
+        self.supernet, self.space = supernet, supernet.space
         self.batches = batches
         self.evaluator = evaluator
         self.calibrate = calibrate
         self.calibrate_partial = calibrate_partial or calibrate
         self.seed = seed
         self.precision = precision
-        assert self.supernet is not None and self.supernet.has_paths, (
-            "the model has no supernet backbone"
-        )
 
     def __call__(self, genotype: Genotype, race: Race | None = None) -> dict[str, float] | Stopped:
         """Return the metrics of a subnet or a prefix, unrounded: ``{"bbox/AP": 31.4, ...}``.
@@ -70,7 +76,7 @@ class SubnetEvaluator:
         self.model.eval()
         # More than no_grad(), which inference_on_dataset() uses: tensors without version counters.
         with _quiet("detectron2.evaluation"), torch.inference_mode():
-            if self.supernet.space.is_complete(genotype):
+            if self.space.is_complete(genotype):
                 self.supernet.set_path(genotype)
                 predict = self._predict if race is None else self._racing(race)
                 try:
@@ -88,27 +94,26 @@ class SubnetEvaluator:
         results = getattr(self.evaluator, "image_results", None)
         return None if results is None else results(metric)
 
-    def _completing(self, partial: Genotype) -> Callable[[list[dict]], list[dict]]:
+    def _completing(self, partial: Genotype) -> Predict:
         """Return the model as a function that samples a new completion of ``partial`` per call."""
-        space = self.supernet.space
-        level = len(space.values(partial, partial=True))
+        level = len(self.space.values(partial, partial=True))
         numbers = count()
 
-        def predict(batch: list[dict]) -> list[dict]:
+        def predict(batch: Images) -> Images:
             # Seeded by the length and the mini-batch, not by the prefix: all prefixes of the same
             # length get the same completions.
             random = Random(f"{self.seed}/{level}/{next(numbers)}")
-            self.supernet.set_path(space.complete(partial, random))
+            self.supernet.set_path(self.space.complete(partial, random))
             with self.calibrate_partial(self.model):
                 return self._predict(batch)
 
         return predict
 
-    def _racing(self, race: Race) -> Callable[[list[dict]], list[dict]]:
+    def _racing(self, race: Race) -> Predict:
         """Return the model as a function that ends the loop over the batches if the race does."""
         numbers = count()
 
-        def predict(batch: list[dict]) -> list[dict]:
+        def predict(batch: Images) -> Images:
             number = next(numbers)  # of batches that the evaluator has processed
             if number in race.pauses:
                 results, images = self.evaluator.results_so_far(race.metric)
@@ -120,7 +125,7 @@ class SubnetEvaluator:
 
         return predict
 
-    def _predict(self, batch: list[dict]) -> list[dict]:
+    def _predict(self, batch: Images) -> Images:
         with self.precision():
             return self.model(batch)
 

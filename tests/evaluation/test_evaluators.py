@@ -143,18 +143,18 @@ def test_a_plug_in_scores_its_datasets(toy_datasets, monkeypatch):
 
     @EVALUATOR_REGISTRY.register("counts")
     class CountsBuilder(EvaluatorBuilder):
-        def build(self, cfg, dataset_name, image_ids, in_search):
+        def build(self, image_ids, *, in_search):
             return DatasetEvaluators([image_ids, in_search])
 
-        def metric_names(self, cfg, dataset_name):
-            return [f"count/{dataset_name}"]
+        def metric_names(self):
+            return [f"count/{self.dataset_name}"]
 
     cfg = toy.network_config(toy_datasets)
     monkeypatch.setitem(MetadataCatalog.get("toy_archval").__dict__, "evaluator_type", "counts")
     evaluator = build_evaluator(cfg, "toy_archval", in_search=True, image_ids=[3])
     assert evaluator._evaluators == [[3], True]
     assert metric_names(cfg, "toy_archval") == ["count/toy_archval"]
-    assert not evaluator_builder("toy_archval").gives_images
+    assert not evaluator_builder(cfg, "toy_archval").gives_images
 
 
 @pytest.mark.parametrize("classes", [["one"], ["one", "two"]])

@@ -103,7 +103,7 @@ def _obstacle(cfg: CfgNode, searcher: Searcher, score: type[Score]) -> str:
         second = search.SECOND_OBJECTIVE
         return f"SEARCH.SECOND_OBJECTIVE '{second}' needs the fitness of all candidates:"
     archval = cfg.DATASETS.ARCHVAL[0]
-    if not (builder := evaluator_builder(archval)).gives_images:
+    if not (builder := evaluator_builder(cfg, archval)).gives_images:
         return (
             f"the evaluator of {archval}, '{builder.name}', says nothing of single images: "
             "register the data in COCO's format, or"
