@@ -1,0 +1,57 @@
+"""A job reads its config once: the network is parsed once, and each value is checked once."""
+
+import pytest
+import toy
+
+from crnas_d2 import run_search, run_training
+from crnas_d2.config import spec, values
+from crnas_d2.engine.checks import check_training
+from crnas_d2.modeling.families import ResNetFamily
+
+
+@pytest.fixture
+def counts(monkeypatch):
+    """How often the family was parsed, and the rules were gone through."""
+    found = {"parsed": 0, "checked": 0}
+    from_config, check = ResNetFamily.from_config.__func__, values._check
+
+    def count_parsed(cls, cfg):
+        found["parsed"] += 1
+        return from_config(cls, cfg)
+
+    def count_checked(key, value, rule):
+        found["checked"] += key == "SEED"
+        check(key, value, rule)
+
+    monkeypatch.setattr(ResNetFamily, "from_config", classmethod(count_parsed))
+    monkeypatch.setattr(values, "_check", count_checked)
+    spec._parse.cache_clear()
+    return found
+
+
+def test_a_search_parses_its_config_once(counts, toy_datasets, tmp_path):
+    scored = {"SEARCH.SCORE": "entropy", "SEARCH.BUDGET.BLOCKS": [6, 7]}
+    cfg = toy.supernet_config(toy_datasets, scored, {"OUTPUT_DIR": str(tmp_path)})
+    run_search(cfg)
+    assert counts == {"parsed": 1, "checked": 1}
+
+
+def test_a_training_parses_its_config_once(counts, toy_datasets, tmp_path):
+    # Not SyncBN, which the trainer replaces in its config.
+    steps = {"SOLVER.MAX_ITER": 2, "MODEL.RESNETS.NORM": "BN", "OUTPUT_DIR": str(tmp_path)}
+    cfg = toy.supernet_config(toy_datasets, steps)
+    check_training(cfg)
+    run_training(cfg)
+    assert counts == {"parsed": 1, "checked": 1}
+
+
+def test_a_config_that_was_changed_is_read_again(counts):
+    cfg = toy.supernet_config()
+    for depth in (18, 34):
+        cfg.MODEL.RESNETS.DEPTH = depth
+        for _ in range(2):
+            assert spec.NetworkSpec.from_config(cfg).family.depth == depth
+    assert counts["parsed"] == 2
+    cfg.SOLVER.MAX_ITER = -5
+    with pytest.raises(ValueError, match="SOLVER.MAX_ITER is -5"):
+        values.check_values(cfg)
