@@ -17,7 +17,9 @@ from crnas_d2.engine.log import training_summary
 from crnas_d2.engine.peak_memory import _explain
 from crnas_d2.evaluation import FitnessNoise, SubnetEvaluator
 from crnas_d2.report.search_verdict import describe_noise
+from crnas_d2.runs.search_result import SearchResult
 from crnas_d2.search import Candidate
+from crnas_d2.space import Choice, SearchSpace
 from crnas_d2.verbs.search.search import _check_finished
 
 FAQ = (toy.ROOT / "docs" / "FAQ.md").read_text()
@@ -166,5 +168,7 @@ def test_the_sentence_about_equal_candidates_is_quoted():
     behind = {other: (-1.0, 1.0) for other in others}
     noise = FitnessNoise(best, {}, behind, num_images=58, spread=1.7)
     candidates = [Candidate(genotype, 30.0) for genotype in (best, *others)]
-    sentence = describe_noise(candidates, "bbox/AP", noise)[0]
+    space = SearchSpace("stage", (Choice("res2.depth", tuple(range(1, 33)), "depths"),))
+    result = SearchResult(space, candidates, {}, "bbox/AP", "backbone body", noise=noise)
+    sentence = describe_noise(result)[0]
     assert sentence.partition(" (depths")[0] in QUOTED

@@ -26,7 +26,7 @@ from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.engine import Trainer
 from crnas_d2.engine.checks import check_config
 from crnas_d2.modeling import find_supernet
-from crnas_d2.report import write_channel_search
+from crnas_d2.report import write_found_network
 from crnas_d2.space import Genotype
 
 PROJECT, CRNAS = PROJECTS["NATS"], PROJECTS["CR-NAS"]
@@ -68,7 +68,7 @@ def test_what_a_search_finds_is_retrained_and_detects(
     assert all(conv.alpha.any() for conv in find_supernet(model).convs.values())
     space = NetworkSpec.from_config(cfg).space
     found = find_supernet(model).decode()
-    write_channel_search(cfg, found, space)
+    write_found_network(cfg, found, space)
 
     file = project.file(f"searched/{detector}_{search}_FPN_1x")
     cfg, model, logged = train_one_step(file, {**masks, **width}, tmp_path)

@@ -1,19 +1,16 @@
-"""Tables, pictures and reports."""
+"""Tables, figures and pages of what jobs leave behind; they measure nothing and read no files."""
 
-from .candidates_csv import write_candidates
 from .channel_report import (
     FOUND_REPORTS,
     add_channel_search,
     write_channel_search,
     write_found_network,
 )
-from .comparison import add_networks, add_retrained, network_table
-from .comparison_verdict import recipe
+from .comparison import add_networks, add_retrained, comparison_table
 from .field_figure import FIELDS_EXPLAINED, add_fields, draw_fields, field_table
 from .page import Page
-from .provenance import own_version
-from .ranking_figures import draw_ranking, write_ranking
-from .search_report import add_search, search_settings, write_search
+from .ranking import describe_ranking, draw_ranking, write_ranking
+from .search_report import add_search, write_search
 from .sketch import draw_architectures, draw_channels, draw_networks
 
 __all__ = [
@@ -25,17 +22,14 @@ __all__ = [
     "add_networks",
     "add_retrained",
     "add_search",
+    "comparison_table",
+    "describe_ranking",
     "draw_architectures",
     "draw_channels",
     "draw_fields",
     "draw_networks",
     "draw_ranking",
     "field_table",
-    "network_table",
-    "own_version",
-    "recipe",
-    "search_settings",
-    "write_candidates",
     "write_channel_search",
     "write_found_network",
     "write_ranking",

@@ -1,4 +1,4 @@
-"""What a channel search found: genotype.yaml, and report.html with alpha over time."""
+"""The report of a channel search: the dilations that were found, and alpha over time."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,54 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from crnas_d2.runs.metrics import TrainingMetrics
+from crnas_d2.runs.run import dilated_share
+from crnas_d2.runs.search_result import ChannelSearchResult
 from crnas_d2.space import ChannelSpace, Genotype
 
 from .page import Page
-from .provenance import provenance
 from .sketch import draw_channels
 
-
-def write_channel_search(cfg: CfgNode, genotype: Genotype, space: ChannelSpace) -> list[Path]:
-    """Write ``genotype.yaml`` and ``report.html`` into the folder of a finished search.
-
-    Args:
-        cfg: whose ``OUTPUT_DIR`` has the ``metrics.json`` of the search.
-        genotype: decoded from the last alpha.
-
-    Returns:
-        both files.
-    """
-    output = Path(cfg.OUTPUT_DIR)
-    genotype.to_yaml(
-        output / "genotype.yaml",
-        family=cfg.MODEL.SUPERNET.FAMILY,
-        comment="The strongest dilation of each channel group (NATS section 3.3). CHANNELS has a "
-        "list\nfor each convolution: " + ", ".join(space.names),
-        channel=space.to_config(),
-    )
-    page = Page("Search of the channel space")
-    shares = space.dilation_shares(genotype)
-    channels = [conv.channels for conv in space.convs]
-    other = sum(n * (1 - each.get((1, 1), 0)) for n, each in zip(channels, shares, strict=True))
-    page.verdict(
-        [
-            f"Found: {100 * other / sum(channels):.0f} % of the channels of {len(channels)} "
-            "convolutions have another dilation than (1, 1).",
-            "Cost: the MACs and the parameters of the base network, whose weights the found one "
-            "takes.",
-            "Whether it is better shows after its training: train it and the base network, with "
-            "several seeds, and compare them.",
-        ]
-    )
-    page.facts(provenance(cfg, [output], TrainingMetrics.read(output).seconds, "training"))
-    add_channel_search(page, output, space)
-    page.write(output / "report.html")
-    return [output / "genotype.yaml", output / "report.html"]
-
-
-FOUND_REPORTS: dict[str, Callable[[CfgNode, Genotype, Any], list[Path]]] = {
-    "channel": write_channel_search
-}
+FOUND_REPORTS: dict[str, Callable[[CfgNode, Genotype, Any], list[Path]]] = {}
 """By kind of space, what writes the files of a network that a training has found."""
 
 
@@ -72,19 +32,47 @@ def write_found_network(cfg: CfgNode, genotype: Genotype, space: Any) -> list[Pa
     return [file]
 
 
-def add_channel_search(page: Page, output: str | Path, space: ChannelSpace) -> None:
-    """Add the shares of the dilations, convolution by convolution, and alpha over time.
+def _write_channels(cfg: CfgNode, genotype: Genotype, space: ChannelSpace) -> list[Path]:
+    result = ChannelSearchResult.of(cfg, space, genotype)
+    files = [Path(cfg.OUTPUT_DIR, name) for name in ("genotype.yaml", "report.html")]
+    result.write_genotype(files[0], cfg.MODEL.SUPERNET.FAMILY)
+    write_channel_search(result, files[1])
+    return files
 
-    Args:
-        output: the folder of a finished search, with its ``genotype.yaml``, and the scalars of
-            :meth:`crnas_d2.modeling.Supernet.summary` in its ``metrics.json``.
-    """
-    output = Path(output)
-    genotype = Genotype.from_yaml(output / "genotype.yaml")
+
+FOUND_REPORTS["channel"] = _write_channels
+
+
+def write_channel_search(result: ChannelSearchResult, path: str | Path) -> None:
+    """Write the page of a channel search."""
+    page = Page("Search of the channel space")
+    share = dilated_share(result.space, result.genotype)
+    page.verdict(
+        [
+            f"Found: {100 * share:.0f} % of the channels of {len(result.space.convs)} "
+            "convolutions have another dilation than (1, 1).",
+            "Cost: the MACs and the parameters of the base network, whose weights the found one "
+            "takes.",
+            "Whether it is better shows after its training: train it and the base network, with "
+            "several seeds, and compare them.",
+        ]
+    )
+    page.facts(result.origin.facts())
+    add_channel_search(page, result)
+    page.write(path)
+
+
+def add_channel_search(page: Page, result: ChannelSearchResult) -> None:
+    """Add the shares of the dilations, convolution by convolution, and alpha over time."""
+    space, genotype = result.space, result.genotype
     page.heading("Dilations that were found")
     page.text(
         "Fraction of the channel groups that chose each dilation, (height, width) relative to the "
         "base network. Parameters and MACs are those of the base network."
+    )
+    page.figure(
+        draw_channels({"channels by dilation": (space, genotype)}),
+        "fraction of the channels of each convolution that have each dilation",
     )
     dilations = list(dict.fromkeys(pair for conv in space.convs for pair in conv.dilations))
     rows = []
@@ -96,10 +84,6 @@ def add_channel_search(page: Page, output: str | Path, space: ChannelSpace) -> N
             for pair in dilations
         ]
         rows.append([conv.name, len(choice), *cells])
-    page.figure(
-        draw_channels({"channels by dilation": (space, genotype)}),
-        "fraction of the channels of each convolution that have each dilation",
-    )
     page.table(["convolution", "groups", *map(str, dilations)], rows)
     page.heading("Alpha over time")
     page.text(
@@ -107,23 +91,24 @@ def add_channel_search(page: Page, output: str | Path, space: ChannelSpace) -> N
         "Right: fraction of the groups in which each dilation is the strongest."
     )
     page.figure(
-        _over_time(TrainingMetrics.read(output), space.stages),
+        _draw_alpha(result.metrics, space.stages),
         "entropy and shares of the dilations by iteration",
     )
 
 
-def _over_time(metrics: TrainingMetrics, stages: Sequence[str]) -> Figure:
+def _draw_alpha(metrics: TrainingMetrics, stages: Sequence[str]) -> Figure:
     figure = Figure(figsize=(9, 2.6 * len(stages)))
     panels = figure.subplots(len(stages), 2, sharex=True, squeeze=False)
+    names = sorted({name for entry in metrics.entries for name in entry})
     for (left, right), stage in zip(panels, stages, strict=True):
-        prefix = f"alpha/{stage}/"
-        left.plot(*zip(*metrics.curve(f"{prefix}entropy"), strict=True), color="#08519c")
+        left.plot(*zip(*metrics.curve(f"alpha/{stage}/entropy"), strict=True), color="#08519c")
         left.set(ylabel=stage)
         left.set_ylim(bottom=0)
-        shares = {name for entry in metrics.entries for name in entry}
-        for name in sorted(name for name in shares if name.startswith(f"{prefix}share_")):
-            label = name.removeprefix(f"{prefix}share_")
-            right.plot(*zip(*metrics.curve(name), strict=True), label=label)
+        prefix = f"alpha/{stage}/share_"
+        for name in names:
+            if name.startswith(prefix):
+                curve = zip(*metrics.curve(name), strict=True)
+                right.plot(*curve, label=name.removeprefix(prefix))
         right.set_ylim(0, 1)
         right.legend(fontsize=7, ncols=3)
         for axes in (left, right):

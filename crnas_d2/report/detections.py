@@ -1,35 +1,21 @@
-"""Detections of networks beside the objects that are there."""
+"""Detections of networks beside the objects of an image."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from detectron2.data import MetadataCatalog
 from detectron2.structures import BoxMode
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
 _LEAST, _MOST = 560, 1_000  # pixels of the longer side of a picture
 # By how well they can be told apart, also by those who see fewer colours (Okabe and Ito).
 _COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
 
 
-def upright_picture(path: str) -> Image.Image:
-    """Read an image as the detector sees it: upright, in RGB; grey stays grey.
-
-    Values of more than 8 bits are scaled to the range that the image uses.
-    """
-    with Image.open(path) as stored:
-        picture = ImageOps.exif_transpose(stored)
-        if picture.mode[0] in "IF":
-            values = np.asarray(picture, dtype=float)
-            low, high = values.min(), values.max()
-            scaled = 255 * (values - low) / max(high - low, 1e-12)
-            picture = Image.fromarray(scaled.astype(np.uint8))
-        return picture.convert("RGB")
-
-
-def draw_detections(
+def draw_boxes(
     dataset: str,
     image: Mapping,
+    picture: Image.Image,
     detections: Mapping[str, Sequence[Mapping]],
     *,
     least_score: float = 0.5,
@@ -38,6 +24,7 @@ def draw_detections(
 
     Args:
         image: Detectron2's dict of an image of the dataset.
+        picture: of the image, upright.
         detections: by network, predictions in COCO's format; those of other images are left out.
         least_score: of the detections to draw.
 
@@ -46,7 +33,6 @@ def draw_detections(
     """
     metadata = MetadataCatalog.get(dataset)
     names, to_index = metadata.thing_classes, metadata.thing_dataset_id_to_contiguous_id
-    picture = upright_picture(image["file_name"])
     factor = float(np.clip(1, _LEAST / max(picture.size), _MOST / max(picture.size)))
     width, height = (round(factor * side) for side in picture.size)
     # Pixels of a small image stay visible; a large one is averaged.

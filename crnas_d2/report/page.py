@@ -3,7 +3,6 @@
 import base64
 import html
 import io
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -135,32 +134,3 @@ def _picture(kind: str, content: bytes, description: str) -> str:
         f'aria-label="enlarge: {name}"><img alt="{name}" src="data:image/{kind};base64,{data}">'
         "</label>"
     )
-
-
-def without_constant_columns(
-    head: Sequence[str], rows: Sequence[Sequence], constant_kept: Sequence[str] = ()
-) -> tuple[list[str], list[list], str]:
-    """Leave out the columns of a table that tell nothing.
-
-    Args:
-        constant_kept: columns that stay even if all rows have the same value. No column stays in
-            which all cells are empty or NaN, and of a single row all others stay.
-
-    Returns:
-        head, rows, and what is the same for all rows as a sentence, or "".
-    """
-    kept, same = [], []
-    for column, name in enumerate(head):
-        values = [row[column] for row in rows]
-        if all(_is_empty(value) for value in values):
-            continue
-        if len(rows) > 1 and len(set(map(str, values))) == 1 and name not in constant_kept:
-            same.append(f"{name} {format_cell(values[0])}")
-        else:
-            kept.append(column)
-    sentence = f"The same for all of them: {', '.join(same)}." if same else ""
-    return [head[c] for c in kept], [[row[c] for c in kept] for row in rows], sentence
-
-
-def _is_empty(value: object) -> bool:
-    return value in ("", "nan", "failed", None) or (isinstance(value, float) and math.isnan(value))

@@ -1,102 +1,86 @@
 """The pictures of a search: all candidates by rank, by cost, by choice, and by level."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from crnas_d2.evaluation import FitnessNoise
+from crnas_d2.runs.search_result import SearchResult
 from crnas_d2.search import Candidate
-from crnas_d2.space import AdditiveCost, Genotype, SearchSpace
+from crnas_d2.space import AdditiveCost
 
-_BEST, _BASELINE, _TIED, _OTHER, _LINE = "#d94801", "#238b45", "#3182bd", "#9aa5b1", "#08519c"
-_STOPPED = "stopped early (estimate)"
+_BEST, _OTHER, _LINE, _INTERVAL = "#d94801", "#9aa5b1", "#08519c", "#d0d7de"
+_TIED, _STOPPED = "cannot be told apart from the best", "stopped early (estimate)"
+# By group of candidates, from the back to the front.
+_STYLES = {
+    _STOPPED: {"color": _OTHER, "s": 14, "marker": "x", "linewidths": 0.8},
+    "candidate": {"color": _OTHER, "s": 14},
+    _TIED: {"color": "#3182bd", "s": 18},
+    "best": {"color": _BEST, "s": 60, "marker": "D"},
+    "baseline": {"color": "#238b45", "s": 70, "marker": "s"},
+}
 
 
-def draw_distribution(
-    scored: Sequence[Candidate],
-    metric: str,
-    noise: FitnessNoise | None = None,
-    baseline: Genotype | None = None,
-) -> Figure:
+def draw_distribution(result: SearchResult) -> Figure:
     """Draw the fitness of the candidates by rank, with their intervals where they are known."""
     figure = Figure(figsize=(9, 3.5))
     axes = figure.add_subplot()
-    ranks = {candidate.genotype: rank for rank, candidate in enumerate(scored, start=1)}
-    intervals = noise.intervals if noise is not None else {}
-    for candidate in scored:
-        if candidate.genotype in intervals:
-            rank = ranks[candidate.genotype]
-            axes.plot([rank, rank], intervals[candidate.genotype], color="#d0d7de", zorder=1)
-    _scatter(axes, scored, lambda c: ranks[c.genotype], noise, baseline)
+    ranks = {candidate.genotype: rank for rank, candidate in enumerate(result.complete, start=1)}
+    intervals = result.noise.intervals if result.noise is not None else {}
+    for genotype, rank in ranks.items():
+        if genotype in intervals:
+            axes.plot([rank, rank], intervals[genotype], color=_INTERVAL, zorder=1)
+    _scatter(axes, result, result.complete, lambda c: ranks[c.genotype])
     if intervals:
-        axes.plot([], [], color="#d0d7de", label="95 % interval")
-    axes.set(xlabel="rank", ylabel=metric)
+        axes.plot([], [], color=_INTERVAL, label="95 % interval")
+    axes.set(xlabel="rank", ylabel=result.metric)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
-    _legend(axes)
+    _finish(axes)
     return figure
 
 
-def draw_tradeoff(
-    scored: Sequence[Candidate],
-    front: Sequence[Candidate],
-    cost: AdditiveCost,
-    metric: str,
-    noise: FitnessNoise | None = None,
-    baseline: Genotype | None = None,
-) -> Figure:
+def draw_tradeoff(result: SearchResult, cost: AdditiveCost) -> Figure:
     """Draw fitness against cost, with the Pareto front as a line."""
     figure = Figure(figsize=(9, 4))
     axes = figure.add_subplot()
-    costs = [cost(candidate.genotype) for candidate in front]
-    fitness = [candidate.fitness for candidate in front]
-    axes.step(costs, fitness, where="post", color=_LINE, label="Pareto front", zorder=1)
-    _scatter(axes, scored, lambda c: cost(c.genotype), noise, baseline)
-    axes.set(xlabel=cost.unit, ylabel=metric)
+    front = result.pareto_front(cost)
+    points = [cost(c.genotype) for c in front], [c.fitness for c in front]
+    axes.step(*points, where="post", color=_LINE, label="Pareto front", zorder=1)
+    _scatter(axes, result, result.complete, lambda c: cost(c.genotype))
+    axes.set(xlabel=cost.unit, ylabel=result.metric)
     axes.xaxis.set_major_formatter(EngFormatter())
-    axes.grid(alpha=0.3)
-    _legend(axes)
+    _finish(axes)
     return figure
 
 
-def draw_levels(
-    scored: Sequence[Candidate], best: Genotype, space: SearchSpace, metric: str
-) -> Figure:
+def draw_levels(result: SearchResult) -> Figure:
     """Draw a column per length of the prefix, labelled with what the best genotype chose there."""
     figure = Figure(figsize=(9, 3.5))
     axes = figure.add_subplot()
-    decided = [space.values(candidate.genotype, partial=True) for candidate in scored]
-    fitness = [candidate.fitness for candidate in scored]
-    lengths = [len(values) for values in decided]
-    axes.plot(lengths, fitness, ".", color=_OTHER, label="prefix")
-    chosen = space.values(best)
-    path = sorted(
-        (len(values), candidate.fitness)
-        for values, candidate in zip(decided, scored, strict=True)
-        if values.items() <= chosen.items()
-    )
+    space = result.space
+    decided = [
+        (space.values(candidate.genotype, partial=True), candidate.fitness)
+        for candidate in result.succeeded
+    ]
+    points = [len(values) for values, _ in decided], [fitness for _, fitness in decided]
+    axes.plot(*points, ".", color=_OTHER, label="prefix")
+    chosen = space.values(result.complete[0].genotype)
+    path = sorted((len(v), fitness) for v, fitness in decided if v.items() <= chosen.items())
     axes.plot(*zip(*path, strict=True), ".-", color=_BEST, label="of the best genotype")
     axes.set_xticks([level for level, _ in path])
     names = [f"{name} {option}" for name, option in chosen.items()]
     axes.set_xticklabels([names[level - 1] for level, _ in path], rotation=90, fontsize=7)
-    axes.set_ylabel(metric)
-    axes.grid(alpha=0.3)
-    _legend(axes)
+    axes.set_ylabel(result.metric)
+    _finish(axes)
     return figure
 
 
-def draw_by_choice(
-    scored: Sequence[Candidate],
-    space: SearchSpace,
-    metric: str,
-    noise: FitnessNoise | None = None,
-    baseline: Genotype | None = None,
-) -> Figure:
+def draw_by_choice(result: SearchResult) -> Figure:
     """Draw fitness against the option that each choice took, with the mean of each option."""
-    varied = [choice for choice in space.choices if len(choice.options) > 1]
+    varied = [choice for choice in result.space.choices if len(choice.options) > 1]
+    values = {c.genotype: result.space.values(c.genotype) for c in result.complete}
     columns = min(len(varied), 4)
     rows = -(-len(varied) // columns)
     figure = Figure(figsize=(9, 2.6 * rows + 0.5), layout="constrained")
@@ -105,14 +89,14 @@ def draw_by_choice(
         axes.set_visible(False)
     for axes, choice in zip(panels.flat, varied, strict=False):
         # None where the choice is not active, e.g. the operation of a block that is not there.
-        taken = {c.genotype: space.values(c.genotype).get(choice.name) for c in scored}
-        active = [candidate for candidate in scored if taken[candidate.genotype] is not None]
+        taken = {genotype: chosen.get(choice.name) for genotype, chosen in values.items()}
+        active = [c for c in result.complete if taken[c.genotype] is not None]
         options = np.array([taken[candidate.genotype] for candidate in active])
         fitness = np.array([candidate.fitness for candidate in active])
         present = np.unique(options)
         means = [fitness[options == option].mean() for option in present]
         axes.plot(present, means, color=_LINE, label="mean of the option", zorder=1)
-        _scatter(axes, active, lambda c, taken=taken: taken[c.genotype], noise, baseline)
+        _scatter(axes, result, active, lambda c, taken=taken: taken[c.genotype])
         axes.set_xlabel(choice.name)
         # Options are whole numbers: a tick for each, or only some of many.
         if len(present) <= 10:
@@ -121,48 +105,45 @@ def draw_by_choice(
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
     for axes in panels[:, 0]:
-        axes.set_ylabel(metric)
+        axes.set_ylabel(result.metric)
     handles = dict(
         (label, handle)
         for axes in panels.flat[: len(varied)]
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     )
-    figure.legend(
-        handles.values(), handles, loc="outside lower center", ncols=len(handles), fontsize=8
-    )
+    place = {"loc": "outside lower center", "ncols": len(handles), "fontsize": 8}
+    figure.legend(handles.values(), handles, **place)
     return figure
 
 
-def _scatter(axes: Axes, candidates: Sequence[Candidate], x, noise, baseline) -> None:
+def _scatter(
+    axes: Axes,
+    result: SearchResult,
+    candidates: Sequence[Candidate],
+    x: Callable[[Candidate], float],
+) -> None:
     """Draw a dot per candidate: the best of all, those it cannot be told from, the baseline."""
-    groups: dict[str, list[Candidate]] = {}
+    groups: dict[str, list[Candidate]] = {group: [] for group in _STYLES}
     for candidate in reversed(candidates):
-        genotype = candidate.genotype
-        if genotype == baseline:
-            group = "baseline"
-        elif noise is not None and genotype == noise.best:
-            group = "best"
-        elif noise is not None and noise.is_tied(genotype):
-            group = "cannot be told apart from the best"
-        elif candidate.images is not None:
-            group = _STOPPED
-        else:
-            group = "candidate"
-        groups.setdefault(group, []).append(candidate)
-    styles = {
-        _STOPPED: {"color": _OTHER, "s": 14, "marker": "x", "linewidths": 0.8},
-        "candidate": {"color": _OTHER, "s": 14},
-        "cannot be told apart from the best": {"color": _TIED, "s": 18},
-        "best": {"color": _BEST, "s": 60, "marker": "D"},
-        "baseline": {"color": _BASELINE, "s": 70, "marker": "s"},
-    }
-    for group, style in styles.items():
-        members = groups.get(group, [])
+        groups[_group(candidate, result)].append(candidate)
+    for group, members in groups.items():
         if members:
             points = [[x(c) for c in members], [c.fitness for c in members]]
-            axes.scatter(*points, label=group, zorder=2, **style)
+            axes.scatter(*points, label=group, zorder=2, **_STYLES[group])
 
 
-def _legend(axes: Axes) -> None:
+def _group(candidate: Candidate, result: SearchResult) -> str:
+    genotype, noise = candidate.genotype, result.noise
+    if result.baseline is not None and genotype == result.baseline.genotype:
+        return "baseline"
+    if noise is not None and genotype == noise.best:
+        return "best"
+    if noise is not None and noise.is_tied(genotype):
+        return _TIED
+    return "candidate" if candidate.images is None else _STOPPED
+
+
+def _finish(axes: Axes) -> None:
+    axes.grid(alpha=0.3)
     if len(axes.get_legend_handles_labels()[0]) > 1:
         axes.legend(fontsize=8)

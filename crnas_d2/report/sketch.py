@@ -9,6 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.patches import Patch, Rectangle
 
+from crnas_d2.runs.named_genotype import NamedGenotype
 from crnas_d2.space import ChannelSpace, Family, Genotype
 
 # The first three are ordered as dilations and kernels are; then whatever else a block may do.
@@ -18,36 +19,28 @@ _ROW = 2.4  # units
 _GAP = 0.6  # units between stages
 _PANEL = 2.4  # inches per panel of channels
 
-Families = Mapping[str, "type[Family] | Family"]
+Families = Mapping[str, type[Family] | Family]
+Stages = list[tuple[str, list[str]]]  # the name of each, and the operations of its blocks
+Decoded = Mapping[str, tuple[ChannelSpace, Genotype]]
 
 
-def draw_networks(
-    genotypes: Mapping[str, Genotype],
-    families: Families,
-    channels: Mapping[str, ChannelSpace],
-) -> Figure:
+def draw_networks(networks: Sequence[NamedGenotype]) -> Figure:
     """Draw networks of any space: squares, bars, or both.
 
-    Args:
-        genotypes, families: as for :func:`draw_architectures`.
-        channels: of the genotypes with decoded channels; those without operations are drawn as
-            bars only.
+    Those with decoded channels and without operations are drawn as bars only.
     """
-    bars = {name: (channels[name], genotypes[name]) for name in genotypes if name in channels}
-    squares = {
-        name: genotype
-        for name, genotype in genotypes.items()
-        if name not in channels or genotype.ops
-    }
+    bars = {n.name: (n.channels, n.genotype) for n in networks if n.channels is not None}
+    squares = {n.name: n.genotype for n in networks if n.channels is None or n.genotype.ops}
+    families = {n.name: n.family for n in networks}
     if not bars:
         return draw_architectures(squares, families)
     if not squares:
         return draw_channels(bars)
-    plan = _Squares(squares, families)
-    heights = plan.size[1], _PANEL * len(bars)
-    figure = Figure(figsize=(max(plan.size[0], 9), sum(heights)), layout="constrained")
+    drawing = _Squares(squares, families)
+    heights = drawing.size[1], _PANEL * len(bars)
+    figure = Figure(figsize=(max(drawing.size[0], 9), sum(heights)), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=heights)
-    plan.draw(top)
+    drawing.draw(top)
     _draw_bars(bottom, bars)
     return figure
 
@@ -62,9 +55,9 @@ def draw_architectures(
         families: of the genotypes, for the names of stages and operations. Stages that are a single
             layer are not drawn.
     """
-    plan = _Squares(genotypes, families or {})
-    figure = Figure(figsize=plan.size)
-    plan.draw(figure)
+    drawing = _Squares(genotypes, families or {})
+    figure = Figure(figsize=drawing.size)
+    drawing.draw(figure)
     return figure
 
 
@@ -76,18 +69,15 @@ class _Squares:
     """
 
     def __init__(self, genotypes: Mapping[str, Genotype], families: Families):
-        self.rows = {
-            name: _stages(genotype, families.get(name)) for name, genotype in genotypes.items()
-        }
-        used = {op for stages in self.rows.values() for _, ops in stages for op in ops}
-        order = [
-            op.name for name in genotypes if name in families for op in families[name].operations
-        ]
-        self.operations = [op for op in dict.fromkeys([*order, *sorted(used)]) if op in used]
+        self.rows = {name: _stages(g, families.get(name)) for name, g in genotypes.items()}
         self.has_ops = any(genotype.ops for genotype in genotypes.values())
+        used = {op for stages in self.rows.values() for _, ops in stages for op in ops}
+        listed = [op.name for n in genotypes if n in families for op in families[n].operations]
+        known = list(dict.fromkeys([*listed, *sorted(used)]))
         # Colours are those of an operation's place in its family, so that figures agree.
-        known = list(dict.fromkeys([*order, *sorted(used)]))
-        self.colours = {op: _COLOURS[known.index(op) % len(_COLOURS)] for op in known}
+        self.colours = {
+            op: _COLOURS[index % len(_COLOURS)] for index, op in enumerate(known) if op in used
+        }
         longest = max(
             sum(len(ops) for _, ops in stages) + _GAP * len(stages) for stages in self.rows.values()
         )
@@ -105,32 +95,30 @@ class _Squares:
         for row, (name, stages) in enumerate(self.rows.items()):
             self._draw_row(axes, 0.9 + _ROW * row, name, stages)
         if self.has_ops:
-            handles = [Patch(color=self.colours[op], label=op) for op in self.operations]
             # Below the last row.
-            corner = (self.left / self.width, 0)
             axes.legend(
-                handles=handles,
+                handles=[Patch(color=colour, label=op) for op, colour in self.colours.items()],
                 loc="lower left",
-                bbox_to_anchor=corner,
+                bbox_to_anchor=(self.left / self.width, 0),
                 borderaxespad=0.2,
-                ncols=len(handles),
+                ncols=len(self.colours),
                 frameon=False,
             )
 
-    def _draw_row(
-        self, axes: Axes, top: float, name: str, stages: Sequence[tuple[str, Sequence[str]]]
-    ) -> None:
+    def _draw_row(self, axes: Axes, top: float, name: str, stages: Stages) -> None:
         left, middle = 0.0, top + 0.45
         axes.text(-0.6, middle, name, ha="right", va="center", fontsize=10)
         for stage, ops in stages:
             for index, op in enumerate(ops):
-                colour = self.colours[op]
-                place = (left + index, top)
-                axes.add_patch(Rectangle(place, 0.9, 0.9, facecolor=colour, edgecolor="#08306b"))
+                x, colour = left + index, self.colours[op]
+                axes.add_patch(Rectangle((x, top), 0.9, 0.9, facecolor=colour, edgecolor="#08306b"))
                 if self.has_ops:
-                    ink = "white" if _luminance(colour) < 0.55 else "black"
-                    where = (place[0] + 0.45, middle)
-                    axes.text(*where, _short(op), color=ink, ha="center", va="center", fontsize=9)
+                    luminance = float(np.dot(to_rgb(colour), (0.299, 0.587, 0.114)))
+                    # The number at the end of a name, else its initial: `dilation 2`, `xception`.
+                    last = op.split()[-1]
+                    label = last if last.isdigit() else op[0].upper()
+                    style = {"color": "white" if luminance < 0.55 else "black", "fontsize": 9}
+                    axes.text(x + 0.45, middle, label, ha="center", va="center", **style)
             if stage:
                 centre = left + (len(ops) - 0.1) / 2
                 axes.text(centre, top - 0.15, stage, ha="center", va="bottom", fontsize=7)
@@ -138,10 +126,8 @@ class _Squares:
         axes.text(left, middle, _depths(stages), va="center", fontsize=9, color="#5b6773")
 
 
-def _stages(
-    genotype: Genotype, family: "type[Family] | Family | None"
-) -> list[tuple[str, list[str]]]:
-    """Return the name and the operations of each stage; without a family they are numbered."""
+def _stages(genotype: Genotype, family: type[Family] | Family | None) -> Stages:
+    """Return the stages of more than one layer; without a family all, without names."""
     ops = genotype.ops_of_stages()
     if family is None:
         return [("", [f"operation {op}" for op in stage]) for stage in ops]
@@ -153,21 +139,11 @@ def _stages(
     ]
 
 
-def _depths(stages: Sequence[tuple[str, Sequence[str]]]) -> str:
+def _depths(stages: Stages) -> str:
     return str([len(ops) for _, ops in stages])
 
 
-def _short(operation: str) -> str:
-    """Return the number at the end of a name, else its initial: ``dilation 2``, ``xception``."""
-    last = operation.split()[-1]
-    return last if last.isdigit() else operation[0].upper()
-
-
-def _luminance(colour: str) -> float:
-    return float(np.dot(to_rgb(colour), (0.299, 0.587, 0.114)))
-
-
-def draw_channels(networks: Mapping[str, tuple[ChannelSpace, Genotype]]) -> Figure:
+def draw_channels(networks: Decoded) -> Figure:
     """Draw a bar for each convolution: the fraction of its channels with each dilation.
 
     Args:
@@ -180,7 +156,7 @@ def draw_channels(networks: Mapping[str, tuple[ChannelSpace, Genotype]]) -> Figu
     return figure
 
 
-def _draw_bars(figure: FigureBase, networks: Mapping[str, tuple[ChannelSpace, Genotype]]) -> None:
+def _draw_bars(figure: FigureBase, networks: Decoded) -> None:
     convs = [conv for space, _ in networks.values() for conv in space.convs]
     dilations = sorted({pair for conv in convs for pair in conv.dilations})
     shades = colormaps["viridis"](np.linspace(0.95, 0.05, len(dilations)))

@@ -1,4 +1,4 @@
-"""The network that a user names for a sketch."""
+"""The genotype that a user names, e.g. for a sketch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +10,12 @@ from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.config.entries import set_entries
 from crnas_d2.space import FAMILY_REGISTRY, ChannelSpace, Family, Genotype, genotype_file
 
+_CPU = ["MODEL.DEVICE", "cpu"]  # no warning about a missing GPU
+
 
 @dataclass(frozen=True)
 class NamedGenotype:
-    """A network to draw.
+    """The genotype of one network, and what it says.
 
     Attributes:
         family: a class; its settings do not matter for a sketch.
@@ -26,8 +28,14 @@ class NamedGenotype:
     channels: ChannelSpace | None = None
 
 
+def split_name(text: str) -> tuple[str, str]:
+    """Split ``NAME=SOURCE``; the name is empty if there is none."""
+    name, separator, source = text.partition("=")
+    return (name, source) if separator and "/" not in name else ("", text)
+
+
 def find_genotype(text: str) -> NamedGenotype:
-    """Read a network: ``SOURCE``, or ``NAME=SOURCE`` to print another name.
+    """Read a genotype: ``SOURCE``, or ``NAME=SOURCE`` to print another name.
 
     Args:
         text: a published network (``CR-NAS/CR-R50``), a ``genotype.yaml`` or another config, or a
@@ -36,18 +44,14 @@ def find_genotype(text: str) -> NamedGenotype:
     Raises:
         ValueError: there is no such network, or it is a supernet.
     """
-    name, separator, source = text.partition("=")
-    if not separator or "/" in name:
-        name, source = "", text
+    name, source = split_name(text)
     path = Path(source)
     if path.is_dir():
-        cfg, found = _of_folder(path), path.resolve().name
+        cfg, found = _config_of_folder(path), path.resolve().name
     elif path.suffix in (".yaml", ".yml"):
         is_fragment = path.stem == "genotype" and "://" not in source
-        cfg, found = (
-            load_config(source, _CPU),
-            path.resolve().parent.name if is_fragment else path.stem,
-        )
+        found = path.resolve().parent.name if is_fragment else path.stem
+        cfg = load_config(source, _CPU)
     else:
         try:
             cfg, found = load_config(genotype_file(source), _CPU), path.name
@@ -55,13 +59,24 @@ def find_genotype(text: str) -> NamedGenotype:
             raise ValueError(
                 f"{error} A path to a genotype.yaml, a config or the folder of a run is taken, too."
             ) from error
-    return _network(cfg, name or found, source)
+    name = name or found
+    family = FAMILY_REGISTRY.get(cfg.MODEL.GENOTYPE.FAMILY or cfg.MODEL.SUPERNET.FAMILY)
+    genotype = Genotype.from_config(cfg.MODEL.GENOTYPE)
+    # A fragment says nothing about widths, which a family may check.
+    is_complete = len(genotype.depths) == len(family.stages) and not genotype.channels
+    is_fixed = cfg.MODEL.SUPERNET.SPACE == "none" or cfg.MODEL.SUPERNET.PATH_SAMPLER == "fixed"
+    if is_complete and is_fixed and len(genotype.ops) in (0, sum(genotype.depths)):
+        return NamedGenotype(name, genotype, family)
+    spec = NetworkSpec.from_config(cfg)
+    if spec.is_supernet:
+        raise ValueError(
+            f"{source} is that of a supernet, which has many networks: name one of them, e.g. the "
+            "genotype.yaml that its search has written."
+        )
+    return NamedGenotype(name, spec.genotype, family, spec.channels)
 
 
-_CPU = ["MODEL.DEVICE", "cpu"]  # no warning about a missing GPU
-
-
-def _of_folder(folder: Path) -> CfgNode:
+def _config_of_folder(folder: Path) -> CfgNode:
     config, genotype = folder / "config.yaml", folder / "genotype.yaml"
     if not config.is_file() and not genotype.is_file():
         raise ValueError(
@@ -75,20 +90,3 @@ def _of_folder(folder: Path) -> CfgNode:
         cfg.MODEL.SUPERNET.SPACE = "none"
         set_entries(cfg, read_yaml(genotype))
     return cfg
-
-
-def _network(cfg: CfgNode, name: str, source: str) -> NamedGenotype:
-    family = FAMILY_REGISTRY.get(cfg.MODEL.GENOTYPE.FAMILY or cfg.MODEL.SUPERNET.FAMILY)
-    genotype = Genotype.from_config(cfg.MODEL.GENOTYPE)
-    # A fragment says nothing about widths, which a family may check.
-    is_complete = len(genotype.depths) == len(family.stages) and not genotype.channels
-    is_fixed = cfg.MODEL.SUPERNET.SPACE == "none" or cfg.MODEL.SUPERNET.PATH_SAMPLER == "fixed"
-    if is_complete and is_fixed and len(genotype.ops) in (0, sum(genotype.depths)):
-        return NamedGenotype(name, genotype, family)
-    spec = NetworkSpec.from_config(cfg)
-    if spec.is_supernet:
-        raise ValueError(
-            f"{source} is that of a supernet, whose networks are all of its space; name one of "
-            "them, e.g. the genotype.yaml that its search has written."
-        )
-    return NamedGenotype(name, spec.genotype, family, spec.channels)

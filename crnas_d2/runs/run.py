@@ -1,14 +1,26 @@
 """A network that was trained and evaluated, as its OUTPUT_DIR has it."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from operator import mul
 from pathlib import Path
 
+import torch
 from detectron2.config import CfgNode
 
-from crnas_d2.config import NetworkSpec
+from crnas_d2.common.errors import invalid
+from crnas_d2.config import NetworkSpec, changed_settings, load_config
 from crnas_d2.cost import NetworkCost, body_cost
+from crnas_d2.data import register_coco_format
+from crnas_d2.space import ChannelSpace, Genotype
 
 from .metrics import TrainingMetrics
+
+_MAIN = "bbox/AP"
+# What may differ between two trainings of one network that only differ in their seed.
+_OF_A_RUN = ("SEED", "OUTPUT_DIR", "MODEL.WEIGHTS", "MODEL.DEVICE", "DATALOADER.NUM_WORKERS")
 
 
 @dataclass(frozen=True)
@@ -20,7 +32,8 @@ class Run:
         folder: its OUTPUT_DIR.
         spec: of the backbone body.
         cost: of the backbone body, see :func:`body_cost`.
-        metrics: of the last evaluation, e.g. ``{"bbox/AP": 61.2}``.
+        log: of the training.
+        metrics: of the final weights, e.g. ``{"bbox/AP": 61.2}``.
     """
 
     name: str
@@ -28,25 +41,95 @@ class Run:
     cfg: CfgNode
     spec: NetworkSpec
     cost: NetworkCost
+    log: TrainingMetrics
     metrics: dict[str, float]
 
+    @property
+    def ap(self) -> float:
+        return self.metrics[_MAIN]
 
-def load_run(name: str, folder: str | Path, cfg: CfgNode) -> Run:
+    @property
+    def dataset(self) -> str:
+        """The one of the test."""
+        return self.cfg.DATASETS.TEST[0]
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """The (height, width) in pixels of the image whose cost counts."""
+        height, width = self.cfg.SEARCH.COST_INPUT_SIZE
+        return height, width
+
+    @property
+    def setup(self) -> str:
+        """What trainings have in common that differ in their seeds only."""
+        settings = {k: v for k, v in changed_settings(self.cfg).items() if k not in _OF_A_RUN}
+        starts = bool(self.cfg.MODEL.WEIGHTS)
+        return repr((self.spec.genotype, starts, sorted(settings.items(), key=str)))
+
+    @property
+    def detections_file(self) -> Path:
+        return self.folder / "inference" / "coco_instances_results.json"
+
+    @cached_property
+    def detections(self) -> list[dict] | None:
+        """Those on the test set, in COCO's format; ``None`` if its evaluation wrote none."""
+        file = self.detections_file
+        return json.loads(file.read_text()) if file.is_file() else None
+
+
+def load_run(name: str, folder: str | Path, cfg: CfgNode | None = None) -> Run:
     """Read what a finished training left in its OUTPUT_DIR.
 
     Args:
-        cfg: the config of the training, ``config.yaml`` in the folder.
+        cfg: the config of the training; default: ``config.yaml`` in the folder.
 
     Raises:
         ValueError: the folder holds no finished training that was evaluated on one dataset.
     """
-    folder = Path(folder)
+    cfg = load_saved_config(folder) if cfg is None else cfg
     if len(cfg.DATASETS.TEST) != 1:
-        raise ValueError(
-            f"{folder} was trained with DATASETS.TEST {tuple(cfg.DATASETS.TEST)}; the comparison "
-            "takes one dataset, so evaluate on one."
-        )
-    metrics = TrainingMetrics.read(folder).final(cfg, "bbox/AP")
+        expected = "one dataset, on which the networks are compared"
+        raise invalid(f"DATASETS.TEST of {folder}", tuple(cfg.DATASETS.TEST), expected)
+    log = TrainingMetrics.read(folder)
+    metrics = log.final(cfg, _MAIN)
     height, width = cfg.SEARCH.COST_INPUT_SIZE
     spec = NetworkSpec.from_config(cfg)
-    return Run(name, folder, cfg, spec, body_cost(spec, (height, width)), metrics)
+    return Run(name, Path(folder), cfg, spec, body_cost(spec, (height, width)), log, metrics)
+
+
+def load_saved_config(folder: str | Path) -> CfgNode:
+    """Load the config of a folder, and register its datasets in COCO's format.
+
+    Raises:
+        ValueError: the folder has none.
+    """
+    file = Path(folder) / "config.yaml"
+    if not file.is_file():
+        raise ValueError(f"{folder} has no run of this project: config.yaml is missing.")
+    cfg = load_config(str(file), [])
+    register_coco_format(cfg.DATASETS.COCO_FORMAT)
+    return cfg
+
+
+def stage_widths(spec: NetworkSpec) -> str:
+    """Return the output channels of each stage, e.g. ``256-512-1024-2048``."""
+    family = spec.family
+    stages = [stage for stage in family.stages if stage not in family.single_layers]
+    with torch.device("meta"):
+        blocks = [family.make_stage(stage, family.operations[:1])[-1] for stage in stages]
+    return "-".join(str(block.out_channels) for block in blocks)
+
+
+def dilated_share(space: ChannelSpace, genotype: Genotype) -> float:
+    """Return the share of the searched channels whose dilation is not (1, 1)."""
+    widths = [conv.channels for conv in space.convs]
+    plain = [shares.get((1, 1), 0.0) for shares in space.dilation_shares(genotype)]
+    return 1 - sum(map(mul, widths, plain)) / sum(widths)
+
+
+def group_by_setup(runs: Sequence[Run]) -> list[list[Run]]:
+    """Return the trainings that differ in their seeds only together, in their order."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.setup, []).append(run)
+    return list(groups.values())

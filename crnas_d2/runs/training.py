@@ -1,10 +1,11 @@
-"""One network trained by itself, which its settings identify."""
+"""The training of one network by itself, which its settings identify."""
 
 import json
 import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -22,25 +23,29 @@ from crnas_d2.space import Genotype
 from .metrics import TrainingMetrics
 
 # Of a search: the training of one network reads none of them.
-_OF_SPACES = tuple(
-    f"MODEL.SUPERNET.{key}"
-    for key in ("SPACE", "PATH_SAMPLER", "SHARING", "STAGE_OPTIONS", "OPERATION_OPTIONS")
+_OF_SPACES = (
+    "DATASETS.ARCHVAL",
+    *(
+        f"MODEL.SUPERNET.{key}"
+        for key in ("SPACE", "PATH_SAMPLER", "SHARING", "STAGE_OPTIONS", "OPERATION_OPTIONS")
+    ),
 )
 _WITHOUT_EFFECT = ("OUTPUT_DIR", "MODEL.DEVICE")
 
 
 @dataclass(frozen=True)
 class Training:
-    """One network with one seed, trained by itself.
+    """The training of one network with one seed, which its settings identify.
 
     Attributes:
         genotype: of the network.
         seed: of the training.
         config_file: of the training; that of a supernet trains the one network of the genotype.
         overrides: ``KEY, VALUE, ...`` for all networks.
-        root: the folder of all runs; each has an ``OUTPUT_DIR`` named by the digest of its config.
+        root: the folder of all trainings; each has an ``OUTPUT_DIR`` named by the digest of its
+            config.
         metric: the result that counts; default: accuracy for a classifier, else ``bbox/AP``.
-        pretraining: the run whose weights are ``MODEL.WEIGHTS`` of this one.
+        pretraining: the training whose weights are ``MODEL.WEIGHTS`` of this one.
         elsewhere: folders of finished trainings by the digest of their config, which are taken
             instead of training again; see :func:`finished_trainings`.
     """
@@ -56,15 +61,11 @@ class Training:
 
     @property
     def stages(self) -> tuple["Training", ...]:
-        """The pretraining, if there is one, and this run."""
+        """The pretraining, if there is one, and this training."""
         return (*(self.pretraining.stages if self.pretraining else ()), self)
 
-    def config(self, *, with_weights: bool = True) -> CfgNode:
-        """Return the config of the training, with a folder of its own.
-
-        Args:
-            with_weights: start from the weights of the pretraining, which must be finished.
-        """
+    @cached_property
+    def _loaded(self) -> CfgNode:
         genotype = self.genotype.to_config().items()
         named = [item for key, value in genotype for item in (f"MODEL.GENOTYPE.{key}", str(value))]
         # Said once by who read the config first, not for each network.
@@ -73,6 +74,15 @@ class Training:
         cfg = load_config(self.config_file, overrides)
         # One network, which need not be one of the space.
         cfg.MODEL.SUPERNET.SPACE, cfg.MODEL.SUPERNET.PATH_SAMPLER = "none", "fixed"
+        return cfg
+
+    def config(self, *, with_weights: bool = True) -> CfgNode:
+        """Return the config of the training, with a folder of its own.
+
+        Args:
+            with_weights: start from the weights of the pretraining, which must be finished.
+        """
+        cfg = self._loaded.clone()
         if self.pretraining is not None:
             folder = self.pretraining.config().OUTPUT_DIR if with_weights else ""
             cfg.MODEL.WEIGHTS = os.path.join(folder, FINAL) if folder else ""
@@ -80,80 +90,75 @@ class Training:
         digest = config_digest(cfg)
         if digest in self.elsewhere:
             cfg.OUTPUT_DIR = str(self.elsewhere[digest])
-            if _final_metrics(cfg, self.main_metric(cfg)) is not None:
+            if self._metrics(cfg) is not None:
                 return cfg
         cfg.OUTPUT_DIR = str(self.root / digest)
         return cfg
 
-    def main_metric(self, cfg: CfgNode) -> str:
-        """Return the name of the result that counts, as ``task/name``."""
+    @property
+    def main_metric(self) -> str:
+        """The name of the result that counts, as ``task/name``."""
         if self.metric:
             return self.metric
-        return "classification/top1" if find_architecture(cfg).classifies else "bbox/AP"
+        return "classification/top1" if find_architecture(self._loaded).classifies else "bbox/AP"
+
+    def _metrics(self, cfg: CfgNode) -> dict[str, float] | None:
+        """Return the metrics of the final weights; ``None`` if the training is not finished."""
+        try:
+            return TrainingMetrics.read(cfg.OUTPUT_DIR).final(cfg, self.main_metric)
+        except ValueError:
+            return None
 
     def result(self) -> dict | None:
         """Return the result of the training, plain JSON data; ``None`` if it is not finished."""
-        before = None
-        if self.pretraining is not None:
-            before = self.pretraining.result()
-            if before is None:
-                return None
-        cfg = self.config()
-        metric = self.main_metric(cfg)
-        metrics = _final_metrics(cfg, metric)
+        before = self.pretraining.result() if self.pretraining is not None else None
+        if self.pretraining is not None and before is None:
+            return None
+        cfg, metric = self.config(), self.main_metric
+        metrics = self._metrics(cfg)
         if metrics is None:
             return None
-        folder, (height, width) = Path(cfg.OUTPUT_DIR), cfg.SEARCH.COST_INPUT_SIZE
+        height, width = cfg.SEARCH.COST_INPUT_SIZE
         cost = body_cost(NetworkSpec.from_config(cfg), (height, width))
         # None for a score that is not finite, e.g. of a network that detects nothing.
-        metrics = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
+        scores = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
         boxes = {name: f"bbox/{name}" for name in ("AP", "AP50")}
         result = {
             "genotype": self.genotype.to_config(),
             "seed": self.seed,
-            **{name: metrics[key] for name, key in boxes.items() if key in metrics},
-            **({} if metric == "bbox/AP" else {metric: metrics[metric]}),
+            **{name: scores[key] for name, key in boxes.items() if key in scores},
+            **({} if metric == "bbox/AP" else {metric: scores[metric]}),
             "macs": cost.macs,
             "params": cost.parameters,
             "iterations": cfg.SOLVER.MAX_ITER,
-            "seconds": round(TrainingMetrics.read(folder).seconds),
+            "seconds": round(TrainingMetrics.read(cfg.OUTPUT_DIR).seconds),
             "config_digest": config_digest(cfg),
         }
-        if before is not None:
-            metric = self.pretraining.main_metric(self.pretraining.config())
+        if self.pretraining is not None:
+            metric = self.pretraining.main_metric
             kept = {key: before[key] for key in ("iterations", "seconds", "config_digest")}
             score = before["AP" if metric == "bbox/AP" else metric]
             result["pretraining"] = {"metric": metric, "score": score, **kept}
         return result
 
 
-def _final_metrics(cfg: CfgNode, metric: str) -> dict[str, float] | None:
-    """Return the metrics of the final weights; ``None`` if the training is not finished."""
-    try:
-        return TrainingMetrics.read(cfg.OUTPUT_DIR).final(cfg, metric)
-    except ValueError:
-        return None
-
-
 def training_settings(cfg: CfgNode) -> dict[str, object]:
-    """Return the settings that make a training what it is; weights count by their content.
+    """Return the settings that identify a training; weights count by their content.
 
-    Neither the device nor where files lie makes a training another one, nor what only a search
-    reads, nor how a config names its network.
+    Neither the device, nor where files lie, nor what only a search reads, nor how a config names
+    its network makes it another training.
     """
+    spec = find_spec(cfg)
+    is_ours = spec is not None and not spec.is_supernet
+    unread, sections = _WITHOUT_EFFECT, ("SEARCH.",)
+    if is_ours:
+        unread, sections = (*unread, *_OF_SPACES), (*sections, "MODEL.GENOTYPE.")
     settings = {
         key: value
         for key, value in changed_settings(cfg).items()
-        if key not in _WITHOUT_EFFECT and not key.startswith("SEARCH.")
+        if key not in unread and not key.startswith(sections)
     }
-    spec = find_spec(cfg)
-    if spec is not None and not spec.is_supernet:
-        unread = ("DATASETS.ARCHVAL", *_OF_SPACES)
-        settings = {
-            key: value
-            for key, value in settings.items()
-            if key not in unread and not key.startswith("MODEL.GENOTYPE.")
-        }
+    if is_ours:
         for name, value in spec.genotype.to_config().items():
             if name != "OPS" or any(value):  # the first operation everywhere is what none means
                 settings[f"MODEL.GENOTYPE.{name}"] = value
@@ -162,11 +167,11 @@ def training_settings(cfg: CfgNode) -> dict[str, object]:
     return settings
 
 
-def common_settings(run: Training) -> dict[str, object]:
-    """Return what all networks and seeds of a list of runs must have in common."""
+def common_settings(training: Training) -> dict[str, object]:
+    """Return what all networks and seeds of a list of trainings must have in common."""
     found = {}
-    for number, stage in enumerate(run.stages):
-        head = "pretraining: " if number < len(run.stages) - 1 else ""
+    for stage in training.stages:
+        head = "" if stage is training else "pretraining: "
         for key, value in training_settings(stage.config(with_weights=False)).items():
             if key != "SEED" and not key.startswith("MODEL.GENOTYPE."):
                 found[head + key] = value

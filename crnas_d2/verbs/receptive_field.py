@@ -8,12 +8,15 @@ square that holds 95 % of its energy. Any trained network works, also one of pla
 import argparse
 from pathlib import Path
 
+from detectron2.config import CfgNode
 from tabulate import tabulate
 
 from crnas_d2.common.files import check_new_file
 from crnas_d2.report import FIELDS_EXPLAINED, Page, add_fields, draw_fields, field_table
 from crnas_d2.runs.loaded_network import network_config
+from crnas_d2.runs.named_genotype import split_name
 from crnas_d2.runs.receptive_fields import field_images, measure_fields
+from crnas_d2.verbs.arguments import add_device, add_overrides, add_overwrite, positive_int
 
 _FORMATS = (".html", ".png", ".svg")
 
@@ -37,7 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="images and folders; default: the test set of the first network",
     )
     parser.add_argument(
-        "--num-images", type=int, default=32, metavar="N", help="at most; default: %(default)s"
+        "--num-images",
+        type=positive_int,
+        default=32,
+        metavar="N",
+        help="at most; default: %(default)s",
     )
     parser.add_argument(
         "--features",
@@ -46,37 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="maps of neck or body; default: p3 to p5 and res3 to res5, where there are any",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace the file")
-    parser.add_argument("--device", metavar="DEVICE", help="cpu or cuda; default: the config's")
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        metavar="KEY VALUE",
-        help="overrides of all configs, at the end, e.g. --opts INPUT.MIN_SIZE_TEST 512",
-    )
-
-
-def load_configs(args):
-    """Return config and folder of each network by name; the folder of a config is ``None``."""
-    networks = {}
-    for text in args.networks:
-        name, separator, source = text.partition("=")
-        if not separator or "/" in name:
-            name, source = "", text
-        is_file = Path(source).suffix in (".yaml", ".yml")
-        path = Path(source)
-        name = name or (path.stem if is_file else path.resolve().name)
-        if name in networks:
-            raise ValueError(f"Two networks have the name {name}: name one of them, NAME={text}.")
-        folder, file = (None, source) if is_file else (source, None)
-        networks[name] = network_config(folder, file, args.opts, args.device or ""), folder
-    return networks
+    add_overwrite(parser)
+    add_device(parser)
+    add_overrides(parser, "all configs", "INPUT.MIN_SIZE_TEST 512")
 
 
 def run(args: argparse.Namespace) -> None:
     output = check_new_file(args.output, _FORMATS, overwrite=args.overwrite)
-    networks = load_configs(args)
+    networks = _load_configs(args)
     first, _ = next(iter(networks.values()))
     images = field_images(first, args.images, args.num_images)
     fields = measure_fields(networks, images, args.features)
@@ -90,3 +74,18 @@ def run(args: argparse.Namespace) -> None:
     head, rows = field_table(fields)
     print(tabulate(rows, headers=head, disable_numparse=True), FIELDS_EXPLAINED, sep="\n\n")
     print(output)
+
+
+def _load_configs(args: argparse.Namespace) -> dict[str, tuple[CfgNode, str | None]]:
+    """Return config and folder of each network by name; the folder of a config is ``None``."""
+    networks: dict[str, tuple[CfgNode, str | None]] = {}
+    for text in args.networks:
+        name, source = split_name(text)
+        path = Path(source)
+        is_file = path.suffix in (".yaml", ".yml")
+        name = name or (path.stem if is_file else path.resolve().name)
+        if name in networks:
+            raise ValueError(f"Two networks have the name {name}: name one of them, NAME={text}.")
+        folder, file = (None, source) if is_file else (source, None)
+        networks[name] = network_config(folder, file, args.opts, args.device or ""), folder
+    return networks

@@ -8,7 +8,8 @@ import argparse
 
 from crnas_d2.common.files import check_new_file
 from crnas_d2.report import draw_networks
-from crnas_d2.runs.named_genotype import find_genotype
+from crnas_d2.runs.named_genotype import NamedGenotype, find_genotype
+from crnas_d2.verbs.arguments import add_overwrite
 
 _FORMATS = (".png", ".svg")
 
@@ -24,12 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", required=True, metavar="FILE", help="the picture to write: .png or .svg"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace the file")
+    add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     output = check_new_file(args.output, _FORMATS, overwrite=args.overwrite)
-    networks = {}
+    networks: dict[str, NamedGenotype] = {}
     for text in args.networks:
         network = find_genotype(text)
         if network.name in networks:
@@ -37,11 +38,7 @@ def run(args: argparse.Namespace) -> None:
                 f"Two networks have the name {network.name}: name one of them, NAME={text}."
             )
         networks[network.name] = network
-    figure = draw_networks(
-        {name: network.genotype for name, network in networks.items()},
-        {name: network.family for name, network in networks.items()},
-        {name: network.channels for name, network in networks.items() if network.channels},
-    )
+    figure = draw_networks(list(networks.values()))
     output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, dpi=150, facecolor="white")
     print(output)

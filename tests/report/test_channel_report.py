@@ -3,7 +3,7 @@
 import json
 
 from crnas_d2.config import load_config
-from crnas_d2.report import write_channel_search
+from crnas_d2.report import write_found_network
 from crnas_d2.report.page import Page
 from crnas_d2.space import ChannelSpace, Genotype, SearchedConv
 
@@ -42,7 +42,7 @@ def test_alpha_over_time_has_the_entropy_and_the_shares_of_each_stage(tmp_path, 
     monkeypatch.setattr(Page, "figure", lambda page, figure, description: figures.append(figure))
     cfg = load_config("", [])
     cfg.OUTPUT_DIR, cfg.SEED = str(tmp_path), 7
-    write_channel_search(cfg, SPACE.genotype([[0, 1], [0, 0, 1, 1]]), SPACE)
+    write_found_network(cfg, SPACE.genotype([[0, 1], [0, 0, 1, 1]]), SPACE)
     report = (tmp_path / "report.html").read_text()
     assert "Found: 50 % of the channels of 2 convolutions" in report and "<dd>7</dd>" in report
 

@@ -9,9 +9,11 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from crnas_d2.checkpoint import write_weights
-from crnas_d2.report import Page, add_networks, add_retrained, network_table
-from crnas_d2.report.detections import draw_detections, upright_picture
+from crnas_d2.report import Page, add_networks, add_retrained, comparison_table
+from crnas_d2.report.detections import draw_boxes
+from crnas_d2.runs.comparison import Comparison, upright_picture
 from crnas_d2.runs.run import load_run
+from crnas_d2.runs.search_result import SearchResult
 from crnas_d2.search import Candidate
 from crnas_d2.space import Genotype
 
@@ -59,7 +61,7 @@ def test_the_metrics_of_voc_are_shown(folder):
     output, cfg = folder
     scores = {"bbox/AP": 40.0, "bbox/AP50": 70.0, "bbox/AP75": 30.5}
     write_log(output, [{"iteration": 39, "total_loss": 1.0}, {"iteration": 40, **scores}])
-    head, [row], _ = network_table([load_run("searched", output, cfg)])
+    head, [row], _ = comparison_table([load_run("searched", output, cfg)])
     assert head[-3:] == ["AP", "AP50", "AP75"] and "APs" not in head
     assert [float(cell) for cell in row[-3:]] == [40.0, 70.0, 30.5]
 
@@ -67,7 +69,7 @@ def test_the_metrics_of_voc_are_shown(folder):
 def test_several_test_datasets_are_refused(folder):
     output, cfg = folder
     cfg.DATASETS.TEST = ("toy_test", "toy_archval")
-    with pytest.raises(ValueError, match=r"'toy_test', 'toy_archval'.*takes one dataset"):
+    with pytest.raises(ValueError, match=r"'toy_test', 'toy_archval'.*expected one dataset"):
         load_run("searched", output, cfg)
 
 
@@ -84,7 +86,7 @@ def test_what_cannot_be_compared_is_refused(folder, key, value, words):
     other.merge_from_list([key, value])
     runs = [load_run("baseline", output, cfg), load_run("searched", output, other)]
     with pytest.raises(ValueError, match=words):
-        add_networks(Page("Networks"), runs)
+        Comparison.of(runs)
 
 
 def test_a_voc_test_set_is_compared_without_its_detections(folder, tmp_path):
@@ -92,7 +94,7 @@ def test_a_voc_test_set_is_compared_without_its_detections(folder, tmp_path):
     cfg.DATASETS.TEST = ("voc_2007_test",)
     (output / "inference" / "coco_instances_results.json").unlink()
     page = Page("Networks")
-    add_networks(page, [load_run("searched", output, cfg)])
+    add_networks(page, Comparison.of([load_run("searched", output, cfg)]))
     page.write(tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert "coco_instances_results.json is missing" in text and text.count("<img") == 2
@@ -101,7 +103,7 @@ def test_a_voc_test_set_is_compared_without_its_detections(folder, tmp_path):
 def test_networks_are_shown_side_by_side(folder, tmp_path):
     runs = [load_run(name, *folder) for name in ("baseline", "searched")]
     page = Page("Networks")
-    add_networks(page, runs, num_images=2)
+    add_networks(page, Comparison.of(runs), num_images=2)
     page.write(tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert "baseline" in text and "searched" in text and f"{12.345:.2f}" in text
@@ -118,7 +120,7 @@ def test_columns_that_tell_nothing_are_left_out(folder):
     lines = [*LINES[:2], {"iteration": 40, "bbox/AP": 1.0, "bbox/APs": 2.0, "bbox/APl": math.nan}]
     write_log(output, lines)
     runs = [load_run("baseline", output, cfg), load_run("searched", output, other)]
-    head, rows, same = network_table(runs)
+    head, rows, same = comparison_table(runs)
     assert head[:2] == ["network", "blocks per stage"] and head[-2:] == ["AP", "APs"]
     assert "seed 3" in same and "channels 4-8-16-32" in same
     assert not {"seed", "channels", "AP50", "APm", "APl"} & set(head)
@@ -147,7 +149,7 @@ def trained_with(folder, name, seed, ap, depths=(1, 2, 3, 2), found=slice(0)):
 
 def verdict_of(runs):
     page = Page("Compared")
-    add_networks(page, runs, num_images=1)
+    add_networks(page, Comparison.of(runs), num_images=1)
     text = "".join(page.parts)
     assert text.startswith('<div class="verdict">')  # it comes first
     return text[: text.index("</div>")]
@@ -196,13 +198,17 @@ def test_fitness_is_shown_against_the_ap_after_training(folder):
         trained_with(folder, "b", 1, 30.0, (1, 1, 3, 3)),
         trained_with(folder, "c", 1, 10.0, (2, 2, 2, 2)),
     ]
-    candidates = [Candidate(Genotype(run.spec.genotype.depths), 5.0) for run in runs]
+
+    def result(*depths):
+        candidates = [Candidate(Genotype(each), 5.0) for each in depths]
+        return SearchResult(None, candidates, {}, "bbox/AP", "backbone body")
+
     page = Page("Both")
-    add_retrained(page, candidates, runs, "bbox/AP")
+    add_retrained(page, result(*(run.spec.genotype.depths for run in runs)), runs)
     text = "".join(page.parts)
     assert "<td>b1</td><td>5.00</td><td>30.00</td>" in text and text.count("<img") == 1
     page = Page("None")
-    add_retrained(page, [Candidate(Genotype((2, 1, 2, 3)), 5.0)], runs, "bbox/AP")
+    add_retrained(page, result((2, 1, 2, 3)), runs)
     assert not page.parts
 
 
@@ -231,7 +237,8 @@ def test_detections_are_drawn_where_they_are_beside_the_objects(folder, tmp_path
     image = DatasetCatalog.get("toy_test")[0]
     found = {"image_id": image["image_id"], "category_id": 1, "bbox": [10, 20, 30, 30]}
     networks = {"sure": [{**found, "score": 0.9}], "unsure": [{**found, "score": 0.2}]}
-    pictures = draw_detections("toy_test", image, networks)
+    picture = upright_picture(image["file_name"])
+    pictures = draw_boxes("toy_test", image, picture, networks)
     assert list(pictures) == ["objects", "sure", "unsure"]
     plain = np.asarray(pictures["unsure"]).astype(int)
     assert min(plain.shape[:2]) >= 400  # a picture of 64 pixels would be too small to see

@@ -6,9 +6,10 @@ import subprocess
 
 import pytest
 from PIL import Image
-from test_search_report import BEST, CANDIDATES, COSTS, NOISE, OTHER, SPACE
+from test_search_report import BEST, NOISE, OTHER, result_of
 
 from crnas_d2.report import Page, add_search
+from crnas_d2.runs.origin import Origin
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -50,16 +51,9 @@ def browse(*arguments):
 @pytest.fixture
 def report(tmp_path):
     page = Page("A search")
-    settings = {"metric": "bbox/AP", "scope": "backbone body, 256-512-1024-2048 channels, 64x64"}
-    facts = {"config": "/a/folder/with/a/long/name/" * 5 + "config.yaml"}
-    baseline = OTHER, "the published network"
-    add_search(
-        *(page, CANDIDATES, SPACE, COSTS),
-        **settings,
-        noise=NOISE,
-        baseline=baseline,
-        facts=facts,
-    )
+    scope = "backbone body, 256-512-1024-2048 channels, 64x64"
+    origin = Origin(["/a/folder/with/a/long/name" * 5], [1], "evaluations", 60.0)
+    add_search(page, result_of(scope=scope, noise=NOISE, baseline=OTHER, origin=origin))
     page.table([f"column {n}" for n in range(20)], [list(range(20))])  # wider than any phone
     page.pictures({"objects": Image.new("RGB", (900, 600)), "found": Image.new("RGB", (90, 60))})
     page.write(tmp_path / "report.html")

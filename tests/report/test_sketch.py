@@ -7,7 +7,7 @@ from matplotlib.patches import Rectangle
 
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.report import draw_architectures, draw_channels, draw_networks
-from crnas_d2.runs.named_genotype import find_genotype
+from crnas_d2.runs.named_genotype import NamedGenotype, find_genotype
 from crnas_d2.space import ChannelSpace, Genotype, SearchedConv
 from crnas_d2.verbs.main import main
 
@@ -96,7 +96,7 @@ NETWORKS = sorted(
 @pytest.mark.parametrize("source", [*PUBLISHED, *NETWORKS])
 def test_every_network_of_the_papers_is_drawn(source):
     network = find_genotype(str(toy.ROOT / source) if source in NETWORKS else source)
-    figure = draw_networks({"net": network.genotype}, {"net": network.family}, {})
+    figure = draw_networks([network])
     drawn = {
         stage: ops
         for stage, ops in zip(network.family.stages, network.genotype.ops_of_stages(), strict=True)
@@ -129,9 +129,7 @@ def test_networks_of_nats_are_drawn_as_bars(tmp_path, search):
     settings = {"family": cfg.MODEL.SUPERNET.FAMILY, "channel": space.to_config()}
     found.to_yaml(tmp_path / "genotype.yaml", **settings)
     network = find_genotype(f"found={tmp_path}")
-    drawn = {"found": network.genotype}, {"found": network.family}, {"found": network.channels}
-    titled = [axes for axes in draw_networks(*drawn).axes if axes.get_title() == "found"]
-    [panel] = titled
+    [panel] = [axes for axes in draw_networks([network]).axes if axes.get_title() == "found"]
     assert len(panel.get_xticklabels()) == len(space.convs) > 10
 
 
@@ -144,9 +142,9 @@ def test_layers_that_never_vary_are_not_drawn():
 
 def test_networks_of_several_spaces_share_a_figure(tmp_path):
     spec = NetworkSpec.from_config(channel_toy.decoded_config(channel_toy.CHANNELS))
-    genotypes = {"decoded": spec.genotype, "plain": Genotype((1, 2, 3, 1))}
-    families = dict.fromkeys(genotypes, spec.family)
-    figure = draw_networks(genotypes, families, {"decoded": spec.channels})
+    decoded = NamedGenotype("decoded", spec.genotype, spec.family, spec.channels)
+    plain = NamedGenotype("plain", Genotype((1, 2, 3, 1)), spec.family)
+    figure = draw_networks([decoded, plain])
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["", "decoded"]
     assert "plain" in texts(figure)

@@ -83,7 +83,7 @@ def test_networks_are_drawn_and_marked(results, tmp_path, capsys):
 def test_a_figure_has_a_panel_for_macs_and_each_rival(results, tmp_path):
     entries = [{"genotype": {"DEPTHS": d}, "fitness": float(i)} for i, d in enumerate(DEPTHS)]
     scores = write(tmp_path / "supernet.json", "scores", entries)
-    found = {"found": Genotype((1, 3, 5, 7))}
+    found = {Genotype((1, 3, 5, 7)): "found"}
     figure = draw_ranking(read_ranking(results, [scores]), found)
     panels = [axes for axes in figure.axes if axes.axison]
     assert [axes.get_xlabel() for axes in panels] == ["MACs (body)", "top-1", "supernet"]

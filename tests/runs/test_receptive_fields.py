@@ -1,5 +1,7 @@
 """Effective receptive fields of trained networks: the verb, and the section of a comparison."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -58,14 +60,15 @@ def test_a_config_is_measured_on_images_of_the_user(runs, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--features", "p7"], r"no feature 'p7'; it has p2, p3, p4, p5, p6, res2"),
-        (["--num-images", "0"], "images is 0; expected at least 1"),
+        (["--num-images", "0"], "--num-images: 0 is not a positive number"),
         (["--images", "nowhere"], "nowhere does not exist"),
         (["--opts", "DATASETS.TEST", "('toy_tset',)"], "'toy_tset', which is not registered"),
     ],
 )
-def test_mistakes_are_named(runs, tmp_path, arguments, message):
-    with pytest.raises(SystemExit, match=message):
+def test_mistakes_are_named(runs, tmp_path, capsys, arguments, message):
+    with pytest.raises(SystemExit) as stopped:
         measure(runs["base"], "--output", tmp_path / "fields.png", *arguments)
+    assert re.search(message, f"{stopped.value} {capsys.readouterr().err}")
     assert not (tmp_path / "fields.png").exists()
 
 

@@ -1,6 +1,7 @@
 """Networks trained by themselves: what makes two trainings the same, and results of two stages."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import toy
 
 from crnas_d2.checkpoint import write_weights
 from crnas_d2.config import load_config
-from crnas_d2.runs.results_file import add_entry
+from crnas_d2.runs.results import add_entry
 from crnas_d2.runs.training import (
     Training,
     common_settings,
@@ -158,13 +159,13 @@ def test_the_command_takes_results_that_are_there(make, listed, tmp_path, capsys
     assert "correlate.py train" in content["command"]
     assert content["runs"][0] == expected and len(content["runs"]) == 1
     assert content["settings"]["pretraining: MODEL.META_ARCHITECTURE"] == "ImageClassifier"
-    # Without pretraining it is another recipe.
-    with pytest.raises(SystemExit, match=r"by another recipe.*pretraining: .* now not set"):
+    # Without pretraining it is another setup.
+    with pytest.raises(SystemExit, match=r"with another setup.*pretraining: .* now not set"):
         correlate(make, results, *named)
     assert json.loads(results.read_text()) == content
     correlate(make, tmp_path / "plain.json", *named)
     assert json.loads((tmp_path / "plain.json").read_text())["runs"][0]["AP"] == 10.0
-    with pytest.raises(SystemExit, match=r"recipe.*SOLVER\.BASE_LR 0\.04, now 0\.5\. Use that"):
+    with pytest.raises(SystemExit, match=r"setup.*SOLVER\.BASE_LR 0\.04, now 0\.5\. Use that"):
         correlate(make, tmp_path / "plain.json", *named, opts=("SOLVER.BASE_LR", 0.5))
 
 
@@ -175,15 +176,16 @@ def test_the_command_takes_results_that_are_there(make, listed, tmp_path, capsys
         (["--networks", "DetNAS/ShuffleNetV2-20"], "family 'shufflenetv2'.* is 'resnet'"),
         (["--networks", "CR-NAS/CR-R49"], "No published genotype is named"),
         (["--space", toy.SEARCHED], "SPACE is 'none'.*nothing to sample from"),
-        (["--space", toy.SUPERNET, "--number", 0], "--number is 0; expected at least 1"),
-        (["--networks", "CR-NAS/CR-R50", "--num-workers", 0], "--num-workers is 0"),
+        (["--space", toy.SUPERNET, "--number", 0], "--number: 0 is not a positive number"),
+        (["--num-workers", 0], "--num-workers: 0 is not a positive"),
         (["--networks", "CR-NAS/CR-R50", "--pretrain-opts", "SEED", 1], "which is not given"),
         (["--networks", "CR-NAS/CR-R50", "--reuse", "nowhere"], "nowhere, in which trainings"),
     ],
 )
-def test_mistakes_are_named_before_anything_is_trained(make, tmp_path, arguments, message):
-    with pytest.raises(SystemExit, match=message):
+def test_mistakes_are_named_before_anything_is_trained(make, tmp_path, capsys, arguments, message):
+    with pytest.raises(SystemExit) as stopped:
         correlate(make, tmp_path / "results.json", *arguments)
+    assert re.search(message, f"{stopped.value} {capsys.readouterr().err}")
     assert not (tmp_path / "runs").exists() and not (tmp_path / "results.json").exists()
 
 
@@ -205,7 +207,7 @@ def test_a_file_of_an_earlier_version_or_of_something_else(make, tmp_path):
     add_entry(file, "runs", {"genotype": {}}, "", common_settings(make()))
     assert "settings" not in json.loads(file.read_text())  # unknown for those that were there
     file.write_text("not JSON")
-    with pytest.raises(ValueError, match="cannot be read as a file of results"):
+    with pytest.raises(ValueError, match="It is no file of results: choose another name"):
         check_trainings([make()], file)
 
 

@@ -12,7 +12,8 @@ import yaml
 
 from crnas_d2.checkpoint import write_weights
 from crnas_d2.evaluation.rank_correlation import rank_correlation
-from crnas_d2.runs.ranking import describe_ranking
+from crnas_d2.report import describe_ranking
+from crnas_d2.runs.ranking import read_ranking
 from crnas_d2.runs.training import Training, config_digest
 from crnas_d2.space import Genotype
 
@@ -98,7 +99,9 @@ def test_the_report_counts_seeds_as_noise_and_networks_as_spread(tmp_path):
     ]
     results = write(tmp_path / "r.json", "runs", runs)
     entries = [{"genotype": {"DEPTHS": [d]}, "fitness": -d} for d in (1, 2, 3)]
-    text = describe_ranking(results, [write(tmp_path / "wrong.json", "scores", entries)])
+    text = describe_ranking(
+        read_ranking(results, [write(tmp_path / "wrong.json", "scores", entries)])
+    )
     assert "3 networks, standard deviation of their means 10.00 AP." in text
     assert "pooled standard deviation 1.41 AP (3 degrees of freedom)" in text  # sqrt(2)
     lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}

@@ -120,7 +120,7 @@ def test_a_log_that_cannot_be_written_ends_with_the_path(search, monkeypatch, tm
         raise OSError(errno.ENOSPC, "No space left on device", "candidates.csv")
 
     with monkeypatch.context() as patch:
-        patch.setattr("crnas_d2.report.search_report.write_candidates", fails)
+        patch.setattr("crnas_d2.runs.search_result.SearchResult.write_candidates", fails)
         with pytest.raises(JobError, match=r"candidates\.csv cannot be .*No space left.*--resume"):
             search()
     search(resume=True)

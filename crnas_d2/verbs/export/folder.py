@@ -21,7 +21,6 @@ from crnas_d2.common.errors import JobError
 from crnas_d2.common.files import check_new_folder, whole_folder
 from crnas_d2.cost.latency import device_name
 from crnas_d2.data import CLASSES
-from crnas_d2.report import own_version
 from crnas_d2.runs.loaded_network import (
     EXPORTED,
     LoadedNetwork,
@@ -29,6 +28,7 @@ from crnas_d2.runs.loaded_network import (
     network_config,
 )
 from crnas_d2.runs.metrics import PROVENANCE, metrics_of, read_record
+from crnas_d2.runs.origin import own_version
 
 from .formats import FORMATS, BodyAndNeck, check_formats
 from .latency import measure_latencies

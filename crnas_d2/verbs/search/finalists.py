@@ -13,7 +13,7 @@ from torch import nn
 from crnas_d2.common.digests import text_digest
 from crnas_d2.engine.checks import check_training
 from crnas_d2.engine.subnets import save_subnet
-from crnas_d2.runs.ranking import score_of
+from crnas_d2.runs.results import score_of
 from crnas_d2.runs.training import Training
 from crnas_d2.runs.trainings import train_all
 from crnas_d2.search import Candidate, Finalist, without_password

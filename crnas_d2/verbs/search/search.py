@@ -13,6 +13,7 @@ from torch import nn
 
 from crnas_d2.common.errors import JobError
 from crnas_d2.common.output import prepare_output
+from crnas_d2.config import NetworkSpec
 from crnas_d2.engine.detects import base_network, check_detects
 from crnas_d2.engine.log import set_up
 from crnas_d2.engine.scores import build_score
@@ -82,16 +83,21 @@ def _finish(job: SearchJob, model: nn.Module | None, candidates: Sequence[Candid
     """Train the finalists, write the results, and return the best candidate."""
     # Only now: a search starts without what draws and trains.
     from crnas_d2.report import write_search
+    from crnas_d2.runs.search_result import SearchResult
 
     from .finalists import train_finalists
 
     finalists = train_finalists(job, model, candidates)
-    best = write_search(job.cfg, candidates, job.space, job.costs, finalists)
+    spec = NetworkSpec.from_config(job.cfg)
+    result = SearchResult.of(job.cfg, spec, candidates, job.costs, finalists)
+    result.write_genotype(job.output / "genotype.yaml", spec.family.name)
+    result.write_candidates(job.output / "candidates.csv")
+    write_search(result, job.output / "report.html")
     if finalists:
         shutil.copyfile(finalists[0].weights, job.output / WEIGHTS)
     elif model is not None:
-        save_subnet(job.cfg, model, best.genotype, job.output / WEIGHTS)
-    return best
+        save_subnet(job.cfg, model, result.best.genotype, job.output / WEIGHTS)
+    return result.best
 
 
 @contextmanager

@@ -11,20 +11,26 @@ digest of its config, so any number of workers can share the work.
 """
 
 import argparse
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+
+from detectron2.config import CfgNode
 
 from crnas_d2.common.files import check_new_file
 from crnas_d2.common.plain_yaml import read_yaml
 from crnas_d2.config import load_config, spell
+from crnas_d2.engine.checks import check_config, check_search
 from crnas_d2.engine.sampled_networks import SAMPLINGS, sample_networks
-from crnas_d2.report import write_ranking
+from crnas_d2.engine.scores import SCORE_REGISTRY, build_score
+from crnas_d2.report import describe_ranking, write_ranking
 from crnas_d2.runs.named_genotype import find_genotype
-from crnas_d2.runs.ranking import describe_ranking, read_ranking, score_of
+from crnas_d2.runs.ranking import read_ranking
+from crnas_d2.runs.results import add_entry, read_entries, score_of
 from crnas_d2.runs.training import Training, common_settings, finished_trainings
 from crnas_d2.runs.trainings import check_trainings, train_all
 from crnas_d2.space import Genotype
-
-from .scored_networks import score_networks
+from crnas_d2.verbs.arguments import add_overwrite, positive_int
 
 STOPPED = "Stopped; the same command resumes."
 _FORMATS = (".html", ".png", ".svg")
@@ -49,7 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     train.add_argument("--genotypes", type=Path, metavar="FILE", help="YAML list of MODEL.GENOTYPE")
     train.add_argument("--space", metavar="FILE", help="config of a search to sample from")
-    train.add_argument("--number", type=int, default=24, help="networks to sample from --space")
+    train.add_argument(
+        "--number", type=positive_int, default=24, help="networks to sample from --space"
+    )
     train.add_argument(
         "--sampling",
         choices=SAMPLINGS,
@@ -67,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folders with finished trainings; one with the same config is not trained again",
     )
-    train.add_argument("--num-workers", type=int, default=1, help="trainings at a time")
+    train.add_argument("--num-workers", type=positive_int, default=1, help="trainings at a time")
     train.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="overrides")
     train.add_argument(
         "--pretrain-opts",
@@ -98,19 +106,72 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=NETWORK",
         help="networks to name in the figures, e.g. the baseline and the found one",
     )
-    report.add_argument("--overwrite", action="store_true", help="replace the file of --output")
+    add_overwrite(report, "the file of --output")
 
 
-def networks(args, family):
+def run(args: argparse.Namespace) -> None:
+    command = spell("correlate", *args.arguments)
+    if args.job == "train":
+        _train(args, command)
+    elif args.job == "score":
+        cfg = load_config(args.config_file, args.opts)
+        for line in score_networks(cfg, args.results, args.scores, command):
+            print(line)
+    else:
+        _report(args)
+
+
+def _train(args: argparse.Namespace, command: str) -> None:
+    if args.pretrain_opts and not args.pretrain_config:
+        raise ValueError("--pretrain-opts are overrides of --pretrain-config, which is not given.")
+    family = load_config(args.config_file, args.opts).MODEL.SUPERNET.FAMILY
+    genotypes = _find_genotypes(args, family)
+    elsewhere = finished_trainings(args.reuse)
+
+    def plan(genotype: Genotype, seed: int, config_file: str, overrides: list[str]) -> Training:
+        settings = genotype, seed, config_file, tuple(overrides), args.runs
+        return Training(*settings, elsewhere=elsewhere)
+
+    trainings = []
+    for seed in args.seeds:  # all networks with one seed first
+        for genotype in genotypes:
+            training = plan(genotype, seed, args.config_file, args.opts)
+            if args.pretrain_config:
+                before = plan(genotype, seed, args.pretrain_config, args.pretrain_opts)
+                training = replace(training, pretraining=before)
+            trainings.append(training)
+    check_trainings(trainings, args.results)
+    settings, metric, done = common_settings(trainings[0]), trainings[0].main_metric, 0
+    for result in train_all(trainings, args.results, command, args.num_workers, settings):
+        done += 1
+        before = result.get("pretraining")
+        print(
+            f"{Genotype.from_config(result['genotype'])} seed {result['seed']}: {metric} "
+            f"{score_of(result, metric):.2f}"
+            + (f", after {before['metric']} {before['score']}" if before else "")
+        )
+    if done < len(trainings):
+        print(f"{len(trainings) - done} of {len(trainings)} are trained by other processes.")
+
+
+def _find_genotypes(args: argparse.Namespace, family: str) -> list[Genotype]:
     """Return the networks to train: named, listed, then sampled ones, without duplicates.
 
     Args:
         family: of the config with which they are trained.
     """
+
+    def check_family(source: str, found: str) -> None:
+        if found != family:
+            raise ValueError(
+                f"{source} has networks of the family '{found}', but MODEL.SUPERNET.FAMILY of "
+                f"--config-file is '{family}': name a config of the same family."
+            )
+
     found = []
     for text in args.networks:
         network = find_genotype(text)
-        _check_family(text, network.family.name, family)
+        check_family(text, network.family.name)
         found.append(network.genotype)
     if args.genotypes:
         listed = read_yaml(args.genotypes)
@@ -119,7 +180,7 @@ def networks(args, family):
         found += [Genotype.from_config(node) for node in listed]
     if args.space:
         cfg = load_config(args.space, [])
-        _check_family(args.space, cfg.MODEL.SUPERNET.FAMILY, family)
+        check_family(args.space, cfg.MODEL.SUPERNET.FAMILY)
         found += sample_networks(cfg, args.number, args.sampling)
     if not found:
         raise ValueError(
@@ -128,76 +189,46 @@ def networks(args, family):
     return list(dict.fromkeys(found))
 
 
-def _check_family(source, found, wanted):
-    if found != wanted:
-        raise ValueError(
-            f"{source} has networks of the family '{found}', but MODEL.SUPERNET.FAMILY of "
-            f"--config-file is '{wanted}': name a config of the same family."
-        )
+def score_networks(cfg: CfgNode, results: Path, scores: Path, command: str) -> Iterator[str]:
+    """Score the networks of stand-alone trainings with the weights of a supernet.
+
+    Args:
+        cfg: of a search. Only the networks to score are others.
+        results: of :func:`~crnas_d2.runs.trainings.train_all`.
+        scores: a JSON file, ``{"command": ..., "scores": [...]}``, to which a genotype and its
+            fitness are added as they come.
+        command: the command that makes the file.
+
+    Raises:
+        ValueError: the settings or the weights do not fit.
+    """
+    score = SCORE_REGISTRY.get(cfg.SEARCH.SCORE)
+    check_config(cfg, ["TRAIN", "ARCHVAL"] if score.uses_supernet else [])
+    check_search(cfg)
+    wanted = dict.fromkeys(
+        Genotype.from_config(run["genotype"]) for run in read_entries(results, "runs")
+    )
+    known = read_entries(scores, "scores") if scores.exists() else []
+    done = {Genotype.from_config(entry["genotype"]) for entry in known}
+    evaluate = build_score(cfg)
+    for genotype in wanted:
+        if genotype in done:
+            continue
+        fitness = evaluate(genotype)[score.metric(cfg)]
+        entry = {"genotype": genotype.to_config(), "fitness": fitness}
+        add_entry(scores, "scores", entry, command)
+        yield f"{genotype}: {fitness:.2f}"
 
 
-def train(args, command):
-    if args.num_workers < 1:
-        raise ValueError(f"--num-workers is {args.num_workers}; expected at least 1.")
-    if args.pretrain_opts and not args.pretrain_config:
-        raise ValueError("--pretrain-opts are overrides of --pretrain-config, which is not given.")
-    family = load_config(args.config_file, args.opts).MODEL.SUPERNET.FAMILY
-    genotypes = networks(args, family)
-    elsewhere = finished_trainings(args.reuse)
-
-    def planned(genotype, seed):
-        before = None
-        if args.pretrain_config:
-            overrides = tuple(args.pretrain_opts)
-            before = Training(
-                *(genotype, seed, args.pretrain_config, overrides, args.runs), elsewhere=elsewhere
-            )
-        return Training(
-            *(genotype, seed, args.config_file, tuple(args.opts), args.runs),
-            pretraining=before,
-            elsewhere=elsewhere,
-        )
-
-    # All networks with one seed first.
-    runs = [planned(genotype, seed) for seed in args.seeds for genotype in genotypes]
-    check_trainings(runs, args.results)
-    settings, done = common_settings(runs[0]), 0
-    metric = runs[0].main_metric(runs[0].config(with_weights=False))
-    for result in train_all(runs, args.results, command, args.num_workers, settings):
-        done += 1
-        before = result.get("pretraining")
-        print(
-            f"{Genotype.from_config(result['genotype'])} seed {result['seed']}: {metric} "
-            f"{score_of(result, metric):.2f}"
-            + (f", after {before['metric']} {before['score']}" if before else "")
-        )
-    if done < len(runs):
-        print(f"{len(runs) - done} of {len(runs)} are trained by other processes.")
-
-
-def report(args):
+def _report(args: argparse.Namespace) -> None:
     output = None
     if args.output:
         output = check_new_file(args.output, _FORMATS, overwrite=args.overwrite)
     elif args.mark:
         raise ValueError("--mark names networks in the figures: add --output FILE.")
-    marks = {}
-    for text in args.mark:
-        network = find_genotype(text)
-        marks[network.name] = network.genotype
-    print(describe_ranking(args.results, args.others))
+    marks = {network.name: network.genotype for network in map(find_genotype, args.mark)}
+    ranking = read_ranking(args.results, args.others)
+    print(describe_ranking(ranking))
     if output is not None:
-        write_ranking(read_ranking(args.results, args.others), marks, output)
+        write_ranking(ranking, marks, output)
         print(f"\n{output}")
-
-
-def run(args: argparse.Namespace) -> None:
-    command = spell("correlate", *args.arguments)
-    if args.job == "train":
-        train(args, command)
-    elif args.job == "score":
-        cfg = load_config(args.config_file, args.opts)
-        for line in score_networks(cfg, args.results, args.scores, command):
-            print(line)
-    else:
-        report(args)

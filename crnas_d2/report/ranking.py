@@ -1,0 +1,166 @@
+"""Tables and figures of a ranking; figures 5 and 6 of CR-NAS for any networks."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+from tabulate import tabulate
+
+from crnas_d2.common.formats import format_quantity
+from crnas_d2.runs.ranking import MACS, PARAMETERS, Ranking
+from crnas_d2.runs.results import plain
+from crnas_d2.space import Genotype
+
+from .page import Page
+
+_SIZE = 4.2  # inches, of a panel
+_COLUMNS = 2
+_POINT, _MARK = "#3182bd", "#d94801"
+
+Table = tuple[list[str], list[list[str]]]
+
+
+def describe_ranking(ranking: Ranking) -> str:
+    """Describe stand-alone trainings: noise of seeds, spread, and how well others rank them."""
+    tables = ranking_table(ranking), correlation_table(ranking)
+    texts = [tabulate(rows, headers=head, disable_numparse=True) for head, rows in tables]
+    return "\n\n".join([describe_spread(ranking), *texts])
+
+
+def write_ranking(ranking: Ranking, marks: Mapping[str, Genotype], output: Path) -> None:
+    """Write a page with tables and figures, or the figures alone.
+
+    Args:
+        marks: networks to name in the figures, e.g. the baseline and the found one.
+        output: a name that ends with ``.html``, or with a format of pictures.
+
+    Raises:
+        ValueError: a marked network is not among those of the ranking.
+    """
+    names = {plain(genotype): name for name, genotype in marks.items()}
+    for genotype, name in names.items():
+        if genotype not in ranking.runs:
+            raise ValueError(
+                f"{name}, {genotype}, is not among the {len(ranking.runs)} trained networks: train "
+                "it too, or leave it out."
+            )
+    figure = draw_ranking(ranking, names)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if output.suffix.lower() != ".html":
+        figure.savefig(output, dpi=150, facecolor="white")
+        return
+    page = Page("Networks trained by themselves")
+    page.text(describe_spread(ranking))
+    page.figure(figure, f"{ranking.label} against MACs and other scores")
+    page.text(
+        "Each point is one network, the mean of its seeds; a bar spans its seeds. Rank "
+        "correlations, with 95 % intervals over resampled networks:"
+    )
+    page.table(*correlation_table(ranking))
+    page.table(*ranking_table(ranking, names))
+    page.write(output)
+
+
+def describe_spread(ranking: Ranking) -> str:
+    """Return sentences about the spread of the networks and the noise of one training."""
+    text = (
+        f"{len(ranking.runs)} networks, standard deviation of their means {ranking.spread:.2f} "
+        f"{ranking.label}."
+    )
+    noise, freedom = ranking.noise
+    if freedom:
+        text += (
+            f" One run: pooled standard deviation {noise:.2f} {ranking.label} ({freedom} degrees "
+            "of freedom)."
+        )
+    if ranking.without_result:
+        text += f" Left out: {ranking.without_result} trainings without a finite result."
+    return text
+
+
+def correlation_table(ranking: Ranking) -> Table:
+    """Return head and rows of the table of rank correlations."""
+    head = ["ranked by", "networks", "Kendall's tau [95 %]", "Spearman's rho [95 %]"]
+    rows = [
+        [name, str(found.number), found.tau_text, found.rho_text]
+        for name, found in ranking.correlations().items()
+    ]
+    return head, rows
+
+
+def ranking_table(ranking: Ranking, names: Mapping[Genotype, str] | None = None) -> Table:
+    """Return head and rows of the table of networks, the best first.
+
+    Args:
+        names: of networks that have one.
+    """
+    truth, names = ranking.truth, names or {}
+    rivals = {n: scores for n, scores in ranking.rivals.items() if n not in (MACS, PARAMETERS)}
+    rows = [
+        [
+            f"{names[genotype]}: {genotype}" if genotype in names else str(genotype),
+            f"{truth[genotype]:.2f}",
+            ", ".join(f"{score:.2f}" for score in ranking.scores(genotype)),
+            *(f"{s[genotype]:.2f}" if genotype in s else "" for s in rivals.values()),
+            format_quantity(ranking.rivals[MACS][genotype]),
+            format_quantity(ranking.rivals[PARAMETERS][genotype]),
+        ]
+        for genotype in sorted(ranking.runs, key=lambda genotype: -truth[genotype])
+    ]
+    return ["network", f"mean {ranking.label}", "by seed", *rivals, MACS, PARAMETERS], rows
+
+
+def draw_ranking(ranking: Ranking, names: Mapping[Genotype, str]) -> Figure:
+    """Draw the result of each network against its MACs and against each other ranking.
+
+    Args:
+        names: of networks to mark.
+    """
+    correlations = ranking.correlations()
+    shown = [
+        name
+        for name, values in ranking.rivals.items()
+        if name in (MACS, *correlations) and name != PARAMETERS and values
+    ]
+    columns = min(_COLUMNS, len(shown))
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(_SIZE * columns, 0.85 * _SIZE * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, name in zip(panels, shown, strict=False):
+        _draw_against(axes, ranking, name, names)
+        if name in correlations:
+            found = correlations[name]
+            axes.set_title(f"tau {found.tau_text}, rho {found.rho_text}", fontsize=8)
+    for axes in panels[len(shown) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def _draw_against(axes: Axes, ranking: Ranking, rival: str, names: Mapping[Genotype, str]) -> None:
+    values = {genotype: ranking.rivals[rival][genotype] for genotype in ranking.common(rival)}
+    middle = (min(values.values()) + max(values.values())) / 2
+    for genotype, x in values.items():
+        scores, name = ranking.scores(genotype), names.get(genotype)
+        mean, colour = float(np.mean(scores)), _MARK if name else _POINT
+        axes.plot([x, x], [min(scores), max(scores)], color=colour, alpha=0.5, linewidth=1)
+        axes.plot(x, mean, "*" if name else "o", color=colour, alpha=0.8)
+        if name:
+            is_right = x > middle  # its name goes to the left, into the panel
+            axes.annotate(
+                name,
+                (x, mean),
+                xytext=(-5 if is_right else 5, 4),
+                textcoords="offset points",
+                ha="right" if is_right else "left",
+                fontsize=8,
+                color=_MARK,
+            )
+    if rival == MACS:
+        axes.xaxis.set_major_formatter(EngFormatter())
+    axes.set(xlabel="MACs (body)" if rival == MACS else rival, ylabel=ranking.label)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.margins(x=0.12, y=0.1)
+    axes.grid(alpha=0.3)

@@ -1,0 +1,68 @@
+"""Parts that several pages have: tables without columns that tell nothing, the AP of each class."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from crnas_d2.common.formats import format_cell
+
+from .page import Page
+
+_MANY = 15  # classes, whose table would fill the page
+
+
+def without_constant_columns(
+    head: Sequence[str], rows: Sequence[Sequence], constant_kept: Sequence[str] = ()
+) -> tuple[list[str], list[list], str]:
+    """Leave out the columns of a table that tell nothing.
+
+    Args:
+        constant_kept: columns that stay even if all rows have the same value. No column stays in
+            which all cells are empty or NaN, and of a single row all others stay.
+
+    Returns:
+        head, rows, and what is the same for all rows as a sentence, or "".
+    """
+    kept, same = [], []
+    for column, name in enumerate(head):
+        values = [row[column] for row in rows]
+        if all(_is_empty(value) for value in values):
+            continue
+        if len(rows) > 1 and len(set(map(str, values))) == 1 and name not in constant_kept:
+            same.append(f"{name} {format_cell(values[0])}")
+        else:
+            kept.append(column)
+    sentence = f"The same for all of them: {', '.join(same)}." if same else ""
+    return [head[c] for c in kept], [[row[c] for c in kept] for row in rows], sentence
+
+
+def _is_empty(value: object) -> bool:
+    return value in ("", "nan", "failed", None) or (isinstance(value, float) and math.isnan(value))
+
+
+def add_per_class(
+    page: Page, networks: Mapping[str, Mapping[str, float]], task: str = "bbox"
+) -> None:
+    """Add a table with the AP of each class, the hardest first; nothing without such metrics.
+
+    Args:
+        networks: metrics of each network, by its name.
+    """
+    prefix = f"{task}/AP-"
+    names = dict.fromkeys(
+        name.removeprefix(prefix)
+        for metrics in networks.values()
+        for name, value in metrics.items()
+        if name.startswith(prefix) and math.isfinite(value)
+    )
+    if len(names) < 2:  # of a single class, it is the AP
+        return
+    scores = {
+        name: [metrics.get(prefix + name, math.nan) for metrics in networks.values()]
+        for name in names
+    }
+    hardest = sorted(scores, key=lambda name: sum(v for v in scores[name] if math.isfinite(v)))
+    page.heading("AP of each class")
+    page.text(f"The hardest: {', '.join(hardest[:3])}; the easiest: {hardest[-1]}.")
+    rows = [[name, *scores[name]] for name in hardest]
+    many = len(rows) > _MANY
+    page.table(["class", *networks], rows, folded=f"all {len(rows)} classes" if many else "")

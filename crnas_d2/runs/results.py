@@ -1,0 +1,119 @@
+"""The JSON files of ``crnas-d2 correlate``, which several processes may add to."""
+
+import fcntl
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from crnas_d2.common.files import write_file
+from crnas_d2.config import spell
+from crnas_d2.space import Genotype
+
+_MAIN = "bbox/AP"
+
+
+def read_results(file: Path) -> dict:
+    """Read ``{"command": ..., "runs" or "scores": [...]}``.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    try:
+        content = json.loads(file.read_text())
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise ValueError(f"{file} is no JSON file ({error}).") from error
+    return content if isinstance(content, dict) else {}
+
+
+def read_entries(file: Path, key: str) -> list[dict]:
+    """Read the list ``key`` of a file, each with its ``genotype``.
+
+    Raises:
+        ValueError: no such file, or another content.
+    """
+    entries = read_results(file).get(key)
+    is_list = isinstance(entries, list)
+    if not is_list or not all(isinstance(e, dict) and "genotype" in e for e in entries):
+        raise ValueError(
+            f"{file} holds no list of {key}; expected a file that {spell('correlate')} has written."
+        )
+    return entries
+
+
+def genotype_of(entry: Mapping) -> Genotype:
+    """Return the genotype of a result."""
+    return plain(Genotype.from_config(entry["genotype"]))
+
+
+def plain(genotype: Genotype) -> Genotype:
+    """Leave out operations that are all the first one, as configs may do."""
+    return genotype if any(genotype.ops) else replace(genotype, ops=())
+
+
+def score_of(result: Mapping, metric: str) -> float:
+    """Return a result of a training, NaN if it has none; ``AP`` is what files call ``bbox/AP``."""
+    score = result["AP"] if metric == _MAIN else result[metric]
+    return math.nan if score is None else score
+
+
+def metric_of(result: Mapping) -> str:
+    """Return what a training is judged by: the one result with a ``/``, else AP."""
+    return next((key for key in result if "/" in key), _MAIN)
+
+
+def add_entry(
+    file: Path, key: str, entry: Mapping, command: str, settings: Mapping | None = None
+) -> None:
+    """Add an entry, unless it is there, to ``{"command": ..., "settings": ..., key: [...]}``.
+
+    Args:
+        settings: what all entries have in common; see :func:`check_settings`.
+
+    Raises:
+        ValueError: the file holds entries with other settings.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(f"{file}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if settings is not None:
+            check_settings(file, settings)
+        content = {"command": command, **({"settings": settings} if settings else {}), key: []}
+        if file.exists():
+            content = json.loads(file.read_text())
+        if entry in content[key]:
+            return
+        lines = ",\n".join(f"  {json.dumps(each)}" for each in [*content.pop(key), entry])
+        head = "".join(f"{json.dumps(k)}: {json.dumps(value)}, " for k, value in content.items())
+        write_file(file, f'{{{head}"{key}": [\n{lines}\n]}}\n')
+
+
+def check_settings(file: Path, settings: Mapping) -> None:
+    """Check that a file, if there is one, holds trainings with these settings only.
+
+    A file that says nothing about its settings is that of an earlier version.
+
+    Raises:
+        ValueError: it holds others, or cannot be read.
+    """
+    if not file.exists():
+        return
+    try:
+        known = read_results(file).get("settings")
+    except ValueError as error:
+        raise ValueError(f"{error} It is no file of results: choose another name.") from error
+    if known is None:
+        return
+    wanted = json.loads(json.dumps(settings))  # tuples become lists
+    keys = sorted(key for key in {*known, *wanted} if known.get(key) != wanted.get(key))
+    if keys:
+        then, now = ({k: s.get(k, "not set") for k in keys} for s in (known, wanted))
+        shown = [f"{key} {then[key]}, now {now[key]}" for key in keys[:3]]
+        more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+        raise ValueError(
+            f"{file} holds trainings with another setup, whose results cannot be compared: "
+            f"{'; '.join(shown)}{more}. Use that setup again, or name another file."
+        )

@@ -1,0 +1,284 @@
+"""What a search found: candidates, costs, intervals and finalists, or the dilations of channels."""
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import optuna
+from detectron2.config import CfgNode
+
+from crnas_d2.checkpoint import read_file
+from crnas_d2.config import NetworkSpec
+from crnas_d2.cost import build_costs
+from crnas_d2.engine.scores import SCORE_REGISTRY
+from crnas_d2.evaluation import FitnessNoise
+from crnas_d2.search import Candidate, Finalist, evaluated, open_storage, study_url
+from crnas_d2.space import AdditiveCost, ChannelSpace, Genotype, SearchSpace
+
+from .metrics import TrainingMetrics
+from .origin import Origin
+from .run import load_saved_config, stage_widths
+
+
+class Baseline(NamedTuple):
+    """The network that a search is compared with, and what it is."""
+
+    genotype: Genotype
+    what: str
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search of the subnets of a supernet found.
+
+    Attributes:
+        candidates: the best first; at least one complete genotype with a fitness.
+        costs: those that have a column, by name.
+        metric: the name of the fitness.
+        scored: on what candidates were scored, and how.
+        on_images: whether images were looked at.
+        scope: what the costs count, e.g. ``backbone body, 192x192 pixels``.
+        trained_metric: the name of the fitness of finalists, if it is another.
+        second_objective: the cost of the Pareto front; default: each cost that differs has one.
+        noise: of the fitness, where it is known.
+        baseline: ``None`` if it is not known.
+        finalists: the best first; the first one is the best network, if there are any.
+        origin: ``None`` if it is not known.
+        races: whether candidates that cannot win are stopped early.
+    """
+
+    space: SearchSpace
+    candidates: Sequence[Candidate]
+    costs: Mapping[str, AdditiveCost]
+    metric: str
+    scope: str
+    scored: str = "on archval, with the weights of the supernet"
+    on_images: bool = True
+    trained_metric: str = ""
+    second_objective: str = ""
+    noise: FitnessNoise | None = None
+    baseline: Baseline | None = None
+    finalists: Sequence[Finalist] = ()
+    origin: Origin | None = None
+    races: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        cfg: CfgNode,
+        spec: NetworkSpec,
+        candidates: Sequence[Candidate],
+        costs: Mapping[str, AdditiveCost],
+        finalists: Sequence[Finalist] = (),
+    ) -> "SearchResult":
+        """Collect what a search has left in ``OUTPUT_DIR``.
+
+        Args:
+            spec: of ``cfg``.
+        """
+        score = SCORE_REGISTRY.get(cfg.SEARCH.SCORE)
+        seen = {"archval": ", ".join(cfg.DATASETS.ARCHVAL), "weights": cfg.MODEL.WEIGHTS}
+        origin = Origin(
+            [cfg.OUTPUT_DIR],
+            [cfg.SEED],
+            "evaluations, summed over workers",
+            sum(candidate.seconds for candidate in candidates),
+            {"algorithm": cfg.SEARCH.ALGORITHM, **(seen if score.uses_supernet else {})},
+        )
+        complete = {c.genotype: c.fitness for c in _complete(candidates, spec.space)}
+        height, width = cfg.SEARCH.COST_INPUT_SIZE
+        return cls(
+            spec.space,
+            candidates,
+            costs,
+            score.metric(cfg),
+            f"backbone body, {stage_widths(spec)} channels per stage, {height}x{width} pixels",
+            f"on {cfg.DATASETS.ARCHVAL[0]}, with supernet weights"
+            if score.uses_supernet
+            else "by formula, without weights and images",
+            score.uses_supernet,
+            cfg.SEARCH.METRIC,
+            cfg.SEARCH.SECOND_OBJECTIVE,
+            FitnessNoise.read(cfg.OUTPUT_DIR, complete),
+            _baseline(cfg, spec),
+            finalists,
+            origin,
+            cfg.SEARCH.RACING.ENABLED,
+        )
+
+    @property
+    def succeeded(self) -> list[Candidate]:
+        """Those with a fitness, prefixes among them."""
+        return [candidate for candidate in self.candidates if candidate.fitness is not None]
+
+    @property
+    def complete(self) -> list[Candidate]:
+        """Those with a fitness and all choices."""
+        return _complete(self.candidates, self.space)
+
+    @property
+    def best(self) -> Candidate:
+        return self.finalists[0].candidate if self.finalists else self.complete[0]
+
+    def num_stopped(self) -> int:
+        """Return how many candidates a race has stopped."""
+        return sum(candidate.images is not None for candidate in self.candidates)
+
+    def num_images(self) -> tuple[int, int] | None:
+        """Return how many images were looked at, and how many without a race, if it is known."""
+        if self.noise is None:
+            return None
+        whole = self.noise.num_images
+        seen = [whole if c.images is None else c.images for c in self.candidates]
+        return sum(seen), whole * len(seen)
+
+    def compared_costs(self) -> list[AdditiveCost]:
+        """Return the second objective or, without one, every cost in which candidates differ."""
+        if self.second_objective in self.costs:
+            return [self.costs[self.second_objective]]
+        return [
+            cost
+            for cost in self.costs.values()
+            if len({cost(candidate.genotype) for candidate in self.complete}) > 1
+        ]
+
+    def pareto_front(self, cost: Callable[[Genotype], float]) -> list[Candidate]:
+        """Return the candidates that no other one dominates in fitness and cost.
+
+        Returns:
+            the cheapest first; one of each group with equal fitness and cost.
+        """
+        front: list[Candidate] = []
+        # From cheap to expensive, the best first at equal cost: a candidate is on the front if it
+        # has a higher fitness than all before it.
+        for candidate in sorted(self.complete, key=lambda c: (cost(c.genotype), -c.fitness)):
+            if not front or candidate.fitness > front[-1].fitness:
+                front.append(candidate)
+        return front
+
+    def write_genotype(self, path: str | Path, family: str) -> None:
+        """Write the best genotype as a fragment of a config, with its scores as a comment."""
+        comment = (
+            f"{self.best.genotype}, the best of {len(self.candidates)} candidates\n"
+            f"{self.metric} {self.best.fitness} {self.scored}"
+        )
+        if self.finalists:
+            comment += (
+                f"\n{self.trained_metric} {self.finalists[0].fitness} after its own training, the "
+                f"best of {len(self.finalists)} finalists"
+            )
+        self.best.genotype.to_yaml(path, family=family, comment=comment)
+
+    def write_candidates(self, path: str | Path) -> None:
+        """Write one line per evaluated genotype, the best first, numbers in full precision.
+
+        Columns of costs have their names in lower case. For a prefix, the choices that are still
+        open and the costs are empty, and so is an interval that is not known. If evaluations were
+        stopped early, the column ``images`` says after how many images; it is empty for those on
+        all images.
+        """
+        space, costs = self.space, self.costs
+        metrics = list(dict.fromkeys(name for c in self.candidates for name in c.metrics))
+        intervals = self.noise.intervals if self.noise is not None else {}
+        stopped = ["images"] if self.num_stopped() else []
+        with Path(path).open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            fitness = ["fitness", "fitness_low", "fitness_high"]
+            names = [name.lower() for name in costs]
+            writer.writerow([*space.names, *fitness, *metrics, *names, *stopped, "seconds"])
+            for candidate in self.candidates:
+                genotype = candidate.genotype
+                values = space.values(genotype, partial=True)
+                is_complete = space.is_complete(genotype)
+                writer.writerow(
+                    [
+                        *(values.get(name, "") for name in space.names),
+                        "failed" if candidate.fitness is None else candidate.fitness,
+                        *intervals.get(genotype, ("", "")),
+                        *(candidate.metrics.get(name, "") for name in metrics),
+                        *(cost(genotype) if is_complete else "" for cost in costs.values()),
+                        *("" if candidate.images is None else candidate.images for _ in stopped),
+                        f"{candidate.seconds:.2f}",
+                    ]
+                )
+
+
+def _complete(candidates: Sequence[Candidate], space: SearchSpace) -> list[Candidate]:
+    return [c for c in candidates if c.fitness is not None and space.is_complete(c.genotype)]
+
+
+def _baseline(cfg: CfgNode, spec: NetworkSpec) -> Baseline | None:
+    """Return the network of ``MODEL.WEIGHTS`` in a search of an inherited detector, otherwise the
+    published one of the family; ``None`` if it cannot be told."""
+    depths: Sequence[int] = ()
+    ops: Sequence[int] = ()
+    what = "the published network of the family"
+    if cfg.MODEL.INHERIT:
+        try:
+            network = read_file(cfg.MODEL.WEIGHTS).get("network", {})
+        except (OSError, ValueError):
+            return None
+        depths = network.get("MODEL.GENOTYPE.DEPTHS", ())
+        ops = network.get("MODEL.GENOTYPE.OPS", ())
+        what = "the network of MODEL.WEIGHTS"
+    try:
+        depths = tuple(depths) or spec.family.baseline_depths()
+    except ValueError:  # its settings match no published network
+        return None
+    base, fields = spec.space.base, spec.kind.fields
+    if "depths" not in fields:
+        if depths != base.depths:
+            return None
+        depths = base.depths
+    ops = (tuple(ops) or (0,) * sum(depths)) if "ops" in fields else base.ops
+    return Baseline(Genotype(depths, ops), what)
+
+
+@dataclass(frozen=True)
+class ChannelSearchResult:
+    """What a channel search found: the strongest dilation of each channel group.
+
+    Attributes:
+        genotype: decoded from the last alpha.
+        metrics: with the scalars of :meth:`crnas_d2.modeling.MixedSupernet.summary`.
+    """
+
+    space: ChannelSpace
+    genotype: Genotype
+    metrics: TrainingMetrics
+    origin: Origin
+
+    @classmethod
+    def of(cls, cfg: CfgNode, space: ChannelSpace, genotype: Genotype) -> "ChannelSearchResult":
+        """Collect what a search has left in ``OUTPUT_DIR``."""
+        metrics = TrainingMetrics.read(cfg.OUTPUT_DIR)
+        origin = Origin([cfg.OUTPUT_DIR], [cfg.SEED], "training", metrics.seconds)
+        return cls(space, genotype, metrics, origin)
+
+    def write_genotype(self, path: str | Path, family: str) -> None:
+        """Write the genotype as a fragment of a config."""
+        comment = (
+            "The strongest dilation of each channel group (NATS section 3.3). CHANNELS has a list\n"
+            f"for each convolution: {', '.join(self.space.names)}"
+        )
+        channel = self.space.to_config()
+        self.genotype.to_yaml(path, family=family, comment=comment, channel=channel)
+
+
+def read_search(folder: str | Path) -> SearchResult | ChannelSearchResult:
+    """Read the config, the study and the files of a finished search.
+
+    Raises:
+        ValueError: the folder holds none.
+    """
+    cfg = load_saved_config(folder)
+    cfg.OUTPUT_DIR = str(folder)  # it may have been moved
+    spec = NetworkSpec.from_config(cfg)
+    if spec.is_searched_in_training:
+        genotype = Genotype.from_yaml(Path(folder) / "genotype.yaml")
+        return ChannelSearchResult.of(cfg, spec.space, genotype)
+    storage = open_storage(study_url(cfg))
+    study = optuna.load_study(study_name=cfg.SEARCH.STUDY_NAME, storage=storage)
+    return SearchResult.of(cfg, spec, evaluated(study, spec.space), build_costs(cfg, spec))
