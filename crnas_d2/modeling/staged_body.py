@@ -88,20 +88,3 @@ def needed_outputs(
     """
     names = tuple(outputs)
     return names[: 1 + max(map(names.index, out_features))]
-
-
-def check_outputs(
-    key: str, out_features: Sequence[str], outputs: Mapping[str, Sequence[str]]
-) -> None:
-    """Raise ValueError for outputs that a body does not have, or for no output at all.
-
-    Args:
-        key: the config key of ``out_features``.
-        outputs: see :class:`StagedBody`; the last one is for a classifier.
-    """
-    features, names = list(out_features), list(outputs)
-    if not features or not set(features) <= set(names):
-        raise ValueError(
-            f"{key} is {features}; expected one or more of {', '.join(names)}: res2 to res5 for a "
-            f"detector with FPN, [{names[-1]}] for a classifier."
-        )

@@ -71,7 +71,7 @@ def test_it_costs_what_the_table_says():
     [
         ({"MODEL.RESNETS.OUT_FEATURES": ["res7"]}, "res2, res3, res4, res5, res6"),
         ({"MODEL.FPN.IN_FEATURES": ["res1"]}, r"FPN\.IN_FEATURES is \['res1'\]"),
-        ({"MODEL.RESNETS.DEPTH": 101}, r"DEPTH is 101; published depths: 50"),
+        ({"MODEL.RESNETS.DEPTH": 101}, r"DEPTH is 101; expected a published depth, 50"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(overrides, words):

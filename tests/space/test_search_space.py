@@ -128,7 +128,7 @@ def test_malformed_stage_options_are_refused(options, words):
 
 
 def test_unknown_space_and_family_are_refused_with_what_is_known():
-    with pytest.raises(ValueError, match=r"'stages'.*none, channel, operation, stage, joint"):
+    with pytest.raises(ValueError, match=r"'stages'.*none, stage, operation, joint, channel"):
         NetworkSpec.from_config(toy.supernet_config({"MODEL.SUPERNET.SPACE": "stages"}))
     with pytest.raises(ValueError, match=r"'vgg'.*resnet"):
         NetworkSpec.from_config(toy.supernet_config({"MODEL.SUPERNET.FAMILY": "vgg"}))

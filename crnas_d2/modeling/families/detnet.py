@@ -1,16 +1,19 @@
 """DetNet-59, a baseline of DetNAS (table 3): a ResNet-50 whose last stages keep the resolution."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from detectron2.config import CfgNode
 from detectron2.layers import CNNBlockBase, Conv2d, get_norm
 from detectron2.modeling.backbone.resnet import BottleneckBlock, ResNet
 from fvcore.nn import weight_init
 
 from crnas_d2.layers import DILATIONS
-from crnas_d2.modeling.staged_body import StagedBody, check_outputs
-from crnas_d2.space import FAMILY_REGISTRY, Genotype, Operation
+from crnas_d2.modeling.staged_body import StagedBody
+from crnas_d2.space import FAMILY_REGISTRY, Family, Operation
 
 from .resnet import ResNetFamily
+from .settings import check_outputs
 
 _STAGES = ("res2", "res3", "res4", "res5", "res6")
 _DILATED = ("res5", "res6")
@@ -38,7 +41,7 @@ class DetNetFamily(ResNetFamily):
     published_depths = {50: (3, 4, 6, 3, 3)}
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         check_outputs("MODEL.RESNETS.OUT_FEATURES", cfg.MODEL.RESNETS.OUT_FEATURES, DetNet.outputs)
         return super().from_config(cfg)
 
@@ -66,16 +69,9 @@ class DetNetFamily(ResNetFamily):
     def make_body(self, stem: CNNBlockBase, stages: Mapping[str, Sequence]) -> DetNet:
         return DetNet(stem, stages, self.out_features, self.freeze_at)
 
-    def searchable_conv(self, stage: str) -> None:
-        return None
-
-    @classmethod
-    def published_names(cls, names: Collection[str]) -> None:
-        return None
-
-    @classmethod
-    def converted_convention(cls, author: str, weights: Mapping) -> None:
-        return None
-
-    def plain_resnet(self, genotype: Genotype) -> None:
-        return None
+    # What ResNet has and DetNet has not.
+    searchable_conv = Family.searchable_conv
+    published_names = Family.published_names
+    published_convention = Family.published_convention
+    converted_convention = Family.converted_convention
+    plain_resnet = Family.plain_resnet

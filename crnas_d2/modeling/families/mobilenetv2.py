@@ -1,15 +1,19 @@
 """MobileNetV2 (Sandler et al., CVPR 2018): what CR-NAS varies in it."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
+from detectron2.config import CfgNode
 from detectron2.layers import CNNBlockBase
 from torch import nn
 
-from crnas_d2.layers import DILATIONS, ConvBlock, InvertedResidual, resolve_norm, zero_norm
-from crnas_d2.modeling.staged_body import StagedBody, check_outputs
+from crnas_d2.common.errors import invalid
+from crnas_d2.layers import DILATIONS, ConvBlock, InvertedResidual, zero_norm
+from crnas_d2.modeling.staged_body import StagedBody
 from crnas_d2.space import FAMILY_REGISTRY, Family, Operation
 
-from .resnet import TORCHVISION_INPUT
+from .settings import TORCHVISION_INPUT, check_outputs, settings_from_config
 
 STEM_CHANNELS, TAIL_CHANNELS = 32, 1280
 # Table 2 of the paper: by stage, the expansion of its blocks, their output channels, and the
@@ -46,6 +50,7 @@ class MobileNetV2(StagedBody):
 
 
 @FAMILY_REGISTRY.register("mobilenetv2")
+@dataclass(eq=False)
 class MobileNetV2Family(Family):
     """MobileNetV2 with all layers that CR-NAS (A.2) counts; reads no key of ``MODEL.RESNETS``.
 
@@ -79,34 +84,24 @@ class MobileNetV2Family(Family):
     published_convention = TORCHVISION_INPUT
     published_depths = (1, 1, 2, 3, 4, 3, 3, 1, 1, 1)
 
-    def __init__(
-        self,
-        width_mult: float = 1.0,
-        *,
-        norm: str = "BN",
-        out_features: Sequence[str] = ("res2", "res3", "res4", "res5"),
-        freeze_at: int = 0,
-    ):
-        if width_mult <= 0:
-            raise ValueError(
-                f"MODEL.MOBILENETV2.WIDTH_MULT is {width_mult}; expected a positive factor, 1.0 "
-                "for the published channels."
+    width_mult: float = 1.0
+    _: KW_ONLY
+    norm: str = "BN"
+    out_features: Sequence[str] = ("res2", "res3", "res4", "res5")
+    freeze_at: int = 0
+
+    def __post_init__(self) -> None:
+        if self.width_mult <= 0:
+            raise invalid(
+                "MODEL.MOBILENETV2.WIDTH_MULT",
+                self.width_mult,
+                "a positive factor, 1.0 for the published channels",
             )
-        check_outputs("MODEL.MOBILENETV2.OUT_FEATURES", out_features, OUTPUTS)
-        self.width_mult = width_mult
-        self.norm = norm
-        self.out_features = tuple(out_features)
-        self.freeze_at = freeze_at
+        check_outputs("MODEL.MOBILENETV2.OUT_FEATURES", self.out_features, OUTPUTS)
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
-        mobilenet = cfg.MODEL.MOBILENETV2
-        return {
-            "width_mult": mobilenet.WIDTH_MULT,
-            "norm": resolve_norm(mobilenet.NORM, cfg.MODEL.DEVICE),
-            "out_features": mobilenet.OUT_FEATURES,
-            "freeze_at": cfg.MODEL.BACKBONE.FREEZE_AT,
-        }
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        return settings_from_config(cls, cfg)
 
     def baseline_depths(self) -> tuple[int, ...]:
         return self.published_depths

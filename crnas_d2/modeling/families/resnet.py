@@ -2,21 +2,20 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+from detectron2.config import CfgNode
 from detectron2.layers import CNNBlockBase
 from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem, BottleneckBlock, ResNet
 
-from crnas_d2.layers import DILATIONS, resolve_norm, zero_norm
+from crnas_d2.common.errors import invalid
+from crnas_d2.layers import DILATIONS, zero_norm
 from crnas_d2.space import FAMILY_REGISTRY, Family, Genotype, Operation, PlainResNet, SearchableConv
 
-# How torchvision prepares the images of its networks; pixel values of 0 to 255.
-TORCHVISION_INPUT = {
-    "INPUT.FORMAT": "RGB",
-    "MODEL.PIXEL_MEAN": [123.675, 116.28, 103.53],
-    "MODEL.PIXEL_STD": [58.395, 57.12, 57.375],
-}
-# The same of Detectron2's model zoo, whose ResNets come from MSRA and whose ResNeXts from Caffe2.
+from .settings import TORCHVISION_INPUT, settings_from_config
+
+# The images of Detectron2's model zoo: ResNets come from MSRA, ResNeXts from Caffe2.
 _MSRA = {
     "INPUT.FORMAT": "BGR",
     "MODEL.PIXEL_MEAN": [103.53, 116.28, 123.675],
@@ -33,6 +32,7 @@ _TORCHVISION_BLOCK = re.compile(r"layer[1-4]\.\d+\.")
 
 
 @FAMILY_REGISTRY.register("resnet")
+@dataclass(eq=False)
 class ResNetFamily(Family):
     """ResNet and, with ``num_groups > 1``, ResNeXt, which has the same space in CR-NAS (A.2).
 
@@ -68,48 +68,25 @@ class ResNetFamily(Family):
         152: (3, 8, 36, 3),
     }
 
-    def __init__(
-        self,
-        depth: int = 50,
-        *,
-        stem_out_channels: int = 64,
-        res2_out_channels: int = 256,
-        num_groups: int = 1,
-        width_per_group: int = 64,
-        stride_in_1x1: bool = False,
-        norm: str = "BN",
-        out_features: Sequence[str] = ("res2", "res3", "res4", "res5"),
-        freeze_at: int = 0,
-    ):
-        self.depth = depth
-        self.stem_out_channels = stem_out_channels
-        self.res2_out_channels = res2_out_channels
-        self.num_groups = num_groups
-        self.width_per_group = width_per_group
-        self.stride_in_1x1 = stride_in_1x1
-        self.norm = norm
-        self.out_features = tuple(out_features)
-        self.freeze_at = freeze_at
+    depth: int = 50
+    _: KW_ONLY
+    stem_out_channels: int = 64
+    res2_out_channels: int = 256
+    num_groups: int = 1
+    width_per_group: int = 64
+    stride_in_1x1: bool = False
+    norm: str = "BN"
+    out_features: Sequence[str] = ("res2", "res3", "res4", "res5")
+    freeze_at: int = 0
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
-        resnets = cfg.MODEL.RESNETS
-        if resnets.RES5_DILATION != 1 or any(resnets.DEFORM_ON_PER_STAGE):
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        if cfg.MODEL.RESNETS.RES5_DILATION != 1 or any(cfg.MODEL.RESNETS.DEFORM_ON_PER_STAGE):
             raise ValueError(
                 "The supernet builders support neither RES5_DILATION (DC5) nor deformable "
                 "convolution; reset MODEL.RESNETS.RES5_DILATION and DEFORM_ON_PER_STAGE."
             )
-        return {
-            "depth": resnets.DEPTH,
-            "stem_out_channels": resnets.STEM_OUT_CHANNELS,
-            "res2_out_channels": resnets.RES2_OUT_CHANNELS,
-            "num_groups": resnets.NUM_GROUPS,
-            "width_per_group": resnets.WIDTH_PER_GROUP,
-            "stride_in_1x1": resnets.STRIDE_IN_1X1,
-            "norm": resolve_norm(resnets.NORM, cfg.MODEL.DEVICE),
-            "out_features": resnets.OUT_FEATURES,
-            "freeze_at": cfg.MODEL.BACKBONE.FREEZE_AT,
-        }
+        return settings_from_config(cls, cfg)
 
     @property
     def has_basic_blocks(self) -> bool:
@@ -117,10 +94,12 @@ class ResNetFamily(Family):
 
     def baseline_depths(self) -> tuple[int, ...]:
         if self.depth not in self.published_depths:
-            raise ValueError(
-                f"MODEL.RESNETS.DEPTH is {self.depth}; published depths: "
-                f"{', '.join(map(str, self.published_depths))}. Set MODEL.GENOTYPE.DEPTHS for "
-                "another allocation."
+            known = ", ".join(map(str, self.published_depths))
+            raise invalid(
+                "MODEL.RESNETS.DEPTH",
+                self.depth,
+                f"a published depth, {known}",
+                fix="Set MODEL.GENOTYPE.DEPTHS for another allocation",
             )
         return self.published_depths[self.depth]
 
@@ -128,25 +107,23 @@ class ResNetFamily(Family):
         return BasicStem(in_channels, self.stem_out_channels, self.norm)
 
     def make_stage(self, stage: str, operations: Sequence[Operation]) -> list[CNNBlockBase]:
-        index = self.stages.index(stage)
-        out_channels = self.res2_out_channels * 2**index
-        block_args = {
-            "in_channels": out_channels // 2 if index else self.stem_out_channels,
-            "out_channels": out_channels,
-            "norm": self.norm,
-        }
-        if self.has_basic_blocks:
-            block_args["block_class"] = BasicBlock
-        else:
-            block_args.update(
-                block_class=BottleneckBlock,
-                bottleneck_channels=self.num_groups * self.width_per_group * 2**index,
-                num_groups=self.num_groups,
-                stride_in_1x1=self.stride_in_1x1,
-            )
-        strides = [2 if index else 1] + [1] * (len(operations) - 1)
+        scale = 2 ** self.stages.index(stage)
+        settings: dict[str, Any] = {"block_class": BasicBlock}
+        if not self.has_basic_blocks:
+            settings = {
+                "block_class": BottleneckBlock,
+                "bottleneck_channels": self.num_groups * self.width_per_group * scale,
+                "num_groups": self.num_groups,
+                "stride_in_1x1": self.stride_in_1x1,
+            }
+        out_channels = self.res2_out_channels * scale
         blocks = ResNet.make_stage(
-            num_blocks=len(operations), stride_per_block=strides, **block_args
+            num_blocks=len(operations),
+            stride_per_block=[2 if scale > 1 else 1] + [1] * (len(operations) - 1),
+            in_channels=out_channels // 2 if scale > 1 else self.stem_out_channels,
+            out_channels=out_channels,
+            norm=self.norm,
+            **settings,
         )
         for block, operation in zip(blocks, operations, strict=True):
             operation.change(block)

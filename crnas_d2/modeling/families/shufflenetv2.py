@@ -1,13 +1,19 @@
 """ShuffleNetV2 (Ma et al., ECCV 2018): what DetNAS varies in it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
+from typing import Any
 
+from detectron2.config import CfgNode
 from detectron2.layers import CNNBlockBase
 
-from crnas_d2.layers import ConvBlock, ShuffleBlock, XceptionBlock, resolve_norm
-from crnas_d2.modeling.staged_body import StagedBody, check_outputs
+from crnas_d2.common.errors import invalid
+from crnas_d2.layers import ConvBlock, ShuffleBlock, XceptionBlock
+from crnas_d2.modeling.staged_body import StagedBody
 from crnas_d2.space import FAMILY_REGISTRY, Family, Genotype, Operation
+
+from .settings import check_outputs, settings_from_config
 
 # DetNAS, table 2, search spaces 1 and 2, keyed by their number of blocks: the blocks of each stage,
 # and the channels of the stem and of the four stages.
@@ -30,6 +36,7 @@ class ShuffleNetV2(StagedBody):
 
 
 @FAMILY_REGISTRY.register("shufflenetv2")
+@dataclass(eq=False)
 class ShuffleNetV2Family(Family):
     """ShuffleNetV2; only operations vary (DetNAS section 3.2). Reads no key of ``MODEL.RESNETS``.
 
@@ -49,47 +56,38 @@ class ShuffleNetV2Family(Family):
     )
     section = "SHUFFLENETV2"
 
-    def __init__(
-        self,
-        depth: int = 20,
-        *,
-        channels: Sequence[int] = (),
-        norm: str = "BN",
-        out_features: Sequence[str] = STAGES,
-        freeze_at: int = 0,
-    ):
-        check_outputs("MODEL.SHUFFLENETV2.OUT_FEATURES", out_features, OUTPUTS)
-        if channels:
-            _check_channels(channels)
-        elif depth not in CHANNELS:
-            raise ValueError(
-                f"MODEL.SHUFFLENETV2.DEPTH is {depth}; published channels: those of "
-                f"{', '.join(map(str, CHANNELS))} blocks. Set MODEL.SHUFFLENETV2.CHANNELS for "
-                "others."
+    depth: int = 20
+    _: KW_ONLY
+    channels: Sequence[int] = ()
+    norm: str = "BN"
+    out_features: Sequence[str] = STAGES
+    freeze_at: int = 0
+
+    def __post_init__(self) -> None:
+        check_outputs("MODEL.SHUFFLENETV2.OUT_FEATURES", self.out_features, OUTPUTS)
+        self.has_published_channels = not self.channels
+        if self.channels:
+            _check_channels(self.channels)
+        elif self.depth not in CHANNELS:
+            raise invalid(
+                "MODEL.SHUFFLENETV2.DEPTH",
+                self.depth,
+                f"a published number of blocks, {' or '.join(map(str, CHANNELS))}",
+                fix="Set MODEL.SHUFFLENETV2.CHANNELS for other channels",
             )
-        self.depth = depth
-        self.has_published_channels = not channels
-        self.channels = tuple(channels or CHANNELS[depth])
-        self.norm = norm
-        self.out_features = tuple(out_features)
-        self.freeze_at = freeze_at
+        self.channels = tuple(self.channels or CHANNELS[self.depth])
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
-        shufflenet = cfg.MODEL.SHUFFLENETV2
-        return {
-            "depth": shufflenet.DEPTH,
-            "channels": shufflenet.CHANNELS,
-            "norm": resolve_norm(shufflenet.NORM, cfg.MODEL.DEVICE),
-            "out_features": shufflenet.OUT_FEATURES,
-            "freeze_at": cfg.MODEL.BACKBONE.FREEZE_AT,
-        }
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        return settings_from_config(cls, cfg)
 
     def baseline_depths(self) -> tuple[int, ...]:
         if self.depth not in DEPTHS:
-            raise ValueError(
-                f"MODEL.SHUFFLENETV2.DEPTH is {self.depth}; published depths: "
-                f"{', '.join(map(str, DEPTHS))}. Set MODEL.GENOTYPE.DEPTHS for another allocation."
+            raise invalid(
+                "MODEL.SHUFFLENETV2.DEPTH",
+                self.depth,
+                f"a published depth, {' or '.join(map(str, DEPTHS))}",
+                fix="Set MODEL.GENOTYPE.DEPTHS for another allocation",
             )
         return DEPTHS[self.depth]
 
@@ -125,18 +123,20 @@ class ShuffleNetV2Family(Family):
 
 def _check_channels(channels: Sequence[int]) -> None:
     key = "MODEL.SHUFFLENETV2.CHANNELS"
-    if len(channels) != 5 or not all(type(number) is int and number >= 1 for number in channels):
-        raise ValueError(
-            f"{key} is {list(channels)}; expected five positive whole numbers, of the stem and of "
-            f"{', '.join(STAGES)}, e.g. {list(CHANNELS[20])}."
+    widths, stages = list(channels), ", ".join(STAGES)
+    if len(widths) != 5 or not all(type(number) is int and number >= 1 for number in widths):
+        expected = f"five positive whole numbers, of the stem and of {stages}, e.g. {CHANNELS[20]}"
+        raise invalid(key, widths, expected)
+    if any(number % 2 for number in widths[1:]):
+        raise invalid(
+            key,
+            widths,
+            "even numbers after that of the stem, because a stage splits its channels in half",
         )
-    if any(number % 2 for number in channels[1:]):
-        raise ValueError(
-            f"{key} is {list(channels)}; the channels of a stage are split in half, so every "
-            "number after the first (the stem's) must be even."
-        )
-    if sorted(set(channels)) != list(channels):
-        raise ValueError(
-            f"{key} is {list(channels)}; the first block of a stage adds channels to its input, so "
-            "every number must be larger than the one before."
+    if sorted(set(widths)) != widths:
+        raise invalid(
+            key,
+            widths,
+            "numbers each larger than the one before, because the first block of a stage adds "
+            "channels to its input",
         )

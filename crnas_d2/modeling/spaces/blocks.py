@@ -1,0 +1,213 @@
+"""The spaces of blocks: their numbers (CR-NAS 3.2.1), operations (3.2.2; DetNAS 3.2), or both."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.layers import CNNBlockBase
+
+from crnas_d2.common.errors import invalid
+from crnas_d2.layers import (
+    BranchDepthChoice,
+    ChoiceBlock,
+    OperationChoice,
+    PrefixDepthChoice,
+    SharedWeightChoice,
+)
+from crnas_d2.modeling.single_path import SinglePathKind, Stage
+from crnas_d2.space import (
+    FAMILY_REGISTRY,
+    SPACE_REGISTRY,
+    Choice,
+    Family,
+    Genotype,
+    SearchSpace,
+)
+
+_STAGE_OPTIONS = "MODEL.SUPERNET.STAGE_OPTIONS"
+
+
+class BlockKind(SinglePathKind):
+    """Choices of blocks: how many a stage has, what each does, or both, as ``fields`` says.
+
+    Args:
+        options: numbers of blocks, one list per stage; empty for those of the family.
+        operations: indices of the operations to choose from; empty for all of the family.
+    """
+
+    def __init__(self, options: Sequence[Sequence[int]] = (), operations: Sequence[int] = ()):
+        self.options = options
+        self.operations = operations
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        supernet = cfg.MODEL.SUPERNET
+        settings = {
+            "depths": ("options", supernet.STAGE_OPTIONS),
+            "ops": ("operations", supernet.OPERATION_OPTIONS),
+        }
+        return dict(settings[field] for field in cls.fields)
+
+    def build_space(self, family: Family, genotype: Genotype) -> SearchSpace:
+        has_depths, has_ops = "depths" in self.fields, "ops" in self.fields
+        if has_ops:
+            self._check_operations(family)
+        options = self._depths(family) if has_depths else [(depth,) for depth in genotype.depths]
+        choices = []
+        for stage, depths in zip(family.stages, options, strict=True):
+            depth = Choice(f"{stage}.depth", depths, field="depths", stage=stage)
+            if has_depths:
+                choices.append(depth)
+            if has_ops:
+                parent = depth if has_depths else None
+                ops = self._operations(family, stage)
+                choices += [_op_choice(stage, i, ops, parent) for i in range(max(depths))]
+        base = Genotype() if has_depths else Genotype(depths=genotype.depths)
+        return SearchSpace(self.name, tuple(choices), base)
+
+    def check(self, family: Family, sharing: str) -> None:
+        super().check(family, sharing)
+        if "weight" in sharing and not all(op.change for op in family.operations):
+            names = ", ".join(operation.name for operation in family.operations)
+            raise invalid(
+                "MODEL.SUPERNET.SHARING",
+                sharing,
+                but=f"the operations of the family '{family.name}' ({names}) have weights of "
+                "different shapes and, unlike dilations, cannot share them",
+                fix="Set it to 'none'",
+            )
+
+    def build_stage(self, stage: str, family: Family, space: SearchSpace, sharing: str) -> Stage:
+        choices = [choice for choice in space.choices if choice.stage == stage]
+        operations = [choice for choice in choices if choice.field == "ops"]
+        choice_blocks: dict[str, list[ChoiceBlock]] = {choice.name: [] for choice in operations}
+
+        def make_blocks(number: int) -> list[CNNBlockBase]:
+            if not operations:
+                return family.make_stage(stage, family.operations[:1] * number)
+            indices = operations[0].options
+            blocks = _make_blocks(family, stage, indices, number, shares="weight" in sharing)
+            # One choice may have several choice blocks: without prefix sharing, make_blocks() is
+            # called for each branch of the stage.
+            for choice, block in zip(operations[:number], blocks, strict=True):
+                if isinstance(block, ChoiceBlock):
+                    choice_blocks[choice.name].append(block)
+            return blocks
+
+        if choices[0].field == "ops":
+            return make_blocks(len(operations)), choice_blocks
+        depth = choices[0]
+        if len(depth.options) == 1:
+            return make_blocks(depth.options[0]), choice_blocks
+        if "prefix" in sharing:
+            block = PrefixDepthChoice(make_blocks(max(depth.options)), depth.options)
+        else:
+            block = BranchDepthChoice({number: make_blocks(number) for number in depth.options})
+        return [block], {depth.name: [block], **choice_blocks}
+
+    def _depths(self, family: Family) -> list[tuple[int, ...]]:
+        """Return the numbers of blocks to choose from, per stage."""
+        options, stages = self.options or family.stage_options, ", ".join(family.stages)
+        if not options:
+            others = [name for name, other in FAMILY_REGISTRY if other.stage_options]
+            raise invalid(
+                "MODEL.SUPERNET.SPACE",
+                self.name,
+                but="no paper gives numbers of blocks to choose from for the family "
+                f"'{family.name}' (those of {', '.join(others)} have some)",
+                fix=f"Set {_STAGE_OPTIONS} to a list for each of {stages}",
+            )
+        if len(options) != len(family.stages):
+            raise ValueError(
+                f"{_STAGE_OPTIONS} has {len(options)} lists; expected one for each of {stages}."
+            )
+        for stage, numbers in zip(family.stages, options, strict=True):
+            family.check_depths(_STAGE_OPTIONS, stage, numbers)
+        # Genotype checks what holds for any list of depths: whole numbers of at least 1.
+        return [Genotype(depths=tuple(numbers)).depths for numbers in options]
+
+    def _check_operations(self, family: Family) -> None:
+        known, chosen = range(len(family.operations)), list(self.operations)
+        if len(known) < 2:
+            raise invalid(
+                "MODEL.SUPERNET.SPACE",
+                self.name,
+                but=f"the blocks of the family '{family.name}' have only one operation "
+                f"({family.operations[0].name})",
+                fix="Set MODEL.SUPERNET.SPACE to 'stage', or MODEL.SUPERNET.FAMILY to another",
+            )
+        if len(set(chosen)) < len(chosen) or not set(chosen) <= set(known):
+            names = ", ".join(f"{i} ({family.operations[i].name})" for i in known)
+            raise invalid("MODEL.SUPERNET.OPERATION_OPTIONS", chosen, f"different ones of {names}")
+
+    def _operations(self, family: Family, stage: str) -> tuple[int, ...]:
+        """Return the operations to choose from; a single layer has none to choose from."""
+        known = family.operations_of(stage)
+        return tuple(self.operations) if self.operations and len(known) > 1 else known
+
+
+@SPACE_REGISTRY.register("stage")
+class StageKind(BlockKind):
+    """One choice per stage: its number of blocks (CR-NAS section 3.2.1)."""
+
+    fields = ("depths",)
+    sharings = ("none", "prefix")
+
+
+@SPACE_REGISTRY.register("operation")
+class OperationKind(BlockKind):
+    """One choice per block: its operation. The depths are those of ``MODEL.GENOTYPE``."""
+
+    fields = ("ops",)
+    base_fields = ("depths",)
+    sharings = ("none", "weight")
+
+
+@SPACE_REGISTRY.register("joint")
+class JointKind(BlockKind):
+    """Depths and operations at once; CR-NAS searches them one after the other.
+
+    The choice of a block's operation is active if the depth of its stage includes the block.
+    """
+
+    fields = ("depths", "ops")
+    sharings = ("none", "prefix", "weight", "prefix+weight")
+
+
+def _op_choice(stage: str, block: int, options: tuple[int, ...], parent: Choice | None) -> Choice:
+    """Build the choice of one block's operation.
+
+    Args:
+        parent: the choice of the stage's depth, if the block does not exist at every depth.
+    """
+    active_for = () if parent is None else tuple(n for n in parent.options if n > block)
+    return Choice(
+        f"{stage}.{block}.op",
+        options,
+        field="ops",
+        stage=stage,
+        block=block,
+        parent="" if parent is None else parent.name,
+        active_for=active_for,
+    )
+
+
+def _make_blocks(
+    family: Family, stage: str, indices: Sequence[int], number: int, *, shares: bool
+) -> list[CNNBlockBase]:
+    """Build the first blocks of a stage, each a choice between operations.
+
+    Args:
+        indices: of the operations. A single one gives plain blocks.
+        shares: all operations of a block use the same weights; otherwise each has its own.
+    """
+    operations = {index: family.operations[index] for index in indices}
+    if len(indices) == 1 or shares:
+        blocks = family.make_stage(stage, [operations[indices[0]]] * number)
+        return blocks if len(indices) == 1 else [SharedWeightChoice(b, operations) for b in blocks]
+    # One candidate stage per operation; block i chooses among the i-th blocks of all.
+    candidates = [family.make_stage(stage, [op] * number) for op in operations.values()]
+    return [
+        OperationChoice(dict(zip(indices, column, strict=True)))
+        for column in zip(*candidates, strict=True)
+    ]
