@@ -95,7 +95,7 @@ def test_the_number_of_classes_must_be_that_of_the_model(entry, architecture):
     node = {"GeneralizedRCNN": "ROI_HEADS", "RetinaNet": "RETINANET"}[architecture]
     cfg.MODEL[node].NUM_CLASSES = 3
     with pytest.raises(
-        ValueError, match=rf"MODEL\.{node}\.NUM_CLASSES is 3, but 'mine' has 2 classes; set it to 2"
+        ValueError, match=rf"MODEL\.{node}\.NUM_CLASSES is 3, but 'mine' has 2 classes. Set it to 2"
     ):
         check_class_count(cfg, ("mine",))
     cfg.MODEL[node].NUM_CLASSES = 2

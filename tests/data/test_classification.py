@@ -135,7 +135,7 @@ def break_nothing(root):
         (
             break_nothing,
             {"MODEL.CLASSIFIER.NUM_CLASSES": 1000},
-            r"MODEL\.CLASSIFIER\.NUM_CLASSES is 1000, but 'cls_train' has 3 classes; set it to 3",
+            r"MODEL\.CLASSIFIER\.NUM_CLASSES is 1000, but 'cls_train' has 3 classes. Set it to 3",
         ),
         (break_nothing, {"DATASETS.TRAIN": ("imagenet_train",)}, "imagenet.train does not exist"),
         (break_nothing, {"INPUT.RANDOM_FLIP": "vertical"}, r"RANDOM_FLIP is 'vertical'; expected"),

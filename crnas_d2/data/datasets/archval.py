@@ -5,12 +5,16 @@ such twins: 797 images of ImageNet's val are reported to be in its train, too.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
+from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, get_detection_dataset_dicts
 
 from crnas_d2.config import spell
 from crnas_d2.data.images.equal_files import find_twins
+
+from .registration import Entry
 
 logger = logging.getLogger(__name__)
 
@@ -18,10 +22,10 @@ logger = logging.getLogger(__name__)
 _MOST = 0.15
 
 Twins = dict[str, tuple[str, str]]
-_known: dict[tuple, Twins] = {}  # of this process, because listing a million files takes long
+_known: dict[tuple[Any, ...], Twins] = {}  # listing a million files takes long
 
 
-def check_archval(cfg) -> None:
+def check_archval(cfg: CfgNode) -> None:
     """Find the images that archval shares with archtrain or the test set, and log how many.
 
     From then on, :func:`read_images` leaves them out.
@@ -29,18 +33,18 @@ def check_archval(cfg) -> None:
     Raises:
         ValueError: they are too many.
     """
-    if not cfg.DATASETS.ARCHVAL:
+    archval = cfg.DATASETS.ARCHVAL
+    if not archval:
         return
     twins: Twins = {}
-    for key, names in _others(cfg):
-        shared = check_disjoint("DATASETS.ARCHVAL", cfg.DATASETS.ARCHVAL, key, names)
+    for key, names in _others(cfg).items():
+        shared = check_disjoint("DATASETS.ARCHVAL", archval, key, names)
         twins |= {file: (other, key) for file, other in shared.items() if file not in twins}
         if shared:
             file, other = next(iter(shared.items()))
             logger.warning(
                 "%d of %d images of DATASETS.ARCHVAL %s are also in %s, e.g. %s = %s: left out.",
-                *(len(shared), len(_files(cfg.DATASETS.ARCHVAL)), list(cfg.DATASETS.ARCHVAL)),
-                *(key, file, other),
+                *(len(shared), len(_files(archval)), list(archval), key, file, other),
             )
     _known[_identify(cfg)] = twins
 
@@ -58,7 +62,7 @@ def check_disjoint(
     """
     files = _files(names)
     shared = find_twins(files, _files(others))
-    if _are_too_many(shared, files):
+    if len(shared) > _MOST * len(files):
         mine, theirs = next(iter(shared.items()))
         pair = mine if mine == theirs else f"{mine} = {theirs}"
         raise ValueError(
@@ -70,7 +74,7 @@ def check_disjoint(
     return shared
 
 
-def archval_twins(cfg) -> Twins:
+def archval_twins(cfg: CfgNode) -> Twins:
     """Return the images of archval that are left out.
 
     Returns:
@@ -80,55 +84,49 @@ def archval_twins(cfg) -> Twins:
     if identity not in _known:
         files = _files(cfg.DATASETS.ARCHVAL)
         twins: Twins = {}
-        for key, names in _others(cfg):
+        for key, names in _others(cfg).items():
             # A final round tests on archval itself.
-            names = [name for name in names if name not in cfg.DATASETS.ARCHVAL]
+            others = [name for name in names if name not in cfg.DATASETS.ARCHVAL]
             try:
-                shared = find_twins(files, _files(names))
+                shared = find_twins(files, _files(others))
             except FileNotFoundError as error:  # an evaluation alone does not need them
                 logger.warning("archval is not compared with %s: no %s.", key, error.filename)
                 continue
-            if not _are_too_many(shared, files):  # which check_archval() refuses
+            if len(shared) <= _MOST * len(files):  # else check_archval() refuses them
                 twins = {file: (other, key) for file, other in shared.items()} | twins
         _known[identity] = twins
     return _known[identity]
 
 
-def read_images(cfg, names: Sequence[str], *, filter_empty: bool) -> list[dict]:
+def read_images(cfg: CfgNode, names: Sequence[str], *, filter_empty: bool) -> list[Entry]:
     """Return Detectron2's dicts of the images of datasets; of archval, without its twins.
 
     Args:
         filter_empty: skip images without objects, as in training.
     """
-    images = get_detection_dataset_dicts(list(names), filter_empty=filter_empty)
+    images: list[Entry] = get_detection_dataset_dicts(list(names), filter_empty=filter_empty)
     if not set(names) & set(cfg.DATASETS.ARCHVAL):
         return images
     twins = archval_twins(cfg)
     return [image for image in images if image["file_name"] not in twins]
 
 
-def kept_ids(cfg, name: str) -> list | None:
+def kept_ids(cfg: CfgNode, name: str) -> list[Any] | None:
     """Return the ids of the images of a dataset that are not left out; ``None`` for all."""
     if name not in cfg.DATASETS.ARCHVAL or not archval_twins(cfg):
         return None
     return [image.get("image_id") for image in read_images(cfg, [name], filter_empty=False)]
 
 
-def _others(cfg) -> tuple[tuple[str, Sequence[str]], ...]:
-    return (
-        ("DATASETS.TRAIN (archtrain)", cfg.DATASETS.TRAIN),
-        ("DATASETS.TEST", cfg.DATASETS.TEST),
-    )
+def _others(cfg: CfgNode) -> dict[str, Sequence[str]]:
+    datasets = cfg.DATASETS
+    return {"DATASETS.TRAIN (archtrain)": datasets.TRAIN, "DATASETS.TEST": datasets.TEST}
 
 
-def _identify(cfg) -> tuple:
+def _identify(cfg: CfgNode) -> tuple[Any, ...]:
     datasets = (cfg.DATASETS.ARCHVAL, cfg.DATASETS.TRAIN, cfg.DATASETS.TEST)
     # With the functions that read them, because another dataset may be registered under a name.
     return tuple(tuple((name, DatasetCatalog[name]) for name in names) for names in datasets)
-
-
-def _are_too_many(shared: Mapping[str, str], files: Sequence[str]) -> bool:
-    return len(shared) > _MOST * len(files)
 
 
 def _files(names: Sequence[str]) -> list[str]:

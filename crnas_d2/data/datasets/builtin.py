@@ -4,6 +4,7 @@ The folder is fixed at import, as for Detectron2's own datasets: set ``DETECTRON
 """
 
 import os
+from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_coco_json, register_coco_instances
@@ -12,12 +13,11 @@ from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 
 from crnas_d2.config import spell
 from crnas_d2.data.embedded import letters
-from crnas_d2.data.embedded.letters_crops import letters_crops_root, make_letters_crops
 
-from .registration import register_image_folder
+from .registration import Entry, register_image_folder
 
 
-def register_letters(root: str, *, prefix: str = "", **settings) -> None:
+def register_letters(root: str, *, prefix: str = "", **settings: Any) -> None:
     """Register ``letters_archtrain``, ``letters_archval``, ``letters_train`` and ``letters_test``.
 
     Args:
@@ -27,9 +27,10 @@ def register_letters(root: str, *, prefix: str = "", **settings) -> None:
     """
     image_root = os.path.join(root, "images")
 
-    def load(name: str, json_file: str) -> list[dict]:
+    def load(name: str, json_file: str) -> list[Entry]:
         letters.make_letters(root, **settings)
-        return load_coco_json(json_file, image_root, name)
+        entries: list[Entry] = load_coco_json(json_file, image_root, name)
+        return entries
 
     for dataset in letters.DATASETS:
         name = prefix + dataset
@@ -41,7 +42,7 @@ def register_letters(root: str, *, prefix: str = "", **settings) -> None:
             image_root=image_root,
             evaluator_type="coco",
             thing_classes=list(letters.CLASSES),
-            thing_dataset_id_to_contiguous_id={i + 1: i for i in range(len(letters.CLASSES))},
+            thing_dataset_id_to_contiguous_id=_contiguous(len(letters.CLASSES)),
         )
 
 
@@ -55,44 +56,38 @@ def register_splits(root: str) -> None:
     Args:
         root: the folder with ``coco``, ``VOC2007`` and ``VOC2012``.
     """
-    voc_metadata = {
+    voc = {
         "thing_classes": list(CLASS_NAMES),
-        "thing_dataset_id_to_contiguous_id": {i + 1: i for i in range(len(CLASS_NAMES))},
+        "thing_dataset_id_to_contiguous_id": _contiguous(len(CLASS_NAMES)),
     }
-
-    def register(name: str, metadata: dict, json_file: str, images: str, preset: str) -> None:
-        paths = (os.path.join(root, json_file), os.path.join(root, images))
-        register_coco_instances(name, metadata, *paths)
+    coco = _get_builtin_metadata("coco")
+    presets = {"coco_2014_valminusminival": "nats-coco2014", "coco_2014_minival": "nats-coco2014"}
+    for part in ("archtrain", "archval"):
+        file = os.path.join(root, f"coco/annotations/instances_{part}2017.json")
+        register_coco_instances(
+            f"coco_2017_{part}", coco, file, os.path.join(root, "coco/train2017")
+        )
+        file = os.path.join(root, f"voc_0712/instances_{part}.json")
+        register_coco_instances(f"voc_0712_{part}", voc, file, os.path.join(root, ""))
+        presets |= {f"coco_2017_{part}": "coco2017", f"voc_0712_{part}": "voc0712"}
+    for name, preset in presets.items():
         MetadataCatalog.get(name).set(made_by=spell("prepare-archval", "--preset", preset))
 
-    for part in ("archtrain", "archval"):
-        coco_file = f"coco/annotations/instances_{part}2017.json"
-        coco_metadata = _get_builtin_metadata("coco")
-        register(f"coco_2017_{part}", coco_metadata, coco_file, "coco/train2017", "coco2017")
-        voc_file = f"voc_0712/instances_{part}.json"
-        register(f"voc_0712_{part}", voc_metadata, voc_file, "", "voc0712")
-    for name in ("coco_2014_valminusminival", "coco_2014_minival"):
-        MetadataCatalog.get(name).set(made_by=spell("prepare-archval", "--preset", "nats-coco2014"))
+
+def _contiguous(count: int) -> dict[int, int]:
+    return {index + 1: index for index in range(count)}
 
 
-def register_imagenet(root: str) -> None:
-    """Register ``imagenet_train`` and ``imagenet_val``, the folders ``train`` and ``val``."""
-    for split in ("train", "val"):
-        register_image_folder(f"imagenet_{split}", os.path.join(root, split))
-
-
-def register_letters_crops(root: str) -> None:
-    """Register ``letters_crops_train`` and ``letters_crops_val``, made when one is first loaded."""
-    for split in ("train", "val"):
-        register_image_folder(
-            f"letters_crops_{split}", os.path.join(root, split), lambda: make_letters_crops(root)
-        )
-
+# Where Detectron2 looks for its own.
+_ROOT = os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
 
 register_letters(letters.letters_root())
-register_letters_crops(letters_crops_root())
-register_imagenet(
-    os.path.join(os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets")), "imagenet")
-)
-# Where Detectron2 looks for its own.
-register_splits(os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets")))
+_CROPS = letters.letters_crops_root()
+for _split in ("train", "val"):
+    register_image_folder(
+        f"letters_crops_{_split}",
+        os.path.join(_CROPS, _split),
+        lambda: letters.make_letters_crops(_CROPS),
+    )
+    register_image_folder(f"imagenet_{_split}", os.path.join(_ROOT, "imagenet", _split))
+register_splits(_ROOT)

@@ -1,11 +1,12 @@
 """Checks of datasets before hours of training or search."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from crnas_d2.common.errors import did_you_mean
+from crnas_d2.common.errors import did_you_mean, invalid
 from crnas_d2.config.architectures import find_architecture
 from crnas_d2.data.images.transforms import build_transform
 
@@ -14,7 +15,7 @@ from .files_in_use import check_annotation_file, check_image_files
 from .registration import is_classification, register_datasets
 
 
-def check_data(cfg, keys: Sequence[str]) -> None:
+def check_data(cfg: CfgNode, keys: Sequence[str]) -> None:
     """Register the user's datasets, and check that they fit the model and each other.
 
     Args:
@@ -27,46 +28,45 @@ def check_data(cfg, keys: Sequence[str]) -> None:
     for key in keys:
         # The archval of a channel search trains alpha; any other one scores candidates.
         trains = key == "TRAIN" or (key == "ARCHVAL" and cfg.MODEL.SUPERNET.PATH_SAMPLER == "alpha")
-        names = cfg.DATASETS[key]
         check_datasets(
             f"DATASETS.{key}",
-            names,
+            cfg.DATASETS[key],
             is_scored=not trains,
             has_masks=cfg.MODEL.MASK_ON,
             needs_annotations=key != "TEST",
         )
     names = [name for key in keys for name in cfg.DATASETS[key]]
     check_task(cfg, names)
-    _check_needs(cfg, keys)
+    for name in names:
+        _check_parts_of_model(cfg, name)
+    for key in keys:
+        if not cfg.MODEL.LOAD_PROPOSALS or key not in ("TRAIN", "TEST"):
+            continue
+        files = cfg.DATASETS[f"PROPOSAL_FILES_{key}"]
+        if len(files) != len(cfg.DATASETS[key]) or not all(map(os.path.isfile, files)):
+            raise ValueError(
+                f"MODEL.LOAD_PROPOSALS is True: DATASETS.PROPOSAL_FILES_{key} has {len(files)} "
+                f"files, {list(files)}; expected a file that exists for each of "
+                f"{list(cfg.DATASETS[key])}."
+            )
     check_class_count(cfg, names)
     if "ARCHVAL" in keys:
         check_archval(cfg)
 
 
-def _check_needs(cfg, keys: Sequence[str]) -> None:
-    """Raise ValueError for datasets without what the model is trained with, besides boxes."""
-    for key in keys:
-        names = cfg.DATASETS[key]
-        for name in names:
-            names_points = MetadataCatalog.get(name).get("keypoint_names") is not None
-            if cfg.MODEL.KEYPOINT_ON and not names_points:
-                raise ValueError(
-                    f"MODEL.KEYPOINT_ON is True, but '{name}' has no names of keypoints in its "
-                    "metadata (keypoint_names, keypoint_flip_map). Set them, or the key to False."
-                )
-            segments = "segmentation" in find_architecture(cfg).parts
-            if segments and "sem_seg_file_name" not in DatasetCatalog.get(name)[0]:
-                raise ValueError(
-                    f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE}, but '{name}' has "
-                    "no semantic segmentation (sem_seg_file_name). Use another of either."
-                )
-        if cfg.MODEL.LOAD_PROPOSALS and key in ("TRAIN", "TEST"):
-            files = cfg.DATASETS[f"PROPOSAL_FILES_{key}"]
-            if len(files) != len(names) or not all(map(os.path.isfile, files)):
-                raise ValueError(
-                    f"MODEL.LOAD_PROPOSALS is True: DATASETS.PROPOSAL_FILES_{key} has {len(files)} "
-                    f"files, {list(files)}; expected a file that exists for each of {list(names)}."
-                )
+def _check_parts_of_model(cfg: CfgNode, name: str) -> None:
+    """Raise ValueError for a dataset without what the model is trained with, besides boxes."""
+    if cfg.MODEL.KEYPOINT_ON and MetadataCatalog.get(name).get("keypoint_names") is None:
+        raise ValueError(
+            f"MODEL.KEYPOINT_ON is True, but '{name}' has no names of keypoints in its metadata "
+            "(keypoint_names, keypoint_flip_map). Set them, or the key to False."
+        )
+    segments = "segmentation" in find_architecture(cfg).parts
+    if segments and "sem_seg_file_name" not in DatasetCatalog.get(name)[0]:
+        raise ValueError(
+            f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE}, but '{name}' has no "
+            "semantic segmentation (sem_seg_file_name). Use another of either."
+        )
 
 
 def check_datasets(key: str, names: Sequence[str], **use: bool) -> None:
@@ -81,61 +81,55 @@ def check_datasets(key: str, names: Sequence[str], **use: bool) -> None:
             trained or scored wrongly, missing images, or no images.
     """
     for name in names:
+        subject = f"{key} names '{name}'"
         if name not in DatasetCatalog:
             raise ValueError(
-                f"{key} names '{name}', which is not registered."
-                f"{did_you_mean(name, DatasetCatalog.list())} Registered: "
-                f"{', '.join(sorted(DatasetCatalog.list()))}. DATASETS.COCO_FORMAT registers "
-                "your own."
+                f"{subject}, which is not registered.{did_you_mean(name, DatasetCatalog.list())} "
+                f"Registered: {', '.join(sorted(DatasetCatalog.list()))}. DATASETS.COCO_FORMAT "
+                "registers your own."
             )
-        _check_annotations(f"{key} names '{name}'", name, use)
+        metadata = MetadataCatalog.get(name)
+        file = metadata.get("json_file")
+        # One that is not there is made, or missed, on loading.
+        if metadata.get("evaluator_type") == "coco" and file and os.path.isfile(file):
+            check_annotation_file(subject, file, **use)
         try:
             images = DatasetCatalog.get(name)
         except (ValueError, AssertionError, KeyError, TypeError) as error:  # of odd annotations
-            raise ValueError(f"{key} names '{name}', which cannot be read: {error}") from error
+            raise ValueError(f"{subject}, which cannot be read: {error}") from error
         except FileNotFoundError as error:
-            command = MetadataCatalog.get(name).get("made_by")
+            command = metadata.get("made_by")
             raise ValueError(
-                f"{key} names '{name}', but {error.filename} does not exist. Detectron2 looks for "
-                "datasets below $DETECTRON2_DATASETS (default: ./datasets)."
+                f"{subject}, but {error.filename} does not exist. Detectron2 looks for datasets "
+                "below $DETECTRON2_DATASETS (default: ./datasets)."
                 + (f" This file is made by: {command}" if command else "")
             ) from error
         if not images:
-            raise ValueError(f"{key} names '{name}', which holds no images.")
+            raise ValueError(f"{subject}, which holds no images.")
         missing = [image["file_name"] for image in images if not os.path.isfile(image["file_name"])]
         if missing:
             raise ValueError(
-                f"{key} names '{name}': {len(missing)} of its {len(images)} image files do not "
-                f"exist, the first is {missing[0]}."
+                f"{subject}: {len(missing)} of its {len(images)} image files do not exist, the "
+                f"first is {missing[0]}."
             )
-        check_image_files(f"{key} names '{name}'", images)
+        check_image_files(subject, images)
 
 
-def _check_annotations(subject: str, name: str, use: Mapping[str, bool]) -> None:
-    """Check the JSON file of a dataset; one that is not there is made, or missed, on loading."""
-    metadata = MetadataCatalog.get(name)
-    file = metadata.get("json_file")
-    if metadata.get("evaluator_type") == "coco" and file and os.path.isfile(file):
-        check_annotation_file(subject, file, **use)
-
-
-def check_class_count(cfg, names: Sequence[str]) -> None:
+def check_class_count(cfg: CfgNode, names: Sequence[str]) -> None:
     """Raise ValueError if the classes of a dataset differ from the model's or the first dataset's.
 
     Args:
         names: of all datasets that will be read; they have been loaded.
     """
-    node = find_architecture(cfg).class_section
-    if node is None:
+    section = find_architecture(cfg).class_section
+    if section is None:
         return
-    expected = cfg.MODEL[node].NUM_CLASSES
+    expected = cfg.MODEL[section].NUM_CLASSES
     for name in names:
         classes = MetadataCatalog.get(name).get("thing_classes")
         if classes is not None and len(classes) != expected:
-            raise ValueError(
-                f"MODEL.{node}.NUM_CLASSES is {expected}, but '{name}' has {len(classes)} classes; "
-                f"set it to {len(classes)}."
-            )
+            but, fix = f"'{name}' has {len(classes)} classes", f"Set it to {len(classes)}"
+            raise invalid(f"MODEL.{section}.NUM_CLASSES", expected, but=but, fix=fix)
         first = MetadataCatalog.get(names[0]).get("thing_classes")
         if classes != first:
             raise ValueError(
@@ -144,20 +138,20 @@ def check_class_count(cfg, names: Sequence[str]) -> None:
             )
 
 
-def check_task(cfg, names: Sequence[str]) -> None:
+def check_task(cfg: CfgNode, names: Sequence[str]) -> None:
     """Raise ValueError for datasets that do not match the model's task, or each other's classes.
 
     Args:
         names: of all datasets that will be read; they have been loaded.
     """
-    architecture = cfg.MODEL.META_ARCHITECTURE
     classifies = find_architecture(cfg).classifies
     for name in names:
         if is_classification(name) != classifies:
-            kind = "classification" if is_classification(name) else "detection"
+            kind = "detection" if classifies else "classification"
             raise ValueError(
-                f"MODEL.META_ARCHITECTURE is {architecture}, but '{name}' is a dataset for {kind}; "
-                + ("use image folders." if classifies else "use ImageClassifier for it.")
+                f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE}, but '{name}' is a "
+                f"dataset for {kind}; use "
+                + ("image folders." if classifies else "ImageClassifier for it.")
             )
     if not classifies:
         return

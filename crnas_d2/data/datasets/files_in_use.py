@@ -2,13 +2,18 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from crnas_d2.common.digests import file_state, remembered, sha256, text_digest
+from crnas_d2.common.files import AnyPath
+from crnas_d2.common.formats import format_few
 from crnas_d2.data.annotations.coco import read_coco
-from crnas_d2.data.annotations.faults import KINDS, MASKS, SCORING, TOLERATED, TRAINING
+from crnas_d2.data.annotations.faults import KINDS, MASKS, RESTORE, SCORING, TOLERATED, TRAINING
 from crnas_d2.data.annotations.find_faults import find_faults
 from crnas_d2.data.images.files import find_broken
+
+from .registration import Entry
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +23,7 @@ _EXAMPLES = 3
 
 def check_annotation_file(
     subject: str,
-    file: str | os.PathLike,
+    file: AnyPath,
     *,
     is_scored: bool = False,
     has_masks: bool = False,
@@ -57,29 +62,44 @@ def check_annotation_file(
             "to train on and to score with."
         )
     where = {TRAINING, SCORING if is_scored else "", MASKS if has_masks else ""}
-    few = TOLERATED * found["objects"]
-    tolerated = sum(n for kind, (n, _) in found["faults"].items() if KINDS[kind].is_tolerated)
-    refused, harmless, usual = [], [], []
-    for name, (count, places) in found["faults"].items():
+    faults: dict[str, tuple[int, list[str]]] = found["faults"]
+    tolerated = sum(count for name, (count, _) in faults.items() if KINDS[name].is_tolerated)
+    refused: list[str] = []
+    counted: dict[bool, list[str]] = {True: [], False: []}  # by whether that is usual
+    for name, (count, places) in faults.items():
         kind = KINDS[name]
         # Detectron2 admits repeated ids in the published minival files of COCO 2014, where they are
         # few.
         is_known = name == "annotation ids that occur twice" and "minival" in str(file)
-        is_unseen = kind.is_tolerated and tolerated <= few
+        is_unseen = kind.is_tolerated and tolerated <= TOLERATED * found["objects"]
         if kind.refused & where and not is_known and not is_unseen:
             more = ", ..." if count > len(places) else ""
             refused.append(f"{count} {name} ({', '.join(places)}{more}): {kind.fix}")
         elif MASKS not in kind.refused:
-            (usual if kind.is_usual else harmless).append(f"{count} {name}")
+            counted[kind.is_usual].append(f"{count} {name}")
     if refused:
         raise ValueError(f"{subject}: {file} has {'; '.join(refused)}.")
-    if usual:
-        logger.info("%s: %s has %s.", subject, file, ", ".join(usual))
-    if harmless:
-        logger.warning("%s: %s has %s: harmless here.", subject, file, ", ".join(harmless))
+    if counted[True]:
+        logger.info("%s: %s has %s.", subject, file, ", ".join(counted[True]))
+    if counted[False]:
+        logger.warning("%s: %s has %s: harmless here.", subject, file, ", ".join(counted[False]))
 
 
-def check_image_files(subject: str, images: Sequence[Mapping]) -> None:
+def _find(file: AnyPath) -> dict[str, Any]:
+    coco = read_coco(file, needs_annotations=False)
+    annotations = coco.get("annotations")
+    return {
+        "images": len(coco["images"]),
+        "has annotations": annotations is not None,
+        "objects": sum(annotation.get("iscrowd") != 1 for annotation in annotations or []),
+        "faults": {
+            kind: [len(faults), [fault.where for fault in faults[:_EXAMPLES]]]
+            for kind, faults in find_faults(coco).items()
+        },
+    }
+
+
+def check_image_files(subject: str, images: Sequence[Entry]) -> None:
     """Check that images are whole, and of the sizes that their annotations state.
 
     A file is decoded only if its end looks wrong. The result is kept like that of annotations, by
@@ -97,26 +117,9 @@ def check_image_files(subject: str, images: Sequence[Mapping]) -> None:
         if "width" in image and "height" in image
     }
     identities = ((os.path.abspath(name), size, file_state(name)) for name, size in stated.items())
-    images = text_digest("\n".join(map(str, identities)))
-    broken = remembered(f"images {images}", _VERSION, lambda: find_broken(stated))
-    if broken:
-        more = ", ..." if len(broken) > _EXAMPLES else ""
+    digest = text_digest("\n".join(map(str, identities)))
+    if broken := remembered(f"images {digest}", _VERSION, lambda: find_broken(stated)):
         raise ValueError(
             f"{subject}: {len(broken)} of its {len(stated)} images cannot be used: "
-            f"{', '.join(broken[:_EXAMPLES])}{more}. Restore the files, or remove the images from "
-            "the annotations."
+            f"{format_few(broken)}. {RESTORE[0].upper()}{RESTORE[1:]}."
         )
-
-
-def _find(file: str | os.PathLike) -> dict:
-    coco = read_coco(file, needs_annotations=False)
-    annotations = coco.get("annotations")
-    return {
-        "images": len(coco["images"]),
-        "has annotations": annotations is not None,
-        "objects": sum(annotation.get("iscrowd") != 1 for annotation in annotations or []),
-        "faults": {
-            kind: [len(faults), [fault.where for fault in faults[:_EXAMPLES]]]
-            for kind, faults in find_faults(coco).items()
-        },
-    }

@@ -8,13 +8,17 @@
 
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 from torchvision.datasets import ImageFolder
 
+Entry = dict[str, Any]  # of an image, in Detectron2's format
 
-def register_datasets(cfg) -> None:
+
+def register_datasets(cfg: CfgNode) -> None:
     """Register the user's datasets in this process; a second call changes nothing."""
     register_coco_format(cfg.DATASETS.COCO_FORMAT)
     register_image_folders(cfg.DATASETS.IMAGE_FOLDERS)
@@ -30,25 +34,65 @@ def register_coco_format(entries: Sequence[Sequence[str]]) -> None:
         ValueError: a malformed entry, a missing file, or the name of another dataset.
     """
     for entry in entries:
-        if len(entry) != 3:
-            raise ValueError(
-                f"DATASETS.COCO_FORMAT holds {entry}; expected [name, json file, image folder]."
-            )
-        name, json_file, image_root = entry
-        if not os.path.isfile(json_file) or not os.path.isdir(image_root):
-            missing = image_root if os.path.isfile(json_file) else json_file
-            raise ValueError(f"DATASETS.COCO_FORMAT names '{name}', but {missing} does not exist.")
-        if name in DatasetCatalog:
-            if MetadataCatalog.get(name).get("json_file") == json_file:
-                continue
-            raise ValueError(
-                f"DATASETS.COCO_FORMAT registers '{name}', but another dataset has this name; "
-                "choose a different one."
-            )
-        register_coco_instances(name, {}, json_file, image_root)
+        if _is_new("DATASETS.COCO_FORMAT", entry, "[name, json file, image folder]", "json_file"):
+            name, json_file, image_root = entry
+            register_coco_instances(name, {}, json_file, image_root)
 
 
-def load_image_folder(root: str, name: str) -> list[dict]:
+def register_image_folders(entries: Sequence[Sequence[str]]) -> None:
+    """Register the user's datasets of ``DATASETS.IMAGE_FOLDERS``.
+
+    Args:
+        entries: ``[name, folder]`` each.
+
+    Raises:
+        ValueError: a malformed entry, a missing folder, or the name of another dataset.
+    """
+    for entry in entries:
+        if _is_new("DATASETS.IMAGE_FOLDERS", entry, "[name, folder]", "image_root"):
+            register_image_folder(*entry)
+
+
+def _is_new(key: str, entry: Sequence[str], expected: str, source: str) -> bool:
+    """Whether an entry is not registered yet.
+
+    Args:
+        source: in the metadata, what must be the same in another dataset of this name.
+    """
+    if len(entry) != len(expected.split(", ")):
+        raise ValueError(f"{key} holds {entry}; expected {expected}.")
+    name, *files, folder = entry
+    missing = [file for file in files if not os.path.isfile(file)]
+    if not os.path.isdir(folder):
+        missing.append(folder)
+    if missing:
+        raise ValueError(f"{key} names '{name}', but {missing[0]} does not exist.")
+    if name not in DatasetCatalog:
+        return True
+    is_same_kind = is_classification(name) == (source == "image_root")
+    if is_same_kind and MetadataCatalog.get(name).get(source) == entry[1]:
+        return False
+    raise ValueError(
+        f"{key} registers '{name}', but another dataset has this name; choose a different one."
+    )
+
+
+def register_image_folder(name: str, root: str, make: Callable[[], None] = lambda: None) -> None:
+    """Register one folder as a Detectron2 dataset.
+
+    Args:
+        make: called before the folder is read, for a dataset that is made on first use.
+    """
+
+    def load() -> list[Entry]:
+        make()
+        return load_image_folder(root, name)
+
+    DatasetCatalog.register(name, load)
+    MetadataCatalog.get(name).set(image_root=root, evaluator_type="classification")
+
+
+def load_image_folder(root: str, name: str) -> list[Entry]:
     """List the images of a folder as ``{"file_name", "label"}``; classes are sorted by name.
 
     Args:
@@ -71,46 +115,6 @@ def load_image_folder(root: str, name: str) -> list[dict]:
     return [{"file_name": file, "label": label} for file, label in folder.samples]
 
 
-def register_image_folder(name: str, root: str, make: Callable[[], None] = lambda: None) -> None:
-    """Register one folder as a Detectron2 dataset.
-
-    Args:
-        make: called before the folder is read, for a dataset that is made on first use.
-    """
-
-    def load() -> list[dict]:
-        make()
-        return load_image_folder(root, name)
-
-    DatasetCatalog.register(name, load)
-    MetadataCatalog.get(name).set(image_root=root, evaluator_type="classification")
-
-
-def register_image_folders(entries: Sequence[Sequence[str]]) -> None:
-    """Register the user's datasets of ``DATASETS.IMAGE_FOLDERS``.
-
-    Args:
-        entries: ``[name, folder]`` each.
-
-    Raises:
-        ValueError: a malformed entry, a missing folder, or the name of another dataset.
-    """
-    for entry in entries:
-        if len(entry) != 2:
-            raise ValueError(f"DATASETS.IMAGE_FOLDERS holds {entry}; expected [name, folder].")
-        name, root = entry
-        if not os.path.isdir(root):
-            raise ValueError(f"DATASETS.IMAGE_FOLDERS names '{name}', but {root} does not exist.")
-        if name in DatasetCatalog:
-            if is_classification(name) and MetadataCatalog.get(name).image_root == root:
-                continue
-            raise ValueError(
-                f"DATASETS.IMAGE_FOLDERS registers '{name}', but another dataset has this name; "
-                "choose a different one."
-            )
-        register_image_folder(name, root)
-
-
 def is_classification(name: str) -> bool:
     """Whether a registered dataset holds images with one label each."""
-    return MetadataCatalog.get(name).get("evaluator_type") == "classification"
+    return bool(MetadataCatalog.get(name).get("evaluator_type") == "classification")

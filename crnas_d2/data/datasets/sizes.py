@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
+from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
-from crnas_d2.data.embedded import letters, letters_crops
+from crnas_d2.data.embedded import letters
 
 from .registration import register_coco_format, register_image_folders
 
@@ -29,7 +30,7 @@ _PUBLISHED = {
         name: sum(letters.IMAGES[split] for split in splits)
         for name, splits in letters.DATASETS.items()
     },
-    **{f"letters_crops_{split}": images for split, images in letters_crops.IMAGES.items()},
+    **{f"letters_crops_{split}": images for split, images in letters.CROPS.items()},
 }
 
 
@@ -43,37 +44,31 @@ class DatasetSizes:
     def __init__(self, given: Mapping[str, int] | None = None):
         self._known = dict(given or {})
 
-    def count(self, cfg, key: str) -> int:
+    def count(self, cfg: CfgNode, key: str) -> int:
         """Return the number of images of ``DATASETS.<key>``, of all its datasets together.
 
         Raises:
             ValueError: the size of a dataset is not known.
         """
-        return sum(self._size(cfg, f"DATASETS.{key}", name) for name in cfg.DATASETS[key])
-
-    def _size(self, cfg, key: str, name: str) -> int:
-        if name not in self._known:
-            found = _count(cfg, name) or _PUBLISHED.get(name)
-            if found is None:
-                raise ValueError(
-                    f"{key} names '{name}', whose files are not here and whose size is not known: "
-                    f"add --images {name}=NUMBER."
-                )
-            self._known[name] = found
-        return self._known[name]
+        for name in cfg.DATASETS[key]:
+            if name not in self._known:
+                found = _count(cfg, name) or _PUBLISHED.get(name)
+                if found is None:
+                    raise ValueError(
+                        f"DATASETS.{key} names '{name}', whose files are not here and whose size "
+                        f"is not known: add --images {name}=NUMBER."
+                    )
+                self._known[name] = found
+        return sum(self._known[name] for name in cfg.DATASETS[key])
 
 
-def _count(cfg, name: str) -> int | None:
+def _count(cfg: CfgNode, name: str) -> int | None:
     """Return the number of images of a dataset whose files are here, else ``None``."""
     if name.startswith("letters_"):  # which would be made
         return None
     try:
-        _register(cfg, name)
+        register_coco_format([entry for entry in cfg.DATASETS.COCO_FORMAT if entry[0] == name])
+        register_image_folders([entry for entry in cfg.DATASETS.IMAGE_FOLDERS if entry[0] == name])
         return len(DatasetCatalog.get(name))
     except (OSError, ValueError, KeyError):
         return None
-
-
-def _register(cfg, name: str) -> None:
-    register_coco_format([entry for entry in cfg.DATASETS.COCO_FORMAT if entry[0] == name])
-    register_image_folders([entry for entry in cfg.DATASETS.IMAGE_FOLDERS if entry[0] == name])

@@ -1,6 +1,5 @@
 """Datasets that the package generates, identical on every machine."""
 
-from .letters import make_letters
-from .letters_crops import make_letters_crops
+from .letters import make_letters, make_letters_crops
 
 __all__ = ["make_letters", "make_letters_crops"]

@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from crnas_d2.common.digests import user_cache
-from crnas_d2.common.files import whole_folder
+from crnas_d2.common.files import AnyPath, whole_folder
+from crnas_d2.data.annotations.coco import as_json
 
 logger = logging.getLogger(__name__)
 
@@ -42,19 +44,15 @@ class GeneratedFolder:
     """
 
     name: str
-    settings: dict
+    settings: dict[str, Any]
     contents: Collection[str]
     write: Callable[[Path, Path], None]
 
     @property
-    def maker(self) -> str:
-        return f"crnas_d2 {self.name}"
+    def marker(self) -> dict[str, Any]:
+        return {"maker": f"crnas_d2 {self.name}", **self.settings}
 
-    @property
-    def marker(self) -> dict:
-        return {"maker": self.maker, **self.settings}
-
-    def make(self, root: str | os.PathLike) -> None:
+    def make(self, root: AnyPath) -> None:
         """Make the folder ``root``, unless it exists with these settings.
 
         A folder made by an older version or with other settings is replaced.
@@ -82,8 +80,7 @@ class GeneratedFolder:
             return True
         ours = {MARKER, *self.contents} if made_by else set()
         found = [path.name for path in root.iterdir()] if root.is_dir() else [root.name]
-        strangers = sorted(set(found) - ours)
-        if strangers:
+        if strangers := sorted(set(found) - ours):
             raise ValueError(
                 f"The {self.name} dataset belongs in {root}, which contains files that crnas_d2 "
                 f"did not make: {', '.join(strangers[:5])}. Move them away, or set "
@@ -91,12 +88,12 @@ class GeneratedFolder:
             )
         return False
 
-    def _read_marker(self, folder: Path) -> dict | None:
+    def _read_marker(self, folder: Path) -> dict[str, Any] | None:
         try:
             made_by = json.loads((folder / MARKER).read_text())
         except (OSError, ValueError):
             return None
-        ours = isinstance(made_by, dict) and made_by.get("maker") == self.maker
+        ours = isinstance(made_by, dict) and made_by.get("maker") == self.marker["maker"]
         return made_by if ours else None
 
     def _remove_abandoned(self, root: Path) -> None:
@@ -111,6 +108,6 @@ class GeneratedFolder:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_json(path: Path, content: dict) -> None:
+def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write plain data in one line."""
-    path.write_text(json.dumps(content, separators=(",", ":")) + "\n")
+    path.write_text(as_json(content))

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from crnas_d2.data.datasets.builtin import register_letters
-from crnas_d2.data.embedded import coco_folder, letters, letters_render, scenes
+from crnas_d2.data.embedded import letters, scenes
 from crnas_d2.data.embedded.generated import MARKER
 from crnas_d2.data.embedded.glyphs import FONTS, LETTERS, load_glyphs
 from crnas_d2.data.embedded.letters import make_letters
-from crnas_d2.data.embedded.letters_render import LetterScenes, Pose, draw_letter
+from crnas_d2.data.embedded.scenes import LetterScenes, Pose, draw_letter
 
 SMALL = {"archtrain": 24, "archval": 8, "test": 8}
 # Of SMALL, whose images are also the first ones of the full set.
@@ -217,7 +217,7 @@ def test_letters_differ_from_what_is_behind_them_in_luma():
         behind = np.full((4, 4, 3), grey)
         for _ in range(10):
             color = renderer.draw_color(rng, behind, mask)
-            assert abs(letters_render.luma(color) - grey) >= renderer.contrast
+            assert abs(scenes.luma(color) - grey) >= renderer.contrast
 
 
 def test_a_complete_folder_is_used_as_it_is(root):
@@ -232,7 +232,7 @@ def test_an_interrupted_creation_starts_again(root, tmp_path, monkeypatch):
 
     target = tmp_path / "letters"
     with monkeypatch.context() as patch:
-        patch.setattr(coco_folder, "_coco_records", interrupt)
+        patch.setattr(letters, "_coco_records", interrupt)
         with pytest.raises(KeyboardInterrupt):
             make_letters(target, images=SMALL)
     assert os.listdir(tmp_path) == []
@@ -243,7 +243,7 @@ def test_an_interrupted_creation_starts_again(root, tmp_path, monkeypatch):
 def test_an_older_version_is_replaced(root, tmp_path, monkeypatch):
     target = tmp_path / "letters"
     with monkeypatch.context() as patch:
-        patch.setattr(letters, "VERSION", letters.VERSION - 1)
+        patch.setattr(letters, "_VERSION", 0)
         make_letters(target, images={"archtrain": 1, "archval": 1, "test": 1})
     make_letters(target, images=SMALL)
     assert digest(target) == digest(root)

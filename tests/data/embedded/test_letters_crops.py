@@ -8,8 +8,8 @@ from PIL import Image
 from crnas_d2.data.datasets.registration import register_image_folder
 from crnas_d2.data.embedded import make_letters_crops
 from crnas_d2.data.embedded.glyphs import FONTS, LETTERS
-from crnas_d2.data.embedded.letters_crops import SEED, SOURCES
-from crnas_d2.data.embedded.letters_render import PHOTOS, LetterScenes
+from crnas_d2.data.embedded.letters import CROPS_SEED, SOURCES
+from crnas_d2.data.embedded.scenes import PHOTOS, LetterScenes
 
 SMALL = {"train": 200, "val": 200}  # so many that each class occurs
 GOLDEN = "e5cc9d1c8e3fdfd3b40c18903115f16dae59992b8fbf46efd5384b288e2f4928"
@@ -39,7 +39,7 @@ def test_detectron2_loads_it_as_a_classification_dataset(root, registered):
 
 
 def test_the_crops_spare_fonts_and_photographs_of_the_test_set():
-    renderer = LetterScenes(size=64, sizes=(30, 62), max_letters=1, seed=SEED)
+    renderer = LetterScenes(size=64, sizes=(30, 62), max_letters=1, seed=CROPS_SEED)
     scenes = [renderer.render(source, k) for source in SOURCES.values() for k in range(60)]
     assert all(len(scene.objects) == 1 for scene in scenes)
     assert {scene.objects[0].source["font"] for scene in scenes} <= set(FONTS["train"])
