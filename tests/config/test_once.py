@@ -38,8 +38,9 @@ def test_a_search_parses_its_config_once(counts, toy_datasets, tmp_path):
 
 def test_a_training_parses_its_config_once(counts, toy_datasets, tmp_path):
     # Not SyncBN, which the trainer replaces in its config.
-    steps = {"SOLVER.MAX_ITER": 2, "MODEL.RESNETS.NORM": "BN", "OUTPUT_DIR": str(tmp_path)}
-    cfg = toy.supernet_config(toy_datasets, steps)
+    norms = {f"MODEL.{family}.NORM": "BN" for family in ("RESNETS", "MOBILENETV2", "SHUFFLENETV2")}
+    steps = {"SOLVER.MAX_ITER": 2, "OUTPUT_DIR": str(tmp_path)}
+    cfg = toy.supernet_config(toy_datasets, norms, steps)
     check_training(cfg)
     run_training(cfg)
     assert counts == {"parsed": 1, "checked": 1}
