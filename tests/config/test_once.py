@@ -54,5 +54,5 @@ def test_a_config_that_was_changed_is_read_again(counts):
             assert spec.NetworkSpec.from_config(cfg).family.depth == depth
     assert counts["parsed"] == 2
     cfg.SOLVER.MAX_ITER = -5
-    with pytest.raises(ValueError, match="SOLVER.MAX_ITER is -5"):
+    with pytest.raises(ValueError, match=r"SOLVER\.MAX_ITER is -5"):
         values.check_values(cfg)
