@@ -190,7 +190,8 @@ def check_kind(kind: SpaceKind, family: Family) -> None:
         )
         if not supernet.has_paths:
             found = supernet.decode()
-            _demand(found is not None, f"The supernet of {name} must decode a genotype.")
+            if found is None:
+                raise AssertionError(f"The supernet of {name} must decode a genotype.")
             supernet.space.validate(found)
         for _ in range(_SAMPLES):
             genotype = supernet.space.sample(random)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
+from typing import Any
 
 from detectron2.config import CfgNode
 from torch import nn
@@ -16,7 +17,7 @@ from crnas_d2.data.images.random_images import random_images
 from crnas_d2.engine import checkpoint_size, without_sync
 from crnas_d2.modeling import find_supernet
 from crnas_d2.search import Searcher
-from crnas_d2.space import AdditiveCost
+from crnas_d2.space import AdditiveCost, Genotype
 
 from .estimate import Speed
 
@@ -60,7 +61,7 @@ class CountedNetwork:
         self._peaks: dict[int, int] = {}  # by images per process
         supernet = find_supernet(self.model)
         self._has_paths = supernet is not None and supernet.has_paths
-        if self._has_paths:
+        if supernet is not None and supernet.has_paths:
             table = self._table(usual_size(cfg, in_training=True))
             supernet.set_path(table.space.genotype(table.extreme(max)))
 
@@ -116,18 +117,21 @@ class CountedNetwork:
     def _count(self, size: tuple[int, int]) -> dict[str, float]:
         """Count the parts of a forward pass with one region; of a supernet, the mean path."""
         self.model.eval()
-        macs = {part: cost.macs for part, cost in detector_cost(self.model, size, 1, 1).items()}
+        macs: dict[str, float] = {
+            part: cost.macs for part, cost in detector_cost(self.model, size, 1, 1).items()
+        }
         if self._has_paths:
             macs["body"] = _mean(self._table(size), self.searcher)
         return macs
 
     def _table(self, size: tuple[int, int]) -> AdditiveCost:
+        assert self.spec is not None  # of a supernet
         return MACs().table(self.spec, size)
 
 
 def _mean(table: AdditiveCost, searcher: Searcher | None) -> float:
     """Return the mean cost of the candidates of a search, or of all paths alike."""
-    found: Sequence = ()
+    found: Sequence[Genotype] = ()
     if searcher is not None and searcher.genotypes is not None:
         found = searcher.genotypes
     elif searcher is not None and searcher.budgets:
@@ -155,7 +159,7 @@ def widest_size(cfg: CfgNode, *, in_training: bool) -> tuple[int, int]:
     return (crop, crop) if crop else (_padded(shorter), _padded(longer))
 
 
-def random_batch(cfg: CfgNode, images: int) -> list[dict]:
+def random_batch(cfg: CfgNode, images: int) -> list[dict[str, Any]]:
     """Return a batch of training images of the usual size, with random boxes, masks or a label."""
     return random_images(cfg, images, usual_size(cfg, in_training=True), _OBJECTS)
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from random import Random
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_dataset_dicts
 from detectron2.utils.events import EventStorage
 
-from crnas_d2.config.checks import find_spec
 from crnas_d2.data import register_datasets
 from crnas_d2.data.loaders.mappers import build_train_mapper
 from crnas_d2.engine import Trainer, checkpoint_size
@@ -41,8 +41,8 @@ def measure_speed(cfg: CfgNode, *, timed: bool = True, random_images: bool = Fal
     if not timed:
         cfg.MODEL.DEVICE = "cpu"
     model = Trainer.build_model(cfg)
-    supernet, spec = find_supernet(model), find_spec(cfg)
-    if supernet is not None and spec.has_paths:
+    supernet = find_supernet(model)
+    if supernet is not None and supernet.has_paths:
         supernet.set_path(supernet.space.sample(Random(0)))
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())
     checkpoint = checkpoint_size(cfg, model)
@@ -71,12 +71,12 @@ def measure_speed(cfg: CfgNode, *, timed: bool = True, random_images: bool = Fal
     return Speed(train / images, infer / images, before, per_image, checkpoint, weights)
 
 
-def _random_batches(cfg: CfgNode, size: int) -> Iterator[list[dict]]:
+def _random_batches(cfg: CfgNode, size: int) -> Iterator[list[dict[str, Any]]]:
     while True:
         yield random_batch(cfg, size)
 
 
-def _batches(cfg: CfgNode, size: int) -> Iterator[list[dict]]:
+def _batches(cfg: CfgNode, size: int) -> Iterator[list[dict[str, Any]]]:
     """Yield batches of the first images, decoded as in training."""
     images = get_detection_dataset_dicts(
         list(cfg.DATASETS.TRAIN), filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS

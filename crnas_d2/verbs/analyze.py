@@ -5,9 +5,9 @@ Takes any detector or classifier config of a single network; nothing is trained,
 
 import argparse
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 from tabulate import tabulate
-from torch import nn
 
 from crnas_d2.config import load_config
 from crnas_d2.config.checks import check_model
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     cfg = load_config(args.config_file, [*args.opts, "MODEL.DEVICE", "cpu"])
     cfg.MODEL.WEIGHTS = ""  # none are loaded
     spec = check_model(cfg)
-    model = meta_network(cfg)
+    model: Any = meta_network(cfg)
     stated = tuple(args.input_size or cfg.SEARCH.COST_INPUT_SIZE)
     size = runnable_size(model, stated)
     costs = detector_cost(model, size, args.num_proposals, args.num_mask_rois)
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"genotype: {spec.genotype if spec else 'none'}\n")
     print(_table(["part", "MACs", "parameters"], cost_rows), end="\n\n")
     print(_table(["level", "stride", "receptive field"], field_rows), end="\n\n")
-    print(*_scope(model, costs, stated, size, args), sep="\n")
+    print(*_scope(model.backbone.size_divisibility, costs, stated, size, args), sep="\n")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -65,18 +65,17 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _scope(
-    model: nn.Module,
+    step: int,
     parts: Collection[str],
     stated: tuple[int, int],
     size: tuple[int, int],
     args: argparse.Namespace,
 ) -> Iterator[str]:
-    """Yield sentences that say what the numbers count."""
+    """Yield sentences that say what the numbers count; ``step``: of the sides of images."""
     image = "an image of {}x{} pixels".format(*stated)
     if size != stated:
         image += " (padded to {}x{}, as the neck needs)".format(*size)
     yield f"MACs: multiply-adds, the papers' FLOPs, for {image}."
-    step = model.backbone.size_divisibility
     if step > 1 and any(side % step for side in size):
         yield f"The network itself pads its images to multiples of {step} pixels: not counted."
     yield "Counted: convolutions and linear layers; not ROIAlign, norms and activations."

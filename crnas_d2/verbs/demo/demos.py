@@ -97,11 +97,11 @@ def nats(demo: Demo) -> None:
     print("\nTrain the detector and the found network further, from the same weights")
     # The found network takes the weights of the detector as they are.
     found = demo.config("found", _FINETUNE, _GENOTYPE)
-    configs = {"baseline": (_FINETUNE,), "found": (found, "MODEL.INHERIT", "False")}
+    settings = {"baseline": (_FINETUNE, ()), "found": (found, ("MODEL.INHERIT", "False"))}
     trainings = [
         demo.training(f"{name}-{seed}", config, FINETUNING, *weights, *overrides, seed=seed)
         for seed in (demo.seed, demo.seed + 1)
-        for name, (config, *overrides) in configs.items()
+        for name, (config, overrides) in settings.items()
     ]
     train_in_pairs(trainings)
     demo.compare([training.title for training in trainings], ["search"])

@@ -29,12 +29,12 @@ class BackgroundTraining:
         overrides: KEY, VALUE, ...
     """
 
-    def __init__(self, config: str | Path, folder: Path, overrides: Sequence[object]):
+    def __init__(self, config: str, folder: Path, overrides: Sequence[object]):
         self.folder, self.title = folder, folder.name
-        self.iterations = load_config(str(config), list(map(str, overrides))).SOLVER.MAX_ITER
+        self.iterations = load_config(config, list(map(str, overrides))).SOLVER.MAX_ITER
         resume = ["--resume"] if has_checkpoint(str(folder)) else []
         self.command = [
-            *(*_COMMAND, "train", "--config-file", str(config), *resume),
+            *(*_COMMAND, "train", "--config-file", config, *resume),
             *("OUTPUT_DIR", str(folder), *map(str, overrides)),
         ]
 
@@ -103,11 +103,11 @@ class Demo:
         for name in ("letters_train", "letters_test"):
             DatasetCatalog.get(name)
 
-    def config(self, name: str, *bases: str) -> Path:
+    def config(self, name: str, *bases: str) -> str:
         """Write a config that inherits from files, e.g. a shipped one and a found genotype.yaml."""
         file = self.output / f"{name}.yaml"
         file.write_text(f"_BASE_: {json.dumps(bases)}\n")
-        return file
+        return str(file)
 
     def weights(self, folder: str, name: str = "model_final.pth") -> tuple[str, Path]:
         """Return the override that starts from the weights of an earlier step."""
@@ -116,7 +116,7 @@ class Demo:
     def training(
         self,
         title: str,
-        config: str | Path,
+        config: str,
         iterations: int,
         *overrides: object,
         seed: int | None = None,
@@ -130,7 +130,7 @@ class Demo:
         archtrain = ("DATASETS.TRAIN", '("letters_archtrain",)', "DATASETS.TEST", "()")
         train(self.training("detector", f"{LETTERS}/baseline.yaml", iterations, *archtrain))
 
-    def search(self, config: str | Path, supernet: str | None, folder: str) -> None:
+    def search(self, config: str, supernet: str | None, folder: str) -> None:
         """Search, and print the found genotype.yaml.
 
         Args:

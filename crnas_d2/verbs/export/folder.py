@@ -89,8 +89,8 @@ def run_export(
     baseline_cfg = network_config(baseline, None, device="cpu") if baseline else None
     network = load_network(cfg, folder)
     size = input_size or cfg.SEARCH.COST_INPUT_SIZE
-    plain = describe_plain(network.cfg, network.spec, network.model.backbone)
     body = _body_and_neck(network, size)
+    plain = describe_plain(network.cfg, network.spec, body.backbone)
     export = Export(plain.needs, plain.why)
     with whole_folder(output) as unfinished:
         _write_network(network, plain, unfinished)
@@ -138,7 +138,7 @@ def _write_network(network: LoadedNetwork, plain: PlainNetwork, folder: Path) ->
     write_weights(content, folder / EXPORTED)
     if network.spec is not None:
         spec = network.spec
-        channel = spec.channels.to_config() if spec.genotype.channels else None
+        channel = spec.channels.to_config() if spec.channels is not None else None
         comment = "The network of this folder."
         spec.genotype.to_yaml(
             folder / "genotype.yaml", family=spec.family.name, comment=comment, channel=channel

@@ -188,7 +188,8 @@ FORMATS = {
     "torchscript": Format(
         "backbone.ts",
         lambda network, path: torch.jit.save(
-            torch.jit.trace(network, torch.zeros(network.example)), str(path)
+            torch.jit.trace(network, torch.zeros(network.example)),
+            str(path),
         ),
         lambda path: torch.jit.load(str(path)),
     ),

@@ -15,7 +15,7 @@ from tabulate import tabulate
 from crnas_d2.data import DatasetSizes
 from crnas_d2.verbs.arguments import add_overrides, positive_float
 
-from .planner import Planner, given_pace, macs_pace, measured_pace
+from .planner import Pace, Planner, given_pace, macs_pace, measured_pace
 from .table import HEADERS, cells, scope, total
 
 # What Detectron2's model zoo reports for R50-FPN on a V100 in single precision: 0.210 s for 16
@@ -87,8 +87,9 @@ def run(args: argparse.Namespace) -> None:
     if seconds and len(seconds) > 2:
         args.refuse(f"--seconds-per-image has {len(seconds)} numbers; expected one or two")
     how = ", a training step as three forward passes"
+    pace: Pace = measured_pace
     if args.measure:
-        pace, how = measured_pace, "from steps of each network, timed on this machine"
+        how = "from steps of each network, timed on this machine"
     elif seconds:
         pace = given_pace(*seconds)
         how = f"at {' and '.join(f'{s:g}' for s in seconds)} seconds per image{how}"

@@ -147,7 +147,7 @@ def _predict_all(
             try:
                 if picture.is_video:
                     video = VideoReader(picture.file)
-                    bar.total += max(1, video.count) - 1
+                    bar.total = (bar.total or 0) + max(1, video.count) - 1
                 images = (
                     map(detector.from_bgr, video)
                     if video is not None

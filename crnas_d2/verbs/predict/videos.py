@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ class VideoWriter:
 
     def __init__(self, file: Path, rate: float):
         self.file, self.rate = file, rate
-        self._writer = None
+        self._writer: Any = None
 
     def write(self, frame: np.ndarray) -> None:
         """Add a frame, RGB, (H, W, 3).
@@ -66,7 +67,7 @@ class VideoWriter:
         # The codec needs even sides.
         height, width = (side - side % 2 for side in frame.shape[:2])
         if self._writer is None:
-            code = cv2.VideoWriter_fourcc(*"mp4v")
+            code = cv2.VideoWriter.fourcc(*"mp4v")
             self._writer = cv2.VideoWriter(str(self.file), code, self.rate, (width, height))
             if not self._writer.isOpened():
                 raise OSError(None, "OpenCV cannot write a video here", str(self.file))
