@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "COST_REGISTRY": "space",
     "FAMILY_REGISTRY": "space",
+    "SCORE_REGISTRY": "engine.scores",
     "SEARCHER_REGISTRY": "search",
     "SPACE_REGISTRY": "space",
     "Choice": "space",
