@@ -38,7 +38,7 @@ from crnas_d2.search import (
     run_worker,
 )
 from crnas_d2.space import SearchSpace
-from crnas_d2.verbs.search.racing import Results, RivalFinder, num_kept
+from crnas_d2.verbs.search.racing import Results, num_kept, rival_finder
 
 _SCORE = "score"  # the metric
 
@@ -182,7 +182,7 @@ class Replayer:
         def read(genotype: Genotype, _fitness: float) -> Results:
             return self.found[genotype].subset(images)
 
-        find = RivalFinder(study, self.space, num_kept(self.cfg, searcher), read)
+        find = rival_finder(study, self.space, num_kept(self.cfg, searcher), read)
         race = Race(_SCORE, stops, settings.CONFIDENCE, find)
 
         def evaluate(genotype: Genotype) -> dict[str, float] | Stopped:

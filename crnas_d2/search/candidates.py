@@ -9,12 +9,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from crnas_d2.space import Genotype, SearchSpace
 
-# The user attributes of a trial. ENQUEUED holds the values of its choices, by name, if a searcher
-# listed it. ERROR is the traceback of an evaluation. REFUSED marks a failure that would repeat,
-# unlike the death of a worker, with the reason. SAME_AS is the number of the trial whose result a
-# duplicate has been given. IMAGES is the number of images that a stopped evaluation has seen.
-ENQUEUED, METRICS, ERROR, REFUSED, SAME_AS = "enqueued", "metrics", "error", "refused", "same_as"
-IMAGES = "images"
+# User attributes of a trial.
+ENQUEUED = "enqueued"  # the values of its choices, by name, if a searcher listed it
+METRICS = "metrics"
+ERROR = "error"  # the traceback of its evaluation
+REFUSED = "refused"  # the reason of a failure that would repeat, unlike the death of a worker
+SAME_AS = "same_as"  # the number of the trial whose result a duplicate has been given
+IMAGES = "images"  # how many a stopped evaluation has seen
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,7 @@ class Candidate:
         metrics: all results of the evaluator, e.g. ``{"bbox/AP": 31.4}``.
         seconds: how long the evaluation took.
         failure: why it has no fitness.
-        images: how many images of archval its evaluation has seen if it was stopped, see
-            :class:`Stopped`; ``None``: all of them.
+        images: how many of archval its evaluation has seen if it was stopped; ``None``: all.
     """
 
     genotype: Genotype
@@ -74,10 +74,12 @@ def genotype_of(trial: FrozenTrial, space: SearchSpace) -> Genotype | None:
     is_enqueued = ENQUEUED in trial.user_attrs
     values = trial.user_attrs[ENQUEUED] if is_enqueued else trial.params
     # Kept, because a worker reads all trials several times per candidate.
-    key = is_enqueued, tuple(values.items())
-    known = space.genotypes_of_trials
+    key, known = (is_enqueued, tuple(values.items())), space.genotypes_of_trials
     if key not in known:
-        is_whole = is_enqueued or _is_whole(values, space)
+        # A worker may have died after writing some of the choices.
+        is_whole = is_enqueued or all(
+            choice.name in values for choice in space.choices if choice.is_active(values)
+        )
         known[key] = space.genotype(values) if is_whole else None
     return known[key]
 
@@ -89,22 +91,13 @@ def decided_genotype(trial: FrozenTrial, space: SearchSpace) -> Genotype:
     return genotype
 
 
-def _is_whole(values: Mapping[str, int], space: SearchSpace) -> bool:
-    """Whether no active choice is missing; a worker may have died after writing some of them."""
-    return all(choice.name in values for choice in space.choices if choice.is_active(values))
-
-
 def enqueue(study: optuna.Study, space: SearchSpace, genotypes: Iterable[Genotype]) -> int:
     """Enqueue each genotype as a trial, unless it is already evaluated, running or waiting.
 
     Returns:
-        how many were enqueued.
+        their number.
     """
-    known = {
-        genotype_of(trial, space)
-        for trial in study.get_trials(deepcopy=False)
-        if is_taken_care_of(trial)
-    }
+    known = taken_care_of(study.get_trials(deepcopy=False), space)
     new = [genotype for genotype in genotypes if genotype not in known]
     options = {choice.name: CategoricalDistribution(choice.options) for choice in space.choices}
     for genotype in new:
@@ -130,6 +123,11 @@ def is_taken_care_of(trial: FrozenTrial) -> bool:
     return trial.state in (TrialState.WAITING, TrialState.RUNNING) or has_result(trial)
 
 
+def taken_care_of(trials: Iterable[FrozenTrial], space: SearchSpace) -> set[Genotype | None]:
+    """Return the genotypes that have a result, or will have one."""
+    return {genotype_of(trial, space) for trial in trials if is_taken_care_of(trial)}
+
+
 def evaluated(study: optuna.Study, space: SearchSpace) -> list[Candidate]:
     """Return every genotype that has a result: the best first, those without a fitness last."""
     return candidates_of(study.get_trials(deepcopy=False), space)
@@ -150,9 +148,7 @@ def candidates_of(trials: Sequence[FrozenTrial], space: SearchSpace) -> list[Can
             trial.user_attrs.get(REFUSED, ""),
             trial.user_attrs.get(IMAGES),
         )
-    worst = float("-inf")
     # Ties in the order of the genotypes, so that it does not matter which worker was faster.
     return sorted(
-        candidates.values(),
-        key=lambda c: (-(worst if c.fitness is None else c.fitness), c.genotype),
+        candidates.values(), key=lambda c: (c.fitness is None, -(c.fitness or 0.0), c.genotype)
     )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -23,11 +23,11 @@ class EvolutionSampler(BaseGASampler):
 
     The first generation is sampled from the feasible genotypes, each choice uniformly. In each
     later one, mutations of one parent come first, then crossovers of two. Parents are the best of
-    all earlier generations. Algorithm 2 (line 12) takes those of the last generation only; here
-    they could not survive in it, because no genotype is evaluated twice.
+    all earlier generations: algorithm 2 (line 12) takes those of the last generation, in which
+    they could not survive here, because no genotype is evaluated twice.
 
-    Proposals depend only on the seed and on the results in the study. So a stopped search with one
-    worker resumes as if it had not been stopped. Candidates that failed are replaced.
+    Proposals depend on the seed and on the results in the study alone. So a stopped search with
+    one worker resumes as if it had not been stopped. Candidates that failed are replaced.
 
     Args:
         is_feasible: whether a genotype satisfies all budgets.
@@ -55,8 +55,8 @@ class EvolutionSampler(BaseGASampler):
         self.mutation_probability = mutation_probability
         self.num_mutations = population_size - round(population_size * crossover_share)
         self.seed = seed
-        # The attempts of the present generation, by kind and parents, with whether each is
-        # feasible: every proposal goes through all of them again.
+        # Attempts of the present generation, by kind and parents, with whether each is feasible:
+        # every proposal goes through all of them again.
         self._attempts: dict[tuple[Any, ...], list[tuple[Genotype, bool]]] = {}
 
     def select_parent(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
@@ -65,7 +65,9 @@ class EvolutionSampler(BaseGASampler):
             trial for earlier in range(generation) for trial in self.get_population(study, earlier)
         ]
         # Ties in the order of the genotypes, so that every worker selects the same parents.
-        before.sort(key=lambda trial: (-_value(trial), decided_genotype(trial, self.space)))
+        before.sort(
+            key=lambda trial: (-cast(float, trial.value), decided_genotype(trial, self.space))
+        )
         return before[: self.num_parents]
 
     def infer_relative_search_space(
@@ -87,11 +89,8 @@ class EvolutionSampler(BaseGASampler):
         # The study tells the state of algorithm 2: the generation (its j), and how many candidates
         # of it are born.
         generation = self.get_trial_generation(study, trial)
-        others = [
-            other
-            for other in study.get_trials(deepcopy=False)
-            if other.number != trial.number and is_taken_care_of(other)
-        ]
+        trials = study.get_trials(deepcopy=False)
+        others = [t for t in trials if t.number != trial.number and is_taken_care_of(t)]
         known = {genotype_of(other, self.space) for other in others}
         born = sum(self._is_of(study, other, generation) for other in others)
         passed, in_vain = set(), 0
@@ -131,32 +130,26 @@ class EvolutionSampler(BaseGASampler):
     def _proposals(
         self, study: optuna.Study, generation: int, born: int
     ) -> Iterator[tuple[Genotype, bool]]:
-        """Yield proposals for the next candidate, in the order in which to try them.
-
-        Each comes with whether it is feasible.
-        """
+        """Yield proposals for the next candidate, the first to try first; each with feasibility."""
         # Line 12: the top candidates become parents. The first generation has none.
         trials = self.get_parent_population(study, generation)
         parents = sorted(decided_genotype(trial, self.space) for trial in trials)
         if parents:
-            # Lines 14 and 15: mutations first, then crossovers. If no mutation is new and feasible,
-            # crossovers take over.
+            # Lines 14 and 15: mutations first, then crossovers, also if no mutation is new.
             kinds = ["mutation", "crossover"] if born < self.num_mutations else ["crossover"]
             for kind in kinds:
                 for attempt in range(_MOST_CHILDREN):
                     yield self._attempt(generation, kind, parents, attempt)
-        # Line 1: the first generation is random. So is a candidate for which the parents have no
-        # new feasible child.
+        # Line 1: the first generation is random; so are candidates if parents have no new child.
         for attempt in count():
             yield self._attempt(generation, "random", (), attempt)
 
     def _attempt(
         self, generation: int, kind: str, parents: Sequence[Genotype], attempt: int
     ) -> tuple[Genotype, bool]:
-        """Return an attempt, which its seed and its parents determine, and whether it is feasible.
+        """Return the attempt of a number, after those before it, and whether it is feasible.
 
-        Args:
-            attempt: its number; those before it have been asked for.
+        Its seed and its parents determine it.
         """
         key = generation, kind, tuple(parents)
         if key not in self._attempts:
@@ -187,14 +180,8 @@ class EvolutionSampler(BaseGASampler):
         mother, father = (self.space.values(random.choice(parents)) for _ in range(2))
         values: dict[str, int] = {}
         for choice in self.space.choices:
-            # A choice that is inactive in one parent comes from the other. One that is inactive in
-            # both is inactive in the child, too.
+            # One that is inactive in a parent comes from the other; in both, it stays inactive.
             inherited = [p[choice.name] for p in (mother, father) if choice.name in p]
             if choice.is_active(values) and inherited:
                 values[choice.name] = random.choice(inherited)
         return self.space.genotype(values)
-
-
-def _value(trial: FrozenTrial) -> float:
-    assert trial.value is not None, trial.number
-    return trial.value

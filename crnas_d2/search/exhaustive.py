@@ -29,11 +29,7 @@ class ExhaustiveSearcher(Searcher):
     num_decisive = 1
 
     def __init__(
-        self,
-        space: SearchSpace,
-        budgets: Sequence[Budget] = (),
-        *,
-        order_seed: int | None = None,
+        self, space: SearchSpace, budgets: Sequence[Budget] = (), *, order_seed: int | None = None
     ):
         super().__init__(space, budgets)
         size = round(feasible_fraction(space, budgets).value * space.size)

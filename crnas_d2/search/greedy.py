@@ -68,10 +68,10 @@ class GreedySearcher(Searcher):
         return next(filter(None, self._missing(candidates)), [])
 
     def certain(self, candidates: Collection[Candidate]) -> list[Genotype]:
-        """Return the candidates of all levels that are certain to belong to them.
+        """Return the candidates that are certain to belong to their levels.
 
-        Even before a level is fully evaluated, a prefix is certain to be kept if fewer than
-        ``top_k`` others can still end ahead of it.
+        Before a level is fully evaluated, a prefix is certain to be kept if fewer than ``top_k``
+        others can still end ahead of it.
         """
         return [genotype for level in self._missing(candidates) for genotype in level]
 

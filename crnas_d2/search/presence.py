@@ -4,8 +4,9 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
@@ -45,13 +46,11 @@ def at_work(trial: optuna.Trial) -> Iterator[None]:
 class Lookout:
     """Finds the trials whose worker is gone.
 
-    A process of this machine is gone if the system says so. Otherwise, a worker is gone if its
-    heartbeat has not changed for a minute, by the clock of the observer, while the storage was
-    available; or if it has not said for ten seconds which process it is, which it does first. So
-    clocks may differ, and nobody is missed during an outage.
-
-    Optuna's own heartbeat compares times in the database: after an outage, the first worker that
-    returns would take all others for dead. And a journal file has none.
+    A process of this machine is gone if the system says so. Another worker is gone if, while the
+    storage was available, its heartbeat has not changed for a minute by the clock of the observer,
+    or if it has not said for ten seconds who it is, which it does first. So clocks may differ, and
+    nobody is missed during an outage. Optuna's own heartbeat compares times in the database: after
+    an outage, the first worker that returns takes all others for dead. And a journal has none.
     """
 
     def __init__(self) -> None:
@@ -63,11 +62,12 @@ class Lookout:
         Args:
             trials: all of the study.
         """
-        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         now = time.monotonic()
         seen, self._seen = self._seen, {}
         dead = []
-        for trial in running:
+        for trial in trials:
+            if trial.state != TrialState.RUNNING:
+                continue
             heartbeat = trial.user_attrs.get(_HEARTBEAT)
             before, since = seen.get(trial.number, (heartbeat, now))
             since = since if before == heartbeat else now
@@ -86,25 +86,20 @@ def has_ended(trial: FrozenTrial) -> bool:
         return False
     if worker["process"] == os.getpid():
         return True  # this worker is idle, so an earlier process had the same id
+    with suppress(PermissionError):
+        try:
+            os.kill(worker["process"], 0)
+        except ProcessLookupError:
+            return True
     try:
-        os.kill(worker["process"], 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return _is_zombie(worker["process"])
+        status = Path(f"/proc/{worker['process']}/stat").read_bytes()
+    except OSError:  # not Linux, or it is gone by now
+        return False
+    # A zombie, whose parent has not asked for its exit status yet, has ended, too.
+    return status.rpartition(b")")[2].split()[0] in (b"Z", b"X")
 
 
 def _worker_of(trial: FrozenTrial) -> dict[str, Any] | None:
     worker: dict[str, Any] | None = trial.user_attrs.get(_WORKER)
     # A trial that is tried again may have copied the attributes of the first one.
     return worker if worker is not None and worker["trial"] == trial.number else None
-
-
-def _is_zombie(process: int) -> bool:
-    """Whether a process has ended, but its parent has not asked for its exit status yet."""
-    try:
-        with open(f"/proc/{process}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
-    except OSError:  # not Linux, or it is gone by now
-        return False

@@ -6,14 +6,15 @@ from typing import Any
 
 from yacs.config import CfgNode
 
+from crnas_d2.common.errors import invalid
 from crnas_d2.space import Budget, Genotype, SearchSpace, feasible_genotypes
 
 from .candidates import Candidate
 from .evolution import EvolutionSampler
+from .sampling import feasible_samples
 from .searcher import SEARCHER_REGISTRY, Searcher
 from .stock_samplers import build_sampler
 
-_MOST_SAMPLES = 200_000  # in a row without a new feasible one; then the space is exhausted
 _MOST_COUNTED = 100_000  # genotypes; feasible ones of a larger space are not counted beforehand
 
 
@@ -34,7 +35,12 @@ class SampledSearcher(Searcher):
     total: int
 
     def __init__(
-        self, space: SearchSpace, budgets: Sequence[Budget], *, population: int, generations: int
+        self,
+        space: SearchSpace,
+        budgets: Sequence[Budget] = (),
+        *,
+        population: int = 50,
+        generations: int = 20,
     ):
         super().__init__(space, budgets)
         _check("POPULATION", population, "at least 2", population >= 2)
@@ -52,7 +58,11 @@ class SampledSearcher(Searcher):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         evolution = cfg.SEARCH.EVOLUTION
-        return {"population": evolution.POPULATION, "generations": evolution.GENERATIONS}
+        return {
+            "population": evolution.POPULATION,
+            "generations": evolution.GENERATIONS,
+            "seed": cfg.SEED,
+        }
 
     def propose(self, candidates: Collection[Candidate]) -> list[Genotype]:
         return []
@@ -65,10 +75,11 @@ class SampledSearcher(Searcher):
 
 @SEARCHER_REGISTRY.register("evolution")
 class EvolutionSearcher(SampledSearcher):
-    """DetNAS algorithm 2, see :class:`EvolutionSampler`.
+    """DetNAS algorithm 2.
 
     Args:
         parents, mutation_probability, crossover_share, seed: see :class:`EvolutionSampler`.
+        size: see :class:`SampledSearcher`.
     """
 
     def __init__(
@@ -76,22 +87,21 @@ class EvolutionSearcher(SampledSearcher):
         space: SearchSpace,
         budgets: Sequence[Budget] = (),
         *,
-        population: int = 50,
-        generations: int = 20,
         parents: int = 10,
         mutation_probability: float = 0.1,
         crossover_share: float = 0.5,
         seed: int = 0,
+        **size: int,
     ):
         _check("PARENTS", parents, "at least 1", parents >= 1)
         probability = mutation_probability
         _check("MUTATION_PROBABILITY", probability, "above 0 and at most 1", 0 < probability <= 1)
         _check("CROSSOVER_SHARE", crossover_share, "from 0 to 1", 0 <= crossover_share <= 1)
-        super().__init__(space, budgets, population=population, generations=generations)
+        super().__init__(space, budgets, **size)
         self.sampler = EvolutionSampler(
             space,
             self.is_feasible,
-            population_size=population,
+            population_size=size.get("population", 50),
             num_parents=parents,
             mutation_probability=mutation_probability,
             crossover_share=crossover_share,
@@ -107,38 +117,23 @@ class EvolutionSearcher(SampledSearcher):
             "parents": evolution.PARENTS,
             "mutation_probability": evolution.MUTATION_PROBABILITY,
             "crossover_share": evolution.CROSSOVER_SHARE,
-            "seed": cfg.SEED,
         }
 
 
 @SEARCHER_REGISTRY.register("random")
 class RandomSearcher(SampledSearcher):
-    """Feasible genotypes, each choice sampled uniformly: the baseline of every search.
-
-    Args:
-        seed: of the samples.
-    """
+    """Feasible genotypes, each choice sampled uniformly: the baseline of every search."""
 
     num_decisive = 1
 
     def __init__(
-        self,
-        space: SearchSpace,
-        budgets: Sequence[Budget] = (),
-        *,
-        population: int = 50,
-        generations: int = 20,
-        seed: int = 0,
+        self, space: SearchSpace, budgets: Sequence[Budget] = (), *, seed: int = 0, **size: int
     ):
-        super().__init__(space, budgets, population=population, generations=generations)
+        super().__init__(space, budgets, **size)
         # The first generation of evolution is random, so random search is a single generation.
         self.sampler = EvolutionSampler(
             space, self.is_feasible, population_size=self.total, seed=seed
         )
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        return {**super().from_config(cfg), "seed": cfg.SEED}
 
 
 @SEARCHER_REGISTRY.register("optuna")
@@ -146,11 +141,12 @@ class OptunaSearcher(SampledSearcher):
     """Any sampler of Optuna, with its default arguments.
 
     If it proposes a genotype again, it is told the result that the study has of it. For every
-    trial it is seeded anew, see :class:`SeededSampler`.
+    trial it is seeded anew, see :mod:`crnas_d2.search.stock_samplers`.
 
     Args:
         sampler: its name in ``optuna.samplers``.
         seed: if the sampler takes one; below 0: a different one in each run, as in Detectron2.
+        size: see :class:`SampledSearcher`.
     """
 
     has_second_objective = True
@@ -162,19 +158,17 @@ class OptunaSearcher(SampledSearcher):
         space: SearchSpace,
         budgets: Sequence[Budget] = (),
         *,
-        population: int = 50,
-        generations: int = 20,
         sampler: str = "TPESampler",
         seed: int = 0,
+        **size: int,
     ):
-        super().__init__(space, budgets, population=population, generations=generations)
+        super().__init__(space, budgets, **size)
         self.sampler = build_sampler(sampler, seed)
         self.seed = seed
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        sampler = {"sampler": cfg.SEARCH.OPTUNA.SAMPLER, "seed": cfg.SEED}
-        return {**super().from_config(cfg), **sampler}
+        return {**super().from_config(cfg), "sampler": cfg.SEARCH.OPTUNA.SAMPLER}
 
     def explore(self, known: Collection[Genotype], number: int) -> Genotype:
         """Return a random feasible genotype.
@@ -187,16 +181,10 @@ class OptunaSearcher(SampledSearcher):
             ValueError: none was found.
         """
         random = Random(f"{self.seed}/explore/{number}")
-        for _ in range(_MOST_SAMPLES):
-            genotype = self.space.sample(random)
-            if genotype not in known and self.is_feasible(genotype):
-                return genotype
-        raise ValueError(
-            f"{_MOST_SAMPLES:,} samples gave no new genotype that satisfies SEARCH.BUDGET. "
-            "Evaluate fewer (SEARCH.EVOLUTION.POPULATION, GENERATIONS), or widen the budget."
-        )
+        [found] = feasible_samples(self.space, self.budgets, 1, random, known=known)
+        return found
 
 
 def _check(key: str, value: float, expected: str, is_right: bool) -> None:
     if not is_right:
-        raise ValueError(f"SEARCH.EVOLUTION.{key} is {value}; expected {expected}.")
+        raise invalid(f"SEARCH.EVOLUTION.{key}", value, expected)

@@ -1,12 +1,11 @@
 """Random networks: the baseline that a search has to beat."""
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Collection, Sequence
 from random import Random
 
 from crnas_d2.space import Budget, Genotype, SearchSpace, is_feasible
 
-_MOST_SAMPLES = 200_000  # in a row without a new feasible one
+_MOST_SAMPLES = 200_000  # in a row without a new feasible one; then the space is exhausted
 _POOL = 50  # samples for each network that is chosen
 _PATIENCE = 2_000  # the same for a pool, which may be smaller
 
@@ -19,9 +18,7 @@ def sample_genotypes(
     Raises:
         ValueError: fewer were found.
     """
-    found = list(islice(_feasible(space, budgets, seed, _MOST_SAMPLES), number))
-    _check_number(found, number, _MOST_SAMPLES)
-    return found
+    return feasible_samples(space, budgets, number, Random(f"{seed}/networks"))
 
 
 def sample_over_cost(
@@ -42,7 +39,8 @@ def sample_over_cost(
     Raises:
         ValueError: fewer were found.
     """
-    pool = list(islice(_feasible(space, budgets, seed, _PATIENCE), _POOL * number))
+    random = Random(f"{seed}/networks")
+    pool = _sample(space, budgets, _POOL * number, random, _PATIENCE, ())
     if len(pool) < number:
         pool = sample_genotypes(space, budgets, number, seed)
     costs = {genotype: cost(genotype) for genotype in pool}
@@ -58,26 +56,44 @@ def sample_over_cost(
     return sorted(chosen, key=lambda genotype: costs[genotype])
 
 
-def _feasible(
-    space: SearchSpace, budgets: Sequence[Budget], seed: int, patience: int
-) -> Iterator[Genotype]:
-    """Yield different feasible genotypes, until so many samples in a row gave none."""
-    random = Random(f"{seed}/networks")
-    found: set[Genotype] = set()
-    in_vain = 0
-    while in_vain < patience:
-        genotype = space.sample(random)
-        if genotype in found or not is_feasible(genotype, budgets):
-            in_vain += 1
-            continue
-        found.add(genotype)
-        in_vain = 0
-        yield genotype
+def feasible_samples(
+    space: SearchSpace,
+    budgets: Sequence[Budget],
+    number: int,
+    random: Random,
+    known: Collection[Genotype] = (),
+) -> list[Genotype]:
+    """Sample different feasible genotypes that are not known.
 
-
-def _check_number(found: Sequence[Genotype], number: int, samples: int) -> None:
+    Raises:
+        ValueError: fewer were found.
+    """
+    found = _sample(space, budgets, number, random, _MOST_SAMPLES, known)
     if len(found) < number:
         raise ValueError(
-            f"{samples:,} samples gave only {len(found)} genotypes that satisfy SEARCH.BUDGET, not "
-            f"{number}. Ask for fewer, or widen the budget."
+            f"{_MOST_SAMPLES:,} samples gave only {len(found)} genotypes that satisfy "
+            f"SEARCH.BUDGET, not {number}. Ask for fewer (SEARCH.EVOLUTION.POPULATION, "
+            "GENERATIONS), or widen the budget."
         )
+    return found
+
+
+def _sample(
+    space: SearchSpace,
+    budgets: Sequence[Budget],
+    number: int,
+    random: Random,
+    patience: int,
+    known: Collection[Genotype],
+) -> list[Genotype]:
+    """Sample until there are enough, or until so many samples in a row gave nothing new."""
+    found: dict[Genotype, None] = {}
+    in_vain = 0
+    while len(found) < number and in_vain < patience:
+        genotype = space.sample(random)
+        is_new = genotype not in found and genotype not in known
+        if is_new and is_feasible(genotype, budgets):
+            found[genotype], in_vain = None, 0
+        else:
+            in_vain += 1
+    return list(found)

@@ -24,7 +24,7 @@ class Searcher(ABC):
 
     A searcher has no state: everything follows from the evaluated candidates. So a stopped search
     can be resumed, and workers that ask at the same time get the same answer. Most searchers list
-    what to evaluate next, in :meth:`propose`. One that is driven by an Optuna sampler has a
+    what to evaluate next (:meth:`propose`); one that is driven by an Optuna sampler has a
     :attr:`sampler` instead, see :class:`crnas_d2.search.SampledSearcher`.
 
     Args:
@@ -40,8 +40,7 @@ class Searcher(ABC):
         sampler: what proposes one candidate at a time; ``None`` if :meth:`propose` lists them.
         has_second_objective: whether ``SEARCH.SECOND_OBJECTIVE`` may name a cost to minimize.
         answers_duplicates: whether the sampler is told the result of a genotype that it proposes
-            again. Such a searcher has :meth:`explore`, see
-            :class:`crnas_d2.search.OptunaSearcher`.
+            again. Such a searcher has :meth:`explore`.
         num_decisive: how many of the best candidates decide what it proposes and finds, so that
             ``SEARCH.RACING`` may stop the evaluation of the others; ``None``: of none.
     """
@@ -64,9 +63,8 @@ class Searcher(ABC):
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Return the further arguments of the constructor, plain data.
 
-        They identify a search: with other values, ``--resume`` raises an error, because their
-        candidates must not be mixed. Values of the default config are not compared, so that a
-        setting that a later version adds does not prevent resuming.
+        They identify a search: ``--resume`` with other values raises an error. Values of the
+        default config are not compared, so that a later version may add settings.
         """
         return {}
 
@@ -81,25 +79,21 @@ class Searcher(ABC):
     def certain(self, candidates: Collection[Candidate]) -> list[Genotype]:
         """Return genotypes that will be evaluated, whatever the results that are still missing.
 
-        A worker that would wait for others begins with them, so they may include what others
-        evaluate now. Default: none.
-
-        Args:
-            candidates: all that have been evaluated so far.
+        A worker that would wait for others begins with them; they may include what others evaluate
+        now. Default: none.
         """
         return []
 
     def explore(self, known: Collection[Genotype], number: int) -> Genotype:
-        """Return a candidate for a sampler that proposes nothing new.
-
-        Called if the searcher answers duplicates, and has to be defined by it then.
+        """Return a candidate for a sampler that proposes nothing new, if it answers duplicates.
 
         Args:
             known: genotypes to avoid.
             number: of the trial that asks.
         """
-        name = type(self).__name__
-        raise NotImplementedError(f"{name} answers duplicates, but has no explore().")
+        raise NotImplementedError(
+            f"{type(self).__name__} answers duplicates, but has no explore()."
+        )
 
     def may_ask(self, candidates: Collection[Candidate], num_running: int) -> bool:
         """Whether to ask the sampler for one more candidate.

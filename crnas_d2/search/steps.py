@@ -30,20 +30,20 @@ from .candidates import (
     enqueue,
     genotype_of,
     is_taken_care_of,
+    taken_care_of,
 )
 from .searcher import Searcher
 
 logger = logging.getLogger(__name__)
 
 FIRST = 5  # candidates; if none of them has a fitness, or one worker fails with all, none will
-# Seconds that a worker has to write its proposal, after which it counts as dead; and seconds
-# between two looks at it.
-_MOST_WRITING, _POLL_WRITING = 5.0, 0.05
-_MOST_PASSED_OVER = 1_000
+_MOST_WRITING = 5.0  # seconds that a worker has to write its proposal, then it counts as dead
+_POLL_WRITING = 0.05  # seconds between two looks at it
+_MOST_PASSED_OVER = 1_000  # proposals in a row
 _MOST_REPEATED = 5  # proposals in a row; then a random candidate is evaluated instead
 _MOST_TRACEBACK = 4_000  # characters, which every database can store
-# Candidates that are enqueued at a time, for each that is being evaluated and in all, if they are
-# certain to be needed: the rest can follow later. Each look at the study reads all that wait.
+# Candidates that are enqueued at a time if all are certain to be needed, for each that is being
+# evaluated and at least: each look at the study reads all that wait, and the rest can follow.
 _WAITING_PER_RUNNING, _LEAST_WAITING = 2, 16
 
 Evaluation = Mapping[str, float] | Stopped  # metrics of a candidate, or that it was stopped
@@ -83,9 +83,8 @@ class Steps:
         self.metric = metric
         self.second_objective = second_objective
         self.stops_early = stops_early
-        self.passed_over = 0  # proposals in a row
-        self.repeated = 0  # proposals in a row that were proposed before
-        self.failed = 0  # candidates in a row whose evaluation raised an exception
+        # In a row: proposals, those that were proposed before, and evaluations that raised.
+        self.passed_over = self.repeated = self.failed = 0
         if searcher.sampler is not None:
             study.sampler = searcher.sampler
 
@@ -113,7 +112,7 @@ class Steps:
         # The next proposals may depend on what others evaluate now; some are certain.
         certain = self.searcher.certain(candidates)
         proposed = certain if running else self.searcher.propose(candidates)
-        known = {genotype_of(trial, self.space) for trial in trials if is_taken_care_of(trial)}
+        known = taken_care_of(trials, self.space)
         new = [genotype for genotype in proposed if genotype not in known]
         if new:
             first = new[: max(_LEAST_WAITING, _WAITING_PER_RUNNING * running)]
@@ -149,9 +148,13 @@ class Steps:
                 *(genotype, self.metric, evaluation.fitness, evaluation.num_images),
             )
             return [evaluation.fitness]
-        metrics = dict(evaluation)
-        fitness = _fitness(metrics, self.metric)
-        finite = {key: value for key, value in metrics.items() if math.isfinite(value)}
+        if evaluation and self.metric not in evaluation:
+            raise ValueError(
+                f"SEARCH.METRIC is '{self.metric}', which the evaluator does not return; it "
+                f"returns {', '.join(sorted(evaluation))}."
+            )
+        fitness = evaluation.get(self.metric, math.nan)
+        finite = {key: value for key, value in evaluation.items() if math.isfinite(value)}
         trial.set_user_attr(METRICS, finite)
         logger.info("%s: %s = %s", genotype, self.metric, fitness)
         if not math.isfinite(fitness):
@@ -177,10 +180,8 @@ class Steps:
     def end(self, trial: optuna.Trial, result: Result) -> None:
         """Tell the result of a trial."""
         try:
-            if isinstance(result, TrialState):
-                self.study.tell(trial, state=result, skip_if_finished=True)
-            else:
-                self.study.tell(trial, result, skip_if_finished=True)
+            state, values = (result, None) if isinstance(result, TrialState) else (None, result)
+            self.study.tell(trial, values, state, skip_if_finished=True)
         except UpdateFinishedTrialError:
             # After a long silence, another worker took this one for dead.
             logger.info("Trial %d was ended by another worker.", trial.number)
@@ -242,12 +243,3 @@ class Steps:
             return TrialState.PRUNED
         trial.set_user_attr(SAME_AS, scored[0].number)
         return scored[0].values
-
-
-def _fitness(metrics: Mapping[str, float], metric: str) -> float:
-    if metrics and metric not in metrics:
-        raise ValueError(
-            f"SEARCH.METRIC is '{metric}', which the evaluator does not return; it returns "
-            f"{', '.join(sorted(metrics))}."
-        )
-    return metrics.get(metric, math.nan)

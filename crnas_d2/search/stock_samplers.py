@@ -1,14 +1,12 @@
 """Optuna's own samplers, in a search that can be resumed."""
 
 import inspect
-from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from crnas_d2.common.errors import did_you_mean
 
@@ -25,78 +23,47 @@ def build_sampler(name: str, seed: int) -> BaseSampler:
     Raises:
         ValueError: there is no such sampler, or it needs arguments or a package.
     """
-    known = {
-        other: kind
-        for other, kind in vars(optuna.samplers).items()
-        if inspect.isclass(kind) and issubclass(kind, BaseSampler) and not inspect.isabstract(kind)
-    }
+    key, known = "SEARCH.OPTUNA.SAMPLER", dict(inspect.getmembers(optuna.samplers, _is_sampler))
     if name not in known:
         raise ValueError(
-            f"SEARCH.OPTUNA.SAMPLER is '{name}'; optuna.samplers has {', '.join(sorted(known))}."
+            f"{key} is '{name}'; optuna.samplers has {', '.join(sorted(known))}."
             f"{did_you_mean(name, known)}"
         )
     if name in _EXHAUSTIVE:
         raise ValueError(
-            f"SEARCH.OPTUNA.SAMPLER is '{name}', which lists all genotypes; use SEARCH.ALGORITHM "
-            "'exhaustive' for that."
+            f"{key} is '{name}', which lists all genotypes; use SEARCH.ALGORITHM 'exhaustive' for "
+            "that."
         )
     kind = known[name]
     is_seeded = "seed" in inspect.signature(kind).parameters and seed >= 0
     try:
-        return SeededSampler(kind, seed) if is_seeded else kind()
+        sampler: BaseSampler = _seeded(kind, seed) if is_seeded else kind()
     except (TypeError, ImportError) as error:
         raise ValueError(
-            f"SEARCH.OPTUNA.SAMPLER is '{name}', which cannot be built from its default arguments "
-            f"({error}). Use e.g. 'TPESampler' or 'NSGAIISampler'."
+            f"{key} is '{name}', which cannot be built from its default arguments ({error}). Use "
+            "e.g. 'TPESampler' or 'NSGAIISampler'."
         ) from error
+    return sampler
 
 
-class SeededSampler(BaseSampler):
-    """A sampler of Optuna that is built anew for each trial, seeded by the trial's number.
+def _is_sampler(kind: object) -> bool:
+    is_class = inspect.isclass(kind) and issubclass(kind, BaseSampler)
+    return is_class and not inspect.isabstract(kind)
+
+
+def _seeded(kind: Any, seed: int) -> BaseSampler:
+    """Build a sampler that begins anew with each trial, seeded by the trial's number.
 
     Otherwise a resumed search would draw the same numbers again, and so would each of its workers.
     What a sampler has learned it reads from the study anyway.
-
-    Args:
-        kind: the class of the sampler.
     """
 
-    def __init__(self, kind: Callable[..., BaseSampler], seed: int):
-        self.kind = kind
-        self.seed = seed
-        self.sampler = kind(seed=seed)
+    class Seeded(kind):  # type: ignore[misc]
+        def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+            kind.__init__(self, seed=Random(f"{seed}/{trial.number}").getrandbits(32))
+            super().before_trial(study, trial)
 
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self.sampler = self.kind(seed=Random(f"{self.seed}/{trial.number}").getrandbits(32))
-        self.sampler.before_trial(study, trial)
+        def __str__(self) -> str:
+            return str(kind.__name__)
 
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return self.sampler.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self.sampler.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        return self.sampler.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        self.sampler.after_trial(study, trial, state, values)
-
-    def __str__(self) -> str:
-        return self.kind.__name__
+    return Seeded(seed=seed)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from typing import Any
 
 import optuna
@@ -15,8 +16,7 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 
-from .journal import open_journal
-from .sqlite_file import check_sqlite, prepare_sqlite
+from .storage_files import check_sqlite, open_journal, prepare_sqlite
 from .storage_url import check_url, connect_args, file_of, shown
 
 logger = logging.getLogger(__name__)
@@ -56,18 +56,17 @@ def open_storage(url: str, *, patience: float = 0, for_workers: bool = False) ->
         StorageError: the storage cannot be reached, read or written.
     """
     check_url(url)
-    if "://" not in url:
-        return PatientStorage(partial(open_journal, url), shown(url), patience)
-    open_backend = partial(_open_database, url, for_workers)
-    return PatientStorage(open_backend, shown(url), patience)
+    is_file = "://" not in url
+    backend = partial(open_journal, url) if is_file else partial(_open_database, url, for_workers)
+    return PatientStorage(backend, shown(url), patience)
 
 
 class PatientStorage:
     """An Optuna storage whose operations outlast a restart of the database, and its outages.
 
-    An operation that fails because the storage is away is repeated until it succeeds. Repeating is
-    harmless: what the first attempt may have written already is found and accepted, or it is a
-    trial without worker, which the search cleans up.
+    An operation that fails because the storage is away is repeated until it succeeds. That is
+    harmless: what the first attempt may have written is found and accepted, or it is a trial
+    without worker, which the search cleans up.
 
     Args:
         open_backend: opens what it wraps.
@@ -105,47 +104,41 @@ class PatientStorage:
                     raise
                 return True
             except _STORAGE_ERRORS as error:
+                study, cause = f"The study in {self.place}", _cause(error)
                 if not _is_away(error):
-                    raise StorageError(self._describe(error)) from error
+                    raise StorageError(
+                        f"{study} cannot be read or written: {cause}. {_advice(cause)}"
+                    ) from error
                 deadline = deadline or time.monotonic() + self.patience
                 if time.monotonic() >= deadline:
-                    raise StorageError(self._give_up(error)) from error
-                self._report_outage(error)
+                    waited = f" for {self.patience:.0f} s" if self.patience else ""
+                    raise StorageError(
+                        f"{study} could not be reached{waited}: {cause}. Check SEARCH.STORAGE and "
+                        "its server; nothing is lost, continue with --resume."
+                    ) from error
+                self._note_outage(cause)
                 time.sleep(min(_RETRY, self.patience))
             else:
                 if deadline is not None:
-                    self._report_return()
+                    self._note_return()
                 return result
 
-    def _report_outage(self, error: Exception) -> None:
+    def _note_outage(self, cause: str) -> None:
         with self._lock:
             if self._away_since is None:
                 self._away_since = time.monotonic()
                 logger.warning(
                     "The study in %s is away (%s); waiting for it, at most %.0f s.",
-                    *(self.place, _cause(error), self.patience),
+                    *(self.place, cause, self.patience),
                 )
 
-    def _report_return(self) -> None:
+    def _note_return(self) -> None:
         with self._lock:
             self.available_since = time.monotonic()
             if self._away_since is not None:
                 seconds = self.available_since - self._away_since
                 logger.warning("The study in %s is back after %.0f s.", self.place, seconds)
                 self._away_since = None
-
-    def _give_up(self, error: Exception) -> str:
-        waited = f" for {self.patience:.0f} s" if self.patience else ""
-        return (
-            f"The study in {self.place} could not be reached{waited}: {_cause(error)}. Check "
-            "SEARCH.STORAGE and its server; nothing is lost, continue with --resume."
-        )
-
-    def _describe(self, error: Exception) -> str:
-        return (
-            f"The study in {self.place} cannot be read or written: {_cause(error)}. "
-            f"{_advice(_cause(error))}"
-        )
 
 
 def _is_away(error: BaseException) -> bool:
@@ -190,7 +183,7 @@ def _open_database(url: str, for_workers: bool) -> BaseStorage:
     file = file_of(url)
     if file is not None:
         check_sqlite(file)
-    for attempt in range(1, _MOST_RACES + 1):
+    for attempt in count(1):
         try:
             storage = RDBStorage(
                 url.replace("{", "{{").replace("}", "}}"),  # Optuna formats it as a template
@@ -200,8 +193,7 @@ def _open_database(url: str, for_workers: bool) -> BaseStorage:
         except (sqlalchemy.exc.DBAPIError, AssertionError) as error:
             # Another process may be creating the same tables just now.
             is_race = isinstance(error, (sqlalchemy.exc.IntegrityError, AssertionError))
-            is_race = is_race or "already exists" in str(error)
-            if not is_race or attempt == _MOST_RACES:
+            if attempt == _MOST_RACES or not (is_race or "already exists" in str(error)):
                 raise
             time.sleep(0.2 * attempt)
         except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:

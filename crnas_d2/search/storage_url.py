@@ -4,7 +4,7 @@ import os
 from urllib.parse import quote, unquote
 
 import sqlalchemy
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from yacs.config import CfgNode
 
 _FORMS = (
@@ -22,7 +22,7 @@ def study_url(cfg: CfgNode) -> str:
     Raises:
         ValueError: the environment has no such variable.
     """
-    storage = cfg.SEARCH.STORAGE
+    storage = str(cfg.SEARCH.STORAGE)
     if storage.startswith("$"):
         name = storage[1:].removeprefix("{").removesuffix("}")
         if not os.environ.get(name):
@@ -37,7 +37,7 @@ def study_url(cfg: CfgNode) -> str:
     if quote(path) == path:
         return f"sqlite:///{path}"
     # As a URI, because SQLAlchemy would cut the path at a question mark.
-    url = sqlalchemy.URL.create("sqlite", database=f"file:{quote(path)}", query={"uri": "true"})
+    url = URL.create("sqlite", database=f"file:{quote(path)}", query={"uri": "true"})
     return url.render_as_string()
 
 
@@ -59,12 +59,9 @@ def check_url(url: str) -> None:
         folder = os.path.dirname(os.path.abspath(url))
         if os.path.isdir(url) or not os.path.isdir(folder):
             raise ValueError(f"SEARCH.STORAGE is '{url}'; {_FORMS}.")
-        return
-    try:
-        make_url(url)
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        raise ValueError(f"SEARCH.STORAGE is no URL that can be read; {_FORMS}.") from None
-    if _is_cut_short(url):
+    elif _parsed(url) is None:
+        raise ValueError(f"SEARCH.STORAGE is no URL that can be read; {_FORMS}.")
+    elif _is_cut_short(url):
         raise ValueError(
             "SEARCH.STORAGE has an '@' in its user, password or settings: write %40 for it, or "
             "leave the password to PGPASSWORD or ~/.pgpass."
@@ -75,25 +72,14 @@ def without_password(url: str) -> str:
     """Return a URL without its password and other secrets, which still names the same study."""
     if "://" not in url:
         return url
-    try:
-        parsed = make_url(url)
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        parsed = None
+    parsed = _parsed(url)
     if parsed is None or _is_cut_short(url):
         return f"{url.partition('://')[0]}://..."
-    query = {
-        name: value
-        for name, value in parsed.query.items()
-        if not any(word in name.lower() for word in _SECRET)
-    }
-    if parsed.password is None and len(query) == len(parsed.query):
+    secrets = [name for name in parsed.query if any(word in name.lower() for word in _SECRET)]
+    if parsed.password is None and not secrets:
         return url
-    return parsed.set(query=query)._replace(password=None).render_as_string()
-
-
-def _is_cut_short(url: str) -> bool:
-    """Whether a part of the password may have been read as the host, the database or a setting."""
-    return url.count("@") > 1 and not url.startswith("sqlite")
+    parsed = parsed.difference_update_query(secrets)
+    return parsed._replace(password=None).render_as_string()
 
 
 def shown(url: str) -> str:
@@ -105,11 +91,8 @@ def file_of(url: str) -> str | None:
     """Return the path of an SQLite or a journal file; ``None`` for a server."""
     if "://" not in url:
         return url
-    try:
-        parsed = make_url(url)
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        return None
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+    parsed = _parsed(url)
+    if parsed is None or parsed.get_backend_name() != "sqlite" or not parsed.database:
         return None
     if parsed.database.startswith("file:"):
         return unquote(parsed.database.removeprefix("file:").partition("?")[0])
@@ -125,3 +108,15 @@ def connect_args(url: str) -> dict[str, object]:
         return {}
     usual = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10}
     return {key: value for key, value in usual.items() if key not in parsed.query}
+
+
+def _parsed(url: str) -> URL | None:
+    try:
+        return make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return None
+
+
+def _is_cut_short(url: str) -> bool:
+    """Whether a part of the password may have been read as the host, the database or a setting."""
+    return url.count("@") > 1 and not url.startswith("sqlite")

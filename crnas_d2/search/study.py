@@ -49,8 +49,8 @@ class StudySettings:
     def open(self, *, resume: bool) -> optuna.Study:
         """Open the study, or create it if there is none.
 
-        A study whose first candidates all ended without a result is begun anew: what it leaves
-        must not refuse corrected settings.
+        One whose first candidates all ended without a result is begun anew, so that corrected
+        settings are not refused.
 
         Args:
             resume: continue an existing study.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from crnas_d2.space import Genotype, SearchSpace
 
@@ -33,11 +33,8 @@ def run_worker(
 
     Args:
         evaluate: returns the metrics of a genotype, or that its evaluation was stopped.
-        metric: the key of the fitness among them; higher is better.
+        metric, second_objective, stops_early: see :class:`Steps`.
         after_candidate: called after each evaluation and while waiting for others.
-        second_objective: returns the cost to minimize of a genotype, if the study has two
-            objectives.
-        stops_early: stop if none of the first candidates has a finite fitness.
 
     Raises:
         ValueError: the evaluator lacks the metric, the sampler proposes nothing new, or the first
@@ -45,7 +42,7 @@ def run_worker(
         StorageError: the study cannot be read or written.
     """
     steps = Steps(study, searcher, metric, second_objective, stops_early=stops_early)
-    lookout, pause = Lookout(), Pause()
+    lookout, pause = Lookout(), pause_after(0)
     while True:
         trials = study.get_trials(deepcopy=False)
         # First, because a sampler would skip the candidate of a dead worker as a duplicate.
@@ -57,31 +54,22 @@ def run_worker(
         if step is Step.EVALUATE:
             start = time.monotonic()
             run_trial(steps, evaluate)
-            pause.evaluated(time.monotonic() - start)
+            pause = pause_after(time.monotonic() - start)
         else:
-            time.sleep(pause.next())
+            time.sleep(pause)
         after_candidate()
 
 
-class Pause:
-    """How long a worker that waits for others pauses until it looks at the study again.
+def pause_after(seconds: float) -> float:
+    """Return how many seconds a worker that waits for others pauses between looks at the study.
 
     A pause is long compared with a look, and short compared with an evaluation: waiting workers
     must not keep the storage busy, and the end of an evaluation should soon be noticed.
+
+    Args:
+        seconds: of its last evaluation.
     """
-
-    share = 0.02  # of an evaluation
-    least, most = 0.1, 10.0  # seconds
-
-    def __init__(self) -> None:
-        self._seconds = self.least
-
-    def evaluated(self, seconds: float) -> None:
-        """Note how long the last evaluation of this worker took."""
-        self._seconds = min(max(self.share * seconds, self.least), self.most)
-
-    def next(self) -> float:
-        return self._seconds
+    return min(max(0.02 * seconds, 0.1), 10.0)
 
 
 def run_trial(steps: Steps, evaluate: Callable[[Genotype], Evaluation]) -> None:
@@ -101,7 +89,7 @@ def run_trial(steps: Steps, evaluate: Callable[[Genotype], Evaluation]) -> None:
         except StorageError:
             raise  # nobody can be told; the trial is found by its dead worker
         except Exception:
-            steps.end(trial, optuna.trial.TrialState.FAIL)
+            steps.end(trial, TrialState.FAIL)
             raise
     steps.end(trial, result)
     if steps.failed == FIRST:
@@ -120,7 +108,7 @@ def _release_dead_trials(
     for trial in dead:
         genotype = genotype_of(trial, space)
         try:
-            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            study.tell(trial.number, state=TrialState.FAIL)
         except (ValueError, UpdateFinishedTrialError):
             continue  # another idle worker was faster
         if genotype is not None and ENQUEUED in trial.user_attrs:

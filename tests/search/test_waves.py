@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnas_d2.search import EvolutionSearcher, ExhaustiveSearcher, GreedySearcher, RandomSearcher
-from crnas_d2.search.worker import Pause
+from crnas_d2.search.worker import pause_after
 from crnas_d2.space import Choice, SearchSpace
 from tools.simulation.virtual_clock import StorageLoad, simulate
 
@@ -117,9 +117,4 @@ def test_a_storage_that_serves_one_operation_at_a_time_limits_a_search():
 
 
 def test_a_worker_looks_for_work_again_after_a_small_share_of_an_evaluation():
-    pause = Pause()
-    pauses = [pause.next()]
-    for seconds in (0.5, 100, 10_000):
-        pause.evaluated(seconds)
-        pauses.append(pause.next())
-    assert pauses == [0.1, 0.1, 2, 10]
+    assert [pause_after(seconds) for seconds in (0, 0.5, 100, 10_000)] == [0.1, 0.1, 2, 10]

@@ -27,7 +27,7 @@ from crnas_d2.search import (
     run_worker,
 )
 from crnas_d2.space import Genotype
-from crnas_d2.verbs.search.racing import RivalFinder
+from crnas_d2.verbs.search.racing import rival_finder
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -62,7 +62,7 @@ class Evaluation:
     def __init__(self, study, folder, num_kept=1, races=True, confidence=0.999):
         self.files = NoiseFiles(folder)
         self.begun, self.images = [], 0
-        find = RivalFinder(study, SPACE, num_kept, self.files.read_results)
+        find = rival_finder(study, SPACE, num_kept, self.files.read_results)
         self.race = Race("top1", PARTS if races else (), confidence, find)
 
     def __call__(self, genotype):

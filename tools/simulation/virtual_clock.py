@@ -13,7 +13,7 @@ from crnas_d2.search.candidates import Candidate, evaluated
 from crnas_d2.search.presence import BEAT
 from crnas_d2.search.searcher import Searcher
 from crnas_d2.search.steps import Step, Steps
-from crnas_d2.search.worker import Pause
+from crnas_d2.search.worker import pause_after
 from crnas_d2.space import Genotype
 
 _MOST_LOAD = 0.95  # of the storage by workers that look for work, and by heartbeats
@@ -119,7 +119,7 @@ class _Workers:
     def __init__(self, number: int, load: StorageLoad):
         self.now = self.evaluating = self.operations = 0.0
         self.load = load
-        self._pause = Pause()
+        self._pause = pause_after(0)
         self._order = count()  # of events at the same time
         self._events: list[tuple[float, int, int, _Evaluation | None]] = []
         self._running = 0
@@ -145,14 +145,14 @@ class _Workers:
         """Let a worker evaluate a candidate, as soon as the storage has served it."""
         operation = self.load.operation + self.load.per_running * self._running
         beats = int(seconds // BEAT) if self.load.operations else 0
-        per_second = len(self._waiting) / self._pause.next()
+        per_second = len(self._waiting) / self._pause
         per_second += self._running * beats / seconds
         start, share = max(self.now, self._storage_free), min(_MOST_LOAD, per_second * operation)
         self._storage_free = start + self.load.operations * operation / (1 - share)
         self._running += 1
         self.evaluating += seconds
         self.operations += self.load.operations + beats
-        self._pause.evaluated(seconds)
+        self._pause = pause_after(seconds)
         self._push(self._storage_free + seconds, worker, what)
 
     def look_again(self, worker: int) -> None:
@@ -166,7 +166,7 @@ class _Workers:
     def wake_up(self) -> None:
         """Let each worker that waits notice a result when it looks next."""
         self._must_wait = False
-        pause = self._pause.next()
+        pause = self._pause
         for worker, since in self._waiting.items():
             looks = math.ceil((self.now - since) / pause)
             self.operations += looks

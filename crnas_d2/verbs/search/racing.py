@@ -78,9 +78,9 @@ class RaceSettings:
         """Build the race of a worker.
 
         Args:
-            read: see :class:`RivalFinder`.
+            read: see :func:`rival_finder`.
         """
-        find = RivalFinder(study, space, self.num_kept, read)
+        find = rival_finder(study, space, self.num_kept, read)
         return Race(metric, self.pauses, self.confidence, find)
 
 
@@ -111,8 +111,10 @@ def _obstacle(cfg: CfgNode, searcher: Searcher, score: type[Score]) -> str:
     return ""
 
 
-class RivalFinder:
-    """Finds the candidate that another one has to reach: the worst of the best ones.
+def rival_finder(
+    study: optuna.Study, space: SearchSpace, num_kept: int, read: Read
+) -> Callable[[], Rival | None]:
+    """Return what finds the candidate that another one has to reach: the worst of the best ones.
 
     Where its image results cannot be read, e.g. because it was evaluated on a machine with another
     folder, the next one takes its place: a candidate that cannot reach a worse one is stopped, too.
@@ -121,28 +123,21 @@ class RivalFinder:
         num_kept: number of candidates that are not to be mistaken for worse ones.
         read: returns the image results of a candidate by its genotype and fitness, or ``None``.
     """
+    last: dict[Genotype, Rival] = {}
 
-    def __init__(self, study: optuna.Study, space: SearchSpace, num_kept: int, read: Read):
-        self.study = study
-        self.space = space
-        self.num_kept = num_kept
-        self.read = read
-        self._found: tuple[Genotype, Rival] | None = None
-
-    def __call__(self) -> Rival | None:
-        for genotype, fitness in self._eligible():
-            if self._found is None or self._found[0] != genotype:
-                results = self.read(genotype, fitness)
-                if results is None:
-                    continue
-                self._found = genotype, Rival(fitness, results)
-            return self._found[1]
-        return None
-
-    def _eligible(self) -> list[tuple[Genotype, float]]:
+    def find() -> Rival | None:
         whole = [
             (candidate.genotype, candidate.fitness)
-            for candidate in evaluated(self.study, self.space)
+            for candidate in evaluated(study, space)
             if candidate.fitness is not None and candidate.images is None
         ]
-        return whole[self.num_kept - 1 :]
+        for genotype, fitness in whole[num_kept - 1 :]:
+            if genotype not in last:
+                if (results := read(genotype, fitness)) is None:
+                    continue
+                last.clear()
+                last[genotype] = Rival(fitness, results)
+            return last[genotype]
+        return None
+
+    return find

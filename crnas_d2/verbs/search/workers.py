@@ -40,14 +40,11 @@ def evaluate_all(job: SearchJob, evaluate: Score, study: optuna.Study) -> None:
         return sum(c.fitness is not None or searcher.sampler is None for c in candidates)
 
     before = count(evaluated(study, searcher.space))
-    with (
-        _warnings_on_terminal(),
-        _Beside(job) as beside,
-        SearchProgress(searcher.total, before) as progress,
-    ):
+    progress = SearchProgress(searcher.total, before)
+    with _warnings_on_terminal(), _others(job) as report_deaths, progress:
 
         def show_progress() -> None:
-            beside.report_deaths()
+            report_deaths()
             candidates = evaluated(study, searcher.space)
             progress.show(count(candidates), candidates)
 
@@ -56,39 +53,38 @@ def evaluate_all(job: SearchJob, evaluate: Score, study: optuna.Study) -> None:
         show_progress()  # the last candidate may have been that of another worker
 
 
-class _Beside:
-    """The processes beside this one; they are stopped if this one ends with an error."""
+@contextmanager
+def _others(job: SearchJob) -> Iterator[Callable[[], None]]:
+    """Run the other workers, which are stopped if this one fails; yield what reports deaths."""
+    spawn = multiprocessing.get_context("spawn")
+    processes = {
+        rank: spawn.Process(target=_work_beside, args=(job, rank))
+        for rank in range(1, job.num_workers)
+    }
+    reported: set[int] = set()
 
-    def __init__(self, job: SearchJob):
-        spawn = multiprocessing.get_context("spawn")
-        self.processes = {
-            rank: spawn.Process(target=_work_beside, args=(job, rank))
-            for rank in range(1, job.num_workers)
-        }
-        self.reported: set[int] = set()
-
-    def __enter__(self) -> "_Beside":
-        for process in self.processes.values():
-            process.start()
-        return self
-
-    def report_deaths(self) -> None:
-        for rank, process in self.processes.items():
-            if process.exitcode and rank not in self.reported:
-                self.reported.add(rank)
+    def report_deaths() -> None:
+        for rank, process in processes.items():
+            if process.exitcode and rank not in reported:
+                reported.add(rank)
                 how = f"exit status {process.exitcode}"
                 if process.exitcode < 0:
                     how = f"signal {signal.Signals(-process.exitcode).name}"
                 logger.warning(
                     "Worker %d of %d ended with %s; the others take over its candidate.",
-                    *(rank + 1, len(self.processes) + 1, how),
+                    *(rank + 1, job.num_workers, how),
                 )
 
-    def __exit__(self, *error: object) -> None:
-        if error[0] is not None:
-            for process in self.processes.values():
-                process.terminate()
-        for process in self.processes.values():
+    for process in processes.values():
+        process.start()
+    try:
+        yield report_deaths
+    except BaseException:
+        for process in processes.values():
+            process.terminate()
+        raise
+    finally:
+        for process in processes.values():
             process.join()
 
 

@@ -1,20 +1,28 @@
-"""The SQLite file of a study: what is no study, how workers share it, and how often it syncs."""
+"""The file of a study, SQLite's or a journal: what is none, and how workers share it.
+
+On one machine a study is an SQLite file. A journal file is for a folder that several machines
+share.
+"""
 
 import errno
+import json
 import os
 import sqlite3
 import weakref
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import sqlalchemy
-from optuna.storages import RDBStorage
+from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 # File systems that belong to one machine.
 _LOCAL = {"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"}
-_WAL = b"\2\2"  # at byte 18 of the file: its write and read version
+_WAL = b"\2\2"  # at byte 18 of an SQLite file: its write and read version
 _MOUNTS = Path("/proc/self/mountinfo")
+_RECORD = b'{"op_code":'  # the start of each record of a journal
+_TABLES = {"studies", "version_info", "study_directions"}
 
 
 def check_sqlite(file: str) -> None:
@@ -27,20 +35,17 @@ def check_sqlite(file: str) -> None:
     try:
         if not is_on_local_disk(file):
             _leave_wal(file)
-        connection = sqlite3.connect(file, timeout=60)
-        try:
+        with closing(sqlite3.connect(file, timeout=60)) as connection:
             check = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             query = "SELECT name FROM sqlite_master WHERE type = 'table'"
             tables = {name for (name,) in connection.execute(query)}
-        finally:
-            connection.close()
+    except sqlite3.OperationalError as error:
+        raise sqlalchemy.exc.OperationalError("open", None, error) from error
     except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise sqlalchemy.exc.OperationalError("open", None, error) from error
         raise ValueError(f"{file} is no study that can be read: {error}. {advice}") from error
     if check != "ok":
         raise ValueError(f"{file} is a damaged study: {check.splitlines()[0]}. {advice}")
-    if tables and not tables & {"studies", "version_info", "study_directions"}:
+    if tables and not tables & _TABLES:
         raise ValueError(f"{file} is a database of something else. {advice}")
 
 
@@ -53,9 +58,9 @@ def prepare_sqlite(storage: RDBStorage, file: str, *, for_workers: bool) -> None
 
     A candidate takes about 10 transactions that write, and each would wait for the disk twice. On a
     local disk they are appended to ``search.db-wal`` instead, and the disk is waited for once in a
-    while. A killed worker loses nothing: the system has what it wrote. A machine that loses its
-    power may lose the last candidates, never the study. A network share has no memory that its
-    machines share, on which this relies; there, every transaction is synced as usual.
+    while: a killed worker loses nothing, a power cut the last candidates, never the study. This
+    relies on shared memory, which machines with a network share have not; there, every transaction
+    is synced as usual.
 
     Args:
         for_workers: whether candidates will be written; otherwise the file stays as it is.
@@ -77,9 +82,15 @@ def prepare_sqlite(storage: RDBStorage, file: str, *, for_workers: bool) -> None
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", file)
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
+    def close() -> None:
+        """Leave one plain file behind, unless another worker still has it open."""
+        engine.dispose()
+        with suppress(sqlite3.Error, OSError):
+            _leave_wal(file)
+
     engine.dispose()  # earlier connections lack the two listeners
     if uses_wal:
-        weakref.finalize(storage, _close, engine, file)
+        weakref.finalize(storage, close)
 
 
 def is_on_local_disk(file: str) -> bool:
@@ -98,13 +109,6 @@ def is_on_local_disk(file: str) -> bool:
     return found[1] in _LOCAL
 
 
-def _close(engine: sqlalchemy.Engine, file: str) -> None:
-    """Leave one plain file behind, unless another worker still has it open."""
-    engine.dispose()
-    with suppress(sqlite3.Error, OSError):
-        _leave_wal(file)
-
-
 def _leave_wal(file: str) -> None:
     """Write what is in ``search.db-wal`` into the file itself, and remove it.
 
@@ -118,3 +122,62 @@ def _leave_wal(file: str) -> None:
     with closing(sqlite3.connect(file, timeout=0)) as connection:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # needs no shared memory
         connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+
+
+def open_journal(path: str) -> JournalStorage:
+    """Open a journal file of Optuna, or create it.
+
+    Raises:
+        OSError: it cannot be read or written.
+        ValueError: it is something else, or damaged.
+    """
+    path, advice = os.path.abspath(path), "Restore it, or name another file."
+    with open(path, "a+b") as file:  # fails now if it cannot be written
+        file.seek(0)
+        start = file.read(len(_RECORD))
+    if start != _RECORD[: len(start)]:
+        raise ValueError(f"SEARCH.STORAGE is {path}, which is no journal of Optuna. {advice}")
+    try:
+        return JournalStorage(_JournalFile(path))
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"SEARCH.STORAGE is {path}, a damaged journal of Optuna ({error!r}). {advice}"
+        ) from error
+
+
+class _JournalFile(JournalFileBackend):
+    """Drops what a full disk or a kill has left of a record, before it writes the next one.
+
+    Otherwise both would share a line, and the journal could not be read any more.
+    """
+
+    def __init__(self, path: str):
+        self.lock = JournalFileSymlinkLock(path)
+        super().__init__(path, lock_obj=self.lock)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        self.lock.acquire()
+        try:
+            # Not "a", which would create a deleted journal anew, without its first records.
+            with open(self._file_path, "r+b") as file:
+                file.seek(_end_of_records(file))
+                file.truncate()
+                file.write(lines.encode())
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            self.lock.release()
+
+
+def _end_of_records(file: IO[bytes]) -> int:
+    """Return the position after the last line that is complete, in bytes."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - 4096)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0

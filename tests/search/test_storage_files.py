@@ -12,7 +12,7 @@ from crnas_d2.search import (
     enqueue,
     evaluated,
     run_worker,
-    sqlite_file,
+    storage_files,
 )
 from tools.simulation.storage_load import measure_load
 
@@ -27,7 +27,7 @@ def mode_of(path):
 @pytest.fixture
 def is_local(monkeypatch):
     def set_local(is_local):
-        monkeypatch.setattr(sqlite_file, "is_on_local_disk", lambda file: is_local)
+        monkeypatch.setattr(storage_files, "is_on_local_disk", lambda file: is_local)
 
     set_local(True)
     return set_local
@@ -88,10 +88,10 @@ MOUNTS = """\
 )
 def test_the_mount_of_a_file_says_where_it_is(tmp_path, monkeypatch, file, is_local):
     mounts = tmp_path / "mountinfo"
-    monkeypatch.setattr(sqlite_file, "_MOUNTS", mounts)
-    assert not sqlite_file.is_on_local_disk(file)  # unknown
+    monkeypatch.setattr(storage_files, "_MOUNTS", mounts)
+    assert not storage_files.is_on_local_disk(file)  # unknown
     mounts.write_text(MOUNTS)
-    assert sqlite_file.is_on_local_disk(file) == is_local
+    assert storage_files.is_on_local_disk(file) == is_local
 
 
 def test_a_candidate_that_is_listed_takes_few_operations(tmp_path):
