@@ -1,6 +1,8 @@
 """The scripts as a user runs them, for the tests."""
 
 import csv
+import json
+import os
 import runpy
 import sqlite3
 import subprocess
@@ -16,11 +18,10 @@ def arguments(script, config, *flags, opts):
     return [str(toy.ROOT / script), "--config-file", str(config), *flags, *opts]
 
 
-def start(script, config, *flags, opts, warnings=("-W", "ignore")):
+def start(script, config, *flags, opts, warnings=("-W", "ignore"), env=None):
     command = [sys.executable, *warnings, *arguments(script, config, *flags, opts=opts)]
-    return subprocess.Popen(
-        command, cwd=toy.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=toy.ROOT, env={**os.environ, **(env or {})}, **pipes)
 
 
 def run(*args, **kwargs):
@@ -44,9 +45,15 @@ def run_here(monkeypatch, *args, **kwargs):
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as stopped:
         runpy.run_path(command[0], run_name="__main__")
+    message = stopped.value.code
     # Python prints a text to stderr and exits with 1.
-    assert isinstance(stopped.value.code, str)
-    return stopped.value.code
+    assert isinstance(message, str) and "\n" not in message and "Traceback" not in message
+    return message
+
+
+def metrics(folder):
+    """The lines of metrics.json."""
+    return [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
 
 
 def read_candidates(folder):

@@ -9,7 +9,16 @@ import pytest
 import torch
 import toy
 import yaml
-from scripts import compare, finished_trials, kill_after, read_candidates, run, run_here, start
+from scripts import (
+    compare,
+    finished_trials,
+    kill_after,
+    metrics,
+    read_candidates,
+    run,
+    run_here,
+    start,
+)
 
 from crnas_d2.engine.checks import check_training
 from crnas_d2.space import Genotype
@@ -87,8 +96,7 @@ def test_a_supernet_training_leaves_a_checkpoint_of_plain_tensors(supernet):
     checkpoint = torch.load(supernet / "model_final.pth", weights_only=True)
     assert checkpoint["iteration"] == 29
     assert any(".branches." in name for name in checkpoint["model"])
-    lines = [json.loads(line) for line in (supernet / "metrics.json").read_text().splitlines()]
-    losses = [line["total_loss"] for line in lines if "total_loss" in line]
+    losses = [line["total_loss"] for line in metrics(supernet) if "total_loss" in line]
     assert losses[-1] < losses[0]
 
 
@@ -152,8 +160,7 @@ def test_the_searched_network_is_trained_and_evaluated(searched, retrained):
             if (found := re.match(rf"backbone\.bottom_up\.res{stage}\.(\d+)\.conv1\.", name))
         }
         assert blocks == set(range(depth))
-    lines = (retrained[1] / "metrics.json").read_text().splitlines()
-    assert any("bbox/AP" in json.loads(line) for line in lines)
+    assert any("bbox/AP" in line for line in metrics(retrained[1]))
 
 
 def test_eval_only_repeats_the_evaluation_at_the_end_of_training(folder, retrained, toy_datasets):
@@ -179,125 +186,79 @@ def test_eval_only_repeats_the_evaluation_at_the_end_of_training(folder, retrain
     assert "AP50" in printed
 
 
-def one_line(message):
-    assert "\n" not in message and "Traceback" not in message
-    return message
+TRAIN, SEARCH_NET, RESUME = "train_net.py", "search_net.py", "--resume"
+OVERLAP = r"ARCHVAL.*TRAIN.*share 12 images"
 
 
 @pytest.mark.parametrize(
-    ("overrides", "words"),
+    ("script", "flag", "overrides", "words"),
     [
         (
-            {"MODEL.SUPERNET.STAGE_OPTIONS": [[1, 2], [1, 2], [2, 3], [2, 4]]},
+            *(SEARCH_NET, None, {"MODEL.SUPERNET.STAGE_OPTIONS": [[1, 2], [1, 2], [2, 3], [2, 4]]}),
             r"MODEL\.WEIGHTS do not fit.*res5\.0\.branches\.4",
         ),
-        ({"DATASETS.ARCHVAL": ("toy_archtrain",)}, r"ARCHVAL.*TRAIN.*share 12 images"),
-        ({"DATASETS.TEST": ("toy_archval",)}, r"ARCHVAL.*TEST.*share 8 images"),
-        ({"DATASETS.ARCHVAL": ()}, "expected exactly one dataset"),
-        ({"SEARCH.BUDGET.BLOCKS": [11, 12]}, "Reachable totals: 6-10"),
-        ({"SEARCH.ALGORITHM": "exhausting"}, "'exhausting'.*exhaustive"),
-        ({"MODEL.WEIGHTS": ""}, r"MODEL\.WEIGHTS is empty"),
-        ({"MODEL.WEIGHTS": "no/such.pth"}, r"no/such\.pth, which does not exist"),
-        ({"MODEL.SUPERNET.SPACE": "none"}, "Nothing to search"),
-        ({"SEARCH.METRICS": "bbox/AP"}, r"SEARCH\.METRICS"),
-    ],
-    ids=[
-        "weights of another space",
-        "archval in archtrain",
-        "archval in test",
-        "no archval",
-        "empty budget",
-        "algorithm",
-        "no weights",
-        "missing weights",
-        "no space",
-        "unknown key",
+        (SEARCH_NET, None, {"DATASETS.ARCHVAL": ("toy_archtrain",)}, OVERLAP),
+        (SEARCH_NET, None, {"DATASETS.TEST": ("toy_archval",)}, r"ARCHVAL.*TEST.*share 8 images"),
+        (SEARCH_NET, None, {"DATASETS.ARCHVAL": ()}, "expected exactly one dataset"),
+        (SEARCH_NET, None, {"SEARCH.BUDGET.BLOCKS": [11, 12]}, "Reachable totals: 6-10"),
+        (
+            *(SEARCH_NET, None, {"SEARCH.ALGORITHM": "evolution", "SEARCH.BUDGET.MACS": [0, 1000]}),
+            r"SEARCH\.BUDGET\.MACS \[0, 1000\].*Reachable",
+        ),
+        (SEARCH_NET, None, {"SEARCH.ALGORITHM": "exhausting"}, "'exhausting'.*exhaustive"),
+        (SEARCH_NET, None, {"MODEL.WEIGHTS": ""}, r"MODEL\.WEIGHTS is empty"),
+        (
+            *(SEARCH_NET, None, {"MODEL.WEIGHTS": "no/such.pth"}),
+            r"no/such\.pth, which does not exist",
+        ),
+        (SEARCH_NET, None, {"MODEL.SUPERNET.SPACE": "none"}, "Nothing to search"),
+        (SEARCH_NET, None, {"SEARCH.METRICS": "bbox/AP"}, r"SEARCH\.METRICS"),
+        (TRAIN, None, {"DATASETS.ARCHVAL": ("toy_archtrain",)}, OVERLAP),
+        (TRAIN, None, {"DATASETS.TRAIN": ()}, r"DATASETS\.TRAIN is empty"),
+        (TRAIN, None, {"MODEL.BACKBONE.FREEZE_AT": 2}, "FREEZE_AT is 2"),
+        (TRAIN, None, {"MODEL.SUPERNET.DEPTH": 3}, r"MODEL\.SUPERNET\.DEPTH"),
+        (TRAIN, "--eval-only", {"MODEL.WEIGHTS": ""}, r"MODEL\.WEIGHTS"),
+        (TRAIN, RESUME, {}, "--resume finds no checkpoint in OUTPUT_DIR /.*/output"),
     ],
 )
-def test_a_search_that_cannot_be_right_does_not_begin(
-    monkeypatch, tmp_path, search_opts, overrides, words
+def test_what_cannot_be_right_does_not_begin(
+    monkeypatch, tmp_path, search_opts, script, flag, overrides, words
 ):
     opts = search_opts(tmp_path / "output", overrides)
-    message = one_line(run_here(monkeypatch, "search_net.py", toy.SUPERNET, opts=opts))
-    assert re.search(words, message)
+    flags = [flag] if flag else []
+    assert re.search(words, run_here(monkeypatch, script, toy.SUPERNET, *flags, opts=opts))
     assert not (tmp_path / "output").exists()
 
 
 @pytest.mark.parametrize(
-    ("flags", "overrides", "words"),
+    ("script", "flag", "overrides", "of", "words"),
     [
-        ((), {}, "exists already.*--resume"),
+        (SEARCH_NET, None, {}, "search", "exists already.*--resume"),
         (
-            ("--resume",),
-            {"SEARCH.BUDGET.BLOCKS": [8, 8]},
+            *(SEARCH_NET, RESUME, {"SEARCH.BUDGET.BLOCKS": [8, 8]}, "search"),
             r"is another search: SEARCH\.BUDGET\.BLOCKS was at its default",
         ),
+        (SEARCH_NET, None, {}, "supernet", "holds a training"),
+        (TRAIN, None, {}, "supernet", r"another run already \(last_checkpoint\): .* --resume"),
     ],
-    ids=["without --resume", "another search"],
 )
-def test_the_results_of_a_search_are_not_overwritten(
-    monkeypatch, searched, search_opts, flags, overrides, words
+def test_the_results_of_another_run_are_not_overwritten(
+    monkeypatch, folder, searched, search_opts, script, flag, overrides, of, words
 ):
-    before = content(searched[0])
-    opts = search_opts(searched[0], overrides)
-    message = one_line(run_here(monkeypatch, "search_net.py", toy.SUPERNET, *flags, opts=opts))
-    assert re.search(words, message)
-    assert content(searched[0]) == before
+    before = content(folder / of)
+    opts = search_opts(folder / of, overrides)
+    flags = [flag] if flag else []
+    assert re.search(words, run_here(monkeypatch, script, toy.SUPERNET, *flags, opts=opts))
+    assert content(folder / of) == before
 
 
-def test_a_training_and_its_folder_are_not_those_of_a_search(monkeypatch, supernet, search_opts):
-    opts = search_opts(supernet)
-    message = one_line(run_here(monkeypatch, "search_net.py", toy.SUPERNET, opts=opts))
-    assert "holds a training" in message
-
-
-def test_a_supernet_is_not_trained_on_its_archval(monkeypatch, tmp_path, toy_datasets):
-    overrides = {"DATASETS.ARCHVAL": ("toy_archtrain",), "OUTPUT_DIR": tmp_path / "output"}
-    opts = toy.as_arguments(toy.TINY, toy.STAGE_SPACE, toy_datasets, overrides)
-    message = one_line(run_here(monkeypatch, "train_net.py", toy.SUPERNET, opts=opts))
-    assert re.search(r"ARCHVAL.*TRAIN.*share 12 images", message)
-
-
-def test_a_training_is_not_overwritten(monkeypatch, supernet, toy_datasets):
-    before = content(supernet)
-    opts = toy.as_arguments(toy.TINY, toy.STAGE_SPACE, toy_datasets, {"OUTPUT_DIR": supernet})
-    message = one_line(run_here(monkeypatch, "train_net.py", toy.SUPERNET, opts=opts))
-    assert "holds another run already (last_checkpoint): continue it with --resume" in message
-    assert content(supernet) == before
-
-
-@pytest.mark.parametrize(
-    ("flags", "overrides", "words"),
-    [
-        ((), {"DATASETS.TRAIN": ()}, r"DATASETS\.TRAIN is empty"),
-        ((), {"MODEL.BACKBONE.FREEZE_AT": 2}, "FREEZE_AT is 2"),
-        ((), {"MODEL.SUPERNET.DEPTH": 3}, r"MODEL\.SUPERNET\.DEPTH"),
-        (("--eval-only",), {}, r"MODEL\.WEIGHTS"),
-    ],
-    ids=["no data", "frozen supernet", "unknown key", "nothing to evaluate"],
-)
-def test_a_training_that_cannot_be_right_does_not_begin(
-    monkeypatch, tmp_path, toy_datasets, flags, overrides, words
+def test_a_training_that_ended_before_its_first_checkpoint_starts_anew(
+    monkeypatch, tmp_path, search_opts, toy_datasets
 ):
-    output = {"OUTPUT_DIR": tmp_path / "output"}
-    opts = toy.as_arguments(toy.TINY, toy.STAGE_SPACE, toy_datasets, overrides, output)
-    message = one_line(run_here(monkeypatch, "train_net.py", toy.SUPERNET, *flags, opts=opts))
-    assert re.search(words, message)
-    assert not (tmp_path / "output").exists()
-
-
-def test_a_training_that_is_not_there_is_not_resumed(monkeypatch, tmp_path, toy_datasets):
-    output = tmp_path / "output"
-    opts = toy.as_arguments(toy.TINY, toy.STAGE_SPACE, toy_datasets, {"OUTPUT_DIR": output})
-    message = one_line(run_here(monkeypatch, "train_net.py", toy.SUPERNET, "--resume", opts=opts))
-    assert f"--resume finds no checkpoint in OUTPUT_DIR {output}" in message
-    assert not output.exists()
-    # What ended before its first checkpoint cannot be resumed either, and may start anew.
-    output.mkdir()
-    (output / "metrics.json").write_text('{"iteration": 0}\n')
-    message = one_line(run_here(monkeypatch, "train_net.py", toy.SUPERNET, "--resume", opts=opts))
+    (tmp_path / "metrics.json").write_text('{"iteration": 0}\n')
+    message = run_here(monkeypatch, TRAIN, toy.SUPERNET, RESUME, opts=search_opts(tmp_path))
     assert "there is nothing to continue" in message
-    check_training(toy.supernet_config(toy_datasets, {"OUTPUT_DIR": str(output)}))
+    check_training(toy.supernet_config(toy_datasets, {"OUTPUT_DIR": str(tmp_path)}))
 
 
 def test_networks_that_are_compared_have_different_names(monkeypatch, tmp_path, retrained):
@@ -308,17 +269,16 @@ def test_networks_that_are_compared_have_different_names(monkeypatch, tmp_path, 
         runpy.run_path(tool, run_name="__main__")
 
 
-@pytest.mark.parametrize("script", ["train_net.py", "search_net.py"])
+@pytest.mark.parametrize("script", [TRAIN, SEARCH_NET])
 def test_a_config_file_that_does_not_exist_is_named(monkeypatch, script):
-    message = one_line(run_here(monkeypatch, script, "no/such.yaml", opts=[]))
-    assert "no/such.yaml" in message
+    assert "no/such.yaml" in run_here(monkeypatch, script, "no/such.yaml", opts=[])
 
 
 def test_a_metric_that_the_evaluator_does_not_give_is_refused_without_a_traceback(
     tmp_path, search_opts
 ):
     opts = search_opts(tmp_path / "output", {"SEARCH.METRIC": "bbox/AP42"})
-    process = start("search_net.py", toy.SUPERNET, opts=opts)
+    process = start(SEARCH_NET, toy.SUPERNET, opts=opts)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "'bbox/AP42'" in errors and "bbox/AP50" in errors
