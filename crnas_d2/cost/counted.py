@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from crnas_d2.config import NetworkSpec
-from crnas_d2.modeling import Supernet, find_supernet
 from crnas_d2.space import AdditiveCost, Cost, SearchSpace
 
+from .block_events import BlockEvents, single_path
 from .counting import meta_body, meta_image
 
 
@@ -50,24 +50,26 @@ class CountedCost(Cost):
 
     def table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
         body, image = _meta_supernet(spec), meta_image(spec, input_size)
-        supernet = find_supernet(body)
-        assert supernet is not None and supernet.has_paths, spec
-        space = supernet.space
+        supernet, space = single_path(body)
         options: dict[str, dict[int, float]] = {name: {} for name in space.names}
         bases: list[float] = []
         shapes: dict[str, tuple[torch.Size, torch.Size]] = {}
-        with torch.no_grad(), self.counting(body) as reading, _Blocks(supernet, reading) as blocks:
+        readings: list[float] = []
+        with torch.no_grad(), self.counting(body) as reading:
             for values in covering_values(space):
                 supernet.set_path(space.genotype(values))
                 before = reading()
-                own = blocks.run(lambda: body(image))
+                readings.clear()
+                with BlockEvents(supernet, lambda: readings.append(reading())) as events:
+                    body(image)
+                own = events.own_parts(readings)
                 # What is left of the whole body: stem, single layers and all else that is fixed.
                 bases.append(reading() - before - sum(own.values()))
                 for name, option in values.items():
                     # A choice without a block, or after the last output, costs nothing.
                     options[name].setdefault(option, own.get(name, 0))
                 # Options that changed the shapes around them would not add up.
-                for name, shape in blocks.shapes.items():
+                for name, shape in events.shapes.items():
                     assert shapes.setdefault(name, shape) == shape, (name, shape, shapes[name])
         for choice in space.choices:
             assert set(options[choice.name]) == set(choice.options), choice
@@ -79,53 +81,6 @@ class CountedCost(Cost):
 def _meta_supernet(spec: NetworkSpec) -> nn.Module:
     """Build the body once for all costs: with a branch for every depth it takes seconds."""
     return meta_body(spec)
-
-
-class _Blocks:
-    """Reads what each choice block adds to the count while its body runs.
-
-    Attributes:
-        shapes: of the last run, by name of a choice, the shapes of its block's input and output.
-    """
-
-    def __init__(self, supernet: Supernet, reading: Callable[[], float]):
-        self.supernet = supernet
-        self.reading = reading
-
-    def __enter__(self) -> "_Blocks":
-        self.handles = []
-        for name, blocks in self.supernet.choice_blocks.items():
-            for block in blocks:
-                self.handles += [
-                    block.register_forward_pre_hook(lambda *_, name=name: self._enter(name)),
-                    block.register_forward_hook(
-                        lambda _, x, y, name=name: self._leave(name, x[0], y)
-                    ),
-                ]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self.handles:
-            handle.remove()
-
-    def run(self, forward: Callable[[], object]) -> dict[str, float]:
-        """Run the body; return the cost of each choice whose block ran, without inner choices."""
-        self.own: dict[str, float] = {}
-        self.shapes: dict[str, tuple[torch.Size, torch.Size]] = {}
-        self.open: list[list[float]] = []  # stack of running blocks: [reading before, inner cost]
-        forward()
-        return self.own
-
-    def _enter(self, name: str) -> None:
-        self.open.append([self.reading(), 0])
-
-    def _leave(self, name: str, x: torch.Tensor, y: torch.Tensor) -> None:
-        before, inner = self.open.pop()
-        whole = self.reading() - before
-        self.own[name] = whole - inner
-        self.shapes[name] = (x.shape, y.shape)
-        if self.open:
-            self.open[-1][1] += whole
 
 
 def covering_values(space: SearchSpace, random: Random | None = None) -> Iterator[dict[str, int]]:

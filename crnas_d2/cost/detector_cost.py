@@ -72,8 +72,8 @@ def find_body(model: Any) -> Backbone:
 def runnable_size(model: Any, input_size: tuple[int, int]) -> tuple[int, int]:
     """Return ``input_size``, padded as the detector pads its images if it cannot run otherwise.
 
-    A detector pads every image to multiples of its neck's ``size_divisibility``, because the neck
-    adds maps of different strides. Many other sizes happen to run as well, and are not padded.
+    The neck adds maps of different strides, so a detector pads images to multiples of its
+    ``size_divisibility``. Many other sizes happen to run as well, and are not padded.
     """
     try:
         with torch.no_grad():
@@ -95,10 +95,9 @@ def detector_cost(
 ) -> dict[str, NetworkCost]:
     """Return the cost of each part of a network for one image, without ROIAlign.
 
-    CR-NAS (tables 1 and 3) counts 800x1088 pixels and, as its figures imply, 2000 proposals and 100
-    masks. They also imply that it counts each weight of a transposed convolution at every output
-    pixel, as for any other convolution. So does this function, although the 2x2 convolution with
-    stride 2 in a mask head only computes a quarter of these multiplications.
+    CR-NAS (tables 1 and 3) counts 800x1088 pixels and, as its figures imply, 2000 proposals, 100
+    masks, and each weight of a transposed convolution at every output pixel. So does this function,
+    although the 2x2 convolution with stride 2 in a mask head computes a quarter of that.
 
     Args:
         model: of :func:`meta_network`.
@@ -108,8 +107,7 @@ def detector_cost(
 
     Returns:
         costs by part, in the order in which they run: ``body``, ``neck``, then ``rpn``, ``box
-        head`` and ``mask head``, or the ``head`` of a RetinaNet, or the ``classifier``. MACs are
-        those of convolutions and linear layers.
+        head`` and ``mask head``, or the ``head`` of a RetinaNet, or the ``classifier``.
 
     Raises:
         ValueError: the network has parts that are not counted.
@@ -146,9 +144,9 @@ _HEADS: dict[type, Heads] = {}
 def register_heads(model: type) -> Callable[[Heads], Heads]:
     """Return a decorator for the function that runs the heads of a meta-architecture.
 
-    It gets the model, the features of the backbone (meta tensors by name), and the numbers of
-    proposals and of mask regions of all images of a batch, and yields each part that runs after
-    the backbone, in this order. A plug-in makes its detector's cost known so.
+    The door for the cost of a plug-in's detector. The function gets the model, the features of the
+    backbone (meta tensors by name), and the numbers of proposals and of mask regions of all images
+    of a batch, and yields each part that runs after the backbone, in order.
 
     Args:
         model: the exact class, because a subclass may have more parts, as PanopticFPN has.
@@ -195,15 +193,14 @@ def _rcnn_heads(
     channels = features[heads.box_in_features[0]].shape[1]
 
     def regions(count: int, pooler: ROIPooler) -> torch.Tensor:
-        """(count, C, height, width), what ROIAlign gives to a head."""
+        """Return what ROIAlign gives to a head, (count, C, height, width)."""
         size = (count, channels, *pooler.output_size)
         return torch.empty(size, device="meta", requires_grad=torch.is_grad_enabled())
 
     yield Part("rpn", rpn.rpn_head, rpn.rpn_head, ([features[name] for name in rpn.in_features],))
+    stages = [(heads.box_head, heads.box_predictor)]
     if isinstance(heads, CascadeROIHeads):
-        stages = list(zip(heads.box_head, heads.box_predictor, strict=True))
-    else:
-        stages = [(heads.box_head, heads.box_predictor)]
+        stages = list(zip(*stages[0], strict=True))
     for stage in stages:
         head = nn.Sequential(*stage)
         yield Part("box head", head, head, (regions(num_proposals, heads.box_pooler),))

@@ -36,9 +36,12 @@ class Entropy(CountedCost):
     unit = "nats"
 
     @contextmanager
-    def counting(self, body: nn.Module) -> Iterator[Callable[[], float]]:
+    def counting(self, body: Any) -> Iterator[Callable[[], float]]:
         self.weights = _level_weights(body)
-        self.offset = _channel_terms(body)
+        self.offset = sum(
+            weight * math.log(body._out_feature_channels[name])
+            for name, weight in _levels(body).items()
+        )
         with super().counting(body) as reading:
             yield reading
 
@@ -46,11 +49,8 @@ class Entropy(CountedCost):
         if not isinstance(module, nn.Conv2d) or module not in self.weights:
             return 0.0
         height, width = module.kernel_size
-        return (
-            self.weights[module]
-            * 0.5
-            * math.log(height * width * module.in_channels / module.groups)
-        )
+        fan_in = height * width * module.in_channels / module.groups
+        return self.weights[module] * 0.5 * math.log(fan_in)
 
     def table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
         table = super().table(spec, input_size)
@@ -62,11 +62,6 @@ def _levels(body: Any) -> dict[str, float]:
     strides = {name: s for name, s in body._out_feature_strides.items() if s in _LEVELS}
     last = {stride: name for name, stride in strides.items()}
     return {name: _LEVELS[stride] for stride, name in last.items()}
-
-
-def _channel_terms(body: Any) -> float:
-    channels = body._out_feature_channels
-    return sum(weight * math.log(channels[name]) for name, weight in _levels(body).items())
 
 
 def _level_weights(body: Any) -> Mapping[nn.Module, float]:

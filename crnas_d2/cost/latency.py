@@ -101,12 +101,7 @@ class LatencyTable:
             "base": self.cost.base,
             "choices": self.cost.options,
             "checks": [
-                {
-                    "genotype": check.genotype.to_config(),
-                    "estimated": check.estimated,
-                    "measured": check.measured,
-                }
-                for check in self.checks
+                {**vars(check), "genotype": check.genotype.to_config()} for check in self.checks
             ],
         }
         write_file(path, json.dumps(content, indent=2) + "\n")
@@ -120,9 +115,9 @@ class LatencyTable:
         Args:
             name: of the cost.
             space: the genotypes.
-            origin: the expected device and network. Another version of torch only gives a warning,
-                and another number of threads not even that (workers share a processor), because a
-                resumed search must keep its costs.
+            origin: the expected device and network. Another version of torch is warned of, another
+                number of threads is not (workers share a processor): a resumed search must keep its
+                costs.
 
         Raises:
             ValueError: it was measured on another device or for another network.
@@ -136,9 +131,7 @@ class LatencyTable:
             }
             base = float(content["base"])
             checks = [
-                LatencyCheck(
-                    Genotype.from_config(check["genotype"]), check["estimated"], check["measured"]
-                )
+                LatencyCheck(**{**check, "genotype": Genotype.from_config(check["genotype"])})
                 for check in content["checks"]
             ]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -163,9 +156,7 @@ class LatencyTable:
         if known.get("torch") != origin.get("torch"):
             logger.warning(
                 "%s was measured with torch %s; this is %s. Its latencies are kept.",
-                path,
-                known.get("torch"),
-                origin.get("torch"),
+                *(path, known.get("torch"), origin.get("torch")),
             )
         options = {choice: choices[choice] for choice in space.names}
         return cls(AdditiveCost(name, UNIT, space, options, base), known, checks)

@@ -4,8 +4,7 @@ import statistics
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from random import Random
 
 import torch
@@ -13,9 +12,10 @@ from torch import nn
 
 from crnas_d2.common.progress import progress_bar
 from crnas_d2.config import NetworkSpec
-from crnas_d2.modeling import build_body, find_supernet
+from crnas_d2.modeling import build_body
 from crnas_d2.space import AdditiveCost, Genotype
 
+from .block_events import BlockEvents, single_path
 from .counted import covering_values
 
 UNIT = "ms"
@@ -109,16 +109,10 @@ class LatencyMeter:
         self.image = image
         self.clock = clock
         self.most_seconds = most_seconds
-        supernet = find_supernet(body)
-        assert supernet is not None and supernet.has_paths, "the body is not a single-path supernet"
-        self.supernet, self.space = supernet, supernet.space
+        self.supernet, self.space = single_path(body)
 
     def measure(self, name: str = "LATENCY") -> AdditiveCost:
-        """Time every option of every choice, and the rest of the body.
-
-        Args:
-            name: of the cost.
-        """
+        """Time every option of every choice, and the rest of the body, as a cost."""
         times: dict[str, dict[int, list[float]]] = {
             choice.name: {option: [] for option in choice.options} for choice in self.space.choices
         }
@@ -140,9 +134,7 @@ class LatencyMeter:
         self._repeat(run_round, "latency of blocks")
         # A choice without a block, or after the last output, was never timed and costs nothing.
         options = {
-            choice: {
-                option: statistics.median(seen) if seen else 0.0 for option, seen in of.items()
-            }
+            choice: {option: statistics.median(seen or [0.0]) for option, seen in of.items()}
             for choice, of in times.items()
         }
         return AdditiveCost(name, UNIT, self.space, options, statistics.median(rests))
@@ -178,42 +170,11 @@ class LatencyMeter:
     def _run(self, values: Mapping[str, int]) -> tuple[float, dict[str, float]]:
         """Run one path; return the milliseconds of the rest, and of the block of each choice."""
         self.supernet.set_path(self.space.genotype(values))
-        events: list[str] = []  # the name of the choice whose block begins, or "" where one ends
-
-        def before(name: str, *_: object) -> None:
-            events.append(name)
-            self.clock.mark()
-
-        def after(*_: object) -> None:
-            events.append("")
-            self.clock.mark()
-
-        handles = []
-        for name, blocks in self.supernet.choice_blocks.items():
-            for block in blocks:
-                handles.append(block.register_forward_pre_hook(partial(before, name)))
-                handles.append(block.register_forward_hook(after))
-        try:
+        with BlockEvents(self.supernet, self.clock.mark) as events:
             self._forward()
-        finally:
-            for handle in handles:
-                handle.remove()
-        first, *intervals = self.clock.intervals()
-        # The interval after an event belongs to the innermost running block, or to the rest. The
-        # stack holds the running blocks, because a branch of blocks contains inner choices.
-        rest = first
-        parts: dict[str, float] = {}
-        running: list[str] = []
-        for name, interval in zip(events, intervals, strict=True):
-            if name:
-                running.append(name)
-            else:
-                running.pop()
-            if running:
-                parts[running[-1]] = parts.get(running[-1], 0.0) + interval
-            else:
-                rest += interval
-        return rest, parts
+        *times, whole = accumulate(self.clock.intervals())
+        parts = events.own_parts(times)
+        return whole - sum(parts.values()), parts
 
     def _forward(self) -> None:
         with torch.no_grad():
