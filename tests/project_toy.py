@@ -1,9 +1,7 @@
 """What the tests of projects/* share: their configs, and how to run one at toy size."""
 
 import json
-import os
 import shutil
-import subprocess
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -110,24 +108,6 @@ def after_searches(folder: Path) -> Path:
             settings = {"family": cfg.MODEL.SUPERNET.FAMILY, "channel": space.to_config()}
             genotype.to_yaml(output / "genotype.yaml", **settings)
     return folder
-
-
-def printed_commands(script: str, folder: Path) -> list[str]:
-    """The calls of ``python`` that a bash script makes in a folder; none of them is run."""
-    program = folder / "bin" / "python"
-    program.parent.mkdir()
-    program.write_text('#!/bin/sh\necho "$@"\n')
-    program.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
-    run = subprocess.run(
-        ["bash", "-e", "-c", script],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return run.stdout.splitlines()
 
 
 def check_schedule(solver, images: int, epochs: int, steps: tuple[int, ...]) -> None:

@@ -6,7 +6,8 @@ import shlex
 import pytest
 import torch
 import toy
-from project_toy import PROJECTS, body, cost_of, printed_commands
+from project_toy import PROJECTS, body, cost_of
+from shell import printed_commands
 
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.cost import build_budgets, build_costs

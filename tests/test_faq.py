@@ -36,22 +36,6 @@ def recipe(name):
     return load_config(str(RECIPES / f"{name}.yaml"), [])
 
 
-def frozen_stages():
-    check_model(config("supernet-stage", "MODEL.BACKBONE.FREEZE_AT", "2"))
-
-
-def frozen_bn():
-    check_model(config("supernet-stage", "MODEL.RESNETS.NORM", "FrozenBN"))
-
-
-def no_imagenet():
-    check_training(recipe("pretrain/CR-R50"))
-
-
-def no_pretraining():
-    check_training(recipe("searched/faster_rcnn_CR-R50_FPN_1x"))
-
-
 def another_run():
     cfg = config("baseline")
     folder = Path(cfg.OUTPUT_DIR)
@@ -59,10 +43,6 @@ def another_run():
     (folder / "last_checkpoint").write_text("model_0000499.pth")
     cfg.DATASETS.TRAIN = ("letters_archtrain",)
     check_training(cfg)
-
-
-def nothing_to_resume():
-    check_resumable(config("baseline"))
 
 
 def full_gpu():
@@ -108,26 +88,20 @@ class Asked:
         return False
 
 
-def nothing_to_search():
-    found = ("MODEL.GENOTYPE.DEPTHS", "[3, 4, 1, 1]", "MODEL.SUPERNET.PATH_SAMPLER", "fixed")
-    check_search(config("supernet-inherit", *found))
+FIXED = ("MODEL.GENOTYPE.DEPTHS", "[3, 4, 1, 1]", "MODEL.SUPERNET.PATH_SAMPLER", "fixed")
+ERRORS = {
+    "freeze": lambda: check_model(config("supernet-stage", "MODEL.BACKBONE.FREEZE_AT", "2")),
+    "frozen BN": lambda: check_model(config("supernet-stage", "MODEL.RESNETS.NORM", "FrozenBN")),
+    "no ImageNet": lambda: check_training(recipe("pretrain/CR-R50")),
+    "no pretraining": lambda: check_training(recipe("searched/faster_rcnn_CR-R50_FPN_1x")),
+    "nothing to resume": lambda: check_resumable(config("baseline")),
+    "nothing to search": lambda: check_search(config("supernet-inherit", *FIXED)),
+    **{f.__name__: f for f in (another_run, full_gpu, too_small_gpu, other_classes)},
+    **{f.__name__: f for f in (other_pixels, no_finite_fitness)},
+}
 
 
-@pytest.mark.parametrize(
-    "fails",
-    [
-        *(frozen_stages, frozen_bn, no_imagenet, no_pretraining, another_run, nothing_to_resume),
-        *(
-            full_gpu,
-            too_small_gpu,
-            other_classes,
-            other_pixels,
-            no_finite_fitness,
-            nothing_to_search,
-        ),
-    ],
-    ids=lambda function: function.__name__,
-)
+@pytest.mark.parametrize("fails", ERRORS.values(), ids=ERRORS)
 def test_an_error_is_quoted_as_it_is_printed(fails, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises((ValueError, JobError, SystemExit)) as raised:

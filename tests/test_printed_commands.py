@@ -1,19 +1,12 @@
 """Every command that a page prints, in its order: what one step leaves, the next one takes.
 
-A page's shell script runs with stubs for ``python`` and the like, so that loops, functions and
-written configs count. Each stub hands its command to the test, where it goes through the verb's own
-parser, loading and checks; in place of trainings and searches, files of their results are left.
+A page's shell script runs, so that loops, functions and written configs count. Each command goes
+through the verb's own parser, loading and checks; in place of trainings and searches, files of
+their results are left.
 """
 
 import argparse
-import json
-import os
 import re
-import socket
-import subprocess
-import sys
-from collections.abc import Callable
-from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from random import Random
@@ -23,6 +16,7 @@ import pytest
 import torch
 import toy
 from project_toy import copy_configs
+from shell import PROGRAMS, run_script
 
 from crnas_d2.common.files import check_writable
 from crnas_d2.config import NetworkSpec, load_config
@@ -39,14 +33,6 @@ PAGES = [
     for folder in (toy.ROOT, toy.ROOT / "docs", *sorted((toy.ROOT / "projects").iterdir()))
     for path in sorted(folder.glob("*.md"))
 ]
-STUB = """#!{python} -SE
-import json, os, socket, sys
-with socket.create_connection(("localhost", {port})) as test:
-    test.sendall(json.dumps([os.path.basename(sys.argv[0]), *sys.argv[1:]]).encode())
-    test.shutdown(socket.SHUT_WR)
-    sys.exit(0 if test.recv(2) == b"ok" else 1)
-"""
-PROGRAMS = ("python", "crnas-d2", "make", "pip", "git", "pre-commit")
 PATTERN = re.compile(r"\.\.\.|<[\w ]+>")  # a command in general, not one to run
 SCRIPTS = {
     script.relative_to(toy.ROOT).as_posix(): verb[1]
@@ -67,31 +53,6 @@ def script_of(page: str) -> str:
     ]
     lines = "\n".join(scripts).replace("\\\n", " ").splitlines()
     return "\n".join(line for line in lines if not PATTERN.search(line))
-
-
-def run_script(script: str, root: Path, handle: Callable[[list[str]], None]) -> None:
-    """Run a script in a folder, each of whose commands is handled here instead."""
-    (root / "bin").mkdir()
-    with socket.create_server(("localhost", 0)) as server:
-        server.settimeout(0.2)
-        stub = STUB.format(python=sys.executable, port=server.getsockname()[1])
-        for name in PROGRAMS:
-            (root / "bin" / name).write_text(stub)
-            (root / "bin" / name).chmod(0o755)
-        environment = {**os.environ, "PATH": f"{root / 'bin'}:{os.environ['PATH']}"}
-        command = ["bash", "-e", "-c", script]
-        bash = subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.PIPE)
-        try:
-            while bash.poll() is None:
-                with suppress(TimeoutError):
-                    connection, _ = server.accept()
-                    with connection, connection.makefile() as stream:
-                        handle(json.load(stream))
-                        connection.sendall(b"ok")
-        finally:
-            bash.kill()
-            _, errors = bash.communicate()
-    assert bash.returncode == 0, errors.decode()
 
 
 class Steps:

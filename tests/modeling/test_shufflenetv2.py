@@ -261,11 +261,17 @@ def test_a_supernet_refuses_what_it_cannot_honour(overrides, words):
     [
         ({"OUT_FEATURES": []}, r"OUT_FEATURES is \[\].*res2, res3, res4, res5, head"),
         ({"OUT_FEATURES": ["res6"]}, r"OUT_FEATURES is \['res6'\].*\[head\] for a classifier"),
-        ({"CHANNELS": [4, 8, 15, 24, 32]}, r"\[4, 8, 15, 24, 32\]; .*expected even numbers.*in half"),
+        (
+            {"CHANNELS": [4, 8, 15, 24, 32]},
+            r"\[4, 8, 15, 24, 32\]; .*expected even numbers.*in half",
+        ),
         ({"CHANNELS": [4, 8, 16, 24]}, r"CHANNELS is \[4, 8, 16, 24\]; expected five"),
         ({"CHANNELS": [0, 8, 16, 24, 32]}, "expected five positive whole numbers"),
         ({"CHANNELS": [4, 8, 8, 24, 32]}, "larger than the one before"),
-        ({"CHANNELS": [], "DEPTH": 18}, r"DEPTH is 18; expected a published number of blocks, 20 or 40"),
+        (
+            {"CHANNELS": [], "DEPTH": 18},
+            r"DEPTH is 18; expected a published number of blocks, 20 or 40",
+        ),
     ],
     ids=["no output", "unknown output", "odd", "four", "zero", "not growing", "DEPTH"],
 )

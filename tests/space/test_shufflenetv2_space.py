@@ -41,7 +41,9 @@ def test_the_family_reads_its_own_depth():
     for layers in (20, 40):
         cfg = toy.network_config(FAMILY, depth(layers), other)
         assert NetworkSpec.from_config(cfg).genotype == Genotype(depths=DEPTHS[layers])
-    with pytest.raises(ValueError, match=r"MODEL\.SHUFFLENETV2\.DEPTH is 50; expected a published .*20 or 40"):
+    with pytest.raises(
+        ValueError, match=r"MODEL\.SHUFFLENETV2\.DEPTH is 50; expected a published .*20 or 40"
+    ):
         NetworkSpec.from_config(toy.network_config(FAMILY, depth(50)))
 
 
