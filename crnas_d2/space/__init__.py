@@ -2,7 +2,6 @@
 
 from .budget import Budget, is_feasible, parse_limits
 from .channel_space import ChannelSpace, SearchedConv, warn_without_plain_dilation
-from .choice import Choice
 from .cost import COST_REGISTRY, AdditiveCost, Cost
 from .dilations import (
     DILATION_SETS,
@@ -13,14 +12,12 @@ from .dilations import (
     num_channel_groups,
     parse_dilations,
 )
-from .family import FAMILY_REGISTRY, Family, PlainResNet, SearchableConv
+from .family import FAMILY_REGISTRY, Family, Operation, PlainResNet, SearchableConv
 from .feasible import check_budgets, feasible_genotypes
 from .fraction import FeasibleFraction, feasible_fraction
-from .genotype import Genotype
+from .genotype import Genotype, genotype_file
 from .kind import SPACE_REGISTRY, SpaceKind
-from .operation import Operation
-from .published import genotype_file
-from .search_space import SearchSpace
+from .search_space import Choice, SearchSpace
 
 __all__ = [
     "COST_REGISTRY",

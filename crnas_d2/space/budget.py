@@ -1,10 +1,12 @@
 """Budgets: two-sided limits on the cost of a genotype."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from crnas_d2.common.errors import invalid
 from crnas_d2.common.formats import format_quantity
 
 from .cost import AdditiveCost
@@ -13,13 +15,7 @@ from .genotype import Genotype
 
 @dataclass(frozen=True)
 class Budget:
-    """``low <= cost <= high``.
-
-    Attributes:
-        cost: of every genotype.
-        low: least cost allowed.
-        high: greatest cost allowed.
-    """
+    """Limits on the cost of a genotype: ``low <= cost <= high``."""
 
     cost: AdditiveCost
     low: float
@@ -64,22 +60,16 @@ def parse_limits(key: str, limits: Sequence[Any], example: str) -> tuple[float, 
     """
     if not limits:
         return None
-    numbers = list(_finite(limits))
-    if len(numbers) != 2 or len(limits) != 2 or not 0 <= numbers[0] <= numbers[1]:
-        raise ValueError(
-            f"{key} is {list(limits)}; expected [least, most], e.g. {example}, or [] for no limit."
-        )
+    numbers = list(map(_number, limits))
+    if len(numbers) != 2 or not 0 <= numbers[0] <= numbers[1] < math.inf:
+        raise invalid(key, list(limits), f"[least, most], e.g. {example}, or [] for no limit")
     return numbers[0], numbers[1]
 
 
-def _finite(values: Iterable[object]) -> Iterator[float]:
-    """Yield the values that are finite numbers."""
-    for value in values:
-        # bool is an int in Python, but "at most True" is a mistake in a config.
-        if isinstance(value, int | float | str) and not isinstance(value, bool):
-            try:
-                number = float(value)
-            except (ValueError, OverflowError):
-                continue
-            if math.isfinite(number):
-                yield number
+def _number(value: object) -> float:
+    """Return NaN, which no comparison admits, for what is no number."""
+    # bool is an int in Python, but "at most True" is a mistake in a config.
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        with suppress(ValueError, OverflowError):
+            return float(value)
+    return math.nan

@@ -11,9 +11,8 @@ from yacs.config import CfgNode
 from crnas_d2.common.digests import text_digest
 from crnas_d2.common.registry import Registry
 
-from .choice import Choice
 from .genotype import Genotype
-from .search_space import SearchSpace
+from .search_space import Choice, SearchSpace
 
 COST_REGISTRY = Registry("COST", "A cost")
 """Costs by their names in ``SEARCH.BUDGET`` and ``SEARCH.COSTS``; subclasses of :class:`Cost`."""

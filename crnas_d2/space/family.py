@@ -1,7 +1,7 @@
-"""The interface of a backbone family, and the registry of families."""
+"""The interface of a backbone family: its operations, and the registry of families."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -11,10 +11,29 @@ from yacs.config import CfgNode
 from crnas_d2.common.registry import EqualBySettings, Registry
 
 from .genotype import Genotype
-from .operation import Operation
 
 FAMILY_REGISTRY = Registry("FAMILY", "MODEL.SUPERNET.FAMILY")
 """Families by the names of ``MODEL.SUPERNET.FAMILY``; each a subclass of :class:`Family`."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of a block: it changes a finished block, or builds one.
+
+    The ``make_stage`` of its family calls :attr:`make`, or builds the block itself and calls
+    :attr:`change`.
+
+    Attributes:
+        name: for messages, tables and reports, e.g. ``dilation 2``.
+        change: changes a finished block in place, whatever it was changed to before, and keeps the
+            shapes of its parameters. If all operations do so, they can share the weights of one
+            block.
+        make: builds the block, from the arguments with which its family calls it.
+    """
+
+    name: str
+    change: Callable[[Any], None] | None = None
+    make: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ from itertools import accumulate
 from random import Random
 
 from .budget import Budget
-from .choice import Choice, num_completions
 from .cost import AdditiveCost
-from .search_space import SearchSpace
+from .search_space import Choice, SearchSpace, num_completions
 
 # Smaller feasible fractions give a warning: 10,000 samples may all be infeasible.
 RARE = 1e-4

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from importlib.resources import files
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -111,6 +112,29 @@ class Genotype:
     def __str__(self) -> str:
         fields = asdict(self).items()
         return " ".join(f"{name}={_plain(value)}" for name, value in fields if value)
+
+
+def genotype_file(name: str) -> str:
+    """Return the path of a published genotype, for ``_BASE_`` or ``cfg.merge_from_file``.
+
+    Args:
+        name: paper and network, e.g. ``CR-NAS/CR-R50``.
+
+    Raises:
+        ValueError: an unknown name; the message lists the known ones.
+    """
+    known = {
+        f"{paper.name}/{file.name.removesuffix('.yaml')}": file
+        for paper in (files("crnas_d2") / "genotypes").iterdir()
+        if paper.is_dir()
+        for file in paper.iterdir()
+        if file.name.endswith(".yaml")
+    }
+    if name not in known:
+        raise ValueError(
+            f"No published genotype is named '{name}'; known: {', '.join(sorted(known))}."
+        )
+    return str(known[name])
 
 
 def _whole_numbers(name: str, values: Sequence[Any], *, least: int, each: str) -> tuple[int, ...]:
