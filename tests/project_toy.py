@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -110,13 +111,32 @@ def after_searches(folder: Path) -> Path:
     return folder
 
 
-def check_schedule(solver, images: int, epochs: int, steps: tuple[int, ...]) -> None:
-    """The step schedule of CR-NAS and NATS, for 16 images per batch."""
-    assert round(epochs * images / 16) == solver.MAX_ITER
-    assert tuple(round(epoch * images / 16) for epoch in steps) == solver.STEPS
+# The training and the test set of a detector, and its number of classes.
+DATA = {
+    "COCO": (("coco_2017_train",), ("coco_2017_val",), 80),
+    "VOC": (("voc_2007_trainval", "voc_2012_trainval"), ("voc_2007_test",), 20),
+}
+
+
+def num_classes(cfg) -> int:
+    is_one_stage = cfg.MODEL.META_ARCHITECTURE == "RetinaNet"
+    return (cfg.MODEL.RETINANET if is_one_stage else cfg.MODEL.ROI_HEADS).NUM_CLASSES
+
+
+def check_data(cfg, data: str) -> None:
+    assert (cfg.DATASETS.TRAIN, cfg.DATASETS.TEST, num_classes(cfg)) == DATA[data]
+
+
+def check_schedule(cfg, iterations: float, steps: Iterable[float], sizes=(800, 1333)) -> None:
+    """The steps of a paper, and what all of them have: 16 images, a rate per kind of detector."""
+    solver, images = cfg.SOLVER, cfg.INPUT
+    assert (round(iterations), tuple(map(round, steps))) == (solver.MAX_ITER, solver.STEPS)
     assert (solver.IMS_PER_BATCH, solver.GAMMA, solver.REFERENCE_WORLD_SIZE) == (16, 0.1, 8)
     assert (solver.MOMENTUM, solver.WEIGHT_DECAY) == (0.9, 1e-4)
-    assert solver.WARMUP_ITERS > 0
+    assert solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR" and solver.WARMUP_ITERS > 0
+    assert (0.01 if cfg.MODEL.META_ARCHITECTURE == "RetinaNet" else 16 * 0.00125) == solver.BASE_LR
+    assert (*images.MIN_SIZE_TRAIN, images.MAX_SIZE_TRAIN) == sizes
+    assert sizes == (images.MIN_SIZE_TEST, images.MAX_SIZE_TEST)
 
 
 def body(cfg) -> list:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 import toy
-from project_toy import PROJECTS, body, check_schedule
+from project_toy import PROJECTS, body, check_data, check_schedule
 
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.cost import build_budgets, build_costs, detector_macs
@@ -29,18 +29,10 @@ SCHEDULES = {
 def test_a_detector_has_the_schedule_and_the_network_of_its_name(name):
     cfg = config(name)
     schedule = name.rsplit("_", 1)[1]
-    check_schedule(cfg.SOLVER, *SCHEDULES[schedule])
-    assert (0.01 if "retinanet" in name else 16 * 0.00125) == cfg.SOLVER.BASE_LR
+    images, epochs, steps = SCHEDULES[schedule]
     sizes = (600, 1000) if schedule == "VOC" else (800, 1333)
-    assert (*cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN) == sizes
-    assert sizes == (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
-    if schedule == "VOC":
-        assert cfg.DATASETS.TRAIN == ("voc_2007_trainval", "voc_2012_trainval")
-        assert cfg.DATASETS.TEST == ("voc_2007_test",) and cfg.MODEL.ROI_HEADS.NUM_CLASSES == 20
-    else:
-        assert cfg.DATASETS.TRAIN == ("coco_2017_train",)
-        assert cfg.DATASETS.TEST == ("coco_2017_val",)
-
+    check_schedule(cfg, epochs * images / 16, [step * images / 16 for step in steps], sizes)
+    check_data(cfg, "VOC" if schedule == "VOC" else "COCO")
     network = re.search(r"_((CR-|stage-)?(MobileNetV2|[RX]\d+(-32x4d)?))_", name)[1]
     if name.startswith("searched/"):
         published = load_config(genotype_file(f"CR-NAS/{network}"), []).MODEL.GENOTYPE
@@ -53,8 +45,7 @@ def test_a_detector_has_the_schedule_and_the_network_of_its_name(name):
 def test_supernets_are_trained_as_the_paper_says():
     for name in ("stage-R18", "stage-R50", "stage-X50-32x4d", "operation-MobileNetV2"):
         cfg = config(f"supernet/{name}")
-        check_schedule(cfg.SOLVER, ARCHTRAIN, 25, (16, 22))
-        assert cfg.SOLVER.BASE_LR == 16 * 0.00125
+        check_schedule(cfg, 25 * ARCHTRAIN / 16, [16 * ARCHTRAIN / 16, 22 * ARCHTRAIN / 16])
         assert cfg.DATASETS.TRAIN == ("coco_2017_archtrain",)
         assert cfg.DATASETS.ARCHVAL == ("coco_2017_archval",)
         solver = config(f"pretrain/supernet-{name}").SOLVER

@@ -6,7 +6,7 @@ import shlex
 import pytest
 import torch
 import toy
-from project_toy import PROJECTS, body, cost_of
+from project_toy import PROJECTS, body, check_data, check_schedule, cost_of, num_classes
 from shell import printed_commands
 
 from crnas_d2.config import NetworkSpec, load_config
@@ -30,33 +30,18 @@ def test_a_config_is_accepted(name):
     check_config(cfg, [])
 
 
-# Iterations in thousands, and those after which the rate is divided by 10 (DetNAS section 4.1 and
-# table 1; the steps of VOC and from scratch at the same fractions).
-SCHEDULES = {
-    ("COCO", 1): (90, (60, 80)),
-    ("VOC", 1): (22.5, (15, 20)),
-    ("COCO", 2): (180, (120, 160)),
-    ("VOC", 2): (45, (30, 40)),
-}
+# Iterations, and those after which the rate is divided by 10 (DetNAS section 4.1 and table 1; the
+# steps of VOC and from scratch at the same fractions).
+SCHEDULES = {"COCO": (90_000, (60_000, 80_000)), "VOC": (22_500, (15_000, 20_000))}
 
 
 def check_detector(cfg, detector, data, times=1):
     """All that the paper says of a detector and its training."""
-    thousands, steps = SCHEDULES[data, times]
-    solver, retinanet = cfg.SOLVER, detector == "RetinaNet"
-    assert 1000 * thousands == solver.MAX_ITER
-    assert tuple(1000 * step for step in steps) == solver.STEPS
-    assert (solver.IMS_PER_BATCH, solver.GAMMA, solver.REFERENCE_WORLD_SIZE) == (16, 0.1, 8)
-    assert (solver.MOMENTUM, solver.WEIGHT_DECAY) == (0.9, 1e-4)
-    assert solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR"
-    assert (0.01 if retinanet else 0.02) == solver.BASE_LR
-    assert (*cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN) == (800, 1333)
-    assert (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST) == (800, 1333)
-
-    model = cfg.MODEL
+    iterations, steps = SCHEDULES[data]
+    check_schedule(cfg, times * iterations, [times * step for step in steps])
+    model, retinanet = cfg.MODEL, detector == "RetinaNet"
     assert ("RetinaNet" if retinanet else "GeneralizedRCNN") == model.META_ARCHITECTURE
-    node = model.RETINANET if retinanet else model.ROI_HEADS
-    assert {"COCO": 80, "VOC": 20}[data] == node.NUM_CLASSES
+    assert num_classes(cfg) == {"COCO": 80, "VOC": 20}[data]
     assert model.SHUFFLENETV2.NORM == model.RESNETS.NORM == "SyncBN"
     assert ("" if retinanet else "SyncBN") == model.FPN.NORM
     levels = ["res3", "res4", "res5"] if retinanet else ["res2", "res3", "res4", "res5"]
@@ -75,12 +60,7 @@ def test_a_detector_has_the_schedule_and_the_network_of_its_name(name):
     cfg = config(name)
     data = "VOC" if name.endswith("_VOC") else "COCO"
     check_detector(cfg, "RetinaNet" if "/retinanet" in name else "FPN", data)
-    if data == "VOC":
-        assert cfg.DATASETS.TRAIN == ("voc_2007_trainval", "voc_2012_trainval")
-        assert cfg.DATASETS.TEST == ("voc_2007_test",)
-    else:
-        assert cfg.DATASETS.TRAIN == ("coco_2017_train",)
-        assert cfg.DATASETS.TEST == ("coco_2017_val",)
+    check_data(cfg, data)
     network = re.search(r"_(R\d+|DetNet-59|ShuffleNetV2-\d+|DetNASNet-[\w.]+-\w+?)_", name)[1]
     assert f"output/DetNAS/pretrain/{network}/model_final.pth" == cfg.MODEL.WEIGHTS
     if network == "DetNet-59":

@@ -61,11 +61,7 @@ class Runs:
     def __init__(self, root, datasets):
         self.root = root
         path = os.pathsep.join([str(toy.ROOT), str(toy.ROOT / "tests")])
-        self.environment = {
-            **os.environ,
-            "DETECTRON2_DATASETS": str(datasets),
-            "PYTHONPATH": path,
-        }
+        self.environment = {**os.environ, "DETECTRON2_DATASETS": str(datasets), "PYTHONPATH": path}
         self.trained = {}  # config by the checkpoint that its training writes
         for file in sorted(root.glob("projects/*/configs/*/*.yaml")):
             if file.parent.name in ("pretrain", "supernet") and not file.stem.startswith("Base-"):

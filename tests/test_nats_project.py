@@ -13,6 +13,7 @@ from project_toy import (
     ToyTrainer,
     after_searches,
     body,
+    check_data,
     check_schedule,
     copy_configs,
     cost_of,
@@ -128,12 +129,8 @@ def test_a_config_is_accepted(name, project):
 @pytest.mark.parametrize("name", [*BASELINES, *SEARCHED])
 def test_a_detector_is_trained_as_the_paper_says(name, project):
     cfg = project.config(name)
-    check_schedule(cfg.SOLVER, 118_287, 13, (8, 11))
-    assert cfg.SOLVER.LR_SCHEDULER_NAME == "WarmupMultiStepLR"
-    assert (0.01 if "retinanet" in name else 16 * 0.00125) == cfg.SOLVER.BASE_LR
-    assert (*cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN) == (800, 1333)
-    assert (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST) == (800, 1333)
-    assert cfg.DATASETS.TRAIN == ("coco_2017_train",) and cfg.DATASETS.TEST == ("coco_2017_val",)
+    check_schedule(cfg, 13 * 118_287 / 16, [8 * 118_287 / 16, 11 * 118_287 / 16])
+    check_data(cfg, "COCO")
     assert ("mask_rcnn" in name) == cfg.MODEL.MASK_ON
     assert ("cascade" in name) == (cfg.MODEL.ROI_HEADS.NAME == "CascadeROIHeads")
     assert ("retinanet" in name) == (cfg.MODEL.META_ARCHITECTURE == "RetinaNet")

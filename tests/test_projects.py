@@ -96,8 +96,7 @@ def test_a_detector_starts_from_its_pretrained_body(
 
 
 @pytest.mark.parametrize(
-    ("project", "scratch"),
-    [("CR-NAS", "pretrain/"), ("DetNAS", ("pretrain/", "supernet/S-"))],
+    ("project", "scratch"), [("CR-NAS", "pretrain/"), ("DetNAS", ("pretrain/", "supernet/S-"))]
 )
 def test_every_run_has_its_folder_and_starts_from_a_run_with_the_same_body(project, scratch):
     names = PROJECTS[project].names("baseline", "pretrain", "search", "searched", "supernet")

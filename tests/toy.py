@@ -73,14 +73,7 @@ STAGE_SPACE = {
     "SEARCH.BN_CALIBRATION.NUM_IMAGES": 8,
     "SEARCH.COST_INPUT_SIZE": [SIZE, SIZE],
 }
-ELIGIBLE = [
-    (1, 1, 3, 3),
-    (1, 2, 2, 3),
-    (1, 2, 3, 2),
-    (2, 1, 2, 3),
-    (2, 1, 3, 2),
-    (2, 2, 2, 2),
-]
+ELIGIBLE = [(1, 1, 3, 3), (1, 2, 2, 3), (1, 2, 3, 2), (2, 1, 2, 3), (2, 1, 3, 2), (2, 2, 2, 2)]
 
 
 def as_list(*overrides: dict) -> list:

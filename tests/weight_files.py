@@ -25,12 +25,7 @@ _CAFFE2_NORM_LONG = {
     "running_var": "running_var",
 }
 _TORCHVISION_CONV = {"shortcut": "downsample.0"}
-_TORCHVISION_NORM = {
-    "conv1": "bn1",
-    "conv2": "bn2",
-    "conv3": "bn3",
-    "shortcut": "downsample.1",
-}
+_TORCHVISION_NORM = {"conv1": "bn1", "conv2": "bn2", "conv3": "bn3", "shortcut": "downsample.1"}
 
 
 def _parts(name):
