@@ -21,7 +21,7 @@ from .weight_file import WeightFile, read_weights
 logger = logging.getLogger(__name__)
 
 
-class SafeCheckpointer(DetectionCheckpointer):  # type: ignore[misc] # it has no types
+class SafeCheckpointer(DetectionCheckpointer):
     """A Detectron2 checkpointer that reads files as data, and names them in its errors.
 
     Args:

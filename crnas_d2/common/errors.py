@@ -83,7 +83,9 @@ def one_line_errors(script: str, stopped: str = "Stopped.") -> Iterator[None]:
     except Exception as error:
         if _is_of_torch(error, "ProcessExitedException"):  # of a training on several GPUs
             # A process that ends itself has said why.
-            why = f": {error}; continue with --resume." if error.exit_code < 0 else "."
+            why = (
+                f": {error}; continue with --resume." if getattr(error, "exit_code", 0) < 0 else "."
+            )
             sys.exit(f"{name}: a process of the training has ended{why}")
         message = _expected(error, Path(script).resolve())
         if message is None:

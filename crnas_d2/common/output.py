@@ -78,7 +78,7 @@ def disk_errors_explained(folder: str) -> Iterator[None]:
         begun = os.path.exists(os.path.join(folder, "last_checkpoint"))
         raise JobError(
             f"{error.filename or f'OUTPUT_DIR {folder}'} cannot be written ({error.strerror}). "
-            f"{DISK_ERRORS[error.errno].capitalize()}; then "
+            f"{DISK_ERRORS[error.errno or 0].capitalize()}; then "
             + ("continue with --resume." if begun else "start again.")
         ) from raised
     finally:

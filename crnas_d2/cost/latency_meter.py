@@ -59,7 +59,7 @@ class CUDAClock(Clock):
     def mark(self) -> None:
         if not self.marks:
             torch.cuda.synchronize(self.device)
-        self.marks.append(torch.cuda.Event(enable_timing=True))  # type: ignore[no-untyped-call]
+        self.marks.append(torch.cuda.Event(enable_timing=True))
         self.marks[-1].record(torch.cuda.current_stream(self.device))
 
     def intervals(self) -> list[float]:

@@ -58,7 +58,7 @@ def _forward(
     return [tensor for part in parts for tensor in tree_leaves(part.run(*part.inputs))]
 
 
-class _PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _PeakMemory(TorchDispatchMode):
     """Counts the bytes of the tensors that are alive at once; those of a model were there before.
 
     Attributes:
