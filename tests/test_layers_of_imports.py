@@ -11,7 +11,7 @@ PACKAGE = toy.ROOT / "crnas_d2"
 # In this order: each room may import the rooms before it.
 ROOMS = (
     *("common", "space", "config", "search", "layers", "data", "modeling", "cost", "checkpoint"),
-    *("evaluation", "engine", "runs", "report", "verbs"),
+    *("evaluation", "engine", "runs", "report", "testing", "verbs"),
 )
 ALLOWED = {room: set(ROOMS[: index + 1]) for index, room in enumerate(ROOMS)}
 ALLOWED["verbs"].add("")  # the package itself: all of it lies below

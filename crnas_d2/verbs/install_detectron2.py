@@ -104,18 +104,6 @@ def pip(*arguments: str, hint: str) -> None:
         raise InstallError(f"failed (output above): {' '.join(command)}\n{hint}")
 
 
-def download_labgym(folder: Path) -> Path:
-    """Download LabGym's wheel into ``folder``, without its dependencies."""
-    # LabGym's own code requires Python < 3.11; its copy of Detectron2 does not.
-    options = ["--quiet", "--no-deps", "--ignore-requires-python", "--only-binary=:all:"]
-    hint = (
-        "Check that pip reaches its package index. Without a network, download that wheel on\n"
-        "another machine and pass it with --labgym-wheel; or use --source git."
-    )
-    pip("download", *options, "--dest", str(folder), LABGYM, hint=hint)
-    return next(folder.glob("*.whl"))
-
-
 def check_sha256(path: Path) -> None:
     """Raise InstallError unless this is the wheel known to have an unchanged Detectron2."""
     if not path.is_file():
@@ -145,10 +133,8 @@ def build_wheel(labgym_wheel: Path, folder: Path) -> Path:
         raise InstallError(f"{labgym_wheel.name} holds no LabGym/detectron2. Use --source git.")
 
     info = f"detectron2-{VERSION}.dist-info"
-    files[f"{info}/LICENSE"] = LICENSE.read_bytes()
-    files[f"{info}/METADATA"] = METADATA.encode()
-    files[f"{info}/NOTICE"] = NOTICE.encode()
-    files[f"{info}/WHEEL"] = WHEEL.encode()
+    texts = {"LICENSE": LICENSE.read_text(), "METADATA": METADATA, "NOTICE": NOTICE, "WHEEL": WHEEL}
+    files |= {f"{info}/{name}": text.encode() for name, text in texts.items()}
     record = []
     for name, content in sorted(files.items()):
         digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
@@ -165,27 +151,36 @@ def build_wheel(labgym_wheel: Path, folder: Path) -> Path:
 
 
 def install_from_index(labgym_wheel: Path | None, options: list[str]) -> None:
-    hint = (
-        "The line with ERROR says why. A dependency that cannot be found or built: install that\n"
-        "one first, or Detectron2 alone with --no-deps. An environment that must not be changed:\n"
-        "use a virtual environment (`make env`)."
-    )
+    """Install the copy in LabGym's wheel, which is downloaded unless it is given."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        labgym_wheel = labgym_wheel or download_labgym(folder)
+        if labgym_wheel is None:
+            pip(
+                # LabGym's own code requires Python < 3.11; its copy of Detectron2 does not.
+                *("download", "--quiet", "--no-deps", "--ignore-requires-python"),
+                *("--only-binary=:all:", "--dest", temporary, LABGYM),
+                hint="Check that pip reaches its package index. Without a network, download that "
+                "wheel on\nanother machine and pass it with --labgym-wheel; or use --source git.",
+            )
+            labgym_wheel = next(folder.glob("*.whl"))
         check_sha256(labgym_wheel)
-        pip("install", "--quiet", *options, str(build_wheel(labgym_wheel, folder)), hint=hint)
+        pip(
+            *("install", "--quiet", *options, str(build_wheel(labgym_wheel, folder))),
+            hint="The line with ERROR says why. A dependency that cannot be found or built: "
+            "install that\none first, or Detectron2 alone with --no-deps. An environment that must "
+            "not be changed:\nuse a virtual environment (`make env`).",
+        )
 
 
 def install_from_git(ref: str, options: list[str]) -> None:
-    hint = (
-        "This needs git, a network that reaches github.com, a C++ compiler (for CUDA operators\n"
-        "also the CUDA toolkit that torch was built for), and torch, wheel and setuptools<81\n"
-        "installed. --source index needs none of these."
+    """Compile and install the official repository."""
+    pip(
+        # No isolation: upstream's setup.py imports torch.
+        *("install", "--no-build-isolation", *options, f"git+{HOME_PAGE}.git@{ref}"),
+        hint="This needs git, a network that reaches github.com, a C++ compiler (for CUDA "
+        "operators\nalso the CUDA toolkit that torch was built for), and torch, wheel and "
+        "setuptools<81\ninstalled. --source index needs none of these.",
     )
-    # No isolation: upstream's setup.py imports torch.
-    repository = f"git+{HOME_PAGE}.git@{ref}"
-    pip("install", "--no-build-isolation", *options, repository, hint=hint)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

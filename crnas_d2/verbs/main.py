@@ -92,8 +92,9 @@ def overview() -> str:
     # Read, not imported: importing all verbs takes seconds.
     lines = []
     for verb in VERBS:
-        module = Path(__file__).with_name(verb.replace("-", "_"))
-        file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
+        folder = Path(__file__).with_name(verb.replace("-", "_"))
+        file = folder.with_suffix(".py")
+        file = file if file.exists() else folder / "__init__.py"
         docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
         summary = docstring.partition("\n")[0]
         lines.append(f"  {verb:{width}}  {summary}")

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import yaml
 from detectron2.config import CfgNode, get_cfg
@@ -13,6 +14,7 @@ from crnas_d2.config import NetworkSpec, changed_settings
 from crnas_d2.config.architectures import find_architecture
 from crnas_d2.config.entries import leaves
 from crnas_d2.layers import DecodedConv2d
+from crnas_d2.runs.loaded_network import EXPORTED
 from crnas_d2.space import PlainResNet
 
 # By our name: Detectron2's builder of the same neck, and the function that backbone.py uses.
@@ -64,92 +66,89 @@ def describe_plain(cfg: CfgNode, spec: NetworkSpec | None, backbone: nn.Module) 
         spec: of the body; ``None`` if the backbone is not ours.
         backbone: the one of the trained network.
     """
-    plain = _plain_values(cfg)
-    if cfg.PLUGINS:
-        return _with_ours(cfg, plain, f"It is built by {', '.join(cfg.PLUGINS)} (PLUGINS).")
-    if find_architecture(cfg).classifies:
-        return _with_ours(cfg, plain, "Its classifier is one of crnas_d2.")
-    if spec is None:
-        return PlainNetwork(_dump(plain), "detectron2")
-    resnet = spec.family.plain_resnet(spec.genotype)
-    if resnet is None:
-        return _with_ours(cfg, plain, f"Detectron2 has no {spec.family.name}.")
-    if cfg.MODEL.BACKBONE.NAME not in _BUILDERS:
-        return _with_ours(cfg, plain, "Detectron2 has no NAS-FPN.")
-    if any(isinstance(module, DecodedConv2d) for module in backbone.modules()) or any(
-        name.endswith("group_dilations") for name in backbone.state_dict()
-    ):
-        return _with_ours(cfg, plain, "Detectron2 has no convolutions of several dilations.")
+    content = _common(yaml.safe_load(cfg.dump()), yaml.safe_load(get_cfg().dump()))
+    content["MODEL"]["WEIGHTS"], content["OUTPUT_DIR"] = EXPORTED, "./output"
+    # Nothing of it refers to the data.
+    for key in ("TRAIN", "TEST", "PROPOSAL_FILES_TRAIN", "PROPOSAL_FILES_TEST"):
+        content["DATASETS"][key] = []
+    resnet = spec.family.plain_resnet(spec.genotype) if spec is not None else None
+    if why := _why_ours(cfg, spec, resnet, backbone):
+        for key, value in _own_settings(cfg).items():
+            *path, last = key.split(".")
+            node = content
+            for part in path:
+                node = node.setdefault(part, {})
+            node[last] = json.loads(json.dumps(value))  # tuples become lists
+        return PlainNetwork(yaml.safe_dump(content), "crnas_d2", why)
+    if spec is None or resnet is None:
+        return PlainNetwork(yaml.safe_dump(content), "detectron2")
+    values = {"FAMILY": spec.family.name, **spec.genotype.to_config()}
+    values.pop("CHANNELS", None)  # all of them have the dilation of the base network
+    ours = {
+        "MODEL.BACKBONE.NAME": cfg.MODEL.BACKBONE.NAME,
+        **{f"MODEL.GENOTYPE.{key}": value for key, value in values.items()},
+    }
     builder, function = _BUILDERS[cfg.MODEL.BACKBONE.NAME]
-    if resnet.is_known and _ends_with_res5(cfg, function):
-        plain.MODEL.BACKBONE.NAME = builder
-        return PlainNetwork(_dump(plain), "detectron2", ours=_ours(cfg, spec))
-    file = _backbone_file(resnet, function)
-    plain.MODEL.BACKBONE.NAME = _builder_name(resnet, function)
+    # The pyramid of Detectron2's builder ends with res5.
+    if resnet.is_known and (function != "with_fpn" or "res5" in cfg.MODEL.FPN.IN_FEATURES):
+        content["MODEL"]["BACKBONE"]["NAME"] = builder
+        return PlainNetwork(yaml.safe_dump(content), "detectron2", ours=ours)
+    name = content["MODEL"]["BACKBONE"]["NAME"] = _builder_name(resnet, function)
+    file = _BACKBONE_FILE.format(
+        depths=list(resnet.depths),
+        dilations=json.dumps(resnet.dilations, indent=4) if resnet.dilations else "{}",
+        basic=resnet.has_basic_blocks,
+        name=json.dumps(name),
+        function=function,
+    )
     why = f"Detectron2's {builder} has no network of {list(resnet.depths)} blocks"
     if resnet.dilations:
         why += " with these dilations"
     elif resnet.has_known_depths:
         why += " with these widths, stages or this depth"
-    return PlainNetwork(
-        *(_dump(plain), "detectron2 and backbone.py"), f"{why}.", file, _ours(cfg, spec)
-    )
+    needs = "detectron2 and backbone.py"
+    return PlainNetwork(yaml.safe_dump(content), needs, f"{why}.", file, ours)
 
 
-def _plain_values(cfg: CfgNode) -> CfgNode:
-    """Return Detectron2's config with the values of ours; nothing of it refers to the data."""
-    plain = get_cfg()
-    ours = dict(leaves(cfg))
-    for key, _ in leaves(get_cfg()):
-        *path, last = key.split(".")
-        node = plain
-        for part in path:
-            node = node[part]
-        node[last] = ours[key]
-    plain.MODEL.WEIGHTS = "model.pth"
-    plain.OUTPUT_DIR = "./output"
-    plain.DATASETS.TRAIN, plain.DATASETS.TEST = (), ()
-    plain.DATASETS.PROPOSAL_FILES_TRAIN, plain.DATASETS.PROPOSAL_FILES_TEST = (), ()
-    return plain
+def _common(values: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    """Return the values whose keys are known."""
+    return {
+        key: _common(value, known[key]) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if key in known
+    }
 
 
-def _dump(plain: CfgNode, added: Mapping[str, object] | None = None) -> str:
-    content = yaml.safe_load(plain.dump())
-    for key, value in (added or {}).items():
-        *path, last = key.split(".")
-        node = content
-        for part in path:
-            node = node.setdefault(part, {})
-        node[last] = json.loads(json.dumps(value))  # tuples become lists
-    return yaml.safe_dump(content)
+def _why_ours(
+    cfg: CfgNode, spec: NetworkSpec | None, resnet: PlainResNet | None, backbone: nn.Module
+) -> str:
+    """Return why a network needs this package; "" if Detectron2 alone can build it."""
+    if cfg.PLUGINS:
+        return f"It is built by {', '.join(cfg.PLUGINS)} (PLUGINS)."
+    if find_architecture(cfg).classifies:
+        return "Its classifier is one of crnas_d2."
+    if spec is None:
+        return ""
+    if resnet is None:
+        return f"Detectron2 has no {spec.family.name}."
+    if cfg.MODEL.BACKBONE.NAME not in _BUILDERS:
+        return "Detectron2 has no NAS-FPN."
+    if any(isinstance(module, DecodedConv2d) for module in backbone.modules()) or any(
+        name.endswith("group_dilations") for name in backbone.state_dict()
+    ):
+        return "Detectron2 has no convolutions of several dilations."
+    return ""
 
 
-def _with_ours(cfg: CfgNode, plain: CfgNode, why: str) -> PlainNetwork:
-    """Keep the keys of ours, and of the user's modules, that this one network needs."""
+def _own_settings(cfg: CfgNode) -> dict[str, object]:
+    """Return the settings of ours, and of the user's modules, that this one network needs."""
     theirs = dict(leaves(get_cfg()))
     kept = {
         key: value
         for key, value in changed_settings(cfg).items()
         if key not in theirs and not key.startswith(_DROPPED) and key not in _SEARCHED
     }
-    if cfg.PLUGINS:
-        kept["PLUGINS"] = list(cfg.PLUGINS)
-    return PlainNetwork(_dump(plain, kept), "crnas_d2", why)
-
-
-def _ours(cfg: CfgNode, spec: NetworkSpec) -> dict[str, object]:
-    """Return the settings with which this package builds the network of a plain config."""
-    values = {"FAMILY": spec.family.name, **spec.genotype.to_config()}
-    values.pop("CHANNELS", None)  # all of them have the dilation of the base network
-    return {
-        "MODEL.BACKBONE.NAME": cfg.MODEL.BACKBONE.NAME,
-        **{f"MODEL.GENOTYPE.{key}": value for key, value in values.items()},
-    }
-
-
-def _ends_with_res5(cfg: CfgNode, function: str) -> bool:
-    """Whether the pyramid has the levels that Detectron2's builders expect."""
-    return function != "with_fpn" or "res5" in cfg.MODEL.FPN.IN_FEATURES
+    return {**kept, "PLUGINS": list(cfg.PLUGINS)} if cfg.PLUGINS else kept
 
 
 def _builder_name(resnet: PlainResNet, function: str) -> str:
@@ -159,16 +158,6 @@ def _builder_name(resnet: PlainResNet, function: str) -> str:
     neck = function.replace("body_alone", "body")
     block = "basic" if resnet.has_basic_blocks else "bottleneck"
     return f"build_resnet_{block}_{depths}{mark}_{neck}_backbone"
-
-
-def _backbone_file(resnet: PlainResNet, function: str) -> str:
-    return _BACKBONE_FILE.format(
-        depths=list(resnet.depths),
-        dilations=json.dumps(resnet.dilations, indent=4) if resnet.dilations else "{}",
-        basic=resnet.has_basic_blocks,
-        name=json.dumps(_builder_name(resnet, function)),
-        function=function,
-    )
 
 
 _BACKBONE_FILE = '''\

@@ -1,21 +1,14 @@
-"""Checks of plug-ins against the contracts of their interfaces, for the tests of a project.
-
-Each raises AssertionError with a sentence that says what the contract demands and what was found.
-Give small objects: networks are built on the CPU.
-"""
+"""Checks of what builds networks: families, kinds of spaces and costs."""
 
 import copy
 import itertools
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from random import Random
 from typing import Any
 
-import optuna
 import torch
-from detectron2.config import CfgNode
-from optuna.trial import FrozenTrial, TrialState
 from torch import nn
 
 from crnas_d2.checkpoint import subnet_state_dict
@@ -24,33 +17,17 @@ from crnas_d2.cost import CountedCost, MACs, Parameters
 from crnas_d2.cost.counted import covering_values
 from crnas_d2.cost.counting import meta_body, meta_image
 from crnas_d2.engine import PATH_SAMPLER_REGISTRY
-from crnas_d2.engine.path_samplers import PathSampler
-from crnas_d2.engine.scores import Score
 from crnas_d2.layers import active_modules
 from crnas_d2.modeling import build_backbone, find_supernet
 from crnas_d2.modeling.body import build_stages
 from crnas_d2.modeling.families import ResNetFamily
 from crnas_d2.modeling.spaces import OperationKind, StageKind
-from crnas_d2.search import Searcher, evaluated, run_worker
-from crnas_d2.space import (
-    AdditiveCost,
-    Budget,
-    Choice,
-    Cost,
-    Family,
-    Genotype,
-    SearchSpace,
-    SpaceKind,
-)
+from crnas_d2.space import Cost, Family, Genotype, SearchSpace, SpaceKind
+
+from .demand import demand
 
 _SIZE = (64, 64)  # of the images, pixels
 _SAMPLES = 3  # genotypes
-_BREAKS = (1, 3, 8)  # trials after which a search is stopped and resumed
-
-
-def _demand(condition: object, sentence: str) -> None:
-    if not condition:
-        raise AssertionError(sentence)
 
 
 def check_family(family: Family, published: Collection[str] = ()) -> None:
@@ -61,17 +38,17 @@ def check_family(family: Family, published: Collection[str] = ()) -> None:
         published: names of all tensors in a file that ``published_names`` knows.
     """
     name, stages = type(family).__name__, family.stages
-    _demand(copy.deepcopy(family) == family, f"Two {name} with equal settings must be equal.")
+    demand(copy.deepcopy(family) == family, f"Two {name} with equal settings must be equal.")
     for attribute in ("stage_options", "block_costs"):
         values = getattr(family, attribute)
-        _demand(
+        demand(
             len(values) in (0, len(stages)),
             f"{name}.{attribute} has {len(values)} entries; expected one for each of {stages}.",
         )
     names = [operation.name for operation in family.operations]
-    _demand(len(set(names)) == len(names), f"{name}.operations have equal names: {names}.")
+    demand(len(set(names)) == len(names), f"{name}.operations have equal names: {names}.")
     depths = family.baseline_depths()
-    _demand(
+    demand(
         len(depths) == len(stages) and min(depths) >= 1,
         f"{name}.baseline_depths() is {depths}; expected at least 1 for each of {stages}.",
     )
@@ -87,14 +64,18 @@ def check_family(family: Family, published: Collection[str] = ()) -> None:
         ]
         shapes = _shapes(family, Genotype(two, tuple(ops)))
         for place, shape in plain.items():
-            _demand(
+            demand(
                 shapes[place] == shape,
                 f"The shapes of a block must not depend on its operation: with '{operation.name}' "
                 f"{place} has {shapes[place]}, with '{names[0]}' {shape}.",
             )
     _check_identities(family, Genotype(two))
     if published:
-        _check_published(family, published)
+        found = list((family.published_names(published) or {}).values())
+        double = sorted({value for value in found if found.count(value) > 1})
+        demand(not double, f"published_names() must be invertible; {double} have two origins.")
+        missing = {name for name, _ in build_backbone(family).named_parameters()} - set(found)
+        demand(not missing, f"published_names() lacks parameters: {sorted(missing)[:5]}.")
     specs = []
     if family.stage_options:
         few = [numbers[:2] for numbers in family.stage_options]
@@ -122,7 +103,7 @@ def _shapes(family: Family, genotype: Genotype) -> dict[str, tuple[Any, ...]]:
     outputs = body(torch.empty(1, 3, *_SIZE, device="meta"))
     for name, stated in body.output_shape().items():
         shape = tuple(outputs[name].shape)
-        _demand(
+        demand(
             shape[1] == stated.channels and shape[2] == math.ceil(_SIZE[0] / stated.stride),
             f"The output {name} has the shape {shape} for images of {_SIZE}; output_shape() says "
             f"{stated.channels} channels at stride {stated.stride}.",
@@ -143,23 +124,11 @@ def _check_identities(family: Family, genotype: Genotype) -> None:
         for mode in (True, False):
             with torch.no_grad():
                 difference = float((block.train(mode)(x) - x).abs().max())
-            _demand(
+            demand(
                 difference <= 1e-6,
                 f"make_identity() must make the block {place} the identity or return False; "
                 f"its output differs from its input by {difference:.2g}.",
             )
-
-
-def _check_published(family: Family, published: Collection[str]) -> None:
-    found = family.published_names(published)
-    if found is None:
-        raise AssertionError("published_names() does not know its file: it returned None.")
-    values = list(found.values())
-    double = sorted({value for value in values if values.count(value) > 1})
-    _demand(not double, f"published_names() must be invertible; {double} each have two origins.")
-    body = build_backbone(family)
-    missing = sorted({name for name, _ in body.named_parameters()} - set(values))
-    _demand(not missing, f"published_names() leaves parameters without a value: {missing[:5]}.")
 
 
 def check_kind(kind: SpaceKind, family: Family) -> None:
@@ -169,9 +138,9 @@ def check_kind(kind: SpaceKind, family: Family) -> None:
     and nothing off the path may get a gradient.
     """
     name, random = type(kind).__name__, Random(0)
-    _demand(kind.fields, f"{name}.fields is empty; expected fields of a genotype.")
+    demand(kind.fields, f"{name}.fields is empty; expected fields of a genotype.")
     unknown = [sampler for sampler in kind.path_samplers if sampler not in PATH_SAMPLER_REGISTRY]
-    _demand(not unknown, f"{name}.path_samplers names {unknown}, which nobody has registered.")
+    demand(not unknown, f"{name}.path_samplers names {unknown}, which nobody has registered.")
     for sharing in kind.sharings:
         try:
             kind.check(family, sharing)
@@ -183,7 +152,7 @@ def check_kind(kind: SpaceKind, family: Family) -> None:
         supernet = find_supernet(body)
         if supernet is None:
             raise AssertionError(f"{name}.build_supernet() must return a Supernet.")
-        _demand(
+        demand(
             supernet.has_paths != kind.is_searched_in_training,
             f"A supernet is searched in its training or has paths; that of {name} has_paths "
             f"{supernet.has_paths} and is_searched_in_training {kind.is_searched_in_training}.",
@@ -207,7 +176,7 @@ def _check_path(body: nn.Module, network: nn.Module, genotype: Genotype, where: 
     with torch.no_grad():
         outputs, expected = body.eval()(images), network.eval()(images)
     for name, value in expected.items():
-        _demand(
+        demand(
             torch.equal(outputs[name], value),
             f"{where}: set_path({genotype}) must give the network of that genotype; {name} differs "
             f"by {float((outputs[name] - value).abs().max()):.2g}.",
@@ -216,7 +185,7 @@ def _check_path(body: nn.Module, network: nn.Module, genotype: Genotype, where: 
     sum(value.mean() for value in body(images).values()).backward()
     on_path = {p for part in active_modules(body) for p in part.parameters(recurse=False)}
     strays = [n for n, p in body.named_parameters() if p.grad is not None and p not in on_path]
-    _demand(not strays, f"{where}: parameters off the path of {genotype} get gradients: {strays}.")
+    demand(not strays, f"{where}: parameters off the path of {genotype} get gradients: {strays}.")
 
 
 def check_cost(cost: type[Cost] | Cost, spec: NetworkSpec | None = None) -> None:
@@ -235,19 +204,19 @@ def check_cost(cost: type[Cost] | Cost, spec: NetworkSpec | None = None) -> None
         table = cost.table(spec, _SIZE)
     except AssertionError as error:
         raise AssertionError(f"{name} must add up over the blocks of a network: {error}") from error
-    _demand(table.unit == cost.unit, f"{name}.table() is in {table.unit}; its unit is {cost.unit}.")
+    demand(table.unit == cost.unit, f"{name}.table() is in {table.unit}; its unit is {cost.unit}.")
     low, high = json.loads(cost.example.replace("'", '"'))
-    _demand(low <= high, f"{name}.example is {cost.example}; expected [least, most].")
+    demand(low <= high, f"{name}.example is {cost.example}; expected [least, most].")
     assert isinstance(spec.space, SearchSpace)
     for choice in spec.space.choices:
         options = table.options.get(choice.name, {})
-        _demand(
+        demand(
             set(options) == set(choice.options) and all(map(math.isfinite, options.values())),
             f"{name}.table() must have a finite cost for the options {choice.options} of "
             f"{choice.name}; it has {dict(options)}.",
         )
     again = cost.table(spec, _SIZE)
-    _demand(again.digest == table.digest, f"{name}.table() must give the same costs each time.")
+    demand(again.digest == table.digest, f"{name}.table() must give the same costs each time.")
     if not isinstance(cost, CountedCost):
         return
     for values in itertools.islice(covering_values(spec.space, Random(0)), _SAMPLES):
@@ -257,131 +226,8 @@ def check_cost(cost: type[Cost] | Cost, spec: NetworkSpec | None = None) -> None
         with torch.no_grad(), cost.counting(body) as reading:
             body(meta_image(network, _SIZE))
             direct = reading()
-        _demand(
+        demand(
             math.isclose(table(genotype), direct),
             f"{name} must add up: the table says {table(genotype):,} {cost.unit} for {genotype}, "
             f"the network itself counts {direct:,}.",
         )
-
-
-def check_searcher(searcher: type[Searcher], **settings: Any) -> None:
-    """Check a searcher on a small space: what it proposes, when it ends, and that it resumes.
-
-    Args:
-        settings: further arguments of its constructor. Of the 72 genotypes of the space, 44 are
-            feasible; a searcher of prefixes has no budget.
-    """
-    sizes = {"res2": (1, 2), "res3": (1, 2, 3), "res4": (2, 3, 4, 5), "res5": (1, 2, 3)}
-    choices = (Choice(f"{s}.depth", n, field="depths", stage=s) for s, n in sizes.items())
-    space = SearchSpace("stage", tuple(choices))
-    depths = {choice.name: {depth: depth for depth in choice.options} for choice in space.choices}
-    blocks = AdditiveCost("BLOCKS", "blocks", space, depths)
-    budgets = [] if searcher.proposes_prefixes else [Budget(blocks, 0, 9)]
-
-    def search(trials: Sequence[FrozenTrial] = (), fails: bool = False) -> optuna.Study:
-        return _search(searcher(space, budgets, **settings), trials, fails)
-
-    name, whole, built = searcher.__name__, search(), searcher(space, budgets, **settings)
-    found, order = {candidate.genotype for candidate in evaluated(whole, space)}, _order(whole)
-    _demand(
-        built.total in (None, len(found)),
-        f"{name}.total is {built.total}, but the search evaluated {len(found)} candidates.",
-    )
-    _demand(
-        built.genotypes is None or set(built.genotypes) == found,
-        f"{name}.genotypes must be those that it evaluates.",
-    )
-    _demand(_order(search()) == order, f"{name} must propose the same with the same seed.")
-    for number in _BREAKS:
-        again = _order(search(whole.get_trials()[:number]))
-        _demand(
-            again == order,
-            f"{name} must keep no state: resumed after {number} trials it evaluates {again}; "
-            f"without a break it evaluates {order}.",
-        )
-    search(fails=True)
-
-
-def _search(searcher: Searcher, trials: Sequence[FrozenTrial], fails: bool) -> optuna.Study:
-    """Run a search whose fitness is random, or missing for some genotypes."""
-    name, space = type(searcher).__name__, searcher.space
-    study = optuna.create_study(direction="maximize", sampler=searcher.sampler)
-    study.add_trials(trials)
-
-    def evaluate(genotype: Genotype) -> dict[str, float]:
-        fitness = Random(str(genotype)).random()
-        return {} if fails and fitness < 1 / 5 else {"fitness": fitness}
-
-    def check_proposals() -> None:
-        candidates = evaluated(study, space)
-        _demand(len(candidates) <= 2 * space.size, f"{name} does not end: propose() must.")
-        known = {candidate.genotype for candidate in candidates}
-        proposed = searcher.propose(candidates)
-        _demand(
-            len(set(proposed)) == len(proposed) and not known & set(proposed),
-            f"{name} must not propose a genotype twice, or one that is evaluated: {proposed}.",
-        )
-        for genotype in (*proposed, *known):
-            space.validate(genotype, partial=searcher.proposes_prefixes)
-            _demand(
-                not space.is_complete(genotype) or searcher.is_feasible(genotype),
-                f"{name} must propose feasible genotypes only; {genotype} is not.",
-            )
-
-    run_worker(study, searcher, evaluate, "fitness", check_proposals)
-    return study
-
-
-def _order(study: optuna.Study) -> list[dict[str, Any]]:
-    """Return what was evaluated, in its order."""
-    trials = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-    return [trial.params for trial in trials]
-
-
-def check_path_sampler(path_sampler: type[PathSampler]) -> None:
-    """Check that the path of an iteration depends on the seed and the iteration alone.
-
-    So all ranks sample the same path, and a resumed training the same ones. Samplers that sample no
-    paths pass.
-    """
-    name = path_sampler.__name__
-    if path_sampler.__call__ is PathSampler.__call__:
-        return
-    sizes = (2, 3, 4)
-    choices = (Choice(f"res2.{i}.op", tuple(range(n)), field="ops") for i, n in enumerate(sizes))
-    space = SearchSpace("operation", tuple(choices))
-    first, second = path_sampler(space, seed=1), path_sampler(space, seed=1)
-    paths = [first(iteration) for iteration in range(24)]
-    for path in paths:
-        space.validate(path)
-    backwards = [second(iteration) for iteration in reversed(range(24))]
-    _demand(
-        paths == backwards[::-1],
-        f"The paths of {name} must depend on the seed and the iteration alone; in another order "
-        "of iterations, they are others.",
-    )
-    for choice, taken in zip(space.choices, zip(*(p.ops for p in paths), strict=True), strict=True):
-        missing = set(choice.options) - set(taken)
-        _demand(not missing, f"{name} never takes {missing} of {choice.name} in 24 iterations.")
-
-
-def check_score(score: type[Score], cfg: CfgNode, model: nn.Module | None = None) -> None:
-    """Check that a score gives its metric, a finite number, and the same each time.
-
-    Args:
-        cfg: of a search.
-        model: the supernet with its weights, if the score uses it.
-    """
-    score.check(cfg)
-    name, metric, built = score.__name__, score.metric(cfg), score.from_config(cfg, model)
-    space = NetworkSpec.from_config(cfg).space
-    assert isinstance(space, SearchSpace)
-    for seed in range(2):
-        genotype = space.sample(Random(seed))
-        metrics, again = built(genotype), built(genotype)
-        _demand(
-            isinstance(metrics, Mapping) and math.isfinite(metrics.get(metric, math.nan)),
-            f"{name} must return a finite {metric}, its metric(); it returned {metrics}.",
-        )
-        _demand(metrics == again, f"{name} must score a genotype alike; got {metrics}, {again}.")
-    _demand(all(score.describe(cfg)), f"{name}.describe() must return lines.")
