@@ -84,6 +84,10 @@ def test_basic_blocks_have_no_stride_to_place(tmp_path, caplog):
     assert warnings_of(cfg, file, caplog) == []
 
 
+def load_strictly(cfg, file):
+    StrictCheckpointer(build_model(cfg), network=describe_network(cfg)).load(file)
+
+
 def saved(cfg, file):
     model = build_model(cfg)
     write_weights({"model": model.state_dict(), "network": describe_network(cfg)}, file)
@@ -108,19 +112,14 @@ def test_an_evaluation_with_other_settings_is_refused(change, tmp_path, caplog):
         file = saved(here, tmp_path / "model.pth")
         [key] = change
         with pytest.raises(ValueError, match=rf"would be wrong\. Add the overrides {key} "):
-            StrictCheckpointer(build_model(there), network=describe_network(there)).load(file)
+            load_strictly(there, file)
         assert key in warnings_of(there, file, caplog)[0]
-        StrictCheckpointer(build_model(here), network=describe_network(here)).load(file)
-
-
-def test_no_operations_are_the_first_ones(tmp_path):
-    file = saved(config(), tmp_path / "model.pth")
-    cfg = config({"MODEL.GENOTYPE.OPS": [0] * 8})
-    StrictCheckpointer(build_model(cfg), network=describe_network(cfg)).load(file)
+        load_strictly(here, file)
 
 
 def test_what_a_network_may_start_from_warns_of_nothing(tmp_path, caplog):
     file = saved(config(), tmp_path / "model.pth")
+    load_strictly(config({"MODEL.GENOTYPE.OPS": [0] * 8}), file)  # no operations are the first ones
     deeper = config({"MODEL.GENOTYPE.DEPTHS": [2, 2, 2, 3]})
     dilated = config({"MODEL.GENOTYPE.OPS": [0, 1, 0, 0, 2, 0, 0, 0]})
     assert warnings_of(deeper, file, caplog) == []
@@ -133,8 +132,7 @@ def test_constants_in_old_files_of_detectron2_count(tmp_path):
     constants = {"pixel_mean": model.pixel_mean, "pixel_std": torch.full((3, 1, 1), 58.0)}
     torch.save({"model": {**model.state_dict(), **constants}}, tmp_path / "old.pth")
     with pytest.raises(ValueError, match=r'overrides MODEL\.PIXEL_STD "\[58\.0, 58\.0, 58\.0\]"'):
-        checkpointer = StrictCheckpointer(model, network=describe_network(cfg))
-        checkpointer.load(str(tmp_path / "old.pth"))
+        load_strictly(cfg, str(tmp_path / "old.pth"))
 
 
 def test_a_supernet_says_what_its_networks_have_in_common():

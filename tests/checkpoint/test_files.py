@@ -123,11 +123,14 @@ def test_what_holds_no_weights_is_refused_in_a_sentence(case, suffix, tmp_path):
     assert text.startswith(f"MODEL.WEIGHTS {file}")
 
 
-def test_folders_and_missing_files_are_told_apart(tmp_path):
-    with pytest.raises(ValueError, match="is a folder; name the file"):
-        read_weights(str(tmp_path))
-    with pytest.raises(ValueError, match="which does not exist"):
-        read_weights(str(tmp_path / "no.pth"))
+def test_paths_without_a_file_are_told_apart(tmp_path):
+    for path, words in {
+        str(tmp_path): "is a folder; name the file",
+        str(tmp_path / "no.pth"): "which does not exist",
+        "catalog://x": r"catalog://x cannot be fetched .*Check the address",  # in no catalog
+    }.items():
+        with pytest.raises(ValueError, match=words):
+            read_weights(path)
 
 
 @pytest.mark.parametrize("suffix", ["pkl", "pth"])
@@ -187,11 +190,6 @@ def test_a_failed_download_says_where_to_put_the_file(name, url, tmp_path, monke
         os.makedirs(os.path.dirname(place), exist_ok=True)
         write_weights({"model": {"weight": torch.ones(1)}}, place)
         read_weights(name)
-
-
-def test_a_name_that_is_in_no_catalog_has_no_address():
-    with pytest.raises(ValueError, match=r"catalog://x cannot be fetched .*Check the address"):
-        read_weights("catalog://x")
 
 
 def test_a_path_may_look_like_a_url(tmp_path):

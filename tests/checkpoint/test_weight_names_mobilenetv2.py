@@ -4,7 +4,6 @@ import pytest
 import torch
 import torchvision
 import toy
-import weight_files
 from detectron2.modeling import build_model
 from torch import nn
 
@@ -112,17 +111,3 @@ def test_another_allocation_is_not_taken_for_the_published_one(tmp_path):
     torch.save(other.state_dict(), tmp_path / "other.pth")
     with pytest.raises(ValueError, match=r"features\.0\.0\.weight.*stem\.conv1\.weight"):
         TrainingCheckpointer(network()).load(str(tmp_path / "other.pth"))
-
-
-@pytest.mark.parametrize("source", ["classifier", "detector"])
-def test_classifier_and_detector_exchange_their_body(source, tmp_path):
-    narrow = {"MODEL.MOBILENETV2.WIDTH_MULT": 0.25}
-    classifier, detector = network(CLASSIFIER, narrow), network(narrow)
-    giver, taker = (classifier, detector) if source == "classifier" else (detector, classifier)
-    torch.save({"model": weight_files.known_values(giver)}, tmp_path / "model.pth")
-    TrainingCheckpointer(taker).load(str(tmp_path / "model.pth"))
-    weights = torch.load(tmp_path / "model.pth")["model"]
-    here, there = ("backbone.", BODY) if source == "detector" else (BODY, "backbone.")
-    for name, tensor in taker.state_dict().items():
-        if name.startswith(here) and "fpn" not in name:
-            assert torch.equal(tensor, weights[there + name.removeprefix(here)]), name

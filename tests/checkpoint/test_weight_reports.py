@@ -8,6 +8,8 @@ import torch
 import weight_files
 from weight_files import BODY, load, network, published_body, values
 
+from crnas_d2.checkpoint import StrictCheckpointer, TrainingCheckpointer, read_weights
+
 
 @pytest.mark.parametrize("kind", ["fixed", "none", "prefix"])
 def test_a_checkpoint_of_exactly_this_model_is_loaded_as_it_is(kind, tmp_path, caplog):
@@ -67,23 +69,75 @@ def test_ambiguous_names_are_reported_and_fill_nothing(tmp_path, caplog):
     assert "weight; backbone.fpn_lateral2.weight, backbone.fpn_output2.weight, " in text
 
 
-@pytest.mark.parametrize(
-    ("weights", "words"),
-    [
-        ({"encoder.weight": torch.zeros(3, 4)}, r"encoder\.weight \(3, 4\).*stem\.conv1\.weight"),
-        ({"roi_heads.box_head.fc1.weight": torch.zeros(3)}, r"stem\.conv1\.weight \(4, 3, 7, 7\)"),
-        ({"state_dict": {}}, "'state_dict' is of type dict.*under 'model'"),
-    ],
-    ids=["other network", "heads alone", "not a state dict"],
-)
-def test_a_file_without_a_fitting_body_is_refused(weights, words, tmp_path):
-    torch.save(weights, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match=rf"MODEL\.WEIGHTS {tmp_path}/other\.pth: .*{words}"):
-        load(network("none"), str(tmp_path / "other.pth"))
+def toy_model():
+    torch.manual_seed(0)
+    return torch.nn.ModuleDict({"conv": torch.nn.Conv2d(3, 4, 3), "norm": torch.nn.BatchNorm2d(4)})
 
 
-def test_weights_of_another_width_are_refused_with_their_shapes(tmp_path):
-    wide = {f"MODEL.RESNETS.{key}_OUT_CHANNELS": 8 for key in ("STEM", "RES2")}
-    file = weight_files.write(tmp_path, "torchvision.pth", published_body(wide))
-    with pytest.raises(ValueError, match=r"conv1\.weight \(8, 3, 7, 7\).*\(4, 3, 7, 7\).*width"):
-        load(network("fixed"), file)
+def strict(state):
+    """Load a changed state dict of a small model that needs all of it."""
+    return StrictCheckpointer(toy_model()), {"model": {**toy_model().state_dict(), **state}}
+
+
+def lenient(weights):
+    return TrainingCheckpointer(network("none")), weights
+
+
+WIDE = {f"MODEL.RESNETS.{key}_OUT_CHANNELS": 8 for key in ("STEM", "RES2")}
+UNFIT = {
+    "missing": (strict, {"conv.bias": None}, r"1 that .* the file lacks: conv\.bias"),
+    "missing buffer": (strict, {"norm.running_mean": None}, r"norm\.running_mean"),
+    "unexpected": (strict, {"other": torch.zeros(1)}, "1 .* the model has no place for: other"),
+    "shape": (
+        *(strict, {"conv.weight": torch.zeros(4, 3, 1, 1)}),
+        r"differ in shape.*conv\.weight.*4, 3, 1, 1.*4, 3, 3, 3",
+    ),
+    "other network": (
+        *(lenient, {"encoder.weight": torch.zeros(3, 4)}),
+        r"file: .*encoder\.weight \(3, 4\).*stem\.conv1\.weight",
+    ),
+    "heads alone": (
+        *(lenient, {"roi_heads.box_head.fc1.weight": torch.zeros(3)}),
+        r"file: .*stem\.conv1\.weight \(4, 3, 7, 7\)",
+    ),
+    "no state dict": (
+        *(lenient, {"state_dict": {}}),
+        "file: .*'state_dict' is of type dict.*under 'model'",
+    ),
+    "width": (
+        *(lenient, weight_files.torchvision_state(published_body(WIDE))),
+        r"conv1\.weight \(8, 3, 7, 7\).*\(4, 3, 7, 7\).*width",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_weights_that_do_not_fit_are_refused_by_name(case, tmp_path):
+    load_by, weights, words = UNFIT[case]
+    checkpointer, content = load_by(weights)
+    if load_by is strict:
+        content["model"] = {k: v for k, v in content["model"].items() if v is not None}
+    file = str(tmp_path / "other.pth")
+    torch.save(content, file)
+    with pytest.raises(ValueError, match=words.replace("file:", f"MODEL.WEIGHTS {file}:")):
+        checkpointer.load(file)
+
+
+def test_what_a_trainer_saves_is_exact(trained, trained_supernet):
+    # The fixture loads it; a checkpoint holds the optimizer and the iteration as well.
+    checkpoint = torch.load(trained.MODEL.WEIGHTS, weights_only=True)
+    assert {"model", "trainer", "iteration"} <= set(checkpoint)
+    for name, value in trained_supernet.state_dict().items():
+        assert torch.equal(value, checkpoint["model"][name])
+
+
+def test_a_file_that_was_read_is_loaded_by_several_models(tmp_path):
+    saved = toy_model()
+    torch.nn.init.ones_(saved["conv"].weight)
+    torch.save({"model": saved.state_dict(), "iteration": 7}, tmp_path / "weights.pth")
+    file = read_weights(str(tmp_path / "weights.pth"))
+    (tmp_path / "weights.pth").unlink()
+    for checkpointer in (StrictCheckpointer, TrainingCheckpointer):
+        loaded = toy_model()
+        assert checkpointer(loaded).load(file) == {"iteration": 7}
+        assert str(loaded.state_dict()) == str(saved.state_dict())

@@ -139,11 +139,22 @@ def test_a_detector_of_the_model_zoo_brings_its_heads(tmp_path):
         assert torch.equal(state[name], weights[name]), name
 
 
-@pytest.mark.parametrize("sharing", ["none", "prefix"])
-def test_classifier_and_detector_exchange_their_body(sharing, tmp_path):
-    shape = {"MODEL.SUPERNET.SHARING": sharing}
-    classifier = build_model(toy.supernet_config(shape, CLASSIFIER))
-    detector = build_model(toy.supernet_config(shape))
+MOBILENETV2 = {"MODEL.SUPERNET.FAMILY": "mobilenetv2", "MODEL.MOBILENETV2.WIDTH_MULT": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("config", "shape"),
+    [
+        (toy.supernet_config, {"MODEL.SUPERNET.SHARING": "none"}),
+        (toy.supernet_config, {"MODEL.SUPERNET.SHARING": "prefix"}),
+        (toy.network_config, {**MOBILENETV2, "MODEL.MOBILENETV2.OUT_FEATURES": ["res5"]}),
+    ],
+    ids=["none", "prefix", "mobilenetv2"],
+)
+def test_classifier_and_detector_exchange_their_body(config, shape, tmp_path):
+    classifier = build_model(config(shape, CLASSIFIER))
+    outputs = {"MODEL.MOBILENETV2.OUT_FEATURES": ["res2", "res3", "res4", "res5"]}
+    detector = build_model(config(shape, outputs))
     for source, target in [(classifier, detector), (detector, classifier)]:
         weights = weight_files.known_values(source)
         torch.save({"model": weights}, tmp_path / "source.pth")

@@ -14,6 +14,7 @@ from crnas_d2.cost import (
     body_cost,
     count_macs,
     count_parameters,
+    most_expensive_path,
 )
 from crnas_d2.modeling import build_supernet_backbone, find_supernet
 from crnas_d2.space import Budget, Genotype, feasible_fraction, genotype_file, is_feasible
@@ -163,3 +164,32 @@ def test_parameters_of_a_resnet50_body():
 def test_costs_add_up():
     a, b = NetworkCost(macs=5, parameters=3), NetworkCost(macs=2, parameters=1)
     assert a + b == NetworkCost(7, 4) and a - b == NetworkCost(3, 2)
+
+
+SPACES = {
+    "stage": {},
+    "prefix": {"MODEL.SUPERNET.SHARING": "prefix"},
+    # The costliest option is neither the last one nor, in every block, the same.
+    "operation": {
+        "MODEL.SUPERNET.SPACE": "operation",
+        "MODEL.SUPERNET.FAMILY": "shufflenetv2",
+        "MODEL.SHUFFLENETV2.CHANNELS": [4, 8, 16, 24, 32],
+        "MODEL.SUPERNET.OPERATION_OPTIONS": [0, 2, 3],
+        "MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 2],
+        "MODEL.SUPERNET.STAGE_OPTIONS": [],
+    },
+}
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_no_genotype_has_more_macs(name):
+    spec = NetworkSpec.from_config(toy.supernet_config(SPACES[name]))
+    path, macs = most_expensive_path(spec, SIZE)
+    cost = MACs().table(spec, SIZE)
+    costs = {genotype: cost(genotype) for genotype in spec.space}
+    assert macs == costs[path] == max(costs.values()) > min(costs.values())
+
+
+def test_the_deepest_network_is_the_most_expensive_one():
+    path, _ = most_expensive_path(NetworkSpec.from_config(toy.supernet_config()), SIZE)
+    assert path == Genotype(depths=(2, 2, 3, 3))

@@ -12,6 +12,7 @@ from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import Boxes, Instances
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
+from image_results import score
 
 from crnas_d2.data.datasets.files_in_use import check_annotation_file
 from crnas_d2.evaluation import FastCOCOEvaluator
@@ -89,13 +90,6 @@ def registered(name, coco, folder):
         MetadataCatalog.remove(name)
 
 
-def score(evaluator, predictions):
-    evaluator.reset()
-    for image, output in predictions:
-        evaluator.process([image], [output])
-    return evaluator.evaluate()["bbox"]
-
-
 @pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(annotated())
@@ -111,7 +105,7 @@ def test_a_file_is_refused_or_perfect_predictions_score_100(tmp_path, monkeypatc
         DatasetCatalog.get("any")  # fills in the metadata
         metadata = MetadataCatalog.get("any")
         predictions = list(perfect(coco, metadata.thing_dataset_id_to_contiguous_id))
-        found = score(FastCOCOEvaluator("any", distributed=False), predictions)
+        found = score(FastCOCOEvaluator("any", distributed=False), predictions)["bbox"]
         assert found["AP"] == found["AP75"] == 100
     for annotation in coco["annotations"]:  # without which pycocotools fails
         annotation.setdefault("area", annotation["bbox"][2] * annotation["bbox"][3])
@@ -119,5 +113,5 @@ def test_a_file_is_refused_or_perfect_predictions_score_100(tmp_path, monkeypatc
     with registered("complete", coco, tmp_path):
         DatasetCatalog.get("complete")
         oracle = COCOEvaluator("complete", distributed=False, use_fast_impl=False)
-        expected = score(oracle, predictions)
+        expected = score(oracle, predictions)["bbox"]
         assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)

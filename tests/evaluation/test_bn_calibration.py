@@ -1,5 +1,6 @@
 import copy
 import logging
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -40,19 +41,26 @@ def is_on_path(name):
 def everything(model):
     """All that a calibration could leave behind."""
     return (
-        {name: value.clone() for name, value in model.state_dict().items()},
+        copied(model.state_dict()),
         {name: module.training for name, module in model.named_modules()},
         {name: layer.momentum for name, layer in norms(model).items()},
     )
 
 
 def assert_untouched(model, before):
-    state, training, momentum = everything(model)
-    assert state.keys() == before[0].keys()
+    after = everything(model)
+    assert_same(after[0], before[0])
+    assert after[1:] == before[1:]
+
+
+def copied(state):
+    return {name: value.clone() for name, value in state.items()}
+
+
+def assert_same(state, expected):
+    assert state.keys() == expected.keys()
     for name, value in state.items():
-        assert torch.equal(value, before[0][name]), name
-    assert training == before[1]
-    assert momentum == before[2]
+        assert torch.equal(value, expected[name]), name
 
 
 def record_inputs(model, layers):
@@ -76,6 +84,13 @@ def average_statistics(seen):
     return averages
 
 
+def assert_statistics(state, averages):
+    assert averages
+    for name, (mean, variance) in averages.items():
+        torch.testing.assert_close(state[f"{name}.running_mean"], mean, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(state[f"{name}.running_var"], variance, rtol=1e-5, atol=1e-6)
+
+
 def statistics_by_hand(model, batches, layers):
     """The statistics of an inference in which the given layers normalize by the batch."""
     model = copy.deepcopy(model).eval()
@@ -93,21 +108,14 @@ def test_statistics_are_the_averages_over_the_batches(supernet, batches):
     layers = [name for name in norms(supernet) if is_on_path(name)]
     expected = statistics_by_hand(supernet, batches, layers)
     with calibrated(supernet, batches):
-        for name in layers:
-            layer = supernet.get_submodule(name)
-            mean, variance = expected[name]
-            torch.testing.assert_close(layer.running_mean, mean, rtol=1e-5, atol=1e-6)
-            torch.testing.assert_close(layer.running_var, variance, rtol=1e-5, atol=1e-6)
+        assert_statistics(supernet.state_dict(), expected)
 
 
 def test_layers_off_the_path_are_not_touched(supernet, batches):
-    before = {name: value.clone() for name, value in supernet.state_dict().items()}
+    before = copied(supernet.state_dict())
     with calibrated(supernet, batches):
-        changed = {
-            name
-            for name, value in supernet.state_dict().items()
-            if not torch.equal(value, before[name])
-        }
+        state = supernet.state_dict()
+        changed = {name for name in state if not torch.equal(state[name], before[name])}
     statistics = {name for name in before if "running_" in name or "num_batches" in name}
     assert changed == {name for name in statistics if is_on_path(name)}
 
@@ -122,28 +130,16 @@ def test_statistics_hold_still_while_the_subnet_is_evaluated(supernet, batches):
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_afterwards_all_is_as_before(supernet, batches, training):
+@pytest.mark.parametrize("failure", ["", "body", "image"])
+def test_afterwards_all_is_as_before(supernet, batches, training, failure):
     supernet.train(training)
     supernet.roi_heads.train(not training)  # flags need not be the same everywhere
     norms(supernet)["backbone.bottom_up.stem.conv1.norm"].momentum = 0.3
     before = everything(supernet)
-    with calibrated(supernet, batches):
-        pass
-    assert_untouched(supernet, before)
-
-
-def test_afterwards_all_is_as_before_when_the_body_raises(supernet, batches):
-    supernet.train()
-    before = everything(supernet)
-    with pytest.raises(KeyError), calibrated(supernet, batches):
-        raise KeyError
-    assert_untouched(supernet, before)
-
-
-def test_afterwards_all_is_as_before_when_an_image_is_broken(supernet, batches):
-    before = everything(supernet)
-    with pytest.raises(KeyError), calibrated(supernet, [batches[0], [{"no": "image"}]]):
-        pass
+    images = [batches[0], [{"no": "image"}]] if failure == "image" else batches
+    with pytest.raises(KeyError) if failure else nullcontext(), calibrated(supernet, images):
+        if failure:
+            raise KeyError
     assert_untouched(supernet, before)
 
 
@@ -157,7 +153,7 @@ def test_the_order_of_the_batches_does_not_matter(supernet, batches):
     results = []
     for order in (batches, batches[::-1]):
         with calibrated(supernet, order):
-            results.append({name: v.clone() for name, v in supernet.state_dict().items()})
+            results.append(copied(supernet.state_dict()))
     for name, value in results[0].items():
         torch.testing.assert_close(value, results[1][name], rtol=1e-5, atol=1e-6)
 
@@ -181,20 +177,15 @@ def test_norms_of_the_heads_and_the_neck_see_the_proposals_of_training(toy_datas
     before, random_state = everything(model), torch.get_rng_state()
     seen = record_inputs(model, heads + neck)
     with calibrated(model, batches):
-        first = {name: value.clone() for name, value in model.state_dict().items()}
-    averages = average_statistics(seen)
-    for name in heads + neck:
-        mean, variance = averages[name]
-        torch.testing.assert_close(first[f"{name}.running_mean"], mean, rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(first[f"{name}.running_var"], variance, rtol=1e-5, atol=1e-6)
+        first = copied(model.state_dict())
+    assert_statistics(first, average_statistics(seen))
     # In inference there would be POST_NMS_TOPK_TEST proposals for an image.
     assert {len(x) for x in seen[heads[0]]} == {4 * cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE}
     assert_untouched(model, before)
     assert torch.equal(torch.get_rng_state(), random_state)
 
     with calibrated(model, batches):  # the same draws of proposals for every candidate
-        for name, value in model.state_dict().items():
-            assert torch.equal(value, first[name]), name
+        assert_same(model.state_dict(), first)
 
 
 def test_images_that_are_decoded_again_give_the_same_statistics(toy_datasets, caplog):
@@ -211,10 +202,9 @@ def test_images_that_are_decoded_again_give_the_same_statistics(toy_datasets, ca
             )
         assert ("decodes them again" in caplog.text) == (cache == 0)
         with calibrated(model, batches):
-            results.append({name: value.clone() for name, value in model.state_dict().items()})
+            results.append(copied(model.state_dict()))
         del batches  # a file that is in use would be shared
-    for name, value in results[0].items():
-        assert torch.equal(value, results[1][name]), name
+    assert_same(*results)
 
 
 def test_the_result_equals_that_of_the_calibrated_fixed_network(supernet, batches):

@@ -4,10 +4,12 @@ import contextlib
 import io
 from types import SimpleNamespace
 
+import image_results
 import numpy as np
 import pytest
 import toy
 from detectron2.data import DatasetCatalog
+from image_results import whole
 from pycocotools import mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -140,11 +142,9 @@ def test_the_score_of_repeated_images_is_that_of_pycocotools(tmp_path, registere
     for column, metric in enumerate(METRICS):
         matches = evaluator.image_results(f"bbox/{metric}")
         np.testing.assert_allclose(matches.scores(counts), expected[:, column], atol=1e-9)
-        whole = matches.scores(np.ones((1, NUM_IMAGES), int))
-        assert whole[0] == pytest.approx(results["bbox"][metric], abs=1e-9)
-    matches = evaluator.image_results("bbox/AP-b")
-    whole = matches.scores(np.ones((1, NUM_IMAGES), int))
-    assert whole[0] == pytest.approx(results["bbox"]["AP-b"], abs=1e-9)
+    for metric in (*METRICS, "AP-b"):
+        found = whole(evaluator.image_results(f"bbox/{metric}"))
+        assert found == pytest.approx(results["bbox"][metric], abs=1e-9)
 
 
 @pytest.mark.parametrize("task", ["segm", "keypoints"])
@@ -167,26 +167,9 @@ def test_masks_and_key_points_are_resampled_too(tmp_path, registered, task):
     assert evaluator.image_results_of([], f"{task}/AP") is None
 
 
-def synthetic(random, num_images, skill):
-    """Detections of one category: a share ``skill`` of the objects is found, with false ones."""
-    images = []
-    for _ in range(num_images):
-        objects = int(random.integers(1, 6))
-        # Images are easy or hard as a whole, which is what the noise comes from.
-        found = random.random(objects) < np.clip(skill + random.normal(0, 0.3), 0, 1)
-        scores = np.concatenate([random.beta(4, 2, found.sum()), random.beta(2, 4, 3)])
-        true = np.concatenate([np.ones(found.sum(), bool), np.zeros(3, bool)])[None]
-        images.append((scores, true, np.zeros_like(true), objects))
-    return DetectionMatches.from_images([images])
-
-
-def whole(results):
-    return float(results.scores(np.ones((1, results.num_images), int))[0])
-
-
 def test_the_interval_is_as_wide_as_the_scores_of_fresh_images_scatter():
     random = np.random.default_rng(0)
-    fresh = [synthetic(random, 60, 0.6) for _ in range(150)]
+    fresh = [image_results.detections(random, 60, 0.6) for _ in range(150)]
     scores = [whole(results) for results in fresh]
     counts = resampled_images(60, 300)
     spreads = [results.scores(counts).std() for results in fresh[:20]]
@@ -199,7 +182,7 @@ def test_the_interval_is_as_wide_as_the_scores_of_fresh_images_scatter():
 
 
 def test_the_same_images_tell_apart_what_their_intervals_do_not():
-    better = synthetic(np.random.default_rng(1), 80, 0.6)
+    better = image_results.detections(np.random.default_rng(1), 80, 0.6)
     # The same network without each tenth true detection.
     lost = np.cumsum(better.is_true[0]) % 10 == 0
     worse = DetectionMatches(

@@ -9,6 +9,7 @@ import toy
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import COCOEvaluator, DatasetEvaluators, inference_on_dataset
 from detectron2.structures import Boxes, Instances
+from image_results import score
 
 from crnas_d2.data import build_fixed_batches, register_coco_format
 from crnas_d2.evaluation import (
@@ -68,13 +69,6 @@ def predict(content, seed):
         yield {"image_id": image["id"]}, {"instances": instances}
 
 
-def score(evaluator, predictions):
-    evaluator.reset()
-    for image, output in predictions:
-        evaluator.process([image], [output])
-    return evaluator.evaluate()
-
-
 @pytest.mark.parametrize("seed", [0, 1])
 def test_ap_is_that_of_pycocotools(hard_dataset, seed):
     predictions = list(predict(hard_dataset, seed))
@@ -96,35 +90,16 @@ def test_ap_does_not_depend_on_earlier_evaluations(hard_dataset):
 
 
 @pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning")
-def test_no_predictions_give_nan_and_not_zero(hard_dataset):
-    nothing = Instances((toy.SIZE, toy.SIZE))
-    nothing.pred_boxes = Boxes(torch.zeros(0, 4))
-    nothing.scores, nothing.pred_classes = torch.zeros(0), torch.zeros(0, dtype=torch.int64)
-    predictions = [({"image_id": i["id"]}, {"instances": nothing}) for i in hard_dataset["images"]]
-    results = score(FastCOCOEvaluator("hard", distributed=False), predictions)
-    assert all(math.isnan(value) for value in results["bbox"].values())
-
-
-@pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning")
-def test_a_model_with_masks_that_predicts_nothing_has_no_score_for_them_either(
-    hard_dataset, toy_datasets
-):
+@pytest.mark.parametrize("tasks", [["bbox"], ["bbox", "segm"]])
+def test_no_predictions_give_nan_and_not_zero(hard_dataset, toy_datasets, tasks):
     nothing = Instances((toy.SIZE, toy.SIZE))
     nothing.pred_boxes, nothing.pred_masks = Boxes(torch.zeros(0, 4)), torch.zeros(0, 64, 64)
     nothing.scores, nothing.pred_classes = torch.zeros(0), torch.zeros(0, dtype=torch.int64)
     predictions = [({"image_id": i["id"]}, {"instances": nothing}) for i in hard_dataset["images"]]
-    cfg = toy.network_config(toy_datasets, {"MODEL.MASK_ON": True})
+    cfg = toy.network_config(toy_datasets, {"MODEL.MASK_ON": "segm" in tasks})
     results = score(build_evaluator(cfg, "hard", in_search=True), predictions)
-    assert sorted(results) == ["bbox", "segm"]
-    assert math.isnan(results["segm"]["AP"])
-
-
-def test_predictions_are_written_where_asked(hard_dataset, tmp_path):
-    folder = tmp_path / "inference"
-    predictions = list(predict(hard_dataset, 0))
-    score(FastCOCOEvaluator("hard", distributed=False, output_dir=str(folder)), predictions)
-    written = json.loads((folder / "coco_instances_results.json").read_text())
-    assert len(written) == sum(len(output["instances"]) for _, output in predictions)
+    assert sorted(results) == tasks
+    assert all(math.isnan(value) for task in tasks for value in results[task].values())
 
 
 def test_the_metadata_choose_the_evaluator(toy_datasets, tmp_path, registered):
@@ -184,9 +159,11 @@ def test_each_of_several_test_sets_has_a_folder_for_its_predictions(
     for test in (("hard",), ("hard", "toy_test")):
         cfg.DATASETS.TEST = test
         score(build_evaluator(cfg, "hard"), predictions)
-    files = (tmp_path / "output").rglob("coco_instances_results.json")
-    folders = sorted(str(file.parent.relative_to(tmp_path / "output")) for file in files)
+    files = sorted((tmp_path / "output").rglob("coco_instances_results.json"))
+    folders = [str(file.parent.relative_to(tmp_path / "output")) for file in files]
     assert folders == ["inference", "inference/hard"]
+    written = json.loads(files[0].read_text())
+    assert len(written) == sum(len(output["instances"]) for _, output in predictions)
 
 
 def test_a_search_leaves_no_predictions_in_the_output_folder(

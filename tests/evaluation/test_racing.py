@@ -2,9 +2,11 @@
 
 from functools import partial
 
+import image_results
 import numpy as np
 import pytest
 import toy
+from image_results import whole
 
 from crnas_d2.data import build_fixed_batches
 from crnas_d2.evaluation import (
@@ -24,21 +26,9 @@ from crnas_d2.search import Stopped
 from crnas_d2.space import Genotype
 
 
-def detections(skill, num_images=400, seed=0):
-    """A network that finds a share ``skill`` of the objects; the same images are hard for all."""
-    random = np.random.default_rng(seed)
-    images = []
-    for _ in range(num_images):
-        objects = int(random.integers(1, 6))
-        found = int((random.random(objects) < np.clip(skill + random.normal(0, 0.3), 0, 1)).sum())
-        scores = np.concatenate([random.beta(4, 2, objects)[:found], random.beta(2, 4, 3)])
-        true = np.concatenate([np.ones(found, bool), np.zeros(3, bool)])[None]
-        images.append((scores, true, np.zeros_like(true), objects))
-    return DetectionMatches.from_images([images])
-
-
-def whole(results):
-    return float(results.scores(np.ones((1, results.num_images), int))[0])
+def detections(skill):
+    """A network; the same images are hard for all."""
+    return image_results.detections(np.random.default_rng(0), 400, skill)
 
 
 def race_between(candidate, rival, confidence=0.99, sizes=(50, 100, 200)):

@@ -17,15 +17,21 @@ def calibration_batches(cfg):
     return build_fixed_batches(cfg, cfg.DATASETS.TRAIN, num_images=8, with_annotations=True)
 
 
+def build(cfg, model, context, partial_context=None, **keywords):
+    return SubnetEvaluator(
+        model,
+        build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL),
+        build_evaluator(cfg, "toy_archval", in_search=True),
+        context,
+        partial_context,
+        **keywords,
+    )
+
+
 @pytest.fixture
 def subnet_evaluator(trained, trained_supernet):
-    return SubnetEvaluator(
-        trained_supernet,
-        build_fixed_batches(trained, trained.DATASETS.ARCHVAL),
-        build_evaluator(trained, "toy_archval", in_search=True),
-        partial(calibrated, batches=calibration_batches(trained)),
-        batch_statistics,
-    )
+    calibrate = partial(calibrated, batches=calibration_batches(trained))
+    return build(trained, trained_supernet, calibrate, batch_statistics)
 
 
 def test_the_fitness_is_that_of_the_calibrated_subnet_in_full_precision(
@@ -94,24 +100,13 @@ class Recorder:
         return self.context(model)
 
 
-def partial_evaluator(cfg, model, context, seed=0):
-    return SubnetEvaluator(
-        model,
-        build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL),
-        build_evaluator(cfg, "toy_archval", in_search=True),
-        context,
-        context,
-        seed=seed,
-    )
-
-
 @pytest.mark.parametrize("statistics", ["batch", "calibration"])
 def test_a_partial_genotype_runs_as_another_network_in_each_batch(
     trained, trained_supernet, statistics
 ):
     calibrate = partial(calibrated, batches=calibration_batches(trained))
     recorder = Recorder(batch_statistics if statistics == "batch" else calibrate)
-    evaluator = partial_evaluator(trained, trained_supernet, recorder)
+    evaluator = build(trained, trained_supernet, recorder)
     before = {name: value.clone() for name, value in trained_supernet.state_dict().items()}
 
     metrics = evaluator(Genotype(depths=(2, 1)))
@@ -129,7 +124,7 @@ def test_a_partial_genotype_runs_as_another_network_in_each_batch(
 
 def test_partial_genotypes_of_one_level_see_the_same_completions(trained, trained_supernet):
     recorder = Recorder(batch_statistics)
-    evaluator = partial_evaluator(trained, trained_supernet, recorder)
+    evaluator = build(trained, trained_supernet, recorder)
     for depth in (1, 2):
         evaluator(Genotype(depths=(depth,)))
     one, other = recorder.paths[:2], recorder.paths[2:]
@@ -141,7 +136,7 @@ def test_the_seed_draws_the_completions(trained, trained_supernet):
     drawn = []
     for seed in range(6):
         recorder = Recorder(batch_statistics)
-        partial_evaluator(trained, trained_supernet, recorder, seed)(Genotype(depths=(1,)))
+        build(trained, trained_supernet, recorder, seed=seed)(Genotype(depths=(1,)))
         drawn.append(tuple(recorder.paths))
     assert len(set(drawn)) > 1
 
@@ -152,7 +147,7 @@ def test_one_score_is_made_of_the_predictions_of_all_batches(trained, trained_su
     cfg.SEARCH.IMS_PER_BATCH = toy.SPLITS["archval"]
     calibrate = partial(calibrated, batches=calibration_batches(cfg))
     recorder = Recorder(calibrate)
-    evaluator = partial_evaluator(cfg, trained_supernet, recorder)
+    evaluator = build(cfg, trained_supernet, recorder)
     found = evaluator(Genotype(depths=(2, 1)))
     assert evaluator(recorder.paths[0]) == pytest.approx(found, nan_ok=True)
 
@@ -162,5 +157,5 @@ def test_the_context_says_which_statistics_a_whole_network_has(trained, trained_
     genotype = Genotype(depths=toy.ELIGIBLE[0])
     scores = []
     for context in (batch_statistics, partial(calibrated, batches=[])):
-        scores.append(partial_evaluator(trained, trained_supernet, context)(genotype)["bbox/AP"])
+        scores.append(build(trained, trained_supernet, context)(genotype)["bbox/AP"])
     assert scores[0] != scores[1]
