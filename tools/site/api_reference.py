@@ -69,11 +69,14 @@ def _top_level(package: griffe.Module) -> dict[str, str]:
 
 
 def _rooms(package: griffe.Module) -> list[griffe.Module]:
-    return [m for _, m in sorted(package.modules.items()) if m.is_init_module]
+    modules = sorted(package.modules.items())
+    return [module for name, module in modules if module.is_init_module or name == "testing"]
 
 
 def _exports(room: griffe.Module) -> list[str]:
-    return [str(name) for name in room.exports or ()]
+    if room.is_init_module:
+        return [str(name) for name in room.exports or ()]
+    return [name for name in room.functions if not name.startswith("_")]
 
 
 def _member(package: griffe.Module, path: str) -> griffe.Object | griffe.Alias:
