@@ -3,8 +3,9 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from crnas_d2.common.digests import file_state, recall, remember
 from crnas_d2.common.progress import progress_bar
@@ -13,7 +14,7 @@ _TAIL = 4096  # bytes at the end of a file, in which compressed images of one si
 _CHUNK = 256  # files that a thread reads in one go
 _FEW = 50_000  # files that are read without a progress bar
 
-Keys = dict[str, tuple]
+Key = tuple[Any, ...]
 
 
 def find_twins(files: Sequence[str], others: Sequence[str]) -> dict[str, str]:
@@ -28,7 +29,7 @@ def find_twins(files: Sequence[str], others: Sequence[str]) -> dict[str, str]:
     twins = {file: places.get(os.path.abspath(file)) for file in files}
     rest = [file for file, twin in twins.items() if twin is None]
 
-    def on_both_sides(keys: Keys) -> set[tuple]:
+    def on_both_sides(keys: dict[str, Key]) -> set[Key]:
         ours, theirs = ({keys[f] for f in side if f in keys} for side in (rest, others))
         return ours & theirs
 
@@ -41,22 +42,28 @@ def find_twins(files: Sequence[str], others: Sequence[str]) -> dict[str, str]:
 def find_repeated(files: Sequence[str]) -> set[str]:
     """Return the files whose content another one of them has, too; see :func:`find_twins`."""
 
-    def more_than_once(keys: Keys) -> set[tuple]:
+    def more_than_once(keys: dict[str, Key]) -> set[Key]:
         return {key for key, count in Counter(keys.values()).items() if count > 1}
 
     return set(_equal(files, more_than_once))
 
 
-def _equal(files: Sequence[str], wanted: Callable[[Keys], Collection[tuple]]) -> Keys:
+def _equal(
+    files: Sequence[str], wanted: Callable[[dict[str, Key]], Collection[Key]]
+) -> dict[str, Key]:
     """Return a key of the content by file, for the files with a wanted key.
 
     Equal content implies equal sizes and equal tails, so each step reads only what the step before
     has left.
     """
-    keys: Keys = dict.fromkeys(files, ())
+    keys: dict[str, Key] = dict.fromkeys(files, ())
     try:
-        for read in (_sizes, _tails, _contents):
-            found = read(list(keys))
+        for part, title in (
+            ("size", "Sizes of images"),
+            ("tail", "Comparing images"),
+            ("all", "Comparing images that may be equal"),
+        ):
+            found = _read_all(part, list(keys), title)
             keys = {file: (*key, found[file]) for file, key in keys.items()}
             common = wanted(keys)
             keys = {file: key for file, key in keys.items() if key in common}
@@ -65,60 +72,33 @@ def _equal(files: Sequence[str], wanted: Callable[[Keys], Collection[tuple]]) ->
     return keys
 
 
-def _sizes(files: Sequence[str]) -> dict[str, int]:
-    return _read_all(os.path.getsize, files, "Sizes of images")
+def _read(part: str, file: str) -> int | str:
+    size = os.path.getsize(file)
+    if part == "size":
+        return size
+    with open(file, "rb") as stream:
+        stream.seek(max(0, size - _TAIL) if part == "tail" else 0)
+        return hashlib.sha1(stream.read()).hexdigest()
 
 
-def _tails(files: Sequence[str]) -> dict[str, str]:
-    def digest(file: str) -> str:
-        with open(file, "rb") as stream:
-            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL))
-            return hashlib.sha1(stream.read()).hexdigest()
+def _read_all(part: str, files: Sequence[str], title: str) -> dict[str, int | str]:
+    """Return the size or a digest per file: the remembered one, unless the file has changed since.
 
-    return _remembered("tail", digest, files, "Comparing images")
-
-
-def _contents(files: Sequence[str]) -> dict[str, str]:
-    def digest(file: str) -> str:
-        with open(file, "rb") as stream:
-            return hashlib.sha1(stream.read()).hexdigest()
-
-    return _remembered("all", digest, files, "Comparing images that may be equal")
-
-
-def _read_all(
-    read: Callable[[str], object],
-    files: Sequence[str],
-    title: str,
-    keep: Callable[[Mapping], None] = lambda _: None,
-) -> dict:
-    """Return what is read of each file; ``keep`` gets the results of each chunk as they come."""
-    chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
-    bar = progress_bar(total=len(files), desc=title, unit="img", disable=len(files) < _FEW)
-    found: dict[str, object] = {}
+    Args:
+        part: ``size``, ``tail`` or ``all`` of the file.
+    """
+    is_kept = part != "size"
+    subjects = {file: f"{part} {os.path.abspath(file)}" for file in files}
+    states = {subjects[file]: file_state(file) for file in files} if is_kept else {}
+    known = recall(states)
+    found = {file: known[subject] for file, subject in subjects.items() if subject in known}
+    missing = [file for file in files if file not in found]
+    chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
+    bar = progress_bar(total=len(missing), desc=title, unit="img", disable=len(missing) < _FEW)
     with ThreadPoolExecutor(os.cpu_count()) as pool, bar:
-        results = pool.map(lambda chunk: {file: read(file) for file in chunk}, chunks)
-        for new in results:
-            keep(new)
+        for new in pool.map(lambda chunk: {file: _read(part, file) for file in chunk}, chunks):
+            if is_kept:  # as they come, so that an interrupted comparison goes on where it stopped
+                remember(states, {subjects[file]: digest for file, digest in new.items()})
             found |= new
             bar.update(len(new))
     return found
-
-
-def _remembered(
-    part: str, read: Callable[[str], str], files: Sequence[str], title: str
-) -> dict[str, str]:
-    """Return a digest per file: the remembered one, unless the file has changed since.
-
-    Args:
-        part: of the file that is read, which names its digest in the cache.
-    """
-    subjects = {file: f"{part} {os.path.abspath(file)}" for file in files}
-    states = {subjects[file]: file_state(file) for file in files}
-    known = recall(states)
-    new = _read_all(
-        *(read, [file for file in files if subjects[file] not in known], title),
-        # As they come, so that an interrupted comparison goes on where it stopped.
-        keep=lambda found: remember(states, {subjects[f]: digest for f, digest in found.items()}),
-    )
-    return {file: known.get(subject, new.get(file)) for file, subject in subjects.items()}

@@ -10,9 +10,12 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from crnas_d2.common.files import AnyPath
 from crnas_d2.common.progress import progress_bar
 
 _EXIF_ORIENTATION = 0x0112
+# How whole files of a format end. Some writers add bytes, so that others may be whole, too.
+_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 
 
 class ImageError(ValueError):
@@ -45,9 +48,9 @@ class ImageFile(NamedTuple):
 
 
 def read_image_files(
-    names: Sequence[str], image_root: str | os.PathLike, *, title: str = "Decoding images"
+    names: Sequence[str], image_root: AnyPath, *, title: str = "Decoding images"
 ) -> dict[str, ImageFile]:
-    """Decode images, with a progress bar.
+    """Decode every image of a dataset, with a progress bar.
 
     Args:
         names: file names relative to ``image_root``.
@@ -56,26 +59,24 @@ def read_image_files(
         keyed by name; ``problem`` is empty, ``"missing"``, or the error of the decoder. Sizes are
         those after the EXIF orientation is applied, as Detectron2 reads images.
     """
+
+    def read(name: str) -> ImageFile:
+        file = Path(image_root, name)
+        if not file.is_file():
+            return ImageFile(problem="missing")
+        try:
+            digest = hashlib.sha1(file.read_bytes()).hexdigest()
+            with Image.open(file) as image:
+                image.load()
+                return ImageFile(_upright_size(image), digest)
+        # Pillow's decoders raise many types, SyntaxError for a broken PNG among them.
+        except Exception as error:
+            return ImageFile(problem=f"{type(error).__name__}: {error}")
+
     names = list(dict.fromkeys(names))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        files = pool.map(lambda name: _read(Path(image_root) / name), names)
-        return dict(
-            zip(names, progress_bar(files, total=len(names), desc=title, unit="img"), strict=True)
-        )
-
-
-def _read(file: Path) -> ImageFile:
-    if not file.is_file():
-        return ImageFile(problem="missing")
-    try:
-        digest = hashlib.sha1(file.read_bytes()).hexdigest()
-        with Image.open(file) as image:
-            image.load()
-            width, height = _upright_size(image)
-    # Pillow's decoders raise many types, SyntaxError for a broken PNG among them.
-    except Exception as error:
-        return ImageFile(problem=f"{type(error).__name__}: {error}")
-    return ImageFile((width, height), digest)
+        files = progress_bar(pool.map(read, names), total=len(names), desc=title, unit="img")
+        return dict(zip(names, files, strict=True))
 
 
 def find_broken(stated: Mapping[str, tuple[int, int]]) -> list[str]:
@@ -89,28 +90,24 @@ def find_broken(stated: Mapping[str, tuple[int, int]]) -> list[str]:
     Returns:
         path and problem of each.
     """
+
+    def problem(file: str, stated: tuple[int, int]) -> str:
+        try:
+            with open(file, "rb") as stream, Image.open(stream) as image:
+                size = _upright_size(image)
+                end = _ENDS.get(image.format or "", b"")
+                stream.seek(-max(1, len(end)), os.SEEK_END)
+                if not end or stream.read() != end:
+                    stream.seek(0)
+                    with Image.open(stream) as again:
+                        again.load()
+        except Exception as error:  # see above
+            return f"{type(error).__name__}: {error}"
+        return "" if size == tuple(stated) else f"{size} pixels, but its annotations state {stated}"
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        problems = pool.map(_problem, stated, stated.values(), chunksize=64)
+        problems = pool.map(problem, stated, stated.values(), chunksize=64)
         return [f"{name} ({why})" for name, why in zip(stated, problems, strict=True) if why]
-
-
-# How whole files of a format end. Some writers add bytes, so that others may be whole, too.
-_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
-
-
-def _problem(file: str, stated: tuple[int, int]) -> str:
-    try:
-        with open(file, "rb") as stream, Image.open(stream) as image:
-            size = _upright_size(image)
-            end = _ENDS.get(image.format, b"")
-            stream.seek(-max(1, len(end)), os.SEEK_END)
-            if not end or stream.read() != end:
-                stream.seek(0)
-                with Image.open(stream) as again:
-                    again.load()
-    except Exception as error:  # see _read()
-        return f"{type(error).__name__}: {error}"
-    return "" if size == tuple(stated) else f"{size} pixels, but its annotations state {stated}"
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:

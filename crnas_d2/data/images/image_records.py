@@ -7,10 +7,11 @@ the next record begin at a multiple of 64 bytes.
 import os
 import pickle
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import torch
 
@@ -24,17 +25,16 @@ class Record:
     Attributes:
         entry: the input of a model, whose ``image`` is ``None``.
         dtype, shape: of the image.
-        start, size: where its bytes are in the file.
+        start: where its bytes are in the file.
     """
 
-    entry: dict
+    entry: dict[str, Any]
     dtype: torch.dtype
     shape: tuple[int, ...]
     start: int
-    size: int
 
 
-def append_record(stream: BinaryIO, mapped: dict) -> None:
+def append_record(stream: BinaryIO, mapped: dict[str, Any]) -> None:
     """Write an input of a model at the end of a stream.
 
     Args:
@@ -54,49 +54,38 @@ def append_record(stream: BinaryIO, mapped: dict) -> None:
 
 def whole_records(stream: BinaryIO) -> int:
     """Return the number of whole records, and cut off what follows them."""
-    end, count = 0, 0
-    file_size = stream.seek(0, os.SEEK_END)
-    while (header := _read_header(stream, end)) is not None:
-        entry_size, size, checksum = header
-        start, following = _layout(end, entry_size, size)
-        if following > file_size:
-            break
-        entry = stream.read(entry_size)
+    whole_end, count = 0, 0
+    for entry, start, size, checksum, end in _records(stream):
         stream.seek(start)
         if _checksum(entry, stream.read(size)) != checksum:
             break
-        end, count = following, count + 1
-    stream.truncate(end)
+        whole_end, count = end, count + 1
+    stream.truncate(whole_end)
     return count
 
 
 def read_records(path: Path) -> list[Record]:
     """Read what a whole file holds, without the bytes of the images."""
-    records, end = [], 0
     with open(path, "rb") as stream:
-        while (header := _read_header(stream, end)) is not None:
-            entry_size, size, _ = header
-            entry, dtype, shape = pickle.loads(stream.read(entry_size))
-            start, end = _layout(end, entry_size, size)
-            records.append(Record(entry, dtype, shape, start, size))
-    return records
+        return [Record(*pickle.loads(entry), start) for entry, start, *_ in _records(stream)]
 
 
-def _read_header(stream: BinaryIO, start: int) -> tuple[int, int, int] | None:
-    stream.seek(start)
-    header = stream.read(_HEADER.size)
-    return _HEADER.unpack(header) if len(header) == _HEADER.size else None
-
-
-def _layout(start: int, entry_size: int, size: int) -> tuple[int, int]:
-    """Return where the image of a record starts, and the record that follows it."""
-    image = _aligned(start + _HEADER.size + entry_size)
-    return image, _aligned(image + size)
+def _records(stream: BinaryIO) -> Iterator[tuple[bytes, int, int, int, int]]:
+    """Yield each entry, start, size and checksum of its image, and the end of the record."""
+    file_size, end = stream.seek(0, os.SEEK_END), 0
+    while end + _HEADER.size <= file_size:
+        stream.seek(end)
+        entry_size, size, checksum = _HEADER.unpack(stream.read(_HEADER.size))
+        start = _aligned(end + _HEADER.size + entry_size)
+        end = _aligned(start + size)
+        if end > file_size:
+            return
+        yield stream.read(entry_size), start, size, checksum, end
 
 
 def _aligned(position: int) -> int:
     return position + -position % _ALIGNMENT
 
 
-def _checksum(entry: bytes, pixels) -> int:
+def _checksum(entry: bytes, pixels: Any) -> int:
     return zlib.crc32(pixels, zlib.crc32(entry, 1))  # that of zeros is not 0

@@ -1,8 +1,9 @@
 """The images and videos that a user names."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from detectron2.data.detection_utils import read_image
@@ -18,7 +19,7 @@ class Picture:
     """An image file, or a video.
 
     Attributes:
-        name: relative to the folder in which it was found; unique among all pictures.
+        name: relative to the folder in which it was found; with ``-2`` and so on if that is taken.
     """
 
     file: Path
@@ -37,39 +38,34 @@ def find_pictures(paths: Sequence[str]) -> list[Picture]:
     """
     found: dict[str, Path] = {}
     for path in map(Path, paths):
+        files = {path.name: path}
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if _is_picture(file))
+            inside = sorted(file for file in path.rglob("*") if file.is_file())
+            suffixes = (*IMAGES, *VIDEOS)
+            files = {
+                file.relative_to(path).as_posix(): file
+                for file in inside
+                if file.suffix.lower() in suffixes
+            }
             if not files:
                 raise ValueError(
                     f"The folder {path} holds no images or videos; expected files that end with "
-                    f"{', '.join((*IMAGES, *VIDEOS))}."
+                    f"{', '.join(suffixes)}."
                 )
-            named = [(file.relative_to(path).as_posix(), file) for file in files]
         elif not path.is_file():
             raise ValueError(
                 f"The input {path} does not exist; expected an image, folder or video."
             )
-        else:
-            named = [(path.name, path)]
-        for name, file in named:
-            found[_unused(name, found)] = file
+        for name, file in files.items():
+            unused, number = name, 1
+            while unused in found:
+                number += 1
+                unused = Path(name).with_name(f"{file.stem}-{number}{file.suffix}").as_posix()
+            found[unused] = file
     return [Picture(file, name) for name, file in found.items()]
 
 
-def _is_picture(file: Path) -> bool:
-    return file.suffix.lower() in (*IMAGES, *VIDEOS) and file.is_file()
-
-
-def _unused(name: str, taken: Collection[str]) -> str:
-    """Return a name that no other picture has: the same, or with ``-2`` and so on."""
-    path, number, unused = Path(name), 1, name
-    while unused in taken:
-        number += 1
-        unused = path.with_name(f"{path.stem}-{number}{path.suffix}").as_posix()
-    return unused
-
-
-def read_picture(file: Path, image_format: str) -> np.ndarray:
+def read_picture(file: Path, image_format: str) -> np.ndarray[Any, Any]:
     """Read an image as training does: upright by its EXIF orientation.
 
     Args:
@@ -82,4 +78,5 @@ def read_picture(file: Path, image_format: str) -> np.ndarray:
         ImageError: it cannot be read.
     """
     with naming(str(file)):
-        return read_image(str(file), format=image_format)
+        pixels: np.ndarray[Any, Any] = read_image(str(file), format=image_format)
+    return pixels

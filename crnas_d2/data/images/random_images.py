@@ -2,18 +2,19 @@
 
 import math
 from collections.abc import Collection, Iterable
+from typing import Any
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.data.transforms import ResizeShortestEdge
 from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
 
 from crnas_d2.config.architectures import find_architecture
 
 Size = tuple[int, int]  # (height, width), pixels
-Unknown = tuple[None, None]
 
 
-def random_images(cfg, number: int, size: tuple[int, int], objects: int) -> list[dict]:
+def random_images(cfg: CfgNode, number: int, size: Size, objects: int) -> list[dict[str, Any]]:
     """Return inputs of the model of a config in training, always the same ones.
 
     Args:
@@ -28,14 +29,13 @@ def random_images(cfg, number: int, size: tuple[int, int], objects: int) -> list
         image = torch.randint(256, (channels, *size), generator=generator, dtype=torch.uint8)
         entry = {"image": image, "height": size[0], "width": size[1]}
         if find_architecture(cfg).classifies:
-            entry["label"] = 0
+            batch.append({**entry, "label": 0})
         else:
-            entry["instances"] = _objects(cfg, size, objects, generator)
-        batch.append(entry)
+            batch.append({**entry, "instances": _random_objects(cfg, size, objects, generator)})
     return batch
 
 
-def _objects(cfg, size: tuple[int, int], number: int, generator: torch.Generator) -> Instances:
+def _random_objects(cfg: CfgNode, size: Size, number: int, generator: torch.Generator) -> Instances:
     sides = torch.tensor([size[1], size[0]])
     corner, extent = torch.rand((2, number, 2), generator=generator)
     boxes = torch.cat([0.7 * corner, 0.7 * corner + 0.05 + 0.25 * extent], dim=1) * sides.repeat(2)
@@ -50,9 +50,9 @@ def _objects(cfg, size: tuple[int, int], number: int, generator: torch.Generator
 
 
 def largest_batch(
-    cfg, images: Iterable[dict] = (), *, number: int, grouped: bool = True
-) -> list[dict]:
-    """Return inputs of a model in training: random images of the largest size, and many objects.
+    cfg: CfgNode, images: Iterable[dict[str, Any]] = (), *, number: int, grouped: bool = True
+) -> list[dict[str, Any]]:
+    """Return random inputs of a model in training, of the largest size and with many objects.
 
     There are as many objects per image as in the image with the most of them, and at least as many
     as the mask head takes, which a detector that has learnt something also finds for it.
@@ -71,25 +71,31 @@ def largest_batch(
     return random_images(cfg, number, size, objects)
 
 
-def largest_size(cfg, shapes: Collection[Size | Unknown] = (), *, is_mixed: bool = False) -> Size:
+def largest_size(
+    cfg: CfgNode,
+    shapes: Collection[tuple[int | None, int | None]] = (),
+    *,
+    is_mixed: bool = False,
+) -> Size:
     """Return the size to which the largest batch of a training is padded.
 
     Args:
-        shapes: of the images. If one is unknown, if there are none, or if ``INPUT.CROP`` changes
-            them, any shape is assumed possible.
+        shapes: (height, width) of the images. If one is unknown, if there are none, or if
+            ``INPUT.CROP`` changes them, any shape is assumed possible.
         is_mixed: whether a batch may hold both orientations.
     """
     if find_architecture(cfg).classifies:
         return (cfg.INPUT.CLASSIFICATION.CROP_SIZE,) * 2
     short, long = max(cfg.INPUT.MIN_SIZE_TRAIN), cfg.INPUT.MAX_SIZE_TRAIN
+    sides = (min(short, long), long)
+    resized = {(True, sides), (False, sides[::-1])}  # whether it is wide, and its size
     if shapes and not cfg.INPUT.CROP.ENABLED and all(all(shape) for shape in shapes):
         resized = {
-            shape: ResizeShortestEdge.get_output_shape(*shape, short, long) for shape in shapes
+            (width > height, ResizeShortestEdge.get_output_shape(height, width, short, long))
+            for height, width in shapes
         }
-        wide = [size for (height, width), size in resized.items() if width > height]
-        upright = [size for (height, width), size in resized.items() if width <= height]
-    else:
-        wide, upright = [(min(short, long), long)], [(long, min(short, long))]
-    groups = [wide + upright] if is_mixed else [wide, upright]
-    padded = [tuple(map(max, zip(*group, strict=True))) for group in groups if group]
+    groups: dict[bool, list[Size]] = {}
+    for is_wide, size in sorted(resized, reverse=True):  # of equal ones the wide group counts
+        groups.setdefault(is_wide and not is_mixed, []).append(size)
+    padded = [(max(h for h, _ in sizes), max(w for _, w in sizes)) for sizes in groups.values()]
     return max(padded, key=math.prod)

@@ -15,8 +15,9 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import torch
 
@@ -29,12 +30,14 @@ _MARGIN = _GIB  # stays free on a disk
 _JUDGED = 64  # images from which the size of all is estimated
 _WHOLE, _PARTIAL = ".images", ".partial"
 
+Input = dict[str, Any]  # of a model, with an ``image`` of shape (C, H, W)
+
 
 class NoRoomError(Exception):
     """The images cannot be kept; the message says why."""
 
 
-class SharedImages(Sequence[dict]):
+class SharedImages(Sequence[Input]):
     """The inputs of a model from a file of :func:`shared_images`; their images are mapped from it.
 
     The memory of an image is that of the file, once for all processes, until someone changes it:
@@ -49,7 +52,7 @@ class SharedImages(Sequence[dict]):
     def __len__(self) -> int:
         return len(self._records)
 
-    def __getitem__(self, index: int) -> dict:
+    def __getitem__(self, index: int) -> Input:  # type: ignore[override] # no slices
         record = self._records[index]
         # Not a view of one tensor of the whole file, with which a copy of an image copies all.
         image = torch.frombuffer(
@@ -62,7 +65,7 @@ class SharedImages(Sequence[dict]):
 
 
 def shared_images(
-    name: str, count: int, inputs_from: Callable[[int], Iterable[dict]], *, limit: float
+    name: str, count: int, inputs_from: Callable[[int], Iterable[Input]], *, limit: float
 ) -> SharedImages:
     """Open the file of a set of images, after it has been written here or by another process.
 
@@ -71,8 +74,7 @@ def shared_images(
     Args:
         name: of the set; the same for the same content alone.
         count: number of images.
-        inputs_from: returns the inputs of a model from the n-th on, each with an ``image`` of shape
-            (C, H, W).
+        inputs_from: returns the inputs of a model from the n-th on.
         limit: of the images, in bytes.
 
     Raises:
@@ -82,8 +84,14 @@ def shared_images(
     # The first one with enough space, unless another process has already found that.
     for folder in sorted(image_folders(), key=lambda folder: not any(folder.glob(f"{name}.*"))):
         try:
-            _check_private(folder)
-            return _open(folder / f"{name}{_WHOLE}", count, inputs_from, limit)
+            # Nobody else can write here, because what is read from it could run code.
+            folder.mkdir(mode=0o700, exist_ok=True)
+            found = folder.lstat()
+            is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+            if not is_ours or found.st_mode & 0o022:
+                raise NoRoomError(f"others may write to {folder}: remove it")
+            write = partial(_write, folder, count, inputs_from, limit)
+            return _open(folder / f"{name}{_WHOLE}", write)
         except NoRoomError as error:
             reasons.append(str(error))
         except OSError as error:  # also a full disk, or a file system without locks
@@ -102,26 +110,28 @@ def image_folders() -> list[Path]:
     return [place / name for place in places if place.is_dir()]
 
 
-def _check_private(folder: Path) -> None:
-    """Make a folder in which nobody else can write, because what is read from it could run code."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise NoRoomError(f"others may write to {folder}: remove it")
+def remove_unused(folder: Path) -> None:
+    """Remove the files that no process uses or writes."""
+    for path in [*folder.glob(f"*{_WHOLE}"), *folder.glob(f"*{_PARTIAL}")]:
+        with suppress(OSError):  # in use, or removed by another process
+            lock = _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB, os.O_RDONLY)
+            if lock is not None:
+                path.unlink()
+                _unlock(lock)
 
 
-def _open(path: Path, count: int, inputs_from, limit: float) -> SharedImages:
-    partial = path.with_suffix(_PARTIAL)
+def _open(path: Path, write: Callable[[BinaryIO], None]) -> SharedImages:
+    unfinished = path.with_suffix(_PARTIAL)
     while True:
         lock = _lock(path, fcntl.LOCK_SH, os.O_RDONLY)
         if lock is not None:
             return SharedImages(path, lock)
         try:
-            lock = _lock(partial, fcntl.LOCK_EX | fcntl.LOCK_NB, os.O_RDWR | os.O_CREAT)
+            lock = _lock(unfinished, fcntl.LOCK_EX | fcntl.LOCK_NB, os.O_RDWR | os.O_CREAT)
         except BlockingIOError:
             logger.info("Waiting for the process that decodes images into %s.", path.parent)
             # Not an exclusive lock: the file will be the same one under its final name, and in use.
-            lock = _lock(partial, fcntl.LOCK_SH, os.O_RDONLY)
+            lock = _lock(unfinished, fcntl.LOCK_SH, os.O_RDONLY)
             if lock is not None:
                 _unlock(lock)
             continue
@@ -129,15 +139,15 @@ def _open(path: Path, count: int, inputs_from, limit: float) -> SharedImages:
             continue
         try:
             if path.exists():
-                partial.unlink()
+                unfinished.unlink()
                 continue
             with open(lock, "r+b", closefd=False) as stream:
-                _write(stream, path.parent, count, inputs_from, limit)
+                write(stream)
                 stream.flush()
                 os.fsync(lock)  # else a power failure may leave a renamed, empty file
-            partial.replace(path)
+            unfinished.replace(path)
         except BaseException:
-            partial.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
             raise
         finally:
             _unlock(lock)
@@ -171,7 +181,13 @@ def _unlock(lock: int) -> None:
     os.close(lock)
 
 
-def _write(stream: BinaryIO, folder: Path, count: int, inputs_from, limit: float) -> None:
+def _write(
+    folder: Path,
+    count: int,
+    inputs_from: Callable[[int], Iterable[Input]],
+    limit: float,
+    stream: BinaryIO,
+) -> None:
     done = whole_records(stream)
     logger.info("Decoding %d images into %s.", count - done, folder)
     judged = max(done + 1, min(_JUDGED, count))
@@ -184,23 +200,17 @@ def _write(stream: BinaryIO, folder: Path, count: int, inputs_from, limit: float
 
 def _check_room(folder: Path, expected: float, written: int, limit: float) -> None:
     """Raise NoRoomError if images do not fit, in bytes."""
+    takes = f"they take {expected / _GIB:.3g} GiB, and"
     if expected > limit:
-        raise NoRoomError(
-            f"they take {expected / _GIB:.3g} GiB, and SEARCH.IMAGE_CACHE is {limit / _GIB:.3g}"
-        )
+        raise NoRoomError(f"{takes} SEARCH.IMAGE_CACHE is {limit / _GIB:.3g}")
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if expected > memory:
-        raise NoRoomError(
-            f"they take {expected / _GIB:.3g} GiB, and this machine has {memory / _GIB:.3g} GiB of "
-            "memory"
-        )
-    missing = expected - written
-    if missing > _free(folder):
+        raise NoRoomError(f"{takes} this machine has {memory / _GIB:.3g} GiB of memory")
+    if expected - written > _free(folder):
         remove_unused(folder)
-    if missing > (free := _free(folder)):
+    if expected - written > (free := _free(folder)):
         raise NoRoomError(
-            f"they take {expected / _GIB:.3g} GiB, and {max(0, free + written) / _GIB:.3g} GiB can "
-            f"be used in {folder}"
+            f"{takes} {max(0, free + written) / _GIB:.3g} GiB can be used in {folder}"
         )
 
 
@@ -224,13 +234,3 @@ def _release(pid: int, lock: int, folder: Path) -> None:
         return
     _unlock(lock)
     remove_unused(folder)
-
-
-def remove_unused(folder: Path) -> None:
-    """Remove the files that no process uses or writes."""
-    for path in [*folder.glob(f"*{_WHOLE}"), *folder.glob(f"*{_PARTIAL}")]:
-        with suppress(OSError):  # in use, or removed by another process
-            lock = _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB, os.O_RDONLY)
-            if lock is not None:
-                path.unlink()
-                _unlock(lock)
