@@ -128,7 +128,7 @@ def test_the_named_image_wins_and_other_files_are_no_images(voc):
         ),
         (
             lambda voc: write_voc(voc, {"a1": [("cat", "no", 1, 1, 2, 2)]}, {}),
-            r"a1\.xml: an object 'cat' has difficult 'no'; expected 0 or 1",
+            r"a1\.xml: difficult of an object 'cat' is 'no'; expected 0 or 1",
         ),
     ],
     ids=["annotation", "image set", "folder", "xml", "class", "box", "difficult"],

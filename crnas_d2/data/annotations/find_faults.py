@@ -4,6 +4,7 @@ import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from crnas_d2.data.images.files import ImageFile
 
@@ -131,8 +132,8 @@ def _faults(annotation: Record, image: Record | None, categories: set[int]) -> I
 
 def _judge_box(annotation: Record, image: Record | None) -> tuple[str, list[float]]:
     """Return the kind of fault of a box, or nothing, and the box, clipped where that helps."""
-    box = annotation.get("bbox")
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+    box: Any = annotation.get("bbox")
+    if not _are_numbers(box, 4):
         return "boxes that are not 4 finite numbers", [0, 0, 0, 0]
     left, top, width, height = box
     if width < 0 or height < 0:
@@ -142,9 +143,9 @@ def _judge_box(annotation: Record, image: Record | None) -> tuple[str, list[floa
     right, low = left + width, top + height
     if min(width, height) < _ROUNDING or not math.isfinite(right + low):
         return without_area, box
-    corners = annotation.get("voc_box")
+    corners: Any = annotation.get("voc_box")
     # VOC's corners are pixels inside, so a box with equal ones has an extent.
-    if isinstance(corners, list) and (corners[0] >= corners[2] or corners[1] >= corners[3]):
+    if _are_numbers(corners, 4) and (corners[0] >= corners[2] or corners[1] >= corners[3]):
         return "VOC boxes with equal corners", box
     if image is None or not (_is_size(image.get("width")) and _is_size(image.get("height"))):
         return "", box
@@ -165,22 +166,28 @@ def _faults_of_shapes(annotation: Record) -> Iterator[str]:
         if annotation.get("iscrowd", 0) != 1:
             yield "objects without a mask"
     elif isinstance(shape, dict):
-        size, counts = shape.get("size"), shape.get("counts")
-        is_rle = isinstance(size, list) and len(size) == 2 and all(map(_is_size, size))
-        is_list = isinstance(counts, list) and all(type(n) is int and n >= 0 for n in counts)
-        is_rle = is_rle and (isinstance(counts, str) or is_list)
-        if not is_rle or (is_list and sum(counts) != size[0] * size[1]):
+        if not _is_rle(shape.get("size"), shape.get("counts")):
             yield "malformed segmentations"
-    elif not isinstance(shape, list) or not all(
-        isinstance(polygon, list) and all(map(_is_number, polygon)) for polygon in shape
-    ):
+    elif not isinstance(shape, list) or not all(map(_are_numbers, shape)):
         yield "malformed segmentations"
     elif not any(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in shape):
         yield "objects whose polygons have less than 3 points"
-    if points and not (
-        isinstance(points, list) and len(points) % 3 == 0 and all(map(_is_number, points))
-    ):
+    if points and not (_are_numbers(points) and len(points) % 3 == 0):
         yield "malformed keypoints"
+
+
+def _is_rle(size: Any, counts: Any) -> bool:
+    if not isinstance(size, list) or len(size) != 2 or not all(map(_is_size, size)):
+        return False
+    if isinstance(counts, list):
+        return all(type(n) is int and n >= 0 for n in counts) and sum(counts) == math.prod(size)
+    return isinstance(counts, str)
+
+
+def _are_numbers(values: Any, count: int | None = None) -> bool:
+    """Whether values are a list of finite numbers, and so many."""
+    is_list = isinstance(values, list) and (count is None or len(values) == count)
+    return is_list and all(map(_is_number, values))
 
 
 def _is_size(value: object) -> bool:

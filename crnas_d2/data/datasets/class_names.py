@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -27,12 +28,12 @@ class ClassNames:
     names: tuple[str, ...]
     ids: tuple[int, ...]
 
-    def to_record(self) -> dict[str, list]:
+    def to_record(self) -> dict[str, list[Any]]:
         """Return plain data for a checkpoint or a JSON file."""
         return {"names": list(self.names), "ids": list(self.ids)}
 
     @classmethod
-    def from_record(cls, record: object) -> "ClassNames | None":
+    def from_record(cls, record: Any) -> "ClassNames | None":
         """Read what :meth:`to_record` returned; ``None`` for anything else."""
         with suppress(KeyError, TypeError, ValueError):
             found = cls(tuple(map(str, record["names"])), tuple(map(int, record["ids"])))
@@ -53,12 +54,13 @@ def dataset_classes(name: str) -> ClassNames | None:
     if not names:
         return None
     index_of = metadata.get("thing_dataset_id_to_contiguous_id")
-    if not isinstance(index_of, Mapping) or len(index_of) != len(names):
-        return ClassNames(tuple(names), tuple(range(1, len(names) + 1)))
-    return ClassNames(tuple(names), tuple(sorted(index_of, key=index_of.get)))
+    ids = list(range(1, len(names) + 1))
+    if isinstance(index_of, Mapping) and len(index_of) == len(names):
+        ids = sorted(index_of, key=lambda category: index_of[category])
+    return ClassNames(tuple(names), tuple(ids))
 
 
-def class_record(cfg: CfgNode) -> dict[str, dict]:
+def class_record(cfg: CfgNode) -> dict[str, dict[str, list[Any]]]:
     """Return what a checkpoint says about the classes of ``DATASETS.TRAIN``, which is loaded."""
     classes = dataset_classes(cfg.DATASETS.TRAIN[0]) if cfg.DATASETS.TRAIN else None
     return {CLASSES: classes.to_record()} if classes is not None else {}

@@ -50,7 +50,8 @@ def register_image_folders(entries: Sequence[Sequence[str]]) -> None:
     """
     for entry in entries:
         if _is_new("DATASETS.IMAGE_FOLDERS", entry, "[name, folder]", "image_root"):
-            register_image_folder(*entry)
+            name, folder = entry
+            register_image_folder(name, folder)
 
 
 def _is_new(key: str, entry: Sequence[str], expected: str, source: str) -> bool:

@@ -6,12 +6,16 @@ resizing depends on its version.
 """
 
 import importlib.resources
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
+Array = npt.NDArray[Any]
 
-def load_photo(name: str) -> np.ndarray:
+
+def load_photo(name: str) -> Array:
     """Load an RGB photograph (H, W, 3) from the installed scikit-image, never from the network."""
     # Opened directly, because the functions of skimage.data download missing files.
     try:
@@ -30,13 +34,13 @@ def load_photo(name: str) -> np.ndarray:
         return np.asarray(Image.open(stream).convert("RGB"))
 
 
-def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+def resize(pixels: Array, height: int, width: int) -> Array:
     """Resize (H, W) or (H, W, C) by linear interpolation, with antialiasing when it shrinks."""
     columns_first = _resize_rows(pixels, height).swapaxes(0, 1)
     return _resize_rows(columns_first, width).swapaxes(0, 1)
 
 
-def _resize_rows(pixels, length):
+def _resize_rows(pixels: Array, length: int) -> Array:
     """Resize the first axis; the triangle filter reaches one old row, or one new row to shrink."""
     # Positions in units of 1 / (2 * length) old rows, so that the centres of all rows are integers.
     reach = 2 * max(len(pixels), length)
@@ -52,7 +56,7 @@ def _resize_rows(pixels, length):
     return (mixed + total // 2) // total
 
 
-def luma(color) -> int:
+def luma(color: Array) -> int:
     """Compute the luma 0..255 of an RGB colour (ITU-R BT.601), in whole numbers."""
     red, green, blue = (int(channel) for channel in color)
     return (299 * red + 587 * green + 114 * blue) // 1000

@@ -8,15 +8,11 @@ inside the transformed shape.
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from .glyphs import FONTS, LETTERS, load_glyphs
-from .photographs import load_photo, luma, resize
-
-Array = npt.NDArray[Any]
+from .photographs import Array, load_photo, luma, resize
 
 # No photograph and no font of the test set is in the training data.
 _TRAINING = ("astronaut", "coffee", "camera", "brick", "grass", "moon", "coins", "ihc")

@@ -23,15 +23,15 @@ _ALIGNMENT = 64
 class Record:
     """
     Attributes:
+        start: where the bytes of the image are in the file.
         entry: the input of a model, whose ``image`` is ``None``.
         dtype, shape: of the image.
-        start: where its bytes are in the file.
     """
 
+    start: int
     entry: dict[str, Any]
     dtype: torch.dtype
     shape: tuple[int, ...]
-    start: int
 
 
 def append_record(stream: BinaryIO, mapped: dict[str, Any]) -> None:
@@ -67,7 +67,7 @@ def whole_records(stream: BinaryIO) -> int:
 def read_records(path: Path) -> list[Record]:
     """Read what a whole file holds, without the bytes of the images."""
     with open(path, "rb") as stream:
-        return [Record(*pickle.loads(entry), start) for entry, start, *_ in _records(stream)]
+        return [Record(start, *pickle.loads(entry)) for entry, start, *_ in _records(stream)]
 
 
 def _records(stream: BinaryIO) -> Iterator[tuple[bytes, int, int, int, int]]:

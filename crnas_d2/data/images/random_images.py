@@ -73,14 +73,14 @@ def largest_batch(
 
 def largest_size(
     cfg: CfgNode,
-    shapes: Collection[tuple[int | None, int | None]] = (),
+    shapes: Collection[tuple[Any, Any]] = (),
     *,
     is_mixed: bool = False,
 ) -> Size:
     """Return the size to which the largest batch of a training is padded.
 
     Args:
-        shapes: (height, width) of the images. If one is unknown, if there are none, or if
+        shapes: (height, width) of the images. If one is ``None``, if there are none, or if
             ``INPUT.CROP`` changes them, any shape is assumed possible.
         is_mixed: whether a batch may hold both orientations.
     """
@@ -91,8 +91,8 @@ def largest_size(
     resized = {(True, sides), (False, sides[::-1])}  # whether it is wide, and its size
     if shapes and not cfg.INPUT.CROP.ENABLED and all(all(shape) for shape in shapes):
         resized = {
-            (width > height, ResizeShortestEdge.get_output_shape(height, width, short, long))
-            for height, width in shapes
+            (shape[1] > shape[0], ResizeShortestEdge.get_output_shape(*shape, short, long))
+            for shape in shapes
         }
     groups: dict[bool, list[Size]] = {}
     for is_wide, size in sorted(resized, reverse=True):  # of equal ones the wide group counts

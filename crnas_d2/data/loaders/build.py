@@ -1,7 +1,9 @@
 """Loaders of a config's datasets."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+from detectron2.config import CfgNode
 from detectron2.data import (
     DatasetFromList,
     build_detection_test_loader,
@@ -13,30 +15,36 @@ from detectron2.utils import comm
 
 from crnas_d2.data.datasets.archval import archval_twins, read_images
 from crnas_d2.data.datasets.registration import is_classification
+from crnas_d2.data.images.shared_images import Input
 
 from .mappers import ClassificationMapper, NamingMapper, build_train_mapper
 from .resumable import ResumableLoader, TrainingLoader
 
+Loader = Iterable[list[Input]]
 
-def build_train_loader(cfg) -> Iterable[list[dict]]:
+
+def build_train_loader(cfg: CfgNode) -> Loader:
     """Build an endless loader of ``DATASETS.TRAIN``: batches of this rank's share of the images.
 
     It can be resumed, with the batches that Detectron2's loader would have; only a dataset without
     a length gets Detectron2's own.
     """
-    classifies = is_classification(cfg.DATASETS.TRAIN[0])
     mapper = build_train_mapper(cfg, cfg.DATASETS.TRAIN)
     unused = object()  # the loader makes its own sampler
     dataset = _train_loader_from_config(cfg, mapper=mapper, sampler=unused)["dataset"]
     if not isinstance(dataset, list):
-        return build_detection_train_loader(cfg, mapper=mapper, dataset=dataset)
+        loader: Loader = build_detection_train_loader(cfg, mapper=mapper, dataset=dataset)
+        return loader
     # All crops of a classifier have the same size, so there are no aspect ratios to group.
-    grouped = cfg.DATALOADER.ASPECT_RATIO_GROUPING and not classifies
-    has_sizes = all("width" in image and "height" in image for image in dataset)
-    return TrainingLoader(cfg, mapper, dataset, grouped=grouped and has_sizes)
+    is_grouped = (
+        cfg.DATALOADER.ASPECT_RATIO_GROUPING
+        and not is_classification(cfg.DATASETS.TRAIN[0])
+        and all("width" in image and "height" in image for image in dataset)
+    )
+    return TrainingLoader(cfg, mapper, dataset, is_grouped=is_grouped)
 
 
-def build_resumable_loader(cfg, names: Sequence[str], seed: int) -> ResumableLoader:
+def build_resumable_loader(cfg: CfgNode, names: Sequence[str], seed: int) -> ResumableLoader:
     """Build the loader of registered datasets, with batches and augmentation as in training."""
     images = read_images(cfg, names, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
     return ResumableLoader(
@@ -49,23 +57,20 @@ def build_resumable_loader(cfg, names: Sequence[str], seed: int) -> ResumableLoa
     )
 
 
-def build_test_loader(cfg, dataset_name: str) -> Iterable[list[dict]]:
+def build_test_loader(cfg: CfgNode, dataset_name: str) -> Loader:
     """Build a loader of this rank's share of a dataset, each image once.
 
     Detectors get one image at a time, as in Detectron2; a classifier gets as many as in training.
     archval, on which a search trains its finalists, is read without its twins.
     """
-    images = {}
+    settings: dict[str, Any] = {}
+    if is_classification(dataset_name):
+        settings["mapper"] = ClassificationMapper.from_config(cfg, is_train=False)
+        settings["batch_size"] = max(1, cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size())
+    else:
+        settings["mapper"] = NamingMapper(cfg, is_train=False)
     if dataset_name in cfg.DATASETS.ARCHVAL and archval_twins(cfg):
         kept = read_images(cfg, [dataset_name], filter_empty=False)
-        images = {"dataset": kept, "sampler": InferenceSampler(len(kept))}
-    if not is_classification(dataset_name):
-        mapper = NamingMapper(cfg, is_train=False)
-        return build_detection_test_loader(cfg, dataset_name, mapper=mapper, **images)
-    return build_detection_test_loader(
-        cfg,
-        dataset_name,
-        mapper=ClassificationMapper.from_config(cfg, is_train=False),
-        batch_size=max(1, cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size()),
-        **images,
-    )
+        settings |= {"dataset": kept, "sampler": InferenceSampler(len(kept))}
+    loader: Loader = build_detection_test_loader(cfg, dataset_name, **settings)
+    return loader

@@ -3,28 +3,30 @@
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from random import Random
+from typing import Any
 
 import detectron2
 import PIL
 import torch
+from detectron2.config import CfgNode
 from detectron2.data.build import trivial_batch_collator
 from torch.utils.data import DataLoader
 
-from crnas_d2.common.digests import text_digest
+from crnas_d2.common.digests import file_state, text_digest
 from crnas_d2.data.datasets.archval import read_images
-from crnas_d2.data.images.shared_images import NoRoomError, shared_images
+from crnas_d2.data.datasets.registration import Entry
+from crnas_d2.data.images.shared_images import Input, NoRoomError, shared_images
 
-from .mappers import build_fixed_mapper, generators_seeded
+from .mappers import Mapper, build_fixed_mapper, generators_seeded
 
 logger = logging.getLogger(__name__)
 
 _GIB = 2**30
 
 
-class FixedBatches(Sequence[list[dict]]):
+class FixedBatches(Sequence[list[Input]]):
     """Batches of inputs of a model, always the same ones.
 
     A slice is a :class:`FixedBatches`, too.
@@ -36,31 +38,31 @@ class FixedBatches(Sequence[list[dict]]):
     """
 
     def __init__(
-        self, images: Sequence[dict], batches: Sequence[Sequence[int]], num_workers: int = 0
+        self, images: Sequence[Input], batches: Sequence[Sequence[int]], num_workers: int = 0
     ):
         self._images, self._batches, self._num_workers = images, batches, num_workers
 
     def __len__(self) -> int:
         return len(self._batches)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return FixedBatches(self._images, self._batches[index], self._num_workers)
         return [self._images[number] for number in self._batches[index]]
 
-    def __iter__(self) -> Iterator[list[dict]]:
+    def __iter__(self) -> Iterator[list[Input]]:
         if self._num_workers:
             return iter(_loader(self._images, self._batches, self._num_workers))
         return (self[index] for index in range(len(self)))
 
 
 def fixed_images(
-    cfg,
-    dataset_names: tuple[str, ...],
+    cfg: CfgNode,
+    dataset_names: Sequence[str],
     *,
     num_images: int | None = None,
     with_annotations: bool = False,
-) -> list[dict]:
+) -> list[Entry]:
     """Return Detectron2's dicts of the images of :func:`build_fixed_batches`, in their order.
 
     With ``DATALOADER.ASPECT_RATIO_GROUPING``, wide images come before upright ones. archval is read
@@ -81,8 +83,8 @@ def fixed_images(
 
 
 def build_fixed_batches(
-    cfg,
-    dataset_names: tuple[str, ...],
+    cfg: CfgNode,
+    dataset_names: Sequence[str],
     *,
     num_images: int | None = None,
     with_annotations: bool = False,
@@ -91,9 +93,8 @@ def build_fixed_batches(
     """Build batches of images at the size of inference, without augmentation, in a fixed order.
 
     All ranks of a process group get the same batches. The decoded images are kept in a file that
-    all processes of this machine share, see :func:`shared_images`. If
-    they exceed ``SEARCH.IMAGE_CACHE`` or the space that is free, they are decoded again in each
-    pass.
+    all processes of this machine share, see :func:`shared_images`. If they exceed
+    ``SEARCH.IMAGE_CACHE`` or the space that is free, they are decoded again in each pass.
 
     Args:
         dataset_names: of the datasets to read.
@@ -117,49 +118,45 @@ def build_fixed_batches(
         return FixedBatches([], batches)
     mapper = build_fixed_mapper(cfg, dataset_names, with_annotations=with_annotations)
     decoded = _DecodedImages(images, mapper)
+
+    def inputs_from(first: int) -> Iterable[Input]:
+        for batch in _loader(decoded, [[n] for n in range(first, len(images))], num_workers):
+            yield from batch
+
     try:
         shared = shared_images(
             _digest(cfg, images, dataset_names, with_annotations),
             len(images),
-            partial(_inputs_from, decoded, num_workers),
+            inputs_from,
             limit=cfg.SEARCH.IMAGE_CACHE * _GIB,
         )
     except NoRoomError as error:
         logger.warning(
             "The %d decoded images of %s are not kept, so each candidate decodes them again: %s. "
             "Raise SEARCH.IMAGE_CACHE, or set TMPDIR to a folder with space.",
-            len(images),
-            ", ".join(dataset_names),
-            error,
+            *(len(images), ", ".join(dataset_names), error),
         )
         return FixedBatches(decoded, batches, num_workers)
     return FixedBatches(shared, batches)
 
 
-class _DecodedImages(Sequence[dict]):
+class _DecodedImages(Sequence[Input]):
     """Images that are decoded whenever they are asked for."""
 
-    def __init__(self, images: Sequence[dict], mapper: Callable[[dict], dict]):
+    def __init__(self, images: Sequence[Entry], mapper: Mapper):
         self._images, self._mapper = images, mapper
 
     def __len__(self) -> int:
         return len(self._images)
 
-    def __getitem__(self, index: int) -> dict:
+    def __getitem__(self, index: Any) -> Any:
         # Detectron2 draws a number even for a choice of one. What follows must not depend on
         # whether another process has decoded the images.
         with generators_seeded(str(index)):
             return self._mapper(self._images[index])
 
 
-def _inputs_from(images: _DecodedImages, num_workers: int, first: int) -> Iterable[dict]:
-    for batch in _loader(images, [[n] for n in range(first, len(images))], num_workers):
-        yield from batch
-
-
-def _loader(
-    images: Sequence[dict], batches: Sequence[Sequence[int]], num_workers: int
-) -> DataLoader:
+def _loader(images: Any, batches: Any, num_workers: int) -> DataLoader[Input]:
     return DataLoader(
         images,
         batch_sampler=batches,
@@ -170,24 +167,20 @@ def _loader(
     )
 
 
-def _digest(cfg, images: list[dict], dataset_names: Sequence[str], with_annotations: bool) -> str:
+def _digest(
+    cfg: CfgNode, images: list[Entry], dataset_names: Sequence[str], with_annotations: bool
+) -> str:
     """Identify the inputs that a mapper makes of images: by files, settings and versions."""
     used = [
         {k: v for k, v in image.items() if with_annotations or k != "annotations"}
         for image in images
     ]
+    files = [os.path.abspath(image["file_name"]) for image in images]
     model = {key: cfg.MODEL[key] for key in ("MASK_ON", "KEYPOINT_ON", "LOAD_PROPOSALS")}
     content = [
-        *(used, [_file_state(image["file_name"]) for image in images]),
+        # Of a file that is not there the decoder says what is wrong.
+        *(used, [(file, file_state(file)) for file in files if os.path.exists(file)]),
         *(list(dataset_names), with_annotations, cfg.PLUGINS, cfg.INPUT.dump(), model),
         [detectron2.__version__, PIL.__version__, torch.__version__],
     ]
     return text_digest(json.dumps(content, default=repr), 32)
-
-
-def _file_state(path: str) -> tuple[str, int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:  # the decoder says what is wrong
-        return None
-    return os.path.abspath(path), found.st_size, found.st_mtime_ns

@@ -11,19 +11,21 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper
 from detectron2.data.detection_utils import build_augmentation, read_image
 
-from crnas_d2.data.datasets.registration import is_classification
+from crnas_d2.data.datasets.registration import Entry, is_classification
 from crnas_d2.data.images.files import naming
+from crnas_d2.data.images.shared_images import Input
 from crnas_d2.data.images.transforms import build_transform
 
-Mapper = Callable[[dict], dict]
+Mapper = Callable[[Entry], Input]
 
 
-class NamingMapper(DatasetMapper):
+class NamingMapper(DatasetMapper):  # type: ignore[misc] # Detectron2 has no types
     """Detectron2's mapper of detection data, whose errors name the image."""
 
-    def __call__(self, dataset_dict: dict) -> dict:
+    def __call__(self, dataset_dict: Entry) -> Input:
         with naming(dataset_dict["file_name"]):
-            return super().__call__(dataset_dict)
+            mapped: Input = super().__call__(dataset_dict)
+        return mapped
 
 
 class KeepingMapper:
@@ -38,9 +40,9 @@ class KeepingMapper:
         self.mapper = mapper
         self.limit = limit
         self._size = 0
-        self._kept: dict[tuple, dict] = {}
+        self._kept: dict[tuple[str, object], Input] = {}
 
-    def __call__(self, dataset_dict: dict) -> dict:
+    def __call__(self, dataset_dict: Entry) -> Input:
         # Two datasets may list one file with different annotations.
         key = (dataset_dict["file_name"], dataset_dict.get("image_id"))
         mapped = self._kept.get(key)
@@ -68,7 +70,7 @@ class ClassificationMapper:
         self.image_format = image_format
         self.transform = transform
 
-    def __call__(self, dataset_dict: dict) -> dict:
+    def __call__(self, dataset_dict: Entry) -> Input:
         with naming(dataset_dict["file_name"]):
             pixels = read_image(dataset_dict["file_name"], format=self.image_format)
         # (H, W, C) to (C, H, W)

@@ -1,11 +1,13 @@
 """Endless training loaders that resume where a killed one stopped."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from random import Random
+from typing import Any
 
 import numpy as np
 import torch
+from detectron2.config import CfgNode
 from detectron2.data import DatasetFromList
 from detectron2.data.build import (
     _train_loader_from_config,
@@ -16,12 +18,16 @@ from detectron2.data.common import AspectRatioGroupedDataset
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
-from .mappers import generators_seeded
+from crnas_d2.common.errors import invalid
+from crnas_d2.data.datasets.registration import Entry
+from crnas_d2.data.images.shared_images import Input
+
+from .mappers import Mapper, generators_seeded
 
 Batch = list[tuple[int, int]]  # (number, index) of each image of this rank
 
 
-class ResumableLoader(Iterable[list[dict]]):
+class ResumableLoader(Iterable[list[Input]]):
     """Endless batches of this rank's share of the images, each a function of seed and position.
 
     Images are numbered over all ranks and epochs. Order and augmentation of the n-th image depend
@@ -35,7 +41,7 @@ class ResumableLoader(Iterable[list[dict]]):
         images: entries of datasets in Detectron2's format.
         mapper: maps an entry to an input of the model.
         ims_per_batch: images per batch, over all ranks.
-        seed: of the order and the augmentation.
+        seed: of the order and the augmentation; ``None`` for the global generators.
 
     Raises:
         ValueError: the ranks cannot share a batch evenly.
@@ -43,19 +49,17 @@ class ResumableLoader(Iterable[list[dict]]):
 
     def __init__(
         self,
-        images: Sequence[dict],
-        mapper: Callable[[dict], dict],
+        images: Sequence[Entry],
+        mapper: Mapper,
         *,
         ims_per_batch: int,
-        seed: int,
+        seed: int | None,
         num_workers: int = 0,
     ):
         self.rank, self.world_size = comm.get_rank(), comm.get_world_size()
         if ims_per_batch % self.world_size:
-            raise ValueError(
-                f"SOLVER.IMS_PER_BATCH is {ims_per_batch}; expected a multiple of the "
-                f"{self.world_size} processes."
-            )
+            expected = f"a multiple of the {self.world_size} processes"
+            raise invalid("SOLVER.IMS_PER_BATCH", ims_per_batch, expected)
         self.dataset = _SeededImages(images, mapper, seed)
         self.ims_per_batch = ims_per_batch
         self.num_workers = num_workers
@@ -64,8 +68,8 @@ class ResumableLoader(Iterable[list[dict]]):
         # leaves the one of the training unchanged.
         self._generator = torch.Generator()
 
-    def __iter__(self) -> Iterator[list[dict]]:
-        loader = DataLoader(
+    def __iter__(self) -> Iterator[list[Input]]:
+        loader: Iterable[list[Input]] = DataLoader(
             self.dataset,
             batch_sampler=self._batches(self.position),
             num_workers=self.num_workers,
@@ -81,7 +85,8 @@ class ResumableLoader(Iterable[list[dict]]):
         """Yield the batches of this rank, from the given one on: shuffled epoch after epoch."""
         # Rank r takes every world_size-th image. The order of an epoch is sampled from the seed and
         # the epoch.
-        size, epoch, order = len(self.dataset), None, []
+        size, epoch = len(self.dataset), None
+        order: list[int] = []
         number = start * self.ims_per_batch + self.rank
         while True:
             batch = []
@@ -93,10 +98,10 @@ class ResumableLoader(Iterable[list[dict]]):
                 number += self.world_size
             yield batch
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         return {"position": self.position, "ims_per_batch": self.ims_per_batch}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Set the position; call this before the first batch is taken.
 
         If ``ims_per_batch`` has changed, the position is rounded up, so no image up to the saved
@@ -113,27 +118,30 @@ class TrainingLoader(ResumableLoader):
     each image has a seed of its own.
     """
 
-    def __init__(self, cfg, mapper: Callable[[dict], dict], dataset: list[dict], *, grouped: bool):
+    def __init__(self, cfg: CfgNode, mapper: Mapper, dataset: list[Entry], *, is_grouped: bool):
         self._cfg = cfg
         super().__init__(
             # Serialized, so that workers share the memory of a large dataset instead of copying it.
             DatasetFromList(dataset, copy=False),
             mapper,
             ims_per_batch=cfg.SOLVER.IMS_PER_BATCH,
-            seed=0,
+            seed=None,
             num_workers=cfg.DATALOADER.NUM_WORKERS,
         )
         # (width, height) in pixels
-        self._sizes = [(image["width"], image["height"]) for image in dataset] if grouped else None
+        self._sizes = [(i["width"], i["height"]) for i in dataset] if is_grouped else None
         self._draw_seeds()
         # As many numbers as Detectron2's loader takes from torch's generator, so that the same SEED
         # trains the same network with either.
-        self._generator.manual_seed(torch.empty((), dtype=torch.int64).random_().item())
+        self._generator.manual_seed(int(torch.empty((), dtype=torch.int64).random_().item()))
 
     def _draw_seeds(self) -> None:
         # Samplers of Detectron2 draw their seeds from numpy's generator.
-        _, key, position, *_ = np.random.get_state()
-        self._numpy = {"key": torch.from_numpy(key.astype(np.int64)), "position": position}
+        _, key, position, *_ = np.random.get_state(legacy=True)
+        self._numpy = {
+            "key": torch.from_numpy(np.asarray(key).astype(np.int64)),
+            "position": position,
+        }
         images = self.dataset.images
         self._sampler = _train_loader_from_config(
             self._cfg,
@@ -157,31 +165,28 @@ class TrainingLoader(ResumableLoader):
         for batch in islice(AspectRatioGroupedDataset(with_sizes, size), start, None):
             yield [image["item"] for image in batch]
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "numpy": self._numpy}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         own = np.random.get_state()
         key = state["numpy"]["key"].numpy().astype(np.uint32)
-        np.random.set_state(("MT19937", key, state["numpy"]["position"]))
+        np.random.set_state(("MT19937", key, state["numpy"]["position"], 0, 0.0))
         self._draw_seeds()
         np.random.set_state(own)
 
 
-class _SeededImages(Dataset):
-    """Maps ``(number, index)`` to an image with an augmentation that is seeded by the number.
+class _SeededImages(Dataset[Input]):
+    """Maps ``(number, index)`` to an image with an augmentation that is seeded by the number."""
 
-    Without a seed the augmentation draws from the global generators.
-    """
-
-    def __init__(self, images: Sequence[dict], mapper: Callable[[dict], dict], seed: int | None):
+    def __init__(self, images: Sequence[Entry], mapper: Mapper, seed: int | None):
         self.images, self.mapper, self.seed = images, mapper, seed
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, item: tuple[int, int]) -> dict:
+    def __getitem__(self, item: tuple[int, int]) -> Input:
         number, index = item
         if self.seed is None:
             return self.mapper(self.images[index])

@@ -34,7 +34,7 @@ class Report:
     def counts(self) -> dict[str, int]:
         return {kind: len(places) for kind, places in self.findings.items()}
 
-    def records(self) -> dict[str, dict]:
+    def records(self) -> dict[str, dict[str, Any]]:
         """Return all findings as plain data."""
         return {
             kind: {"done": _done(kind), "examples": places}

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from tabulate import tabulate
@@ -106,7 +107,7 @@ class ChainEstimate:
     def table(self) -> str:
         memory = [e.memory for e in self.estimates if e.memory is not None]
         disk = sum(e.disk for e in self.estimates)
-        rows = [
+        rows: list[tuple[Any, ...]] = [
             (step.run, e.work, e.seconds, e.memory, e.disk)
             for step, e in zip(self.chain.steps, self.estimates, strict=True)
         ]

@@ -2,10 +2,12 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from crnas_d2.data.annotations.coco import Record
 
 _STRIDES = (4, 8, 16, 32, 64)  # of p2 to p6
 _CELLS = 4  # an anchor is at least as large as so many cells of its level
@@ -33,7 +35,7 @@ class Statistics:
     objects: int
 
     @classmethod
-    def of(cls, cocos: Sequence[Mapping]) -> "Statistics":
+    def of(cls, cocos: Sequence[Record]) -> "Statistics":
         """Read COCO dicts whose annotations have been checked; crowd regions do not count."""
         images = {(n, i["id"]): i for n, coco in enumerate(cocos) for i in coco["images"]}
         shorter = {key: min(i["width"], i["height"]) for key, i in images.items()}
@@ -125,7 +127,7 @@ def fit_anchors(statistics: Statistics, shorter: int) -> Anchors:
 
 
 def _ratios(boxes: np.ndarray) -> list[float]:
-    found = []
+    found: list[float] = []
     middle, *sides = np.quantile(boxes[:, 1] / boxes[:, 0], (0.5, 0.1, 0.9)).clip(0.2, 5)
     if abs(math.log(middle)) < math.log(_RATIO_STEP) / 2:
         middle = 1.0
