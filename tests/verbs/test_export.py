@@ -34,6 +34,7 @@ RETINANET = {
     "MODEL.RETINANET.SCORE_THRESH_TEST": 0.0,
 }
 SHALLOW = {"MODEL.GENOTYPE.DEPTHS": [1, 2, 1, 1]}
+DECODED = {**channel_toy.BASE, "MODEL.GENOTYPE.CHANNELS": channel_toy.CHANNELS}
 NETWORKS = {
     "small": (WITH_FILE, toy.RESNETS["basic"], {"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]}),
     "published depths": (ALONE, toy.RESNETS["bottleneck"]),
@@ -53,33 +54,19 @@ NETWORKS = {
             "MODEL.ROI_HEADS.IN_FEATURES": ["p2", "p3", "p4"],
         },
     ),
-    "nats": (
-        OURS,
-        toy.RESNETS["bottleneck"],
-        channel_toy.BASE,
-        {"MODEL.GENOTYPE.CHANNELS": channel_toy.CHANNELS},
-    ),
-    "nats of resnext": (
-        OURS,
-        toy.RESNETS["resnext"],
-        channel_toy.BASE,
-        {"MODEL.GENOTYPE.CHANNELS": channel_toy.CHANNELS},
-    ),
+    "nats": (OURS, toy.RESNETS["bottleneck"], DECODED),
+    "nats of resnext": (OURS, toy.RESNETS["resnext"], DECODED),
     "nats without dilations": (
-        WITH_FILE,
-        toy.RESNETS["bottleneck"],
-        channel_toy.BASE,
+        *(WITH_FILE, toy.RESNETS["bottleneck"], DECODED),
         {"MODEL.GENOTYPE.CHANNELS": [[0] * 4] * 4},
     ),
     "mobilenetv2": (
-        OURS,
+        *(OURS, toy.SMALL_BODIES["mobilenetv2"]),
         {"MODEL.SUPERNET.FAMILY": "mobilenetv2"},
-        toy.SMALL_BODIES["mobilenetv2"],
     ),
     "shufflenetv2": (
-        OURS,
+        *(OURS, toy.SMALL_BODIES["shufflenetv2"]),
         {"MODEL.SUPERNET.FAMILY": "shufflenetv2", "MODEL.GENOTYPE.OPS": [0, 1, 2, 3, 0, 1]},
-        toy.SMALL_BODIES["shufflenetv2"],
     ),
     "nas-fpn": (
         OURS,
@@ -218,32 +205,27 @@ def test_a_trace_computes_the_same_at_any_size(name, tmp_path):
     torch.testing.assert_close(found, body(images), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["other depths", "dilated", "nats", "mobilenetv2", "shufflenetv2", "retinanet"]
+    ("name", "exported", "example", "shape"),
+    [("small", ["onnx"], (64, 64), (1, 3, 64, 64))]
+    + [
+        pytest.param(
+            *(name, ["onnx", "torch-export"], (160, 192), (3, 3, 256, 192)), marks=pytest.mark.slow
+        )
+        for name in ("other depths", "dilated", "nats", "mobilenetv2", "shufflenetv2", "retinanet")
+    ],
 )
-def test_onnx_and_torch_export_compute_the_same_at_any_size(name, tmp_path):
+def test_graphs_compute_the_same_at_any_size(name, exported, example, shape, tmp_path):
     for module in NEEDS_ONNX:
         pytest.importorskip(module)
     cfg, folder = random_network(name, tmp_path), tmp_path / "exported"
-    run_export(cfg, str(folder), formats=["onnx", "torch-export"], input_size=(160, 192))
-    body = formats.BodyAndNeck(load_network(cfg).model.backbone, 3, (64, 64))
-    images = torch.randn(3, 3, 256, 192, generator=torch.Generator().manual_seed(3))
-    for format in ("onnx", "torch-export"):
+    run_export(cfg, str(folder), formats=exported, input_size=example)
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(3))
+    expected = formats.BodyAndNeck(load_network(cfg).model.backbone, 3, example)(images)
+    for format in exported:
         found = FORMATS[format].load(folder / FORMATS[format].file)(images)
-        for ours, theirs in zip(found, body(images), strict=True):
+        for ours, theirs in zip(found, expected, strict=True):
             assert (ours - theirs).abs().max() <= 1e-4 * max(1, theirs.abs().max())
-
-
-def test_onnx_computes_the_same(tmp_path):
-    for module in NEEDS_ONNX:
-        pytest.importorskip(module)
-    cfg, folder = random_network("small", tmp_path), tmp_path / "exported"
-    run_export(cfg, str(folder), formats=["onnx"], input_size=(64, 64))
-    images = toy.images()[:1]
-    found = FORMATS["onnx"].load(folder / "backbone.onnx")(images)
-    expected = formats.BodyAndNeck(load_network(cfg).model.backbone, 3, (64, 64))(images)
-    torch.testing.assert_close(found, list(expected), rtol=1e-4, atol=1e-4)
 
 
 def test_a_size_below_the_coarsest_map_is_fixed(tmp_path):

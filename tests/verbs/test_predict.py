@@ -80,26 +80,19 @@ def test_a_run_knows_its_classes_when_the_data_is_gone(run, images, tmp_path, ca
     assert "numbered" not in caplog.text
 
 
-def test_an_older_run_with_its_data_has_the_names_of_the_dataset(run, images, tmp_path):
-    old = Path(shutil.copytree(run, tmp_path / "old"))
-    content = torch.load(old / "model_final.pth", weights_only=True)
-    del content["classes"]
-    torch.save(content, old / "model_final.pth")
-    predict_with(old, images, tmp_path / "out")
-    names = [category["name"] for category in read(tmp_path / "out")[0]["categories"]]
-    assert names == ["bright", "dark"]
-
-
-def test_an_older_run_without_its_data_has_numbers(run, images, tmp_path, caplog):
-    old = without_data(run, tmp_path / "old")
+@pytest.mark.parametrize("has_data", [True, False])
+def test_a_run_that_names_no_classes_has_those_of_its_data_or_numbers(
+    has_data, run, images, tmp_path, caplog
+):
+    old = (shutil.copytree if has_data else without_data)(run, tmp_path / "old")
     content = torch.load(old / "model_final.pth", weights_only=True)
     del content["classes"]
     torch.save(content, old / "model_final.pth")
     with caplog.at_level(logging.WARNING):
         predict_with(old, images, tmp_path / "out")
-    assert "does not name its 2 classes" in caplog.text
     names = [category["name"] for category in read(tmp_path / "out")[0]["categories"]]
-    assert names == ["class 0", "class 1"]
+    assert names == (["bright", "dark"] if has_data else ["class 0", "class 1"])
+    assert has_data or "does not name its 2 classes" in caplog.text
 
 
 def test_broken_images_are_named_and_skipped(run, images, tmp_path, caplog):
@@ -197,17 +190,19 @@ def test_the_extra_is_named_where_it_is_missing(run, images, tmp_path, monkeypat
         predict_with(run, images, tmp_path / "out")
 
 
-def test_folders_without_a_trained_network_are_refused(run, tmp_path):
-    with pytest.raises(ValueError, match=r"nowhere does not exist"):
-        network_config(str(tmp_path / "nowhere"), None)
-    unfinished = tmp_path / "unfinished"
-    unfinished.mkdir()
-    shutil.copy(run / "config.yaml", unfinished)
-    with pytest.raises(ValueError, match="has not finished"):
-        network_config(str(unfinished), None)
-    with pytest.raises(ValueError, match="that of a supernet"):
-        network_config(None, str(toy.SUPERNET), ["MODEL.WEIGHTS", str(run / "model_final.pth")])
-    with pytest.raises(ValueError, match="names no trained weights"):
-        network_config(None, str(toy.SEARCHED))
-    with pytest.raises(ValueError, match="either --run FOLDER or --config-file"):
-        network_config(None, None)
+@pytest.mark.parametrize(
+    ("folder", "file", "words"),
+    [
+        ("nowhere", None, "nowhere does not exist"),
+        ("unfinished", None, "has not finished"),
+        (None, toy.SUPERNET, "that of a supernet"),
+        (None, toy.SEARCHED, "names no trained weights"),
+        (None, None, "either --run FOLDER or --config-file"),
+    ],
+)
+def test_what_holds_no_trained_network_is_refused(folder, file, words, run, tmp_path):
+    (tmp_path / "unfinished").mkdir()
+    shutil.copy(run / "config.yaml", tmp_path / "unfinished")
+    weights = ["MODEL.WEIGHTS", str(run / "model_final.pth")] if file == toy.SUPERNET else []
+    with pytest.raises(ValueError, match=words):
+        network_config(folder and str(tmp_path / folder), file and str(file), weights)
