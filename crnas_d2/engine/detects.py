@@ -1,24 +1,20 @@
 """Whether a supernet or a detector detects anything, known before a search compares its subnets."""
 
 import logging
-from functools import partial
 from random import Random
 
+from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from torch import nn
 
 from crnas_d2.data import build_fixed_batches
 from crnas_d2.engine import Trainer, without_sync
-from crnas_d2.evaluation import (
-    EVALUATOR_REGISTRY,
-    SubnetEvaluator,
-    build_evaluator,
-    calibrated,
-)
+from crnas_d2.evaluation import EVALUATOR_REGISTRY, SubnetEvaluator, build_evaluator
 from crnas_d2.modeling import find_supernet
+from crnas_d2.search import Stopped
 from crnas_d2.space import Genotype, SearchSpace
 
-from .subnets import calibration_batches
+from .subnets import calibration
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +22,7 @@ _IMAGES = 100  # of archval
 _NOTHING = 0.5  # percent AP, below which all differences are noise
 
 
-def check_trained_supernet(cfg, model: nn.Module) -> None:
+def check_trained_supernet(cfg: CfgNode, model: nn.Module) -> None:
     """Score one sampled subnet right after a training; see :func:`check_detects`.
 
     Args:
@@ -38,10 +34,10 @@ def check_trained_supernet(cfg, model: nn.Module) -> None:
     cfg = without_sync(cfg)
     alone = Trainer.build_model(cfg)
     alone.load_state_dict(model.state_dict())
-    check_detects(cfg, alone, find_supernet(alone).space.sample(Random(max(cfg.SEED, 0))))
+    check_detects(cfg, alone, supernet.space.sample(Random(max(cfg.SEED, 0))))
 
 
-def check_detects(cfg, model: nn.Module, genotype: Genotype) -> str:
+def check_detects(cfg: CfgNode, model: nn.Module, genotype: Genotype) -> str:
     """Score one subnet on a part of archval; log the score.
 
     Args:
@@ -57,8 +53,8 @@ def check_detects(cfg, model: nn.Module, genotype: Genotype) -> str:
     batches = build_fixed_batches(cfg, (name,), num_images=_IMAGES)
     ids = [image["image_id"] for batch in batches for image in batch]
     evaluator = build_evaluator(cfg, name, in_search=True, image_ids=ids)
-    calibrate = partial(calibrated, batches=calibration_batches(cfg))
-    metrics = SubnetEvaluator(model, batches, evaluator, calibrate)(genotype)
+    metrics = SubnetEvaluator(model, batches, evaluator, calibration(cfg))(genotype)
+    assert not isinstance(metrics, Stopped)
     score = metrics.get(cfg.SEARCH.METRIC, float("nan"))
     found = f"{genotype} has {cfg.SEARCH.METRIC} {score:.2f} on {len(ids)} images of {name}"
     if score >= _NOTHING:
@@ -82,8 +78,7 @@ def base_network(space: SearchSpace) -> Genotype:
     return space.genotype(space.active(options))
 
 
-def _has_detections(cfg) -> bool:
+def _has_detections(cfg: CfgNode) -> bool:
     kinds = [MetadataCatalog.get(name).get("evaluator_type") for name in cfg.DATASETS.ARCHVAL]
-    if len(kinds) != 1 or kinds[0] not in EVALUATOR_REGISTRY:
-        return False
-    return EVALUATOR_REGISTRY.get(kinds[0]).scores_detections
+    is_known = len(kinds) == 1 and kinds[0] in EVALUATOR_REGISTRY
+    return is_known and bool(EVALUATOR_REGISTRY.get(kinds[0]).scores_detections)

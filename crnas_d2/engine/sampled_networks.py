@@ -2,15 +2,18 @@
 
 from random import Random
 
+from detectron2.config import CfgNode
+
+from crnas_d2.common.errors import invalid
 from crnas_d2.config import NetworkSpec
 from crnas_d2.cost import MACs, build_budgets, build_costs
 from crnas_d2.search import sample_genotypes, sample_over_cost
-from crnas_d2.space import Genotype, check_budgets
+from crnas_d2.space import Genotype, SearchSpace, check_budgets
 
 SAMPLINGS = ("random", "stratified")
 
 
-def sample_networks(cfg, number: int, sampling: str = "random") -> list[Genotype]:
+def sample_networks(cfg: CfgNode, number: int, sampling: str = "random") -> list[Genotype]:
     """Sample different genotypes that satisfy ``SEARCH.BUDGET``, seeded by ``SEED``.
 
     Args:
@@ -23,7 +26,7 @@ def sample_networks(cfg, number: int, sampling: str = "random") -> list[Genotype
             networks have the MACs of the base, so no budget is checked and nothing stratified.
     """
     if number < 1:
-        raise ValueError(f"--number is {number}; expected at least 1.")
+        raise invalid("--number", number, "at least 1")
     spec = NetworkSpec.from_config(cfg)
     if not spec.is_supernet:
         raise ValueError(
@@ -31,18 +34,20 @@ def sample_networks(cfg, number: int, sampling: str = "random") -> list[Genotype
             f"'{cfg.MODEL.SUPERNET.PATH_SAMPLER}', which is one network: there is nothing to "
             "sample from. Name the config of a search."
         )
-    seed = max(cfg.SEED, 0)
+    space, seed = spec.space, max(cfg.SEED, 0)
+    assert space is not None
     if spec.is_searched_in_training:
         if sampling == "stratified":
             raise ValueError(
                 "All networks of a channel space have the same MACs, so they cannot be sampled "
                 "evenly over them: use random sampling."
             )
-        return [spec.space.sample(Random(f"{seed}/{index}")) for index in range(number)]
+        return [space.sample(Random(f"{seed}/{index}")) for index in range(number)]
+    assert isinstance(space, SearchSpace)
     costs = build_costs(cfg, spec)
     budgets = build_budgets(cfg, costs)
-    print(*check_budgets(spec.space, budgets), sep="\n")
+    print(*check_budgets(space, budgets), sep="\n")
     if sampling == "random":
-        return sample_genotypes(spec.space, budgets, number, seed)
+        return sample_genotypes(space, budgets, number, seed)
     macs = costs.get("MACS") or MACs().table(spec, tuple(cfg.SEARCH.COST_INPUT_SIZE))
-    return sample_over_cost(spec.space, budgets, macs, number, seed)
+    return sample_over_cost(space, budgets, macs, number, seed)

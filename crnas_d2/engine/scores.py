@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from functools import partial
 
 from detectron2.config import CfgNode
 from torch import nn
@@ -20,14 +19,13 @@ from crnas_d2.evaluation import (
     batch_statistics,
     build_evaluator,
     build_precision,
-    calibrated,
     check_precision,
     use_channels_last,
 )
 from crnas_d2.search import Searcher, Stopped
 from crnas_d2.space import Genotype
 
-from .subnets import calibration_batches, load_supernet
+from .subnets import calibration, load_supernet
 
 SCORE_REGISTRY = Registry("SCORE", "SEARCH.SCORE")
 """Scores by the names of ``SEARCH.SCORE``; each a subclass of :class:`Score`."""
@@ -120,7 +118,7 @@ class SupernetScore(SubnetEvaluator, Score):
     @classmethod
     def from_config(cls, cfg: CfgNode, model: nn.Module | None) -> "SupernetScore":
         assert model is not None
-        calibrate = partial(calibrated, batches=calibration_batches(cfg))
+        calibrate = calibration(cfg)
         by_batch = cfg.SEARCH.BN_CALIBRATION.PARTIAL == "batch"
         if cfg.SEARCH.CHANNELS_LAST:
             use_channels_last(model)

@@ -1,6 +1,8 @@
 """The subnets of a trained supernet: their images and their weights."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,7 @@ def save_subnet(cfg: CfgNode, model: nn.Module, genotype: Genotype, path: Path) 
     supernet = find_supernet(model)
     assert supernet is not None and supernet.has_paths
     supernet.set_path(genotype)
-    with calibrated(model, calibration_batches(cfg)):
+    with calibration(cfg)(model):
         content = {
             "model": subnet_state_dict(model, genotype),
             "network": describe_network(cfg, genotype),
@@ -78,6 +80,11 @@ def image_files(cfg: CfgNode) -> dict[str, list[str]]:
 def calibration_batches(cfg: CfgNode) -> Collection[list[dict[str, Any]]]:
     """Build the images of archtrain with which the BN of a subnet is calibrated."""
     return build_fixed_batches(cfg, **_calibration(cfg))
+
+
+def calibration(cfg: CfgNode) -> Callable[[nn.Module], AbstractContextManager[None]]:
+    """Return a factory of contexts in which the BN statistics of a model fit its active path."""
+    return partial(calibrated, batches=calibration_batches(cfg))
 
 
 def _calibration(cfg: CfgNode) -> dict[str, Any]:

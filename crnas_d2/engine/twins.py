@@ -3,14 +3,13 @@
 import csv
 from pathlib import Path
 
+from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
 from crnas_d2.data import archval_twins
 
-_FILE = "archval_twins.csv"
 
-
-def save_twins(cfg) -> list[str]:
+def save_twins(cfg: CfgNode) -> list[str]:
     """List the images of archval that are left out in a file of ``OUTPUT_DIR``, if there are any.
 
     Returns:
@@ -19,7 +18,7 @@ def save_twins(cfg) -> list[str]:
     twins = archval_twins(cfg) if cfg.DATASETS.ARCHVAL else {}
     if not twins:
         return []
-    path = Path(cfg.OUTPUT_DIR, _FILE)
+    path = Path(cfg.OUTPUT_DIR, "archval_twins.csv")
     with path.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(("image", "same_as", "in"))

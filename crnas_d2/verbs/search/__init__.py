@@ -11,6 +11,7 @@ import torch.distributed as dist
 
 from crnas_d2.config import load_config
 from crnas_d2.engine.scores import SCORE_REGISTRY
+from crnas_d2.verbs.arguments import add_trailing_overrides
 
 from .search import run_search
 
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=max(1, torch.cuda.device_count()),
         help="processes that evaluate candidates on this machine (default: one per GPU)",
     )
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="config overrides: KEY VALUE ...")
+    add_trailing_overrides(parser)
 
 
 def run(args: argparse.Namespace) -> None:

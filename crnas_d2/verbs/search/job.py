@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 from detectron2.config import CfgNode
@@ -72,7 +72,8 @@ class SearchJob:
             _check_metric(cfg)
         costs = build_costs(cfg, spec)
         budgets = build_budgets(cfg, costs)
-        space = cast(SearchSpace, spec.space)  # of a supernet that is searched after its training
+        space = spec.space
+        assert isinstance(space, SearchSpace)
         reachable = check_budgets(space, budgets)
         searcher = build_searcher(cfg, space, budgets)
         check_prefixes(score, searcher)
