@@ -7,6 +7,7 @@ use at most, is that of :mod:`crnas_d2.evaluation.receptive_field`.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -27,8 +28,7 @@ class EffectiveField:
     """The effective receptive field of one feature map, averaged over images.
 
     The energy of a pixel is the sum of the squared gradients of all channels of the feature with
-    respect to all channels of the pixel, as a share of the energy of its image. So each image
-    counts alike.
+    respect to all channels of the pixel, as a share of the energy of its image.
 
     Attributes:
         energy: mean over the images, ``(2 R + 1, 2 R + 1)``, sum 1; the pixel of the feature is
@@ -64,27 +64,22 @@ class EffectiveField:
     @property
     def is_cut_off(self) -> bool:
         """Whether the square is larger than most images, so that larger ones would show more."""
-        return self.side() // 2 > np.median(self.margins)
+        return bool(self.side() // 2 > np.median(self.margins))
 
 
-def feature_names(model: nn.Module) -> list[str]:
-    """Return the names of the feature maps of a network: of its neck, then of its body.
+def usual_features(model: nn.Module) -> list[str]:
+    """Return those of ``p3`` to ``p5`` and ``res3`` to ``res5`` that there are, else all maps.
 
     Raises:
         ValueError: the network has no backbone in Detectron2's sense.
     """
-    return list(_strides(model))
-
-
-def usual_features(model: nn.Module) -> list[str]:
-    """Return those of ``p3`` to ``p5`` and ``res3`` to ``res5`` that there are, else all."""
-    known = feature_names(model)
-    return [name for name in _USUAL if name in known] or known
+    known = _strides(model)
+    return [name for name in _USUAL if name in known] or list(known)
 
 
 def effective_fields(
     model: nn.Module,
-    images: Iterable[Mapping],
+    images: Iterable[Mapping[str, Any]],
     features: Sequence[str],
     *,
     seed: int = 0,
@@ -99,7 +94,7 @@ def effective_fields(
         model: any with Detectron2's ``backbone``, ``pixel_mean`` and ``pixel_std``; it runs in eval
             mode, and is left as it is.
         images: inputs of the model, each with ``image``, ``(C, H, W)``.
-        features: names of maps of its neck or its body, see :func:`feature_names`.
+        features: names of maps of its neck or its body.
         seed: of the signs.
 
     Raises:
@@ -116,10 +111,23 @@ def effective_fields(
     # One for each feature, so that the others that are asked for do not matter.
     signs = {n: torch.Generator().manual_seed(crc32(f"{seed}/{n}".encode())) for n in features}
     sums = {name: _Sum() for name in features}
-    with _in_eval_mode(model):
+    with _in_eval_mode(model), torch.enable_grad():
         for image in images:
-            wanted = {name: strides[name] for name in features}
-            _add_image(model, image["image"], wanted, offset, signs, sums)
+            height, width = image["image"].shape[-2:]
+            pixels = _preprocess(model, image["image"]).requires_grad_()
+            maps = _maps(model.backbone, pixels)
+            for name in features:
+                found, stride = maps[name], strides[name]  # (1, C, H', W')
+                row, column = (
+                    min(round((side / 2 - 0.5) / stride - offset), length - 1)
+                    for side, length in zip((height, width), found.shape[-2:], strict=True)
+                )
+                draws = torch.randint(0, 2, found.shape[1:2], generator=signs[name])
+                feature = (found[0, :, row, column] * (2 * draws.to(found) - 1)).sum()
+                [gradient] = torch.autograd.grad(feature, pixels, retain_graph=True)
+                energy = gradient[0, :, :height, :width].double().square().sum(dim=0)
+                centre = round((row + offset) * stride), round((column + offset) * stride)
+                sums[name].add(energy.cpu().numpy(), centre)
     none = np.zeros((0, 4))
     return {
         name: found.field(name, strides[name], anchors.get(strides[name], none))
@@ -127,46 +135,10 @@ def effective_fields(
     }
 
 
-def _add_image(
-    model: nn.Module,
-    image: torch.Tensor,
-    strides: Mapping[str, int],
-    offset: float,
-    signs: Mapping[str, torch.Generator],
-    sums: Mapping[str, "_Sum"],
-) -> None:
-    """Add the energy of one image, (C, H, W), to the sum of each feature."""
-    height, width = image.shape[-2:]
-    backbone = model.backbone
-    normalized = (image.to(model.pixel_mean.device) - model.pixel_mean) / model.pixel_std
-    # As Detectron2's models pad.
-    padded = ImageList.from_tensors(
-        [normalized],
-        backbone.size_divisibility,
-        padding_constraints=getattr(backbone, "padding_constraints", None),
-    ).tensor.requires_grad_()
-    with torch.enable_grad():
-        maps = _maps(backbone, padded)
-        for name, stride in strides.items():
-            features = maps[name]  # (1, C, H', W')
-            row, column = (
-                min(round((side / 2 - 0.5) / stride - offset), length - 1)
-                for side, length in zip((height, width), features.shape[-2:], strict=True)
-            )
-            draws = torch.randint(0, 2, features.shape[1:2], generator=signs[name])
-            sign = 2 * draws.to(features) - 1
-            [gradient] = torch.autograd.grad(
-                (features[0, :, row, column] * sign).sum(), padded, retain_graph=True
-            )
-            energy = gradient[0, :, :height, :width].double().square().sum(dim=0).cpu().numpy()
-            centre = (round((row + offset) * stride), round((column + offset) * stride))
-            sums[name].add(energy, centre)
-
-
 class _Sum:
     """Energies of images, laid upon each other by the pixels of their features."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.energy = np.zeros((1, 1))
         self.rings: list[np.ndarray] = []
         self.sizes: list[tuple[int, int]] = []
@@ -179,17 +151,17 @@ class _Sum:
             return
         height, width = energy.shape
         row, column = centre
-        radius = max(row, column, height - 1 - row, width - 1 - column)
+        borders = row, column, height - 1 - row, width - 1 - column
+        radius = max(borders)
         square = np.zeros((2 * radius + 1, 2 * radius + 1))
         square[radius - row :, radius - column :][:height, :width] = energy / total
         offsets = np.abs(np.arange(-radius, radius + 1))
         distance = np.maximum(offsets[:, None], offsets)
         self.rings.append(np.bincount(distance.ravel(), weights=square.ravel()))
         small, large = sorted((self.energy, square), key=len)
-        margin = (len(large) - len(small)) // 2
-        self.energy = large + np.pad(small, margin)
+        self.energy = large + np.pad(small, (len(large) - len(small)) // 2)
         self.sizes.append((height, width))
-        self.margins.append(min(row, column, height - 1 - row, width - 1 - column))
+        self.margins.append(min(borders))
 
     def field(self, name: str, stride: int, anchors: np.ndarray) -> EffectiveField:
         if not self.rings:
@@ -199,9 +171,8 @@ class _Sum:
             )
         longest = max(map(len, self.rings))
         rings = np.stack([np.pad(ring, (0, longest - len(ring))) for ring in self.rings])
-        energy = self.energy / len(rings)
-        sizes, margins = tuple(self.sizes), tuple(self.margins)
-        return EffectiveField(energy, rings, sizes, margins, stride, anchors)
+        energy, sizes = self.energy / len(rings), tuple(self.sizes)
+        return EffectiveField(energy, rings, sizes, tuple(self.margins), stride, anchors)
 
 
 def _sides(rings: np.ndarray, share: float) -> np.ndarray:
@@ -211,7 +182,18 @@ def _sides(rings: np.ndarray, share: float) -> np.ndarray:
     return 2 * (inside >= (share - 1e-12) * inside[:, -1:]).argmax(axis=1) + 1
 
 
-def _maps(backbone: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
+def _preprocess(model: Any, image: torch.Tensor) -> torch.Tensor:
+    """Normalize and pad an image, (C, H, W), as Detectron2's models do."""
+    backbone = model.backbone
+    normalized = (image.to(model.pixel_mean.device) - model.pixel_mean) / model.pixel_std
+    constraints = getattr(backbone, "padding_constraints", None)
+    padded = ImageList.from_tensors(
+        [normalized], backbone.size_divisibility, padding_constraints=constraints
+    )
+    return padded.tensor
+
+
+def _maps(backbone: Any, images: torch.Tensor) -> dict[str, torch.Tensor]:
     """Return the maps of the body and of the neck, of one forward pass."""
     body = getattr(backbone, "bottom_up", None)
     if body is None:
@@ -224,21 +206,22 @@ def _maps(backbone: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
         hook.remove()
 
 
-def _strides(model: nn.Module) -> dict[str, int]:
+def _strides(model: Any) -> dict[str, int]:
+    """Return the strides of the maps of a network by name: of its neck, then of its body."""
     backbone = getattr(model, "backbone", None)
     if not hasattr(backbone, "output_shape") or not hasattr(model, "pixel_mean"):
         raise ValueError(
             f"{type(model).__name__} has no 'backbone' and 'pixel_mean' as Detectron2's models "
             "have, whose feature maps could be measured."
         )
-    shapes = {**backbone.output_shape(), **find_body(model).output_shape()}
+    shapes = {**model.backbone.output_shape(), **find_body(model).output_shape()}
     return {name: shape.stride for name, shape in shapes.items()}
 
 
 def _anchors(model: nn.Module) -> tuple[dict[int, np.ndarray], float]:
     """Return the anchors of a cell by the stride of their map, and their offset in the cell."""
     for owner in (model, getattr(model, "proposal_generator", None)):
-        generator = getattr(owner, "anchor_generator", None)
+        generator: Any = getattr(owner, "anchor_generator", None)
         if hasattr(generator, "cell_anchors") and hasattr(generator, "strides"):
             cells = [np.asarray(boxes.cpu(), float) for boxes in generator.cell_anchors]
             upright = all(boxes.shape[1] == 4 for boxes in cells)

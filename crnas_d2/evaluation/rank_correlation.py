@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crnas_d2.common.errors import invalid
 from crnas_d2.evaluation import resampled_images
 
 
@@ -38,27 +39,25 @@ class Correlation:
 def rank_correlation(
     truth: Sequence[float], scores: Sequence[float], *, samples: int = 2_000, seed: int = 0
 ) -> Correlation:
-    """Correlate the ranks of the same networks in two lists.
+    """Correlate the ranks of at least three networks in two lists.
 
     Args:
         samples: number of samples with replacement for the intervals (percentile bootstrap).
 
     Raises:
-        ValueError: fewer than three networks.
+        ValueError: fewer networks.
     """
     if len(truth) != len(scores) or len(truth) < 3:
-        raise ValueError(
-            f"There are {len(truth)} true and {len(scores)} predicted scores; expected as many of "
-            "both, at least 3."
-        )
-    truth, scores = np.asarray(truth, float), np.asarray(scores, float)
+        numbers = len(truth), len(scores)
+        raise invalid("The number of networks in the lists", numbers, "the same, at least 3")
+    values = np.asarray(truth, float), np.asarray(scores, float)
     once = np.ones((1, len(truth)))
     drawn = resampled_images(len(truth), samples, seed).astype(float)  # of networks
     return Correlation(
-        float(_taus(truth, scores, once)[0]),
-        _middle(_taus(truth, scores, drawn)),
-        float(_rhos(truth, scores, once)[0]),
-        _middle(_rhos(truth, scores, drawn)),
+        float(_taus(*values, once)[0]),
+        _middle(_taus(*values, drawn)),
+        float(_rhos(*values, once)[0]),
+        _middle(_rhos(*values, drawn)),
         len(truth),
     )
 

@@ -1,8 +1,9 @@
 """The theoretical receptive field of each level: how much of the image one feature sees."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import reduce
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -38,12 +39,11 @@ def receptive_fields(body: nn.Module, in_channels: int = 3) -> dict[str, Recepti
     widen the field; operations that keep height and width are assumed to work pixel by pixel.
 
     Args:
-        body: maps ``(1, in_channels, H, W)`` to a dict of feature maps ``(1, C, H', W')``. It may
-            be on any device and does not change.
+        body: maps ``(1, in_channels, H, W)`` to a dict of feature maps ``(1, C, H', W')``; it does
+            not change.
 
     Raises:
-        ValueError: an operation with an unknown field: any other operation that changes height and
-            width, such as global pooling, upsampling or a transposed convolution.
+        ValueError: any other operation that changes height and width, e.g. global pooling.
     """
     # On the meta device nothing is computed, and no statistics of the body change.
     state = {**dict(body.named_parameters()), **dict(body.named_buffers())}
@@ -52,7 +52,15 @@ def receptive_fields(body: nn.Module, in_channels: int = 3) -> dict[str, Recepti
     with torch.no_grad(), _Fields() as fields:
         fields.of[image] = (_Span(0, 0, 1), _Span(0, 0, 1))
         outputs = functional_call(body, state, (image,))
-        return {name: _receptive_field(*fields.of[output]) for name, output in outputs.items()}
+        found = {name: fields.of[output] for name, output in outputs.items()}
+    for rows, columns in found.values():
+        assert rows.stride == columns.stride, (rows, columns)
+    return {
+        name: ReceptiveField(
+            (rows.last - rows.first + 1, columns.last - columns.first + 1), rows.stride
+        )
+        for name, (rows, columns) in found.items()
+    }
 
 
 class _Span(NamedTuple):
@@ -61,6 +69,10 @@ class _Span(NamedTuple):
     first: int
     last: int
     stride: int
+
+    @property
+    def size(self) -> int:
+        return self.last - self.first + 1
 
     def through(self, kernel: int, stride: int, padding: int, dilation: int) -> "_Span":
         # Output o reads the inputs o * stride - padding + k * dilation for k = 0 .. kernel - 1.
@@ -76,21 +88,16 @@ class _Span(NamedTuple):
         return _Span(min(self.first, other.first), max(self.last, other.last), self.stride)
 
 
-def _receptive_field(rows: _Span, columns: _Span) -> ReceptiveField:
-    assert rows.stride == columns.stride, (rows, columns)
-    return ReceptiveField(
-        (rows.last - rows.first + 1, columns.last - columns.first + 1), rows.stride
-    )
-
-
 class _Fields(TorchDispatchMode):
     """Records the field, (rows, columns), of every tensor that depends on the image."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
         self.of = WeakTensorKeyDictionary()
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
         kwargs = kwargs or {}
         inputs = [tensor for tensor in _tensors((args, kwargs)) if tensor in self.of]
         # Read before the operation, which may work in place.
@@ -103,11 +110,10 @@ class _Fields(TorchDispatchMode):
         window = _WINDOWS.get(func.overloadpacket)
         if window is not None:
             [spans] = spans
-            layout = map(_pair, window(*args, **kwargs))
-            axes = zip(spans, *layout, strict=True)
+            axes = zip(spans, *map(_pair, window(*args, **kwargs)), strict=True)
             field = tuple(span.through(*numbers) for span, *numbers in axes)
         elif outputs[0].shape[-2:] == size:
-            field = tuple(map(_join, zip(*spans, strict=True)))
+            field = tuple(reduce(_Span.joined, axis) for axis in zip(*spans, strict=True))
         else:
             raise ValueError(
                 f"The receptive field of {func} is not known: it maps {tuple(inputs[0].shape)} to "
@@ -119,29 +125,29 @@ class _Fields(TorchDispatchMode):
         return results
 
 
-def _convolution(x, weight, bias, stride, padding, dilation, transposed, *_):
-    if transposed:
+def _convolution(
+    x: Any, weight: torch.Tensor, bias: Any, stride: Any, padding: Any, dilation: Any, *others: Any
+) -> tuple[Any, ...]:
+    if others[0]:
         raise ValueError("The receptive field of a transposed convolution is not known.")
     return weight.shape[2:], stride, padding, dilation
 
 
-def _max_pool(x, kernel, stride=(), padding=0, dilation=1, *_):
+def _pooling(
+    x: Any, kernel: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, *_: Any
+) -> tuple[Any, ...]:
     return kernel, stride or kernel, padding, dilation
 
 
-def _average_pool(x, kernel, stride=(), padding=0, *_):
-    return kernel, stride or kernel, padding, 1
-
-
 # Functions from the arguments of an operation to its kernel, stride, padding and dilation.
-_WINDOWS = {
+_WINDOWS: dict[Any, Callable[..., tuple[Any, ...]]] = {
     aten.convolution: _convolution,
-    aten.max_pool2d_with_indices: _max_pool,
-    aten.avg_pool2d: _average_pool,
+    aten.max_pool2d_with_indices: _pooling,
+    aten.avg_pool2d: lambda *args: _pooling(*args[:4]),
 }
 
 
-def _tensors(tree) -> list[torch.Tensor]:
+def _tensors(tree: Any) -> list[torch.Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
 
 
@@ -149,10 +155,3 @@ def _pair(value: int | Sequence[int]) -> Sequence[int]:
     if isinstance(value, int):
         return value, value
     return value if len(value) == 2 else (value[0], value[0])
-
-
-def _join(spans: Sequence[_Span]) -> _Span:
-    hull = spans[0]
-    for span in spans[1:]:
-        hull = hull.joined(span)
-    return hull

@@ -1,6 +1,7 @@
 """Compare trained networks: costs, scores, training curves and detections."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
@@ -9,7 +10,8 @@ from crnas_d2.common.formats import format_cell, format_quantity
 from crnas_d2.runs.comparison import Comparison, Interval, TrainedNetwork
 from crnas_d2.runs.results import plain
 from crnas_d2.runs.run import Run, dilated_share, stage_widths
-from crnas_d2.runs.search_result import SearchResult
+from crnas_d2.runs.search_result import SearchResult, fitness_of
+from crnas_d2.space import ChannelSpace, Genotype
 
 from .detections import draw_boxes
 from .page import Page
@@ -49,7 +51,7 @@ def _blocks(run: Run) -> str:
     text = str(list(genotype.depths))
     if genotype.ops:
         text += " " + " ".join("".join(map(str, ops)) for ops in genotype.ops_of_stages())
-    if genotype.channels:
+    if run.spec.channels is not None and genotype.channels:
         text += f", {100 * dilated_share(run.spec.channels, genotype):.0f} % dilated"
     return text
 
@@ -71,9 +73,10 @@ def add_networks(page: Page, comparison: Comparison, *, num_images: int = 6) -> 
     page.figure(
         draw_architectures({run.name: run.spec.genotype for run in runs}), "blocks per stage"
     )
-    decoded: dict[tuple, list[str]] = {}  # the names of all runs of a network
+    # The names of all runs of a network.
+    decoded: dict[tuple[ChannelSpace, Genotype], list[str]] = {}
     for run in runs:
-        if run.spec.genotype.channels:
+        if run.spec.channels is not None and run.spec.genotype.channels:
             decoded.setdefault((run.spec.channels, run.spec.genotype), []).append(run.name)
     if decoded:
         page.text("Channels by dilation, (height, width), in each convolution that was searched:")
@@ -98,7 +101,7 @@ def add_networks(page: Page, comparison: Comparison, *, num_images: int = 6) -> 
 
 def add_retrained(page: Page, result: SearchResult, runs: Sequence[Run]) -> None:
     """Add the fitness of candidates against the AP of their own trainings, where both are known."""
-    fitness = {plain(c.genotype): c.fitness for c in result.succeeded}
+    fitness = {plain(c.genotype): fitness_of(c) for c in result.succeeded}
     both = {
         run.name: (fitness[genotype], run.ap)
         for run in runs
@@ -183,7 +186,7 @@ def _draw_costs(comparison: Comparison) -> Figure:
         macs, number = network.runs[0].cost.macs, len(network.runs)
         [points] = axes.plot([macs] * number, network.scores, "o", alpha=0.6)
         axes.plot(macs, network.ap, "_", markersize=16, color=points.get_color())
-        place = {"xytext": (6, 4), "textcoords": "offset points", "fontsize": 8}
+        place: dict[str, Any] = {"xytext": (6, 4), "textcoords": "offset points", "fontsize": 8}
         axes.annotate(network.name, (macs, network.ap), **place)
     height, width = comparison.runs[0].input_size
     axes.set(xlabel=f"MACs (body, {height}x{width})", ylabel="AP")

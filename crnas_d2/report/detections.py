@@ -1,6 +1,7 @@
 """Detections of networks beside the objects of an image."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from detectron2.data import MetadataCatalog
@@ -14,9 +15,9 @@ _COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#
 
 def draw_boxes(
     dataset: str,
-    image: Mapping,
+    image: Mapping[str, Any],
     picture: Image.Image,
-    detections: Mapping[str, Sequence[Mapping]],
+    detections: Mapping[str, Sequence[Mapping[str, Any]]],
     *,
     least_score: float = 0.5,
 ) -> dict[str, Image.Image]:

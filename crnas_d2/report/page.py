@@ -68,7 +68,7 @@ class Page:
     def table(
         self,
         head: Sequence[str],
-        rows: Sequence[Sequence],
+        rows: Sequence[Sequence[object]],
         best: int | None = None,
         baseline: int | None = None,
         folded: str = "",

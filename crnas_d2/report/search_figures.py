@@ -1,20 +1,21 @@
 """The pictures of a search: all candidates by rank, by cost, by choice, and by level."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from crnas_d2.runs.search_result import SearchResult
+from crnas_d2.runs.search_result import SearchResult, fitness_of
 from crnas_d2.search import Candidate
-from crnas_d2.space import AdditiveCost
+from crnas_d2.space import AdditiveCost, Genotype
 
 _BEST, _OTHER, _LINE, _INTERVAL = "#d94801", "#9aa5b1", "#08519c", "#d0d7de"
 _TIED, _STOPPED = "cannot be told apart from the best", "stopped early (estimate)"
 # By group of candidates, from the back to the front.
-_STYLES = {
+_STYLES: dict[str, Any] = {
     _STOPPED: {"color": _OTHER, "s": 14, "marker": "x", "linewidths": 0.8},
     "candidate": {"color": _OTHER, "s": 14},
     _TIED: {"color": "#3182bd", "s": 18},
@@ -32,7 +33,7 @@ def draw_distribution(result: SearchResult) -> Figure:
     for genotype, rank in ranks.items():
         if genotype in intervals:
             axes.plot([rank, rank], intervals[genotype], color=_INTERVAL, zorder=1)
-    _scatter(axes, result, result.complete, lambda c: ranks[c.genotype])
+    _scatter(axes, result, result.complete, ranks)
     if intervals:
         axes.plot([], [], color=_INTERVAL, label="95 % interval")
     axes.set(xlabel="rank", ylabel=result.metric)
@@ -46,9 +47,10 @@ def draw_tradeoff(result: SearchResult, cost: AdditiveCost) -> Figure:
     figure = Figure(figsize=(9, 4))
     axes = figure.add_subplot()
     front = result.pareto_front(cost)
-    points = [cost(c.genotype) for c in front], [c.fitness for c in front]
+    points = [cost(c.genotype) for c in front], [fitness_of(c) for c in front]
     axes.step(*points, where="post", color=_LINE, label="Pareto front", zorder=1)
-    _scatter(axes, result, result.complete, lambda c: cost(c.genotype))
+    places = {c.genotype: cost(c.genotype) for c in result.complete}
+    _scatter(axes, result, result.complete, places)
     axes.set(xlabel=cost.unit, ylabel=result.metric)
     axes.xaxis.set_major_formatter(EngFormatter())
     _finish(axes)
@@ -61,7 +63,7 @@ def draw_levels(result: SearchResult) -> Figure:
     axes = figure.add_subplot()
     space = result.space
     decided = [
-        (space.values(candidate.genotype, partial=True), candidate.fitness)
+        (space.values(candidate.genotype, partial=True), fitness_of(candidate))
         for candidate in result.succeeded
     ]
     points = [len(values) for values, _ in decided], [fitness for _, fitness in decided]
@@ -92,11 +94,11 @@ def draw_by_choice(result: SearchResult) -> Figure:
         taken = {genotype: chosen.get(choice.name) for genotype, chosen in values.items()}
         active = [c for c in result.complete if taken[c.genotype] is not None]
         options = np.array([taken[candidate.genotype] for candidate in active])
-        fitness = np.array([candidate.fitness for candidate in active])
+        fitness = np.array([fitness_of(candidate) for candidate in active])
         present = np.unique(options)
         means = [fitness[options == option].mean() for option in present]
         axes.plot(present, means, color=_LINE, label="mean of the option", zorder=1)
-        _scatter(axes, result, active, lambda c, taken=taken: taken[c.genotype])
+        _scatter(axes, result, active, taken)
         axes.set_xlabel(choice.name)
         # Options are whole numbers: a tick for each, or only some of many.
         if len(present) <= 10:
@@ -111,8 +113,8 @@ def draw_by_choice(result: SearchResult) -> Figure:
         for axes in panels.flat[: len(varied)]
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     )
-    place = {"loc": "outside lower center", "ncols": len(handles), "fontsize": 8}
-    figure.legend(handles.values(), handles, **place)
+    place: dict[str, Any] = {"loc": "outside lower center", "ncols": len(handles), "fontsize": 8}
+    figure.legend(list(handles.values()), list(handles), **place)
     return figure
 
 
@@ -120,16 +122,20 @@ def _scatter(
     axes: Axes,
     result: SearchResult,
     candidates: Sequence[Candidate],
-    x: Callable[[Candidate], float],
+    places: Mapping[Genotype, Any],
 ) -> None:
-    """Draw a dot per candidate: the best of all, those it cannot be told from, the baseline."""
+    """Draw a dot per candidate: the best of all, those it cannot be told from, the baseline.
+
+    Args:
+        places: along the horizontal axis.
+    """
     groups: dict[str, list[Candidate]] = {group: [] for group in _STYLES}
     for candidate in reversed(candidates):
         groups[_group(candidate, result)].append(candidate)
     for group, members in groups.items():
         if members:
-            points = [[x(c) for c in members], [c.fitness for c in members]]
-            axes.scatter(*points, label=group, zorder=2, **_STYLES[group])
+            x, y = [places[c.genotype] for c in members], [fitness_of(c) for c in members]
+            axes.scatter(x, y, label=group, zorder=2, **_STYLES[group])
 
 
 def _group(candidate: Candidate, result: SearchResult) -> str:

@@ -92,7 +92,8 @@ def _add_best(page: Page, result: SearchResult) -> None:
     costs, noise = result.costs.values(), result.noise
     intervals: Mapping[Genotype, tuple[float, float]] = noise.intervals if noise else {}
     behind: Mapping[Genotype, tuple[float, float]] = noise.behind if noise else {}
-    rows, marked = [], None
+    rows: list[list[object]] = []
+    marked = None
     for rank, candidate in shown:
         genotype, name = candidate.genotype, _name(candidate)
         if _is_baseline(result, genotype):

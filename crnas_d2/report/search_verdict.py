@@ -4,7 +4,7 @@ import math
 
 from crnas_d2.common.formats import format_few, format_quantity
 from crnas_d2.evaluation import images_to_tell
-from crnas_d2.runs.search_result import SearchResult
+from crnas_d2.runs.search_result import SearchResult, fitness_of
 
 _NOTHING = 0.5  # percent, below which all differences are noise
 _FEWEST = 10  # images for which the noise is worth a sentence
@@ -14,11 +14,12 @@ _TOLD = (1.0, 0.5)  # differences of scores for which a number of images is give
 def search_verdict(result: SearchResult) -> list[str]:
     """Return sentences: what was found, its cost, the baseline, and the noise."""
     best, metric, number = result.best, result.metric, len(result.complete)
+    fitness = fitness_of(best)
     if result.finalists:
         found = (
             f"Found: {best.genotype}: {result.trained_metric or metric} "
             f"{result.finalists[0].fitness:.2f} on archval after its own training, the best of "
-            f"{len(result.finalists)} finalists; {metric} {best.fitness:.2f} in the search of "
+            f"{len(result.finalists)} finalists; {metric} {fitness:.2f} in the search of "
             f"{number} candidates, {result.scored}."
         )
     else:
@@ -28,7 +29,7 @@ def search_verdict(result: SearchResult) -> list[str]:
             interval = f" (95 % interval {low:.2f} to {high:.2f})"
         found = (
             f"Found: {best.genotype}, the best of {number} candidates: {metric} "
-            f"{best.fitness:.2f}{interval} {result.scored}."
+            f"{fitness:.2f}{interval} {result.scored}."
         )
     lines = [found]
     if result.costs:
@@ -40,7 +41,7 @@ def search_verdict(result: SearchResult) -> list[str]:
         lines.append(_against_baseline(result))
     if not result.on_images:
         return [*lines, "No image was looked at: train the network before trusting its score."]
-    if best.fitness < _NOTHING:
+    if fitness < _NOTHING:
         lines.append(
             "That is next to nothing, so the candidates differ by noise alone: train longer, or "
             "from better weights."
@@ -73,7 +74,7 @@ def _against_baseline(result: SearchResult) -> str:
             f"The baseline {genotype}, {what}, is not among the candidates, e.g. because of "
             "SEARCH.BUDGET: train both networks and compare them."
         )
-    less = best.fitness - baseline.fitness
+    less = fitness_of(best) - fitness_of(baseline)
     difference = f"{abs(less):.2f} {'less' if less >= 0 else 'more'}"
     if baseline.images is not None:
         return (

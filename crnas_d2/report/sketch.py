@@ -1,6 +1,7 @@
 """Sketches of architectures: a square per block as in CR-NAS figure 4, a bar per convolution."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -17,6 +18,7 @@ _COLOURS = ("#c6dbef", "#4292c6", "#08306b", "#fd8d3c", "#74c476", "#9e9ac8", "#
 _UNIT = 0.3  # inches per block
 _ROW = 2.4  # units
 _GAP = 0.6  # units between stages
+_CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
 _PANEL = 2.4  # inches per panel of channels
 
 Families = Mapping[str, type[Family] | Family]
@@ -39,7 +41,7 @@ def draw_networks(networks: Sequence[NamedGenotype]) -> Figure:
     drawing = _Squares(squares, families)
     heights = drawing.size[1], _PANEL * len(bars)
     figure = Figure(figsize=(max(drawing.size[0], 9), sum(heights)), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=heights)
+    top, bottom = np.ravel(np.asarray(figure.subfigures(2, 1, height_ratios=heights)))
     drawing.draw(top)
     _draw_bars(bottom, bars)
     return figure
@@ -117,8 +119,8 @@ class _Squares:
                     # The number at the end of a name, else its initial: `dilation 2`, `xception`.
                     last = op.split()[-1]
                     label = last if last.isdigit() else op[0].upper()
-                    style = {"color": "white" if luminance < 0.55 else "black", "fontsize": 9}
-                    axes.text(x + 0.45, middle, label, ha="center", va="center", **style)
+                    ink = "white" if luminance < 0.55 else "black"
+                    axes.text(x + 0.45, middle, label, color=ink, fontsize=9, **_CENTRED)
             if stage:
                 centre = left + (len(ops) - 0.1) / 2
                 axes.text(centre, top - 0.15, stage, ha="center", va="bottom", fontsize=7)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from crnas_d2.common.formats import format_cell
 
@@ -11,8 +12,8 @@ _MANY = 15  # classes, whose table would fill the page
 
 
 def without_constant_columns(
-    head: Sequence[str], rows: Sequence[Sequence], constant_kept: Sequence[str] = ()
-) -> tuple[list[str], list[list], str]:
+    head: Sequence[str], rows: Sequence[Sequence[Any]], constant_kept: Sequence[str] = ()
+) -> tuple[list[str], list[list[Any]], str]:
     """Leave out the columns of a table that tell nothing.
 
     Args:

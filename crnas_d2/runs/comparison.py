@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 import numpy as np
 from detectron2.data import DatasetCatalog
@@ -20,6 +21,7 @@ from .origin import Origin
 from .run import Run, group_by_setup
 
 Interval = tuple[float, float]
+_MAIN = "bbox/AP"
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class Comparison:
         difference = network.ap - reference.ap
         return difference - half, difference + half
 
-    def sampled_images(self, number: int) -> list[tuple[Mapping, Image.Image]]:
+    def sampled_images(self, number: int) -> list[tuple[Mapping[str, Any], Image.Image]]:
         """Return some test images, always the same: Detectron2's dict, and the upright picture."""
         images = DatasetCatalog.get(self.dataset)
         chosen = Random(0).sample(images, min(number, len(images)))
@@ -153,14 +155,16 @@ def upright_picture(path: str) -> Image.Image:
 
 def _resample(runs: Sequence[Run]) -> tuple[dict[str, np.ndarray], int]:
     """Return the AP of the runs on the same samples of the images, and their number."""
-    if not all(run.detections for run in runs):
+    detections = {run.name: run.detections for run in runs}
+    if not all(detections.values()):
         return {}, 0
     evaluator = FastCOCOEvaluator(
         runs[0].dataset, tasks=("bbox",), distributed=False, keeps_images=True
     )
     resampled, num_images = {}, 0
-    for run in runs:
-        results = evaluator.image_results_of(list(run.detections), "bbox/AP")
+    for name, found in detections.items():
+        results = evaluator.image_results_of(list(found or ()), _MAIN)
+        assert results is not None
         num_images = results.num_images
-        resampled[run.name] = results.scores(resampled_images(num_images))
+        resampled[name] = results.scores(resampled_images(num_images))
     return resampled, num_images

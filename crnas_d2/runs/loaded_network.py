@@ -1,9 +1,10 @@
 """A trained network to use: of a run, of an exported folder, or of a config with weights."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from detectron2.config import CfgNode
 from torch import nn
@@ -29,14 +30,17 @@ class LoadedNetwork:
 
     Attributes:
         spec: of the backbone body; ``None`` if it is not ours.
-        folder: of its run, or that was exported; ``None`` if it was named by config and weights.
     """
 
     cfg: CfgNode
     model: nn.Module
     classes: ClassNames
     spec: NetworkSpec | None
-    folder: Path | None
+
+    @property
+    def folder(self) -> Path:
+        """That of its weights: of a run, or that was exported, if they are those of one."""
+        return Path(self.cfg.MODEL.WEIGHTS).parent
 
 
 def network_config(
@@ -57,19 +61,19 @@ def network_config(
         raise ValueError("Name the network by either --run FOLDER or --config-file FILE.")
     overrides = [*overrides, *(["MODEL.DEVICE", device] if device else [])]
     if run:
-        overrides = [*_of_folder(Path(run)), *overrides]
-        config_file = str(Path(run) / "config.yaml")
-    cfg = load_config(config_file, overrides)
+        overrides = [*_overrides_of(Path(run)), *overrides]
+    file = config_file or str(Path(str(run)) / "config.yaml")
+    cfg = load_config(file, overrides)
     cfg.MODEL.INHERIT = False  # how its training began
     if not cfg.MODEL.WEIGHTS:
         raise ValueError(
-            f"{config_file} names no trained weights: add --opts MODEL.WEIGHTS FILE, or name the "
-            "folder of a run with --run."
+            f"{file} names no trained weights: add --opts MODEL.WEIGHTS FILE, or name the folder "
+            "of a run with --run."
         )
     spec = find_spec(cfg)
     if spec is not None and spec.is_supernet:
         raise ValueError(
-            f"{config_file} is that of a supernet (MODEL.SUPERNET.SPACE is "
+            f"{file} is that of a supernet (MODEL.SUPERNET.SPACE is "
             f"'{cfg.MODEL.SUPERNET.SPACE}'), which is no network to use: search it, train the "
             "network of its genotype.yaml, and name that run."
         )
@@ -77,7 +81,7 @@ def network_config(
     return cfg
 
 
-def _of_folder(folder: Path) -> list[str]:
+def _overrides_of(folder: Path) -> list[str]:
     """Return the overrides that a run or an exported folder asks for."""
     if not (folder / "config.yaml").is_file():
         what = "does not exist" if not folder.exists() else "has no config.yaml"
@@ -89,26 +93,25 @@ def _of_folder(folder: Path) -> list[str]:
         ours = read_record(folder / PROVENANCE).get("crnas_d2", {})
         overrides = [str(item) for pair in ours.items() for item in pair]
         return [*overrides, "MODEL.WEIGHTS", str(folder / EXPORTED)]
-    weights = folder / FINAL
-    if not weights.is_file():
-        is_search = (folder / "candidates.csv").is_file()
+    if (folder / FINAL).is_file():
+        return ["MODEL.WEIGHTS", str(folder / FINAL)]
+    if (folder / "candidates.csv").is_file():
         raise ValueError(
             f"--run {folder} holds a search: train the network of its genotype.yaml, and name that "
             "run."
-            if is_search
-            else f"--run {folder} holds no {FINAL}: the training has not finished. Continue it "
-            "with --resume, or use one of its checkpoints with --config-file "
-            f"{folder}/config.yaml --opts MODEL.WEIGHTS FILE."
         )
-    return ["MODEL.WEIGHTS", str(weights)]
+    raise ValueError(
+        f"--run {folder} holds no {FINAL}: the training has not finished. Continue it with "
+        f"--resume, or use one of its checkpoints with --config-file {folder}/config.yaml --opts "
+        "MODEL.WEIGHTS FILE."
+    )
 
 
-def load_network(cfg: CfgNode, folder: str | None = None) -> LoadedNetwork:
+def load_network(cfg: CfgNode) -> LoadedNetwork:
     """Build the network of a config and load its weights strictly.
 
     Args:
         cfg: of :func:`network_config`.
-        folder: the run or exported folder of the config, if it has one.
 
     Raises:
         JobError: the weights cannot be read, do not fit, or are those of a mixture.
@@ -125,27 +128,19 @@ def load_network(cfg: CfgNode, folder: str | None = None) -> LoadedNetwork:
             f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS} are those of a channel search, whose BN statistics "
             "belong to the mixture of all dilations: train the found network from them first."
         )
-    classes = _classes(cfg, content, folder)
-    return LoadedNetwork(
-        cfg, model.eval(), classes, find_spec(cfg), Path(folder) if folder else None
-    )
+    return LoadedNetwork(cfg, model.eval(), _classes(cfg, content), find_spec(cfg))
 
 
-def _classes(cfg: CfgNode, content: dict, folder: str | None) -> ClassNames:
+def _classes(cfg: CfgNode, content: Mapping[str, Any]) -> ClassNames:
     """Return the classes that weights, folder or dataset name; numbers if none of them does."""
-    count = num_classes(cfg)
-    records = [content.get(CLASSES)]
-    if folder:
-        records.append(read_record(Path(folder) / f"{CLASSES}.json"))
-    for record in records:
+    count, weights = num_classes(cfg), cfg.MODEL.WEIGHTS
+    beside = read_record(Path(weights).with_name(f"{CLASSES}.json"))
+    for record in (content.get(CLASSES), beside):
         found = ClassNames.from_record(record)
         if found is not None and len(found.names) == count:
             return found
     found = find_classes(cfg)
     if found is None:
-        logger.warning(
-            "%s does not name its %d classes, and its dataset is not here: they are numbered.",
-            cfg.MODEL.WEIGHTS,
-            count,
-        )
+        text = "%s does not name its %d classes, and its dataset is not here: they are numbered."
+        logger.warning(text, weights, count)
     return found or ClassNames.numbers(count)

@@ -6,6 +6,7 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from detectron2.config import CfgNode
 
@@ -28,7 +29,7 @@ class TrainingMetrics:
     """
 
     folder: Path
-    entries: tuple[dict, ...]
+    entries: tuple[dict[str, Any], ...]
 
     @classmethod
     def read(cls, folder: str | Path) -> "TrainingMetrics":
@@ -130,16 +131,17 @@ def metrics_of(weights: str | Path) -> dict[str, float | None] | None:
         ``None`` if these weights were not evaluated; a metric is ``None`` if it is not finite.
     """
     file = Path(weights)
-    found: dict[str, float | None] | None = None
     if (file.parent / PROVENANCE).is_file():
-        found = read_record(file.parent / PROVENANCE).get("metrics")
-    elif file.is_file() and (file.parent / _LOG).is_file():
-        steps = _steps(file)
-        found = TrainingMetrics.read(file.parent).after(steps) if steps else None
-    return found and {k: v if v is None or math.isfinite(v) else None for k, v in found.items()}
+        return read_record(file.parent / PROVENANCE).get("metrics")
+    if not file.is_file() or not (file.parent / _LOG).is_file():
+        return None
+    found = TrainingMetrics.read(file.parent).after(_steps(file))
+    if found is None:
+        return None
+    return {key: value if math.isfinite(value) else None for key, value in found.items()}
 
 
-def read_record(file: Path) -> dict:
+def read_record(file: Path) -> dict[str, Any]:
     """Return the content of a JSON file; empty if there is none."""
     with suppress(OSError, json.JSONDecodeError, UnicodeDecodeError):
         content = json.loads(file.read_text())
@@ -153,7 +155,7 @@ def _steps(weights: Path) -> int:
     return int(read_file(str(weights)).get("iteration", -1)) + 1
 
 
-def _scores(entry: dict, metric: str) -> dict[str, float]:
+def _scores(entry: dict[str, Any], metric: str) -> dict[str, float]:
     tasks = {
         task
         for task, _, name in (key.partition("/") for key in entry)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from detectron2.config import CfgNode
 
@@ -88,5 +89,5 @@ def _config_of_folder(folder: Path) -> CfgNode:
     cfg = load_config(str(config), _CPU)
     if genotype.is_file():  # what a search has found, in the network of its config
         cfg.MODEL.SUPERNET.SPACE = "none"
-        set_entries(cfg, read_yaml(genotype))
+        set_entries(cfg, cast(dict[str, Any], read_yaml(genotype)))
     return cfg

@@ -11,12 +11,12 @@ import numpy as np
 from crnas_d2.evaluation.rank_correlation import Correlation, rank_correlation
 from crnas_d2.space import Genotype
 
-from .results import genotype_of, metric_of, read_entries, read_results, score_of
+from .results import Result, genotype_of, metric_of, read_entries, read_results, score_of
 
 MACS, PARAMETERS = "MACs", "parameters"
 _SHORT = {"bbox/AP": "AP", "classification/top1": "top-1"}
 
-Results = Mapping[Genotype, Sequence[Mapping]]
+Results = Mapping[Genotype, Sequence[Result]]
 Scores = Mapping[Genotype, float]
 
 

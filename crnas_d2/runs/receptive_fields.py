@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from detectron2.config import CfgNode
 from tqdm import tqdm
@@ -10,19 +11,17 @@ from crnas_d2.common.progress import progress_bar
 from crnas_d2.config.architectures import find_architecture
 from crnas_d2.data import ImageError, check_datasets, fixed_images, register_datasets
 from crnas_d2.data.images.pictures import find_pictures
-from crnas_d2.data.loaders.mappers import (
-    ClassificationMapper,
-    NamingMapper,
-    build_transform,
-)
+from crnas_d2.data.loaders.mappers import ClassificationMapper, NamingMapper
 from crnas_d2.evaluation.effective_field import EffectiveField, effective_fields, usual_features
 
 from .loaded_network import load_network
 
 logger = logging.getLogger(__name__)
 
+Record = dict[str, Any]  # Detectron2's of an image
 
-def field_images(cfg: CfgNode, paths: Sequence[str], number: int) -> list[dict]:
+
+def field_images(cfg: CfgNode, paths: Sequence[str], number: int) -> list[Record]:
     """Choose the images on which fields are measured.
 
     Args:
@@ -36,13 +35,13 @@ def field_images(cfg: CfgNode, paths: Sequence[str], number: int) -> list[dict]:
     Raises:
         ValueError: a path without images, or no dataset.
     """
-    if number < 1:
-        raise ValueError(f"The number of images is {number}; expected at least 1.")
     if paths:
         files = [str(p.file) for p in find_pictures(paths) if not p.is_video]
         if not files:
             raise ValueError(f"There are only videos in {', '.join(paths)}; expected images.")
-        return _evenly([{"file_name": file, "image_id": file} for file in files], number)
+        if len(files) > number:  # evenly
+            files = [files[index * len(files) // number] for index in range(number)]
+        return [{"file_name": file, "image_id": file} for file in files]
     key = "TEST" if cfg.DATASETS.TEST else "TRAIN"
     names = tuple(cfg.DATASETS[key])
     if not names:
@@ -55,15 +54,15 @@ def field_images(cfg: CfgNode, paths: Sequence[str], number: int) -> list[dict]:
 
 
 def measure_fields(
-    networks: Mapping[str, tuple[CfgNode, str | None]],
-    images: Sequence[dict],
+    networks: Mapping[str, CfgNode],
+    images: Sequence[Record],
     features: Sequence[str] = (),
 ) -> dict[str, dict[str, EffectiveField]]:
     """Measure the fields of several networks on the same images, with a progress bar.
 
     Args:
-        networks: config of :func:`~crnas_d2.jobs.network_config` and folder, by name. Each reads
-            the images at the size of its inference.
+        networks: configs of :func:`~crnas_d2.runs.loaded_network.network_config`, by name. Each
+            reads the images at the size of its inference.
         images: of :func:`field_images`.
         features: names of feature maps; default: the usual ones of each network.
 
@@ -73,11 +72,11 @@ def measure_fields(
     Raises:
         JobError, ValueError: weights or images that cannot be read, an unknown feature.
     """
-    fields = {}
+    fields: dict[str, dict[str, EffectiveField]] = {}
     total = len(networks) * len(images)
     with progress_bar(total=total, unit="img", desc="Receptive fields") as bar:
-        for name, (cfg, folder) in networks.items():
-            model = load_network(cfg, folder).model
+        for name, cfg in networks.items():
+            model = load_network(cfg).model
             try:
                 wanted = features or usual_features(model)
                 fields[name] = effective_fields(model, _read(cfg, images, bar), wanted)
@@ -86,11 +85,11 @@ def measure_fields(
     return fields
 
 
-def _read(cfg: CfgNode, images: Sequence[dict], bar: tqdm) -> Iterator[dict]:
+def _read(cfg: CfgNode, images: Sequence[Record], bar: "tqdm[Any]") -> Iterator[Record]:
     """Yield images as inference reads them; those that cannot be read are named and skipped."""
+    mapper: Any
     if find_architecture(cfg).classifies:
-        transform = build_transform(cfg, is_train=False)
-        mapper = ClassificationMapper(image_format=cfg.INPUT.FORMAT, transform=transform)
+        mapper = ClassificationMapper.from_config(cfg, is_train=False)
     else:
         mapper = NamingMapper(cfg, is_train=False)
     for image in images:
@@ -99,9 +98,3 @@ def _read(cfg: CfgNode, images: Sequence[dict], bar: tqdm) -> Iterator[dict]:
         except ImageError as error:
             logger.warning("Skipped: %s", error)
         bar.update()
-
-
-def _evenly(entries: list[dict], number: int) -> list[dict]:
-    if len(entries) <= number:
-        return entries
-    return [entries[index * len(entries) // number] for index in range(number)]

@@ -6,15 +6,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from crnas_d2.common.files import write_file
 from crnas_d2.config import spell
 from crnas_d2.space import Genotype
 
+Result = dict[str, Any]  # of a network, as JSON has it
 _MAIN = "bbox/AP"
 
 
-def read_results(file: Path) -> dict:
+def read_results(file: Path) -> Result:
     """Read ``{"command": ..., "runs" or "scores": [...]}``.
 
     Raises:
@@ -29,22 +31,21 @@ def read_results(file: Path) -> dict:
     return content if isinstance(content, dict) else {}
 
 
-def read_entries(file: Path, key: str) -> list[dict]:
+def read_entries(file: Path, key: str) -> list[Result]:
     """Read the list ``key`` of a file, each with its ``genotype``.
 
     Raises:
         ValueError: no such file, or another content.
     """
     entries = read_results(file).get(key)
-    is_list = isinstance(entries, list)
-    if not is_list or not all(isinstance(e, dict) and "genotype" in e for e in entries):
-        raise ValueError(
-            f"{file} holds no list of {key}; expected a file that {spell('correlate')} has written."
-        )
-    return entries
+    if isinstance(entries, list) and all(isinstance(e, dict) and "genotype" in e for e in entries):
+        return entries
+    raise ValueError(
+        f"{file} holds no list of {key}; expected a file that {spell('correlate')} has written."
+    )
 
 
-def genotype_of(entry: Mapping) -> Genotype:
+def genotype_of(entry: Mapping[str, Any]) -> Genotype:
     """Return the genotype of a result."""
     return plain(Genotype.from_config(entry["genotype"]))
 
@@ -54,19 +55,23 @@ def plain(genotype: Genotype) -> Genotype:
     return genotype if any(genotype.ops) else replace(genotype, ops=())
 
 
-def score_of(result: Mapping, metric: str) -> float:
+def score_of(result: Mapping[str, Any], metric: str) -> float:
     """Return a result of a training, NaN if it has none; ``AP`` is what files call ``bbox/AP``."""
     score = result["AP"] if metric == _MAIN else result[metric]
     return math.nan if score is None else score
 
 
-def metric_of(result: Mapping) -> str:
+def metric_of(result: Mapping[str, Any]) -> str:
     """Return what a training is judged by: the one result with a ``/``, else AP."""
     return next((key for key in result if "/" in key), _MAIN)
 
 
 def add_entry(
-    file: Path, key: str, entry: Mapping, command: str, settings: Mapping | None = None
+    file: Path,
+    key: str,
+    entry: Mapping[str, Any],
+    command: str,
+    settings: Mapping[str, Any] | None = None,
 ) -> None:
     """Add an entry, unless it is there, to ``{"command": ..., "settings": ..., key: [...]}``.
 
@@ -81,9 +86,10 @@ def add_entry(
         fcntl.flock(lock, fcntl.LOCK_EX)
         if settings is not None:
             check_settings(file, settings)
-        content = {"command": command, **({"settings": settings} if settings else {}), key: []}
         if file.exists():
             content = json.loads(file.read_text())
+        else:
+            content = {"command": command, **({"settings": settings} if settings else {}), key: []}
         if entry in content[key]:
             return
         lines = ",\n".join(f"  {json.dumps(each)}" for each in [*content.pop(key), entry])
@@ -91,7 +97,7 @@ def add_entry(
         write_file(file, f'{{{head}"{key}": [\n{lines}\n]}}\n')
 
 
-def check_settings(file: Path, settings: Mapping) -> None:
+def check_settings(file: Path, settings: Mapping[str, Any]) -> None:
     """Check that a file, if there is one, holds trainings with these settings only.
 
     A file that says nothing about its settings is that of an earlier version.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from operator import mul
 from pathlib import Path
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode
@@ -71,7 +72,7 @@ class Run:
         return self.folder / "inference" / "coco_instances_results.json"
 
     @cached_property
-    def detections(self) -> list[dict] | None:
+    def detections(self) -> list[dict[str, Any]] | None:
         """Those on the test set, in COCO's format; ``None`` if its evaluation wrote none."""
         file = self.detections_file
         return json.loads(file.read_text()) if file.is_file() else None

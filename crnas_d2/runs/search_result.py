@@ -4,7 +4,7 @@ import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import optuna
 from detectron2.config import CfgNode
@@ -15,7 +15,7 @@ from crnas_d2.cost import build_costs
 from crnas_d2.engine.scores import SCORE_REGISTRY
 from crnas_d2.evaluation import FitnessNoise
 from crnas_d2.search import Candidate, Finalist, evaluated, open_storage, study_url
-from crnas_d2.space import AdditiveCost, ChannelSpace, Genotype, SearchSpace
+from crnas_d2.space import AdditiveCost, ChannelSpace, Genotype, SearchSpace, SpaceKind
 
 from .metrics import TrainingMetrics
 from .origin import Origin
@@ -78,6 +78,7 @@ class SearchResult:
         Args:
             spec: of ``cfg``.
         """
+        space = cast(SearchSpace, spec.space)
         score = SCORE_REGISTRY.get(cfg.SEARCH.SCORE)
         seen = {"archval": ", ".join(cfg.DATASETS.ARCHVAL), "weights": cfg.MODEL.WEIGHTS}
         origin = Origin(
@@ -87,10 +88,10 @@ class SearchResult:
             sum(candidate.seconds for candidate in candidates),
             {"algorithm": cfg.SEARCH.ALGORITHM, **(seen if score.uses_supernet else {})},
         )
-        complete = {c.genotype: c.fitness for c in _complete(candidates, spec.space)}
+        complete = {c.genotype: fitness_of(c) for c in _complete(candidates, space)}
         height, width = cfg.SEARCH.COST_INPUT_SIZE
         return cls(
-            spec.space,
+            space,
             candidates,
             costs,
             score.metric(cfg),
@@ -153,8 +154,8 @@ class SearchResult:
         front: list[Candidate] = []
         # From cheap to expensive, the best first at equal cost: a candidate is on the front if it
         # has a higher fitness than all before it.
-        for candidate in sorted(self.complete, key=lambda c: (cost(c.genotype), -c.fitness)):
-            if not front or candidate.fitness > front[-1].fitness:
+        for candidate in sorted(self.complete, key=lambda c: (cost(c.genotype), -fitness_of(c))):
+            if not front or fitness_of(candidate) > fitness_of(front[-1]):
                 front.append(candidate)
         return front
 
@@ -205,6 +206,12 @@ class SearchResult:
                 )
 
 
+def fitness_of(candidate: Candidate) -> float:
+    """Return the fitness of a candidate that has one."""
+    assert candidate.fitness is not None, candidate
+    return candidate.fitness
+
+
 def _complete(candidates: Sequence[Candidate], space: SearchSpace) -> list[Candidate]:
     return [c for c in candidates if c.fitness is not None and space.is_complete(c.genotype)]
 
@@ -227,7 +234,7 @@ def _baseline(cfg: CfgNode, spec: NetworkSpec) -> Baseline | None:
         depths = tuple(depths) or spec.family.baseline_depths()
     except ValueError:  # its settings match no published network
         return None
-    base, fields = spec.space.base, spec.kind.fields
+    base, fields = cast(SearchSpace, spec.space).base, cast(SpaceKind, spec.kind).fields
     if "depths" not in fields:
         if depths != base.depths:
             return None
@@ -278,7 +285,8 @@ def read_search(folder: str | Path) -> SearchResult | ChannelSearchResult:
     spec = NetworkSpec.from_config(cfg)
     if spec.is_searched_in_training:
         genotype = Genotype.from_yaml(Path(folder) / "genotype.yaml")
-        return ChannelSearchResult.of(cfg, spec.space, genotype)
-    storage = open_storage(study_url(cfg))
+        return ChannelSearchResult.of(cfg, cast(ChannelSpace, spec.space), genotype)
+    storage: Any = open_storage(study_url(cfg))
     study = optuna.load_study(study_name=cfg.SEARCH.STUDY_NAME, storage=storage)
-    return SearchResult.of(cfg, spec, evaluated(study, spec.space), build_costs(cfg, spec))
+    candidates = evaluated(study, cast(SearchSpace, spec.space))
+    return SearchResult.of(cfg, spec, candidates, build_costs(cfg, spec))

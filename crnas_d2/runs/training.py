@@ -21,6 +21,7 @@ from crnas_d2.cost import body_cost
 from crnas_d2.space import Genotype
 
 from .metrics import TrainingMetrics
+from .results import Result
 
 # Of a search: the training of one network reads none of them.
 _OF_SPACES = (
@@ -30,7 +31,8 @@ _OF_SPACES = (
         for key in ("SPACE", "PATH_SAMPLER", "SHARING", "STAGE_OPTIONS", "OPERATION_OPTIONS")
     ),
 )
-_WITHOUT_EFFECT = ("OUTPUT_DIR", "MODEL.DEVICE")
+_OF_SEARCHES: tuple[str, ...] = ("SEARCH.",)
+_WITHOUT_EFFECT: tuple[str, ...] = ("OUTPUT_DIR", "MODEL.DEVICE")
 
 
 @dataclass(frozen=True)
@@ -109,11 +111,13 @@ class Training:
         except ValueError:
             return None
 
-    def result(self) -> dict | None:
+    def result(self) -> Result | None:
         """Return the result of the training, plain JSON data; ``None`` if it is not finished."""
-        before = self.pretraining.result() if self.pretraining is not None else None
-        if self.pretraining is not None and before is None:
-            return None
+        before = None
+        if self.pretraining is not None:
+            before = self.pretraining.result()
+            if before is None:
+                return None
         cfg, metric = self.config(), self.main_metric
         metrics = self._metrics(cfg)
         if metrics is None:
@@ -134,7 +138,7 @@ class Training:
             "seconds": round(TrainingMetrics.read(cfg.OUTPUT_DIR).seconds),
             "config_digest": config_digest(cfg),
         }
-        if self.pretraining is not None:
+        if self.pretraining is not None and before is not None:
             metric = self.pretraining.main_metric
             kept = {key: before[key] for key in ("iterations", "seconds", "config_digest")}
             score = before["AP" if metric == "bbox/AP" else metric]
@@ -149,17 +153,18 @@ def training_settings(cfg: CfgNode) -> dict[str, object]:
     its network makes it another training.
     """
     spec = find_spec(cfg)
-    is_ours = spec is not None and not spec.is_supernet
-    unread, sections = _WITHOUT_EFFECT, ("SEARCH.",)
-    if is_ours:
-        unread, sections = (*unread, *_OF_SPACES), (*sections, "MODEL.GENOTYPE.")
+    if spec is None or spec.is_supernet:
+        genotype, unread, sections = None, _WITHOUT_EFFECT, _OF_SEARCHES
+    else:
+        genotype, unread = spec.genotype, _WITHOUT_EFFECT + _OF_SPACES
+        sections = (*_OF_SEARCHES, "MODEL.GENOTYPE.")
     settings = {
         key: value
         for key, value in changed_settings(cfg).items()
         if key not in unread and not key.startswith(sections)
     }
-    if is_ours:
-        for name, value in spec.genotype.to_config().items():
+    if genotype is not None:
+        for name, value in genotype.to_config().items():
             if name != "OPS" or any(value):  # the first operation everywhere is what none means
                 settings[f"MODEL.GENOTYPE.{name}"] = value
     if cfg.MODEL.WEIGHTS:
@@ -193,7 +198,7 @@ def finished_trainings(folders: Iterable[Path]) -> dict[str, Path]:
     Raises:
         ValueError: a folder does not exist.
     """
-    found = {}
+    found: dict[str, Path] = {}
     for folder in folders:
         if not folder.is_dir():
             raise ValueError(f"{folder}, in which trainings are looked for, is no folder.")

@@ -17,7 +17,7 @@ from crnas_d2.config.checks import find_spec
 from crnas_d2.engine.checks import check_training
 from crnas_d2.engine.training import train
 
-from .results import add_entry, check_settings
+from .results import Result, add_entry, check_settings
 from .training import Training, common_settings
 
 
@@ -48,7 +48,7 @@ def train_all(
     command: str,
     num_workers: int = 1,
     settings: Mapping[str, object] | None = None,
-) -> Iterator[dict]:
+) -> Iterator[Result]:
     """Train what is not trained yet, several at a time, with one thread each.
 
     A stopped training is resumed, and one that another process works on is skipped. So several

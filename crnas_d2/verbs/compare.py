@@ -1,6 +1,7 @@
 """Compare trained networks: a table, and one HTML report with pictures."""
 
 import argparse
+from collections.abc import Sequence
 
 import optuna
 from tabulate import tabulate
@@ -86,16 +87,14 @@ def _add_receptive_fields(page: Page, comparison: Comparison, num_images: int) -
     page.heading("Effective receptive fields")
     firsts = [network.runs[0] for network in comparison.networks]
     try:
-        networks = {
-            run.name: (network_config(str(run.folder), None), str(run.folder)) for run in firsts
-        }
+        networks = {run.name: network_config(str(run.folder), None) for run in firsts}
         images = field_images(firsts[0].cfg, [], num_images)
         add_fields(page, measure_fields(networks, images))
     except (JobError, ValueError, OSError) as error:
         page.text(f"Not measured: {error}")
 
 
-def _add_search(page: Page, folder: str, runs: list[Run]) -> None:
+def _add_search(page: Page, folder: str, runs: Sequence[Run]) -> None:
     result = read_search(folder)
     page.heading(f"The search in {folder}")
     if isinstance(result, ChannelSearchResult):

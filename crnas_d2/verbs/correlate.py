@@ -29,6 +29,7 @@ from crnas_d2.runs.ranking import read_ranking
 from crnas_d2.runs.results import add_entry, read_entries, score_of
 from crnas_d2.runs.training import Training, common_settings, finished_trainings
 from crnas_d2.runs.trainings import check_trainings, train_all
+from crnas_d2.search import Stopped
 from crnas_d2.space import Genotype
 from crnas_d2.verbs.arguments import add_overwrite, positive_int
 
@@ -144,12 +145,11 @@ def _train(args: argparse.Namespace, command: str) -> None:
     settings, metric, done = common_settings(trainings[0]), trainings[0].main_metric, 0
     for result in train_all(trainings, args.results, command, args.num_workers, settings):
         done += 1
-        before = result.get("pretraining")
-        print(
-            f"{Genotype.from_config(result['genotype'])} seed {result['seed']}: {metric} "
-            f"{score_of(result, metric):.2f}"
-            + (f", after {before['metric']} {before['score']}" if before else "")
-        )
+        genotype, score = Genotype.from_config(result["genotype"]), score_of(result, metric)
+        after = ""
+        if (stage := result.get("pretraining")) is not None:
+            after = f", after {stage['metric']} {stage['score']}"
+        print(f"{genotype} seed {result['seed']}: {metric} {score:.2f}{after}")
     if done < len(trainings):
         print(f"{len(trainings) - done} of {len(trainings)} are trained by other processes.")
 
@@ -214,7 +214,9 @@ def score_networks(cfg: CfgNode, results: Path, scores: Path, command: str) -> I
     for genotype in wanted:
         if genotype in done:
             continue
-        fitness = evaluate(genotype)[score.metric(cfg)]
+        metrics = evaluate(genotype)
+        assert not isinstance(metrics, Stopped)  # without a race
+        fitness = metrics[score.metric(cfg)]
         entry = {"genotype": genotype.to_config(), "fitness": fitness}
         add_entry(scores, "scores", entry, command)
         yield f"{genotype}: {fitness:.2f}"

@@ -61,8 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     output = check_new_file(args.output, _FORMATS, overwrite=args.overwrite)
     networks = _load_configs(args)
-    first, _ = next(iter(networks.values()))
-    images = field_images(first, args.images, args.num_images)
+    images = field_images(next(iter(networks.values())), args.images, args.num_images)
     fields = measure_fields(networks, images, args.features)
     output.parent.mkdir(parents=True, exist_ok=True)
     if output.suffix.lower() == ".html":
@@ -76,9 +75,8 @@ def run(args: argparse.Namespace) -> None:
     print(output)
 
 
-def _load_configs(args: argparse.Namespace) -> dict[str, tuple[CfgNode, str | None]]:
-    """Return config and folder of each network by name; the folder of a config is ``None``."""
-    networks: dict[str, tuple[CfgNode, str | None]] = {}
+def _load_configs(args: argparse.Namespace) -> dict[str, CfgNode]:
+    networks: dict[str, CfgNode] = {}
     for text in args.networks:
         name, source = split_name(text)
         path = Path(source)
@@ -87,5 +85,5 @@ def _load_configs(args: argparse.Namespace) -> dict[str, tuple[CfgNode, str | No
         if name in networks:
             raise ValueError(f"Two networks have the name {name}: name one of them, NAME={text}.")
         folder, file = (None, source) if is_file else (source, None)
-        networks[name] = network_config(folder, file, args.opts, args.device or ""), folder
+        networks[name] = network_config(folder, file, args.opts, args.device or "")
     return networks

@@ -118,7 +118,7 @@ def test_a_folder_is_as_plain_as_it_can_be_and_computes_the_same(name, tmp_path)
     assert (folder / "backbone.py").exists() == (export.needs == WITH_FILE)
     assert bool(export.why) == (export.needs != ALONE)
     # Read by this project ...
-    again = load_network(network_config(str(folder), None), str(folder))
+    again = load_network(network_config(str(folder), None))
     assert_equal(outputs(again.model), expected)
     assert again.spec.genotype.depths == load_network(cfg).spec.genotype.depths
     content = (folder / "config.yaml").read_text()

@@ -87,7 +87,7 @@ def run_export(
     inputs = [path for path in (folder, baseline) if path]
     check_new_folder(output, PROVENANCE, overwrite=overwrite, inputs=inputs)
     baseline_cfg = network_config(baseline, None, device="cpu") if baseline else None
-    network = load_network(cfg, folder)
+    network = load_network(cfg)
     size = input_size or cfg.SEARCH.COST_INPUT_SIZE
     body = _body_and_neck(network, size)
     plain = describe_plain(network.cfg, network.spec, body.backbone)
@@ -99,7 +99,7 @@ def run_export(
         for name in formats:
             export.differences[name] = FORMATS[name].export(body, unfinished)
         if baseline_cfg is not None:
-            other = _body_and_neck(load_network(baseline_cfg, baseline), size)
+            other = _body_and_neck(load_network(baseline_cfg), size)
             export.latencies = measure_latencies(body, other, formats, unfinished)
             record = {
                 "device": device_name(torch.device("cpu")),
@@ -170,7 +170,7 @@ def _check_plain(body: BodyAndNeck, folder: Path) -> None:
 def _provenance(network: LoadedNetwork, plain: PlainNetwork) -> dict[str, object]:
     """Return where a network comes from."""
     cfg, spec = network.cfg, network.spec
-    before = read_record(network.folder / PROVENANCE) if network.folder else {}
+    before = read_record(network.folder / PROVENANCE)
     source = cfg.MODEL.WEIGHTS
     metrics = metrics_of(source)
     return {

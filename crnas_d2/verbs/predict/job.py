@@ -113,7 +113,7 @@ def run_prediction(
             )
     check_new_folder(output, PREDICTIONS, overwrite=overwrite, inputs=inputs)
     _check_opencv(pictures, with_pictures)
-    network = load_network(cfg, folder)
+    network = load_network(cfg)
     detector, prediction = Detector(network, score_threshold), Prediction(network.classes)
     with whole_folder(output) as unfinished:
         drawn = unfinished / PICTURES if with_pictures else None
