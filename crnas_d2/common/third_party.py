@@ -7,8 +7,6 @@ come first: with ``python -W error`` or ``-W default`` these warnings are there 
 import logging
 import warnings
 
-__all__: list[str] = []
-
 # Category, beginning of the text, and module: Detectron2 calls what torch calls old by now.
 _WARNINGS = (
     (FutureWarning, r"`torch\.jit\.script` is deprecated", r"torch\.jit\._script"),

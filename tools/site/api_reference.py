@@ -69,14 +69,11 @@ def _top_level(package: griffe.Module) -> dict[str, str]:
 
 
 def _rooms(package: griffe.Module) -> list[griffe.Module]:
-    modules = sorted(package.modules.items())
-    return [module for name, module in modules if module.is_init_module or name == "testing"]
+    return [m for _, m in sorted(package.modules.items()) if m.is_init_module]
 
 
 def _exports(room: griffe.Module) -> list[str]:
-    if room.is_init_module:
-        return [str(name) for name in room.exports or ()]
-    return [name for name in room.functions if not name.startswith("_")]
+    return [str(name) for name in room.exports or ()]
 
 
 def _member(package: griffe.Module, path: str) -> griffe.Object | griffe.Alias:
