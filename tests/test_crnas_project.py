@@ -7,7 +7,7 @@ import toy
 from project_toy import PROJECTS, body, check_data, check_schedule
 
 from crnas_d2.config import NetworkSpec, load_config
-from crnas_d2.cost import build_budgets, build_costs, detector_macs
+from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.search import build_searcher
 from crnas_d2.space import Genotype, genotype_file
 
@@ -132,7 +132,7 @@ FLOPS = re.findall(ROW, (toy.ROOT / "docs" / "FLOPS.md").read_text(), re.MULTILI
 @pytest.mark.parametrize("row", FLOPS, ids=[row[0] for row in FLOPS])
 def test_a_detector_costs_what_the_document_and_the_paper_say(row):
     name, parts, ours, published, difference = row
-    macs = detector_macs(config(name), (800, 1088))
+    macs = toy.detector_macs(config(name), (800, 1088))
     body, neck, rpn, *heads = (value / 1e9 for value in macs.values())
     counted = [body, neck, rpn, sum(heads)]
     assert [f"{value:.2f}" for value in counted] == parts.replace("|", "").split()

@@ -11,6 +11,7 @@ from PIL import Image
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from crnas_d2.config import load_config
+from crnas_d2.cost import detector_cost, meta_network
 
 ROOT = Path(__file__).resolve().parent.parent
 SUPERNET = ROOT / "configs" / "letters" / "supernet-stage.yaml"
@@ -208,3 +209,9 @@ def make_dataset(folder: Path, name: str, num_images: int, seed: int) -> list[st
 def write_json(path: Path, images: list, annotations: list, categories: list) -> None:
     content = {"info": {}, "images": images, "annotations": annotations, "categories": categories}
     path.write_text(json.dumps(content))
+
+
+def detector_macs(cfg, *arguments, **keywords):
+    """The MACs of each part of the one network that a config builds."""
+    costs = detector_cost(meta_network(cfg), *arguments, **keywords)
+    return {part: cost.macs for part, cost in costs.items()}

@@ -7,7 +7,6 @@ from .counting import NetworkCost, body_cost, count_macs, count_parameters
 from .detector_cost import (
     Part,
     detector_cost,
-    detector_macs,
     find_body,
     meta_model,
     meta_network,
@@ -17,7 +16,7 @@ from .detector_cost import (
 from .entropy import Entropy
 from .latency import LATENCY_FILE, Latency, LatencyCheck, LatencyTable
 from .latency_meter import LatencyMeter
-from .step_memory import inference_memory, training_memory
+from .step_memory import step_memory
 
 __all__ = [
     "LATENCY_FILE",
@@ -39,13 +38,11 @@ __all__ = [
     "count_macs",
     "count_parameters",
     "detector_cost",
-    "detector_macs",
     "find_body",
-    "inference_memory",
     "meta_model",
     "meta_network",
     "most_expensive_path",
     "register_heads",
     "runnable_size",
-    "training_memory",
+    "step_memory",
 ]

@@ -125,17 +125,6 @@ def detector_cost(
     return costs
 
 
-def detector_macs(
-    cfg: CfgNode,
-    input_size: tuple[int, int] = (800, 1088),
-    num_proposals: int = 2000,
-    num_mask_rois: int = 100,
-) -> dict[str, int]:
-    """Return the MACs of :func:`detector_cost` for the one network that ``cfg`` builds."""
-    costs = detector_cost(meta_network(cfg), input_size, num_proposals, num_mask_rois)
-    return {part: cost.macs for part, cost in costs.items()}
-
-
 Heads = Callable[[Any, dict[str, torch.Tensor], int, int], Iterator[Part]]
 
 _HEADS: dict[type, Heads] = {}

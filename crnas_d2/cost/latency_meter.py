@@ -3,7 +3,8 @@
 import statistics
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from random import Random
 
@@ -113,68 +114,56 @@ class LatencyMeter:
 
     def measure(self, name: str = "LATENCY") -> AdditiveCost:
         """Time every option of every choice, and the rest of the body, as a cost."""
-        times: dict[str, dict[int, list[float]]] = {
-            choice.name: {option: [] for option in choice.options} for choice in self.space.choices
-        }
-        rests: list[float] = []
         random = Random(0)
 
-        def run_round(keep: bool = True) -> float:
-            """Run all options at least once, in random combinations; return the milliseconds."""
-            whole = 0.0
+        def run_round() -> Iterator[tuple[object, float]]:
+            """Run all options at least once, in random combinations."""
             for values in covering_values(self.space, random):
-                rest, parts = self._run(values)
-                whole += rest + sum(parts.values())
-                if keep:
-                    rests.append(rest)
-                    for choice, part in parts.items():
-                        times[choice][values[choice]].append(part)
-            return whole
+                self.supernet.set_path(self.space.genotype(values))
+                with BlockEvents(self.supernet, self.clock.mark) as events:
+                    self._forward()
+                *times, whole = accumulate(self.clock.intervals())
+                parts = events.own_parts(times)
+                yield "rest", whole - sum(parts.values())
+                yield from (((choice, values[choice]), part) for choice, part in parts.items())
 
-        self._repeat(run_round, "latency of blocks")
+        medians = self._medians(run_round, "latency of blocks")
         # A choice without a block, or after the last output, was never timed and costs nothing.
         options = {
-            choice: {option: statistics.median(seen or [0.0]) for option, seen in of.items()}
-            for choice, of in times.items()
+            choice.name: {
+                option: medians.get((choice.name, option), 0.0) for option in choice.options
+            }
+            for choice in self.space.choices
         }
-        return AdditiveCost(name, UNIT, self.space, options, statistics.median(rests))
+        return AdditiveCost(name, UNIT, self.space, options, medians["rest"])
 
     def time_networks(self, genotypes: Sequence[Genotype]) -> dict[Genotype, float]:
-        """Return the milliseconds of whole networks, without marks at their blocks."""
-        times: dict[Genotype, list[float]] = {genotype: [] for genotype in genotypes}
+        """Return the milliseconds of different networks, without marks at their blocks."""
         random = Random(0)
 
-        def run_round(keep: bool = True) -> float:
-            """Run all networks once; return the milliseconds."""
-            whole = 0.0
+        def run_round() -> Iterator[tuple[object, float]]:
             # In a new order each time, because disturbances may come at regular intervals.
-            for genotype in random.sample(list(times), len(times)):
+            for genotype in random.sample(genotypes, len(genotypes)):
                 self.supernet.set_path(genotype)
                 self._forward()
                 [elapsed] = self.clock.intervals()
-                whole += elapsed
-                if keep:
-                    times[genotype].append(elapsed)
-            return whole
+                yield genotype, elapsed
 
-        self._repeat(run_round, "latency of networks")
-        return {genotype: statistics.median(seen) for genotype, seen in times.items()}
+        medians = self._medians(run_round, "latency of networks")
+        return {genotype: medians[genotype] for genotype in genotypes}
 
-    def _repeat(self, run_round: Callable[..., float], what: str) -> None:
-        elapsed = [run_round(keep=False) for _ in range(_WARM_UP)][-1]
+    def _medians(
+        self, run_round: Callable[[], Iterable[tuple[object, float]]], what: str
+    ) -> dict[object, float]:
+        """Run rounds for a while; return the median of each part's milliseconds."""
+        elapsed = [sum(part for _, part in run_round()) for _ in range(_WARM_UP)][-1]
         in_time = int(1e3 * self.most_seconds / elapsed) if elapsed else _MOST_ROUNDS
         rounds = max(_LEAST_ROUNDS, min(_MOST_ROUNDS, in_time))
+        times = defaultdict(list)
         for _ in progress_bar(range(rounds), desc=what, unit="round", delay=3, leave=False):
-            run_round()
-
-    def _run(self, values: Mapping[str, int]) -> tuple[float, dict[str, float]]:
-        """Run one path; return the milliseconds of the rest, and of the block of each choice."""
-        self.supernet.set_path(self.space.genotype(values))
-        with BlockEvents(self.supernet, self.clock.mark) as events:
-            self._forward()
-        *times, whole = accumulate(self.clock.intervals())
-        parts = events.own_parts(times)
-        return whole - sum(parts.values()), parts
+            for name, part in run_round():
+                times[name].append(part)
+        return {name: statistics.median(seen) for name, seen in times.items()}
 
     def _forward(self) -> None:
         with torch.no_grad():

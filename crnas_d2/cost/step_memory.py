@@ -11,40 +11,37 @@ from torch.utils._pytree import tree_leaves
 from .detector_cost import detector_heads
 
 
-def training_memory(
-    model: nn.Module, size: tuple[int, int], images: int, proposals: int, mask_rois: int
+def step_memory(
+    model: nn.Module,
+    size: tuple[int, int],
+    images: int,
+    proposals: int,
+    mask_rois: int,
+    *,
+    trains: bool,
 ) -> int:
-    """Return the peak memory of a forward and a backward pass in bytes, gradients included.
+    """Return the peak memory in bytes of a forward and, in a training, a backward pass.
 
-    What is kept for the backward pass is most of it. Not counted are the weights, ROIAlign, anchors
-    and losses, and what cuDNN and the allocator need besides.
+    What is kept for the backward pass is most of it; gradients are included. Not counted are the
+    weights, ROIAlign, anchors and losses, and what cuDNN and the allocator need besides.
 
     Args:
         model: of :func:`~crnas_d2.cost.meta_model`; of a supernet, the path is set.
         size: (height, width) of the images, pixels, as they are padded.
         images: per process.
-        proposals, mask_rois: regions per image that a detector trains on.
+        proposals, mask_rois: regions per image that a detector runs on.
 
     Raises:
         ValueError: the network has parts that are not known.
     """
-    model.train()
+    model.train(trains)
     model.zero_grad(set_to_none=True)
-    with _PeakMemory(model) as memory:
+    with torch.set_grad_enabled(trains), _PeakMemory(model) as memory:
         outputs = _forward(model, size, images, proposals, mask_rois)
-        torch.autograd.backward([output.sum() for output in outputs if output.requires_grad])
+        if trains:
+            torch.autograd.backward([output.sum() for output in outputs if output.requires_grad])
         del outputs
     model.zero_grad(set_to_none=True)
-    return memory.peak
-
-
-def inference_memory(
-    model: nn.Module, size: tuple[int, int], images: int, proposals: int, mask_rois: int
-) -> int:
-    """Return the peak memory of a forward pass in bytes; see :func:`training_memory`."""
-    model.eval()
-    with torch.no_grad(), _PeakMemory(model) as memory:
-        _forward(model, size, images, proposals, mask_rois)
     return memory.peak
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from crnas_d2.config.architectures import find_architecture
 from crnas_d2.config.checks import find_spec
-from crnas_d2.cost import MACs, detector_cost, inference_memory, meta_model, training_memory
+from crnas_d2.cost import MACs, detector_cost, meta_model, step_memory
 from crnas_d2.data.images.random_images import random_images
 from crnas_d2.engine import checkpoint_size, without_sync
 from crnas_d2.modeling import find_supernet
@@ -90,14 +90,16 @@ class CountedNetwork:
         """
         if images not in self._peaks:
             size = widest_size(self.cfg, in_training=True)
-            self._peaks[images] = training_memory(self.model, size, images, *self._training_regions)
+            regions = self._training_regions
+            self._peaks[images] = step_memory(self.model, size, images, *regions, trains=True)
         copies = sum(p.nbytes for p in self.model.parameters()) if num_processes > 1 else 0
         return self._speed(self.checkpoint + copies, self._peaks[images], images)
 
     def search_speed(self) -> Speed:
         """Return sizes of a worker of a search, without times and the images that it keeps."""
         images, size = self.cfg.SEARCH.IMS_PER_BATCH, widest_size(self.cfg, in_training=False)
-        peak = inference_memory(self.model, size, images, *self._inference_regions)
+        regions = self._inference_regions
+        peak = step_memory(self.model, size, images, *regions, trains=False)
         return self._speed(self.weights, peak, images)
 
     def _speed(self, base: int, peak: int, images: int) -> Speed:

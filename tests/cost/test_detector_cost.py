@@ -6,7 +6,6 @@ from crnas_d2.config import load_config
 from crnas_d2.cost import (
     Part,
     detector_cost,
-    detector_macs,
     find_body,
     meta_network,
     register_heads,
@@ -75,7 +74,7 @@ def config(*overrides, file=RCNN):
 
 def test_a_faster_rcnn_by_hand():
     box = 8 * 7 * 7 * 16 + 16 * 16 + 16 * (5 + 1) + 16 * (5 * 4)
-    assert detector_macs(config(SMALL), SIZE, num_proposals=10) == {
+    assert toy.detector_macs(config(SMALL), SIZE, num_proposals=10) == {
         "body": BODY,
         "neck": FPN,
         "rpn": RPN,
@@ -86,14 +85,14 @@ def test_a_faster_rcnn_by_hand():
 def test_a_mask_head_by_hand():
     # Two 3x3 at 14x14; the 2x2 transposed one and the predictor count at 28x28.
     mask = 14 * 14 * (9 * 8 * 6 + 9 * 6 * 6) + 28 * 28 * (2 * 2 * 6 * 6 + 6 * 5)
-    macs = detector_macs(config(SMALL, SMALL_MASK), SIZE, num_proposals=10, num_mask_rois=3)
+    macs = toy.detector_macs(config(SMALL, SMALL_MASK), SIZE, num_proposals=10, num_mask_rois=3)
     assert macs.pop("mask head") == 3 * mask
-    assert macs == detector_macs(config(SMALL), SIZE, num_proposals=10)
+    assert macs == toy.detector_macs(config(SMALL), SIZE, num_proposals=10)
 
 
 def test_a_cascade_has_three_box_heads_that_do_not_tell_classes_apart():
     box = 8 * 7 * 7 * 16 + 16 * 16 + 16 * (5 + 1) + 16 * 4
-    macs = detector_macs(config(SMALL, CASCADE), SIZE, num_proposals=10)
+    macs = toy.detector_macs(config(SMALL, CASCADE), SIZE, num_proposals=10)
     assert macs == {"body": BODY, "neck": FPN, "rpn": RPN, "box head": 3 * 10 * box}
 
 
@@ -102,7 +101,7 @@ def test_a_retinanet_by_hand():
     neck += P6 * (9 * 32 * 8) + P7 * (9 * 8 * 8)
     # Two 3x3 in each of the two branches; 3 anchors with 5 scores and 4 deltas.
     head = (C3 + C4 + C5 + P6 + P7) * (2 * 2 * (9 * 8 * 8) + 9 * 8 * (3 * 5) + 9 * 8 * (3 * 4))
-    macs = detector_macs(config(SMALL, RETINANET), SIZE)
+    macs = toy.detector_macs(config(SMALL, RETINANET), SIZE)
     assert macs == {"body": BODY, "neck": neck, "head": head}
 
 
@@ -114,15 +113,15 @@ def test_a_nas_fpn_by_hand():
     laterals = C3 * (8 * 8) + C4 * (16 * 8) + C5 * (32 * 8)
     # Seven 3x3 per stack: three at P4, one at each of the others.
     stack = (C3 + 3 * C4 + C5 + P6 + P7) * (9 * 8 * 8)
-    macs = detector_macs(config(SMALL, RETINANET, neck), SIZE)
+    macs = toy.detector_macs(config(SMALL, RETINANET, neck), SIZE)
     assert macs["neck"] == laterals + 3 * stack
-    assert {**macs, "neck": 0} == {**detector_macs(config(SMALL, RETINANET), SIZE), "neck": 0}
+    assert {**macs, "neck": 0} == {**toy.detector_macs(config(SMALL, RETINANET), SIZE), "neck": 0}
 
 
 def test_a_classifier_by_hand():
     classes = {"MODEL.CLASSIFIER.NUM_CLASSES": 7}
     cfg = config(SMALL_BODY, classes, file=CLASSIFIER)
-    assert detector_macs(cfg, SIZE) == {"body": BODY, "classifier": 32 * 7}
+    assert toy.detector_macs(cfg, SIZE) == {"body": BODY, "classifier": 32 * 7}
 
 
 @pytest.mark.parametrize(
@@ -147,7 +146,7 @@ BODIES = {
 
 
 def gigamacs(body, *overrides):
-    return sum(detector_macs(config(BODIES[body], *overrides)).values()) / 1e9
+    return sum(toy.detector_macs(config(BODIES[body], *overrides)).values()) / 1e9
 
 
 # CR-NAS tables 1 and 3. The papers' figures also hold norms and activations, so ours are lower.
@@ -220,7 +219,7 @@ def test_a_supernet_has_no_cost():
     with pytest.raises(ValueError, match=r"PATH_SAMPLER to 'fixed' and name its genotype"):
         meta_network(toy.supernet_config())
     fixed = {"MODEL.SUPERNET.PATH_SAMPLER": "fixed", "MODEL.GENOTYPE.DEPTHS": [1, 2, 2, 3]}
-    assert detector_macs(toy.supernet_config(fixed), SIZE)["body"] > 0
+    assert toy.detector_macs(toy.supernet_config(fixed), SIZE)["body"] > 0
 
 
 @pytest.mark.parametrize(

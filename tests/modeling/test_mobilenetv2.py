@@ -17,7 +17,6 @@ from crnas_d2.cost import (
     build_costs,
     count_macs,
     count_parameters,
-    detector_macs,
 )
 from crnas_d2.layers import ChoiceBlock, InvertedResidual
 from crnas_d2.modeling import SinglePathSupernet, find_supernet
@@ -223,7 +222,7 @@ def test_the_published_code_dilates_block_by_block():
 def gigamacs(*overrides):
     family = {"MODEL.SUPERNET.FAMILY": "mobilenetv2"}
     cfg = load_config(WHOLE_DETECTOR, toy.as_list(family, FPN, *overrides))
-    return {part: macs / 1e9 for part, macs in detector_macs(cfg).items()}
+    return {part: macs / 1e9 for part, macs in toy.detector_macs(cfg).items()}
 
 
 def test_whole_detectors_cost_what_crnas_says():

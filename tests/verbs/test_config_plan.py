@@ -9,7 +9,6 @@ from detectron2.data import DatasetCatalog
 from detectron2.utils.events import EventStorage
 
 from crnas_d2.config import load_config
-from crnas_d2.cost import detector_macs
 from crnas_d2.data import DatasetSizes
 from crnas_d2.engine import Trainer
 from crnas_d2.engine.counted_speed import CountedNetwork, random_batch
@@ -95,7 +94,7 @@ def test_a_detector_is_counted_as_the_paper_counts_it(no_data):
     file = PROJECTS / "CR-NAS/configs/baseline/faster_rcnn_R50_FPN_1x.yaml"
     found = plan(file, pace=macs_pace(5e12))
     cfg = load_config(str(file), CPU)
-    assert found.macs.counted == sum(detector_macs(cfg).values())
+    assert found.macs.counted == sum(toy.detector_macs(cfg).values())
     # 512 regions in training and 1,000 in inference are less than the paper's 2,000.
     per_region = (found.macs.inference - found.macs.training) / (1000 - 512)
     assert found.macs.counted == pytest.approx(found.macs.training + 1488 * per_region)
@@ -130,7 +129,7 @@ def test_a_supernet_counts_the_mean_path_and_a_search_its_candidates():
     searched = plan(file, *options, searches=True)
     networks = [
         sum(
-            detector_macs(
+            toy.detector_macs(
                 toy.network_config({"MODEL.GENOTYPE.DEPTHS": depths}), (toy.SIZE, toy.SIZE)
             ).values()
         )
@@ -139,7 +138,7 @@ def test_a_supernet_counts_the_mean_path_and_a_search_its_candidates():
     assert searched.macs.counted == pytest.approx(sum(networks) / len(networks))
     # Two options of each choice, so the mean of all paths is that of the extremes.
     ends = [toy.network_config({"MODEL.GENOTYPE.DEPTHS": d}) for d in ((1, 1, 2, 2), (2, 2, 3, 3))]
-    means = [sum(detector_macs(cfg, (toy.SIZE, toy.SIZE)).values()) for cfg in ends]
+    means = [sum(toy.detector_macs(cfg, (toy.SIZE, toy.SIZE)).values()) for cfg in ends]
     assert trained.macs.counted == pytest.approx(sum(means) / 2)
 
 
