@@ -67,18 +67,17 @@ def run_export(
 ) -> Export:
     """Write ``config.yaml``, ``model.pth``, ``classes.json``, ``provenance.json`` and the formats.
 
-    Weights are those that the network has loaded strictly. A plain config is built, too, and its
-    backbone compared with the network. Each format is compared with the network at two sizes.
+    A plain config is built, too, and its backbone compared with the network. Each format is
+    compared with the network at two sizes.
 
     Args:
         cfg: of :func:`~crnas_d2.runs.loaded_network.network_config`.
-        folder: the run of the config, if it has one, for its metrics.
+        folder: the run or exported folder of the config, if it has one.
         formats: of body and neck, keys of ``FORMATS``.
         input_size: (height, width) in pixels, of the graphs' example and of the latency; default:
             ``SEARCH.COST_INPUT_SIZE``.
         baseline: another run or exported folder, whose latency is measured as well.
         command: for the provenance.
-        overwrite: replace an exported folder.
 
     Raises:
         JobError, ValueError: with what is wrong and what to do; then nothing is written.

@@ -17,7 +17,7 @@ from crnas_d2.layers import DecodedConv2d
 from crnas_d2.runs.loaded_network import EXPORTED
 from crnas_d2.space import PlainResNet
 
-# By our name: Detectron2's builder of the same neck, and the function that backbone.py uses.
+# By our neck: Detectron2's builder of the same one, and the function of backbone.py.
 _BUILDERS = {
     "build_supernet_backbone": ("build_resnet_backbone", "body_alone"),
     "build_supernet_fpn_backbone": ("build_resnet_fpn_backbone", "with_fpn"),
@@ -200,12 +200,8 @@ def body_alone(cfg, input_shape):
         )
         stages.append(blocks)
         in_channels = out_channels
-    body = ResNet(
-        stem,
-        stages,
-        out_features=resnets.OUT_FEATURES,
-        freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
-    )
+    freeze_at = cfg.MODEL.BACKBONE.FREEZE_AT
+    body = ResNet(stem, stages, out_features=resnets.OUT_FEATURES, freeze_at=freeze_at)
     for name, dilation in DILATIONS.items():
         conv = body.get_submodule(name)
         conv.dilation = conv.padding = (dilation, dilation)
@@ -214,30 +210,22 @@ def body_alone(cfg, input_shape):
 
 def with_fpn(cfg, input_shape):
     """Build the ResNet with the FPN of Faster, Mask and Cascade R-CNN."""
-    body, names = body_alone(cfg, input_shape), cfg.MODEL.FPN.IN_FEATURES
-    top_block = LastLevelMaxPool()
-    strides = [body.output_shape()[name].stride for name in names]
+    body, top_block = body_alone(cfg, input_shape), LastLevelMaxPool()
+    strides = [body.output_shape()[name].stride for name in cfg.MODEL.FPN.IN_FEATURES]
     top_block.in_feature = f"p{{int(math.log2(max(strides)))}}"
-    return _neck(cfg, body, top_block)
+    return _neck(cfg.MODEL.FPN, body, top_block)
 
 
 def with_retinanet_fpn(cfg, input_shape):
     """Build the ResNet with the FPN of RetinaNet."""
-    body = body_alone(cfg, input_shape)
-    channels = body.output_shape()["res5"].channels
-    return _neck(cfg, body, LastLevelP6P7(channels, cfg.MODEL.FPN.OUT_CHANNELS))
+    body, fpn = body_alone(cfg, input_shape), cfg.MODEL.FPN
+    top_block = LastLevelP6P7(body.output_shape()["res5"].channels, fpn.OUT_CHANNELS)
+    return _neck(fpn, body, top_block)
 
 
-def _neck(cfg, body, top_block):
-    fpn = cfg.MODEL.FPN
-    return FPN(
-        bottom_up=body,
-        in_features=fpn.IN_FEATURES,
-        out_channels=fpn.OUT_CHANNELS,
-        norm=fpn.NORM,
-        top_block=top_block,
-        fuse_type=fpn.FUSE_TYPE,
-    )
+def _neck(fpn, body, top_block):
+    settings = {{"norm": fpn.NORM, "top_block": top_block, "fuse_type": fpn.FUSE_TYPE}}
+    return FPN(body, fpn.IN_FEATURES, fpn.OUT_CHANNELS, **settings)
 
 
 build = {function}

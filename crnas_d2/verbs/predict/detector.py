@@ -21,13 +21,10 @@ _GOLDEN = 0.618034  # of the circle of hues, so that classes with near numbers d
 
 
 class Detector:
-    """A network that takes images as they are read.
+    """A network that takes images as they are read; ``format`` is their ``INPUT.FORMAT``.
 
     Args:
         score_threshold: below which detections are left out.
-
-    Attributes:
-        format: ``INPUT.FORMAT`` of the images.
     """
 
     def __init__(self, network: LoadedNetwork, score_threshold: float):

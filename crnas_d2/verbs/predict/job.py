@@ -33,10 +33,9 @@ _DRAWN_AS = (".jpeg", ".jpg", ".png", ".webp")  # other images are drawn as PNG
 
 @dataclass
 class Prediction:
-    """What was predicted.
+    """Detections on images.
 
     Attributes:
-        classes: of the network.
         images: ``{"id", "file_name", "width", "height"}`` each, sizes in pixels; a frame of a video
             also has ``"frame"``, from 0 on.
         results: detections in COCO's format.
@@ -77,19 +76,16 @@ def run_prediction(
 ) -> Prediction:
     """Detect objects in images and videos; write ``predictions.json``, ``images.json``, pictures.
 
-    ``predictions.json`` is a list of results in COCO's format, with the category ids of the
-    dataset of the training. ``images.json`` is COCO's file of the images and categories, without
-    annotations. Images that cannot be read are skipped, and named at the end.
+    ``predictions.json`` has results in COCO's format, with the category ids of the training's
+    dataset; ``images.json`` the images and categories. Images that cannot be read are skipped.
 
     Args:
         cfg: of :func:`~crnas_d2.runs.loaded_network.network_config`.
         inputs: images, folders with images, and videos.
-        output: a new folder.
         folder: the run or exported folder of the config, if it has one.
         score_threshold: from 0 to 1; detections below are neither drawn nor written. The network
             itself gives none below its ``SCORE_THRESH_TEST``.
         with_pictures: whether to draw. Drawing and videos need OpenCV.
-        overwrite: replace the folder of earlier predictions.
 
     Raises:
         JobError, ValueError: with what is wrong and what to do; then nothing is written.
@@ -148,11 +144,9 @@ def _predict_all(
                 if picture.is_video:
                     video = VideoReader(picture.file)
                     bar.total = (bar.total or 0) + max(1, video.count) - 1
-                images = (
-                    map(detector.from_bgr, video)
-                    if video is not None
-                    else [read_picture(picture.file, detector.format)]
-                )
+                    images = map(detector.from_bgr, video)
+                else:
+                    images = iter([read_picture(picture.file, detector.format)])
             except ImageError as error:
                 prediction.skipped.append(str(error))
                 bar.update()
