@@ -26,7 +26,7 @@ from crnas_d2.common.registry import register_ours
 from crnas_d2.space import Genotype
 
 from .architectures import find_architecture
-from .spec import NetworkSpec, is_spec_builder
+from .spec import SPEC_BUILDERS, NetworkSpec
 
 _PACKAGE = os.sep + "crnas_d2" + os.sep
 
@@ -160,7 +160,7 @@ def _try_model(cfg: CfgNode, spec: NetworkSpec | None) -> None:
 def _ours() -> list[str]:
     """Return the names of the backbones that build the network of a spec."""
     register_ours()
-    return [name for name, builder in BACKBONE_REGISTRY if is_spec_builder(builder)]
+    return [name for name, builder in BACKBONE_REGISTRY if builder in SPEC_BUILDERS]
 
 
 def _names_ours(cfg: CfgNode) -> bool:

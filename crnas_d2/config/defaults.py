@@ -79,10 +79,9 @@ def add_crnas_config(cfg: CN) -> None:
     # in which they run: for each channel group, the index of its dilation. Empty: the base network.
     cfg.MODEL.GENOTYPE.CHANNELS = []
 
-    # build_supernet_nasfpn_backbone, which also reads MODEL.FPN.{IN_FEATURES, OUT_CHANNELS, NORM}.
-    cfg.MODEL.NAS_FPN = CN()
-    # Number of stacked pyramids: N of "N @ channels" (Ghiasi et al. 2019, section 4.2).
-    cfg.MODEL.NAS_FPN.NUM_STACKS = 7
+    # build_supernet_nasfpn_backbone, which also reads MODEL.FPN.{IN_FEATURES, OUT_CHANNELS, NORM}:
+    # number of stacked pyramids, N of "N @ channels" (Ghiasi et al. 2019, section 4.2).
+    cfg.MODEL.NAS_FPN = CN({"NUM_STACKS": 7})
 
     # Family "mobilenetv2" (Sandler et al. 2018), which reads no key of MODEL.RESNETS.
     cfg.MODEL.MOBILENETV2 = CN()
@@ -103,7 +102,7 @@ def add_crnas_config(cfg: CN) -> None:
     # Channels of the stem and of the four stages, e.g. [16, 64, 160, 320, 640], those of DEPTH 20.
     # Those of a stage must be even, and more than in the stage before. Empty: those of DEPTH.
     cfg.MODEL.SHUFFLENETV2.CHANNELS = []
-    # Norm of every convolution, as MODEL.RESNETS.NORM: "BN", "SyncBN", "FrozenBN", "GN", ...
+    # Norm of every convolution, as MODEL.RESNETS.NORM.
     cfg.MODEL.SHUFFLENETV2.NORM = "BN"
     # Outputs: res2, res3, res4, res5, of stride 4, 8, 16, 32, and head, a 1x1 convolution to 1024
     # channels after res5. DetNAS's classifiers take ["head"], which no detector needs.
@@ -178,9 +177,8 @@ def add_crnas_config(cfg: CN) -> None:
     # sampled uniformly, the baseline of every search. "optuna": the sampler of SEARCH.OPTUNA. The
     # last two evaluate as many candidates as evolution would.
     cfg.SEARCH.ALGORITHM = "exhaustive"
-    cfg.SEARCH.GREEDY = CN()
     # Prefixes that are kept and extended (K of algorithm 1).
-    cfg.SEARCH.GREEDY.TOP_K = 3
+    cfg.SEARCH.GREEDY = CN({"TOP_K": 3})
     cfg.SEARCH.EVOLUTION = CN()
     # Candidates per generation (|P|; DetNAS: 50).
     cfg.SEARCH.EVOLUTION.POPULATION = 50
@@ -192,10 +190,9 @@ def add_crnas_config(cfg: CN) -> None:
     cfg.SEARCH.EVOLUTION.MUTATION_PROBABILITY = 0.1
     # Fraction of crossovers in a generation; the rest are mutations.
     cfg.SEARCH.EVOLUTION.CROSSOVER_SHARE = 0.5
-    cfg.SEARCH.OPTUNA = CN()
     # Name of a sampler in optuna.samplers, with its default arguments and SEED; docs/SEARCHES.md
     # lists those that are tested.
-    cfg.SEARCH.OPTUNA.SAMPLER = "TPESampler"
+    cfg.SEARCH.OPTUNA = CN({"SAMPLER": "TPESampler"})
     # A cost to minimize as second objective, a name in COST_REGISTRY, e.g. "MACS". Needs algorithm
     # "optuna"; NSGAIISampler is made for it. Empty: none.
     cfg.SEARCH.SECOND_OBJECTIVE = ""

@@ -4,6 +4,7 @@ import posixpath
 import shlex
 import shutil
 import sys
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import IO, Any
@@ -53,19 +54,13 @@ def spell(verb: str, *arguments: object) -> str:
         found = shutil.which("crnas-d2")
         command = ["crnas-d2", verb] if found else [sys.executable, "-m", "crnas_d2", verb]
     elif verb in _SCRIPTS:
-        command = ["python", _script(_SCRIPTS[verb])]
+        root = shipped_root()
+        with suppress(OSError):  # the working directory was removed
+            root = Path() if Path.cwd() == root else root
+        command = ["python", str(root / _SCRIPTS[verb])]
     else:
         command = ["python", "-m", "crnas_d2", verb]
     return shlex.join([*command, *map(str, arguments)])
-
-
-def _script(name: str) -> str:
-    root = shipped_root()
-    try:
-        here = Path.cwd()
-    except OSError:  # the folder was removed
-        here = None
-    return name if here == root else str(root / name)
 
 
 def is_shipped_name(file: str) -> bool:
@@ -88,20 +83,13 @@ def shipped_file(name: str) -> Path:
         return Path(path).absolute()
     file = shipped_root() / path
     if not (any(fnmatch(path, f"{folder}/*.yaml") for folder in _FOLDERS) and file.is_file()):
-        names = _all_names()
-        near = did_you_mean(name, names) or f" There are {', '.join(_names_of_folders(names))}."
+        root = shipped_root()
+        found = [file for folder in _FOLDERS for file in sorted(root.glob(f"{folder}/**/*.yaml"))]
+        names = [_PREFIX + f.relative_to(root).as_posix().removeprefix("crnas_d2/") for f in found]
+        folders = dict.fromkeys(f"{posixpath.dirname(name)}/" for name in names)
+        near = did_you_mean(name, names) or f" There are {', '.join(folders)}."
         raise ValueError(f"No config is named {name}.{near}")
     return file
-
-
-def _all_names() -> list[str]:
-    root = shipped_root()
-    files = [file for folder in _FOLDERS for file in sorted(root.glob(f"{folder}/**/*.yaml"))]
-    return [_PREFIX + f.relative_to(root).as_posix().removeprefix("crnas_d2/") for f in files]
-
-
-def _names_of_folders(names: list[str]) -> list[str]:
-    return list(dict.fromkeys(f"{posixpath.dirname(name)}/" for name in names))
 
 
 class _ShippedFiles(PathHandler):  # type: ignore[misc] # iopath has no types

@@ -18,22 +18,20 @@ from crnas_d2.space import (
     SpaceKind,
 )
 
+SPEC_BUILDERS: set[Callable[..., Any]] = set()
+"""Builders in Detectron2's BACKBONE_REGISTRY that build ``NetworkSpec.from_config(cfg)``.
+
+Other backbones read neither ``MODEL.SUPERNET`` nor ``MODEL.GENOTYPE``, and a config that sets these
+is refused.
+"""
+
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 
 
 def builds_spec(builder: Builder) -> Builder:
-    """Mark a builder of Detectron2's BACKBONE_REGISTRY: it builds ``NetworkSpec.from_config(cfg)``.
-
-    Other backbones read neither ``MODEL.SUPERNET`` nor ``MODEL.GENOTYPE``, and a config that sets
-    them is refused.
-    """
-    builder.builds_spec = True  # type: ignore[attr-defined]
+    """Add a builder to :data:`SPEC_BUILDERS`; a decorator."""
+    SPEC_BUILDERS.add(builder)
     return builder
-
-
-def is_spec_builder(builder: object) -> bool:
-    """Whether a registered builder was marked by :func:`builds_spec`."""
-    return getattr(builder, "builds_spec", False)
 
 
 @dataclass(frozen=True)
@@ -112,41 +110,34 @@ class NetworkSpec:
         Raises:
             ValueError: naming the config key, its value and what was expected.
         """
-        genotype = genotype or Genotype()
+        given = genotype or Genotype()
         if kind is not None and not is_fixed:
-            return cls._build_supernet(family, kind, genotype, sharing, in_channels)
-        given, genotype = genotype, _with_depths(family, genotype)
-        # First, because no genotype helps if the family has no such space.
-        space = kind.build_space(family, genotype) if kind is not None else None
-        missing = [f for f in (kind.fields if kind is not None else ()) if not getattr(given, f)]
-        if kind is not None and missing:
-            raise ValueError(
-                "MODEL.SUPERNET.PATH_SAMPLER is 'fixed', which asks for one network of the "
-                f"{kind.name} space, but MODEL.GENOTYPE.{missing[0].upper()} is empty: add a "
-                "genotype.yaml to _BASE_, or set MODEL.SUPERNET.SPACE to 'none' for the "
-                "published network."
-            )
-        channels = None
+            base = given if "depths" in kind.fields else _with_depths(family, given)
+            space = kind.build_space(family, base)
+            _check_base(kind, given)
+            kind.check(family, sharing)
+            channels = space if isinstance(space, ChannelSpace) else None
+            return cls(family, space.base, kind, space, sharing, channels, in_channels)
+        genotype, channels = _with_depths(family, given), None
+        if kind is not None:
+            # First, because no genotype helps if the family has no such space.
+            space = kind.build_space(family, genotype)
+            missing = [name.upper() for name in kind.fields if not getattr(given, name)]
+            if missing:
+                raise ValueError(
+                    "MODEL.SUPERNET.PATH_SAMPLER is 'fixed', which asks for one network of the "
+                    f"{kind.name} space, but MODEL.GENOTYPE.{missing[0]} is empty: add a "
+                    "genotype.yaml to _BASE_, or set MODEL.SUPERNET.SPACE to 'none' for the "
+                    "published network."
+                )
+            if isinstance(space, SearchSpace):
+                space.validate(genotype)
         if genotype.channels:
-            channel_kind = channel_kind or _channel_kind()()
-            built = channel_kind.build_space(family, genotype)
-            assert isinstance(built, ChannelSpace)
-            built.validate(genotype)
-            channels = built
-        if isinstance(space, SearchSpace):
-            space.validate(genotype)
+            mixed = (channel_kind or _channel_kind()()).build_space(family, genotype)
+            assert isinstance(mixed, ChannelSpace)
+            mixed.validate(genotype)
+            channels = mixed
         return cls(family, genotype, channels=channels, in_channels=in_channels)
-
-    @classmethod
-    def _build_supernet(
-        cls, family: Family, kind: SpaceKind, genotype: Genotype, sharing: str, in_channels: int
-    ) -> "NetworkSpec":
-        base = genotype if "depths" in kind.fields else _with_depths(family, genotype)
-        space = kind.build_space(family, base)
-        _check_base(kind, genotype)
-        kind.check(family, sharing)
-        channels = space if isinstance(space, ChannelSpace) else None
-        return cls(family, space.base, kind, space, sharing, channels, in_channels)
 
 
 # What describes no network: a search or a training changes these while it runs.
@@ -238,24 +229,19 @@ def _with_depths(family: Family, genotype: Genotype) -> Genotype:
     for stage, depth in zip(family.stages, depths, strict=True):
         family.check_depths("MODEL.GENOTYPE.DEPTHS", stage, (depth,))
     genotype = replace(genotype, depths=depths)
-    if genotype.ops:
-        _check_ops(family, genotype)
-    family.check(genotype)
-    return genotype
-
-
-def _check_ops(family: Family, genotype: Genotype) -> None:
-    ops, blocks = genotype.ops, sum(genotype.depths)
-    if len(ops) != blocks:
+    ops, blocks = genotype.ops, sum(depths)
+    if ops and len(ops) != blocks:
         raise ValueError(
-            f"MODEL.GENOTYPE.OPS has {len(ops)} values, {list(ops)}; DEPTHS "
-            f"{list(genotype.depths)} has {blocks} blocks, and each needs one."
+            f"MODEL.GENOTYPE.OPS has {len(ops)} values, {list(ops)}; DEPTHS {list(depths)} has "
+            f"{blocks} blocks, and each needs one."
         )
     for stage, indices in zip(family.stages, genotype.ops_of_stages(), strict=True):
         known = family.operations_of(stage)
         if not set(indices) <= set(known):
             names = ", ".join(f"{index} ({family.operations[index].name})" for index in known)
             raise ValueError(
-                f"MODEL.GENOTYPE.OPS is {list(ops)}; {list(indices)} are those of "
-                f"{stage}; expected {names}."
+                f"MODEL.GENOTYPE.OPS is {list(ops)}; {list(indices)} are those of {stage}; "
+                f"expected {names}."
             )
+    family.check(genotype)
+    return genotype

@@ -1,7 +1,7 @@
 """The values that a config may hold, checked before anything is built from them."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -17,11 +17,7 @@ from .entries import leaves
 
 @dataclass(frozen=True)
 class Rule:
-    """What is expected of a value, in words for the user, and the check.
-
-    Attributes:
-        names: the values that it admits, if they are few.
-    """
+    """What is expected of a value, in words and as a check; or one of some names."""
 
     words: str
     admits: Callable[[Any], bool]
@@ -76,7 +72,6 @@ _NOT_NEGATIVE = _number("of at least 0", lambda value: value >= 0)
 _SHARE = _number("from 0 to 1", lambda value: 0 <= value <= 1)
 _COUNT, _SIZE = _whole(0), _whole(1)
 _TEXT = Rule("text", lambda value: isinstance(value, str) and bool(value.strip()))
-_POSITIVES = _list_of(_POSITIVE, "", least=1)
 _BOX_WEIGHTS = _list_of(_POSITIVE, "4 numbers above 0", length=4)
 _CHANNELS = "for each channel of an image"
 _AREA = _list_of(_POSITIVE, "", length=2)
@@ -91,150 +86,148 @@ def _is_expected_result(value: Any) -> bool:
     return all(map(_TEXT.admits, value[:2])) and all(map(_ANY.admits, value[2:]))
 
 
-# The keys of each rule; "A.B: C D" stands for A.B.C and A.B.D.
-_RULES: dict[Rule, str] = {
-    _COUNT: """
-        : VIS_PERIOD  MODEL.BACKBONE: FREEZE_AT
+# "A.B: C D" stands for A.B.C and A.B.D.
+_RULES: dict[str, Rule] = {
+    """
+        VIS_PERIOD  MODEL.BACKBONE: FREEZE_AT
         MODEL.ROI_BOX_HEAD: POOLER_SAMPLING_RATIO NUM_FC NUM_CONV  MODEL.RETINANET: NUM_CONVS
         MODEL.SUPERNET.CHANNEL: CHANNELS_PER_GROUP  INPUT: MIN_SIZE_TEST  DATALOADER: NUM_WORKERS
         SOLVER: WARMUP_ITERS CHECKPOINT_MAX_TO_KEEP REFERENCE_WORLD_SIZE  TEST: EVAL_PERIOD
         SEARCH.BN_CALIBRATION: NUM_IMAGES  SEARCH.FINALISTS: NUMBER
-        """,
-    _SIZE: """
+        """: _COUNT,
+    """
         MODEL.FPN: OUT_CHANNELS  MODEL.ROI_HEADS: NUM_CLASSES BATCH_SIZE_PER_IMAGE
-        MODEL.RPN: BATCH_SIZE_PER_IMAGE PRE_NMS_TOPK_TRAIN PRE_NMS_TOPK_TEST
-        MODEL.RPN: POST_NMS_TOPK_TRAIN POST_NMS_TOPK_TEST
+        MODEL.RPN: BATCH_SIZE_PER_IMAGE PRE_NMS_TOPK_TRAIN PRE_NMS_TOPK_TEST POST_NMS_TOPK_TRAIN
+        POST_NMS_TOPK_TEST  MODEL.NAS_FPN: NUM_STACKS  MODEL.CLASSIFIER: NUM_CLASSES
         MODEL.ROI_BOX_HEAD: POOLER_RESOLUTION FC_DIM CONV_DIM
-        MODEL.RETINANET: NUM_CLASSES TOPK_CANDIDATES_TEST  MODEL.NAS_FPN: NUM_STACKS
+        MODEL.RETINANET: NUM_CLASSES TOPK_CANDIDATES_TEST  MODEL.SUPERNET.CHANNEL: NUM_GROUPS
         MODEL.RESNETS: DEPTH NUM_GROUPS WIDTH_PER_GROUP RES2_OUT_CHANNELS STEM_OUT_CHANNELS
-        MODEL.SUPERNET.CHANNEL: NUM_GROUPS  MODEL.CLASSIFIER: NUM_CLASSES
         INPUT: MAX_SIZE_TRAIN MAX_SIZE_TEST  INPUT.CLASSIFICATION: CROP_SIZE RESIZE_TEST
         SOLVER: MAX_ITER CHECKPOINT_PERIOD IMS_PER_BATCH GRADIENT_ACCUMULATION
-        TEST.AUG: MAX_SIZE  TEST.PRECISE_BN: NUM_ITER
-        SEARCH: IMS_PER_BATCH  SEARCH.FINALISTS: MAX_ITER
-        """,
-    _SHARE: """
+        TEST.AUG: MAX_SIZE  TEST.PRECISE_BN: NUM_ITER  SEARCH: IMS_PER_BATCH
+        SEARCH.FINALISTS: MAX_ITER
+        """: _SIZE,
+    """
         MODEL.RPN: POSITIVE_FRACTION NMS_THRESH
         MODEL.ROI_HEADS: POSITIVE_FRACTION SCORE_THRESH_TEST NMS_THRESH_TEST
         MODEL.RETINANET: SCORE_THRESH_TEST NMS_THRESH_TEST
         MODEL.CLASSIFIER: LABEL_SMOOTHING  SOLVER: MOMENTUM
-        """,
-    _POSITIVE: """
+        """: _SHARE,
+    """
         SOLVER: BASE_LR GAMMA  SOLVER.CLIP_GRADIENTS: CLIP_VALUE  SOLVER.ALPHA: BASE_LR
         SEARCH.FINALISTS: BASE_LR
-        """,
-    _NOT_NEGATIVE: """
+        """: _POSITIVE,
+    """
         DATALOADER: REPEAT_THRESHOLD IMAGE_CACHE  SEARCH: IMAGE_CACHE STORAGE_TIMEOUT
         SOLVER: BASE_LR_END WEIGHT_DECAY WEIGHT_DECAY_NORM WARMUP_FACTOR
         SOLVER.ALPHA: WEIGHT_DECAY
-        """,
-    _list_of(_TEXT, "a list of names"): """
+        """: _NOT_NEGATIVE,
+    """
         MODEL.FPN: IN_FEATURES  MODEL.RPN: IN_FEATURES  MODEL.ROI_HEADS: IN_FEATURES
         MODEL.RETINANET: IN_FEATURES  MODEL.RESNETS: OUT_FEATURES
         MODEL.MOBILENETV2: OUT_FEATURES  MODEL.SHUFFLENETV2: OUT_FEATURES
         MODEL.SUPERNET.CHANNEL: STAGES  SEARCH: COSTS
-        """,
-    _BOX_WEIGHTS: """
+        """: _list_of(_TEXT, "a list of names"),
+    """
         MODEL.RPN: BBOX_REG_WEIGHTS  MODEL.ROI_BOX_HEAD: BBOX_REG_WEIGHTS
         MODEL.RETINANET: BBOX_REG_WEIGHTS
-        """,
-    _one_of("smooth_l1", "giou", "diou", "ciou"): """
+        """: _BOX_WEIGHTS,
+    """
         MODEL.RPN: BBOX_REG_LOSS_TYPE  MODEL.ROI_BOX_HEAD: BBOX_REG_LOSS_TYPE
         MODEL.RETINANET: BBOX_REG_LOSS_TYPE
-        """,
-    _TEXT: "SEARCH: STUDY_NAME",
-    Rule("2, the version of Detectron2's keys", lambda value: value == 2): ": VERSION",
-    Rule("the path of a folder", lambda value: bool(str(value).strip())): ": OUTPUT_DIR",
+        """: _one_of("smooth_l1", "giou", "diou", "ciou"),
+    "SEARCH: STUDY_NAME": _TEXT,
+    "VERSION": Rule("2, the version of Detectron2's keys", lambda value: value == 2),
+    "OUTPUT_DIR": Rule("the path of a folder", lambda value: bool(str(value).strip())),
     # A process seeds numpy with SEED + its rank, which must stay below 2**32.
-    _whole(-(2**63), 2**32 - 2**16): ": SEED",
-    _list_of(_ANY, f"a number {_CHANNELS}", least=1): "MODEL: PIXEL_MEAN",
-    _list_of(_POSITIVE, f"a number above 0 {_CHANNELS}", least=1): "MODEL: PIXEL_STD",
-    _list_of(_POSITIVES, "a list of lists of numbers above 0", least=1): (
-        "MODEL.ANCHOR_GENERATOR: SIZES ASPECT_RATIOS"
+    "SEED": _whole(-(2**63), 2**32 - 2**16),
+    "MODEL: PIXEL_MEAN": _list_of(_ANY, f"a number {_CHANNELS}", least=1),
+    "MODEL: PIXEL_STD": _list_of(_POSITIVE, f"a number above 0 {_CHANNELS}", least=1),
+    "MODEL.ANCHOR_GENERATOR: SIZES ASPECT_RATIOS": _list_of(
+        _list_of(_POSITIVE, "", least=1), "a list of lists of numbers above 0", least=1
     ),
-    _list_of(_SHARE, "numbers from 0 to 1"): (
-        "MODEL.RPN: IOU_THRESHOLDS  MODEL.ROI_HEADS: IOU_THRESHOLDS"
+    "MODEL.RPN: IOU_THRESHOLDS  MODEL.ROI_HEADS: IOU_THRESHOLDS": _list_of(
+        _SHARE, "numbers from 0 to 1"
     ),
-    _list_of(_SHARE, "numbers from 0 to 1", least=1): "MODEL.ROI_BOX_CASCADE_HEAD: IOUS",
-    _list_of(_BOX_WEIGHTS, "4 numbers above 0 for each stage", least=1): (
-        "MODEL.ROI_BOX_CASCADE_HEAD: BBOX_REG_WEIGHTS"
+    "MODEL.ROI_BOX_CASCADE_HEAD: IOUS": _list_of(_SHARE, "numbers from 0 to 1", least=1),
+    "MODEL.ROI_BOX_CASCADE_HEAD: BBOX_REG_WEIGHTS": _list_of(
+        _BOX_WEIGHTS, "4 numbers above 0 for each stage", least=1
     ),
-    _list_of(
+    "MODEL.RPN: CONV_DIMS": _list_of(
         Rule("", lambda value: value == -1 or _SIZE.admits(value)),
         "channels of at least 1 or, for those of the features, -1",
         least=1,
-    ): "MODEL.RPN: CONV_DIMS",
-    _one_of("ROIAlign", "ROIAlignV2", "ROIPool", "ROIAlignRotated"): (
-        "MODEL.ROI_BOX_HEAD: POOLER_TYPE"
     ),
-    _one_of("sum", "avg"): "MODEL.FPN: FUSE_TYPE",
-    _list_of(
+    "MODEL.ROI_BOX_HEAD: POOLER_TYPE": _one_of(
+        "ROIAlign", "ROIAlignV2", "ROIPool", "ROIAlignRotated"
+    ),
+    "MODEL.FPN: FUSE_TYPE": _one_of("sum", "avg"),
+    "MODEL.SUPERNET: STAGE_OPTIONS": _list_of(
         _list_of(_ANY, ""),
         "a list of numbers of blocks for each stage, e.g. [[2, 3], [3, 4], [5, 6], [2, 3]]; or []",
-    ): "MODEL.SUPERNET: STAGE_OPTIONS",
-    _list_of(_SIZE, "whole numbers of at least 1, one or more", least=1): (
-        "INPUT: MIN_SIZE_TRAIN  TEST.AUG: MIN_SIZES"
     ),
-    _one_of("choice", "range"): "INPUT: MIN_SIZE_TRAIN_SAMPLING",
-    _one_of("horizontal", "vertical", "none"): "INPUT: RANDOM_FLIP",
-    _one_of("BGR", "RGB", "L", "YUV-BT.601"): "INPUT: FORMAT",
-    _one_of("polygon", "bitmask"): "INPUT: MASK_FORMAT",
-    _one_of("relative_range", "relative", "absolute", "absolute_range"): "INPUT.CROP: TYPE",
-    _list_of(_POSITIVE, "two numbers above 0, (height, width)", length=2): "INPUT.CROP: SIZE",
-    Rule(
+    "INPUT: MIN_SIZE_TRAIN  TEST.AUG: MIN_SIZES": _list_of(
+        _SIZE, "whole numbers of at least 1, one or more", least=1
+    ),
+    "INPUT: MIN_SIZE_TRAIN_SAMPLING": _one_of("choice", "range"),
+    "INPUT: RANDOM_FLIP": _one_of("horizontal", "vertical", "none"),
+    "INPUT: FORMAT": _one_of("BGR", "RGB", "L", "YUV-BT.601"),
+    "INPUT: MASK_FORMAT": _one_of("polygon", "bitmask"),
+    "INPUT.CROP: TYPE": _one_of("relative_range", "relative", "absolute", "absolute_range"),
+    "INPUT.CROP: SIZE": _list_of(_POSITIVE, "two numbers above 0, (height, width)", length=2),
+    "INPUT.CLASSIFICATION: CROP_AREA": Rule(
         "[least, most], shares of the area above 0 and at most 1",
         lambda value: _AREA.admits(value) and value[0] <= value[1] <= 1,
-    ): "INPUT.CLASSIFICATION: CROP_AREA",
-    _list_of(_TEXT, "names of datasets, like '(\"coco_2017_train\",)'"): (
-        "DATASETS: TRAIN TEST ARCHVAL"
     ),
-    _list_of(_list_of(_TEXT, "", length=3), "a list of [name, json file, image folder]"): (
-        "DATASETS: COCO_FORMAT"
+    "DATASETS: TRAIN TEST ARCHVAL": _list_of(
+        _TEXT, "names of datasets, like '(\"coco_2017_train\",)'"
     ),
-    _list_of(_list_of(_TEXT, "", length=2), "a list of [name, folder]"): "DATASETS: IMAGE_FOLDERS",
-    _one_of("TrainingSampler", "RepeatFactorTrainingSampler", "RandomSubsetTrainingSampler"): (
-        "DATALOADER: SAMPLER_TRAIN"
+    "DATASETS: COCO_FORMAT": _list_of(
+        _list_of(_TEXT, "", length=3), "a list of [name, json file, image folder]"
     ),
-    Rule("a number of at least 0, or null", lambda v: v is None or _NOT_NEGATIVE.admits(v)): (
-        "SOLVER: WEIGHT_DECAY_BIAS"
+    "DATASETS: IMAGE_FOLDERS": _list_of(_list_of(_TEXT, "", length=2), "a list of [name, folder]"),
+    "DATALOADER: SAMPLER_TRAIN": _one_of(
+        "TrainingSampler", "RepeatFactorTrainingSampler", "RandomSubsetTrainingSampler"
     ),
-    _increasing(_list_of(_COUNT, "iterations, whole numbers of at least 0")): "SOLVER: STEPS",
-    _one_of("float16", "bfloat16"): "SOLVER.AMP: PRECISION",
-    _one_of("value", "norm"): "SOLVER.CLIP_GRADIENTS: CLIP_TYPE",
-    Rule("a whole number of at least 1, or -1 for all", lambda v: _SIZE.admits(v) or v == -1): (
-        "TEST: DETECTIONS_PER_IMAGE"
+    "SOLVER: WEIGHT_DECAY_BIAS": Rule(
+        "a number of at least 0, or null", lambda v: v is None or _NOT_NEGATIVE.admits(v)
     ),
-    _list_of(
+    "SOLVER: STEPS": _increasing(_list_of(_COUNT, "iterations, whole numbers of at least 0")),
+    "SOLVER.AMP: PRECISION": _one_of("float16", "bfloat16"),
+    "SOLVER.CLIP_GRADIENTS: CLIP_TYPE": _one_of("value", "norm"),
+    "TEST: DETECTIONS_PER_IMAGE": Rule(
+        "a whole number of at least 1, or -1 for all", lambda v: _SIZE.admits(v) or v == -1
+    ),
+    "TEST: EXPECTED_RESULTS": _list_of(
         Rule("", _is_expected_result),
         "a list of [task, metric, value, tolerance], e.g. [['bbox', 'AP', 38.5, 0.2]]",
-    ): "TEST: EXPECTED_RESULTS",
-    _one_of("float32", "bfloat16", "float16"): "SEARCH: PRECISION",
-    _list_of(_SIZE, "[height, width], pixels of at least 1", length=2): "SEARCH: COST_INPUT_SIZE",
-    _increasing(
+    ),
+    "SEARCH: PRECISION": _one_of("float32", "bfloat16", "float16"),
+    "SEARCH: COST_INPUT_SIZE": _list_of(_SIZE, "[height, width], pixels of at least 1", length=2),
+    "SEARCH.RACING: SHARES": _increasing(
         _list_of(
             _number("", lambda value: 0 < value < 1),
             "shares of archval, numbers above 0 and below 1, one or more",
             least=1,
         )
-    ): "SEARCH.RACING: SHARES",
-    _number("of at least 0.5 and below 1", lambda value: 0.5 <= value < 1): (
-        "SEARCH.RACING: CONFIDENCE"
+    ),
+    "SEARCH.RACING: CONFIDENCE": _number(
+        "of at least 0.5 and below 1", lambda value: 0.5 <= value < 1
     ),
 }
 
 
-def _by_key() -> dict[str, Rule]:
-    found, section = {}, ""
-    for rule, keys in _RULES.items():
+def _by_key() -> Iterator[tuple[str, Rule]]:
+    for keys, rule in _RULES.items():
+        section = ""
         for word in keys.split():
             if word.endswith(":"):
-                section = f"{word[:-1]}." if word != ":" else ""
+                section = word.replace(":", ".")
             else:
-                found[section + word] = rule
-    return found
+                yield section + word, rule
 
 
-_RULE_OF = _by_key()
+_RULE_OF = dict(_by_key())
 _CHECKED: set[str] = set()  # digests of the configs that were found right
 
 
@@ -303,6 +296,5 @@ def check_device(key: str, name: str) -> None:
     try:
         torch.device(name)
     except RuntimeError as error:
-        raise invalid(
-            key, name, f"a device of torch, e.g. {', '.join(known)}", known=known
-        ) from error
+        expected = f"a device of torch, e.g. {', '.join(known)}"
+        raise invalid(key, name, expected, known=known) from error

@@ -8,7 +8,9 @@ from math import prod
 from random import Random
 from typing import Any
 
-from .dilations import Dilation, check_dilation_choice, has_plain_dilation, num_channel_groups
+from crnas_d2.common.formats import format_few
+
+from .dilations import Dilation, check_dilation_choice, num_channel_groups
 from .genotype import Genotype
 
 logger = logging.getLogger(__name__)
@@ -107,10 +109,7 @@ class ChannelSpace:
         }
 
     def validate(self, genotype: Genotype) -> None:
-        """Raise ValueError for a genotype that does not fit these convolutions and dilations.
-
-        The message gives the offending value and what is allowed.
-        """
+        """Raise ValueError for a genotype that does not fit these convolutions and dilations."""
         if len(genotype.channels) != len(self.convs):
             raise ValueError(
                 f"MODEL.GENOTYPE.CHANNELS has {len(genotype.channels)} lists; the channel space "
@@ -130,12 +129,11 @@ class ChannelSpace:
 
 def warn_without_plain_dilation(space: ChannelSpace) -> None:
     """Warn if no genotype of the space keeps the dilations of the pretrained network."""
-    lacking = [conv.name for conv in space.convs if not has_plain_dilation(conv.dilations)]
+    lacking = [conv.name for conv in space.convs if (1, 1) not in conv.dilations]
     if lacking:
         logger.warning(
-            "The dilations of %s%s do not include (1, 1), so no network of the space computes "
-            "what the pretrained network of MODEL.WEIGHTS does. Add 1 to "
+            "The dilations of %s do not include (1, 1), so no network of the space computes what "
+            "the pretrained network of MODEL.WEIGHTS does. Add 1 to "
             "MODEL.SUPERNET.CHANNEL.DILATIONS.",
-            ", ".join(lacking[:3]),
-            ", ..." if len(lacking) > 3 else "",
+            format_few(lacking),
         )

@@ -7,6 +7,8 @@ its dilation.
 
 from collections.abc import Sequence
 
+from crnas_d2.common.errors import invalid
+
 Dilation = tuple[int, int]  # (height, width), in pixels of the convolution's input
 
 
@@ -20,30 +22,20 @@ def parse_dilations(values: Sequence[int | Sequence[int]]) -> tuple[Dilation, ..
         ValueError: the set is empty, has duplicates, or holds anything but whole numbers of at
             least 1.
     """
-    fix = "expected whole numbers of at least 1 or pairs of them, as in [1, 2, [1, 3], [3, 1]]."
+    expected = "whole numbers of at least 1 or pairs of them, as in [1, 2, [1, 3], [3, 1]]"
     if isinstance(values, str) or not isinstance(values, Sequence) or not values:
-        raise ValueError(f"The dilations are {values!r}; {fix}")
-    pairs = [_pair(value) for value in values]
-    for value, pair in zip(values, pairs, strict=True):
-        if pair is None:
-            raise ValueError(f"The dilations are {values!r}, with {value!r}; {fix}")
-    dilations = tuple(pair for pair in pairs if pair is not None)
-    twice = sorted({pair for pair in dilations if dilations.count(pair) > 1})
+        raise ValueError(f"The dilations are {values!r}; expected {expected}.")
+    pairs: list[Dilation] = []
+    for value in values:
+        pair = tuple(value) if isinstance(value, list | tuple) else (value, value)
+        # bool is an int in Python, but "dilation True" is a mistake in a config.
+        if len(pair) != 2 or not all(type(part) is int and part >= 1 for part in pair):
+            raise ValueError(f"The dilations are {values!r}, with {value!r}; expected {expected}.")
+        pairs.append((pair[0], pair[1]))
+    twice = sorted({pair for pair in pairs if pairs.count(pair) > 1})
     if twice:
         raise ValueError(f"The dilations {values!r} hold duplicates, {twice}; list each once.")
-    return dilations
-
-
-def _pair(value: object) -> Dilation | None:
-    pair = (value, value) if not isinstance(value, list | tuple) else tuple(value)
-    # bool is an int in Python, but "dilation True" is a mistake in a config.
-    valid = len(pair) == 2 and all(type(part) is int and part >= 1 for part in pair)
-    return pair if valid else None
-
-
-def has_plain_dilation(dilations: Sequence[Dilation]) -> bool:
-    """Whether a set includes (1, 1), which keeps the dilation of the base network."""
-    return (1, 1) in dilations
+    return tuple(pairs)
 
 
 def multiply_dilations(
@@ -85,18 +77,14 @@ def num_channel_groups(
     Raises:
         ValueError: not exactly one of the two is given, or it does not fit the convolution.
     """
-    if (num_groups is None) == (channels_per_group is None):
-        raise ValueError(
-            f"num_groups is {num_groups} and channels_per_group is {channels_per_group}; "
-            "give one of them and leave the other None."
-        )
-    name = "num_groups" if channels_per_group is None else "channels_per_group"
-    value = num_groups if channels_per_group is None else channels_per_group
+    given = {"num_groups": num_groups, "channels_per_group": channels_per_group}
+    found = [(name, value) for name, value in given.items() if value is not None]
+    if len(found) != 1:
+        raise ValueError(f"The channel groups are {given}; give one of them, not both.")
+    [(name, value)] = found
     if type(value) is not int or value < 1 or channels % value:
-        raise ValueError(
-            f"{name} is {value!r}, but the convolution has {channels} output channels; "
-            f"expected a divisor of {channels}."
-        )
+        but = f"the convolution has {channels} output channels"
+        raise invalid(name, value, f"a divisor of {channels}", but=but)
     number = value if channels_per_group is None else channels // value
     size, conv_size = channels // number, channels // conv_groups
     if conv_groups > 1 and size % conv_size:
