@@ -67,22 +67,25 @@ class AdditiveCost:
         Args:
             pick: ``min`` or ``max``.
         """
-        # The best option of a child does not depend on its parent, so children come first. Then a
-        # root is judged together with the children that its option activates.
+        # The best option of a child does not depend on its parent.
         best = {name: pick(costs, key=costs.get) for name, costs in self.options.items()}
         for root, children in self.space.groups:
-
-            def total(
-                option: int, root: Choice = root, children: Sequence[Choice] = children
-            ) -> float:
-                active = [child.name for child in children if option in child.active_for]
-                return sum(
-                    (self.options[name][best[name]] for name in active),
-                    self.options[root.name][option],
-                )
-
-            best[root.name] = pick(root.options, key=total)
+            best[root.name], _ = self.extreme_of_group(root, children, pick)
         return self.space.active(best)
+
+    def extreme_of_group(
+        self, root: Choice, children: Sequence[Choice], pick: Callable[..., Any]
+    ) -> tuple[int, float]:
+        """Return the option of a root choice that is extreme with its children, and their cost."""
+        totals = {
+            option: sum(
+                (pick(self.options[c.name].values()) for c in children if option in c.active_for),
+                self.options[root.name][option],
+            )
+            for option in root.options
+        }
+        option = pick(totals, key=totals.__getitem__)
+        return option, totals[option]
 
     @property
     def digest(self) -> str:

@@ -76,17 +76,12 @@ def _describe(budget: Budget, fraction: FeasibleFraction) -> str:
 def _explain(space: SearchSpace, budgets: Sequence[Budget]) -> str:
     """Return the reason why no genotype is feasible."""
     fractions = [feasible_fraction(space, (budget,)) for budget in budgets]
-    # A single limit that nothing satisfies is the simpler reason.
-    for budget, fraction in zip(budgets, fractions, strict=True):
-        if fraction == NOTHING:
-            return _explain_alone(budget)
-    return (
-        "No genotype satisfies all limits of SEARCH.BUDGET, though some satisfy each: "
-        f"{'; '.join(map(_describe, budgets, fractions))}. Widen one of them, or set it to []."
-    )
-
-
-def _explain_alone(budget: Budget) -> str:
+    if NOTHING not in fractions:
+        return (
+            "No genotype satisfies all limits of SEARCH.BUDGET, though some satisfy each: "
+            f"{'; '.join(map(_describe, budgets, fractions))}. Widen one of them, or set it to []."
+        )
+    budget = budgets[fractions.index(NOTHING)]  # the simpler reason
     totals = total_counts(budget.cost, _MOST_LISTED)
     if totals is None:
         least, greatest = map(format_quantity, budget.cost.range)

@@ -107,16 +107,21 @@ class _Bounds:
         self.budget = budget
         # By index i of a choice, the least and greatest cost of the roots from i on, each with its
         # children: cumulative sums from the end.
-        ranges = {root.name: _group_range(cost, root, c) for root, c in cost.space.groups}
-        own = [ranges.get(choice.name, (0, 0)) for choice in choices]
-        self.least = list(accumulate((low for low, _ in reversed(own)), initial=0))[::-1]
-        self.greatest = list(accumulate((high for _, high in reversed(own)), initial=0))[::-1]
+        ends = []
+        for pick in (min, max):
+            of = {r.name: cost.extreme_of_group(r, c, pick)[1] for r, c in cost.space.groups}
+            own = [of.get(choice.name, 0) for choice in reversed(choices)]
+            ends.append(list(accumulate(own, initial=0))[::-1])
+        self.least, self.greatest = ends
         self.slack = _ROUNDING * (cost.base + self.greatest[0])
         # By index i, the children from i on whose root is before i: (child, least, greatest).
+        ranges = {
+            name: (min(own.values()), max(own.values())) for name, own in cost.options.items()
+        }
         places = {choice.name: place for place, choice in enumerate(choices)}
         self.pending = [
             [
-                (child, *_range(cost, child))
+                (child, *ranges[child.name])
                 for child in choices[index:]
                 if child.parent and places[child.parent] < index
             ]
@@ -136,23 +141,6 @@ class _Bounds:
             if child.is_active(values):
                 least, greatest = least + low, greatest + high
         return least <= self.budget.high + self.slack and self.budget.low <= greatest + self.slack
-
-
-def _range(cost: AdditiveCost, choice: Choice) -> tuple[float, float]:
-    costs = cost.options[choice.name].values()
-    return min(costs), max(costs)
-
-
-def _group_range(
-    cost: AdditiveCost, root: Choice, children: Sequence[Choice]
-) -> tuple[float, float]:
-    """Return the least and greatest cost of a root choice with its children."""
-    totals = []
-    for option in root.options:
-        ranges = [_range(cost, child) for child in children if option in child.active_for]
-        own = cost.options[root.name][option]
-        totals.append((own + sum(low for low, _ in ranges), own + sum(high for _, high in ranges)))
-    return min(low for low, _ in totals), max(high for _, high in totals)
 
 
 def total_counts(cost: AdditiveCost, most: int) -> dict[float, int] | None:
