@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import itertools
 import json
 import os
 from collections.abc import Collection, Sequence
@@ -16,6 +15,8 @@ from crnas_d2.common.errors import JobError
 from crnas_d2.data.annotations.coco import subset
 
 from .bootstrap import DetectionMatches
+
+Records = list[dict[str, Any]]
 
 _TESTED = "1.6.5 to 1.8"  # versions of faster-coco-eval, as in pyproject.toml
 
@@ -71,18 +72,20 @@ class FastCOCOEvaluator(COCOEvaluator):  # type: ignore[misc] # it has no types
             "categories": [{**c, "id": categories[c["id"]]} for c in dataset["categories"]],
         }
         if "annotations" in dataset:
-            numbered["annotations"] = [
-                {
-                    "area": annotation["bbox"][2] * annotation["bbox"][3],
-                    "iscrowd": 0,
-                    **annotation,
-                    "id": number,
-                    "image_id": images[annotation["image_id"]],
-                    "category_id": categories[annotation["category_id"]],
-                }
-                for number, annotation in enumerate(dataset["annotations"], start=1)
-            ]
+            numbered["annotations"] = []
+            for number, annotation in enumerate(dataset["annotations"], start=1):
+                _, _, width, height = annotation["bbox"]
+                defaults = {"area": width * height, "iscrowd": 0}
+                record = {**defaults, **self._renumbered(annotation), "id": number}
+                numbered["annotations"].append(record)
         return numbered
+
+    def _renumbered(self, record: dict[str, Any]) -> dict[str, Any]:
+        return {
+            **record,
+            "image_id": self._image_numbers[record["image_id"]],
+            "category_id": self._category_numbers[record["category_id"]],
+        }
 
     def reset(self) -> None:
         super().reset()
@@ -112,12 +115,11 @@ class FastCOCOEvaluator(COCOEvaluator):  # type: ignore[misc] # it has no types
         return results, np.sort([self._image_numbers[id_] - 1 for id_ in ids])
 
     def image_results_of(
-        self, results: list[dict[str, Any]], metric: str, image_ids: Collection[int] | None = None
+        self, results: Records, metric: str, image_ids: Collection[int] | None = None
     ) -> DetectionMatches | None:
-        """Return the same for given results, e.g. those of an earlier run.
+        """Return the same for the ``coco_instances_results.json`` of an earlier run.
 
         Args:
-            results: as in its ``coco_instances_results.json``.
             image_ids: of the images to score on. Default: all.
         """
         assert self._keeps_images
@@ -127,7 +129,7 @@ class FastCOCOEvaluator(COCOEvaluator):  # type: ignore[misc] # it has no types
         return self._matches(self._evaluate(results, task, image_ids, accumulates=False), name)
 
     def _eval_predictions(
-        self, predictions: list[dict[str, Any]], img_ids: Collection[int] | None = None
+        self, predictions: Records, img_ids: Collection[int] | None = None
     ) -> None:
         """Same as Detectron2's, where the implementation of COCO's protocol is not an option."""
         results = self._coco_results(predictions)
@@ -145,9 +147,9 @@ class FastCOCOEvaluator(COCOEvaluator):  # type: ignore[misc] # it has no types
                 self._evaluations[task] = evaluation
             self._results[task] = self._derive_coco_results(evaluation, task, class_names=classes)
 
-    def _coco_results(self, predictions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _coco_results(self, predictions: Records) -> Records:
         """Return the detections of all images, with the categories of the dataset."""
-        results = list(itertools.chain.from_iterable(image["instances"] for image in predictions))
+        results = [result for image in predictions for result in image["instances"]]
         to_index = self._metadata.get("thing_dataset_id_to_contiguous_id")
         if to_index is None:
             return results
@@ -157,7 +159,7 @@ class FastCOCOEvaluator(COCOEvaluator):  # type: ignore[misc] # it has no types
 
     def _evaluate(
         self,
-        results: list[dict[str, Any]],
+        results: Records,
         task: str,
         image_ids: Collection[int] | None,
         *,
@@ -165,14 +167,7 @@ class FastCOCOEvaluator(COCOEvaluator):  # type: ignore[misc] # it has no types
     ) -> Any:
         from faster_coco_eval import COCOeval_faster
 
-        results = [
-            {
-                **result,
-                "image_id": self._image_numbers[result["image_id"]],
-                "category_id": self._category_numbers[result["category_id"]],
-            }
-            for result in results
-        ]
+        results = [self._renumbered(result) for result in results]
         if task == "segm":
             # COCO's code would use the area of the box instead of that of the mask.
             results = [{k: v for k, v in result.items() if k != "bbox"} for result in results]
@@ -209,9 +204,9 @@ class FastCOCOEvaluator(COCOEvaluator):  # type: ignore[misc] # it has no types
         for category in chosen:
             # One after the other: categories, ranges of areas, images.
             block = category * len(params.areaRng) + params.areaRngLbl.index(area)
-            start, num_images = block * len(params.imgIds), len(params.imgIds)
+            start, end = (number * len(params.imgIds) for number in (block, block + 1))
             images = []
-            for image in evaluation._evalImgs_cpp[start : start + num_images]:
+            for image in evaluation._evalImgs_cpp[start:end]:
                 scores, is_true, is_ignored, objects = _image_state(image, len(params.iouThrs))
                 images.append((scores, is_true[thresholds], is_ignored[thresholds], objects))
             categories.append(images)
@@ -221,13 +216,9 @@ class FastCOCOEvaluator(COCOEvaluator):  # type: ignore[misc] # it has no types
 def _image_state(
     image: Any, num_thresholds: int
 ) -> tuple[list[float], np.ndarray, np.ndarray, int]:
-    """Return what C++ has matched in one image, read from its state for pickle.
+    """Return what C++ has matched in one image: see :meth:`DetectionMatches.from_images`.
 
-    Python has no other access to it, so the layout of the state is checked.
-
-    Returns:
-        scores ``(D,)``, whether a detection is true and whether it is ignored
-        ``(IoU thresholds, D)``, and the number of objects.
+    Python has no other access to it than the state for pickle, whose layout is checked.
 
     Raises:
         JobError: the installed version of faster-coco-eval keeps another state.

@@ -47,8 +47,8 @@ def cannot_win(
     """Whether a candidate will score less than its rival on all images, judging by some of them.
 
     The spread of the difference over samples with replacement is that of images drawn from
-    infinitely many. All images are ``1 / share`` times those seen, so the spread of what is still
-    open is smaller by the root of ``1 - share`` (the finite population correction).
+    infinitely many; that of what is still open is smaller by the root of ``1 - share`` (the finite
+    population correction).
 
     Args:
         scores, rival_scores: on the images seen, then on samples of them, ``(1 + samples,)``, the
