@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "COST_REGISTRY": "space",
+    "EVALUATOR_REGISTRY": "evaluation",
     "FAMILY_REGISTRY": "space",
     "SCORE_REGISTRY": "engine.scores",
     "SEARCHER_REGISTRY": "search",
