@@ -11,12 +11,8 @@ from crnas_d2.checkpoint import TrainingCheckpointer
 BODY = "backbone.bottom_up."
 PUBLISHED = (2, 1, 2, 3)  # the networks below have blocks beyond these in res3 and res4
 
-_CAFFE2_CONV = {
-    "shortcut": "branch1",
-    "conv1": "branch2a",
-    "conv2": "branch2b",
-    "conv3": "branch2c",
-}
+_CAFFE2_CONV = {f"conv{i}": f"branch2{letter}" for i, letter in enumerate("abc", start=1)}
+_CAFFE2_CONV["shortcut"] = "branch1"
 _CAFFE2_NORM = {"weight": "s", "bias": "b", "running_mean": "rm", "running_var": "riv"}
 _CAFFE2_NORM_LONG = {
     "weight": "gamma",
@@ -66,10 +62,6 @@ def torchvision_state(body):
     return state
 
 
-def _dump(file, content):
-    file.write_bytes(pickle.dumps(content))
-
-
 def _converted(model):
     return {"model": model, "__author__": "torchvision", "matching_heuristics": True}
 
@@ -78,38 +70,40 @@ def _prefixed(prefix, body):
     return {f"{prefix}{name}": tensor for name, tensor in body.items()}
 
 
-WRITERS = {
-    "caffe2.pkl": lambda file, body: _dump(file, caffe2_blobs(body)),
-    "caffe2-long-names.pkl": lambda file, body: _dump(file, caffe2_blobs(body, _CAFFE2_NORM_LONG)),
-    "detectron1.pkl": lambda file, body: _dump(file, {"blobs": caffe2_blobs(body), "cfg": ""}),
-    "torchvision-converted.pkl": lambda file, body: _dump(file, _converted(_arrays(body))),
-    "torchvision-converted.pth": lambda file, body: torch.save(_converted(body), file),
-    "torchvision.pth": lambda file, body: torch.save(torchvision_state(body), file),
-    "torchvision-ddp.pth": lambda file, body: torch.save(
-        {"model": _prefixed("module.", torchvision_state(body)), "epoch": 3}, file
-    ),
-    "detector.pth": lambda file, body: torch.save(
-        {"model": _prefixed("backbone.bottom_up.", body)}, file
-    ),
-    "detector.pkl": lambda file, body: _dump(
-        file,
-        {
-            "model": _arrays(_prefixed("backbone.bottom_up.", body)),
-            "__author__": "Detectron2 Model Zoo",
-        },
-    ),
-    "classifier.pth": lambda file, body: torch.save(
-        {"model": _prefixed("backbone.", body), "iteration": 3}, file
-    ),
-    "body.pth": lambda file, body: torch.save(body, file),
+def _zoo(body):
+    return {"model": _arrays(_prefixed(BODY, body)), "__author__": "Detectron2 Model Zoo"}
+
+
+# What each file holds, given the state dict of a body; a .pkl is pickled, a .pth saved by torch.
+CONTENTS = {
+    "caffe2.pkl": caffe2_blobs,
+    "caffe2-long-names.pkl": lambda body: caffe2_blobs(body, _CAFFE2_NORM_LONG),
+    "detectron1.pkl": lambda body: {"blobs": caffe2_blobs(body), "cfg": ""},
+    "torchvision-converted.pkl": lambda body: _converted(_arrays(body)),
+    "torchvision-converted.pth": _converted,
+    "torchvision.pth": torchvision_state,
+    "torchvision-ddp.pth": lambda body: {
+        "model": _prefixed("module.", torchvision_state(body)),
+        "epoch": 3,
+    },
+    "detector.pth": lambda body: {"model": _prefixed(BODY, body)},
+    "detector.pkl": _zoo,
+    "classifier.pth": lambda body: {"model": _prefixed("backbone.", body), "iteration": 3},
+    "body.pth": lambda body: body,
 }
+
+
+def dump(file, content):
+    if file.suffix == ".pkl":
+        file.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, file)
 
 
 def write(folder, format, body):
     """Writes the state dict of a fixed body; returns the file's name."""
-    file = folder / format
-    WRITERS[format](file, body)
-    return str(file)
+    dump(folder / format, CONTENTS[format](body))
+    return str(folder / format)
 
 
 def known_values(module):

@@ -114,7 +114,7 @@ def test_weights_of_a_bare_backbone_fit_a_detector(config, tmp_path, caplog):
     assert_same_outputs(decoded, expected, exact=True)
 
 
-@pytest.mark.parametrize("format", weight_files.WRITERS)
+@pytest.mark.parametrize("format", weight_files.CONTENTS)
 def test_published_files_fit_the_supernet_and_the_decoded_network(format, tmp_path):
     base = build_model(base_config(toy.RESNETS["resnext"]))
     randomize(base)

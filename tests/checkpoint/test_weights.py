@@ -44,7 +44,7 @@ def assert_filled(model, before, body, unless=()):
 
 @pytest.mark.parametrize("block", ["basic", "bottleneck"])
 @pytest.mark.parametrize("kind", ["fixed", "none", "prefix"])
-@pytest.mark.parametrize("format", weight_files.WRITERS)
+@pytest.mark.parametrize("format", weight_files.CONTENTS)
 def test_published_weights_fill_the_body_and_nothing_else(format, kind, block, tmp_path):
     body = published_body(toy.RESNETS[block])
     model = network(kind, toy.RESNETS[block])
@@ -195,7 +195,7 @@ def test_heads_of_detectron1_are_found_by_the_end_of_their_names(tmp_path):
     model = network("none")
     head = torch.full_like(model.state_dict()["roi_heads.box_head.fc1.weight"], 0.25)
     blobs = {**weight_files.caffe2_blobs(published_body()), "fc6_w": head.numpy()}
-    weight_files._dump(tmp_path / "detector.pkl", {"blobs": blobs})
+    weight_files.dump(tmp_path / "detector.pkl", {"blobs": blobs})
     state = load(model, str(tmp_path / "detector.pkl"))
     assert torch.equal(state["roi_heads.box_head.fc1.weight"], head)
 
