@@ -11,7 +11,7 @@ from crnas_d2.config.entries import set_entries
 from crnas_d2.cost import body_cost
 from crnas_d2.engine import Trainer
 
-from .recipe import BASE, Recipe
+from .recipe import BASE, Recipe, nested
 from .statistics import Statistics
 
 # What a file of weights says of images and blocks; the rest describes another network.
@@ -66,6 +66,6 @@ def network_macs(recipe: Recipe) -> float:
 
 def _network_config(recipe: Recipe) -> CfgNode:
     cfg = load_config(BASE, ["MODEL.DEVICE", "cpu"])
-    set_entries(cfg, recipe.network())
+    set_entries(cfg, nested(recipe.network()))
     cfg.MODEL.DEVICE = "cpu"  # the recipe's may not be at hand
     return cfg

@@ -5,20 +5,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from crnas_d2.modeling.families import ResNetFamily
+
 from .statistics import Anchors, Statistics, fit_anchors
+
+Settings = dict[str, Any]  # of a config, by key
 
 PRESETS = ("quick", "standard", "paper")
 DEVICES = ("cpu", "gpu")
 # Not MSRA's: their BN statistics are folded away, and a search calibrates BN.
 PUBLISHED = "detectron2://ImageNetPretrained/torchvision/R-50.pkl"
-_TORCHVISION: dict[str, Any] = {
-    "INPUT": {"FORMAT": "RGB"},
-    "MODEL": {
-        "PIXEL_MEAN": [123.675, 116.28, 103.53],
-        "PIXEL_STD": [58.395, 57.12, 57.375],
-        "RESNETS": {"STRIDE_IN_1X1": False},
-    },
-}
 BASE = "crnas_d2://configs/Base-RCNN-FPN.yaml"
 _PAPER_SIZE = (800, 1333)  # CR-NAS, appendix A.1
 _EPOCHS = 13  # the 1x schedule of CR-NAS
@@ -132,75 +128,54 @@ class Recipe:
         """Whether a search of channels is offered, which starts from ImageNet weights."""
         return self.preset != "quick" and not self.is_narrow
 
-    def network(self) -> dict[str, Any]:
+    def network(self) -> Settings:
         """Return the settings of network and images that all configs share."""
         anchors, (shorter, longer) = self.anchors, self.size
-        narrow = self._narrow_network() if self.is_narrow else {}
-        shared: dict[str, Any] = {
-            "MODEL": {
-                "DEVICE": "cuda" if self.device == "gpu" else "cpu",
-                "RESNETS": {"DEPTH": 50},
-                "ANCHOR_GENERATOR": {
-                    "SIZES": anchors.sizes,
-                    "ASPECT_RATIOS": [anchors.ratios],
-                },
-                "RPN": {"IN_FEATURES": anchors.levels},
-            },
-            "INPUT": {
-                "MIN_SIZE_TRAIN": [shorter],
-                "MIN_SIZE_TEST": shorter,
-                "MAX_SIZE_TRAIN": longer,
-                "MAX_SIZE_TEST": longer,
-            },
-            "DATALOADER": {"NUM_WORKERS": 0 if self.device == "cpu" else 4},
-            "SEARCH": {"COST_INPUT_SIZE": [shorter, longer]},
+        shared: Settings = {
+            "MODEL.DEVICE": "cuda" if self.device == "gpu" else "cpu",
+            "MODEL.RESNETS.DEPTH": 50,
+            "MODEL.ANCHOR_GENERATOR.SIZES": anchors.sizes,
+            "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS": [anchors.ratios],
+            "MODEL.RPN.IN_FEATURES": anchors.levels,
+            "INPUT.MIN_SIZE_TRAIN": [shorter],
+            "INPUT.MIN_SIZE_TEST": shorter,
+            "INPUT.MAX_SIZE_TRAIN": longer,
+            "INPUT.MAX_SIZE_TEST": longer,
+            "DATALOADER.NUM_WORKERS": 0 if self.device == "cpu" else 4,
+            "SEARCH.COST_INPUT_SIZE": [shorter, longer],
         }
-        if self.start:
-            shared = merged(shared, _TORCHVISION)
-            for key, value in self.convention:
-                for name in reversed(key.split(".")):
-                    value = {name: value}
-                shared = merged(shared, value)
-        return merged(shared, narrow)
-
-    def _narrow_network(self) -> dict[str, Any]:
+        if not self.is_narrow:
+            return {**shared, **ResNetFamily.published_convention, **dict(self.convention)}
         width = _WIDTH[self.preset]
         # Proposals for the fullest images; on a CPU their bookkeeping costs as much as the body.
         proposals = 32 * math.ceil(max(64, 4 * self.statistics.objects) / 32)
         return {
-            "MODEL": {
-                "RESNETS": {
-                    "DEPTH": 34,  # BasicBlock
-                    "STEM_OUT_CHANNELS": width,
-                    "RES2_OUT_CHANNELS": width,
-                    "NORM": "BN",
-                },
-                "FPN": {"OUT_CHANNELS": 4 * width, "NORM": "BN"},
-                "RPN": {
-                    "CONV_DIMS": [4 * width],
-                    "IOU_THRESHOLDS": [0.3, 0.5],
-                    "BATCH_SIZE_PER_IMAGE": 64,
-                    "PRE_NMS_TOPK_TRAIN": proposals,
-                    "PRE_NMS_TOPK_TEST": proposals,
-                    "POST_NMS_TOPK_TRAIN": proposals // 2,
-                    "POST_NMS_TOPK_TEST": proposals,
-                },
-                "ROI_HEADS": {"BATCH_SIZE_PER_IMAGE": 32, "POSITIVE_FRACTION": 0.5},
-                "ROI_BOX_HEAD": {
-                    "NUM_CONV": 1,
-                    "CONV_DIM": 8 * width,
-                    "NUM_FC": 0,
-                    "NORM": "BN",
-                    "POOLER_RESOLUTION": 4,
-                    "POOLER_SAMPLING_RATIO": 2,
-                    "CLS_AGNOSTIC_BBOX_REG": True,
-                },
-            },
+            **shared,
+            "MODEL.RESNETS.DEPTH": 34,  # BasicBlock
+            "MODEL.RESNETS.STEM_OUT_CHANNELS": width,
+            "MODEL.RESNETS.RES2_OUT_CHANNELS": width,
+            "MODEL.RESNETS.NORM": "BN",
+            "MODEL.FPN.OUT_CHANNELS": 4 * width,
+            "MODEL.FPN.NORM": "BN",
+            "MODEL.RPN.CONV_DIMS": [4 * width],
+            "MODEL.RPN.IOU_THRESHOLDS": [0.3, 0.5],
+            "MODEL.RPN.BATCH_SIZE_PER_IMAGE": 64,
+            "MODEL.RPN.PRE_NMS_TOPK_TRAIN": proposals,
+            "MODEL.RPN.PRE_NMS_TOPK_TEST": proposals,
+            "MODEL.RPN.POST_NMS_TOPK_TRAIN": proposals // 2,
+            "MODEL.RPN.POST_NMS_TOPK_TEST": proposals,
+            "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": 32,
+            "MODEL.ROI_HEADS.POSITIVE_FRACTION": 0.5,
+            "MODEL.ROI_BOX_HEAD.NUM_CONV": 1,
+            "MODEL.ROI_BOX_HEAD.CONV_DIM": 8 * width,
+            "MODEL.ROI_BOX_HEAD.NUM_FC": 0,
+            "MODEL.ROI_BOX_HEAD.NORM": "BN",
+            "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": 4,
+            "MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO": 2,
+            "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG": True,
         }
 
-    def schedule(
-        self, images: int, seen: int, rate: float, epochs: int = _EPOCHS
-    ) -> dict[str, Any]:
+    def schedule(self, images: int, seen: int, rate: float, epochs: int = _EPOCHS) -> Settings:
         """Return the section SOLVER of a training.
 
         Args:
@@ -213,7 +188,7 @@ class Recipe:
         per_epoch = max(1, math.ceil(images / self.batch))
         # About ten checkpoints, each after whole epochs.
         period = per_epoch * max(1, round(iterations / per_epoch / 10))
-        solver: dict[str, Any] = {
+        solver: Settings = {
             "REFERENCE_WORLD_SIZE": 1,
             "IMS_PER_BATCH": self.batch,
             "BASE_LR": float(f"{rate:.4g}"),
@@ -230,10 +205,13 @@ class Recipe:
         return solver
 
 
-def merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Return nested settings; where both have a value, that of the second."""
-    result = dict(first)
-    for key, value in second.items():
-        both = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = merged(result[key], value) if both else value
+def nested(settings: Settings) -> Settings:
+    """Return the sections of settings by their whole keys."""
+    result: Settings = {}
+    for key, value in settings.items():
+        *sections, name = key.split(".")
+        section = result
+        for part in sections:
+            section = section.setdefault(part, {})
+        section[name] = value
     return result

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from crnas_d2.common.digests import text_digest
 
-from .recipe import BASE, Recipe, merged
+from .recipe import BASE, Recipe, Settings, nested
 
 # Of the detector's blocks, [3, 4, 6, 3]: every network with fewer has its first ones.
 _OPTIONS = [[1, 2, 3], [1, 2, 3, 4], [1, 2, 3, 4, 5, 6], [1, 2, 3]]
@@ -19,8 +18,6 @@ _BUDGET = {"quick": (0.6, 0.65), "standard": (0.5, 0.65), "paper": (0.0, 0.65)}
 # CR-NAS, appendix A.1: widths halved.
 _HALVED = {"STEM_OUT_CHANNELS": 32, "WIDTH_PER_GROUP": 32, "RES2_OUT_CHANNELS": 128}
 _TRAIN_PARTS, _ALL_PARTS = ("archtrain",), ("archtrain", "archval")  # all but the test set
-
-Settings = dict[str, Any]
 
 
 def starter_configs(
@@ -49,18 +46,16 @@ def starter_configs(
         [f"{name}_{part}", *(str(path.absolute()) for path in entry)]
         for part, entry in entries.items()
     ]
-    classes = {"NUM_CLASSES": num_classes}
     configs.add(
         "data",
         f"The dataset {name}: names, annotations and images of its parts.",
         {
-            "MODEL": {"ROI_HEADS": classes, "RETINANET": classes},
-            "DATASETS": {"COCO_FORMAT": listed},
+            "MODEL.ROI_HEADS.NUM_CLASSES": num_classes,
+            "MODEL.RETINANET.NUM_CLASSES": num_classes,
+            "DATASETS.COCO_FORMAT": listed,
         },
     )
-    solver: Settings = {"CHECKPOINT_MAX_TO_KEEP": 2}
-    if recipe.is_narrow:
-        solver["CLIP_GRADIENTS"] = {"ENABLED": True, "CLIP_TYPE": "norm", "CLIP_VALUE": 1.0}
+    clipping = {"ENABLED": True, "CLIP_TYPE": "norm", "CLIP_VALUE": 1.0}
     data, (shorter, longer), anchors = recipe.statistics, recipe.size, recipe.anchors
     small, large = (data.box_size(share) * shorter for share in (0.05, 0.95))
     configs.add(
@@ -72,10 +67,11 @@ def starter_configs(
         f"area), and 5 %\nare larger than {large:.0f}; sizes between them on "
         f"{', '.join(anchors.levels)}, ratios of the boxes.\nAll numbers are for one process; more "
         "GPUs scale batch, rates and iterations alike.",
-        recipe.network(),
         {
-            "DATASETS": {"TEST": [f"{name}_test"] if "test" in entries else []},
-            "SOLVER": solver,
+            **recipe.network(),
+            "DATASETS.TEST": [f"{name}_test"] if "test" in entries else [],
+            "SOLVER.CHECKPOINT_MAX_TO_KEEP": 2,
+            **({"SOLVER.CLIP_GRADIENTS": clipping} if recipe.is_narrow else {}),
             "SEED": 1,
         },
         bases=[BASE, "data.yaml"],
@@ -122,10 +118,9 @@ class _Configs:
         self.name, self.recipe, self.folder = name, recipe, folder
         self.texts: dict[Path, str] = {}
 
-    def add(self, run: str, comment: str, *settings: Settings, bases: Sequence[str] = ()) -> None:
+    def add(self, run: str, comment: str, settings: Settings, bases: Sequence[str] = ()) -> None:
         content: Settings = {"_BASE_": list(bases)} if bases else {}
-        for some in settings:
-            content = merged(content, some)
+        content |= nested(settings)
         if run not in ("data", "detector"):
             content["OUTPUT_DIR"] = str(self.folder / "output" / run)
         text = "".join(f"# {line}\n" for line in comment.splitlines())
@@ -149,14 +144,13 @@ class _Configs:
         """Add a training of the detector, or of a supernet; its comment ends with its epochs."""
         images = self.recipe.archtrain if parts == _TRAIN_PARTS else self.recipe.statistics.images
         epochs = solver["MAX_ITER"] * solver["IMS_PER_BATCH"] / images
-        datasets = {"TRAIN": [f"{self.name}_{part}" for part in parts]}
+        datasets = {"DATASETS.TRAIN": [f"{self.name}_{part}" for part in parts]}
         if archval:
-            datasets["ARCHVAL"] = [f"{self.name}_archval"]
+            datasets["DATASETS.ARCHVAL"] = [f"{self.name}_archval"]
         self.add(
             run,
             f"{comment};\n{epochs:.3g} epochs of {images} images{source}.",
-            settings,
-            {"DATASETS": datasets, "SOLVER": solver},
+            {**settings, **datasets, "SOLVER": solver},
             bases=["detector.yaml"],
         )
 
@@ -170,23 +164,23 @@ def _add_pruning(configs: _Configs, macs: float) -> None:
     configs.add_training(
         "baseline",
         "The detector, on archtrain alone, because the search scores it on archval",
-        {"MODEL": {"WEIGHTS": recipe.start}} if recipe.start else {},
+        {"MODEL.WEIGHTS": recipe.start} if recipe.start else {},
         parts=_TRAIN_PARTS,
         solver=recipe.schedule(recipe.archtrain, recipe.images_seen, recipe.rate),
     )
-    trained = {"WEIGHTS": configs.result("baseline"), "INHERIT": True}
-    supernet = {"SPACE": "stage", "SHARING": "prefix", "STAGE_OPTIONS": _OPTIONS}
+    trained = {"MODEL.WEIGHTS": configs.result("baseline"), "MODEL.INHERIT": True}
     configs.add(
         "search",
         "Which blocks of the detector are needed? Networks with its first blocks, within 0.65 of\n"
         f"its {macs / 1e9:.4g} G MACs (body), scored on archval with its weights.",
         {
-            "MODEL": {**trained, "SUPERNET": supernet},
-            "SEARCH": {
-                "BUDGET": {"MACS": [round(share * macs) for share in _BUDGET[recipe.preset]]},
-                "BN_CALIBRATION": {"NUM_IMAGES": 64 if recipe.preset == "quick" else 200},
-            },
-            "DATASETS": {"ARCHVAL": [f"{configs.name}_archval"]},
+            **trained,
+            "MODEL.SUPERNET.SPACE": "stage",
+            "MODEL.SUPERNET.SHARING": "prefix",
+            "MODEL.SUPERNET.STAGE_OPTIONS": _OPTIONS,
+            "SEARCH.BUDGET.MACS": [round(share * macs) for share in _BUDGET[recipe.preset]],
+            "SEARCH.BN_CALIBRATION.NUM_IMAGES": 64 if recipe.preset == "quick" else 200,
+            "DATASETS.ARCHVAL": [f"{configs.name}_archval"],
         },
         bases=["baseline.yaml"],
     )
@@ -194,14 +188,14 @@ def _add_pruning(configs: _Configs, macs: float) -> None:
     configs.add_training(
         "finetuned",
         "The detector, trained further on all images but those of the test set",
-        {"MODEL": trained},
+        trained,
         parts=_ALL_PARTS,
         solver=recipe.schedule(images, recipe.images_seen // 2, recipe.rate / 2),
     )
     configs.add(
         "found",
         "As finetuned.yaml, with the network and the weights that the search found.",
-        {"MODEL": {"WEIGHTS": configs.result("search", "model_best.pth")}},
+        {"MODEL.WEIGHTS": configs.result("search", "model_best.pth")},
         bases=["finetuned.yaml", "output/search/genotype.yaml"],
     )
 
@@ -212,23 +206,28 @@ def _add_channels(configs: _Configs) -> None:
     configs.add_training(
         "pretrained",
         "The network from its ImageNet weights, on all images but those of the test set",
-        {"MODEL": {"WEIGHTS": recipe.start}},
+        {"MODEL.WEIGHTS": recipe.start},
         parts=_ALL_PARTS,
         solver=recipe.schedule(recipe.statistics.images, recipe.images_seen, recipe.rate),
     )
     configs.add(
         "mixed",
         "As pretrained.yaml, with the dilations that the search found.",
+        {},
         bases=["pretrained.yaml", "output/channels/genotype.yaml"],
     )
     # NATS, section 4.2: 25 epochs where the networks have 13, along a cosine.
     solver = recipe.schedule(recipe.archtrain, 25 * recipe.images_seen // 13, recipe.rate)
-    channel = {"STAGES": ["res3", "res4", "res5"], "DILATION_SET": "C"}
-    supernet = {"SPACE": "channel", "PATH_SAMPLER": "alpha", "CHANNEL": channel}
     configs.add_training(
         "channels",
         "Search by gradient: trains weights on archtrain, the dilations of channels on archval",
-        {"MODEL": {"WEIGHTS": recipe.start, "SUPERNET": supernet}},
+        {
+            "MODEL.WEIGHTS": recipe.start,
+            "MODEL.SUPERNET.SPACE": "channel",
+            "MODEL.SUPERNET.PATH_SAMPLER": "alpha",
+            "MODEL.SUPERNET.CHANNEL.STAGES": ["res3", "res4", "res5"],
+            "MODEL.SUPERNET.CHANNEL.DILATION_SET": "C",
+        },
         parts=_TRAIN_PARTS,
         solver=solver | {"LR_SCHEDULER_NAME": "WarmupCosineLR", "STEPS": []},
         archval=True,
@@ -244,8 +243,10 @@ def _add_supernet(configs: _Configs) -> None:
         "supernet",
         f"A supernet of half the width, on archtrain, SHARING {sharing}",
         {
-            "MODEL": {"SUPERNET": {"SPACE": "stage", "SHARING": sharing}, "RESNETS": _HALVED},
-            "SEARCH": {"BUDGET": {"BLOCKS": [16, 16]}},
+            "MODEL.SUPERNET.SPACE": "stage",
+            "MODEL.SUPERNET.SHARING": sharing,
+            "MODEL.RESNETS": _HALVED,
+            "SEARCH.BUDGET.BLOCKS": [16, 16],
         },
         parts=_TRAIN_PARTS,
         solver=recipe.schedule(recipe.archtrain, 25 * recipe.images_seen // 13, recipe.rate, 25),
@@ -255,18 +256,19 @@ def _add_supernet(configs: _Configs) -> None:
     configs.add(
         "supernet_search",
         "The search of the supernet, on archval.",
-        {"MODEL": {"WEIGHTS": configs.result("supernet")}},
+        {"MODEL.WEIGHTS": configs.result("supernet")},
         bases=["supernet.yaml"],
     )
     configs.add_training(
         "scratch",
         "ResNet-50 from scratch, on all images but those of the test set",
-        {"MODEL": {"GENOTYPE": {"DEPTHS": [3, 4, 6, 3]}}},
+        {"MODEL.GENOTYPE.DEPTHS": [3, 4, 6, 3]},
         parts=_ALL_PARTS,
         solver=recipe.schedule(recipe.statistics.images, recipe.images_seen, recipe.rate),
     )
     configs.add(
         "searched",
         "As scratch.yaml, with the blocks that the search found.",
+        {},
         bases=["scratch.yaml", "output/supernet_search/genotype.yaml"],
     )
