@@ -131,11 +131,7 @@ class LetterScenes:
     tries = 40  # positions to try before a letter is left out
     gains = (40, 101)  # of a photograph, in percent per colour channel; the second excluded
     contrast = 70  # minimum difference in luma between a letter and the mean of its background
-    # Ranges, both ends included.
-    strokes = (2, 9)
-    stretches = (75, 133)
-    shears = (-30, 30)
-    rotations = (-30, 30)
+    poses = ((2, 9), (75, 133), (-30, 30), (-30, 30))  # ranges of a pose, both ends included
 
     def __init__(
         self,
@@ -169,11 +165,14 @@ class LetterScenes:
         # The largest objects come first, because they would not fit between the others.
         placed = []
         for size in sorted((round(low * (high / low) ** u) for u in draws), reverse=True):
-            label, source, mask = self._draw_letter(rng, split, size)
+            label = rng.randint(len(LETTERS))
+            font = SPLIT_FONTS[split][rng.randint(len(SPLIT_FONTS[split]))]
+            pose = Pose(*(int(rng.randint(low, high + 1)) for low, high in self.poses))
+            mask = draw_letter(self.glyphs[font][label], pose, size)
             corner = self._free_place(rng, owner, mask)
             if corner is None:
                 continue
-            placed.append((label, source))
+            placed.append((label, {"font": font}))
             x, y = corner
             window = (slice(y, y + mask.shape[0]), slice(x, x + mask.shape[1]))
             owner[window][mask >= OPAQUE] = len(placed)
@@ -223,16 +222,6 @@ class LetterScenes:
             if 10 * covered.sum() <= ink.sum() and (10 * covered <= inks).all():
                 return x, y
         return None
-
-    def _draw_letter(
-        self, rng: np.random.RandomState, split: str, size: int
-    ) -> tuple[int, dict[str, str], Array]:
-        """Sample a label, the source of its shape, and its mask (H, W), 0..255."""
-        label = rng.randint(len(LETTERS))
-        font = SPLIT_FONTS[split][rng.randint(len(SPLIT_FONTS[split]))]
-        ranges = (self.strokes, self.stretches, self.shears, self.rotations)
-        pose = Pose(*(int(rng.randint(low, high + 1)) for low, high in ranges))
-        return label, {"font": font}, draw_letter(self.glyphs[font][label], pose, size)
 
     def draw_color(self, rng: np.random.RandomState, behind: Array, mask: Array) -> Array:
         """Sample the colour (3,) of a letter on the pixels ``behind`` it (H, W, 3)."""
