@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import toy
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import DatasetCatalog
 
 from crnas_d2.data import check_class_count, check_datasets, check_disjoint, register_coco_format
 
@@ -16,75 +16,33 @@ def entry(tmp_path):
     return toy.make_dataset(tmp_path, "mine", 4, seed=5)
 
 
-def test_a_dataset_in_coco_format_is_registered_under_its_name(entry):
-    register_coco_format([entry])
-    assert len(DatasetCatalog.get("mine")) == 4
-    assert MetadataCatalog.get("mine").thing_classes == list(toy.CLASSES)
-    assert MetadataCatalog.get("mine").evaluator_type == "coco"
+def remove(*names):
+    return lambda entry: [Path(entry[index], name).unlink() for index, name in names]
 
 
-def test_registering_twice_changes_nothing(entry):
-    register_coco_format([entry])
-    register_coco_format([entry, entry])
-    assert len(DatasetCatalog.get("mine")) == 4
+# What is done to a dataset, and words of the message; also of one without images.
+FAULTS = {
+    "unregistered": (
+        "mime",
+        remove(),
+        r"'mime', which is not reg.*Did you mean mine.*coco_",
+    ),
+    "no file": ("mine", remove((1, "")), r"'mine', but .*mine\.json does not exist"),
+    "images": (
+        *("mine", remove((2, "001.png"), (2, "003.png"))),
+        r"'mine': 2 of its 4 image files.*first is .*001\.png",
+    ),
+    "no images": ("nothing", remove(), "'nothing', which holds no images"),
+}
 
 
-@pytest.mark.parametrize(
-    ("malform", "words"),
-    [
-        (lambda entry: entry[:2], r"expected \[name, json file, image folder\]"),
-        (lambda entry: [*entry, "more"], r"expected \[name, json file, image folder\]"),
-        (lambda entry: [entry[0], "no/such.json", entry[2]], r"'mine', but no/such\.json does"),
-        (lambda entry: [entry[0], entry[1], "no/images"], r"'mine', but no/images does not exist"),
-        (
-            lambda entry: ["letters_test", *entry[1:]],
-            "'letters_test', but another dataset has",
-        ),
-    ],
-    ids=["too short", "too long", "no json file", "no image folder", "name taken"],
-)
-def test_a_malformed_entry_is_refused(entry, malform, words):
-    with pytest.raises(ValueError, match=rf"DATASETS\.COCO_FORMAT .*{words}"):
-        register_coco_format([malform(entry)])
-
-
-def test_a_name_stands_for_one_file(entry, tmp_path):
-    register_coco_format([entry])
-    other = toy.make_dataset(tmp_path / "other", "mine", 2, seed=6)
-    with pytest.raises(ValueError, match="'mine', but another dataset has this name"):
-        register_coco_format([other])
-
-
-def test_complete_datasets_pass(entry):
-    register_coco_format([entry])
+@pytest.mark.parametrize(("name", "damage", "words"), FAULTS.values(), ids=FAULTS)
+def test_what_cannot_be_read_is_refused(entry, tmp_path, name, damage, words):
+    register_coco_format([entry, toy.make_dataset(tmp_path, "nothing", 0, seed=0)])
     check_datasets("DATASETS.TRAIN", ("mine",))
-
-
-def test_an_unregistered_name_is_refused_with_the_registered_ones(entry):
-    register_coco_format([entry])
-    with pytest.raises(ValueError, match=r"DATASETS\.ARCHVAL names 'mime'.*coco_2017_val.*mine"):
-        check_datasets("DATASETS.ARCHVAL", ("mime",))
-
-
-def test_a_missing_annotation_file_is_named(entry):
-    register_coco_format([entry])
-    Path(entry[1]).unlink()
-    with pytest.raises(ValueError, match=r"'mine', but .*mine\.json does not exist"):
-        check_datasets("DATASETS.TRAIN", ("mine",))
-
-
-def test_missing_image_files_are_counted_and_one_is_named(entry):
-    register_coco_format([entry])
-    for name in ("001.png", "003.png"):
-        (Path(entry[2]) / name).unlink()
-    with pytest.raises(ValueError, match=r"'mine': 2 of its 4 image files.*first is .*001\.png"):
-        check_datasets("DATASETS.TRAIN", ("mine",))
-
-
-def test_a_dataset_without_images_is_refused(tmp_path):
-    register_coco_format([toy.make_dataset(tmp_path, "nothing", 0, seed=0)])
-    with pytest.raises(ValueError, match="'nothing', which holds no images"):
-        check_datasets("DATASETS.TRAIN", ("nothing",))
+    damage(entry)
+    with pytest.raises(ValueError, match=rf"DATASETS\.ARCHVAL names {words}"):
+        check_datasets("DATASETS.ARCHVAL", (name,))
 
 
 @pytest.mark.parametrize("architecture", ["GeneralizedRCNN", "RetinaNet"])
@@ -118,22 +76,15 @@ def test_classes_must_be_in_the_same_order(entry, tmp_path):
         check_class_count(cfg, ("mine", "turned"))
 
 
-def test_different_images_are_disjoint(entry, tmp_path):
+def test_datasets_may_not_share_images_under_any_name(entry, tmp_path):
+    def check(other):
+        return check_disjoint("DATASETS.ARCHVAL", ("mine",), "DATASETS.TRAIN", other)
+
     other = toy.make_dataset(tmp_path, "other", 3, seed=6)
     register_coco_format([entry, other])
-    check_disjoint("DATASETS.ARCHVAL", ("mine",), "DATASETS.TRAIN", ("other",))
-    check_disjoint("DATASETS.ARCHVAL", ("mine",), "DATASETS.TRAIN", ())
-
-
-def test_equal_datasets_overlap(entry):
-    register_coco_format([entry])
+    assert check(("other",)) == check(()) == {}
     with pytest.raises(ValueError, match=r"ARCHVAL \['mine'\].*TRAIN \['mine'\] share 4 images"):
-        check_disjoint("DATASETS.ARCHVAL", ("mine",), "DATASETS.TRAIN", ("mine",))
-
-
-def test_an_image_under_another_file_name_overlaps(entry, tmp_path):
-    other = toy.make_dataset(tmp_path, "other", 3, seed=6)
+        check(("mine",))
     shutil.copyfile(Path(entry[2]) / "002.png", Path(other[2]) / "001.png")
-    register_coco_format([entry, other])
     with pytest.raises(ValueError, match=r"share 1 images, e\.g\. .*mine/002\.png = .*other/001\."):
-        check_disjoint("DATASETS.ARCHVAL", ("mine",), "DATASETS.TRAIN", ("other",))
+        check(("other",))

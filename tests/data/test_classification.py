@@ -9,12 +9,7 @@ import toy
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
-from crnas_d2.data import (
-    build_fixed_batches,
-    build_test_loader,
-    build_train_loader,
-    register_image_folders,
-)
+from crnas_d2.data import build_fixed_batches, build_test_loader, build_train_loader
 from crnas_d2.engine.checks import check_config
 
 pytestmark = pytest.mark.usefixtures("registered")
@@ -100,73 +95,54 @@ def test_images_are_mirrored_where_the_config_says_so(folders, tmp_path, flip, e
     assert {int(image[..., 0].mean() > image[..., -1].mean()) for image in images} == expected
 
 
-def break_nothing(root):
+def nothing(root):
     pass
 
 
-@pytest.mark.parametrize(
-    ("damage", "overrides", "words"),
-    [
-        (
-            lambda root: shutil.rmtree(root / "cls_val"),
-            {},
-            r"IMAGE_FOLDERS names 'cls_val', but .*cls_val does not exist",
-        ),
-        (
-            lambda root: shutil.rmtree(root / "cls_val" / "red"),
-            {},
-            "'cls_train' and 'cls_val' have different classes, e.g. red in only one",
-        ),
-        (
-            lambda root: (root / "cls_val" / "red").rename(root / "cls_val" / "rouge"),
-            {},
-            "'cls_train' and 'cls_val' have different classes, e.g. red, rouge",
-        ),
-        (
-            lambda root: [f.unlink() for f in (root / "cls_train" / "green").iterdir()],
-            {},
-            "'cls_train' is in .*cls_train, which is not laid out as one folder.*green",
-        ),
-        (
-            lambda root: [shutil.rmtree(f) for f in (root / "cls_train").iterdir()],
-            {},
-            "'cls_train' is in .*one folder of images per class",
-        ),
-        (
-            break_nothing,
-            {"MODEL.CLASSIFIER.NUM_CLASSES": 1000},
-            r"MODEL\.CLASSIFIER\.NUM_CLASSES is 1000, but 'cls_train' has 3 classes. Set it to 3",
-        ),
-        (break_nothing, {"DATASETS.TRAIN": ("imagenet_train",)}, "imagenet.train does not exist"),
-        (break_nothing, {"INPUT.RANDOM_FLIP": "vertical"}, r"RANDOM_FLIP is 'vertical'; expected"),
-        (
-            break_nothing,
-            {"INPUT.CLASSIFICATION.RESIZE_TEST": 30},
-            r"RESIZE_TEST is 30; expected at least CROP_SIZE \(32\)",
-        ),
-        (
-            break_nothing,
-            {
-                "MODEL.BACKBONE.NAME": "build_supernet_fpn_backbone",
-                "MODEL.RESNETS.OUT_FEATURES": ["res2", "res3", "res4", "res5"],
-            },
-            "has 5: p2.*to a body without neck",
-        ),
-    ],
-    ids=[
-        "no folder",
-        "class missing",
-        "other class",
-        "empty class",
-        "no classes",
-        "class count",
-        "no ImageNet",
-        "flip",
-        "sizes",
-        "neck",
-    ],
-)
-def test_what_would_fail_later_is_refused(folders, tmp_path, monkeypatch, damage, overrides, words):
+FPN = {
+    "MODEL.BACKBONE.NAME": "build_supernet_fpn_backbone",
+    "MODEL.RESNETS.OUT_FEATURES": ["res2", "res3", "res4", "res5"],
+}
+# What is done to the folders, overrides, and words of the message.
+REFUSED = {
+    "no folder": (
+        *(lambda root: shutil.rmtree(root / "cls_val"), {}),
+        r"IMAGE_FOLDERS names 'cls_val', but .*cls_val does not exist",
+    ),
+    "class missing": (
+        *(lambda root: shutil.rmtree(root / "cls_val" / "red"), {}),
+        "'cls_train' and 'cls_val' have different classes, e.g. red in only one",
+    ),
+    "other class": (
+        *(lambda root: (root / "cls_val" / "red").rename(root / "cls_val" / "rouge"), {}),
+        "'cls_train' and 'cls_val' have different classes, e.g. red, rouge",
+    ),
+    "empty class": (
+        *(lambda root: [f.unlink() for f in (root / "cls_train" / "green").iterdir()], {}),
+        "'cls_train' is in .*cls_train, which is not laid out as one folder.*green",
+    ),
+    "no classes": (
+        *(lambda root: [shutil.rmtree(f) for f in (root / "cls_train").iterdir()], {}),
+        "'cls_train' is in .*one folder of images per class",
+    ),
+    "class count": (
+        *(nothing, {"MODEL.CLASSIFIER.NUM_CLASSES": 1000}),
+        r"MODEL\.CLASSIFIER\.NUM_CLASSES is 1000, but 'cls_train' has 3 classes. Set it to 3",
+    ),
+    "no ImageNet": (
+        *(nothing, {"DATASETS.TRAIN": ("imagenet_train",)}, "imagenet.train does not exist"),
+    ),
+    "flip": (nothing, {"INPUT.RANDOM_FLIP": "vertical"}, "RANDOM_FLIP is 'vertical'; expected"),
+    "sizes": (
+        *(nothing, {"INPUT.CLASSIFICATION.RESIZE_TEST": 30}),
+        r"RESIZE_TEST is 30; expected at least CROP_SIZE \(32\)",
+    ),
+    "neck": (nothing, FPN, "has 5: p2.*to a body without neck"),
+}
+
+
+@pytest.mark.parametrize(("damage", "overrides", "words"), REFUSED.values(), ids=REFUSED)
+def test_what_would_fail_later_is_refused(folders, tmp_path, damage, overrides, words):
     damage(tmp_path)
     with pytest.raises(ValueError, match=words):
         check_config(toy.classifier_config(folders, overrides), KEYS)
@@ -182,20 +158,3 @@ def test_a_classifier_does_not_take_boxes(toy_datasets):
     overrides = {"MODEL.CLASSIFIER.NUM_CLASSES": len(toy.CLASSES)}
     with pytest.raises(ValueError, match=r"ImageClassifier, but 'toy_archtrain' is .*detection"):
         check_config(toy.classifier_config(toy_datasets, overrides), ["TRAIN"])
-
-
-@pytest.mark.parametrize(
-    ("entry", "words"),
-    [
-        (["mine"], r"expected \[name, folder\]"),
-        (["mine", "no/such"], "'mine', but no/such does not exist"),
-        (["letters_test", "."], "'letters_test', but another dataset has this name"),
-        (["cls_train", "."], "'cls_train', but another dataset has this name"),
-    ],
-    ids=["too short", "no folder", "name of a detection dataset", "name taken"],
-)
-def test_a_malformed_entry_is_refused(folders, entry, words):
-    register_image_folders(folders["DATASETS.IMAGE_FOLDERS"])
-    register_image_folders(folders["DATASETS.IMAGE_FOLDERS"])  # changes nothing
-    with pytest.raises(ValueError, match=rf"DATASETS\.IMAGE_FOLDERS .*{words}"):
-        register_image_folders([entry])

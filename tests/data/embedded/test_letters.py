@@ -11,7 +11,6 @@ from PIL import Image
 
 from crnas_d2.data.datasets.builtin import register_letters
 from crnas_d2.data.embedded import letters, scenes
-from crnas_d2.data.embedded.generated import MARKER
 from crnas_d2.data.embedded.glyphs import FONTS, LETTERS, load_glyphs
 from crnas_d2.data.embedded.letters import make_letters
 from crnas_d2.data.embedded.scenes import LetterScenes, Pose, draw_letter
@@ -218,35 +217,6 @@ def test_letters_differ_from_what_is_behind_them_in_luma():
         for _ in range(10):
             color = renderer.draw_color(rng, behind, mask)
             assert abs(scenes.luma(color) - grey) >= renderer.contrast
-
-
-def test_a_complete_folder_is_used_as_it_is(root):
-    before = (root / MARKER).stat().st_mtime_ns
-    make_letters(root, images=SMALL)
-    assert (root / MARKER).stat().st_mtime_ns == before
-
-
-def test_an_interrupted_creation_starts_again(root, tmp_path, monkeypatch):
-    def interrupt(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    target = tmp_path / "letters"
-    with monkeypatch.context() as patch:
-        patch.setattr(letters, "_coco_records", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            make_letters(target, images=SMALL)
-    assert os.listdir(tmp_path) == []
-    make_letters(target, images=SMALL)
-    assert digest(target) == digest(root)
-
-
-def test_an_older_version_is_replaced(root, tmp_path, monkeypatch):
-    target = tmp_path / "letters"
-    with monkeypatch.context() as patch:
-        patch.setattr(letters, "_VERSION", 0)
-        make_letters(target, images={"archtrain": 1, "archval": 1, "test": 1})
-    make_letters(target, images=SMALL)
-    assert digest(target) == digest(root)
 
 
 @pytest.mark.parametrize(
