@@ -257,12 +257,3 @@ def test_a_limit_that_almost_no_genotype_satisfies_is_warned_of(most, warned, ca
     [line] = check_budgets(space, [budget])
     assert line.startswith("0 to 60 MACs reachable") and f"MACS [0, {most}]" in line
     assert [line in record.getMessage() for record in caplog.records] == [True] * warned
-
-
-def test_what_is_listed_as_feasible_is_feasible():
-    space = make_space((0, 1, 2), (0, 1), (0, 1, 2, 3))
-    random = Random(0)
-    budgets = [random_budget(space, random) for _ in range(2)]
-    listed = feasible_genotypes(space, budgets)
-    assert listed == [genotype for genotype in space if is_feasible(genotype, budgets)]
-    assert brute_force(operations((0, 1, 2), (0, 1), (0, 1, 2, 3)), budgets) == listed

@@ -268,27 +268,6 @@ def test_the_config_gives_the_space_and_one_network_of_it():
     spec.space.validate(fixed.genotype)
 
 
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        (DEPTHS, r"DEPTHS names one network, but .*'joint'"),
-        ({**DEPTHS, **OPS, "MODEL.GENOTYPE.DEPTHS": []}, r"OPS names one network, but .*'joint'"),
-        ({**FIXED, **DEPTHS}, r"PATH_SAMPLER is 'fixed'.*joint space, but .*OPS is empty"),
-        ({**FIXED, **DEPTHS, **OPS, "MODEL.SUPERNET.STAGE_OPTIONS": []}, r"1 is not an option"),
-        ({"MODEL.SUPERNET.STAGE_OPTIONS": [[1], [1]]}, r"has 2 lists; expected one for each"),
-        (
-            {"MODEL.SUPERNET.FAMILY": "shufflenetv2", "MODEL.SUPERNET.STAGE_OPTIONS": []},
-            r"SPACE is 'joint'.*'shufflenetv2' .*Set MODEL\.SUPERNET\.STAGE_OPTIONS",
-        ),
-        ({"MODEL.SUPERNET.SHARING": "depth"}, r"SHARING is 'depth'; .*prefix\+weight"),
-    ],
-    ids=["depths", "ops", "no ops", "option", "lists", "family", "sharing"],
-)
-def test_what_a_joint_space_cannot_be_is_refused(overrides, words):
-    with pytest.raises(ValueError, match=words):
-        NetworkSpec.from_config(toy.network_config(SMALL, overrides))
-
-
 def test_a_family_without_operations_has_no_joint_space():
     class Plain(Toy):
         operations = Toy.operations[:1]

@@ -75,22 +75,6 @@ def test_a_partial_genotype_decides_on_the_first_choices():
         SPACE.values(Genotype(DEPTHS, (0,) * 7), partial=True)
 
 
-def test_a_completion_keeps_what_is_decided_and_samples_the_rest_uniformly():
-    partial = Genotype(DEPTHS, (1, 2))
-    sampled = [SPACE.complete(partial, Random(seed)) for seed in range(600)]
-    assert all(genotype.ops[:2] == (1, 2) for genotype in sampled)
-    for block in range(2, 6):
-        counts = [sum(genotype.ops[block] == op for genotype in sampled) for op in range(3)]
-        assert min(counts) > 150  # 200 expected, 11.5 their standard deviation
-
-
-def test_partial_genotypes_of_one_length_get_equal_completions():
-    for seed in range(20):
-        one = SPACE.complete(Genotype(DEPTHS, (0, 0)), Random(seed))
-        other = SPACE.complete(Genotype(DEPTHS, (2, 1)), Random(seed))
-        assert one.ops[2:] == other.ops[2:]
-
-
 def test_the_depths_of_the_config_are_the_base_of_the_operation_space():
     cfg = toy.network_config(OPERATION, {"MODEL.GENOTYPE.DEPTHS": list(DEPTHS)})
     assert NetworkSpec.from_config(cfg).space == SPACE
@@ -108,36 +92,6 @@ def test_a_network_with_operations_is_named_in_every_space(space):
     expected = Genotype(depths=(1, 2, 2, 3), ops=(0, 1, 2, 0, 1, 2, 2, 1))
     assert NetworkSpec.from_config(toy.supernet_config(fixed, genotype)).genotype == expected
     assert expected.ops_of_stages() == ((0,), (1, 2), (0, 1), (2, 2, 1))
-
-
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        ({"MODEL.GENOTYPE.OPS": [0, 1]}, r"OPS has 2 values, \[0, 1\]; DEPTHS \[1, 2, 1, 2\].* 6"),
-        ({"MODEL.GENOTYPE.OPS": [0, 0, 0, 3, 0, 0]}, r"\[3\] are those of res4.*2 \(dilation 3\)"),
-        ({"MODEL.GENOTYPE.OPS": [0, 0, 0, -1, 0, 0]}, "at least 0, one per block"),
-        ({"MODEL.GENOTYPE.FAMILY": "mobilenetv2"}, "'mobilenetv2'.*FAMILY is 'resnet'"),
-    ],
-    ids=["length", "operation", "negative", "family"],
-)
-def test_malformed_genotypes_are_refused(overrides, words):
-    cfg = toy.network_config({"MODEL.GENOTYPE.DEPTHS": list(DEPTHS)}, overrides)
-    with pytest.raises(ValueError, match=words):
-        NetworkSpec.from_config(cfg)
-
-
-def test_the_stem_of_mobilenetv2_has_no_dilation():
-    overrides = {"MODEL.SUPERNET.FAMILY": "mobilenetv2", "MODEL.GENOTYPE.OPS": [1] + [0] * 19}
-    with pytest.raises(ValueError, match=r"\[1\] are those of stem; expected 0 \(dilation 1\)\."):
-        NetworkSpec.from_config(toy.network_config(overrides))
-
-
-def test_a_number_of_blocks_is_no_budget_of_the_operation_space():
-    overrides = {"SEARCH.BUDGET.BLOCKS": [16, 16], "SEARCH.COSTS": []}
-    cfg = toy.network_config(OPERATION, overrides)
-    words = r"BLOCKS \[16, 16\] limits nothing.*operation space have the same blocks"
-    with pytest.raises(ValueError, match=words):
-        budgets_of(cfg)
 
 
 def test_two_choices_may_have_different_options():

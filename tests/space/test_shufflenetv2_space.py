@@ -7,7 +7,6 @@ import toy
 import yaml
 
 from crnas_d2.config import NetworkSpec
-from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.space import Genotype, genotype_file
 
 FAMILY = {"MODEL.SUPERNET.FAMILY": "shufflenetv2"}
@@ -52,15 +51,6 @@ def test_the_depths_of_the_genotype_come_first():
     assert NetworkSpec.from_config(cfg).space.size == 4**5
 
 
-@pytest.mark.parametrize("sampler", ["uniform", "fixed"])
-def test_a_stage_space_needs_options_because_no_paper_has_them(sampler):
-    stage = {"MODEL.SUPERNET.SPACE": "stage", "MODEL.SUPERNET.PATH_SAMPLER": sampler}
-    cfg = toy.network_config(FAMILY, stage)
-    words = r"'stage'.*'shufflenetv2' .*resnet, mobilenetv2.*Set MODEL\.SUPERNET\.STAGE_OPTIONS"
-    with pytest.raises(ValueError, match=words):
-        NetworkSpec.from_config(cfg)
-
-
 def test_a_stage_space_with_options():
     stage = {"MODEL.SUPERNET.SPACE": "stage", "MODEL.SUPERNET.SHARING": "prefix"}
     options = {"MODEL.SUPERNET.STAGE_OPTIONS": [[1, 2], [1, 2], [2, 3, 4], [2]]}
@@ -73,40 +63,6 @@ def test_the_operations_to_choose_from():
     kernels = {"MODEL.SUPERNET.OPERATION_OPTIONS": [0, 2]}
     spec = NetworkSpec.from_config(toy.network_config(OPERATION, kernels))
     assert {choice.options for choice in spec.space.choices} == {(0, 2)}
-
-
-@pytest.mark.parametrize("operations", [[0, 4], [1, 1], [-1, 0]])
-def test_operations_to_choose_from_are_those_of_the_family(operations):
-    cfg = toy.network_config(OPERATION, {"MODEL.SUPERNET.OPERATION_OPTIONS": operations})
-    with pytest.raises(ValueError, match=r"OPERATION_OPTIONS is .*0 \(kernel 3\).*3 \(xception\)"):
-        NetworkSpec.from_config(cfg)
-
-
-@pytest.mark.parametrize(
-    ("ops", "words"),
-    [
-        ([0] * 19, r"OPS has 19 values.*DEPTHS \[4, 4, 8, 4\] has 20 blocks"),
-        (
-            [0] * 19 + [4],
-            r"\[0, 0, 0, 4\] are those of res5; expected 0 \(kernel 3\), 1 \(kernel 5\), "
-            r"2 \(kernel 7\), 3 \(xception\)",
-        ),
-        ([0] * 19 + [-1], "at least 0, one per block"),
-    ],
-    ids=["length", "operation", "negative"],
-)
-def test_malformed_codes_are_refused(ops, words):
-    cfg = toy.network_config(FAMILY, {"MODEL.GENOTYPE.OPS": ops})
-    with pytest.raises(ValueError, match=words):
-        NetworkSpec.from_config(cfg)
-
-
-def test_a_number_of_blocks_is_no_budget():
-    limits = {"SEARCH.BUDGET.BLOCKS": [20, 20], "SEARCH.COSTS": []}
-    cfg = toy.network_config(OPERATION, limits)
-    costs = build_costs(cfg, NetworkSpec.from_config(cfg))
-    with pytest.raises(ValueError, match="operation space have the same blocks"):
-        build_budgets(cfg, costs)
 
 
 # --------------------------------------------------------- published genotypes
