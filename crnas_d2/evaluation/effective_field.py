@@ -86,9 +86,9 @@ def effective_fields(
 ) -> dict[str, EffectiveField]:
     """Measure the effective receptive fields of a network on images.
 
-    For each image, the feature nearest to its middle is propagated back to the pixels. Its
-    channels get random signs, so that the expected square of the gradient is the sum of the
-    squares of all channels (Hutchinson's estimator) and one backward pass suffices.
+    The feature nearest to the middle of each image is propagated back to the pixels. Its channels
+    get random signs, so that the expected square of the gradient is the sum of those of all
+    channels (Hutchinson's estimator) and one backward pass suffices.
 
     Args:
         model: any with Detectron2's ``backbone``, ``pixel_mean`` and ``pixel_std``; it runs in eval

@@ -75,13 +75,12 @@ def _draw(
         # Above the box, but inside the picture, and below a label that is there already.
         x = min(max(factor * left, 0), max(picture.width - width, 0))
         y = max(factor * top - height, 0)
-        while any(_overlap((x, y, x + width, y + height), other) for other in taken):
+        while any(
+            x < right and left < x + width and y < bottom and top < y + height
+            for left, top, right, bottom in taken
+        ):
             y += height + 1
         taken.append((x, y, x + width, y + height))
         draw.rectangle(taken[-1], fill=_COLOURS[label % len(_COLOURS)])
         draw.text((x + 2, y + 1), text, fill="black", font=font)
     return picture
-
-
-def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

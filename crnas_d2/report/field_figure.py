@@ -28,26 +28,31 @@ FIELDS_EXPLAINED = (
 
 def field_table(fields: Fields) -> tuple[list[str], list[list[str]]]:
     """Return head and rows of a table: each feature of each network, its stride, size, anchors."""
-    head = ["feature", "network", "stride", "size", "95 % interval", "anchors"]
-    names = list(dict.fromkeys(name for of in fields.values() for name in of))
     rows = []
-    for name in names:
+    for name in _features(fields):
         for network, of in fields.items():
             if name not in of:
                 continue
             field, interval = of[name], of[name].interval()
             between = "" if interval is None else f"{interval[0]:.0f} to {interval[1]:.0f}"
-            anchors = ", ".join(f"{w:.0f}x{h:.0f}" for w, h in _anchor_sizes(field))
+            sides = (field.anchors[:, 2:] - field.anchors[:, :2]).tolist()
+            anchors = ", ".join(f"{width:.0f}x{height:.0f}" for width, height in sides)
             size = f"{field.side()}{', cut off' if field.is_cut_off else ''}"
             rows.append([name, network, str(field.stride), size, between, anchors])
-    return head, rows
+    return ["feature", "network", "stride", "size", "95 % interval", "anchors"], rows
 
 
 def add_fields(page: Page, fields: Fields) -> None:
     """Add pictures and a table of the fields to a page."""
-    sizes = {size for of in fields.values() for field in of.values() for size in field.sizes}
-    number = max(len(field.sizes) for of in fields.values() for field in of.values())
-    page.text(f"{FIELDS_EXPLAINED} {number} images of {_size_range(sizes)}.")
+    everything = [field for of in fields.values() for field in of.values()]
+    number = max(len(field.sizes) for field in everything)
+    sizes = {size for field in everything for size in field.sizes}
+    short, long = min(map(min, sizes)), max(map(max, sizes))
+    between = f"{short} to {long} pixels a side"
+    if len(sizes) == 1:
+        [(height, width)] = sizes
+        between = f"{height}x{width} pixels"
+    page.text(f"{FIELDS_EXPLAINED} {number} images of {between}.")
     page.figure(draw_fields(fields), "effective receptive fields, anchors and squares")
     page.table(*field_table(fields))
 
@@ -58,12 +63,15 @@ def draw_fields(fields: Fields) -> Figure:
     A panel shows the root of the energy; the anchors are blue, the square with 95 % of the energy
     is orange. All panels have the same scale.
     """
-    names = list(dict.fromkeys(name for of in fields.values() for name in of))
-    figure = Figure(
-        figsize=(_PANEL * len(names) + 0.4, (_PANEL + 0.25) * len(fields)), layout="constrained"
-    )
+    names = _features(fields)
+    size = _PANEL * len(names) + 0.4, (_PANEL + 0.25) * len(fields)
+    figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(fields), len(names), squeeze=False)
-    half = max(_half(field) for of in fields.values() for field in of.values())
+    half = 1.1 * max(
+        max(field.side() / 2, np.abs(field.anchors).max(initial=0))
+        for of in fields.values()
+        for field in of.values()
+    )
     for row, (network, of) in zip(panels, fields.items(), strict=True):
         row[0].set_ylabel(network)
         for axes, name in zip(row, names, strict=True):
@@ -76,38 +84,21 @@ def draw_fields(fields: Fields) -> Figure:
     return figure
 
 
+def _features(fields: Fields) -> list[str]:
+    return list(dict.fromkeys(name for of in fields.values() for name in of))
+
+
 def _draw(axes: Axes, field: EffectiveField, half: float) -> None:
     shown = np.sqrt(field.energy)
-    radius = len(shown) // 2
     # A few pixels near the middle may have a hundred times the gradient of the others.
     top = np.quantile(shown[shown > 0], 0.999)
-    edge = radius + 0.5
+    edge = len(shown) / 2
     extent = (-edge, edge, edge, -edge)
     axes.imshow(shown, cmap="gray", vmin=0, vmax=top, extent=extent, interpolation="none")
     axes.set(xlim=(-half, half), ylim=(half, -half))
     axes.set_facecolor("black")
-    for left, upper, right, lower in field.anchors:
-        _frame(axes, left, upper, right - left, lower - upper, _ANCHOR)
-    side = field.side()
-    _frame(axes, -side / 2, -side / 2, side, side, _SQUARE)
-
-
-def _frame(axes: Axes, x: float, y: float, width: float, height: float, colour: str) -> None:
-    axes.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=colour, linewidth=1.2))
-
-
-def _half(field: EffectiveField) -> float:
-    """Return half of the side of a panel that shows the square and the anchors."""
-    return 1.1 * max(field.side() / 2, np.abs(field.anchors).max(initial=0))
-
-
-def _anchor_sizes(field: EffectiveField) -> list[tuple[float, float]]:
-    return [(right - left, lower - upper) for left, upper, right, lower in field.anchors]
-
-
-def _size_range(sizes: set[tuple[int, int]]) -> str:
-    if len(sizes) == 1:
-        [(height, width)] = sizes
-        return f"{height}x{width} pixels"
-    short, long = [min(size) for size in sizes], [max(size) for size in sizes]
-    return f"{min(short)} to {max(long)} pixels a side"
+    side = field.side() / 2
+    frames = [*((box, _ANCHOR) for box in field.anchors), ((-side, -side, side, side), _SQUARE)]
+    for (left, upper, right, lower), colour in frames:
+        place, style = (left, upper), {"edgecolor": colour, "linewidth": 1.2}
+        axes.add_patch(Rectangle(place, right - left, lower - upper, fill=False, **style))

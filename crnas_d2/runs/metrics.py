@@ -24,8 +24,7 @@ class TrainingMetrics:
 
     Attributes:
         folder: ``OUTPUT_DIR`` of the training.
-        entries: in the order in which they were written. Of a resumed training, some iterations
-            are there twice; the later entry counts.
+        entries: as they were written; of an iteration that is there twice, the later one counts.
     """
 
     folder: Path
@@ -63,13 +62,10 @@ class TrainingMetrics:
         return sorted(values.items())
 
     def after(self, steps: int, metric: str = "") -> dict[str, float] | None:
-        """Return the evaluation of the weights after a number of steps; ``None`` without one.
+        """Return the metrics by ``task/name`` after a number of steps, if they were evaluated.
 
         Args:
             metric: that the evaluation must have; default: any average precision or accuracy.
-
-        Returns:
-            all metrics of the tasks, by ``task/name``.
         """
         return next(
             (found for at, found in reversed(self._evaluations(metric)) if at == steps), None
@@ -122,10 +118,7 @@ class TrainingMetrics:
 
 
 def metrics_of(weights: str | Path) -> dict[str, float | None] | None:
-    """Return the metrics that belong to a file of weights, as JSON has them.
-
-    They are those that a training has logged for this checkpoint, or those of the record beside
-    exported weights.
+    """Return the metrics of a checkpoint of a training, or of exported weights.
 
     Returns:
         ``None`` if these weights were not evaluated; a metric is ``None`` if it is not finite.

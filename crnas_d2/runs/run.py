@@ -57,8 +57,7 @@ class Run:
     @property
     def input_size(self) -> tuple[int, int]:
         """The (height, width) in pixels of the image whose cost counts."""
-        height, width = self.cfg.SEARCH.COST_INPUT_SIZE
-        return height, width
+        return tuple(self.cfg.SEARCH.COST_INPUT_SIZE)
 
     @property
     def setup(self) -> str:
@@ -93,9 +92,9 @@ def load_run(name: str, folder: str | Path, cfg: CfgNode | None = None) -> Run:
         raise invalid(f"DATASETS.TEST of {folder}", tuple(cfg.DATASETS.TEST), expected)
     log = TrainingMetrics.read(folder)
     metrics = log.final(cfg, _MAIN)
-    height, width = cfg.SEARCH.COST_INPUT_SIZE
     spec = NetworkSpec.from_config(cfg)
-    return Run(name, Path(folder), cfg, spec, body_cost(spec, (height, width)), log, metrics)
+    cost = body_cost(spec, tuple(cfg.SEARCH.COST_INPUT_SIZE))
+    return Run(name, Path(folder), cfg, spec, cost, log, metrics)
 
 
 def load_saved_config(folder: str | Path) -> CfgNode:

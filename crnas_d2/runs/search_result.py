@@ -146,10 +146,9 @@ class SearchResult:
         ]
 
     def pareto_front(self, cost: Callable[[Genotype], float]) -> list[Candidate]:
-        """Return the candidates that no other one dominates in fitness and cost.
+        """Return the candidates that no other dominates in fitness and cost, the cheapest first.
 
-        Returns:
-            the cheapest first; one of each group with equal fitness and cost.
+        Of candidates with equal fitness and cost, one is there.
         """
         front: list[Candidate] = []
         # From cheap to expensive, the best first at equal cost: a candidate is on the front if it
@@ -175,35 +174,31 @@ class SearchResult:
     def write_candidates(self, path: str | Path) -> None:
         """Write one line per evaluated genotype, the best first, numbers in full precision.
 
-        Columns of costs have their names in lower case. For a prefix, the choices that are still
-        open and the costs are empty, and so is an interval that is not known. If evaluations were
-        stopped early, the column ``images`` says after how many images; it is empty for those on
-        all images.
+        What is not known is empty: an interval, and of a prefix the costs and the choices that are
+        still open. The column ``images``, if evaluations were stopped early, says after how many.
         """
-        space, costs = self.space, self.costs
-        metrics = list(dict.fromkeys(name for c in self.candidates for name in c.metrics))
+        space = self.space
         intervals = self.noise.intervals if self.noise is not None else {}
-        stopped = ["images"] if self.num_stopped() else []
+        rows: list[dict[str, object]] = []
+        metrics = dict.fromkeys(name for c in self.candidates for name in c.metrics)
+        for candidate in self.candidates:
+            genotype = candidate.genotype
+            low, high = intervals.get(genotype, ("", ""))
+            row: dict[str, object] = dict.fromkeys(space.names, "")
+            row |= space.values(genotype, partial=True)
+            row["fitness"] = "failed" if candidate.fitness is None else candidate.fitness
+            row |= {"fitness_low": low, "fitness_high": high}
+            row |= {name: candidate.metrics.get(name, "") for name in metrics}
+            is_complete = space.is_complete(genotype)
+            for name, cost in self.costs.items():
+                row[name.lower()] = cost(genotype) if is_complete else ""
+            if self.num_stopped():
+                row["images"] = "" if candidate.images is None else candidate.images
+            rows.append({**row, "seconds": f"{candidate.seconds:.2f}"})
         with Path(path).open("w", newline="") as stream:
-            writer = csv.writer(stream)
-            fitness = ["fitness", "fitness_low", "fitness_high"]
-            names = [name.lower() for name in costs]
-            writer.writerow([*space.names, *fitness, *metrics, *names, *stopped, "seconds"])
-            for candidate in self.candidates:
-                genotype = candidate.genotype
-                values = space.values(genotype, partial=True)
-                is_complete = space.is_complete(genotype)
-                writer.writerow(
-                    [
-                        *(values.get(name, "") for name in space.names),
-                        "failed" if candidate.fitness is None else candidate.fitness,
-                        *intervals.get(genotype, ("", "")),
-                        *(candidate.metrics.get(name, "") for name in metrics),
-                        *(cost(genotype) if is_complete else "" for cost in costs.values()),
-                        *("" if candidate.images is None else candidate.images for _ in stopped),
-                        f"{candidate.seconds:.2f}",
-                    ]
-                )
+            writer = csv.DictWriter(stream, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 def fitness_of(candidate: Candidate) -> float:
@@ -217,29 +212,23 @@ def _complete(candidates: Sequence[Candidate], space: SearchSpace) -> list[Candi
 
 
 def _baseline(cfg: CfgNode, spec: NetworkSpec) -> Baseline | None:
-    """Return the network of ``MODEL.WEIGHTS`` in a search of an inherited detector, otherwise the
-    published one of the family; ``None`` if it cannot be told."""
-    depths: Sequence[int] = ()
-    ops: Sequence[int] = ()
+    """Return the inherited network of ``MODEL.WEIGHTS``, else the published one, if it is known."""
+    network: Mapping[str, Any] = {}
     what = "the published network of the family"
-    if cfg.MODEL.INHERIT:
-        try:
-            network = read_file(cfg.MODEL.WEIGHTS).get("network", {})
-        except (OSError, ValueError):
-            return None
-        depths = network.get("MODEL.GENOTYPE.DEPTHS", ())
-        ops = network.get("MODEL.GENOTYPE.OPS", ())
-        what = "the network of MODEL.WEIGHTS"
     try:
-        depths = tuple(depths) or spec.family.baseline_depths()
-    except ValueError:  # its settings match no published network
+        if cfg.MODEL.INHERIT:
+            network = read_file(cfg.MODEL.WEIGHTS).get("network", {})
+            what = "the network of MODEL.WEIGHTS"
+        depths = tuple(network.get("MODEL.GENOTYPE.DEPTHS", ())) or spec.family.baseline_depths()
+    except (OSError, ValueError):  # no file, or settings of no published network
         return None
+    ops = tuple(network.get("MODEL.GENOTYPE.OPS", ()))
     base, fields = cast(SearchSpace, spec.space).base, cast(SpaceKind, spec.kind).fields
     if "depths" not in fields:
         if depths != base.depths:
             return None
         depths = base.depths
-    ops = (tuple(ops) or (0,) * sum(depths)) if "ops" in fields else base.ops
+    ops = (ops or (0,) * sum(depths)) if "ops" in fields else base.ops
     return Baseline(Genotype(depths, ops), what)
 
 

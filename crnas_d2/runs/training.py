@@ -42,14 +42,12 @@ class Training:
     Attributes:
         genotype: of the network.
         seed: of the training.
-        config_file: of the training; that of a supernet trains the one network of the genotype.
+        config_file: that of a supernet trains the one network of the genotype.
         overrides: ``KEY, VALUE, ...`` for all networks.
-        root: the folder of all trainings; each has an ``OUTPUT_DIR`` named by the digest of its
-            config.
+        root: has an ``OUTPUT_DIR`` for each training, named by the digest of its config.
         metric: the result that counts; default: accuracy for a classifier, else ``bbox/AP``.
-        pretraining: the training whose weights are ``MODEL.WEIGHTS`` of this one.
-        elsewhere: folders of finished trainings by the digest of their config, which are taken
-            instead of training again; see :func:`finished_trainings`.
+        pretraining: whose weights are ``MODEL.WEIGHTS`` of this one.
+        elsewhere: folders of :func:`finished_trainings`, which are not repeated.
     """
 
     genotype: Genotype
@@ -122,8 +120,7 @@ class Training:
         metrics = self._metrics(cfg)
         if metrics is None:
             return None
-        height, width = cfg.SEARCH.COST_INPUT_SIZE
-        cost = body_cost(NetworkSpec.from_config(cfg), (height, width))
+        cost = body_cost(NetworkSpec.from_config(cfg), tuple(cfg.SEARCH.COST_INPUT_SIZE))
         # None for a score that is not finite, e.g. of a network that detects nothing.
         scores = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
         boxes = {name: f"bbox/{name}" for name in ("AP", "AP50")}

@@ -24,28 +24,17 @@ from crnas_d2.runs.search_result import ChannelSearchResult, read_search
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "networks",
-        nargs="+",
-        metavar="NAME=OUTPUT_DIR",
-        help="finished trainings, that of the "
-        "network to compare with first; trainings with several seeds are taken together",
+    text = (
+        "finished trainings, that of the network to compare with first; trainings with several "
+        "seeds are taken together"
     )
-    parser.add_argument(
-        "--search",
-        action="append",
-        default=[],
-        metavar="OUTPUT_DIR",
-        help="a finished search to add to the report; may be repeated",
+    parser.add_argument("networks", nargs="+", metavar="NAME=OUTPUT_DIR", help=text)
+    text = "a finished search to add to the report; may be repeated"
+    parser.add_argument("--search", action="append", default=[], metavar="OUTPUT_DIR", help=text)
+    text = (
+        "images on which effective receptive fields are measured, 0 for none; default: %(default)s"
     )
-    parser.add_argument(
-        "--receptive-fields",
-        type=int,
-        default=16,
-        metavar="N",
-        help="images on which effective receptive fields are measured, 0 for none; default: "
-        "%(default)s",
-    )
+    parser.add_argument("--receptive-fields", type=int, default=16, metavar="N", help=text)
     parser.add_argument("--output", required=True, metavar="FILE", help="the HTML file to write")
 
 

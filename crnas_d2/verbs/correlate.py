@@ -40,73 +40,44 @@ _FORMATS = (".html", ".png", ".svg")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     jobs = parser.add_subparsers(dest="job", required=True)
     train = jobs.add_parser("train", help="train networks stand-alone")
-    train.add_argument("results", type=Path, metavar="RESULTS.json")
-    train.add_argument("--config-file", required=True, help="how each network is trained")
-    train.add_argument(
-        "--pretrain-config",
-        metavar="FILE",
-        help="train each network with this config first; --config-file starts from its weights",
+    add = train.add_argument
+    add("results", type=Path, metavar="RESULTS.json")
+    add("--config-file", required=True, help="how each network is trained")
+    text = "train each network with this config first; --config-file starts from its weights"
+    add("--pretrain-config", metavar="FILE", help=text)
+    text = "published networks, genotype.yaml files, configs, folders of runs and searches"
+    add("--networks", nargs="+", default=[], metavar="NETWORK", help=text)
+    add("--genotypes", type=Path, metavar="FILE", help="YAML list of MODEL.GENOTYPE")
+    add("--space", metavar="FILE", help="config of a search to sample from")
+    add("--number", type=positive_int, default=24, help="networks to sample from --space")
+    text = (
+        "stratified: evenly over the range of MACs; default: %(default)s, to which a larger "
+        "--number adds"
     )
-    train.add_argument(
-        "--networks",
-        nargs="+",
-        default=[],
-        metavar="NETWORK",
-        help="published networks, genotype.yaml files, configs, folders of runs and searches",
-    )
-    train.add_argument("--genotypes", type=Path, metavar="FILE", help="YAML list of MODEL.GENOTYPE")
-    train.add_argument("--space", metavar="FILE", help="config of a search to sample from")
-    train.add_argument(
-        "--number", type=positive_int, default=24, help="networks to sample from --space"
-    )
-    train.add_argument(
-        "--sampling",
-        choices=SAMPLINGS,
-        default="random",
-        help="stratified: evenly over the range of MACs; default: %(default)s, to which a larger "
-        "--number adds",
-    )
-    train.add_argument("--seeds", type=int, nargs="+", default=[1])
-    train.add_argument("--runs", type=Path, required=True, metavar="DIR", help="for the trainings")
-    train.add_argument(
-        "--reuse",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="DIR",
-        help="folders with finished trainings; one with the same config is not trained again",
-    )
-    train.add_argument("--num-workers", type=positive_int, default=1, help="trainings at a time")
-    train.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="overrides")
-    train.add_argument(
-        "--pretrain-opts",
-        nargs="+",
-        default=[],
-        metavar="KEY VALUE",
-        help="overrides of --pretrain-config",
-    )
+    add("--sampling", choices=SAMPLINGS, default="random", help=text)
+    add("--seeds", type=int, nargs="+", default=[1])
+    add("--runs", type=Path, required=True, metavar="DIR", help="for the trainings")
+    text = "folders with finished trainings; one with the same config is not trained again"
+    add("--reuse", type=Path, nargs="+", default=[], metavar="DIR", help=text)
+    add("--num-workers", type=positive_int, default=1, help="trainings at a time")
+    add("--opts", nargs="+", default=[], metavar="KEY VALUE", help="overrides")
+    text = "overrides of --pretrain-config"
+    add("--pretrain-opts", nargs="+", default=[], metavar="KEY VALUE", help=text)
+
     score = jobs.add_parser("score", help="score the networks of RESULTS.json in a supernet")
     score.add_argument("results", type=Path, metavar="RESULTS.json")
     score.add_argument("scores", type=Path, metavar="SCORES.json")
     score.add_argument("--config-file", required=True, help="of the search")
     score.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="overrides")
+
     report = jobs.add_parser("report", help="seeds, spread and rank correlations")
-    report.add_argument("results", type=Path, metavar="RESULTS.json")
-    report.add_argument(
-        "others",
-        type=Path,
-        nargs="*",
-        metavar="OTHER.json",
-        help="scores, or other trainings, of the same networks",
-    )
-    report.add_argument("--output", metavar="FILE", help="to write: .html (a page), .png or .svg")
-    report.add_argument(
-        "--mark",
-        nargs="+",
-        default=[],
-        metavar="NAME=NETWORK",
-        help="networks to name in the figures, e.g. the baseline and the found one",
-    )
+    add = report.add_argument
+    add("results", type=Path, metavar="RESULTS.json")
+    text = "scores, or other trainings, of the same networks"
+    add("others", type=Path, nargs="*", metavar="OTHER.json", help=text)
+    add("--output", metavar="FILE", help="to write: .html (a page), .png or .svg")
+    text = "networks to name in the figures, e.g. the baseline and the found one"
+    add("--mark", nargs="+", default=[], metavar="NAME=NETWORK", help=text)
     add_overwrite(report, "the file of --output")
 
 

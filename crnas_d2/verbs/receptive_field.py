@@ -22,37 +22,20 @@ _FORMATS = (".html", ".png", ".svg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "networks",
-        nargs="+",
-        metavar="[NAME=]NETWORK",
-        help="OUTPUT_DIR of a finished training, a folder that export has written, or a config "
-        "whose MODEL.WEIGHTS are those to measure",
+    add = parser.add_argument
+    text = (
+        "OUTPUT_DIR of a finished training, a folder that export has written, or a config whose "
+        "MODEL.WEIGHTS are those to measure"
     )
-    parser.add_argument(
-        "--output", required=True, metavar="FILE", help="to write: .html (a page), .png or .svg"
-    )
-    parser.add_argument(
-        "--images",
-        nargs="+",
-        default=[],
-        metavar="PATH",
-        help="images and folders; default: the test set of the first network",
-    )
-    parser.add_argument(
-        "--num-images",
-        type=positive_int,
-        default=32,
-        metavar="N",
-        help="at most; default: %(default)s",
-    )
-    parser.add_argument(
-        "--features",
-        nargs="+",
-        default=[],
-        metavar="NAME",
-        help="maps of neck or body; default: p3 to p5 and res3 to res5, where there are any",
-    )
+    add("networks", nargs="+", metavar="[NAME=]NETWORK", help=text)
+    text = "to write: .html (a page), .png or .svg"
+    add("--output", required=True, metavar="FILE", help=text)
+    text = "images and folders; default: the test set of the first network"
+    add("--images", nargs="+", default=[], metavar="PATH", help=text)
+    text = "at most; default: %(default)s"
+    add("--num-images", type=positive_int, default=32, metavar="N", help=text)
+    text = "maps of neck or body; default: p3 to p5 and res3 to res5, where there are any"
+    add("--features", nargs="+", default=[], metavar="NAME", help=text)
     add_overwrite(parser)
     add_device(parser)
     add_overrides(parser, "all configs", "INPUT.MIN_SIZE_TEST 512")
