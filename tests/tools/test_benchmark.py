@@ -55,6 +55,14 @@ def results(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
+def assert_measured(text, goal, *keys):
+    """One result, with the ratio and the figures of both sides."""
+    (result,) = results(text)
+    assert list(result) == ["name", "ratio", "goal", *keys] and result["goal"] == goal
+    assert all(math.isfinite(result[key]) and result[key] > 0 for key in ("ratio", *keys))
+    return result
+
+
 def test_last_line_holds_the_medians(tool, fake, capsys):
     fake(ours=[10, 12, 900], theirs=[10, 10, 600])
     assert tool.main(["fake", "--device", "cpu"]) == 0
@@ -129,23 +137,27 @@ def test_exit_status_says_whether_every_goal_is_met(tool, fake, capsys):
     assert names == ["level", "slow", "broken"]
 
 
+KNOWN = ("import-time", "supernet-step")
+
+
 @pytest.mark.parametrize(
-    "arguments", [["nonsense"], ["supernet-step", "nonsense"], []], ids=["one", "second", "none"]
+    ("arguments", "words"),
+    [
+        (["nonsense"], ("'nonsense'", "known: ", *KNOWN)),
+        (["supernet-step", "nonsense"], ("'nonsense'", "known: ", *KNOWN)),
+        ([], ("name a benchmark: ", *KNOWN)),
+        (["supernet-step", "--repeats", "0"], ("--repeats is 0; expected at least 1",)),
+        *(
+            (["gpu", f"--size={size}"], (f"--size is {size}; expected HEIGHTxWIDTH",))
+            for size in ("800", "800x", "0x10", "ax3", "-1x5")
+        ),
+    ],
 )
-def test_wrong_name_is_answered_with_the_known_ones(tool, capsys, arguments):
+def test_wrong_arguments_are_refused(tool, capsys, arguments, words):
     with pytest.raises(SystemExit) as stopped:
-        tool.main(arguments)
-    assert stopped.value.code == 2
-    error = capsys.readouterr().err
-    assert "known: " in error or "name a benchmark: " in error
-    assert "import-time" in error and "supernet-step" in error
-    assert not arguments or "'nonsense'" in error
-
-
-def test_refuses_no_repeats(tool, capsys):
-    with pytest.raises(SystemExit):
-        tool.main(["supernet-step", "--repeats", "0"])
-    assert "--repeats is 0; expected at least 1" in capsys.readouterr().err
+        tool.main([*arguments, "--device", "cpu"])
+    message = f"{stopped.value.code} {capsys.readouterr().err}"
+    assert all(word in message for word in words), message
 
 
 def test_list(tool, capsys):
@@ -158,11 +170,7 @@ def test_list(tool, capsys):
 def test_supernet_step_measures_both_sides(tool, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tool.main(["supernet-step", "--repeats", "1", "--device", "cpu"])
-    (result,) = results(capsys.readouterr().out)
-    assert list(result) == ["name", "ratio", "goal", "supernet_step_ms", "detectron2_step_ms"]
-    assert result["goal"] == 1.05
-    figures = [result[key] for key in ("ratio", "supernet_step_ms", "detectron2_step_ms")]
-    assert all(math.isfinite(figure) and figure > 0 for figure in figures)
+    assert_measured(capsys.readouterr().out, 1.05, "supernet_step_ms", "detectron2_step_ms")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -196,9 +204,7 @@ def small(tool, benchmarks, monkeypatch):
 def test_mixed_conv_memory_is_that_of_the_maps(small, capsys):
     assert small.main(["mixed-conv-memory", "--device", "cpu"]) == 0
     output = capsys.readouterr().out
-    (result,) = results(output)
-    assert list(result) == ["name", "ratio", "goal", "mixed_conv_mib", "written_out_mib"]
-    assert result["goal"] == 0.65
+    result = assert_measured(output, 0.65, "mixed_conv_mib", "written_out_mib")
     # The input, over the input and three outputs; and some shares.
     maps = 2 * 32 * 6 * 7 * 4 / 2**20
     assert maps <= result["mixed_conv_mib"] <= 1.1 * maps
@@ -216,10 +222,7 @@ def test_mixed_conv_memory_is_that_of_the_maps(small, capsys):
 )
 def test_convolutions_are_timed(small, capsys, name, goal, keys):
     small.main([name, "--repeats", "1", "--device", "cpu"])
-    (result,) = results(capsys.readouterr().out)
-    assert list(result) == ["name", "ratio", "goal", *keys]
-    assert result["goal"] == goal
-    assert all(math.isfinite(result[key]) and result[key] > 0 for key in ("ratio", *keys))
+    assert_measured(capsys.readouterr().out, goal, *keys)
 
 
 def test_import_time_times_a_fresh_interpreter(benchmarks, monkeypatch, tmp_path):
@@ -274,12 +277,6 @@ def test_what_does_not_fit_the_memory_is_a_dash(benchmarks):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     assert benchmarks("gpu")._measured(make, "cpu", 1) == (None, None)
-
-
-@pytest.mark.parametrize("size", ["800", "800x", "0x10", "ax3", "-1x5"])
-def test_a_size_that_is_none_is_refused(tool, size):
-    with pytest.raises(SystemExit, match=f"--size is {size}; expected HEIGHTxWIDTH"):
-        tool.main(["gpu", "--device", "cpu", f"--size={size}"])
 
 
 def test_all_leaves_out_what_is_for_a_gpu(tool, fake, monkeypatch, capsys):
