@@ -93,17 +93,16 @@ class CountedNetwork:
             regions = self._training_regions
             self._peaks[images] = step_memory(self.model, size, images, *regions, trains=True)
         copies = sum(p.nbytes for p in self.model.parameters()) if num_processes > 1 else 0
-        return self._speed(self.checkpoint + copies, self._peaks[images], images)
+        per_image = self._peaks[images] // images
+        base = self.checkpoint + copies
+        return Speed(None, None, base, per_image, self.checkpoint, self.weights)
 
     def search_speed(self) -> Speed:
         """Return sizes of a worker of a search, without times and the images that it keeps."""
         images, size = self.cfg.SEARCH.IMS_PER_BATCH, widest_size(self.cfg, in_training=False)
         regions = self._inference_regions
         peak = step_memory(self.model, size, images, *regions, trains=False)
-        return self._speed(self.weights, peak, images)
-
-    def _speed(self, base: int, peak: int, images: int) -> Speed:
-        return Speed(None, None, base, peak // images, self.checkpoint, self.weights)
+        return Speed(None, None, self.weights, peak // images, self.checkpoint, self.weights)
 
     @property
     def _training_regions(self) -> tuple[int, int]:

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import count
+from itertools import count, repeat
 from random import Random
 from typing import Any
 
@@ -57,23 +57,16 @@ def measure_speed(cfg: CfgNode, *, timed: bool = True, random_images: bool = Fal
         # No step of the optimizer: it costs little, and its learning rate is not warmed up yet.
 
     with _datasets_of(cfg), EventStorage():  # in which the model notes its losses
-        batches_of = _random_batches if random_images else _batches
-        images, batches = 1, batches_of(cfg, 1)
-        train = _seconds(train_step, on_gpu)
-        if train < _SLOW and cfg.SOLVER.IMS_PER_BATCH > 1:
-            images = cfg.SOLVER.IMS_PER_BATCH
-            batches = batches_of(cfg, images)
+        for images in (1, cfg.SOLVER.IMS_PER_BATCH):
+            batches = repeat(random_batch(cfg, images)) if random_images else _batches(cfg, images)
             train = _seconds(train_step, on_gpu)
+            if train >= _SLOW or images == cfg.SOLVER.IMS_PER_BATCH:
+                break
         model.eval()
         with torch.no_grad():
             infer = _seconds(lambda: model(next(batches)), on_gpu)
     per_image = max(0, _peak_memory(on_gpu) - before) // images
     return Speed(train / images, infer / images, before, per_image, checkpoint, weights)
-
-
-def _random_batches(cfg: CfgNode, size: int) -> Iterator[list[dict[str, Any]]]:
-    while True:
-        yield random_batch(cfg, size)
 
 
 def _batches(cfg: CfgNode, size: int) -> Iterator[list[dict[str, Any]]]:
