@@ -14,6 +14,7 @@ from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.modeling.families import MobileNetV2Family, ResNetFamily
 from crnas_d2.modeling.spaces import JointKind
 from crnas_d2.space import (
+    AdditiveCost,
     Budget,
     Choice,
     Family,
@@ -230,6 +231,17 @@ def test_an_unreachable_limit_names_the_totals_of_all_depths():
         words = r"MACS \[31, 39\]\. Reachable totals: 20, 30, 40, 50, 70 MACs"
         with pytest.raises(ValueError, match=words):
             refuse(SPACE, [budget])
+
+
+def test_a_tight_budget_is_enumerated_without_visiting_the_space():
+    space = JointKind([(8, 9)] * 4).build_space(ResNetFamily(18), Genotype())
+    options = {
+        choice.name: {option: (choice.field == "ops") * (10 + option) for option in choice.options}
+        for choice in space.choices
+    }
+    cost = AdditiveCost("ENERGY", "mJ", space, options)
+    expected = Genotype(depths=(8,) * 4, ops=(0,) * 32)  # one of more than 3 ** 32
+    assert feasible_genotypes(space, [Budget(cost, 0, 320)]) == [expected]
 
 
 def test_other_conditions_than_the_depth_of_a_stage():

@@ -51,19 +51,28 @@ def config(name, tmp_path):
     return load_config(str(file), toy.as_list(toy.TINY, thin))
 
 
-def test_all_published_networks_are_here():
-    folder = Path(genotype_file("CR-NAS/CR-R50")).parent
-    assert {file.stem for file in folder.iterdir()} == set(BLOCKS)
+PUBLISHED = {
+    "CR-NAS": set(BLOCKS),
+    "DetNAS": {
+        *("DetNASNet-300M-FPN", "DetNASNet-300M-RetinaNet", "DetNASNet-1.3G-FPN"),
+        *("ShuffleNetV2-20", "ShuffleNetV2-40"),
+    },
+}
 
 
-def test_a_file_is_what_a_search_would_write(name, tmp_path):
-    text = Path(genotype_file(f"CR-NAS/{name}")).read_text()
-    comment = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("#")]
-    family = yaml.safe_load(text)["MODEL"]["GENOTYPE"]["FAMILY"]
-    genotype = Genotype.from_yaml(genotype_file(f"CR-NAS/{name}"))
-    genotype.to_yaml(tmp_path / "again.yaml", family=family, comment="\n".join(comment))
-    assert (tmp_path / "again.yaml").read_text() == text
-    assert "CR-NAS" in comment[0] + comment[1] and "table" in comment[0] + comment[1]
+@pytest.mark.parametrize("paper", PUBLISHED)
+def test_all_published_networks_are_here_as_a_search_would_write_them(paper, tmp_path):
+    [some, *_] = PUBLISHED[paper]
+    found = {file.stem: file for file in Path(genotype_file(f"{paper}/{some}")).parent.iterdir()}
+    assert set(found) == PUBLISHED[paper]
+    for file in found.values():
+        text = file.read_text()
+        comment = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("#")]
+        family = yaml.safe_load(text)["MODEL"]["GENOTYPE"]["FAMILY"]
+        again = tmp_path / "again.yaml"
+        Genotype.from_yaml(file).to_yaml(again, family=family, comment="\n".join(comment))
+        assert again.read_text() == text
+        assert paper in comment[0] + comment[1] and "table" in comment[0] + comment[1]
 
 
 def test_a_network_has_the_blocks_of_its_baseline(name, tmp_path):
