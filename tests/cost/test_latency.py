@@ -172,9 +172,6 @@ def test_the_clock_of_the_cpu_counts_milliseconds():
     assert 20 <= first < second and clock.marks == []
 
 
-# ---------------------------------------------------------------------- files
-
-
 def test_a_table_is_the_same_after_it_was_written_and_read(tmp_path):
     path = tmp_path / "latency.json"
     TABLE.save(path)
@@ -182,34 +179,34 @@ def test_a_table_is_the_same_after_it_was_written_and_read(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["latency.json"]
 
 
+OTHER = "holds.*{}.*another OUTPUT_DIR"
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"device": "H200"}, "device was 'abacus' and is 'H200'"),
-        ({"input_size": [800, 1088]}, r"input_size was \[224, 224\] and is \[800, 1088\]"),
-        ({"network": "1f"}, "network was None and is '1f'"),
+        ({"device": "H200"}, OTHER.format("device was 'abacus' and is 'H200'")),
+        (
+            {"input_size": [800, 1088]},
+            OTHER.format(r"input_size was \[224, 224\] and is \[800, 1088\]"),
+        ),
+        ({"network": "1f"}, OTHER.format("network was None and is '1f'")),
+        (operation_space((1, 1, 1, 2)), "not those of the operation space"),
+        *[
+            (text, "is not a table of latencies.*Remove it")
+            for text in ("", "[]", "{}", '{"origin": {}, "choices": {"a": 1}}')
+        ],
     ],
-    ids=["device", "size", "network"],
 )
 def test_a_table_of_something_else_is_refused(tmp_path, change, words):
-    TABLE.save(tmp_path / "latency.json")
-    with pytest.raises(ValueError, match=rf"latency\.json holds.*{words}.*another OUTPUT_DIR"):
-        load(tmp_path / "latency.json", origin={**ORIGIN, **change})
-
-
-def test_a_table_of_another_space_is_refused(tmp_path):
-    TABLE.save(tmp_path / "latency.json")
-    space = operation_space((1, 1, 1, 2))
-    with pytest.raises(ValueError, match="not those of the operation space"):
-        load(tmp_path / "latency.json", space)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"origin": {}, "choices": {"a": 1}}'])
-def test_a_file_that_is_no_table_is_refused(tmp_path, text):
     path = tmp_path / "latency.json"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=r"latency\.json is not a table of latencies.*Remove it"):
-        load(path)
+    TABLE.save(path)
+    if isinstance(change, str):
+        path.write_text(change)
+    space = SPACE if isinstance(change, dict | str) else change
+    origin = {**ORIGIN, **change} if isinstance(change, dict) else ORIGIN
+    with pytest.raises(ValueError, match=rf"latency\.json {words}|{words}"):
+        load(path, space, origin)
 
 
 def test_another_torch_is_warned_of_for_limits_must_stay(tmp_path, caplog):

@@ -235,6 +235,8 @@ def test_accuracy_is_resampled_too():
     scores = np.array([[3.0, 2.0], [1.0, 2.0], [5.0, 4.0], [0.0, 1.0]])
     for label, row in zip((0, 0, 0, 1), scores, strict=True):
         evaluator.process([{"label": label}], [{"scores": row}])
+    results, images = evaluator.results_so_far("classification/top1")
+    assert results.hits.tolist() == [True, False, True, True] and images.tolist() == [0, 1, 2, 3]
     results = evaluator.image_results("classification/top1")
     assert evaluator.evaluate()["classification"]["top1"] == whole(results) == 75
     np.testing.assert_array_equal(

@@ -10,7 +10,6 @@ from image_results import whole
 
 from crnas_d2.data import build_fixed_batches
 from crnas_d2.evaluation import (
-    ClassificationEvaluator,
     DetectionMatches,
     ImageHits,
     Race,
@@ -99,14 +98,6 @@ def test_images_that_are_drawn_twice_count_as_two(make):
     part = np.arange(100, 220)
     expected = results.scores(np.bincount(drawn[part], minlength=400)[None])[0]
     assert whole(repeated.subset(part)) == pytest.approx(expected, abs=1e-9)
-
-
-def test_the_accuracy_of_the_images_so_far():
-    evaluator = ClassificationEvaluator(distributed=False)
-    for label in (0, 1, 0):
-        evaluator.process([{"label": label}], [{"scores": np.array([3.0, 2.0])}])
-    results, images = evaluator.results_so_far("classification/top1")
-    assert results.hits.tolist() == [True, False, True] and images.tolist() == [0, 1, 2]
 
 
 @pytest.fixture(params=[8.0, 0.0], ids=["in memory", "decoded each time"])
