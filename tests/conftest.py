@@ -48,9 +48,7 @@ def masks(tmp_path_factory):
     with open(entry[1]) as stream:
         content = json.load(stream)
     for annotation in content["annotations"]:
-        x, y, width, height = annotation["bbox"]
-        right, low = x + width, y + height
-        annotation["segmentation"] = [[x, y, right, y, right, low, x, low]]
+        annotation["segmentation"] = [toy.polygon(annotation["bbox"])]
     with open(entry[1], "w") as stream:
         json.dump(content, stream)
     register_coco_format([entry])

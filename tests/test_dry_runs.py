@@ -1,11 +1,11 @@
-"""Each recipe's supernet and search, started at full size: networks and images of the papers.
+"""Supernets and searches of projects, started with the networks and the images of the papers.
 
 Two iterations and two candidates, by the commands of the READMEs, on generated images under the
 names that the configs use; a checkpoint is the one that the config names. A process has one or two
 images in a step, a classifier eight, to fit a machine's memory. All of them take hours on a CPU:
 
-    pytest -m slow tests/test_dry_runs.py                  the selection, a recipe of each kind
-    DRY_RUNS=all pytest -m slow tests/test_dry_runs.py     every recipe
+    pytest -m slow tests/test_dry_runs.py                  the selection, a config of each kind
+    DRY_RUNS=all pytest -m slow tests/test_dry_runs.py     every config
 """
 
 import os
@@ -105,7 +105,7 @@ def runs(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ALL if os.environ.get("DRY_RUNS") == "all" else SELECTION)
-def test_a_recipe_trains_and_searches_at_full_size(name, runs, record_property):
+def test_a_supernet_is_trained_and_searched_at_full_size(name, runs, record_property):
     project, _, search = name.partition("/")
     folder = runs.run(runs.root / "projects" / project / "configs" / f"{search}.yaml")
     assert (folder / "genotype.yaml").is_file() and (folder / "report.html").is_file()

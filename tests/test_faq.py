@@ -25,15 +25,15 @@ from crnas_d2.verbs.search.search import _check_finished
 FAQ = (toy.ROOT / "docs" / "FAQ.md").read_text()
 QUOTED = re.findall(r"^```console\n(.*?)\n```", FAQ, flags=re.MULTILINE | re.DOTALL)
 CONFIGS = toy.ROOT / "configs" / "letters"
-RECIPES = toy.ROOT / "projects" / "CR-NAS" / "configs"
+PAPERS = toy.ROOT / "projects" / "CR-NAS" / "configs"
 
 
 def config(name, *overrides):
     return load_config(str(CONFIGS / f"{name}.yaml"), list(overrides))
 
 
-def recipe(name):
-    return load_config(str(RECIPES / f"{name}.yaml"), [])
+def published(name):
+    return load_config(str(PAPERS / f"{name}.yaml"), [])
 
 
 def another_run():
@@ -92,8 +92,8 @@ FIXED = ("MODEL.GENOTYPE.DEPTHS", "[3, 4, 1, 1]", "MODEL.SUPERNET.PATH_SAMPLER",
 ERRORS = {
     "freeze": lambda: check_model(config("supernet-stage", "MODEL.BACKBONE.FREEZE_AT", "2")),
     "frozen BN": lambda: check_model(config("supernet-stage", "MODEL.RESNETS.NORM", "FrozenBN")),
-    "no ImageNet": lambda: check_training(recipe("pretrain/CR-R50")),
-    "no pretraining": lambda: check_training(recipe("searched/faster_rcnn_CR-R50_FPN_1x")),
+    "no ImageNet": lambda: check_training(published("pretrain/CR-R50")),
+    "no pretraining": lambda: check_training(published("searched/faster_rcnn_CR-R50_FPN_1x")),
     "nothing to resume": lambda: check_resumable(config("baseline")),
     "nothing to search": lambda: check_search(config("supernet-inherit", *FIXED)),
     **{f.__name__: f for f in (another_run, full_gpu, too_small_gpu, other_classes)},
@@ -127,7 +127,7 @@ def test_the_warning_about_weights_that_detect_nothing_is_quoted(monkeypatch):
 
 
 def test_the_line_about_other_gpus_is_quoted():
-    cfg = recipe("searched/faster_rcnn_CR-R50_FPN_1x")
+    cfg = published("searched/faster_rcnn_CR-R50_FPN_1x")
     lines = training_summary(cfg, Trainer.auto_scale_workers(cfg, 1), None)
     assert lines[-1] in QUOTED
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 import toy
 import trained_toy
+from scripts import metrics
 
 from crnas_d2 import Choice, Genotype, SearchSpace, run_search
 from crnas_d2.cost import LatencyCheck, LatencyTable
@@ -62,19 +63,25 @@ def as_pattern(name):
     return re.sub(r"\\?<[^>]*>", r"[^/]+", re.escape(name)).replace(r"\*", r"[^/]*")
 
 
+def words(text):
+    return set(re.findall(r"`([^`\s]+)`", text))
+
+
 def files_of(folder):
     files = (file for file in folder.rglob("*") if file.is_file())
     return [file.relative_to(folder).as_posix() for file in files]
 
 
 def assert_named(files, *texts):
-    names = {name for text in texts for name in re.findall(r"`([^`\s]+)`", text)}
+    names = [as_pattern(name) for text in texts for name in words(text)]
+    # A folder that is named stands for what is in it.
+    pattern = "|".join(name + (".*" if name.endswith("/") else "") for name in names)
     for file in files:
-        # A folder that is named stands for what is in it.
-        assert any(
-            re.fullmatch(as_pattern(name) + (".*" if name.endswith("/") else ""), file)
-            for name in names
-        ), file
+        assert re.fullmatch(pattern, file), file
+
+
+def read_json(file):
+    return json.loads(file.read_text())
 
 
 def test_the_files_of_a_training_are_named(training):
@@ -82,10 +89,8 @@ def test_the_files_of_a_training_are_named(training):
     content = torch.load(training / "model_final.pth", weights_only=True)
     assert set(content) == keys(section("Checkpoints"))
     assert set(content["classes"]) == {"names", "ids"}
-    lines = (training / "metrics.json").read_text().splitlines()
-    last = json.loads(lines[-1])
-    named = set(re.findall(r"`([\w/]+)`", section("A training")))
-    assert {"iteration", "bbox/AP", "bbox/AP50"} <= named & set(last)
+    last = metrics(training)[-1]
+    assert {"iteration", "bbox/AP", "bbox/AP50"} <= words(section("A training")) & set(last)
 
 
 def test_the_files_of_a_search_are_named(search):
@@ -111,9 +116,8 @@ def test_the_keys_of_latencies_are_named(tmp_path):
     cost = AdditiveCost("LATENCY", "ms", space, {"res2.depth": {1: 1.0, 2: 2.0}}, 3.0)
     check = LatencyCheck(Genotype(depths=(1,)), estimated=4.0, measured=4.1)
     LatencyTable(cost, {}, [check]).save(tmp_path / "latency.json")
-    latencies = json.loads((tmp_path / "latency.json").read_text())
-    named = set(re.findall(r"`([^`]+)`", section("A search")))
-    assert {*latencies, *latencies["checks"][0]} <= named
+    latencies = read_json(tmp_path / "latency.json")
+    assert {*latencies, *latencies["checks"][0]} <= words(section("A search"))
 
 
 def test_the_attributes_of_trials_are_named(search):
@@ -133,22 +137,18 @@ def test_the_files_of_predict_are_named(training, toy_datasets, tmp_path):
         cfg, [images], str(output), folder=str(training), score_threshold=0.0, with_pictures=False
     )
     assert set(files_of(output)) == {"predictions.json", "images.json"}
-    results = json.loads((output / "predictions.json").read_text())
+    results, listed = (read_json(output / f"{name}.json") for name in ("predictions", "images"))
     assert set(results[0]) == keys(section("predict")) - {"segmentation"}
-    listed = json.loads((output / "images.json").read_text())
-    named = set(re.findall(r"`(\w+)`", section("predict")))
-    assert {*listed, *listed["images"][0], *listed["categories"][0]} <= named
+    assert {*listed, *listed["images"][0], *listed["categories"][0]} <= words(section("predict"))
 
 
 def test_the_files_of_export_are_named(training, tmp_path):
     output = tmp_path / "out"
     run_export(network_config(str(training), None), str(output), folder=str(training))
     assert_named(files_of(output), section("export"), EXPORT)
-    record = json.loads((output / "provenance.json").read_text())
-    named = keys(section("export"))
-    assert set(record) == named
-    parts = set(re.findall(r"`(\w+)`", section("export")))
-    assert {*record["input"], *record["weights"], *record["datasets"]} <= parts
+    record = read_json(output / "provenance.json")
+    assert set(record) == keys(section("export"))
+    assert {*record["input"], *record["weights"], *record["datasets"]} <= words(section("export"))
     weights = torch.load(output / "model.pth", weights_only=True)
     assert set(weights) == {"model", "network", "classes"}
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import packages
 import pytest
 import toy
+from scripts import metrics
 
 pytestmark = pytest.mark.slow
 
@@ -97,9 +98,11 @@ def test_the_command_installs_detectron2_once(user):
 def test_a_wheel_is_enough(user):
     home = user.home
     _, annotations, images = toy.make_dataset(home, "cells", 20, seed=1)
-    prepared = user(
-        *("crnas-d2", "prepare", "cells", "--coco", annotations, images, "--output", "data")
-    )
+
+    def verb(*words):
+        return user("crnas-d2", *words)
+
+    prepared = verb("prepare", "cells", "--coco", annotations, images, "--output", "data")
     commands = re.findall("^ +(.*--config-file.*)", prepared, re.MULTILINE)
     assert commands and all(command.startswith("crnas-d2 ") for command in commands), prepared
     loaded = user("python", "-c", LOAD, home / "data")
@@ -115,36 +118,28 @@ def test_a_wheel_is_enough(user):
     searched.write_text(
         f'_BASE_: ["{letters}/Base-letters.yaml", "data/data.yaml", "search/genotype.yaml"]\n'
     )
-    user("crnas-d2", "train", "--config-file", supernet, *tiny, *space, "OUTPUT_DIR", "supernet")
-    found = user(
-        *("crnas-d2", "search", "--config-file", supernet, "--num-workers", "2", *tiny, *space),
+    verb("train", "--config-file", supernet, *tiny, *space, "OUTPUT_DIR", "supernet")
+    found = verb(
+        *("search", "--config-file", supernet, "--num-workers", "2", *tiny, *space),
         *("MODEL.WEIGHTS", "supernet/model_final.pth", "OUTPUT_DIR", "search"),
     )
-    assert "Best: " in found and (home / "search" / "report.html").stat().st_size > 0
     both = ["DATASETS.TRAIN", '("cells_archtrain", "cells_archval")']
     test = ["DATASETS.TEST", '("cells_test",)', "OUTPUT_DIR", "searched"]
-    trained = user("crnas-d2", "train", "--config-file", searched, *tiny, *both, *test)
-    assert "bbox" in trained
-    compared = user(
-        *("crnas-d2", "compare", "searched=searched", "--search", "search"),
-        *("--output", "report.html"),
-    )
-    assert "Report: report.html" in compared and (home / "report.html").stat().st_size > 0
+    trained = verb("train", "--config-file", searched, *tiny, *both, *test)
+    report = ("--search", "search", "--output", "report.html")
+    compared = verb("compare", "searched=searched", *report)
+    analyzed = verb("analyze", "--config-file", searched, *tiny)
+    silent = ("--score-threshold", "0", "--no-pictures")
+    verb("predict", images, "--run", "searched", "--output", "predictions", *silent)
+    verb("export", "--run", "searched", "--output", "exported")
+    verb("sketch", "found=search", "CR-NAS/CR-R18", "--output", "sketch.svg")
 
-    metrics = (home / "searched" / "metrics.json").read_text().splitlines()
-    assert any("bbox/AP" in json.loads(line) for line in metrics)
-
-    analyzed = user("crnas-d2", "analyze", "--config-file", searched, *tiny)
-    assert "receptive field" in analyzed
-    user(
-        *("crnas-d2", "predict", images, "--run", "searched", "--output", "predictions"),
-        *("--score-threshold", "0", "--no-pictures"),
-    )
+    assert "Best: " in found and "bbox" in trained
+    assert any("bbox/AP" in line for line in metrics(home / "searched"))
+    assert "Report: report.html" in compared and "receptive field" in analyzed
     assert json.loads((home / "predictions" / "predictions.json").read_text())
-    user("crnas-d2", "export", "--run", "searched", "--output", "exported")
-    assert (home / "exported" / "model.pth").stat().st_size > 0
-    user("crnas-d2", "sketch", "found=search", "CR-NAS/CR-R18", "--output", "sketch.svg")
-    assert (home / "sketch.svg").stat().st_size > 0
+    for file in ("search/report.html", "report.html", "exported/model.pth", "sketch.svg"):
+        assert (home / file).stat().st_size > 0, file
 
 
 def test_a_mistake_is_one_line_that_names_the_verb(user):

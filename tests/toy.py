@@ -187,16 +187,8 @@ def make_dataset(folder: Path, name: str, num_images: int, seed: int) -> list[st
             x, y = int(random.integers(0, SIZE - width)), int(random.integers(0, SIZE - height))
             label = int(random.integers(len(CLASSES)))
             pixels[y : y + height, x : x + width] = (230, 20)[label]
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": index + 1,
-                    "category_id": label + 1,
-                    "bbox": [x, y, width, height],
-                    "area": width * height,
-                    "iscrowd": 0,
-                }
-            )
+            box = (x, y, width, height)
+            annotations.append(annotation(len(annotations) + 1, index + 1, label + 1, *box))
         file_name = f"{index:03d}.png"
         Image.fromarray(pixels.astype(np.uint8)).save(image_root / file_name)
         images.append({"id": index + 1, "file_name": file_name, "width": SIZE, "height": SIZE})
@@ -204,6 +196,17 @@ def make_dataset(folder: Path, name: str, num_images: int, seed: int) -> list[st
     json_file = folder / f"{name}.json"
     write_json(json_file, images, annotations, categories)
     return [name, str(json_file), str(image_root)]
+
+
+def annotation(number, image_id, category_id, x, y, width, height) -> dict:
+    owners = {"id": number, "image_id": image_id, "category_id": category_id}
+    return {**owners, "bbox": [x, y, width, height], "area": width * height, "iscrowd": 0}
+
+
+def polygon(box) -> list[int]:
+    """The corners of ``[x, y, width, height]``, as COCO's polygons."""
+    x, y, width, height = box
+    return [x, y, x + width, y, x + width, y + height, x, y + height]
 
 
 def write_json(path: Path, images: list, annotations: list, categories: list) -> None:
