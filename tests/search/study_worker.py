@@ -84,6 +84,19 @@ def evaluate(genotype):
     return {"bbox/AP": fitness(genotype), "bbox/AP50": 2 * fitness(genotype)}
 
 
+def search(searcher, study=None, evaluate=evaluate, **settings):
+    """The genotypes in the order in which one worker evaluates them."""
+    seen = []
+
+    def counted(genotype):
+        seen.append(genotype)
+        return evaluate(genotype)
+
+    study = study or optuna.create_study(direction="maximize")
+    run_worker(study, searcher, counted, "bbox/AP", **settings)
+    return seen
+
+
 @contextmanager
 def workers(folder, number=1, search="stage", *, hangs_in=0, storage=None):
     """Workers in processes of their own, which begin at once and are stopped in the end.

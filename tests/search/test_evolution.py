@@ -7,15 +7,15 @@ from random import Random
 import optuna
 import pytest
 from study_worker import begin
+from study_worker import search as run
 
 from crnas_d2.search import (
     EvolutionSampler,
     OptunaSearcher,
     SampledSearcher,
     evaluated,
-    run_worker,
 )
-from crnas_d2.space import AdditiveCost, Budget, Choice, Genotype, SearchSpace
+from crnas_d2.space import AdditiveCost, Budget, Choice, SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -69,16 +69,12 @@ def sampler(population_size=20, is_feasible=anything, **arguments):
     return EvolutionSampler(SPACE, is_feasible, population_size=population_size, **arguments)
 
 
-def search(study, total, evolution, evaluate=lambda genotype: {"AP": fitness(genotype)}):
-    """The genotypes in the order in which they were evaluated."""
-    seen = []
+def evaluate(genotype):
+    return {"bbox/AP": fitness(genotype)}
 
-    def counted(genotype):
-        seen.append(genotype)
-        return evaluate(genotype)
 
-    run_worker(study, Led(evolution, total, evolution.is_feasible), counted, "AP")
-    return seen
+def search(study, total, evolution, evaluate=evaluate):
+    return run(Led(evolution, total, evolution.is_feasible), study, evaluate)
 
 
 def in_memory():
@@ -142,17 +138,6 @@ def test_children_descend_from_the_best_of_all_before():
         assert sum(map(changes, mutants)) / len(mutants) < 3
 
 
-def test_without_crossovers_all_children_are_mutations():
-    study, evolution = in_memory(), sampler(20, crossover_share=0.0, mutation_probability=0.02)
-    search(study, 40, evolution)
-    parents = sorted(generations(study, evolution)[0], key=fitness, reverse=True)[:5]
-    for child in generations(study, evolution)[1]:
-        assert any(
-            sum(a != b for a, b in zip(child.ops, parent.ops, strict=True)) <= 3
-            for parent in parents
-        )
-
-
 def test_everything_evaluated_satisfies_the_budget():
     seen = search(
         in_memory(), 100, sampler(is_feasible=lambda genotype: 10 <= cost(genotype) <= 12)
@@ -167,19 +152,11 @@ def test_an_infeasible_budget_ends_the_search_with_the_reason(monkeypatch):
         search(in_memory(), 10, sampler(is_feasible=lambda genotype: False))
 
 
-def test_a_space_that_is_used_up_ends_the_search_with_the_reason(monkeypatch):
-    monkeypatch.setattr("crnas_d2.search.evolution._MOST_SAMPLES", 2000)
-    few = {Genotype(ops=(op,) * 12) for op in range(4)}
-    near = {Genotype(ops=(0,) * i + (1,) + (0,) * (11 - i)) for i in range(12)} | few
-    with pytest.raises(ValueError, match=r"no new .* satisfies SEARCH\.BUDGET; .* are evaluated"):
-        search(in_memory(), 50, sampler(4, is_feasible=lambda g: g in near or cost(g) < 1))
-
-
 def test_a_failed_candidate_is_replaced_and_is_no_parent():
     bad = {0}
 
     def evaluate(genotype):
-        return {"AP": math.nan if genotype.ops[0] in bad else fitness(genotype)}
+        return {"bbox/AP": math.nan if genotype.ops[0] in bad else fitness(genotype)}
 
     study, evolution = in_memory(), sampler(20)
     seen = search(study, 60, evolution, evaluate)
@@ -194,9 +171,9 @@ def test_a_failed_candidate_is_replaced_and_is_no_parent():
 
 def test_a_supernet_that_detects_nothing_ends_the_search():
     with pytest.raises(
-        ValueError, match=r"None of the first 5 candidates.*AP is nan.*Train it longer"
+        ValueError, match=r"None of the first 5 candidates.*bbox/AP is nan.*Train it longer"
     ):
-        search(in_memory(), 60, sampler(), lambda genotype: {"AP": math.nan})
+        search(in_memory(), 60, sampler(), lambda genotype: {"bbox/AP": math.nan})
 
 
 @pytest.mark.parametrize("stopped_in", [5, 27], ids=["first generation", "second generation"])
@@ -212,7 +189,7 @@ def test_stopped_in_mid_generation_and_resumed_equals_uninterrupted(tmp_path, st
         calls.append(genotype)
         if len(calls) == stopped_in:
             raise Killed
-        return {"AP": fitness(genotype)}
+        return {"bbox/AP": fitness(genotype)}
 
     study = begin(tmp_path)
     with pytest.raises(Killed):
@@ -256,13 +233,7 @@ def test_a_stock_sampler_leads_a_search(name):
     searcher = OptunaSearcher(SPACE, budgets, population=6, generations=5, sampler=name, seed=3)
     assert str(searcher.sampler) == name
     study = in_memory()
-    seen = []
-
-    def evaluate(genotype):
-        seen.append(genotype)
-        return {"AP": fitness(genotype)}
-
-    run_worker(study, searcher, evaluate, "AP")
+    seen = run(searcher, study, evaluate)
     assert len(set(seen)) == len(seen) == 30
     assert all(cost(genotype) <= 18 for genotype in seen)
 
@@ -274,11 +245,11 @@ def test_a_stock_sampler_goes_on_where_it_was_stopped(tmp_path, name):
             seen.append(genotype)
             if len(seen) == stop_after:
                 raise KeyboardInterrupt
-            return {"AP": fitness_of(genotype)}
+            return {"bbox/AP": fitness_of(genotype)}
 
         seen, searcher = [], OptunaSearcher(SMALL, **SHORT, sampler=name, seed=3)
         with contextlib.suppress(KeyboardInterrupt):
-            run_worker(study, searcher, evaluate, "AP")
+            run(searcher, study, evaluate)
         return seen
 
     expected = search(in_memory())
@@ -294,7 +265,7 @@ def test_a_stock_sampler_goes_on_where_it_was_stopped(tmp_path, name):
 def test_a_sampler_learns_the_result_of_what_it_proposes_again():
     study = in_memory()
     searcher = OptunaSearcher(SMALL, population=10, generations=4, sampler="TPESampler", seed=3)
-    run_worker(study, searcher, lambda genotype: {"AP": fitness_of(genotype)}, "AP")
+    run(searcher, study, lambda genotype: {"bbox/AP": fitness_of(genotype)})
     again = [trial for trial in study.trials if "same_as" in trial.user_attrs]
     assert again and len(evaluated(study, SMALL)) == 40
     for trial in again:
@@ -311,7 +282,7 @@ def test_a_sampler_that_proposes_one_candidate_again_and_again_does_not_end_the_
 
     searcher.sampler = Stubborn()
     study = in_memory()
-    run_worker(study, searcher, lambda genotype: {"AP": fitness(genotype)}, "AP")
+    run(searcher, study, evaluate)
     assert len(evaluated(study, SPACE)) == 20
 
 
@@ -322,18 +293,14 @@ def test_a_stock_sampler_that_finds_nothing_more_ends_the_search(monkeypatch):
         **{"population": 5, "generations": 1, "sampler": "RandomSampler", "seed": 0},
     )
     with pytest.raises(ValueError, match=r"25 proposals of RandomSampler in a row"):
-        run_worker(in_memory(), searcher, lambda genotype: {"AP": 1.0}, "AP")
+        run(searcher, in_memory(), lambda genotype: {"bbox/AP": 1.0})
 
 
 def test_two_objectives_keep_fitness_and_cost():
     study = optuna.create_study(directions=["maximize", "minimize"])
     arguments = {"population": 6, "generations": 5, "sampler": "NSGAIISampler", "seed": 1}
     searcher = OptunaSearcher(SPACE, **arguments)
-
-    def evaluate(genotype):
-        return {"AP": fitness(genotype)}
-
-    run_worker(study, searcher, evaluate, "AP", second_objective=COST)
+    run(searcher, study, evaluate, second_objective=COST)
     candidates = evaluated(study, SPACE)
     assert [c.fitness for c in candidates] == sorted((c.fitness for c in candidates), reverse=True)
     for trial in study.best_trials:
