@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     else:
         seconds = simulation.times_with_spread(args.seconds, args.spread, args.seed)
     cfg = load_config(args.config_file, args.opts)
-    searcher = simulation.searcher_of(cfg)
+    searcher = simulation.simulated_searcher(cfg)
     load = measure_load(args.storage, searcher) if args.storage else StorageLoad()
     if args.storage:
         print(

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ EVOLUTION = {
 }
 
 TWO = {**EVOLUTION, "SEARCH.ALGORITHM": "optuna", "SEARCH.SECOND_OBJECTIVE": "MACS"}
+MACS = {"SEARCH.BUDGET.MACS": [0, 1e12]}
 
 
 @pytest.fixture
@@ -79,14 +81,6 @@ def test_a_search_does_not_go_on_with_other_latencies(open_search, tmp_path, mon
     open_search(limits)
 
 
-def test_a_search_does_not_go_on_with_the_macs_of_another_image_size(open_search):
-    limits = {"SEARCH.BUDGET.MACS": [0, 1e12]}
-    open_search(limits, resume=False)
-    open_search(limits)
-    with pytest.raises(ValueError, match="digest of the costs of MACS was"):
-        open_search(limits, {"SEARCH.COST_INPUT_SIZE": [32, 32]})
-
-
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -105,38 +99,34 @@ def test_an_exhaustive_search_goes_on_with_other_settings_that_it_does_not_use(
     open_search(overrides)
 
 
-@pytest.mark.parametrize(
-    ("search", "overrides", "words"),
-    [
-        (GREEDY, {"SEARCH.GREEDY.TOP_K": 7}, "greedy: top_k was at its default and is 7"),
-        (EVOLUTION, {"SEARCH.EVOLUTION.POPULATION": 2}, "evolution: population was 3 and is 2"),
-        (EVOLUTION, {"SEED": 7}, "SEED was 1 and is 7"),
-        (EVOLUTION, GREEDY, "algorithm was 'evolution' and is 'greedy'"),
-        (TWO, {"SEARCH.COST_INPUT_SIZE": [32, 32]}, "digest of the costs of MACS was"),
-        ({}, {"SEARCH.BUDGET.BLOCKS": [7, 8]}, r"BUDGET\.BLOCKS was \[8.*\] and is \[7"),
-        ({}, {"SEARCH.METRIC": "bbox/AP50"}, "metric was 'bbox/AP' and is 'bbox/AP50'"),
-        ({}, {"SEARCH.IMS_PER_BATCH": 3}, r"SEARCH\.IMS_PER_BATCH was 4 and is 3"),
-        ({}, {"SEARCH.BN_CALIBRATION.NUM_IMAGES": 3}, r"BN_CALIBRATION\.NUM_IMAGES was 8 and is 3"),
-        ({}, {"SEARCH.PRECISION": "bfloat16"}, r"SEARCH\.PRECISION was at its default and is 'bf"),
-        ({}, {"SEARCH.CHANNELS_LAST": True}, r"CHANNELS_LAST was at its default and is True"),
-        ({}, {"INPUT.MIN_SIZE_TEST": 48}, r"INPUT\.MIN_SIZE_TEST was 64 and is 48"),
-        ({}, {"TEST.DETECTIONS_PER_IMAGE": 5}, "DETECTIONS_PER_IMAGE was 20 and is 5"),
-        (
-            {},
-            {"MODEL.RPN.NMS_THRESH": 0.5},
-            r"MODEL\.RPN\.NMS_THRESH was at its default and is 0\.5",
-        ),
-        ({}, {"SEARCH.IMS_PER_BATCH": 8}, r"SEARCH\.IMS_PER_BATCH was 4 and is at its default"),
-        ({}, {"DATASETS.ARCHVAL": ("toy_test",)}, r"archval was .*toy_archval.* is .*toy_test"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
+CHANGES = [  # the search, what changes, and how the message tells it
+    (GREEDY, {"SEARCH.GREEDY.TOP_K": 7}, "greedy: top_k was at its default and is 7"),
+    (EVOLUTION, {"SEARCH.EVOLUTION.POPULATION": 2}, "evolution: population was 3 and is 2"),
+    (EVOLUTION, {"SEED": 7}, "SEED was 1 and is 7"),
+    (EVOLUTION, GREEDY, "algorithm was 'evolution' and is 'greedy'"),
+    (TWO, {"SEARCH.COST_INPUT_SIZE": [32, 32]}, "digest of the costs of MACS was"),
+    (MACS, {"SEARCH.COST_INPUT_SIZE": [32, 32]}, "digest of the costs of MACS was"),
+    ({}, {"SEARCH.BUDGET.BLOCKS": [7, 8]}, "BUDGET.BLOCKS was [8.0, 8.0] and is [7"),
+    ({}, {"SEARCH.METRIC": "bbox/AP50"}, "metric was 'bbox/AP' and is 'bbox/AP50'"),
+    ({}, {"SEARCH.IMS_PER_BATCH": 3}, "SEARCH.IMS_PER_BATCH was 4 and is 3"),
+    ({}, {"SEARCH.IMS_PER_BATCH": 8}, "SEARCH.IMS_PER_BATCH was 4 and is at its default"),
+    ({}, {"SEARCH.BN_CALIBRATION.NUM_IMAGES": 3}, "BN_CALIBRATION.NUM_IMAGES was 8 and is 3"),
+    ({}, {"SEARCH.PRECISION": "bfloat16"}, "SEARCH.PRECISION was at its default and is 'bf"),
+    ({}, {"SEARCH.CHANNELS_LAST": True}, "CHANNELS_LAST was at its default and is True"),
+    ({}, {"INPUT.MIN_SIZE_TEST": 48}, "INPUT.MIN_SIZE_TEST was 64 and is 48"),
+    ({}, {"TEST.DETECTIONS_PER_IMAGE": 5}, "DETECTIONS_PER_IMAGE was 20 and is 5"),
+    ({}, {"MODEL.RPN.NMS_THRESH": 0.5}, "MODEL.RPN.NMS_THRESH was at its default and is 0.5"),
+    ({}, {"DATASETS.ARCHVAL": ("toy_test",)}, "archval was [['toy_archval'"),
+]
+
+
+@pytest.mark.parametrize(("search", "overrides", "words"), CHANGES)
 def test_what_changes_candidates_or_scores_makes_another_search(
     open_search, search, overrides, words
 ):
     open_search(search, resume=False)
     open_search(search)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=re.escape(words)):
         open_search(search, overrides)
 
 

@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
+from detectron2.config import CfgNode
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 from tabulate import tabulate
 
 from crnas_d2.common.errors import JobError
 from crnas_d2.config import NetworkSpec
-from crnas_d2.cost import build_budgets, build_costs
-from crnas_d2.search import Searcher, build_searcher
+from crnas_d2.engine.estimate import budgeted_searcher
+from crnas_d2.search import Searcher
 from crnas_d2.space import Genotype
 from tools.simulation.virtual_clock import Simulated, StorageLoad, simulate
 
@@ -24,7 +25,7 @@ _HEADERS = (
 )
 
 
-def searcher_of(cfg) -> Searcher:
+def simulated_searcher(cfg: CfgNode) -> Searcher:
     """Build the search algorithm of a config, without its weights and its data.
 
     Raises:
@@ -37,7 +38,7 @@ def searcher_of(cfg) -> Searcher:
             f"'{cfg.MODEL.SUPERNET.PATH_SAMPLER}', which no search evaluates: name the config of "
             "a stage, operation or joint search."
         )
-    return build_searcher(cfg, spec.space, build_budgets(cfg, build_costs(cfg, spec)))
+    return budgeted_searcher(cfg)
 
 
 def measured_seconds(folder: str | Path) -> list[float]:
@@ -65,12 +66,12 @@ def measured_seconds(folder: str | Path) -> list[float]:
 
 
 def times_like(measured: Sequence[float], seed: int) -> Callable[[Genotype], float]:
-    """Return what gives each genotype one of the measured times, always the same one."""
+    """Return a function that assigns each genotype one of the measured times, deterministically."""
     return lambda genotype: Random(f"{seed}/seconds/{genotype}").choice(measured)
 
 
 def times_with_spread(mean: float, spread: float, seed: int) -> Callable[[Genotype], float]:
-    """Return what gives each genotype a time of a log-normal distribution, always the same one.
+    """Return a function that assigns each genotype a log-normal time, deterministically.
 
     Args:
         mean: in seconds.
