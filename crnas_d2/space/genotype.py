@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 
 import yaml
 
+from crnas_d2.common.files import write_file
 from crnas_d2.common.plain_yaml import read_yaml
 
 
@@ -100,14 +101,11 @@ class Genotype:
         """
         supernet = {"PATH_SAMPLER": "fixed", **({"CHANNEL": dict(channel)} if channel else {})}
         config = {
-            "MODEL": {
-                "SUPERNET": supernet,
-                "GENOTYPE": {"FAMILY": family, **self.to_config()},
-            }
+            "MODEL": {"SUPERNET": supernet, "GENOTYPE": {"FAMILY": family, **self.to_config()}}
         }
         head = "".join(f"# {line}\n" for line in comment.splitlines())
         body = yaml.safe_dump(config, default_flow_style=None, sort_keys=False)
-        Path(path).write_text(head + body)
+        write_file(path, head + body)
 
     def __str__(self) -> str:
         fields = asdict(self).items()

@@ -50,13 +50,6 @@ def active_choices(choices: Sequence[Choice], values: Mapping[str, int]) -> list
     return [choice for choice in choices if choice.is_active(values)]
 
 
-def groups(choices: Sequence[Choice]) -> Iterator[tuple[Choice, list[Choice]]]:
-    """Yield each choice without a parent, with those that depend on it."""
-    for choice in choices:
-        if not choice.parent:
-            yield choice, [child for child in choices if child.parent == choice.name]
-
-
 def num_completions(option: int, children: Sequence[Choice]) -> int:
     """Return the number of ways to decide the children of a choice that takes ``option``."""
     return prod(len(child.options) for child in children if option in child.active_for)
@@ -93,7 +86,11 @@ class SearchSpace:
     @cached_property
     def groups(self) -> tuple[tuple[Choice, list[Choice]], ...]:
         """Each choice that depends on no other, with those that depend on it."""
-        return tuple(groups(self.choices))
+        return tuple(
+            (root, [child for child in self.choices if child.parent == root.name])
+            for root in self.choices
+            if not root.parent
+        )
 
     @cached_property
     def genotypes_of_trials(self) -> dict[tuple[Any, ...], Genotype | None]:
@@ -149,9 +146,13 @@ class SearchSpace:
             partial: accept a genotype that decides only the first choices.
 
         Raises:
-            ValueError: the space does not contain the genotype; the message gives the offending
-                value and what is allowed.
+            ValueError: the space does not contain the genotype.
         """
+
+        def refused(field: str, words: str) -> ValueError:
+            given = list(getattr(genotype, field))
+            return ValueError(f"MODEL.GENOTYPE.{field.upper()} is {given}{words}")
+
         values: dict[str, int] = {}
         # The active choices of each field, in order: the n-th takes the n-th entry of the field.
         active: dict[str, list[str]] = {name: [] for name in self.fields}
@@ -168,25 +169,17 @@ class SearchSpace:
                 continue
             # With several fields, one may end before another: that is not a prefix.
             if open_choice and partial:
-                raise ValueError(
-                    f"MODEL.GENOTYPE.{choice.field.upper()} is {list(given)}, which decides on "
-                    f"{choice.name} and leaves {open_choice} open; a partial genotype decides on "
-                    "the first choices only."
-                )
+                words = f", which decides on {choice.name} and leaves {open_choice} open; a partial"
+                raise refused(choice.field, f"{words} genotype decides on the first choices only.")
             if given[place] not in choice.options:
-                raise ValueError(
-                    f"MODEL.GENOTYPE.{choice.field.upper()} is {list(given)}: {given[place]} is "
-                    f"not an option of {choice.name}; the {self.kind} space allows "
-                    f"{list(choice.options)}."
-                )
+                words = f": {given[place]} is not an option of {choice.name}; the {self.kind} space"
+                raise refused(choice.field, f"{words} allows {list(choice.options)}.")
             values[choice.name] = given[place]
         for name, names in active.items():
             given = getattr(genotype, name)
             if len(given) > len(names) or (len(given) < len(names) and not partial):
-                raise ValueError(
-                    f"MODEL.GENOTYPE.{name.upper()} is {list(given)}, which has {len(given)} "
-                    f"values; the {self.kind} space has {len(names)} choices ({', '.join(names)})."
-                )
+                words = f", which has {len(given)} values; the {self.kind} space has {len(names)}"
+                raise refused(name, f"{words} choices ({', '.join(names)}).")
         return values
 
     def validate(self, genotype: Genotype, *, partial: bool = False) -> None:
