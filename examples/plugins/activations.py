@@ -1,4 +1,4 @@
-"""A cost: how many numbers all convolutions put out."""
+"""A cost: the number of activations, the outputs of all convolutions."""
 
 from torch import nn
 
