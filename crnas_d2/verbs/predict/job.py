@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec as find_module
 from pathlib import Path
@@ -139,14 +139,14 @@ def _predict_all(
     """Add the detections of all pictures; draw them in the folder ``drawn``, if there is one."""
     with progress_bar(total=len(pictures), unit="img", desc="Predicting") as bar:
         for picture in pictures:
-            video = None
+            images: Iterable[np.ndarray]
             try:
-                if picture.is_video:
-                    video = VideoReader(picture.file)
-                    bar.total = (bar.total or 0) + max(1, video.count) - 1
+                video = VideoReader(picture.file) if picture.is_video else None
+                if video is not None:
                     images = map(detector.from_bgr, video)
+                    bar.total = (bar.total or 0) + max(1, video.count) - 1
                 else:
-                    images = iter([read_picture(picture.file, detector.format)])
+                    images = [read_picture(picture.file, detector.format)]
             except ImageError as error:
                 prediction.skipped.append(str(error))
                 bar.update()
