@@ -84,7 +84,7 @@ def run_training(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False)
     trainer = train(cfg, resume=resume)
     supernet = find_supernet(trainer.model)
     genotype = None if supernet is None else supernet.decode()
-    if genotype is not None and comm.is_main_process():
+    if supernet is not None and genotype is not None and comm.is_main_process():
         for file in write_found_network(cfg, genotype, supernet.space):
             print(f"  {file}")
     return trainer.results
