@@ -13,13 +13,12 @@ from detectron2.utils.logger import setup_logger
 
 from crnas_d2.search import hide_password
 
-_LOGGERS = ("detectron2", "fvcore", "crnas_d2")
 # Beginnings of messages of a hundred lines and more.
 _LONG = ("Environment info:", "Running with full config:", "Model:")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def set_up(cfg, arguments: Namespace, *, terminal_level: int = logging.INFO) -> None:
+def set_up(cfg: CfgNode, arguments: Namespace, *, terminal_level: int = logging.INFO) -> None:
     """Run Detectron2's ``default_setup``, with the long texts in ``log.txt`` only.
 
     The file has no colours, nor has an output that is no terminal.
@@ -28,32 +27,27 @@ def set_up(cfg, arguments: Namespace, *, terminal_level: int = logging.INFO) -> 
         arguments: of the command line, for the log.
         terminal_level: of the messages that are shown.
     """
-    rank = comm.get_rank()
     # First, in the same words as default_setup(), so that it finds the handlers as they are here.
-    for name in ("fvcore", "crnas_d2"):
-        setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name=name)
-    setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank)
-    for name in _LOGGERS:
-        _arrange(logging.getLogger(name), terminal_level)
+    for named in ({"name": "fvcore"}, {"name": "crnas_d2"}, {}):
+        setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), **named)
+    for name in ("detectron2", "fvcore", "crnas_d2"):
+        _arrange_handlers(logging.getLogger(name), terminal_level)
     default_setup(hide_password(cfg), arguments)
 
 
-def _arrange(logger: logging.Logger, terminal_level: int) -> None:
+def _arrange_handlers(logger: logging.Logger, terminal_level: int) -> None:
     streams = [h for h in logger.handlers if isinstance(h, logging.StreamHandler)]
     shown = [handler for handler in streams if handler.stream in (sys.stdout, sys.__stdout__)]
     for handler in shown[:-1]:  # of an earlier job in this process: each line would come twice
         logger.removeHandler(handler)
     for handler in shown[-1:]:
         handler.setLevel(terminal_level)
-        handler.addFilter(_is_short)
+        handler.addFilter(lambda record: not record.getMessage().startswith(_LONG))
     for handler in streams:
         has_colours = handler in shown and handler.stream.isatty()
-        if not has_colours and not isinstance(handler.formatter, _Plain):
-            handler.setFormatter(_Plain(handler.formatter))
-
-
-def _is_short(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith(_LONG)
+        formatter = handler.formatter
+        if not has_colours and formatter is not None and not isinstance(formatter, _Plain):
+            handler.setFormatter(_Plain(formatter))
 
 
 class _Plain(logging.Formatter):
@@ -79,23 +73,30 @@ def training_summary(
         start: the first iteration, above 0 in a resumed training.
     """
     solver, processes = scaled.SOLVER, comm.get_world_size()
-    per_process = solver.IMS_PER_BATCH // processes
-    weights = scaled.MODEL.WEIGHTS or "random weights"
+    precision = f", mixed precision with {solver.AMP.PRECISION}" if solver.AMP.ENABLED else ""
+    parts = solver.GRADIENT_ACCUMULATION
+    per_process = f"{solver.IMS_PER_BATCH // processes} per process"
+    per_process += f", in {parts} micro-batches" if parts > 1 else ""
     epochs = ""
     if images is not None:
         count = solver.MAX_ITER * solver.IMS_PER_BATCH / len(images)
         epochs = f", {count:.3g} epochs of {len(images):,} images"
+    ending = f" to {solver.BASE_LR_END:.4g}"
+    if solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR":
+        reached = [f"{step:,}" for step in solver.STEPS if step < solver.MAX_ITER]
+        ending = f", times {solver.GAMMA:g} at {', '.join(reached) or 'no step'}"
+    begin = f"iteration {start:,}" if start else scaled.MODEL.WEIGHTS or "random weights"
     lines = [
-        f"processes: {processes} on {scaled.MODEL.DEVICE}{_precision(solver)}",
-        f"images per step: {solver.IMS_PER_BATCH} ({per_process} per process{_parts(solver)})",
+        f"processes: {processes} on {scaled.MODEL.DEVICE}{precision}",
+        f"images per step: {solver.IMS_PER_BATCH} ({per_process})",
         f"iterations: {solver.MAX_ITER:,}{epochs}",
-        f"learning rate: {solver.BASE_LR:.4g}, {solver.LR_SCHEDULER_NAME}{_steps(solver)}",
+        f"learning rate: {solver.BASE_LR:.4g}, {solver.LR_SCHEDULER_NAME}{ending}",
         f"warm-up: {solver.WARMUP_ITERS:,} iterations",
         f"seed: {describe_seed(scaled)}",
-        f"starts from: {f'iteration {start:,}' if start else weights}",
+        f"starts from: {begin}",
     ]
-    if scaled is not cfg and cfg.SOLVER.REFERENCE_WORLD_SIZE not in (0, processes):
-        before = cfg.SOLVER
+    before = cfg.SOLVER
+    if scaled is not cfg and before.REFERENCE_WORLD_SIZE not in (0, processes):
         lines.append(
             f"scaled from SOLVER.REFERENCE_WORLD_SIZE {before.REFERENCE_WORLD_SIZE}, for which the "
             f"config says {before.IMS_PER_BATCH} images per step, {before.MAX_ITER:,} iterations, "
@@ -103,22 +104,6 @@ def training_summary(
             f"{processes} to run these"
         )
     return lines
-
-
-def _parts(solver: CfgNode) -> str:
-    parts = solver.GRADIENT_ACCUMULATION
-    return f", in {parts} micro-batches" if parts > 1 else ""
-
-
-def _precision(solver: CfgNode) -> str:
-    return f", mixed precision with {solver.AMP.PRECISION}" if solver.AMP.ENABLED else ""
-
-
-def _steps(solver: CfgNode) -> str:
-    if solver.LR_SCHEDULER_NAME != "WarmupMultiStepLR":
-        return f" to {solver.BASE_LR_END:.4g}"
-    reached = [step for step in solver.STEPS if step < solver.MAX_ITER]
-    return f", times {solver.GAMMA:g} at {', '.join(f'{step:,}' for step in reached) or 'no step'}"
 
 
 def describe_seed(cfg: CfgNode) -> str:

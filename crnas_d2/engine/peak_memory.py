@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from torch import nn
@@ -55,7 +56,7 @@ def find_memory(device: torch.device) -> GpuMemory | None:
 
 
 def check_peak_memory(
-    cfg, model: nn.Module, steps: Sequence[StepTrainer], images: Iterable[dict] = ()
+    cfg: CfgNode, model: nn.Module, steps: Sequence[StepTrainer], images: Iterable[dict] = ()
 ) -> None:
     """Run one step of the most expensive path on the largest images, and undo it.
 
@@ -92,7 +93,9 @@ def check_peak_memory(
     with _unchanged(model):
         who = "the network"
         if supernet is not None and supernet.has_paths:
-            path, _ = most_expensive_path(_find_spec(model), (height, width))
+            specs = (getattr(module, "spec", None) for module in model.modules())
+            spec = next(spec for spec in specs if isinstance(spec, NetworkSpec))
+            path, _ = most_expensive_path(spec, (height, width))
             supernet.set_path(path)
             who = f"the most expensive path, {path},"
         try:
@@ -153,26 +156,20 @@ def _unchanged(model: nn.Module) -> Iterator[None]:
             supernet.path = None  # each step of a training sets its own
 
 
-def _find_spec(model: nn.Module) -> NetworkSpec:
-    specs = (getattr(module, "spec", None) for module in model.modules())
-    return next(spec for spec in specs if isinstance(spec, NetworkSpec))
-
-
-def _explain(cfg, who: str, what: str, number: int, memory: GpuMemory) -> str:
+def _explain(cfg: CfgNode, who: str, what: str, number: int, memory: GpuMemory) -> str:
     parts = cfg.SOLVER.GRADIENT_ACCUMULATION
     changes = []
     if number > 1:
         divisor = next(n for n in range(2, number + 1) if number % n == 0)
-        changes.append(f"Set SOLVER.GRADIENT_ACCUMULATION to {parts * divisor}")
+        changes.append(f"set SOLVER.GRADIENT_ACCUMULATION to {parts * divisor}")
     if not cfg.SOLVER.AMP.ENABLED:
         changes.append("set SOLVER.AMP.ENABLED to True")
     if not find_architecture(cfg).classifies:
         changes.append("lower INPUT.MIN_SIZE_TRAIN and MAX_SIZE_TRAIN")
-    changes.append("use a GPU with more memory")
-    advice = ", or ".join(changes)
+    advice = ", or ".join([*changes, "use a GPU with more memory"])
+    peak, total, others = memory.peak() / _GIB, memory.total() / _GIB, memory.of_others() / _GIB
     return (
         f"The memory of the GPU is too small for {who} in a step on {what}: the step needs more "
-        f"than {memory.peak() / _GIB:.1f} GiB; the GPU has {memory.total() / _GIB:.1f} GiB, of "
-        f"which the driver and other processes use {memory.of_others() / _GIB:.1f} GiB. "
-        f"{advice[0].upper()}{advice[1:]}."
+        f"than {peak:.1f} GiB; the GPU has {total:.1f} GiB, of which the driver and other "
+        f"processes use {others:.1f} GiB. {advice[0].upper()}{advice[1:]}."
     )

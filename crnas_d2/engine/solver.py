@@ -1,43 +1,65 @@
 """Detectron2's optimizers and schedules for supernets, and a linear schedule."""
 
+from typing import Any
+
 import torch
 from detectron2 import solver
+from detectron2.config import CfgNode
 from detectron2.solver import LRMultiplier, WarmupParamScheduler
 from fvcore.common.param_scheduler import LinearParamScheduler
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from crnas_d2.common.errors import invalid
 from crnas_d2.modeling import find_supernet
 
-LR_SCHEDULERS = (
-    "WarmupMultiStepLR",
-    "WarmupCosineLR",
-    "WarmupLinearLR",
-    "WarmupStepWithFixedGammaLR",
-)
-# Schedules that end at SOLVER.BASE_LR_END.
-_WITH_END = ("WarmupCosineLR", "WarmupLinearLR")
+# Whether a schedule ends at SOLVER.BASE_LR_END.
+LR_SCHEDULERS = {
+    "WarmupMultiStepLR": False,
+    "WarmupCosineLR": True,
+    "WarmupLinearLR": True,
+    "WarmupStepWithFixedGammaLR": False,
+}
 
 
-def build_optimizer(cfg, model: nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
     """Build Detectron2's optimizer with clipping that skips parameters without a gradient.
 
     Detectron2 clips every parameter one by one, which in a supernet includes those of all paths:
     slow with ``CLIP_TYPE: norm``, an error of torch with ``value``. The alpha of a channel supernet
     is excluded, see :func:`build_alpha_optimizer`.
     """
+    clip = cfg.SOLVER.CLIP_GRADIENTS
+    if clip.ENABLED:
+        if clip.CLIP_TYPE not in ("norm", "value"):
+            raise invalid("SOLVER.CLIP_GRADIENTS.CLIP_TYPE", clip.CLIP_TYPE, "'norm' or 'value'")
+        cfg = cfg.clone()
+        cfg.defrost()
+        cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False
     alphas = _alphas(model)
     for alpha in alphas:
         alpha.requires_grad_(False)  # Detectron2 skips parameters that need no gradient
-    try:
-        return _build_weight_optimizer(cfg, model)
-    finally:
-        for alpha in alphas:
-            alpha.requires_grad_(True)
+    optimizer = solver.build_optimizer(cfg, model)
+    for alpha in alphas:
+        alpha.requires_grad_(True)
+
+    def clip_gradients(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                if clip.CLIP_TYPE == "norm":
+                    nn.utils.clip_grad_norm_(parameter, clip.CLIP_VALUE, clip.NORM_TYPE)
+                else:
+                    nn.utils.clip_grad_value_(parameter, clip.CLIP_VALUE)
+
+    if clip.ENABLED:
+        optimizer.register_step_pre_hook(clip_gradients)
+    return optimizer
 
 
-def build_alpha_optimizer(cfg, model: nn.Module) -> torch.optim.Adam:
+def build_alpha_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Adam:
     """Build Adam for the alpha of a channel supernet, at a constant rate (NATS section 4.2)."""
     settings = cfg.SOLVER.ALPHA
     return torch.optim.Adam(_alphas(model), lr=settings.BASE_LR, weight_decay=settings.WEIGHT_DECAY)
@@ -48,59 +70,22 @@ def _alphas(model: nn.Module) -> list[nn.Parameter]:
     return [] if supernet is None else supernet.alphas
 
 
-def _build_weight_optimizer(cfg, model: nn.Module) -> torch.optim.Optimizer:
-    clip = cfg.SOLVER.CLIP_GRADIENTS
-    if not clip.ENABLED:
-        return solver.build_optimizer(cfg, model)
-    if clip.CLIP_TYPE not in ("norm", "value"):
-        raise ValueError(
-            f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE is '{clip.CLIP_TYPE}'; expected 'norm' or 'value'."
-        )
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False
-    optimizer = solver.build_optimizer(cfg, model)
-
-    def clip_gradients(optimizer, _args, _kwargs):
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                if clip.CLIP_TYPE == "norm":
-                    nn.utils.clip_grad_norm_(parameter, clip.CLIP_VALUE, clip.NORM_TYPE)
-                else:
-                    nn.utils.clip_grad_value_(parameter, clip.CLIP_VALUE)
-
-    optimizer.register_step_pre_hook(clip_gradients)
-    return optimizer
-
-
-def check_lr_scheduler(cfg) -> None:
-    """Check the keys of the schedule.
-
-    Raises:
-        ValueError: an unknown schedule or warm-up, or an end above the start. The message has the
-            key, its value and the expected one.
-    """
-    settings = cfg.SOLVER
-    if settings.LR_SCHEDULER_NAME not in LR_SCHEDULERS:
-        raise ValueError(
-            f"SOLVER.LR_SCHEDULER_NAME is '{settings.LR_SCHEDULER_NAME}'; expected one of "
-            f"{', '.join(LR_SCHEDULERS)}."
-        )
-    ends = settings.LR_SCHEDULER_NAME in _WITH_END
-    if ends and not 0 <= settings.BASE_LR_END <= settings.BASE_LR:
-        raise ValueError(
-            f"SOLVER.BASE_LR_END is {settings.BASE_LR_END}; {settings.LR_SCHEDULER_NAME} needs a "
-            f"value from 0 to SOLVER.BASE_LR, which is {settings.BASE_LR}."
+def check_lr_scheduler(cfg: CfgNode) -> None:
+    """Raise ValueError for an unknown schedule or warm-up, or an end above the start."""
+    settings, name = cfg.SOLVER, cfg.SOLVER.LR_SCHEDULER_NAME
+    if name not in LR_SCHEDULERS:
+        raise invalid("SOLVER.LR_SCHEDULER_NAME", name, f"one of {', '.join(LR_SCHEDULERS)}")
+    if LR_SCHEDULERS[name] and not 0 <= settings.BASE_LR_END <= settings.BASE_LR:
+        raise invalid(
+            "SOLVER.BASE_LR_END",
+            settings.BASE_LR_END,
+            but=f"{name} needs a value from 0 to SOLVER.BASE_LR, which is {settings.BASE_LR}",
         )
     if settings.WARMUP_METHOD not in ("constant", "linear"):
-        raise ValueError(
-            f"SOLVER.WARMUP_METHOD is '{settings.WARMUP_METHOD}'; expected 'constant' or 'linear'."
-        )
+        raise invalid("SOLVER.WARMUP_METHOD", settings.WARMUP_METHOD, "'constant' or 'linear'")
 
 
-def build_lr_scheduler(cfg, optimizer: Optimizer) -> LRScheduler:
+def build_lr_scheduler(cfg: CfgNode, optimizer: Optimizer) -> LRScheduler:
     """Build the schedule of ``SOLVER.LR_SCHEDULER_NAME``, stepped once per iteration.
 
     In addition to Detectron2's schedules there is ``WarmupLinearLR``: ``SOLVER.BASE_LR`` at
