@@ -150,7 +150,7 @@ def check_search(cfg: CfgNode) -> NetworkSpec:
             "Nothing to search: MODEL.SUPERNET.SPACE is 'none' or PATH_SAMPLER is 'fixed'. Use "
             "the config with which the supernet was trained."
         )
-    if spec.is_searched_in_training:
+    if spec.kind is not None and spec.is_searched_in_training:
         raise ValueError(
             f"MODEL.SUPERNET.SPACE is '{spec.kind.name}', which is searched by gradient while the "
             f"supernet is trained: {spell('train')} writes genotype.yaml when it is done."

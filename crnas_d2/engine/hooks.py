@@ -81,10 +81,10 @@ class RepeatedPreciseBN(PreciseBN):
 def get_states() -> dict:
     """Return the states of the global generators as types that ``weights_only`` admits."""
     version, numbers, gauss = random.getstate()
-    _, key, position, has_gauss, cached = np.random.get_state()
+    _, key, position, has_gauss, cached = np.random.get_state(legacy=True)
     states = {
         "python": [version, list(numbers), gauss],
-        "numpy": [torch.from_numpy(key.astype(np.int64)), position, has_gauss, cached],
+        "numpy": [torch.from_numpy(np.asarray(key, np.int64)), position, has_gauss, cached],
         "torch": torch.get_rng_state(),
     }
     if torch.cuda.is_available():

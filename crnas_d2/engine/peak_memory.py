@@ -150,7 +150,7 @@ def _unchanged(model: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for name, buffer in model.named_buffers():
                 buffer.copy_(buffers[name])
-        if path is not None:
+        if supernet is not None and path is not None:
             supernet.set_path(path)
         elif supernet is not None:
             supernet.path = None  # each step of a training sets its own

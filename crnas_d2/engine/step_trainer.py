@@ -4,6 +4,8 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -125,9 +127,9 @@ class StepTrainer(SimpleTrainer):
 
 def total_loss(losses: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Return the sum that is differentiated."""
-    return sum(losses.values())
+    return reduce(add, losses.values())
 
 
 def _mean(losses: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     """Return the mean of each loss over micro-batches."""
-    return {name: sum(part[name] for part in losses) / len(losses) for name in losses[0]}
+    return {name: reduce(add, (part[name] for part in losses)) / len(losses) for name in losses[0]}

@@ -131,7 +131,8 @@ class Trainer(DefaultTrainer):
             images = chain.from_iterable(getattr(data, "images", ()) for data in datasets)
             check_peak_memory(self.cfg, self.plain_model, parts, images)
         on_cpu = self.cfg.MODEL.DEVICE == "cpu"
-        with torch.jit.optimized_execution(False) if on_cpu else nullcontext():
+        unoptimized = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]
+        with unoptimized if on_cpu else nullcontext():
             self.results = super().train()
         return self.results
 

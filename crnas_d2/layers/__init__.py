@@ -6,7 +6,6 @@ from .blocks import (
     InvertedResidual,
     ShuffleBlock,
     XceptionBlock,
-    dilation_operation,
     set_dilation,
 )
 from .channel_mixed_conv import ChannelMixedConv2d
@@ -37,7 +36,6 @@ __all__ = [
     "active_modules",
     "decode_conv",
     "decoded_weights",
-    "dilation_operation",
     "resolve_norm",
     "set_dilation",
     "zero_norm",

@@ -120,7 +120,8 @@ class _TwoBranchBlock(CNNBlockBase):
     next block mixes both parts in the same way, and no channel has to be moved.
 
     Args:
-        kernel_size: of the projection's depthwise convolution.
+        in_channels, out_channels: equal for stride 1; otherwise ``out_channels`` is larger.
+        kernel_size: of the depthwise convolutions.
         norm: of every convolution, a name that ``detectron2.layers.get_norm`` accepts.
     """
 
@@ -139,13 +140,17 @@ class _TwoBranchBlock(CNNBlockBase):
             channels = (in_channels, middle_channels, out_channels - in_channels)
             projection = _separable(in_channels, in_channels, kernel_size, norm, stride)
             self.projection = nn.Sequential(*projection)
-        self.branch = nn.Sequential(*self.make_branch(*channels, kernel_size, norm))
+        self.branch = nn.Sequential(*self.make_branch(channels, kernel_size, norm))
 
     @abstractmethod
     def make_branch(
-        self, in_channels: int, middle_channels: int, out_channels: int, kernel_size: int, norm: str
+        self, channels: tuple[int, int, int], kernel_size: int, norm: str
     ) -> list[Conv2d]:
-        """Build the convolutions of the branch, in order; one has the stride of the block."""
+        """Build the convolutions of the branch, in order; one has the stride of the block.
+
+        Args:
+            channels: that go in, those between the convolutions, and those that come out.
+        """
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, in_channels, H, W)`` to ``(N, out_channels, H / stride, W / stride)``."""
@@ -161,11 +166,6 @@ class ShuffleBlock(_TwoBranchBlock):
 
     Its branch: 1x1 (ReLU), depthwise (linear, has the stride), 1x1 (ReLU). The width inside is
     half of ``out_channels``.
-
-    Args:
-        in_channels, out_channels: equal for stride 1; otherwise ``out_channels`` is larger.
-        kernel_size: of the depthwise convolutions.
-        norm: of every convolution, a name that ``detectron2.layers.get_norm`` accepts.
     """
 
     def __init__(
@@ -178,7 +178,10 @@ class ShuffleBlock(_TwoBranchBlock):
     ):
         super().__init__(in_channels, out_channels, stride, kernel_size, norm)
 
-    def make_branch(self, in_channels, middle_channels, out_channels, kernel_size, norm):
+    def make_branch(
+        self, channels: tuple[int, int, int], kernel_size: int, norm: str
+    ) -> list[Conv2d]:
+        in_channels, middle_channels, out_channels = channels
         return [
             conv_norm(in_channels, middle_channels, 1, norm, activation=nn.ReLU),
             *_separable(middle_channels, out_channels, kernel_size, norm, self.stride),
@@ -190,15 +193,15 @@ class XceptionBlock(_TwoBranchBlock):
 
     Each is a depthwise convolution (linear) and a 1x1 (ReLU). The width between them is half of
     ``out_channels``.
-
-    Args:
-        in_channels, out_channels, norm: as in :class:`ShuffleBlock`.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, norm: str = "BN"):
         super().__init__(in_channels, out_channels, stride, 3, norm)
 
-    def make_branch(self, in_channels, middle_channels, out_channels, kernel_size, norm):
+    def make_branch(
+        self, channels: tuple[int, int, int], kernel_size: int, norm: str
+    ) -> list[Conv2d]:
+        in_channels, middle_channels, out_channels = channels
         return [
             *_separable(in_channels, middle_channels, kernel_size, norm, self.stride),
             *_separable(middle_channels, middle_channels, kernel_size, norm),
@@ -227,10 +230,8 @@ def set_dilation(block: CNNBlockBase, dilation: int) -> None:
     block.conv2.padding = (dilation * (height // 2), dilation * (width // 2))
 
 
-def dilation_operation(dilation: int) -> Operation:
-    """Build the operation that dilates ``conv2`` of a block."""
-    return Operation(f"dilation {dilation}", change=partial(set_dilation, dilation=dilation))
-
-
 # The operations of CR-NAS; a genotype refers to them by index.
-DILATIONS = tuple(dilation_operation(dilation) for dilation in (1, 2, 3))
+DILATIONS = tuple(
+    Operation(f"dilation {dilation}", change=partial(set_dilation, dilation=dilation))
+    for dilation in (1, 2, 3)
+)

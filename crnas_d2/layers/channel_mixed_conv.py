@@ -1,6 +1,7 @@
 """A convolution whose output channels mix several dilations: the search phase of NATS."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from detectron2.layers import Conv2d
@@ -81,7 +82,9 @@ class ChannelMixedConv2d(nn.Module):
         self.activation = activation
 
     @classmethod
-    def from_conv(cls, conv: Conv2d, *, dilations: Sequence, **keywords) -> "ChannelMixedConv2d":
+    def from_conv(
+        cls, conv: Conv2d, *, dilations: Sequence, **keywords: Any
+    ) -> "ChannelMixedConv2d":
         """Build the mix that replaces ``conv``, with its weight in every replica (NATS 3.4).
 
         Args:
@@ -115,7 +118,7 @@ class ChannelMixedConv2d(nn.Module):
         shares = shares[:, :, None].expand(-1, -1, self.out_channels // self.num_channel_groups)
         shares = shares.permute(1, 0, 2).flatten(1)  # (dilations, out_channels)
         # Eq. 3 as a sum over dilations; each part is (N, out_channels, H', W').
-        y = None
+        y: Any = None
         for index, (share, dilation) in enumerate(zip(shares, self.dilations, strict=True)):
             weight = self.weights[index if len(self.weights) > 1 else 0]
             part = _ScaledConv2d.apply(x, weight, share, self.stride, dilation, self.groups)
@@ -158,7 +161,15 @@ class _ScaledConv2d(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, weight, scale, stride, dilation, groups):
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        scale: Tensor,
+        stride: tuple[int, int],
+        dilation: tuple[int, int],
+        groups: int,
+    ) -> Tensor:
         # weight: (out_channels, in_channels / groups, 3, 3); scale: (out_channels,)
         ctx.save_for_backward(x, weight, scale)
         ctx.geometry = stride, dilation, groups
@@ -167,7 +178,7 @@ class _ScaledConv2d(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, scale = ctx.saved_tensors
         stride, dilation, groups = ctx.geometry
         needs_x, needs_weight, needs_scale, *_ = ctx.needs_input_grad

@@ -141,7 +141,7 @@ class SharedWeightChoice(ChoiceBlock):
 
     def choose(self, option: int) -> None:
         super().choose(option)
-        self.operations[option].change(self.block)
+        self.operations[option].change(self.block)  # type: ignore[misc]
 
     def active_children(self) -> Sequence[nn.Module]:
         return [self.block]

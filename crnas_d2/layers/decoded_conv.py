@@ -25,7 +25,7 @@ class _Weights(nn.ParameterList):
             self.register_parameter(str(index), nn.Parameter(weight))
 
     def __iter__(self) -> Iterator[nn.Parameter]:
-        return iter(self._parameters.values())
+        return iter(self._parameters.values())  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         return len(self._parameters)

@@ -27,8 +27,9 @@ def zero_norm(norm: nn.Module | None) -> bool:
     Returns:
         whether it has both; a norm without them is not changed.
     """
-    if getattr(norm, "weight", None) is None or getattr(norm, "bias", None) is None:
+    scale, shift = getattr(norm, "weight", None), getattr(norm, "bias", None)
+    if scale is None or shift is None:
         return False
-    nn.init.zeros_(norm.weight)
-    nn.init.zeros_(norm.bias)
+    nn.init.zeros_(scale)
+    nn.init.zeros_(shift)
     return True

@@ -3,12 +3,14 @@
 import math
 from dataclasses import replace
 
+from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool, LastLevelP6P7
+from torch import nn
 
+from crnas_d2.common.errors import invalid
 from crnas_d2.config import NetworkSpec
-from crnas_d2.config.spec import builds_spec
 from crnas_d2.layers import resolve_norm
 
 from .body import build_body
@@ -16,44 +18,39 @@ from .necks import NASFPN, SameStrideFPN
 
 
 @BACKBONE_REGISTRY.register()
-@builds_spec
-def build_supernet_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
+def build_supernet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
     """Build the body alone: the supernet of ``MODEL.SUPERNET``, or one subnet of it."""
-    return _checked(cfg, _body(cfg, input_shape))
+    return _checked(cfg, _build_body(cfg, input_shape))
 
 
 @BACKBONE_REGISTRY.register()
-@builds_spec
-def build_supernet_fpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
+def build_supernet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
     """Build the body with Detectron2's FPN for Faster, Mask and Cascade R-CNN (P2 to P6).
 
     A body that ends before res5 has a pyramid that ends one level after its last stage.
     """
-    body = _body(cfg, input_shape)
-    _check_in_features(cfg, body)
-    outputs = body.output_shape()
+    body = _build_body(cfg, input_shape)
+    outputs = _check_in_features(cfg, body)
     strides = [outputs[name].stride for name in cfg.MODEL.FPN.IN_FEATURES]
     top_block = LastLevelMaxPool()
     top_block.in_feature = f"p{int(math.log2(max(strides)))}"
-    return _checked(cfg, _with_fpn(cfg, body, top_block))
+    return _checked(cfg, _build_fpn(cfg, body, top_block))
 
 
 @BACKBONE_REGISTRY.register()
-@builds_spec
-def build_supernet_retinanet_fpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
+def build_supernet_retinanet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
     """Build the body with Detectron2's FPN for RetinaNet (P3 to P7)."""
-    body = _body(cfg, input_shape)
+    body = _build_body(cfg, input_shape)
     channels = body.output_shape()["res5"].channels
     top_block = LastLevelP6P7(channels, cfg.MODEL.FPN.OUT_CHANNELS)
-    return _checked(cfg, _with_fpn(cfg, body, top_block))
+    return _checked(cfg, _build_fpn(cfg, body, top_block))
 
 
 @BACKBONE_REGISTRY.register()
-@builds_spec
-def build_supernet_nasfpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
+def build_supernet_nasfpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
     """Build the body with a NAS-FPN (P3 to P7)."""
     neck = NASFPN(
-        bottom_up=_body(cfg, input_shape),
+        bottom_up=_build_body(cfg, input_shape),
         in_features=cfg.MODEL.FPN.IN_FEATURES,
         out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
         num_stacks=cfg.MODEL.NAS_FPN.NUM_STACKS,
@@ -63,10 +60,9 @@ def build_supernet_nasfpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
 
 
 @BACKBONE_REGISTRY.register()
-@builds_spec
-def build_supernet_same_stride_fpn_backbone(cfg, input_shape: ShapeSpec) -> Backbone:
+def build_supernet_same_stride_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
     """Build DetNet with its FPN (P2 to P6, of stride 4, 8, 16, 16, 16)."""
-    body = _body(cfg, input_shape)
+    body = _build_body(cfg, input_shape)
     _check_in_features(cfg, body)
     neck = SameStrideFPN(
         bottom_up=body,
@@ -77,21 +73,20 @@ def build_supernet_same_stride_fpn_backbone(cfg, input_shape: ShapeSpec) -> Back
     return _checked(cfg, neck)
 
 
-def _check_in_features(cfg, body: Backbone) -> None:
+def _build_body(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
+    return build_body(replace(NetworkSpec.from_config(cfg), in_channels=input_shape.channels))
+
+
+def _check_in_features(cfg: CfgNode, body: Backbone) -> dict[str, ShapeSpec]:
+    """Return the outputs of the body."""
     outputs, names = body.output_shape(), cfg.MODEL.FPN.IN_FEATURES
     if not names or not set(names) <= set(outputs):
-        raise ValueError(
-            f"MODEL.FPN.IN_FEATURES is {list(names)}; expected some of the outputs of the body, "
-            f"{', '.join(outputs)}."
-        )
+        expected = f"some of the outputs of the body, {', '.join(outputs)}"
+        raise invalid("MODEL.FPN.IN_FEATURES", list(names), expected)
+    return outputs
 
 
-def _body(cfg, input_shape: ShapeSpec) -> Backbone:
-    spec = NetworkSpec.from_config(cfg)
-    return build_body(replace(spec, in_channels=input_shape.channels))
-
-
-def _with_fpn(cfg, body: Backbone, top_block) -> FPN:
+def _build_fpn(cfg: CfgNode, body: Backbone, top_block: nn.Module) -> FPN:
     return FPN(
         bottom_up=body,
         in_features=cfg.MODEL.FPN.IN_FEATURES,
@@ -102,27 +97,29 @@ def _with_fpn(cfg, body: Backbone, top_block) -> FPN:
     )
 
 
-def _checked(cfg, backbone: Backbone) -> Backbone:
+def _checked(cfg: CfgNode, backbone: Backbone) -> Backbone:
     """Return the backbone.
 
     Raises:
         ValueError: the detector builds a part of the body itself, or needs other outputs. The
             message names the builder or the head to use instead.
     """
-    if cfg.MODEL.META_ARCHITECTURE == "GeneralizedRCNN":
-        if cfg.MODEL.ROI_HEADS.NAME == "Res5ROIHeads":
-            raise ValueError(
-                "MODEL.ROI_HEADS.NAME is 'Res5ROIHeads' (C4), which builds res5 itself, so a "
-                "genotype has no effect on it. Use 'StandardROIHeads' or 'CascadeROIHeads' with "
-                "MODEL.BACKBONE.NAME 'build_supernet_fpn_backbone'."
-            )
-        return backbone
-    outputs = backbone.output_shape()
-    wanted = list(cfg.MODEL.RETINANET.IN_FEATURES)
-    if cfg.MODEL.META_ARCHITECTURE == "RetinaNet" and not set(wanted) <= set(outputs):
-        raise ValueError(
-            f"MODEL.BACKBONE.NAME is '{cfg.MODEL.BACKBONE.NAME}', which outputs "
-            f"{', '.join(outputs)}, but MODEL.RETINANET.IN_FEATURES is {wanted}. RetinaNet needs "
-            "'build_supernet_retinanet_fpn_backbone' or 'build_supernet_nasfpn_backbone'."
+    architecture, heads = cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.ROI_HEADS.NAME
+    if architecture == "GeneralizedRCNN" and heads == "Res5ROIHeads":
+        raise invalid(
+            "MODEL.ROI_HEADS.NAME",
+            heads,
+            but="that (C4) builds res5 itself, so a genotype has no effect on it",
+            fix="Use 'StandardROIHeads' or 'CascadeROIHeads' with MODEL.BACKBONE.NAME "
+            "'build_supernet_fpn_backbone'",
+        )
+    outputs, wanted = backbone.output_shape(), list(cfg.MODEL.RETINANET.IN_FEATURES)
+    if architecture == "RetinaNet" and not set(wanted) <= set(outputs):
+        raise invalid(
+            "MODEL.BACKBONE.NAME",
+            cfg.MODEL.BACKBONE.NAME,
+            but=f"that outputs {', '.join(outputs)}, and MODEL.RETINANET.IN_FEATURES is {wanted}",
+            fix="RetinaNet needs 'build_supernet_retinanet_fpn_backbone' or "
+            "'build_supernet_nasfpn_backbone'",
         )
     return backbone

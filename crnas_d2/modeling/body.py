@@ -48,15 +48,14 @@ def build_body(spec: NetworkSpec) -> Backbone:
     """
     family, kind = spec.family, spec.kind
     stem = family.make_stem(spec.in_channels)
-    # Whole, before make_body(), which freezes the first parts.
+    # make_body() comes last, because it freezes the first parts.
     if kind is None:
-        stages, parts = _build_network(spec), {}
+        body = family.make_body(stem, _build_network(spec))
     else:
         stages, parts = kind.build_stages(family, spec.space, spec.sharing)
-    body = family.make_body(stem, stages)
-    body.spec = spec
-    if kind is not None:
+        body = family.make_body(stem, stages)
         body.supernet = kind.build_supernet(body, spec.space, parts)
+    body.spec = spec
     return body
 
 

@@ -1,10 +1,11 @@
 """Image classification, which pretrains a backbone for detection."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from detectron2.config import configurable
+from detectron2.config import CfgNode, configurable
 from detectron2.layers import CNNBlockBase
 from detectron2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone
 from detectron2.modeling.backbone.resnet import BasicBlock, BottleneckBlock
@@ -50,9 +51,9 @@ class ImageClassifier(nn.Module):
         shapes = backbone.output_shape()
         if len(shapes) != 1:
             raise ValueError(
-                f"ImageClassifier pools the one output of a body, but this backbone has "
-                f"{len(shapes)}: {', '.join(shapes)}. Set MODEL.BACKBONE.NAME to a body without "
-                "neck (build_supernet_backbone) and its OUT_FEATURES to the last stage ([res5])."
+                f"ImageClassifier pools the one output of a body; this backbone has {len(shapes)}: "
+                f"{', '.join(shapes)}. Set MODEL.BACKBONE.NAME to a body without neck "
+                "(build_supernet_backbone) and its OUT_FEATURES to the last stage ([res5])."
             )
         [(self.in_feature, shape)] = shapes.items()
         self.backbone = backbone
@@ -67,7 +68,7 @@ class ImageClassifier(nn.Module):
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
 
     @classmethod
-    def from_config(cls, cfg) -> dict:
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         return {
             "backbone": build_backbone(cfg),
             "num_classes": cfg.MODEL.CLASSIFIER.NUM_CLASSES,
@@ -79,7 +80,7 @@ class ImageClassifier(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return self.pixel_mean.device
+        return self.linear.weight.device
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, torch.Tensor] | list[dict]:
         """
@@ -113,7 +114,7 @@ def _zero_residuals(backbone: nn.Module) -> None:
     Raises:
         ValueError: there are none.
     """
-    spec = getattr(backbone, "spec", None)
+    spec: Any = getattr(backbone, "spec", None)
     # Of another family: it knows its blocks, which are those of the stages.
     stages = () if spec is None else set(spec.family.stages) - spec.family.single_layers
     found = False

@@ -88,7 +88,8 @@ class SinglePathKind(SpaceKind):
     def build_stages(
         self, family: Family, space: SearchSpace, sharing: str
     ) -> tuple[dict[str, list[CNNBlockBase]], dict[str, list[ChoiceBlock]]]:
-        stages, choice_blocks = {}, {}
+        stages: dict[str, list[CNNBlockBase]] = {}
+        choice_blocks: dict[str, list[ChoiceBlock]] = {}
         for stage in family.stages:
             if stage not in family.single_layers:
                 stages[stage], choices = self.build_stage(stage, family, space, sharing)

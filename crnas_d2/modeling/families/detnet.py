@@ -35,8 +35,8 @@ class DetNetFamily(ResNetFamily):
     Args: those of :class:`ResNetFamily`, with ``res6`` among the outputs.
     """
 
-    stages = _STAGES
-    stage_options = ()
+    stages = _STAGES  # type: ignore[assignment]
+    stage_options = ()  # type: ignore[assignment]
     operations = DILATIONS[:1]
     published_depths = {50: (3, 4, 6, 3, 3)}
 
@@ -72,6 +72,6 @@ class DetNetFamily(ResNetFamily):
     # What ResNet has and DetNet has not.
     searchable_conv = Family.searchable_conv
     published_names = Family.published_names
-    published_convention = Family.published_convention
+    published_convention = Family.published_convention  # type: ignore[assignment]
     converted_convention = Family.converted_convention
     plain_resnet = Family.plain_resnet

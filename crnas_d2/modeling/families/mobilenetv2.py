@@ -118,7 +118,7 @@ class MobileNetV2Family(Family):
         blocks = []
         for operation in operations:
             block = InvertedResidual(in_channels, out_channels, stride, expansion, self.norm)
-            operation.change(block)
+            operation.change(block)  # type: ignore[misc]
             blocks.append(block)
             in_channels, stride = out_channels, 1
         return blocks

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from detectron2.config import CfgNode
 from detectron2.layers import CNNBlockBase
@@ -58,9 +58,12 @@ class ResNetFamily(Family):
     )
     operations = DILATIONS
     section = "RESNETS"
-    published_convention = {**TORCHVISION_INPUT, "MODEL.RESNETS.STRIDE_IN_1X1": False}
+    published_convention = {
+        **TORCHVISION_INPUT,
+        "MODEL.RESNETS.STRIDE_IN_1X1": False,
+    }
     # The published allocations, keyed by the number of layers.
-    published_depths = {
+    published_depths: ClassVar[dict[int, tuple[int, ...]]] = {
         18: (2, 2, 2, 2),
         34: (3, 4, 6, 3),
         50: (3, 4, 6, 3),
@@ -126,7 +129,7 @@ class ResNetFamily(Family):
             **settings,
         )
         for block, operation in zip(blocks, operations, strict=True):
-            operation.change(block)
+            operation.change(block)  # type: ignore[misc]
         return blocks
 
     def make_body(self, stem: CNNBlockBase, stages: Mapping[str, Sequence]) -> ResNet:
@@ -137,7 +140,7 @@ class ResNetFamily(Family):
             freeze_at=self.freeze_at,
         )
 
-    def searchable_conv(self, stage: str) -> SearchableConv:
+    def searchable_conv(self, stage: str) -> SearchableConv | None:
         """The 3x3 convolution of a Bottleneck, or the first one of a BasicBlock.
 
         Each is followed by another convolution of the block, which can read its channels in a

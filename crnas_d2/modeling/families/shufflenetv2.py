@@ -109,6 +109,7 @@ class ShuffleNetV2Family(Family):
         in_channels, out_channels = self.channels[index : index + 2]
         blocks, stride = [], 2
         for operation in operations:
+            assert operation.make is not None, operation
             blocks.append(operation.make(in_channels, out_channels, stride, norm=self.norm))
             in_channels, stride = out_channels, 1
         return blocks

@@ -112,8 +112,12 @@ class PyramidStack(nn.Module):
 
     def __init__(self, channels: int, norm: str):
         super().__init__()
-        for name in ("p4_first", "p4_second", "p3", "p4", "p5", "p7", "p6"):
-            self.add_module(name, _conv(ReLUConv2d, channels, channels, 3, norm))
+
+        def conv() -> Conv2d:
+            return _conv(ReLUConv2d, channels, channels, 3, norm)
+
+        self.p4_first, self.p4_second = conv(), conv()
+        self.p3, self.p4, self.p5, self.p7, self.p6 = (conv() for _ in range(5))
 
     def forward(self, p3: Tensor, p4: Tensor, p5: Tensor, p6: Tensor, p7: Tensor) -> list[Tensor]:
         """All maps are (N, C, H, W) with the H and W of their level."""
