@@ -1,7 +1,6 @@
 """Which gradients the processes of a training average: those that its step uses."""
 
 from collections.abc import Callable, Collection
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -36,8 +35,11 @@ class GradientExchange:
     def register(self, model: DistributedDataParallel) -> None:
         model.register_comm_hook(self, GradientExchange.average)
 
-    def average(self, bucket: Any) -> Future[torch.Tensor]:
-        """Average the used gradients of a ``GradBucket`` over the ranks, in place."""
+    def average(  # DistributedDataParallel reads the annotation
+        self,
+        bucket: dist.GradBucket,  # type: ignore[name-defined]
+    ) -> Future[torch.Tensor]:
+        """Average the used gradients of a bucket over the ranks, in place."""
         whole, used = bucket.buffer(), self.used()
         gradients = [
             gradient

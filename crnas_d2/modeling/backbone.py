@@ -11,6 +11,7 @@ from torch import nn
 
 from crnas_d2.common.errors import invalid
 from crnas_d2.config import NetworkSpec
+from crnas_d2.config.spec import builds_spec
 from crnas_d2.layers import resolve_norm
 
 from .body import build_body
@@ -18,12 +19,14 @@ from .necks import NASFPN, SameStrideFPN
 
 
 @BACKBONE_REGISTRY.register()
+@builds_spec
 def build_supernet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
     """Build the body alone: the supernet of ``MODEL.SUPERNET``, or one subnet of it."""
     return _checked(cfg, _build_body(cfg, input_shape))
 
 
 @BACKBONE_REGISTRY.register()
+@builds_spec
 def build_supernet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
     """Build the body with Detectron2's FPN for Faster, Mask and Cascade R-CNN (P2 to P6).
 
@@ -38,6 +41,7 @@ def build_supernet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbon
 
 
 @BACKBONE_REGISTRY.register()
+@builds_spec
 def build_supernet_retinanet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
     """Build the body with Detectron2's FPN for RetinaNet (P3 to P7)."""
     body = _build_body(cfg, input_shape)
@@ -47,6 +51,7 @@ def build_supernet_retinanet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) 
 
 
 @BACKBONE_REGISTRY.register()
+@builds_spec
 def build_supernet_nasfpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
     """Build the body with a NAS-FPN (P3 to P7)."""
     neck = NASFPN(
@@ -60,6 +65,7 @@ def build_supernet_nasfpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Back
 
 
 @BACKBONE_REGISTRY.register()
+@builds_spec
 def build_supernet_same_stride_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
     """Build DetNet with its FPN (P2 to P6, of stride 4, 8, 16, 16, 16)."""
     body = _build_body(cfg, input_shape)

@@ -57,7 +57,7 @@ def test_without_a_gpu_everything_runs_on_the_cpu(monkeypatch):
         ),
         (
             {"MODEL.META_ARCHITECTURE": "RetinaNet"},
-            "'build_supernet_fpn_backbone', which outputs p2, .*RetinaNet needs "
+            "'build_supernet_fpn_backbone', but that outputs p2, .*RetinaNet needs "
             "'build_supernet_retinanet_fpn_backbone'",
         ),
         (

@@ -103,7 +103,7 @@ def test_a_resumed_training_goes_on_at_the_same_rates(name, toy_datasets, tmp_pa
         ),
         (
             {"SOLVER.LR_SCHEDULER_NAME": "WarmupLinearLR", "SOLVER.BASE_LR_END": 0.1},
-            r"BASE_LR_END is 0\.1; WarmupLinearLR .* SOLVER\.BASE_LR, which is 0\.04",
+            r"BASE_LR_END is 0\.1, but WarmupLinearLR .* SOLVER\.BASE_LR, which is 0\.04",
         ),
         ({"SOLVER.WARMUP_METHOD": "exp"}, "WARMUP_METHOD is 'exp'.*constant.*linear"),
     ],

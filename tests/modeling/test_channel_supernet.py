@@ -73,18 +73,3 @@ def test_every_weight_and_every_alpha_gets_a_gradient():
     sum(level.square().sum() for level in model(toy.images()).values()).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.any(), name
-
-
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        ({"MODEL.SUPERNET.SHARING": "prefix"}, r"'prefix'.*none.*weight.*channel space"),
-        ({"MODEL.RESNETS.NORM": "GN"}, r"NORM is 'GN'.*reorders its channels"),
-        ({"MODEL.BACKBONE.FREEZE_AT": 3}, r"FREEZE_AT is 3, which freezes res3"),
-        ({"MODEL.SUPERNET.CHANNEL.NUM_GROUPS": 3}, "NUM_GROUPS, in res3"),
-    ],
-    ids=["sharing", "norm", "frozen", "groups"],
-)
-def test_settings_that_cannot_be_honoured_are_refused(overrides, words):
-    with pytest.raises(ValueError, match=words):
-        build_backbone(supernet_config(overrides))

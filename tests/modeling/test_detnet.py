@@ -66,19 +66,6 @@ def test_it_costs_what_the_table_says():
     assert body_cost(NetworkSpec.from_config(cfg), (224, 224)).macs == 4_844_994_560
 
 
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        ({"MODEL.RESNETS.OUT_FEATURES": ["res7"]}, "res2, res3, res4, res5, res6"),
-        ({"MODEL.FPN.IN_FEATURES": ["res1"]}, r"FPN\.IN_FEATURES is \['res1'\]"),
-        ({"MODEL.RESNETS.DEPTH": 101}, r"DEPTH is 101; expected a published depth, 50"),
-    ],
-)
-def test_settings_that_do_not_fit_are_named(overrides, words):
-    with pytest.raises(ValueError, match=words):
-        Trainer.build_model(config(overrides))
-
-
 def test_an_export_does_not_take_it_for_a_resnet(backbone):
     cfg = config()
     plain = describe_plain(cfg, NetworkSpec.from_config(cfg), backbone)

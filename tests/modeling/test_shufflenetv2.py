@@ -1,6 +1,5 @@
 """ShuffleNetV2 as the search spaces of DetNAS (table 2)."""
 
-import copy
 from functools import partial
 
 import pytest
@@ -16,10 +15,10 @@ from crnas_d2.checkpoint import (
 )
 from crnas_d2.checkpoint.matching import match_weights
 from crnas_d2.config import NetworkSpec
-from crnas_d2.cost import MACs, Parameters, body_cost, count_parameters
+from crnas_d2.cost import body_cost, count_parameters
 from crnas_d2.evaluation.receptive_field import receptive_fields
 from crnas_d2.layers import OperationChoice, ShuffleBlock, XceptionBlock
-from crnas_d2.modeling import SinglePathSupernet, find_supernet
+from crnas_d2.modeling import find_supernet
 from crnas_d2.modeling.families import ShuffleNetV2, ShuffleNetV2Family
 from crnas_d2.space import Genotype, genotype_file
 
@@ -132,52 +131,6 @@ def test_receptive_fields_follow_the_kernels():
 # -------------------------------------------------------------------- supernet
 
 
-def randomized_supernet(*overrides):
-    supernet = body_of(SMALL, OPERATION, *overrides)
-    assert type(supernet) is ShuffleNetV2 and isinstance(
-        find_supernet(supernet), SinglePathSupernet
-    )
-    toy.randomize_norms(supernet)
-    return supernet
-
-
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("genotype", PATHS, ids=lambda genotype: "".join(map(str, genotype.ops)))
-def test_a_path_of_the_supernet_equals_the_fixed_network(genotype, training):
-    supernet = randomized_supernet()
-    fixed = body_of(SMALL, network(genotype))
-    assert type(fixed) is ShuffleNetV2 and find_supernet(fixed) is None
-    weights = subnet_state_dict(supernet, genotype)
-    fixed.load_state_dict(copy.deepcopy(weights))
-    before = copy.deepcopy(supernet.state_dict())
-    expected = fixed.train(training)(toy.images())
-    ours = supernet.train(training)(toy.images())
-    assert list(ours) == list(STAGES)
-    for name, value in expected.items():
-        assert torch.equal(ours[name], value), name
-    for name, value in fixed.state_dict().items():  # BN statistics move in training
-        assert torch.equal(value, weights[name]), name
-    buffers = {name for name, _ in supernet.named_buffers()}
-    on_path = {tensor.data_ptr() for tensor in weights.values()}
-    for name, value in supernet.state_dict().items():  # ... those on the path and no others
-        moved = training and name in buffers and value.data_ptr() in on_path
-        assert torch.equal(value, before[name]) == (not moved), name
-
-
-def test_gradients_reach_the_path_and_nothing_else():
-    supernet = randomized_supernet()
-    genotype = PATHS[0]
-    find_supernet(supernet).set_path(genotype)
-    sum(output.sum() for output in supernet(toy.images()).values()).backward()
-    for name, parameter in supernet.named_parameters():
-        stage, index, *rest = name.split(".")
-        if stage == "stem":
-            assert parameter.grad is not None
-            continue
-        op = genotype.ops_of_stages()[STAGES.index(stage)][int(index)]
-        assert (parameter.grad is not None) == (rest[:2] == ["candidates", str(op)]), name
-
-
 def test_every_block_of_the_supernet_has_four_candidates():
     supernet = body_of(SMALL, OPERATION)
     blocks = [block for stage in STAGES for block in getattr(supernet, stage)]
@@ -188,18 +141,6 @@ def test_every_block_of_the_supernet_has_four_candidates():
     names = set(fixed_names(supernet).values())
     assert {"stem.conv1.weight", "res3.1.branch.0.norm.weight"} <= names
     assert "res2.0.projection.0.weight" in names
-
-
-def test_the_cost_table_counts_the_networks_that_are_built():
-    short = {**SMALL, "MODEL.SHUFFLENETV2.OUT_FEATURES": ["res3"]}
-    short["MODEL.GENOTYPE.DEPTHS"] = [1, 2, 1, 1]
-    spec = NetworkSpec.from_config(config(short, OPERATION))
-    macs, parameters = (cost.table(spec, (64, 96)) for cost in (MACs(), Parameters()))
-    for ops in [(3, 1, 2, 0, 0), (0, 3, 3, 2, 1)]:
-        genotype = Genotype((1, 2, 1, 1), ops)
-        fixed = NetworkSpec.from_config(config(short, network(genotype)))
-        built = body_cost(fixed, (64, 96))
-        assert (macs(genotype), parameters(genotype)) == (built.macs, built.parameters)
 
 
 # ------------------------------------------------------------------- detectors
@@ -231,54 +172,6 @@ def test_a_subnet_of_a_detector_is_loaded_strictly(tmp_path):
 
 
 # ---------------------------------------------------------------------- errors
-
-
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        ({"MODEL.BACKBONE.FREEZE_AT": 2}, "FREEZE_AT is 2.*Set it to 0"),
-        ({"MODEL.SHUFFLENETV2.NORM": "FrozenBN"}, r"MODEL\.SHUFFLENETV2\.NORM is 'FrozenBN'"),
-        (
-            {"MODEL.SUPERNET.SHARING": "weight"},
-            r"'weight'.*'shufflenetv2' \(kernel 3, .*xception\).*different shapes.*to 'none'",
-        ),
-        ({"MODEL.SUPERNET.SHARING": "prefix"}, r"'prefix'.*none.*weight.*operation space"),
-        ({"MODEL.SUPERNET.SPACE": "stage"}, r"Set MODEL\.SUPERNET\.STAGE_OPTIONS"),
-        (
-            {"MODEL.SUPERNET.SPACE": "width"},
-            "SPACE is 'width'; known: none, stage, operation, joint, channel",
-        ),
-    ],
-    ids=["FREEZE_AT", "FrozenBN", "SHARING weight", "SHARING prefix", "stage", "unknown space"],
-)
-def test_a_supernet_refuses_what_it_cannot_honour(overrides, words):
-    with pytest.raises(ValueError, match=words):
-        body_of(SMALL, OPERATION, overrides)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        ({"OUT_FEATURES": []}, r"OUT_FEATURES is \[\].*res2, res3, res4, res5, head"),
-        ({"OUT_FEATURES": ["res6"]}, r"OUT_FEATURES is \['res6'\].*\[head\] for a classifier"),
-        (
-            {"CHANNELS": [4, 8, 15, 24, 32]},
-            r"\[4, 8, 15, 24, 32\]; .*expected even numbers.*in half",
-        ),
-        ({"CHANNELS": [4, 8, 16, 24]}, r"CHANNELS is \[4, 8, 16, 24\]; expected five"),
-        ({"CHANNELS": [0, 8, 16, 24, 32]}, "expected five positive whole numbers"),
-        ({"CHANNELS": [4, 8, 8, 24, 32]}, "larger than the one before"),
-        (
-            {"CHANNELS": [], "DEPTH": 18},
-            r"DEPTH is 18; expected a published number of blocks, 20 or 40",
-        ),
-    ],
-    ids=["no output", "unknown output", "odd", "four", "zero", "not growing", "DEPTH"],
-)
-def test_settings_that_cannot_be_honoured_are_refused(overrides, words):
-    overrides = {f"MODEL.SHUFFLENETV2.{key}": value for key, value in overrides.items()}
-    with pytest.raises(ValueError, match=words):
-        body_of(SMALL, overrides)
 
 
 def test_the_stem_may_be_odd():
