@@ -31,15 +31,12 @@ def split_coco(
     rest: str = "archtrain",
     image_root: AnyPath | None = None,
 ) -> tuple[Record, Record]:
-    """Split a dataset by image.
-
-    Images with a twin, another file of the same content, stay in the rest: none is in both parts.
+    """Split a dataset by image; those with a twin of the same content all stay in the rest.
 
     Args:
         size: of the part that is held out, see :func:`held_out_count`.
         stratify: by the categories of each image, without crowd regions.
-        sources: sha256 of each source file, for ``info``.
-        held_out, rest: names of the parts, for ``info``.
+        sources, held_out, rest: sha256 of each source file, and names of the parts, for ``info``.
         image_root: the folder of the images; ``None``: they are not compared.
 
     Returns:
@@ -93,11 +90,7 @@ def split_coco(
 
 
 def held_out_count(size: float, num_images: int) -> int:
-    """Turn a size into a number of images.
-
-    Args:
-        size: below 1 a fraction, rounded to whole images; otherwise a number of images.
-        num_images: number of images to split.
+    """Return how many of ``num_images`` a size is: below 1 a fraction, else the number itself.
 
     Raises:
         ValueError: a size that leaves one of the two parts empty.
@@ -130,11 +123,9 @@ def stratified_split(
 
     Args:
         labels: the categories in each image, keyed by image id.
-        num_held_out: number of images to return.
 
-    Source:
-        K. Sechidis, G. Tsoumakas, I. Vlahavas: On the Stratification of Multi-Label Data, ECML
-        PKDD 2011, algorithm 1.
+    Source: K. Sechidis, G. Tsoumakas, I. Vlahavas: On the Stratification of Multi-Label Data, ECML
+    PKDD 2011, algorithm 1.
     """
     generator = random.Random(seed)
     order = sorted(labels)

@@ -52,10 +52,7 @@ def check_archval(cfg: CfgNode) -> None:
 def check_disjoint(
     key: str, names: Sequence[str], other_key: str, others: Sequence[str]
 ) -> dict[str, str]:
-    """Return the images of some datasets that others have, too, under any file name.
-
-    Returns:
-        for each such file one of the same content.
+    """Return the files of some datasets, each with one of the same content in the others.
 
     Raises:
         ValueError: they are more than 15 % of the images; with their number and one pair of files.
@@ -75,11 +72,7 @@ def check_disjoint(
 
 
 def archval_twins(cfg: CfgNode) -> Twins:
-    """Return the images of archval that are left out.
-
-    Returns:
-        by file name, the file of the same content and the key of its datasets.
-    """
+    """Return the images of archval that are left out, each with its twin and the key of that."""
     identity = _identify(cfg)
     if identity not in _known:
         files = _files(cfg.DATASETS.ARCHVAL)
@@ -101,8 +94,7 @@ def archval_twins(cfg: CfgNode) -> Twins:
 def read_images(cfg: CfgNode, names: Sequence[str], *, filter_empty: bool) -> list[Entry]:
     """Return Detectron2's dicts of the images of datasets; of archval, without its twins.
 
-    Args:
-        filter_empty: skip images without objects, as in training.
+    With ``filter_empty``, images without objects are skipped, as in training.
     """
     images: list[Entry] = get_detection_dataset_dicts(list(names), filter_empty=filter_empty)
     if not set(names) & set(cfg.DATASETS.ARCHVAL):

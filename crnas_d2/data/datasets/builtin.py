@@ -13,6 +13,7 @@ from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 
 from crnas_d2.config import spell
 from crnas_d2.data.embedded import letters
+from crnas_d2.data.embedded.generated import default_root
 
 from .registration import Entry, register_image_folder
 
@@ -81,8 +82,8 @@ def _contiguous(count: int) -> dict[int, int]:
 # Where Detectron2 looks for its own.
 _ROOT = os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
 
-register_letters(letters.letters_root())
-_CROPS = letters.letters_crops_root()
+register_letters(default_root("letters"))
+_CROPS = default_root("letters_crops")
 for _split in ("train", "val"):
     register_image_folder(
         f"letters_crops_{_split}",

@@ -116,11 +116,7 @@ def check_datasets(key: str, names: Sequence[str], **use: bool) -> None:
 
 
 def check_class_count(cfg: CfgNode, names: Sequence[str]) -> None:
-    """Raise ValueError if the classes of a dataset differ from the model's or the first dataset's.
-
-    Args:
-        names: of all datasets that will be read; they have been loaded.
-    """
+    """Raise ValueError if the classes of a loaded dataset are not the model's or the first's."""
     section = find_architecture(cfg).class_section
     if section is None:
         return
@@ -139,11 +135,7 @@ def check_class_count(cfg: CfgNode, names: Sequence[str]) -> None:
 
 
 def check_task(cfg: CfgNode, names: Sequence[str]) -> None:
-    """Raise ValueError for datasets that do not match the model's task, or each other's classes.
-
-    Args:
-        names: of all datasets that will be read; they have been loaded.
-    """
+    """Raise ValueError for loaded datasets that do not match the model's task or each other."""
     classifies = find_architecture(cfg).classifies
     for name in names:
         if is_classification(name) != classifies:

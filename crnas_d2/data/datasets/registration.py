@@ -25,10 +25,7 @@ def register_datasets(cfg: CfgNode) -> None:
 
 
 def register_coco_format(entries: Sequence[Sequence[str]]) -> None:
-    """Register the user's datasets of ``DATASETS.COCO_FORMAT``.
-
-    Args:
-        entries: ``[name, json file, image folder]`` each.
+    """Register the datasets of ``DATASETS.COCO_FORMAT``, ``[name, json file, image folder]`` each.
 
     Raises:
         ValueError: a malformed entry, a missing file, or the name of another dataset.
@@ -40,10 +37,7 @@ def register_coco_format(entries: Sequence[Sequence[str]]) -> None:
 
 
 def register_image_folders(entries: Sequence[Sequence[str]]) -> None:
-    """Register the user's datasets of ``DATASETS.IMAGE_FOLDERS``.
-
-    Args:
-        entries: ``[name, folder]`` each.
+    """Register the datasets of ``DATASETS.IMAGE_FOLDERS``, ``[name, folder]`` each.
 
     Raises:
         ValueError: a malformed entry, a missing folder, or the name of another dataset.
@@ -55,11 +49,7 @@ def register_image_folders(entries: Sequence[Sequence[str]]) -> None:
 
 
 def _is_new(key: str, entry: Sequence[str], expected: str, source: str) -> bool:
-    """Whether an entry is not registered yet.
-
-    Args:
-        source: in the metadata, what must be the same in another dataset of this name.
-    """
+    """Whether an entry is not registered yet; in the metadata, ``source`` tells datasets apart."""
     if len(entry) != len(expected.split(", ")):
         raise ValueError(f"{key} holds {entry}; expected {expected}.")
     name, *files, folder = entry
@@ -79,11 +69,7 @@ def _is_new(key: str, entry: Sequence[str], expected: str, source: str) -> bool:
 
 
 def register_image_folder(name: str, root: str, make: Callable[[], None] = lambda: None) -> None:
-    """Register one folder as a Detectron2 dataset.
-
-    Args:
-        make: called before the folder is read, for a dataset that is made on first use.
-    """
+    """Register one folder, which ``make`` makes on first use, as a Detectron2 dataset."""
 
     def load() -> list[Entry]:
         make()
@@ -96,8 +82,7 @@ def register_image_folder(name: str, root: str, make: Callable[[], None] = lambd
 def load_image_folder(root: str, name: str) -> list[Entry]:
     """List the images of a folder as ``{"file_name", "label"}``; classes are sorted by name.
 
-    Args:
-        name: of the registered dataset; its metadata get the names of the classes.
+    The metadata of the dataset ``name`` get the names of the classes.
 
     Raises:
         FileNotFoundError: no such folder.

@@ -25,7 +25,7 @@ from PIL import Image
 from crnas_d2.common.files import AnyPath
 from crnas_d2.common.progress import progress_bar
 
-from .generated import GeneratedFolder, default_root, write_json
+from .generated import GeneratedFolder, write_json
 from .glyphs import LETTERS
 from .scenes import PHOTOS, LetterScenes, Scene
 
@@ -45,16 +45,6 @@ DATASETS = {
 SOURCES = {"train": "archtrain", "val": "archval"}
 CROPS_SEED = 1  # other scenes than those of the letters, which have seed 0
 _VERSION = 1  # increment it whenever a pixel, a number or a name of a dataset changes
-
-
-def letters_root() -> str:
-    """Return the folder of the registered ``letters``."""
-    return default_root("letters")
-
-
-def letters_crops_root() -> str:
-    """Return the folder of the registered ``letters_crops``."""
-    return default_root("letters_crops")
 
 
 def make_letters(
@@ -102,13 +92,8 @@ def make_letters(
             }
             write_json(folder / "annotations" / f"{dataset}.json", content)
 
-    settings = {
-        "version": _VERSION,
-        "images": dict(images),
-        "size": size,
-        "sizes": list(sizes),
-        "max_letters": max_letters,
-    }
+    settings = {"version": _VERSION, "images": dict(images), "size": size, "sizes": list(sizes)}
+    settings["max_letters"] = max_letters
     GeneratedFolder("letters", settings, ("annotations", "images"), write).make(root)
 
 
@@ -129,12 +114,7 @@ def make_letters_crops(
             (letter,) = scene.objects
             _save(scene, folder / split / CLASSES[letter.label] / f"{index:06d}.png")
 
-    settings = {
-        "version": _VERSION,
-        "images": dict(images),
-        "size": size,
-        "sizes": list(sizes),
-    }
+    settings = {"version": _VERSION, "images": dict(images), "size": size, "sizes": list(sizes)}
     GeneratedFolder("letters_crops", settings, ("train", "val"), write).make(root)
 
 
@@ -148,9 +128,7 @@ def _rendered(
 ) -> Iterator[tuple[str, int, Scene]]:
     """Yield split, number and scene of each image, with a progress bar.
 
-    Args:
-        sources: the split of the scenes and the number of images, by split.
-        root: the final path of the folder, for messages.
+    ``sources`` has the split of the scenes and the number of images, by split.
     """
     total = sum(count for _, count in sources.values())
     logger.info("Making the %s dataset (%d images) in %s", root.name, total, root)
@@ -170,10 +148,9 @@ def _save(scene: Scene, file: Path) -> None:
 def _coco_records(
     scene: Scene, file_name: str, *, image_id: int
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return a scene as COCO's image and annotations.
+    """Return a scene as COCO's image and annotations, with further keys that record its sources.
 
-    In addition to COCO's keys, ``photo``, ``crop`` and the keys of the objects' ``source`` record
-    where each comes from. ``area`` is the number of visible pixels of the object, not of its box.
+    ``area`` is the number of visible pixels of a letter, not of its box.
     """
     height, width = scene.pixels.shape[:2]
     image = {

@@ -80,15 +80,9 @@ def read_image_files(
 
 
 def find_broken(stated: Mapping[str, tuple[int, int]]) -> list[str]:
-    """Find images that are truncated, or of another size than stated.
+    """Return path and problem of images that are truncated, or of another size than stated.
 
     Reads head and tail of each file, and decodes those whose tail is not the end of an image.
-
-    Args:
-        stated: ``(width, height)`` by path.
-
-    Returns:
-        path and problem of each.
     """
 
     def problem(file: str, stated: tuple[int, int]) -> str:

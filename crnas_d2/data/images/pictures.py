@@ -66,13 +66,7 @@ def find_pictures(paths: Sequence[str]) -> list[Picture]:
 
 
 def read_picture(file: Path, image_format: str) -> np.ndarray[Any, Any]:
-    """Read an image as training does: upright by its EXIF orientation.
-
-    Args:
-        image_format: ``INPUT.FORMAT``.
-
-    Returns:
-        (H, W, C), values of 0 to 255.
+    """Read an image (H, W, C), 0 to 255, as training does: upright by its EXIF orientation.
 
     Raises:
         ImageError: it cannot be read.

@@ -154,11 +154,7 @@ def _open(path: Path, write: Callable[[BinaryIO], None]) -> SharedImages:
 
 
 def _lock(path: Path, kind: int, flags: int) -> int | None:
-    """Lock a file; return ``None`` if it is not, or no longer, under its name.
-
-    Raises:
-        BlockingIOError: another process has the lock, and ``kind`` does not wait for it.
-    """
+    """Lock a file; return ``None`` if it is not, or no longer, under its name."""
     try:
         lock = os.open(path, flags | os.O_CLOEXEC, 0o600)
     except FileNotFoundError:

@@ -24,7 +24,6 @@ class Step:
 
     Attributes:
         run: name of the config, and of its folder of results.
-        verb: ``train`` or ``search``.
         estimated_as: the config whose estimate it shares, because its own waits for a
             genotype.yaml: its network costs at most as much.
         model: which models are the same; each is measured once.
@@ -142,10 +141,9 @@ class ChainEstimate:
 def estimate_chains(
     recipe: Recipe, folder: Path, archval: int, *, is_timed: bool
 ) -> Iterator[ChainEstimate]:
-    """Estimate all chains from their configs; each model is built and timed once.
+    """Estimate all chains from their configs in a folder; each model is built and timed once.
 
     Args:
-        folder: of the configs, which have been written.
         archval: number of images in it.
         is_timed: whether this machine has the device of the recipe; else times are unknown.
 

@@ -69,9 +69,6 @@ def read_voc_parts(folder: AnyPath, image_sets: Mapping[str, str | None]) -> dic
     Args:
         image_sets: the image set of each part, keyed by its name; ``None`` for all images. An
             image goes to the first part that has it, and is left out of the others.
-
-    Raises:
-        ValueError: no VOC folder, no such image set, or annotations that cannot be read.
     """
     files: dict[str, list[Path]] = {}
     taken: set[Path] = set()
@@ -91,13 +88,9 @@ def read_voc_parts(folder: AnyPath, image_sets: Mapping[str, str | None]) -> dic
 
 
 def check_parts(parts: Mapping[str, Part]) -> tuple[dict[str, Part], dict[str, Report]]:
-    """Decode all images and check all annotations, see :func:`check_annotations`.
+    """Decode all images, check all annotations, and return the mended parts with their reports.
 
-    Args:
-        parts: an image that is in two of them stays in the first.
-
-    Returns:
-        the mended parts, and the report of each.
+    An image that is in two parts stays in the first.
     """
     mended, reports = {}, {}
     digests: dict[str, str] = {}
@@ -114,11 +107,7 @@ def check_parts(parts: Mapping[str, Part]) -> tuple[dict[str, Part], dict[str, R
 
 
 def usual_size(images: int) -> int:
-    """Return the size of an archval that is held out of so many images.
-
-    A fifth; for small datasets 100 images, at most a third, because a small archval tells no
-    networks apart.
-    """
+    """Return how many of so many images archval takes: a fifth; of few 100, at most a third."""
     return max(1, round(max(0.2 * images, min(100, images / 3))))
 
 
@@ -149,11 +138,7 @@ def divide(
 
 
 def likely_typos(cocos: Iterable[Record]) -> list[str]:
-    """Describe the categories that have the name of a far more frequent one, but for a typo.
-
-    Args:
-        cocos: all parts, with the same categories.
-    """
+    """Describe the categories that have the name of a far more frequent one, but for a typo."""
     counts: Counter[str] = Counter()
     for coco in cocos:
         names = {category["id"]: category["name"] for category in coco["categories"]}

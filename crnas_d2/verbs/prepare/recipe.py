@@ -176,13 +176,9 @@ class Recipe:
         }
 
     def schedule(self, images: int, seen: int, rate: float, epochs: int = _EPOCHS) -> Settings:
-        """Return the section SOLVER of a training.
+        """Return the section SOLVER of a training that reads ``seen`` images out of ``images``.
 
-        Args:
-            images: number of different images.
-            seen: number of images that it reads.
-            rate: learning rate.
-            epochs: of the paper's schedule, for its steps: 8/13 and 11/13, or 16/25 and 22/25.
+        ``epochs``, 13 or 25, are those of the paper's schedule, for its steps.
         """
         iterations = math.ceil(seen / self.batch)
         per_epoch = max(1, math.ceil(images / self.batch))

@@ -57,10 +57,7 @@ class Statistics:
         )
 
     def box_size(self, share: float) -> float:
-        """Return the size that a share of the objects has at most, as part of the shorter side.
-
-        The size of an object is the square root of width times height.
-        """
+        """Return the root of the area, relative to the shorter side, of a quantile of objects."""
         return float(np.quantile(np.sqrt(self.boxes.prod(axis=1)), share))
 
     def input_size(
@@ -68,14 +65,8 @@ class Statistics:
     ) -> tuple[int, int]:
         """Return the shorter and the longer side, in pixels, to which images are resized.
 
-        They are the medians of the files: larger images are made smaller, small ones are not
-        enlarged.
-
-        Args:
-            most: the greatest sides.
-            least_object: images are reduced further, as long as 95 % of the objects keep so many
-                pixels.
-            least_area: and the image keeps so many.
+        They are the medians of the files, at most ``most``. Images are reduced further, as long as
+        95 % of the objects keep ``least_object`` pixels and the image ``least_area``.
         """
         scale = min(1.0, most[0] / self.shorter, most[1] / self.longer)
         if least_object < math.inf:
@@ -109,9 +100,7 @@ def fit_anchors(statistics: Statistics, shorter: int) -> Anchors:
     of 95 %. They are spread over the levels from p2 on, as many as have cells of at most a quarter
     of the largest size: on coarser ones, an object may lie between two anchors. Aspect ratios are
     the quantiles 10 %, 50 % and 90 % of height / width; of two within a factor of 1.5 one stays.
-
-    Args:
-        shorter: side of a resized image, pixels.
+    ``shorter`` is the side of a resized image in pixels.
     """
     low, high = (max(4.0, statistics.box_size(share) * shorter) for share in (0.05, 0.95))
     octaves = math.log2(high / low)
@@ -140,8 +129,7 @@ def _ratios(boxes: np.ndarray) -> list[float]:
 def told_apart(images: int) -> float:
     """Return the difference in AP of two networks, in percent, that so many images tell apart.
 
-    That is where the 95 % interval of the difference, on the same images, leaves out 0. It falls
-    with the root of the number of images. The rule is that of the two datasets in docs/DATASETS.md.
+    The 95 % interval of the difference, on the same images, leaves out 0; see docs/DATASETS.md.
     """
     return 1.96 * _SPREAD / math.sqrt(images)
 

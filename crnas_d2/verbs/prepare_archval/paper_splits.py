@@ -37,9 +37,6 @@ def coco2017(root: Path) -> Source:
     """Read what CR-NAS and DetNAS hold archval out of: train2017.
 
     It has the 118,287 images of trainval35k; with 5,000 held out, 113,287 are left.
-
-    Args:
-        root: the folder with ``coco``.
     """
     file = _ANNOTATIONS / "instances_train2017.json"
     images = root / "coco" / "train2017"
@@ -52,11 +49,7 @@ def coco2017(root: Path) -> Source:
 
 
 def voc0712(root: Path) -> Source:
-    """Read what DetNAS holds archval out of: trainval 2007 + 2012 with their 16,551 images.
-
-    Args:
-        root: the folder with ``VOC2007`` and ``VOC2012``.
-    """
+    """Read what DetNAS holds archval out of: trainval 2007 + 2012 with their 16,551 images."""
     annotations, files = [], {}
     for folder in ("VOC2007", "VOC2012"):
         of_year = voc_files(root / folder, "trainval")
@@ -74,10 +67,8 @@ def voc0712(root: Path) -> Source:
 def nats_coco2014(root: Path) -> dict[Path, Record]:
     """Select as NATS does: it trains weights on train2014, alpha on val2014 without minival.
 
-    minival consists of the 5,000 images of val2017; 35,504 of val2014 are left.
-
-    Returns:
-        the content of each file, keyed by its path, under the names that Detectron2 has registered.
+    minival consists of the 5,000 images of val2017; 35,504 of val2014 are left. Returns the content
+    of each file, keyed by its path, under the names that Detectron2 has registered.
 
     Raises:
         ValueError: val2017 has images that are not in val2014, or has all of them.
