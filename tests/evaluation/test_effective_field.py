@@ -199,33 +199,30 @@ def test_a_network_of_plain_detectron2():
 
 
 def test_what_cannot_be_measured_is_named():
-    model = Model(res2=[ones()], res3=[ones(stride=2)])
-    with pytest.raises(ValueError, match=r"no feature 'res4'; it has res2, res3\. Did you mean"):
-        effective_fields(model, images(), ["res3", "res4"])
-    with pytest.raises(ValueError, match="reaches the feature 'res2' in any image"):
-        effective_fields(model, [], ["res2"])
-    model.backbone.chains.res2[0].weight.data.zero_()
-    with pytest.raises(ValueError, match="reaches the feature 'res2' in any image"):
-        effective_fields(model, images(), ["res2"])
-    with pytest.raises(ValueError, match="Linear has no 'backbone'"):
-        effective_fields(nn.Linear(2, 2), images(), ["res2"])
+    model, dead = (Model(res2=[ones()], res3=[ones(stride=2)]) for _ in range(2))
+    dead.backbone.chains.res2[0].weight.data.zero_()
+    for network, inputs, feature, message in (
+        (model, images(), "res4", r"no feature 'res4'; it has res2, res3\. Did you mean"),
+        (model, [], "res2", "reaches the feature 'res2' in any image"),
+        (dead, images(), "res2", "reaches the feature 'res2' in any image"),
+        (nn.Linear(2, 2), images(), "res2", "Linear has no 'backbone'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            effective_fields(network, inputs, [feature])
 
 
 def test_networks_are_drawn_side_by_side():
-    plain, dilated = (Model(p3=[ones(dilation=d) for _ in range(4)]) for d in (1, 2))
     fields = {
-        name: effective_fields(model, images(2), ["p3"])
-        for name, model in (("base", plain), ("found", dilated))
+        f"net{d}": effective_fields(Model(p3=[ones(dilation=d)] * 4), images(2), ["p3"])
+        for d in (1, 2)
     }
     head, rows = field_table(fields)
     assert head[:4] == ["feature", "network", "stride", "size"]
-    sides = [fields[name]["p3"].side() for name in ("base", "found")]
     assert [row[:4] for row in rows] == [
-        ["p3", "base", "1", str(sides[0])],
-        ["p3", "found", "1", str(sides[1])],
+        ["p3", name, "1", str(of["p3"].side())] for name, of in fields.items()
     ]
     page = Page("Fields")
     add_fields(page, fields)
     text = "".join(page.parts)
     assert text.count("<img") == 1 and "2 images of 81x81 pixels" in text
-    assert f"<td>{sides[1]}</td>" in text
+    assert f"<td>{rows[1][3]}</td>" in text

@@ -62,23 +62,18 @@ def test_a_config_is_measured_on_images_of_the_user(runs, tmp_path, capsys):
         (["--features", "p7"], r"no feature 'p7'; it has p2, p3, p4, p5, p6, res2"),
         (["--num-images", "0"], "--num-images: 0 is not a positive number"),
         (["--images", "nowhere"], "nowhere does not exist"),
+        (["--output", "fields.jpg"], r"\.html, \.png or \.svg"),
+        (["{base}"], "Two networks have the name base"),
+        ([str(toy.SUPERNET), "--opts", "MODEL.WEIGHTS", __file__], "that of a supernet"),
         (["--opts", "DATASETS.TEST", "('toy_tset',)"], "'toy_tset', which is not registered"),
     ],
 )
 def test_mistakes_are_named(runs, tmp_path, capsys, arguments, message):
+    arguments = [argument.replace("{base}", str(runs["base"])) for argument in arguments]
     with pytest.raises(SystemExit) as stopped:
-        measure(runs["base"], "--output", tmp_path / "fields.png", *arguments)
+        measure("--output", tmp_path / "fields.png", runs["base"], *arguments)
     assert re.search(message, f"{stopped.value} {capsys.readouterr().err}")
     assert not (tmp_path / "fields.png").exists()
-
-
-def test_names_and_formats_are_checked_first(runs, tmp_path):
-    with pytest.raises(SystemExit, match=r"\.html, \.png or \.svg"):
-        measure(runs["base"], "--output", tmp_path / "fields.jpg")
-    with pytest.raises(SystemExit, match="Two networks have the name base"):
-        measure(runs["base"], runs["base"], "--output", tmp_path / "fields.png")
-    with pytest.raises(SystemExit, match="that of a supernet"):
-        measure(toy.SUPERNET, "--output", tmp_path / "f.png", "--opts", "MODEL.WEIGHTS", __file__)
 
 
 def compared(runs, output, *arguments):

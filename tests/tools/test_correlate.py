@@ -3,19 +3,16 @@
 import json
 import runpy
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import toy
 import yaml
 
-from crnas_d2.checkpoint import write_weights
 from crnas_d2.evaluation.rank_correlation import rank_correlation
 from crnas_d2.report import describe_ranking
 from crnas_d2.runs.ranking import read_ranking
-from crnas_d2.runs.training import Training, config_digest
-from crnas_d2.space import Genotype
+from crnas_d2.runs.training import config_digest
 
 TOOL = str(toy.ROOT / "tools" / "correlate.py")
 DEPTHS = [[1, 1, 2, 2], [2, 2, 2, 2], [1, 2, 3, 3]]
@@ -156,17 +153,3 @@ def test_a_training_is_known_by_its_config_and_the_content_of_its_weights(tmp_pa
     # Neither a search nor a key that a later version adds makes it another training.
     other = toy.network_config({"SEARCH.METRIC": "bbox/AP50"})
     assert config_digest(other) == digest()
-
-
-def test_an_evaluation_in_the_middle_of_a_training_is_no_result(tmp_path):
-    config = str(toy.ROOT / "configs" / "letters" / "baseline.yaml")
-    run = Training(Genotype(depths=(1, 1, 1, 1)), 1, config, (), tmp_path)
-    folder = Path(run.config().OUTPUT_DIR)
-    folder.mkdir()
-    write_weights({"model": {}, "iteration": 2999}, folder / "model_final.pth")
-    middle = {"iteration": 1499, "bbox/AP": 40.0, "bbox/AP50": 60.0}
-    (folder / "metrics.json").write_text(json.dumps(middle) + "\n")
-    assert run.result() is None
-    with (folder / "metrics.json").open("a") as stream:
-        stream.write(json.dumps({"iteration": 3000, "bbox/AP": 50.0, "bbox/AP50": 70.0}) + "\n")
-    assert run.result()["AP"] == 50.0
