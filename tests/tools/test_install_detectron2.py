@@ -28,24 +28,24 @@ def tool():
 @pytest.fixture
 def labgym_wheel(tmp_path):
     """A wheel laid out like LabGym's: its own code, and Detectron2 under its own prefix."""
+    model = (
+        "import LabGym.detectron2  # noqa\nfrom LabGym.detectron2.config import CfgNode\n"
+        'NAME = "LabGym.detectron2._C"\n'
+    )
+    files = {
+        "LabGym/__init__.py": "",
+        "LabGym/detectron2/zoo/__init__.py": "",
+        "LabGym/detectron2/zoo/model.py": model,
+        "LabGym/detectron2/__init__.py": '__version__ = "0.6"\n',
+        "LabGym/detectron2/config.py": "class CfgNode(dict):\n    pass\n",
+        "LabGym/detectron2/zoo/Base.yaml": '_target_: "LabGym.detectron2.x"\n',
+        "labgym-3.1.2.dist-info/METADATA": "Name: LabGym\n",
+    }
     path = tmp_path / "labgym-3.1.2-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as wheel:
-        wheel.writestr("LabGym/__init__.py", "")
-        wheel.writestr("LabGym/detectron2/zoo/__init__.py", "")
-        wheel.writestr(
-            "LabGym/detectron2/zoo/model.py",
-            "import LabGym.detectron2  # noqa\nfrom LabGym.detectron2.config import CfgNode\n"
-            'NAME = "LabGym.detectron2._C"\n',
-        )
-        wheel.writestr("LabGym/detectron2/__init__.py", '__version__ = "0.6"\n')
-        wheel.writestr("LabGym/detectron2/config.py", "class CfgNode(dict):\n    pass\n")
-        wheel.writestr("LabGym/detectron2/zoo/Base.yaml", '_target_: "LabGym.detectron2.x"\n')
-        wheel.writestr("labgym-3.1.2.dist-info/METADATA", "Name: LabGym\n")
+        for name, content in files.items():
+            wheel.writestr(name, content)
     return path
-
-
-def without_detectron2(tool, monkeypatch):
-    monkeypatch.setattr(tool, "find_detectron2", lambda: None)
 
 
 def assert_record_verifies(wheel: Path) -> None:
@@ -63,19 +63,30 @@ def assert_record_verifies(wheel: Path) -> None:
             assert int(size) == len(content), name
 
 
-def test_wheel_holds_only_detectron2_with_its_own_imports(tool, labgym_wheel, tmp_path):
+def test_the_wheel_holds_detectron2_alone_with_its_own_imports_and_licence(
+    tool, labgym_wheel, tmp_path
+):
     wheel = tool.build_wheel(labgym_wheel, tmp_path)
-
+    content, info = wheel.read_bytes(), "detectron2-0.6.dist-info"
+    assert tool.build_wheel(labgym_wheel, tmp_path).read_bytes() == content
     assert wheel.name == "detectron2-0.6-py3-none-any.whl"
     assert_record_verifies(wheel)
     with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
-        assert {name.split("/")[0] for name in names} == {"detectron2", "detectron2-0.6.dist-info"}
+        assert {name.split("/")[0] for name in archive.namelist()} == {"detectron2", info}
         assert archive.read("detectron2/zoo/model.py").decode() == (
             "import detectron2  # noqa\nfrom detectron2.config import CfgNode\n"
             'NAME = "detectron2._C"\n'
         )
         assert archive.read("detectron2/zoo/Base.yaml") == b'_target_: "detectron2.x"\n'
+        for file, words in (
+            ("LICENSE", "Apache License"),
+            ("NOTICE", "Copyright 2019, Facebook, Inc"),
+            ("METADATA", "License: Apache-2.0\n"),
+            ("METADATA", "Home-page: https://github.com/facebookresearch/detectron2\n"),
+            ("METADATA", "Requires-Dist: setuptools<81\n"),
+            ("METADATA", "upstream commit 864913f0"),
+        ):
+            assert words in archive.read(f"{info}/{file}").decode()
     imported = subprocess.run(
         [sys.executable, "-S", "-c", "from detectron2.zoo.model import CfgNode, NAME; print(NAME)"],
         env={**os.environ, "PYTHONPATH": str(wheel)},
@@ -85,53 +96,28 @@ def test_wheel_holds_only_detectron2_with_its_own_imports(tool, labgym_wheel, tm
     assert imported.stdout.strip() == "detectron2._C", imported.stderr
 
 
-def test_wheel_carries_licence_and_origin(tool, labgym_wheel, tmp_path):
-    with zipfile.ZipFile(tool.build_wheel(labgym_wheel, tmp_path)) as archive:
-        info = "detectron2-0.6.dist-info"
-        metadata = archive.read(f"{info}/METADATA").decode()
-        assert "Apache License" in archive.read(f"{info}/LICENSE").decode()
-        assert "Copyright 2019, Facebook, Inc" in archive.read(f"{info}/NOTICE").decode()
-    assert "License: Apache-2.0\n" in metadata
-    assert "Home-page: https://github.com/facebookresearch/detectron2\n" in metadata
-    assert "Requires-Dist: setuptools<81\n" in metadata
-    assert "upstream commit 864913f0" in metadata
-
-
-def test_same_input_gives_the_same_wheel(tool, labgym_wheel, tmp_path):
-    builds = []
-    for name in ("first", "second"):
-        folder = tmp_path / name
-        folder.mkdir()
-        builds.append(tool.build_wheel(labgym_wheel, folder).read_bytes())
-    assert builds[0] == builds[1]
-
-
-def test_wheel_with_another_checksum_is_refused(tool, labgym_wheel, monkeypatch, capsys):
-    without_detectron2(tool, monkeypatch)
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_wheel_that_is_not_the_known_one_is_refused(
+    tool, is_there, labgym_wheel, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setattr(tool, "find_detectron2", lambda: None)
     monkeypatch.setattr(tool, "pip", lambda *_, hint: pytest.fail("pip was called"))
-
-    assert tool.main(["--labgym-wheel", str(labgym_wheel)]) == 1
-
+    wheel = labgym_wheel if is_there else tmp_path / "none.whl"
+    assert tool.main(["--labgym-wheel", str(wheel)]) == 1
     message = capsys.readouterr().err
-    assert tool.LABGYM_SHA256 in message
-    assert hashlib.sha256(labgym_wheel.read_bytes()).hexdigest() in message
-    assert "--source git" in message
-
-
-def test_missing_wheel_is_named(tool, monkeypatch, capsys, tmp_path):
-    without_detectron2(tool, monkeypatch)
-    assert tool.main(["--labgym-wheel", str(tmp_path / "none.whl")]) == 1
-    assert "none.whl is not a file" in capsys.readouterr().err
+    if is_there:
+        digest = hashlib.sha256(labgym_wheel.read_bytes()).hexdigest()
+        assert all(word in message for word in (tool.LABGYM_SHA256, digest, "--source git"))
+    else:
+        assert "none.whl is not a file" in message
 
 
 @pytest.mark.parametrize("source", ["index", "git"])
 def test_failing_pip_is_one_message_with_the_command(tool, source, monkeypatch, capsys):
-    without_detectron2(tool, monkeypatch)
+    monkeypatch.setattr(tool, "find_detectron2", lambda: None)
     failed = subprocess.CompletedProcess([], returncode=1)
     monkeypatch.setattr(tool.subprocess, "run", lambda _: failed)
-
     assert tool.main(["--source", source]) == 1
-
     message = capsys.readouterr().err
     assert f"{sys.executable} -m pip" in message
     assert "--source" in message.split("pip", maxsplit=1)[1]  # names the other way
