@@ -9,7 +9,7 @@ from detectron2.utils import comm
 from .bootstrap import ImageHits
 
 
-class ClassificationEvaluator(DatasetEvaluator):  # type: ignore[misc] # it has no types
+class ClassificationEvaluator(DatasetEvaluator):
     """Accuracy in percent: how often the true class is among the k with the highest scores.
 
     A class that ties with the true one ranks above it, so constant scores do not count as right

@@ -141,7 +141,7 @@ class VOCBuilder(EvaluatorBuilder):
         return ["bbox/AP", "bbox/AP50", "bbox/AP75"]
 
 
-class _PartialVOCEvaluator(PascalVOCDetectionEvaluator):  # type: ignore[misc] # no types
+class _PartialVOCEvaluator(PascalVOCDetectionEvaluator):
     """VOC's AP on images whose annotation files have the given names."""
 
     def __init__(self, dataset_name: str, image_ids: Collection[str]):

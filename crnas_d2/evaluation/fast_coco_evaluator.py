@@ -21,7 +21,7 @@ Records = list[dict[str, Any]]
 _TESTED = "1.6.5 to 1.8"  # versions of faster-coco-eval, as in pyproject.toml
 
 
-class FastCOCOEvaluator(COCOEvaluator):  # type: ignore[misc] # it has no types
+class FastCOCOEvaluator(COCOEvaluator):
     """Detectron2's COCO evaluator with the C++ implementation of faster-coco-eval.
 
     Detectron2's own fast version needs its compiled extension, which a source-only install does

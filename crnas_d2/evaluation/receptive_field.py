@@ -92,7 +92,7 @@ class _Fields(TorchDispatchMode):
     """Records the field, (rows, columns), of every tensor that depends on the image."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.of = WeakTensorKeyDictionary()
 
     def __torch_dispatch__(

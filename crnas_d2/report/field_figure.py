@@ -100,5 +100,6 @@ def _draw(axes: Axes, field: EffectiveField, half: float) -> None:
     side = field.side() / 2
     frames = [*((box, _ANCHOR) for box in field.anchors), ((-side, -side, side, side), _SQUARE)]
     for (left, upper, right, lower), colour in frames:
-        place, style = (left, upper), {"edgecolor": colour, "linewidth": 1.2}
-        axes.add_patch(Rectangle(place, right - left, lower - upper, fill=False, **style))
+        frame = Rectangle((left, upper), right - left, lower - upper, fill=False)
+        frame.set(edgecolor=colour, linewidth=1.2)
+        axes.add_patch(frame)

@@ -19,7 +19,7 @@ from crnas_d2.data.images.transforms import build_transform
 Mapper = Callable[[Entry], Input]
 
 
-class NamingMapper(DatasetMapper):  # type: ignore[misc] # Detectron2 has no types
+class NamingMapper(DatasetMapper):
     """Detectron2's mapper of detection data, whose errors name the image."""
 
     def __call__(self, dataset_dict: Entry) -> Input:
