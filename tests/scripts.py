@@ -32,6 +32,33 @@ def run(*args, **kwargs):
     return output
 
 
+class Chain:
+    """Steps of a user in one folder, each of which may start from the weights of another one.
+
+    Args:
+        overrides: of all steps.
+    """
+
+    def __init__(self, folder, *overrides, env=None):
+        self.folder, self.overrides, self.env = folder, overrides, env
+
+    def config(self, name, *bases):
+        """Writes a config that inherits from others."""
+        (self.folder / name).write_text(f"_BASE_: [{', '.join(map(str, bases))}]\n")
+        return self.folder / name
+
+    def opts(self, output, *overrides, weights=None):
+        paths = {"OUTPUT_DIR": self.folder / output}
+        if weights:
+            paths["MODEL.WEIGHTS"] = self.folder / weights / "model_final.pth"
+        return toy.as_arguments(*self.overrides, paths, *overrides)
+
+    def run(self, script, config, output, *overrides, weights=None, flags=()):
+        """Waits for a step that must succeed; what it printed."""
+        opts = self.opts(output, *overrides, weights=weights)
+        return run(script, config, *flags, opts=opts, env=self.env)
+
+
 def compare(*arguments):
     """What tools/compare_networks.py prints."""
     script = [sys.executable, "-W", "ignore", str(toy.ROOT / "tools" / "compare_networks.py")]

@@ -10,7 +10,7 @@ import search_toy
 import torch
 import toy
 import yaml
-from scripts import compare, run, run_here, start
+from scripts import Chain, compare, run, run_here, start
 
 from crnas_d2.space import Genotype
 
@@ -19,25 +19,22 @@ TEST = {"MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0, "DATASETS.TEST": ("toy_test",)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("channels")
+def chain(tmp_path_factory, toy_datasets):
+    return Chain(tmp_path_factory.mktemp("channels"), toy.TINY, toy_datasets)
 
 
 @pytest.fixture(scope="module")
-def searched(folder, toy_datasets):
+def searched(chain):
     """The folder of a finished search."""
-    opts = toy.as_arguments(toy.TINY, toy_datasets, CHANNEL, {"OUTPUT_DIR": folder / "search"})
-    output = run("train_net.py", toy.SEARCHED, opts=opts)
-    assert str(folder / "search" / "genotype.yaml") in output
-    return folder / "search"
+    output = chain.run("train_net.py", toy.SEARCHED, "search", CHANNEL)
+    assert str(chain.folder / "search" / "genotype.yaml") in output
+    return chain.folder / "search"
 
 
 @pytest.fixture(scope="module")
-def found(folder, searched):
+def found(chain, searched):
     """The config of the network that was found: its genotype alone, on any base config."""
-    config = folder / "found.yaml"
-    config.write_text(f"_BASE_: [{toy.SEARCHED}, {searched / 'genotype.yaml'}]\n")
-    return config
+    return chain.config("found.yaml", toy.SEARCHED, searched / "genotype.yaml")
 
 
 def test_a_search_leaves_a_genotype_and_a_report(searched):
@@ -54,37 +51,31 @@ def test_a_search_leaves_a_genotype_and_a_report(searched):
     assert all(text in report for text in ("res5.0.conv1", "(1, 3)", "Alpha over time", "<img"))
 
 
-def test_the_found_network_is_evaluated_with_the_weights_of_the_supernet(
-    folder, found, searched, toy_datasets
-):
-    weights = {"MODEL.WEIGHTS": searched / "model_final.pth", "OUTPUT_DIR": folder / "eval"}
-    opts = toy.as_arguments(toy.TINY, toy_datasets, TEST, weights)
-    printed = run("train_net.py", found, "--eval-only", opts=opts)
+def detections(folder):
+    return json.loads((folder / "inference" / "coco_instances_results.json").read_text())
+
+
+def test_the_found_network_is_evaluated_with_the_weights_of_the_supernet(chain, found):
+    evaluate = {"weights": "search", "flags": ["--eval-only"]}
+    printed = chain.run("train_net.py", found, "eval", TEST, **evaluate)
     assert "Calibrating BN on images of DATASETS.TRAIN" in printed
-    assert (folder / "eval" / "inference" / "coco_instances_results.json").exists()
+    assert detections(chain.folder / "eval")
 
 
 @pytest.fixture(scope="module")
-def retrained(folder, found, searched, toy_datasets):
+def retrained(chain, found):
     """The folder of the found network's training."""
-    start_weights = {"MODEL.WEIGHTS": searched / "model_final.pth", "OUTPUT_DIR": folder / "train"}
-    run("train_net.py", found, opts=toy.as_arguments(toy.TINY, toy_datasets, TEST, start_weights))
-    return folder / "train"
+    chain.run("train_net.py", found, "train", TEST, weights="search")
+    return chain.folder / "train"
 
 
-def test_the_found_network_is_retrained_and_evaluated_again(folder, found, retrained, toy_datasets):
-    again = {"MODEL.WEIGHTS": retrained / "model_final.pth", "OUTPUT_DIR": folder / "again"}
-    opts = toy.as_arguments(toy.TINY, toy_datasets, TEST, again)
-    run("train_net.py", found, "--eval-only", opts=opts)
-    results = [
-        json.loads((folder / run_name / "inference" / "coco_instances_results.json").read_text())
-        for run_name in ("train", "again")
-    ]
-    assert results[0] and results[0] == results[1]
+def test_the_found_network_is_retrained_and_evaluated_again(chain, found, retrained):
+    chain.run("train_net.py", found, "again", TEST, weights="train", flags=["--eval-only"])
+    assert detections(retrained) and detections(retrained) == detections(chain.folder / "again")
 
 
-def test_the_found_network_is_compared(folder, searched, retrained):
-    report = folder / "compared.html"
+def test_the_found_network_is_compared(chain, searched, retrained):
+    report = chain.folder / "compared.html"
     printed = compare(f"found={retrained}", "--search", searched, "--output", report)
     assert re.search(r"found +\[1, 2, 1, 1\], \d+ % dilated", printed)
     text = report.read_text()
@@ -93,15 +84,14 @@ def test_the_found_network_is_compared(folder, searched, retrained):
     assert text.count("<img") == 6 + 2 * 6
 
 
-def test_a_killed_search_resumes_to_the_same_genotype_and_weights(folder, searched, toy_datasets):
-    output = folder / "killed"
-    opts = toy.as_arguments(toy.TINY, toy_datasets, CHANNEL, {"OUTPUT_DIR": output})
-    process = start("train_net.py", toy.SEARCHED, opts=opts)
+def test_a_killed_search_resumes_to_the_same_genotype_and_weights(chain, searched):
+    output = chain.folder / "killed"
+    process = start("train_net.py", toy.SEARCHED, opts=chain.opts("killed", CHANNEL))
     while not (output / "model_0000001.pth").exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    run("train_net.py", toy.SEARCHED, "--resume", opts=opts)
+    chain.run("train_net.py", toy.SEARCHED, "killed", CHANNEL, flags=["--resume"])
     resumed, expected = (
         torch.load(place / "model_final.pth", weights_only=True)["model"]
         for place in (output, searched)
@@ -131,19 +121,16 @@ def test_a_search_that_cannot_be_right_does_not_begin(
 
 
 @pytest.mark.slow
-def test_random_networks_and_the_found_one_have_the_cost_of_the_base_network(
-    folder, found, toy_datasets
-):
+def test_random_networks_and_the_found_one_have_the_cost_of_the_base_network(chain, found):
+    flags = ("--number", "2", "--output", str(chain.folder / "random"))
     opts = toy.as_arguments(toy.TINY, CHANNEL)
-    flags = ("--number", "2", "--output", str(folder / "random"))
     run("tools/random_genotypes.py", toy.SEARCHED, *flags, opts=opts)
-    config = folder / "random.yaml"
-    config.write_text(f"_BASE_: [{toy.SEARCHED}, random/random-1.yaml]\n")
+    config = chain.config("random.yaml", toy.SEARCHED, "random/random-1.yaml")
     depths = {"MODEL.GENOTYPE.DEPTHS": CHANNEL["MODEL.GENOTYPE.DEPTHS"]}
     costs = set()
     for network in (toy.SEARCHED, config, found):
         output = run("tools/analyze_genotype.py", network, opts=toy.as_arguments(toy.TINY, depths))
         costs.update(re.findall(r"^body .*", output, re.MULTILINE))
     assert len(costs) == 1
-    genotypes = {Genotype.from_yaml(folder / "random" / f"random-{n}.yaml") for n in (1, 2)}
-    assert len(genotypes) == 2
+    files = [chain.folder / "random" / f"random-{number}.yaml" for number in (1, 2)]
+    assert len(set(map(Genotype.from_yaml, files))) == 2

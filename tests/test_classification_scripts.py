@@ -4,7 +4,7 @@ import re
 
 import pytest
 import toy
-from scripts import metrics, read_candidates, run
+from scripts import Chain, metrics, read_candidates
 
 from crnas_d2.space import Genotype
 
@@ -24,27 +24,20 @@ def test_a_classification_supernet_is_searched_and_its_winner_pretrained(tmp_pat
         "SOLVER.IMS_PER_BATCH": 6,
     }
 
-    def step(script, config, output, *flags, weights=None, **opts):
-        paths = {"OUTPUT_DIR": tmp_path / output}
-        if weights:
-            paths["MODEL.WEIGHTS"] = tmp_path / weights / "model_final.pth"
-        overrides = (toy.TINY, toy.STAGE_SPACE, toy.TINY_CLASSIFIER, data, paths, opts)
-        return run(script, config, *flags, opts=toy.as_arguments(*overrides))
-
-    step("train_net.py", toy.PRETRAIN, "supernet")
-    step("search_net.py", toy.PRETRAIN, "search", weights="supernet")
+    chain = Chain(tmp_path, toy.TINY, toy.STAGE_SPACE, toy.TINY_CLASSIFIER, data)
+    chain.run("train_net.py", toy.PRETRAIN, "supernet")
+    chain.run("search_net.py", toy.PRETRAIN, "search", weights="supernet")
     rows = read_candidates(tmp_path / "search")
     assert len(rows) == len(toy.ELIGIBLE)
     assert [row["fitness"] for row in rows] == [row["classification/top1"] for row in rows]
     assert Genotype.from_yaml(tmp_path / "search" / "genotype.yaml").depths in toy.ELIGIBLE
 
-    config = tmp_path / "searched.yaml"
-    config.write_text(f"_BASE_: [{toy.PRETRAIN}, search/genotype.yaml]\n")
+    config = chain.config("searched.yaml", toy.PRETRAIN, "search/genotype.yaml")
     fixed = {"MODEL.SUPERNET.SPACE": "none"}
-    step("train_net.py", config, "searched", **fixed)
+    chain.run("train_net.py", config, "searched", fixed)
     lines = metrics(tmp_path / "searched")
     [trained] = [line["classification/top1"] for line in lines if "total_loss" not in line]
-    again = ("evaluation", "--eval-only")
-    printed = step("train_net.py", config, *again, weights="searched", **fixed)
+    again = {"weights": "searched", "flags": ["--eval-only"]}
+    printed = chain.run("train_net.py", config, "evaluation", fixed, **again)
     found = re.search(r"copypaste: ([0-9.]+),([0-9.]+)", printed)
     assert abs(float(found[1]) - trained) < 1e-3 and float(found[2]) == 100

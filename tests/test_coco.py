@@ -5,7 +5,7 @@ import math
 import pytest
 import real_data
 import toy
-from scripts import metrics, read_candidates, run
+from scripts import Chain, metrics, read_candidates
 
 pytestmark = pytest.mark.slow
 
@@ -25,17 +25,14 @@ def test_a_supernet_is_trained_and_searched_on_coco(tmp_path):
         "DATASETS.TRAIN": ("coco_2017_train",),
         "DATASETS.ARCHVAL": ("coco_2017_val",),
     }
-    training = {"SOLVER.MAX_ITER": 10, "OUTPUT_DIR": tmp_path / "supernet"}
     search = {
         "SEARCH.BUDGET.BLOCKS": [],
         "SEARCH.BN_CALIBRATION.NUM_IMAGES": 16,
         "SEARCH.COST_INPUT_SIZE": [128, 224],
-        "MODEL.WEIGHTS": tmp_path / "supernet" / "model_final.pth",
-        "OUTPUT_DIR": tmp_path / "search",
     }
-    for script, step in (("train_net.py", training), ("search_net.py", search)):
-        opts = toy.as_arguments(toy.TINY, shared, step)
-        run(script, toy.SUPERNET, opts=opts, env={"DETECTRON2_DATASETS": str(datasets)})
+    chain = Chain(tmp_path, toy.TINY, shared, env={"DETECTRON2_DATASETS": str(datasets)})
+    chain.run("train_net.py", toy.SUPERNET, "supernet", {"SOLVER.MAX_ITER": 10})
+    chain.run("search_net.py", toy.SUPERNET, "search", search, weights="supernet")
 
     losses = [line.get("total_loss", 0.0) for line in metrics(tmp_path / "supernet")]
     assert any(losses) and all(map(math.isfinite, losses))

@@ -4,7 +4,7 @@ import re
 
 import pytest
 import toy
-from scripts import finished_trials, kill_after, metrics, read_candidates, run, start
+from scripts import Chain, finished_trials, kill_after, metrics, read_candidates, run, start
 
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.cost import MACs, Parameters
@@ -25,40 +25,28 @@ del SEARCH["MODEL.SUPERNET.STAGE_OPTIONS"]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("hierarchy")
+def chain(tmp_path_factory, toy_datasets):
+    return Chain(tmp_path_factory.mktemp("hierarchy"), toy.TINY, toy_datasets)
 
 
 @pytest.fixture(scope="module")
-def operation_config(folder):
+def operation_config(chain):
     """The operation level on the result of a stage search."""
-    Genotype(depths=(1, 2, 2, 2)).to_yaml(folder / "genotype.yaml", family="resnet")
-    config = folder / "operation.yaml"
-    config.write_text(f"_BASE_: [genotype.yaml, {OPERATION}]\n")
-    return config
+    Genotype(depths=(1, 2, 2, 2)).to_yaml(chain.folder / "genotype.yaml", family="resnet")
+    return chain.config("operation.yaml", "genotype.yaml", OPERATION)
 
 
 @pytest.fixture(scope="module")
-def supernet(folder, operation_config, toy_datasets):
-    options = {"SOLVER.MAX_ITER": 20, "OUTPUT_DIR": folder / "supernet"}
-    run("train_net.py", operation_config, opts=toy.as_arguments(toy.TINY, toy_datasets, options))
-    return folder / "supernet" / "model_final.pth"
+def supernet(chain, operation_config):
+    """The name of its folder."""
+    chain.run("train_net.py", operation_config, "supernet", {"SOLVER.MAX_ITER": 20})
+    return "supernet"
 
 
 @pytest.fixture(scope="module")
-def search_opts(supernet, toy_datasets):
-    def opts(output, *overrides):
-        paths = {"MODEL.WEIGHTS": supernet, "OUTPUT_DIR": output}
-        return toy.as_arguments(toy.TINY, SEARCH, toy_datasets, paths, *overrides)
-
-    return opts
-
-
-@pytest.fixture(scope="module")
-def searched(folder, operation_config, search_opts):
-    output = folder / "search"
-    printed = run("search_net.py", operation_config, opts=search_opts(output))
-    return output, printed
+def searched(chain, operation_config, supernet):
+    printed = chain.run("search_net.py", operation_config, "search", SEARCH, weights=supernet)
+    return chain.folder / "search", printed
 
 
 def test_the_greedy_search_names_a_whole_network_with_the_depths_it_began_with(searched):
@@ -78,16 +66,16 @@ def test_the_greedy_search_names_a_whole_network_with_the_depths_it_began_with(s
 
 @pytest.mark.parametrize("statistics", ["batch", "calibration"])
 def test_killed_inside_a_level_it_goes_on_with_two_workers_to_the_same_result(
-    folder, operation_config, search_opts, searched, statistics
+    chain, operation_config, supernet, searched, statistics
 ):
-    overrides = {"SEARCH.BN_CALIBRATION.PARTIAL": statistics}
-    output = folder / f"killed-{statistics}"
-    opts = search_opts(output, overrides)
+    overrides = (SEARCH, {"SEARCH.BN_CALIBRATION.PARTIAL": statistics})
+    name = f"killed-{statistics}"
+    opts = chain.opts(name, *overrides, weights=supernet)
     process = start("search_net.py", operation_config, opts=opts)
-    kill_after(process, output / "search.db", 5)
-    assert 5 <= finished_trials(output / "search.db") < NUM_CANDIDATES
+    kill_after(process, chain.folder / name / "search.db", 5)
+    assert 5 <= finished_trials(chain.folder / name / "search.db") < NUM_CANDIDATES
     run("search_net.py", operation_config, "--resume", "--num-workers", "2", opts=opts)
-    rows = read_candidates(output)
+    rows = read_candidates(chain.folder / name)
     assert len(rows) == NUM_CANDIDATES
     same = rows == read_candidates(searched[0])
     assert same == (statistics == "batch")  # the default; the other one scores otherwise
@@ -101,12 +89,10 @@ def test_every_network_of_the_operation_space_costs_the_same(operation_config):
         assert len({table(genotype) for genotype in list(spec.space)[::97]}) == 1
 
 
-def test_the_network_that_was_found_is_trained_and_evaluated(folder, searched, toy_datasets):
-    config = folder / "dilated.yaml"
-    config.write_text(f"_BASE_: [{toy.SEARCHED}, search/genotype.yaml]\n")
-    options = {"DATASETS.TEST": ("toy_test",), "OUTPUT_DIR": folder / "dilated"}
-    run("train_net.py", config, opts=toy.as_arguments(toy.TINY, toy_datasets, options))
-    assert any("bbox/AP" in line for line in metrics(folder / "dilated"))
+def test_the_network_that_was_found_is_trained_and_evaluated(chain, searched):
+    config = chain.config("dilated.yaml", toy.SEARCHED, "search/genotype.yaml")
+    chain.run("train_net.py", config, "dilated", {"DATASETS.TEST": ("toy_test",)})
+    assert any("bbox/AP" in line for line in metrics(chain.folder / "dilated"))
 
 
 @pytest.mark.slow
@@ -122,29 +108,20 @@ def test_the_whole_hierarchy_on_letters(tmp_path):
         "MODEL.SUPERNET.STAGE_OPTIONS": [[1, 2], [1], [2], [2, 3]],
         "SEARCH.BUDGET.BLOCKS": [7, 7],
     }
-
-    def step(script, config, folder, *overrides, weights=None):
-        paths = {"OUTPUT_DIR": tmp_path / folder}
-        if weights:
-            paths["MODEL.WEIGHTS"] = tmp_path / weights / "model_final.pth"
-        run(script, config, opts=toy.as_arguments(short, paths, *overrides))
-        return tmp_path / folder
-
-    step("train_net.py", toy.SUPERNET, "supernet", stage)
-    found = step("search_net.py", toy.SUPERNET, "search", stage, weights="supernet")
-    depths = Genotype.from_yaml(found / "genotype.yaml").depths
+    chain = Chain(tmp_path, short)
+    chain.run("train_net.py", toy.SUPERNET, "supernet", stage)
+    chain.run("search_net.py", toy.SUPERNET, "search", stage, weights="supernet")
+    depths = Genotype.from_yaml(tmp_path / "search" / "genotype.yaml").depths
     assert sum(depths) == 7
 
-    config = tmp_path / "operation.yaml"
-    config.write_text(f"_BASE_: [search/genotype.yaml, {OPERATION}]\n")
-    step("train_net.py", config, "operations")
+    config = chain.config("operation.yaml", "search/genotype.yaml", OPERATION)
+    chain.run("train_net.py", config, "operations")
     greedy = {"SEARCH.GREEDY.TOP_K": 1}
-    found = step("search_net.py", config, "search-operation", greedy, weights="operations")
-    genotype = Genotype.from_yaml(found / "genotype.yaml")
+    chain.run("search_net.py", config, "search-operation", greedy, weights="operations")
+    genotype = Genotype.from_yaml(tmp_path / "search-operation" / "genotype.yaml")
     assert genotype.depths == depths and len(genotype.ops) == 7
-    assert len(read_candidates(found)) == 3 * 7
+    assert len(read_candidates(tmp_path / "search-operation")) == 3 * 7
 
-    config = tmp_path / "dilated.yaml"
-    config.write_text(f"_BASE_: [{toy.SEARCHED}, search-operation/genotype.yaml]\n")
-    output = step("train_net.py", config, "dilated")
-    assert any("bbox/AP" in line for line in metrics(output))
+    config = chain.config("dilated.yaml", toy.SEARCHED, "search-operation/genotype.yaml")
+    chain.run("train_net.py", config, "dilated")
+    assert any("bbox/AP" in line for line in metrics(tmp_path / "dilated"))
