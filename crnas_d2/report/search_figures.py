@@ -130,23 +130,18 @@ def _scatter(
         places: along the horizontal axis.
     """
     groups: dict[str, list[Candidate]] = {group: [] for group in _STYLES}
+    baseline, noise = result.baseline, result.noise
     for candidate in reversed(candidates):
-        groups[_group(candidate, result)].append(candidate)
+        group = "candidate" if candidate.images is None else _STOPPED
+        if noise is not None and noise.is_tied(candidate.genotype):
+            group = "best" if candidate.genotype == noise.best else _TIED
+        if baseline is not None and candidate.genotype == baseline.genotype:
+            group = "baseline"
+        groups[group].append(candidate)
     for group, members in groups.items():
         if members:
             x, y = [places[c.genotype] for c in members], [fitness_of(c) for c in members]
             axes.scatter(x, y, label=group, zorder=2, **_STYLES[group])
-
-
-def _group(candidate: Candidate, result: SearchResult) -> str:
-    genotype, noise = candidate.genotype, result.noise
-    if result.baseline is not None and genotype == result.baseline.genotype:
-        return "baseline"
-    if noise is not None and genotype == noise.best:
-        return "best"
-    if noise is not None and noise.is_tied(genotype):
-        return _TIED
-    return "candidate" if candidate.images is None else _STOPPED
 
 
 def _finish(axes: Axes) -> None:

@@ -30,7 +30,18 @@ def add_search(page: Page, result: SearchResult) -> None:
     page.verdict(search_verdict(result))
     page.facts(_facts(result))
     if result.finalists:
-        _add_finalists(page, result)
+        page.heading("Final round")
+        minutes = sum(finalist.seconds for finalist in result.finalists) / 60
+        page.text(
+            f"The best candidates of the search, each trained by itself ({minutes:.1f} minutes in "
+            "all) and scored on archval. The first is the one of genotype.yaml."
+        )
+        head = ["genotype", f"{result.trained_metric or metric} after training"]
+        page.table(
+            [*head, f"{metric} in the search"],
+            [[str(f.candidate.genotype), f.fitness, f.candidate.fitness] for f in result.finalists],
+            best=0,
+        )
     page.heading(f"Search of the {result.space.kind} space: the best {min(_SHOWN, len(complete))}")
     failed, stopped = len(result.candidates) - len(result.succeeded), result.num_stopped()
     page.text(
@@ -132,15 +143,3 @@ def _range(interval: tuple[float, float] | None, sign: int = 1) -> str:
         return ""
     low, high = sorted(sign * bound for bound in interval)
     return f"{low:.2f} to {high:.2f}"
-
-
-def _add_finalists(page: Page, result: SearchResult) -> None:
-    page.heading("Final round")
-    minutes = sum(finalist.seconds for finalist in result.finalists) / 60
-    page.text(
-        f"The best candidates of the search, each trained by itself ({minutes:.1f} minutes in "
-        f"all) and scored on archval. The first is the one of genotype.yaml."
-    )
-    trained, metric = result.trained_metric or result.metric, result.metric
-    rows = [[str(f.candidate.genotype), f.fitness, f.candidate.fitness] for f in result.finalists]
-    page.table(["genotype", f"{trained} after training", f"{metric} in the search"], rows, best=0)

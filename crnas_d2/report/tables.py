@@ -26,18 +26,14 @@ def without_constant_columns(
     kept, same = [], []
     for column, name in enumerate(head):
         values = [row[column] for row in rows]
-        if all(_is_empty(value) for value in values):
-            continue
+        if all(value in ("", "nan", "failed", None) or value != value for value in values):
+            continue  # NaN differs from itself
         if len(rows) > 1 and len(set(map(str, values))) == 1 and name not in constant_kept:
             same.append(f"{name} {format_cell(values[0])}")
         else:
             kept.append(column)
     sentence = f"The same for all of them: {', '.join(same)}." if same else ""
     return [head[c] for c in kept], [[row[c] for c in kept] for row in rows], sentence
-
-
-def _is_empty(value: object) -> bool:
-    return value in ("", "nan", "failed", None) or (isinstance(value, float) and math.isnan(value))
 
 
 def add_per_class(

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from crnas_d2.config import spell
 
 PROVENANCE = "provenance.json"  # the record of an exported folder
 _LOG = "metrics.json"
+_SCORE = re.compile("/(AP|top)")  # of COCO, VOC and classifiers
 _LOSS = "total_loss"  # logged for steps of the training only
 
 
@@ -78,11 +80,14 @@ class TrainingMetrics:
             iteration = entry.get("iteration", 0)
             if _LOSS in entry:
                 last = max(last, iteration)
-            scores = _scores(entry, metric)
-            if metric in entry if metric else scores:
+            keys = [metric] if metric else [key for key in entry if _SCORE.search(key)]
+            tasks = {key.partition("/")[0] for key in keys if key in entry}
+            if tasks:
                 # During a training, it has the number of the step before it, which is logged first;
                 # after the training, that of a next step.
-                found.append((iteration + 1 if last >= iteration else iteration, scores))
+                steps = iteration + 1 if last >= iteration else iteration
+                scores = {k: v for k, v in entry.items() if k.partition("/")[0] in tasks}
+                found.append((steps, scores))
         return found
 
     def final(self, cfg: CfgNode, metric: str) -> dict[str, float]:
@@ -146,12 +151,3 @@ def read_record(file: Path) -> dict[str, Any]:
 def _steps(weights: Path) -> int:
     """Return after how many steps a checkpoint was written, 0 if it does not say."""
     return int(read_file(str(weights)).get("iteration", -1)) + 1
-
-
-def _scores(entry: dict[str, Any], metric: str) -> dict[str, float]:
-    tasks = {
-        task
-        for task, _, name in (key.partition("/") for key in entry)
-        if name.startswith(("AP", "top")) or f"{task}/{name}" == metric
-    }
-    return {key: value for key, value in entry.items() if key.partition("/")[0] in tasks}

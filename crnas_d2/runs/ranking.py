@@ -106,7 +106,11 @@ def read_ranking(results: Path, others: Sequence[Path] = ()) -> Ranking:
         **_scores_of_pretraining(runs),
     }
     for path in others:
-        values = _read_scores(path)
+        if "runs" in read_results(path):
+            values = Ranking(*_read_runs(path)[:2], {}).truth
+        else:
+            scores = {genotype_of(e): e["fitness"] for e in read_entries(path, "scores")}
+            values = {genotype: s for genotype, s in scores.items() if math.isfinite(s)}
         if not set(values) & set(runs):
             raise ValueError(f"{path} and {results} have no network in common.")
         number, name = 1, path.stem
@@ -132,18 +136,6 @@ def _read_runs(file: Path) -> tuple[str, Results, int]:
         if math.isfinite(score_of(run, metric)):
             runs[genotype_of(run)].append(run)
     return metric, dict(runs), len(entries) - sum(map(len, runs.values()))
-
-
-def _read_scores(file: Path) -> Scores:
-    """Return scores of a supernet, or the mean results of trainings."""
-    if "runs" in read_results(file):
-        metric, runs, _ = _read_runs(file)
-        return Ranking(metric, runs, {}).truth
-    return {
-        genotype_of(entry): entry["fitness"]
-        for entry in read_entries(file, "scores")
-        if math.isfinite(entry["fitness"])
-    }
 
 
 def _scores_of_pretraining(runs: Results) -> dict[str, Scores]:

@@ -1,7 +1,6 @@
 """Compare trained networks: a table, and one HTML report with pictures."""
 
 import argparse
-from collections.abc import Sequence
 
 import optuna
 from tabulate import tabulate
@@ -42,13 +41,19 @@ def run(args: argparse.Namespace) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if args.receptive_fields < 0:
         raise invalid("--receptive-fields", args.receptive_fields, "0 or more")
-    comparison = Comparison.of(_load_runs(args.networks))
+    comparison = Comparison.of(load_runs(args.networks))
     page = Page("Networks compared")
     add_networks(page, comparison)
     if args.receptive_fields:
-        _add_receptive_fields(page, comparison, args.receptive_fields)
+        add_receptive_fields(page, comparison, args.receptive_fields)
     for folder in args.search:
-        _add_search(page, folder, comparison.runs)
+        result = read_search(folder)
+        page.heading(f"The search in {folder}")
+        if isinstance(result, ChannelSearchResult):
+            add_channel_search(page, result)
+        else:
+            add_search(page, result)
+            add_retrained(page, result, comparison.runs)
     page.write(args.output)
     head, rows, same = comparison_table(comparison.runs)
     print(tabulate(rows, headers=head, disable_numparse=True))
@@ -57,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"\nReport: {args.output}")
 
 
-def _load_runs(arguments: list[str]) -> list[Run]:
+def load_runs(arguments: list[str]) -> list[Run]:
     runs: dict[str, Run] = {}
     for argument in arguments:
         name, separator, folder = argument.partition("=")
@@ -71,7 +76,7 @@ def _load_runs(arguments: list[str]) -> list[Run]:
     return list(runs.values())
 
 
-def _add_receptive_fields(page: Page, comparison: Comparison, num_images: int) -> None:
+def add_receptive_fields(page: Page, comparison: Comparison, num_images: int) -> None:
     """Add the effective receptive fields of the networks; of several seeds, those of the first."""
     page.heading("Effective receptive fields")
     firsts = [network.runs[0] for network in comparison.networks]
@@ -81,13 +86,3 @@ def _add_receptive_fields(page: Page, comparison: Comparison, num_images: int) -
         add_fields(page, measure_fields(networks, images))
     except (JobError, ValueError, OSError) as error:
         page.text(f"Not measured: {error}")
-
-
-def _add_search(page: Page, folder: str, runs: Sequence[Run]) -> None:
-    result = read_search(folder)
-    page.heading(f"The search in {folder}")
-    if isinstance(result, ChannelSearchResult):
-        add_channel_search(page, result)
-    else:
-        add_search(page, result)
-        add_retrained(page, result, runs)

@@ -84,20 +84,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     command = spell("correlate", *args.arguments)
     if args.job == "train":
-        _train(args, command)
+        train(args, command)
     elif args.job == "score":
         cfg = load_config(args.config_file, args.opts)
         for line in score_networks(cfg, args.results, args.scores, command):
             print(line)
     else:
-        _report(args)
+        report(args)
 
 
-def _train(args: argparse.Namespace, command: str) -> None:
+def train(args: argparse.Namespace, command: str) -> None:
     if args.pretrain_opts and not args.pretrain_config:
         raise ValueError("--pretrain-opts are overrides of --pretrain-config, which is not given.")
     family = load_config(args.config_file, args.opts).MODEL.SUPERNET.FAMILY
-    genotypes = _find_genotypes(args, family)
+    genotypes = find_genotypes(args, family)
     elsewhere = finished_trainings(args.reuse)
 
     def plan(genotype: Genotype, seed: int, config_file: str, overrides: list[str]) -> Training:
@@ -125,7 +125,7 @@ def _train(args: argparse.Namespace, command: str) -> None:
         print(f"{len(trainings) - done} of {len(trainings)} are trained by other processes.")
 
 
-def _find_genotypes(args: argparse.Namespace, family: str) -> list[Genotype]:
+def find_genotypes(args: argparse.Namespace, family: str) -> list[Genotype]:
     """Return the networks to train: named, listed, then sampled ones, without duplicates.
 
     Args:
@@ -193,7 +193,7 @@ def score_networks(cfg: CfgNode, results: Path, scores: Path, command: str) -> I
         yield f"{genotype}: {fitness:.2f}"
 
 
-def _report(args: argparse.Namespace) -> None:
+def report(args: argparse.Namespace) -> None:
     output = None
     if args.output:
         output = check_new_file(args.output, _FORMATS, overwrite=args.overwrite)

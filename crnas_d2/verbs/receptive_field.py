@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     output = check_new_file(args.output, _FORMATS, overwrite=args.overwrite)
-    networks = _load_configs(args)
+    networks = load_configs(args)
     images = field_images(next(iter(networks.values())), args.images, args.num_images)
     fields = measure_fields(networks, images, args.features)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
     print(output)
 
 
-def _load_configs(args: argparse.Namespace) -> dict[str, CfgNode]:
+def load_configs(args: argparse.Namespace) -> dict[str, CfgNode]:
     networks: dict[str, CfgNode] = {}
     for text in args.networks:
         name, source = split_name(text)
