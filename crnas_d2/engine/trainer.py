@@ -2,7 +2,7 @@
 
 import logging
 import weakref
-from collections.abc import Iterable, Sized
+from collections.abc import Sized
 from contextlib import nullcontext
 from importlib.util import find_spec as find_module
 from itertools import chain
@@ -14,13 +14,11 @@ from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.engine.hooks import PreciseBN
-from detectron2.evaluation import DatasetEvaluator
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter, TensorboardXWriter
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.lr_scheduler import LRScheduler
 
 from crnas_d2.checkpoint import FINAL, TrainingCheckpointer, describe_network
 from crnas_d2.data import build_test_loader, build_train_loader, class_record
@@ -141,7 +139,11 @@ class Trainer(DefaultTrainer):
         return checkpoint_size(self.cfg, self.plain_model)
 
     def build_writers(self) -> list[EventWriter]:
-        _end_line(Path(self.cfg.OUTPUT_DIR) / "metrics.json")
+        metrics = Path(self.cfg.OUTPUT_DIR, "metrics.json")
+        content = metrics.read_bytes() if metrics.exists() else b""
+        if content and not content.endswith(b"\n"):  # a killed process has left half a line
+            with metrics.open("a") as stream:
+                stream.write("\n")
         writers = super().build_writers()
         if find_module("tensorboard") is not None:
             return writers
@@ -162,25 +164,11 @@ class Trainer(DefaultTrainer):
         replace_norms(cfg, lambda norm: resolve_norm(norm, cfg.MODEL.DEVICE))
         return build_model(cfg)
 
-    @classmethod
-    def build_train_loader(cls, cfg: CfgNode) -> Iterable[list[dict]]:
-        return build_train_loader(cfg)
-
-    @classmethod
-    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable[list[dict]]:
-        return build_test_loader(cfg, dataset_name)
-
-    @classmethod
-    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-        return build_evaluator(cfg, dataset_name)
-
-    @classmethod
-    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-        return build_optimizer(cfg, model)
-
-    @classmethod
-    def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRScheduler:
-        return build_lr_scheduler(cfg, optimizer)
+    build_train_loader = staticmethod(build_train_loader)
+    build_test_loader = staticmethod(build_test_loader)
+    build_evaluator = staticmethod(build_evaluator)
+    build_optimizer = staticmethod(build_optimizer)
+    build_lr_scheduler = staticmethod(build_lr_scheduler)
 
     @staticmethod
     def auto_scale_workers(cfg: CfgNode, num_workers: int) -> CfgNode:
@@ -231,10 +219,3 @@ def checkpoint_size(cfg: CfgNode, model: nn.Module) -> int:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())
     return weights + (cfg.SOLVER.MOMENTUM > 0) * sum(parameter.nbytes for parameter in trained)
-
-
-def _end_line(path: Path) -> None:
-    """End the last line of a file, if a killed process has left half of one."""
-    if path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n"):
-        with path.open("a") as stream:
-            stream.write("\n")

@@ -22,15 +22,25 @@ class NASFPN(Backbone):
     Where the paper is silent or other code differs, this follows the authors' implementation
     (tensorflow/tpu, ``models/official/detection/modeling/architecture/nasfpn.py``):
 
-    - Global pooling takes the maximum, and the coarser of the two maps gives the attention. The
-      paper's figures do not say which map does; MMDetection takes the mean of the finer map.
-    - P6 and P7 have no weights of their own. MMDetection gives each a 1x1 convolution.
+    - Global pooling takes the maximum, and the coarser map gives the attention (MMDetection: the
+      mean of the finer one).
+    - P6 and P7 have no weights of their own (MMDetection: a 1x1 convolution each).
 
-    Two of its features are missing: the bias of a convolution before a norm, which the norm cancels
-    (Detectron2's FPN has none either), and DropBlock, which regularizes some of the paper's models.
+    DropBlock and the bias of a convolution before a norm, which the norm cancels, are left out.
 
     The sides of an image need not be multiples of ``size_divisibility``: P6 and P7 round up, and
     each map is resized to the actual size of its target level.
+
+    Args:
+        bottom_up: the body.
+        in_features: names of its features C3, C4, C5, with strides 8, 16, 32 in this order.
+        out_channels: of every map of the neck.
+        num_stacks: number of pyramids in sequence.
+        norm: of every convolution, a name that ``detectron2.layers.get_norm`` accepts. The paper
+            uses batch normalization.
+
+    Raises:
+        ValueError: ``in_features`` are not C3, C4, C5, or ``num_stacks`` is below 1.
     """
 
     def __init__(
@@ -41,18 +51,6 @@ class NASFPN(Backbone):
         num_stacks: int = 7,
         norm: str = "",
     ):
-        """
-        Args:
-            bottom_up: the body.
-            in_features: names of its features C3, C4, C5, with strides 8, 16, 32 in this order.
-            out_channels: channels of every map of the neck.
-            num_stacks: number of pyramids in sequence.
-            norm: of every convolution, a name that ``detectron2.layers.get_norm`` accepts. The
-                paper uses batch normalization.
-
-        Raises:
-            ValueError: ``in_features`` are not C3, C4, C5, or ``num_stacks`` is below 1.
-        """
         super().__init__()
         shapes = bottom_up.output_shape()
         strides = [shapes[name].stride if name in shapes else None for name in in_features]
@@ -69,7 +67,7 @@ class NASFPN(Backbone):
         self.bottom_up = bottom_up
         self.in_features = tuple(in_features)
         self.laterals = nn.ModuleList(
-            _conv(Conv2d, shapes[name].channels, out_channels, 1, norm) for name in in_features
+            neck_conv(Conv2d, shapes[name].channels, out_channels, 1, norm) for name in in_features
         )
         self.stacks = nn.ModuleList(PyramidStack(out_channels, norm) for _ in range(num_stacks))
 
@@ -114,7 +112,7 @@ class PyramidStack(nn.Module):
         super().__init__()
 
         def conv() -> Conv2d:
-            return _conv(ReLUConv2d, channels, channels, 3, norm)
+            return neck_conv(ReLUConv2d, channels, channels, 3, norm)
 
         self.p4_first, self.p4_second = conv(), conv()
         self.p3, self.p4, self.p5, self.p7, self.p6 = (conv() for _ in range(5))
@@ -141,7 +139,7 @@ class ReLUConv2d(Conv2d):
         return super().forward(F.relu(x))
 
 
-def _conv(
+def neck_conv(
     conv_class: type[Conv2d], in_channels: int, out_channels: int, kernel_size: int, norm: str
 ) -> Conv2d:
     conv = conv_class(

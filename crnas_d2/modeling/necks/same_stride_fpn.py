@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-from detectron2.layers import Conv2d, ShapeSpec, get_norm
+from detectron2.layers import Conv2d, ShapeSpec
 from detectron2.modeling import Backbone
-from fvcore.nn import weight_init
 from torch import Tensor, nn
+
+from .nas_fpn import neck_conv
 
 
 class SameStrideFPN(Backbone):
@@ -33,19 +34,8 @@ class SameStrideFPN(Backbone):
         self.lateral, self.output = nn.ModuleDict(), nn.ModuleDict()
         self._shapes = {}
         for name in self.in_features:
-            for convs, channels, kernel in (
-                (self.lateral, shapes[name].channels, 1),
-                (self.output, out_channels, 3),
-            ):
-                convs[name] = Conv2d(
-                    channels,
-                    out_channels,
-                    kernel_size=kernel,
-                    padding=kernel // 2,
-                    bias=norm == "",
-                    norm=get_norm(norm, out_channels),
-                )
-                weight_init.c2_xavier_fill(convs[name])
+            self.lateral[name] = neck_conv(Conv2d, shapes[name].channels, out_channels, 1, norm)
+            self.output[name] = neck_conv(Conv2d, out_channels, out_channels, 3, norm)
             level = name.replace("res", "p")
             self._shapes[level] = ShapeSpec(channels=out_channels, stride=shapes[name].stride)
 
