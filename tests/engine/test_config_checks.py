@@ -37,101 +37,124 @@ def test_without_a_gpu_everything_runs_on_the_cpu(monkeypatch):
     assert load_config("", ["MODEL.DEVICE", "cpu"]).MODEL.DEVICE == "cpu"
 
 
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        ({"MODEL.SUPERNET.PATH_SAMPLER": "alpha"}, "'alpha', but the stage space.*'uniform'"),
-        ({"MODEL.GENOTYPE.CHANNELS": [[0]]}, "CHANNELS is set, but .*'stage'"),
-        ({"MODEL.SUPERNET.PATH_SAMPLER": "unifrom"}, "'unifrom'.*uniform.*fixed"),
-        ({"TEST.PRECISE_BN.ENABLED": True}, r"TEST\.PRECISE_BN\.ENABLED is True"),
-        ({"MODEL.WEIGHTS": "no/such.pth"}, r"MODEL\.WEIGHTS is no/such\.pth"),
-        (
-            {"MODEL.GENOTYPE.DEPTHS": [9, 1, 2, 2], "MODEL.SUPERNET.PATH_SAMPLER": "fixed"},
-            r"9 is not an option of res2\.depth",
-        ),
-        ({"MODEL.GENOTYPE.DEPTHS": [2, 2, 2, 2]}, "names one network, but .*PATH_SAMPLER"),
-        ({"MODEL.RESNETS.NORM": "FrozenBN"}, "FrozenBN"),
-        (
-            {"MODEL.BACKBONE.NAME": "build_supernet_resnet"},
-            "'build_supernet_resnet', which is not registered.*build_supernet_fpn_backbone",
-        ),
-        (
-            {"MODEL.META_ARCHITECTURE": "RetinaNet"},
-            "'build_supernet_fpn_backbone', but that outputs p2, .*RetinaNet needs "
-            "'build_supernet_retinanet_fpn_backbone'",
-        ),
-        (
-            {
-                "MODEL.ROI_HEADS.NAME": "Res5ROIHeads",
-                "MODEL.BACKBONE.NAME": "build_supernet_backbone",
-            },
-            "'Res5ROIHeads'.*builds res5 itself.*'StandardROIHeads'",
-        ),
-        ({"MODEL.ROI_HEADS.NUM_CLASSES": 7}, "NUM_CLASSES is 7, but 'toy_archtrain' has 2"),
-        ({"DATASETS.TRAIN": ("toy_train",)}, r"DATASETS\.TRAIN names 'toy_train'"),
-    ],
-    ids=[
-        "path sampler of another space",
-        "channels",
-        "path sampler",
-        "PreciseBN",
-        "weights",
-        "genotype",
-        "genotype of a supernet",
-        "norm",
-        "unknown backbone",
-        "backbone of another head",
-        "head with a stage of its own",
-        "classes",
-        "dataset",
-    ],
-)
-def test_a_config_that_would_fail_or_mislead_later_is_refused(toy_datasets, overrides, words):
-    cfg = toy.supernet_config(toy_datasets, overrides)
-    with pytest.raises(ValueError, match=words):
-        check_config(cfg, ["TRAIN"])
-
-
 CHANNEL = {
     "MODEL.SUPERNET.SPACE": "channel",
     "MODEL.SUPERNET.PATH_SAMPLER": "alpha",
     "MODEL.SUPERNET.CHANNEL.NUM_GROUPS": 4,
 }
-DETECTRON2 = {"MODEL.BACKBONE.NAME": "build_resnet_fpn_backbone"}
-
-
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        ({"MODEL.SUPERNET.SPACE": "stage"}, "cannot build the stage supernet"),
-        # With which Detectron2's builder fails: it wants other channels of a ResNet-34.
-        ({"MODEL.SUPERNET.SPACE": "stage", "MODEL.RESNETS.DEPTH": 34}, "the stage supernet"),
-        ({"MODEL.SUPERNET.SPACE": "operation"}, "cannot build the operation supernet"),
-        (CHANNEL, "cannot build the channel supernet"),
-        ({"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]}, "cannot build that genotype"),
-        ({"MODEL.GENOTYPE.OPS": [1] * 16}, "cannot build that genotype"),
+DETECTRON2 = {"MODEL.BACKBONE.NAME": "build_resnet_fpn_backbone", "MODEL.RESNETS.DEPTH": 50}
+CONFIGS = {
+    "supernet": toy.supernet_config,
+    "network": toy.network_config,
+    "channel": lambda *overrides: toy.network_config(CHANNEL, *overrides),
+    "Detectron2's builder": lambda *overrides: toy.network_config(DETECTRON2, *overrides),
+}
+# By config, what is set in addition (keys of MODEL, if they have no other section), and the words.
+REFUSED = {
+    "supernet": [
+        ({"SUPERNET.PATH_SAMPLER": "alpha"}, "'alpha', but the stage space.*'uniform'"),
+        ({"SUPERNET.PATH_SAMPLER": "unifrom"}, "'unifrom'.*uniform.*fixed"),
+        ({"GENOTYPE.CHANNELS": [[0]]}, "CHANNELS is set, but .*'stage'"),
+        ({"GENOTYPE.OPS": [0] * 8}, r"GENOTYPE\.OPS is set, but .*SPACE is 'stage'"),
+        ({"GENOTYPE.DEPTHS": [2, 2, 2, 2]}, "names one network, but .*PATH_SAMPLER"),
         (
-            {
-                "MODEL.SUPERNET.SPACE": "stage",
-                "MODEL.SUPERNET.PATH_SAMPLER": "fixed",
-                "MODEL.GENOTYPE.DEPTHS": [3, 4, 6, 3],
-                "MODEL.SUPERNET.STAGE_OPTIONS": [[3], [4], [6], [3]],
-            },
-            "cannot build that genotype",
+            {"SUPERNET.PATH_SAMPLER": "fixed", "GENOTYPE.DEPTHS": [9, 1, 2, 2]},
+            r"9 is not an option of res2\.depth",
         ),
+        ({"TEST.PRECISE_BN.ENABLED": True}, r"TEST\.PRECISE_BN\.ENABLED is True"),
+        ({"WEIGHTS": "no/such.pth"}, r"MODEL\.WEIGHTS is no/such\.pth"),
+        ({"RESNETS.NORM": "FrozenBN"}, "FrozenBN"),
+        (
+            {"BACKBONE.NAME": "build_supernet_resnet"},
+            "'build_supernet_resnet', which is not registered.*build_supernet_fpn_backbone",
+        ),
+        (
+            {"META_ARCHITECTURE": "RetinaNet"},
+            "'build_supernet_fpn_backbone', but that outputs p2, .*RetinaNet needs "
+            "'build_supernet_retinanet_fpn_backbone'",
+        ),
+        (
+            {"ROI_HEADS.NAME": "Res5ROIHeads", "BACKBONE.NAME": "build_supernet_backbone"},
+            "'Res5ROIHeads'.*builds res5 itself.*'StandardROIHeads'",
+        ),
+        ({"ROI_HEADS.NUM_CLASSES": 7}, "NUM_CLASSES is 7, but 'toy_archtrain' has 2"),
+        ({"DATASETS.TRAIN": ("toy_train",)}, r"DATASETS\.TRAIN names 'toy_train'"),
+        ({"META_ARCHITECTURE": "RetinaNett"}, "META_ARCHITECTURE is .* mean RetinaNet"),
+        ({"BACKBONE.NAME": "build_resnet_backbon"}, r"BACKBONE\.NAME.*build_resnet_backbone"),
+        ({"PROPOSAL_GENERATOR.NAME": "RPNN"}, r"PROPOSAL_GENERATOR\.NAME is .* mean RPN"),
+        ({"ROI_HEADS.NAME": "StandardRoiHead"}, r"ROI_HEADS\.NAME.* mean StandardROIHeads"),
+        ({"ANCHOR_GENERATOR.NAME": "Anchors"}, r"ANCHOR_GENERATOR\.NAME is 'Anchors'"),
+        ({"RPN.IN_FEATURES": ["p9"]}, "model cannot be built .KeyError in rpn.py.: 'p9'"),
+        ({"FPN.IN_FEATURES": []}, r"FPN\.IN_FEATURES is \[\]; expected some of .*res2, res3"),
+        ({"FPN.IN_FEATURES": ["res7"]}, r"FPN\.IN_FEATURES is \['res7'\]; expected some"),
+        ({"ANCHOR_GENERATOR.SIZES": [[8], [16]]}, "cannot be built.*Got sizes of length 2"),
+        ({"RPN.IOU_LABELS": [0, 1]}, r"cannot be built .AssertionError in matcher\.py"),
+        ({"DEVICE": "meta"}, "MODEL.DEVICE is 'meta', but it holds no values"),
     ],
-    ids=["stage", "narrow", "operation", "channel", "depths", "ops", "fixed"],
-)
-def test_a_backbone_that_does_not_read_what_is_set_is_refused(overrides, words):
-    cfg = toy.network_config(DETECTRON2, {"MODEL.RESNETS.DEPTH": 50}, overrides)
-    named = r"'build_resnet_fpn_backbone', which does not read .*Use one of build_supernet_backbone"
-    with pytest.raises(ValueError, match=named) as refused:
-        check_config(cfg, [])
-    assert words in str(refused.value)
+    "network": [
+        ({"SOLVER.AMP.PRECISION": "half"}, r"AMP\.PRECISION is 'half'; expected one of 'float16'"),
+        ({"SOLVER.GRADIENT_ACCUMULATION": 0}, r"ACCUMULATION is 0; expected a whole number of at"),
+        (
+            {"SOLVER.GRADIENT_ACCUMULATION": 4, "SOLVER.IMS_PER_BATCH": 6},
+            r"GRADIENT_ACCUMULATION is 4; expected a divisor of SOLVER\.IMS_PER_BATCH, which is 6",
+        ),
+        ({"KEYPOINT_ON": True}, "KEYPOINT_ON is True, but 'toy_archtrain' has no names of"),
+        ({"LOAD_PROPOSALS": True}, r"LOAD_PROPOSALS is True.*PROPOSAL_FILES_TRAIN has 0"),
+    ],
+    "channel": [
+        ({"SUPERNET.PATH_SAMPLER": "uniform"}, "'uniform', but the channel space.*'alpha'"),
+        ({"GENOTYPE.CHANNELS": [[0] * 4] * 13}, "CHANNELS names one network"),
+        ({"DATASETS.ARCHVAL": ("toy_archtrain",)}, "share 12 images"),
+    ],
+}
+UNREAD = [
+    ({"SUPERNET.SPACE": "stage"}, "the stage supernet"),
+    # With which Detectron2's builder fails: it wants other channels of a ResNet-34.
+    ({"SUPERNET.SPACE": "stage", "RESNETS.DEPTH": 34}, "the stage supernet"),
+    ({"SUPERNET.SPACE": "operation"}, "the operation supernet"),
+    (
+        {key.removeprefix("MODEL."): value for key, value in CHANNEL.items()},
+        "the channel supernet",
+    ),
+    ({"GENOTYPE.DEPTHS": [1, 1, 1, 1]}, "that genotype"),
+    ({"GENOTYPE.OPS": [1] * 16}, "that genotype"),
+    (
+        {
+            "SUPERNET.SPACE": "stage",
+            "SUPERNET.PATH_SAMPLER": "fixed",
+            "GENOTYPE.DEPTHS": [3, 4, 6, 3],
+            "SUPERNET.STAGE_OPTIONS": [[3], [4], [6], [3]],
+        },
+        "that genotype",
+    ),
+]
+REFUSED["Detectron2's builder"] = [
+    (
+        settings,
+        f"'build_resnet_fpn_backbone', which does not read .*cannot build {words}.*"
+        "Use one of build_supernet_backbone",
+    )
+    for settings, words in UNREAD
+]
+CASES = [(config, *case) for config, cases in REFUSED.items() for case in cases]
+
+
+@pytest.mark.parametrize(("config", "overrides", "words"), CASES)
+def test_a_config_that_would_fail_or_mislead_later_is_refused(
+    toy_datasets, config, overrides, words
+):
+    sections = ("TEST.", "DATASETS.", "SOLVER.")
+    overrides = {
+        key if key.startswith(sections) else f"MODEL.{key}": value
+        for key, value in overrides.items()
+    }
+    keys = ["TRAIN", "ARCHVAL"] if config == "channel" else ["TRAIN"]
+    with pytest.raises(ValueError, match=words):
+        check_config(CONFIGS[config](toy_datasets, overrides), keys)
 
 
 def test_a_backbone_of_somebody_else_is_left_alone_where_nothing_is_searched():
-    check_config(toy.network_config(DETECTRON2, {"MODEL.RESNETS.DEPTH": 50}), [])
+    check_config(toy.network_config(DETECTRON2), [])
 
 
 def test_a_sound_config_passes(toy_datasets):
@@ -143,21 +166,6 @@ def test_a_channel_supernet_is_checked_as_the_one_network_that_it_is(toy_dataset
     precise = {"TEST.PRECISE_BN.ENABLED": True}
     cfg = toy.network_config(toy_datasets, CHANNEL, norms, precise)
     check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
-
-
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        ({"MODEL.SUPERNET.PATH_SAMPLER": "uniform"}, "'uniform', but the channel space.*'alpha'"),
-        ({"MODEL.GENOTYPE.CHANNELS": [[0] * 4] * 13}, "CHANNELS names one network"),
-        ({"DATASETS.ARCHVAL": ("toy_archtrain",)}, "share 12 images"),
-    ],
-    ids=["path sampler", "genotype", "overlap"],
-)
-def test_a_channel_search_that_would_mislead_is_refused(toy_datasets, overrides, words):
-    cfg = toy.network_config(toy_datasets, CHANNEL, overrides)
-    with pytest.raises(ValueError, match=words):
-        check_config(cfg, ["TRAIN", "ARCHVAL"])
 
 
 def test_pretrained_weights_without_the_plain_dilation_are_warned_of(
@@ -197,45 +205,3 @@ def test_a_detector_of_detectron2_may_have_what_ours_lack():
     file = Path(detectron2.__file__).parent / "model_zoo" / "configs" / "Base-RCNN-DilatedC5.yaml"
     cfg = load_config(str(file), ["MODEL.WEIGHTS", ""])
     assert cfg.MODEL.RESNETS.RES5_DILATION == 2 and check_config(cfg, []) is None
-
-
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        ({"MODEL.META_ARCHITECTURE": "RetinaNett"}, "META_ARCHITECTURE is .* mean RetinaNet"),
-        ({"MODEL.BACKBONE.NAME": "build_resnet_backbon"}, r"BACKBONE\.NAME.*build_resnet_backbone"),
-        ({"MODEL.PROPOSAL_GENERATOR.NAME": "RPNN"}, r"PROPOSAL_GENERATOR\.NAME is .* mean RPN"),
-        ({"MODEL.ROI_HEADS.NAME": "StandardRoiHead"}, r"ROI_HEADS\.NAME.* mean StandardROIHeads"),
-        ({"MODEL.ANCHOR_GENERATOR.NAME": "Anchors"}, r"ANCHOR_GENERATOR\.NAME is 'Anchors'"),
-        ({"MODEL.RPN.IN_FEATURES": ["p9"]}, "model cannot be built .KeyError in rpn.py.: 'p9'"),
-        ({"MODEL.FPN.IN_FEATURES": []}, r"FPN\.IN_FEATURES is \[\]; expected some of .*res2, res3"),
-        ({"MODEL.FPN.IN_FEATURES": ["res7"]}, r"FPN\.IN_FEATURES is \['res7'\]; expected some"),
-        ({"MODEL.ANCHOR_GENERATOR.SIZES": [[8], [16]]}, "cannot be built.*Got sizes of length 2"),
-        ({"MODEL.RPN.IOU_LABELS": [0, 1]}, r"cannot be built .AssertionError in matcher\.py"),
-        ({"MODEL.DEVICE": "meta"}, "MODEL.DEVICE is 'meta', but it holds no values"),
-        ({"MODEL.GENOTYPE.OPS": [0] * 8}, r"GENOTYPE\.OPS is set, but .*SPACE is 'stage'"),
-    ],
-    ids=str,
-)
-def test_a_model_that_cannot_be_built_is_refused(toy_datasets, overrides, words):
-    with pytest.raises(ValueError, match=words):
-        check_config(toy.supernet_config(toy_datasets, overrides), ["TRAIN"])
-
-
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        ({"SOLVER.AMP.PRECISION": "half"}, r"AMP\.PRECISION is 'half'; expected one of 'float16'"),
-        ({"SOLVER.GRADIENT_ACCUMULATION": 0}, r"ACCUMULATION is 0; expected a whole number of at"),
-        (
-            {"SOLVER.GRADIENT_ACCUMULATION": 4, "SOLVER.IMS_PER_BATCH": 6},
-            r"GRADIENT_ACCUMULATION is 4; expected a divisor of SOLVER\.IMS_PER_BATCH, which is 6",
-        ),
-        ({"MODEL.KEYPOINT_ON": True}, "KEYPOINT_ON is True, but 'toy_archtrain' has no names of"),
-        ({"MODEL.LOAD_PROPOSALS": True}, r"LOAD_PROPOSALS is True.*PROPOSAL_FILES_TRAIN has 0"),
-    ],
-    ids=str,
-)
-def test_what_lacks_what_a_training_needs_is_refused(toy_datasets, overrides, words):
-    with pytest.raises(ValueError, match=words):
-        check_config(toy.network_config(toy_datasets, overrides), ["TRAIN"])
