@@ -24,20 +24,14 @@ def fixed_names(model: nn.Module) -> dict[str, str]:
         for place, block in choices:
             if name.startswith(f"{place}."):
                 offset, rest = block.fixed_name(names[name].removeprefix(f"{place}."))
-                names[name] = f"{_later(place, offset)}.{rest}"
+                stage, _, index = place.rpartition(".")  # res2, 0
+                later = f"{stage}.{int(index) + offset}" if offset else place
+                names[name] = f"{later}.{rest}"
     for place, module in model.named_modules():
         if isinstance(module, ChannelMixedConv2d):
             for index in range(len(module.weights)):
                 names[f"{place}.weights.{index}"] = f"{place}.weight"
     return names
-
-
-def _later(place: str, offset: int) -> str:
-    """Return ``res2.3`` for ``res2.0`` and 3."""
-    if offset == 0:
-        return place
-    stage, _, index = place.rpartition(".")
-    return f"{stage}.{int(index) + offset}"
 
 
 def subnet_state_dict(model: nn.Module, genotype: Genotype) -> dict[str, Tensor]:

@@ -74,17 +74,15 @@ class _PeakMemory(TorchDispatchMode):
     ) -> Any:
         result = function(*args, **(kwargs or {}))
         for value in tree_leaves(result):
-            if isinstance(value, torch.Tensor):
-                self._add(value.untyped_storage())  # views and in-place results share one
+            if not isinstance(value, torch.Tensor):
+                continue
+            storage = value.untyped_storage()  # views and in-place results share one
+            if storage not in self._known:
+                self._known.add(storage)
+                self._alive += storage.nbytes()
+                self.peak = max(self.peak, self._alive)
+                weakref.finalize(storage, self._free, storage.nbytes())
         return result
-
-    def _add(self, storage: torch.UntypedStorage) -> None:
-        if storage in self._known:
-            return
-        self._known.add(storage)
-        self._alive += storage.nbytes()
-        self.peak = max(self.peak, self._alive)
-        weakref.finalize(storage, self._free, storage.nbytes())
 
     def _free(self, num_bytes: int) -> None:
         self._alive -= num_bytes

@@ -22,7 +22,6 @@ from .precision import Precision
 from .racing import Race
 
 Images = list[dict[str, Any]]  # Detectron2's inputs, or its outputs for them
-Predict = Callable[[Images], Images]
 
 
 class SubnetEvaluator:
@@ -71,22 +70,37 @@ class SubnetEvaluator:
         Args:
             race: may stop the evaluation of a subnet; it goes on without seeing an image twice.
         """
+        is_complete = self.space.is_complete(genotype)
+        numbers = count()  # of batches that the evaluator has processed
+
         # inference_on_dataset() gets a function, because it would put a module into evaluation
         # mode, including the BN layers that a context has put into training mode.
+        def predict(batch: Images) -> Images:
+            number = next(numbers)
+            context: AbstractContextManager[None] = nullcontext()
+            if not is_complete:
+                self.supernet.set_path(self._completion(genotype, number))
+                context = self.calibrate_partial(self.model)
+            elif race is not None and number in race.pauses:
+                results, images = self.evaluator.results_so_far(race.metric)
+                if results is not None:
+                    stopped = race.judge(results, images, number / len(self.batches))
+                    if stopped is not None:
+                        raise _Ended(stopped)
+            with context, self.precision():
+                return self.model(batch)
+
         self.model.eval()
+        if is_complete:
+            self.supernet.set_path(genotype)
+        calibration = self.calibrate(self.model) if is_complete else nullcontext()
         # More than no_grad(), which inference_on_dataset() uses: tensors without version counters.
         with _quiet("detectron2.evaluation"), torch.inference_mode():
-            if self.space.is_complete(genotype):
-                self.supernet.set_path(genotype)
-                predict = self._predict if race is None else self._racing(race)
-                try:
-                    with self.calibrate(self.model):
-                        results = inference_on_dataset(predict, self.batches, self.evaluator)
-                except _Ended as ended:
-                    return ended.stopped
-            else:
-                predict = self._completing(genotype)
-                results = inference_on_dataset(predict, self.batches, self.evaluator)
+            try:
+                with calibration:
+                    results = inference_on_dataset(predict, self.batches, self.evaluator)
+            except _Ended as ended:
+                return ended.stopped
         return {name: float(value) for name, value in flatten_results_dict(results).items()}
 
     def image_results(self, metric: str) -> DetectionMatches | ImageHits | None:
@@ -94,40 +108,11 @@ class SubnetEvaluator:
         results = getattr(self.evaluator, "image_results", None)
         return None if results is None else results(metric)
 
-    def _completing(self, partial: Genotype) -> Predict:
-        """Return the model as a function that samples a new completion of ``partial`` per call."""
-        level = len(self.space.values(partial, partial=True))
-        numbers = count()
-
-        def predict(batch: Images) -> Images:
-            # Seeded by the length and the mini-batch, not by the prefix: all prefixes of the same
-            # length get the same completions.
-            random = Random(f"{self.seed}/{level}/{next(numbers)}")
-            self.supernet.set_path(self.space.complete(partial, random))
-            with self.calibrate_partial(self.model):
-                return self._predict(batch)
-
-        return predict
-
-    def _racing(self, race: Race) -> Predict:
-        """Return the model as a function that ends the loop over the batches if the race does."""
-        numbers = count()
-
-        def predict(batch: Images) -> Images:
-            number = next(numbers)  # of batches that the evaluator has processed
-            if number in race.pauses:
-                results, images = self.evaluator.results_so_far(race.metric)
-                if results is not None:
-                    stopped = race.judge(results, images, number / len(self.batches))
-                    if stopped is not None:
-                        raise _Ended(stopped)
-            return self._predict(batch)
-
-        return predict
-
-    def _predict(self, batch: Images) -> Images:
-        with self.precision():
-            return self.model(batch)
+    def _completion(self, prefix: Genotype, batch_number: int) -> Genotype:
+        # Seeded by the length and the mini-batch, not by the prefix: all prefixes of the same
+        # length get the same completions.
+        level = len(self.space.values(prefix, partial=True))
+        return self.space.complete(prefix, Random(f"{self.seed}/{level}/{batch_number}"))
 
 
 class _Ended(Exception):
