@@ -67,7 +67,7 @@ def test_the_reader_of_names_sees_what_is_wrong():
 @pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_names_exists(page):
     text, folder = (toy.ROOT / page).read_text(), (toy.ROOT / page).parent
-    code = re.findall(r"`([^`\n]+)`", text)
+    code = re.findall(r"`([^`\n]+)`(?!\]\()", text)  # the text of a link may be short
     for name in (n for span in code for n in re.findall(r"(?<![\w/.])crnas_d2(?:\.\w+)+", span)):
         assert exists(name), name
     for module, imported in re.findall(r"^from (crnas_d2[\w.]*) import (.+)$", text, re.MULTILINE):
