@@ -1,6 +1,7 @@
 """Imports inside the package go down only."""
 
 import ast
+import re
 import subprocess
 import sys
 
@@ -32,6 +33,12 @@ def imports(path, source=None):
 def parts(path):
     """``("space", "budget")`` of ``crnas_d2/space/budget.py``."""
     return path.relative_to(PACKAGE).with_suffix("").parts
+
+
+def test_the_map_of_the_readme_has_all_rooms_in_their_order():
+    readme = (toy.ROOT / "README.md").read_text()
+    listed = re.findall(r"^\| `crnas_d2/(\w+)` \|", readme, re.MULTILINE)
+    assert listed == [*ROOMS, "genotypes"]
 
 
 def is_allowed(path, name):
