@@ -45,7 +45,7 @@ class SampledSearcher(Searcher):
         super().__init__(space, budgets)
         _check("POPULATION", population, "at least 2", population >= 2)
         _check("GENERATIONS", generations, "at least 1", generations >= 1)
-        self.total = population * generations
+        self.population, self.total = population, population * generations
         if space.size > _MOST_COUNTED:
             return
         if self.total > (feasible := len(feasible_genotypes(space, budgets))):
@@ -101,7 +101,7 @@ class EvolutionSearcher(SampledSearcher):
         self.sampler = EvolutionSampler(
             space,
             self.is_feasible,
-            population_size=size.get("population", 50),
+            population_size=self.population,
             num_parents=parents,
             mutation_probability=mutation_probability,
             crossover_share=crossover_share,

@@ -6,6 +6,7 @@ A supernet tells bad networks from good ones, but not the best of the good ones 
 import shlex
 import sys
 from collections.abc import Sequence
+from itertools import islice
 
 from detectron2.config import CfgNode
 from torch import nn
@@ -40,9 +41,9 @@ def train_finalists(
     number, metric = job.cfg.SEARCH.FINALISTS.NUMBER, job.cfg.SEARCH.METRIC
     if not number:
         return []
-    scored = [candidate for candidate in candidates if candidate.fitness is not None]
-    chosen = [candidate for candidate in scored if job.space.is_complete(candidate.genotype)]
-    chosen = chosen[:number]
+    is_complete = job.space.is_complete
+    scored = (c for c in candidates if c.fitness is not None and is_complete(c.genotype))
+    chosen = list(islice(scored, number))
     folder = job.output / "finalists"
     folder.mkdir(exist_ok=True)
     config_file = folder / "recipe.yaml"
@@ -51,30 +52,26 @@ def train_finalists(
     runs = []
     for candidate in chosen:
         name = text_digest(str(candidate.genotype))
-        weights: tuple[str, ...] = ()
+        start: tuple[str, ...] = ()
         if model is not None:
             file = folder / f"{name}.pth"
             if not file.exists():
                 save_subnet(job.cfg, model, candidate.genotype, file)
-            weights = ("MODEL.WEIGHTS", str(file))
+            start = ("MODEL.WEIGHTS", str(file))
         run = Training(
-            *(candidate.genotype, job.cfg.SEED, str(config_file), weights, folder), metric=metric
+            *(candidate.genotype, job.cfg.SEED, str(config_file), start, folder), metric=metric
         )
         check_training(run.config(), resume=True)
         runs.append(run)
     command = shlex.join(without_password(argument) for argument in sys.argv)
     list(train_all(runs, job.output / "finalists.json", command, job.num_workers))
-    results = [run.result() for run in runs]
-    finalists = [
-        Finalist(
-            candidate,
-            fitness=score_of(result, metric),
-            seconds=result["seconds"],
-            weights=str(folder / result["config_digest"] / "model_final.pth"),
-        )
-        for candidate, result in zip(chosen, results, strict=True)
-        if result is not None
-    ]
+    finalists = []
+    for candidate, run in zip(chosen, runs, strict=True):
+        result = run.result()
+        assert result is not None, candidate
+        weights = str(folder / result["config_digest"] / "model_final.pth")
+        fitness = score_of(result, metric)
+        finalists.append(Finalist(candidate, fitness, result["seconds"], weights))
     return sorted(finalists, key=lambda finalist: -finalist.fitness)
 
 

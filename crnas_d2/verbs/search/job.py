@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from detectron2.config import CfgNode
 
-from crnas_d2.common.errors import did_you_mean, invalid
+from crnas_d2.common.errors import invalid
 from crnas_d2.common.files import check_writable
 from crnas_d2.config import import_plugins
 from crnas_d2.cost import build_budgets, build_costs
@@ -127,12 +127,10 @@ class SearchJob:
 
 def _check_metric(cfg: CfgNode) -> None:
     """Raise ValueError if archval does not give ``SEARCH.METRIC``."""
-    metrics = metric_names(cfg, cfg.DATASETS.ARCHVAL[0])
-    if cfg.SEARCH.METRIC not in metrics:
-        raise ValueError(
-            f"SEARCH.METRIC is '{cfg.SEARCH.METRIC}'; {cfg.DATASETS.ARCHVAL[0]} gives "
-            f"{', '.join(metrics)}.{did_you_mean(cfg.SEARCH.METRIC, metrics)}"
-        )
+    metric, archval = cfg.SEARCH.METRIC, cfg.DATASETS.ARCHVAL[0]
+    if metric not in (known := metric_names(cfg, archval)):
+        but = f"{archval} gives {', '.join(known)}"
+        raise invalid("SEARCH.METRIC", metric, but=but, known=known)
 
 
 def _check_results(cfg: CfgNode) -> None:
