@@ -31,9 +31,8 @@ class EffectiveField:
     respect to all channels of the pixel, as a share of the energy of its image.
 
     Attributes:
-        energy: mean over the images, ``(2 R + 1, 2 R + 1)``, sum 1; the pixel of the feature is
-            in the middle.
-        rings: for each image the energy at each distance from the middle, in pixels, as squares
+        energy: mean over the images, ``(2 R + 1, 2 R + 1)``, sum 1, around the feature's pixel.
+        rings: the energy of each image at each distance from the middle, in pixels, as squares
             count it (the larger of the two offsets), ``(images, R + 1)``.
         sizes: (height, width) of each image, pixels.
         margins: pixels from the middle to the nearest border, of each image.
@@ -91,8 +90,7 @@ def effective_fields(
     channels (Hutchinson's estimator) and one backward pass suffices.
 
     Args:
-        model: any with Detectron2's ``backbone``, ``pixel_mean`` and ``pixel_std``; it runs in eval
-            mode, and is left as it is.
+        model: with Detectron2's ``backbone``, ``pixel_mean``, ``pixel_std``; it does not change.
         images: inputs of the model, each with ``image``, ``(C, H, W)``.
         features: names of maps of its neck or its body.
         seed: of the signs.

@@ -73,7 +73,8 @@ class Page:
         baseline: int | None = None,
         folded: str = "",
     ) -> None:
-        """
+        """Add a table.
+
         Args:
             best, baseline: indices of the rows to highlight.
             folded: a line to click on, behind which a long table lies.
@@ -90,21 +91,14 @@ class Page:
         self.parts.append(text)
 
     def figure(self, figure: Figure, description: str) -> None:
-        """
-        Args:
-            description: alternative text of the picture.
-        """
+        """Add a figure; the description is the alternative text."""
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=_DPI, bbox_inches="tight")
         picture = _picture("png", stream.getvalue(), description)
         self.parts.append(f'<div class="scroll drawn">{picture}</div>')
 
     def pictures(self, pictures: Mapping[str, Image.Image]) -> None:
-        """Add pictures side by side.
-
-        Args:
-            pictures: by caption.
-        """
+        """Add pictures, by caption, side by side."""
         figures = []
         for caption, picture in pictures.items():
             stream = io.BytesIO()

@@ -43,7 +43,7 @@ def add_search(page: Page, result: SearchResult) -> None:
             best=0,
         )
     page.heading(f"Search of the {result.space.kind} space: the best {min(_SHOWN, len(complete))}")
-    failed, stopped = len(result.candidates) - len(result.succeeded), result.num_stopped()
+    failed, stopped = len(result.candidates) - len(result.succeeded), result.num_stopped
     page.text(
         f"{len(result.candidates)} candidates evaluated"
         + (f", {failed} of them failed" if failed else "")
@@ -88,7 +88,7 @@ def _facts(result: SearchResult) -> dict[str, str]:
     """Return names and values for the head, with the images that a race saved."""
     facts = result.origin.facts() if result.origin is not None else {}
     if result.races:
-        text = f"{result.num_stopped()} of {len(result.candidates)} candidates stopped early"
+        text = f"{result.num_stopped} of {len(result.candidates)} candidates stopped early"
         if (images := result.num_images()) is not None:
             seen, whole = images
             text += f", {seen:,} instead of {whole:,} images ({seen / whole:.0%})"

@@ -97,7 +97,7 @@ def _against_baseline(result: SearchResult) -> str:
 
 def describe_noise(result: SearchResult) -> list[str]:
     """Return sentences: which candidates cannot be told apart, and what archval would do it."""
-    metric, noise, stopped = result.metric, result.noise, result.num_stopped()
+    metric, noise, stopped = result.metric, result.noise, result.num_stopped
     if noise is None:
         return [
             f"How far {metric} depends on the images of archval is not known here: intervals are "

@@ -27,10 +27,9 @@ class Ranking:
     Attributes:
         metric: that the trainings are judged by.
         runs: by genotype, one for each seed.
-        without_result: number of runs that are left out, because their result is not finite, e.g.
-            of a network that detects nothing.
         rivals: scores by name of the ranking and genotype: MACs, parameters, the metric of the
             pretraining, files of scores and of other trainings.
+        without_result: number of runs that are left out, because their result is not finite.
     """
 
     metric: str
@@ -84,15 +83,11 @@ class Ranking:
 
 
 def read_ranking(results: Path, others: Sequence[Path] = ()) -> Ranking:
-    """Read stand-alone trainings, and what they are compared with.
-
-    MACs and parameters are among the rivals: a supernet that ranks no better than MACs is of no
-    use.
+    """Read stand-alone trainings, and what they are compared with, also MACs and parameters.
 
     Args:
         results: ``{"runs": [...]}``, from ``crnas-d2 correlate train``.
-        others: ``{"scores": [...]}``, from ``crnas-d2 correlate score``, or other trainings of the
-            same networks.
+        others: ``{"scores": [...]}``, from ``crnas-d2 correlate score``, or other ``results``.
 
     Raises:
         ValueError: a file cannot be read, or has no network in common with the results.

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -109,12 +110,12 @@ class SearchResult:
             cfg.SEARCH.RACING.ENABLED,
         )
 
-    @property
+    @cached_property
     def succeeded(self) -> list[Candidate]:
         """Those with a fitness, prefixes among them."""
         return [candidate for candidate in self.candidates if candidate.fitness is not None]
 
-    @property
+    @cached_property
     def complete(self) -> list[Candidate]:
         """Those with a fitness and all choices."""
         return _complete(self.candidates, self.space)
@@ -123,8 +124,9 @@ class SearchResult:
     def best(self) -> Candidate:
         return self.finalists[0].candidate if self.finalists else self.complete[0]
 
+    @property
     def num_stopped(self) -> int:
-        """Return how many candidates a race has stopped."""
+        """How many candidates a race has stopped."""
         return sum(candidate.images is not None for candidate in self.candidates)
 
     def num_images(self) -> tuple[int, int] | None:
@@ -192,7 +194,7 @@ class SearchResult:
             is_complete = space.is_complete(genotype)
             for name, cost in self.costs.items():
                 row[name.lower()] = cost(genotype) if is_complete else ""
-            if self.num_stopped():
+            if self.num_stopped:
                 row["images"] = "" if candidate.images is None else candidate.images
             rows.append({**row, "seconds": f"{candidate.seconds:.2f}"})
         with Path(path).open("w", newline="") as stream:

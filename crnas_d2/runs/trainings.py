@@ -25,8 +25,7 @@ def check_trainings(trainings: Sequence[Training], results: Path) -> None:
     """Check all trainings before the first one starts.
 
     Raises:
-        ValueError: naming what is wrong: settings that cannot be trained or evaluated, a genotype
-            that does not fit the config, or results of another setup.
+        ValueError: a setting that cannot be trained or evaluated, or results of another setup.
     """
     for stage in trainings[0].stages:
         cfg = stage.config(with_weights=False)
@@ -51,19 +50,18 @@ def train_all(
 ) -> Iterator[Result]:
     """Train what is not trained yet, several at a time, with one thread each.
 
-    A stopped training is resumed, and one that another process works on is skipped. So several
-    processes that make the same call on a shared folder share the work. On GPUs, each of the
-    trainings has its own as long as there are enough.
+    A stopped training is resumed, and one that another process works on is skipped, so that
+    processes with the same call on a shared folder share the work. Each training has a GPU of its
+    own as long as there are enough.
 
     Args:
         results: a JSON file, ``{"command": ..., "settings": ..., "runs": [...]}``, to which results
             are added as they come.
-        command: the command that makes the file.
-        settings: that the file records, :func:`common_settings` of all trainings; ``None`` if they
-            start from different weights.
+        settings: :func:`common_settings` of all trainings; ``None`` if they start from different
+            weights.
 
     Yields:
-        the result of each training: first those that are finished already, then each as it ends.
+        the results of those that are finished already, then each as it ends.
 
     Raises:
         JobError: trainings failed, after all others have ended; the message names a log.
@@ -121,7 +119,7 @@ def _train(training: Training, place: int) -> None:
     """
     before = training.pretraining
     if before is not None and before.result() is None:
-        # In a process of its own, because loggers and seeds are those of a process.
+        # In another process, because loggers and seeds are those of a process.
         process = multiprocessing.get_context("spawn").Process(target=_train, args=(before, place))
         process.start()
         process.join()

@@ -15,16 +15,13 @@ _FORMATS = (".png", ".svg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "networks",
-        nargs="+",
-        metavar="[NAME=]NETWORK",
-        help="a published network (CR-NAS/CR-R50), a genotype.yaml or config, or the folder of a "
-        "search, training or export",
+    text = (
+        "a published network (CR-NAS/CR-R50), a genotype.yaml or config, or the folder of a "
+        "search, training or export"
     )
-    parser.add_argument(
-        "--output", required=True, metavar="FILE", help="the picture to write: .png or .svg"
-    )
+    parser.add_argument("networks", nargs="+", metavar="[NAME=]NETWORK", help=text)
+    text = "the picture to write: .png or .svg"
+    parser.add_argument("--output", required=True, metavar="FILE", help=text)
     add_overwrite(parser)
 
 
