@@ -89,7 +89,8 @@ class StepTrainer(SimpleTrainer):
         parts = [batch[start : start + size] for start in range(0, len(batch), size)]
         losses = [self._backward(part, is_last=part is parts[-1]) for part in parts]
         self.after_backward()
-        self._write_metrics(_mean(losses), data_time)
+        mean = {name: reduce(add, (p[name] for p in losses)) / len(losses) for name in losses[0]}
+        self._write_metrics(mean, data_time)
         self.grad_scaler.step(self.optimizer)  # divides the gradients by the scale first
         self.grad_scaler.update()
 
@@ -128,8 +129,3 @@ class StepTrainer(SimpleTrainer):
 def total_loss(losses: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Return the sum that is differentiated."""
     return reduce(add, losses.values())
-
-
-def _mean(losses: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """Return the mean of each loss over micro-batches."""
-    return {name: reduce(add, (part[name] for part in losses)) / len(losses) for name in losses[0]}

@@ -126,18 +126,23 @@ class _TwoBranchBlock(CNNBlockBase):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, stride: int, kernel_size: int, norm: str
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        kernel_size: int = 3,
+        norm: str = "BN",
     ):
         super().__init__(in_channels, out_channels, stride)
         assert out_channels % 2 == 0, out_channels
         self.projection = None
-        middle_channels = out_channels // 2
+        half = out_channels // 2
         if stride == 1:
             assert in_channels == out_channels, (in_channels, out_channels)
-            channels = (middle_channels, middle_channels, middle_channels)
+            channels = (half, half, half)
         else:
             assert in_channels < out_channels, (in_channels, out_channels)
-            channels = (in_channels, middle_channels, out_channels - in_channels)
+            channels = (in_channels, half, out_channels - in_channels)
             projection = _separable(in_channels, in_channels, kernel_size, norm, stride)
             self.projection = nn.Sequential(*projection)
         self.branch = nn.Sequential(*self.make_branch(channels, kernel_size, norm))
@@ -168,16 +173,6 @@ class ShuffleBlock(_TwoBranchBlock):
     half of ``out_channels``.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        stride: int = 1,
-        kernel_size: int = 3,
-        norm: str = "BN",
-    ):
-        super().__init__(in_channels, out_channels, stride, kernel_size, norm)
-
     def make_branch(
         self, channels: tuple[int, int, int], kernel_size: int, norm: str
     ) -> list[Conv2d]:
@@ -194,9 +189,6 @@ class XceptionBlock(_TwoBranchBlock):
     Each is a depthwise convolution (linear) and a 1x1 (ReLU). The width between them is half of
     ``out_channels``.
     """
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, norm: str = "BN"):
-        super().__init__(in_channels, out_channels, stride, 3, norm)
 
     def make_branch(
         self, channels: tuple[int, int, int], kernel_size: int, norm: str

@@ -58,10 +58,22 @@ class BlockKind(SinglePathKind):
             depth = Choice(f"{stage}.depth", depths, field="depths", stage=stage)
             if has_depths:
                 choices.append(depth)
-            if has_ops:
-                parent = depth if has_depths else None
-                ops = self._operations(family, stage)
-                choices += [_op_choice(stage, i, ops, parent) for i in range(max(depths))]
+            # A single layer has nothing to choose from.
+            known = family.operations_of(stage)
+            chosen = tuple(self.operations) if self.operations and len(known) > 1 else known
+            for block in range(max(depths) if has_ops else 0):
+                # A block may not exist at every depth.
+                choices.append(
+                    Choice(
+                        f"{stage}.{block}.op",
+                        chosen,
+                        field="ops",
+                        stage=stage,
+                        block=block,
+                        parent=depth.name if has_depths else "",
+                        active_for=tuple(n for n in depths if n > block) if has_depths else (),
+                    )
+                )
         base = Genotype() if has_depths else Genotype(depths=genotype.depths)
         return SearchSpace(self.name, tuple(choices), base)
 
@@ -140,11 +152,6 @@ class BlockKind(SinglePathKind):
             names = ", ".join(f"{i} ({family.operations[i].name})" for i in known)
             raise invalid("MODEL.SUPERNET.OPERATION_OPTIONS", chosen, f"different ones of {names}")
 
-    def _operations(self, family: Family, stage: str) -> tuple[int, ...]:
-        """Return the operations to choose from; a single layer has none to choose from."""
-        known = family.operations_of(stage)
-        return tuple(self.operations) if self.operations and len(known) > 1 else known
-
 
 @SPACE_REGISTRY.register("stage")
 class StageKind(BlockKind):
@@ -172,24 +179,6 @@ class JointKind(BlockKind):
 
     fields = ("depths", "ops")
     sharings = ("none", "prefix", "weight", "prefix+weight")
-
-
-def _op_choice(stage: str, block: int, options: tuple[int, ...], parent: Choice | None) -> Choice:
-    """Build the choice of one block's operation.
-
-    Args:
-        parent: the choice of the stage's depth, if the block does not exist at every depth.
-    """
-    active_for = () if parent is None else tuple(n for n in parent.options if n > block)
-    return Choice(
-        f"{stage}.{block}.op",
-        options,
-        field="ops",
-        stage=stage,
-        block=block,
-        parent="" if parent is None else parent.name,
-        active_for=active_for,
-    )
 
 
 def _make_blocks(
