@@ -10,6 +10,7 @@ import torch
 import toy
 import yaml
 from scripts import (
+    Chain,
     compare,
     finished_trials,
     kill_after,
@@ -32,6 +33,7 @@ SEARCH = {
     "SEARCH.IMS_PER_BATCH": 1,
     "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0,
 }
+TEST = {"MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0, "DATASETS.TEST": ("toy_test",)}
 
 
 def content(folder):
@@ -41,37 +43,34 @@ def content(folder):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("scripts")
+def chain(tmp_path_factory, toy_datasets):
+    return Chain(tmp_path_factory.mktemp("scripts"), toy.TINY, toy.STAGE_SPACE, toy_datasets)
 
 
 @pytest.fixture(scope="module")
-def supernet(folder, toy_datasets):
+def folder(chain):
+    return chain.folder
+
+
+@pytest.fixture(scope="module")
+def supernet(chain):
     """The folder of a trained supernet."""
     options = {"SOLVER.MAX_ITER": 30, "SOLVER.IMS_PER_BATCH": 4}
-    output = {"OUTPUT_DIR": folder / "supernet"}
-    opts = toy.as_arguments(toy.TINY, toy.STAGE_SPACE, toy_datasets, options, output)
-    run("train_net.py", toy.SUPERNET, opts=opts)
-    return folder / "supernet"
+    chain.run("train_net.py", toy.SUPERNET, "supernet", options)
+    return chain.folder / "supernet"
 
 
 @pytest.fixture(scope="module")
-def search_opts(supernet, toy_datasets):
+def search_opts(chain, supernet):
     """From an output folder, and what else is to differ, to the options of a search."""
-
-    def opts(output, *overrides):
-        weights = {"MODEL.WEIGHTS": supernet / "model_final.pth", "OUTPUT_DIR": output}
-        shared = (toy.TINY, toy.STAGE_SPACE, toy_datasets, SEARCH)
-        return toy.as_arguments(*shared, weights, *overrides)
-
-    return opts
+    weights = supernet.name
+    return lambda output, *overrides: chain.opts(output, SEARCH, *overrides, weights=weights)
 
 
 @pytest.fixture(scope="module")
 def searched(folder, search_opts):
     """The folder of an uninterrupted search, and what it printed."""
-    opts = search_opts(folder / "search")
-    process = start("search_net.py", toy.SUPERNET, opts=opts, warnings=())
+    process = start("search_net.py", toy.SUPERNET, opts=search_opts("search"), warnings=())
     output, errors = process.communicate(timeout=300)
     assert process.returncode == 0, output + errors
     (folder / "stderr.txt").write_text(errors)
@@ -79,17 +78,11 @@ def searched(folder, search_opts):
 
 
 @pytest.fixture(scope="module")
-def retrained(folder, searched, toy_datasets):
+def retrained(chain, searched):
     """The config of the searched network, and the folder in which it was trained."""
-    config = folder / "retrain.yaml"
-    config.write_text(f"_BASE_: [{toy.SEARCHED}, {searched[0] / 'genotype.yaml'}]\n")
-    options = {
-        "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0,
-        "DATASETS.TEST": ("toy_test",),
-        "OUTPUT_DIR": folder / "retrain",
-    }
-    run("train_net.py", config, opts=toy.as_arguments(toy.TINY, toy_datasets, options))
-    return config, folder / "retrain"
+    config = chain.config("retrain.yaml", toy.SEARCHED, "search/genotype.yaml")
+    chain.run("train_net.py", config, "retrain", TEST)
+    return config, chain.folder / "retrain"
 
 
 def test_a_supernet_training_leaves_a_checkpoint_of_plain_tensors(supernet):
@@ -163,27 +156,19 @@ def test_the_searched_network_is_trained_and_evaluated(searched, retrained):
     assert any("bbox/AP" in line for line in metrics(retrained[1]))
 
 
-def test_eval_only_repeats_the_evaluation_at_the_end_of_training(folder, retrained, toy_datasets):
+def test_eval_only_repeats_the_evaluation_at_the_end_of_training(chain, retrained):
     config, trained = retrained
-    options = {
-        "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0,
-        "MODEL.WEIGHTS": trained / "model_final.pth",
-        "DATASETS.TEST": ("toy_test",),
-        "OUTPUT_DIR": folder / "evaluation",
-    }
-    opts = toy.as_arguments(toy.TINY, toy_datasets, options)
-    printed = run("train_net.py", config, "--eval-only", opts=opts)
-
-    def detections(output):
-        return json.loads((output / "inference" / "coco_instances_results.json").read_text())
-
-    ours, expected = detections(folder / "evaluation"), detections(trained)
+    again = {"weights": trained.name, "flags": ["--eval-only"]}
+    assert "AP50" in chain.run("train_net.py", config, "evaluation", TEST, **again)
+    ours, expected = (
+        json.loads((folder / "inference" / "coco_instances_results.json").read_text())
+        for folder in (chain.folder / "evaluation", trained)
+    )
     assert len(ours) == len(expected) > 0
     for detection, other in zip(ours, expected, strict=True):
         assert detection["image_id"] == other["image_id"]
         assert detection["score"] == pytest.approx(other["score"], abs=1e-5)
         assert detection["bbox"] == pytest.approx(other["bbox"], abs=1e-3)
-    assert "AP50" in printed
 
 
 TRAIN, SEARCH_NET, RESUME = "train_net.py", "search_net.py", "--resume"
