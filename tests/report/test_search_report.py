@@ -39,24 +39,19 @@ def costs_of(space):
     """10^9 MACs for each block; 10^6 parameters for each block of the first stage."""
     depths, first = space.base.depths, space.choices[0].stage
 
-    def additive(name, unit, of_block, base):
+    def additive(name, unit, amount, is_counted, base):
         options = {
-            choice.name: {
-                option: of_block(choice.stage) * option if choice.field == "depths" else 0
-                for option in choice.options
-            }
-            for choice in space.choices
+            c.name: {o: amount * o * (c.field == "depths" and is_counted(c)) for o in c.options}
+            for c in space.choices
         }
-        return AdditiveCost(name, unit, space, options, base)
+        return AdditiveCost(name, unit, space, options, amount * sum(base))
 
-    macs = additive("MACS", "MACs", lambda stage: 10**9, sum(depths) * 10**9)
-    parameters = additive(
-        "PARAMETERS",
-        "parameters",
-        lambda stage: 10**6 if stage == first else 0,
-        sum(depths[:1]) * 10**6,
-    )
-    return {"MACS": macs, "PARAMETERS": parameters}
+    return {
+        "MACS": additive("MACS", "MACs", 10**9, lambda choice: True, depths),
+        "PARAMETERS": additive(
+            "PARAMETERS", "parameters", 10**6, lambda choice: choice.stage == first, depths[:1]
+        ),
+    }
 
 
 COSTS = costs_of(SPACE)

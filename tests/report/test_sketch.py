@@ -192,8 +192,13 @@ def test_what_is_no_network_is_refused_by_name(source, message):
         find_genotype(source)
 
 
-def test_two_networks_of_one_name_and_other_formats_are_refused(tmp_path):
-    with pytest.raises(SystemExit, match="Two networks have the name CR-R50"):
-        main(["sketch", "CR-NAS/CR-R50", "CR-NAS/CR-R50", "--output", str(tmp_path / "a.png")])
-    with pytest.raises(SystemExit, match=r"\.png or \.svg"):
-        main(["sketch", "CR-NAS/CR-R50", "--output", str(tmp_path / "a.jpg")])
+@pytest.mark.parametrize(
+    ("networks", "output", "message"),
+    [
+        (["CR-NAS/CR-R50"] * 2, "a.png", "Two networks have the name CR-R50"),
+        (["CR-NAS/CR-R50"], "a.jpg", r"\.png or \.svg"),
+    ],
+)
+def test_mistakes_of_the_verb_are_named(tmp_path, networks, output, message):
+    with pytest.raises(SystemExit, match=message):
+        main(["sketch", *networks, "--output", str(tmp_path / output)])

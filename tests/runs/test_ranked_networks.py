@@ -106,28 +106,26 @@ def test_networks_without_a_result_are_left_out_and_counted(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--mark", "found=CR-NAS/stage-R50"], "add --output FILE"),
-        (["--output", "{tmp}/page.pdf"], r"\.html, \.png or \.svg"),
+        (["results", "--mark", "found=CR-NAS/stage-R50"], "add --output FILE"),
+        (["results", "--output", "page.pdf"], r"\.html, \.png or \.svg"),
         (
-            ["--output", "{tmp}/page.png", "--mark", "found=CR-NAS/stage-R101"],
+            ["results", "--output", "page.png", "--mark", "found=CR-NAS/stage-R101"],
             r"found, depths=\[2, 3, 17, 11\], is not among the 5 trained networks",
         ),
-        (["{tmp}/missing.json"], "missing.json cannot be read"),
-        (["{tmp}/strangers.json"], "have no network in common"),
+        (["results", "missing"], "missing.json cannot be read"),
+        (["results", "strangers"], "have no network in common"),
+        (["mixed"], r"judged by bbox/AP and classification/top1; expected"),
+        (["empty"], "no finished training with a bbox/AP yet"),
+        (["strangers"], "holds no list of runs; expected a file that"),
     ],
 )
-def test_mistakes_are_named(results, tmp_path, arguments, message):
+def test_mistakes_are_named(results, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
     strangers = [{"genotype": {"DEPTHS": [9, 9, 9, 9]}, "fitness": 1.0}]
     write(tmp_path / "strangers.json", "scores", strangers)
+    write(tmp_path / "mixed.json", "runs", [entry(0), entry(1) | {"classification/top1": 3.0}])
+    write(tmp_path / "empty.json", "runs", [])
+    names = ("results", "missing", "strangers", "mixed", "empty")
     with pytest.raises(SystemExit, match=message):
-        report(results, *(argument.format(tmp=tmp_path) for argument in arguments))
+        report(*(f"{each}.json" if each in names else each for each in arguments))
     assert not (tmp_path / "page.png").exists()
-
-
-def test_results_of_two_metrics_are_not_mixed(tmp_path):
-    runs = [entry(0), entry(1) | {"classification/top1": 3.0}]
-    results = write(tmp_path / "results.json", "runs", runs)
-    with pytest.raises(SystemExit, match=r"judged by bbox/AP and classification/top1; expected"):
-        report(results)
-    with pytest.raises(SystemExit, match="no finished training with a bbox/AP yet"):
-        report(write(tmp_path / "empty.json", "runs", []))
