@@ -11,7 +11,6 @@ from study_worker import (
     begin,
     dilated_blocks,
     evaluate,
-    evaluated_by_two,
     fitness,
     killed_in,
     search,
@@ -91,14 +90,6 @@ def test_killed_and_resumed_equals_uninterrupted(name, tmp_path, uninterrupted):
         assert before[:-1] + rest == expected and rest[0] == before[-1]
     best = [c.genotype for c in evaluated(resumed, JOINT)]
     assert best == sorted(expected, key=fitness, reverse=True)
-
-
-@pytest.mark.slow
-def test_two_workers_evaluate_nothing_twice(tmp_path, uninterrupted):
-    study = begin(tmp_path)
-    seen = evaluated_by_two(tmp_path, "joint exhaustive")
-    assert sorted(seen) == sorted(uninterrupted["joint exhaustive"][0])
-    assert {c.genotype for c in evaluated(study, JOINT)} == set(seen)
 
 
 def test_what_is_enqueued_is_evaluated_as_it_is():

@@ -19,6 +19,11 @@ from crnas_d2.search import enqueue, evaluated, run_worker
 GENOTYPES = list(SPACE)
 
 
+def work(study, evaluate, **settings):
+    """Evaluates what is enqueued."""
+    run_worker(study, NO_MORE, evaluate, "bbox/AP", **settings)
+
+
 class Counted:
     """An evaluation that remembers its calls, and fails as it is told."""
 
@@ -38,7 +43,7 @@ class Counted:
 def test_every_candidate_is_evaluated_once_and_the_best_comes_first(study):
     counted = Counted()
     enqueue(study, SPACE, GENOTYPES)
-    run_worker(study, NO_MORE, counted, "bbox/AP")
+    work(study, counted)
     assert sorted(counted.calls) == sorted(GENOTYPES) and len(counted.calls) == len(GENOTYPES)
     candidates = evaluated(study, SPACE)
     assert [c.genotype for c in candidates] == sorted(GENOTYPES, key=fitness, reverse=True)
@@ -51,15 +56,15 @@ def test_only_what_is_new_is_evaluated(study):
     counted = Counted()
     for _ in range(2):  # while they wait
         enqueue(study, SPACE, GENOTYPES[:5])
-    run_worker(study, NO_MORE, counted, "bbox/AP")
+    work(study, counted)
     enqueue(study, SPACE, GENOTYPES[3:8])  # when some are done
-    run_worker(study, NO_MORE, counted, "bbox/AP")
+    work(study, counted)
     assert sorted(counted.calls) == sorted(GENOTYPES[:8])
 
 
 def test_equal_fitness_is_ordered_by_genotype(study):
     enqueue(study, SPACE, GENOTYPES[::-1])
-    run_worker(study, NO_MORE, lambda genotype: {"bbox/AP": 1.0}, "bbox/AP")
+    work(study, lambda genotype: {"bbox/AP": 1.0})
     assert [c.genotype for c in evaluated(study, SPACE)] == sorted(GENOTYPES)
 
 
@@ -103,7 +108,7 @@ def test_a_candidate_without_a_finite_fitness_fails_once_and_never_wins(study, m
     counted = Counted(lambda genotype: metrics if genotype == bad else {"bbox/AP": -5.0})
     for _ in range(2):  # the second round stands for a resumed search
         enqueue(study, SPACE, GENOTYPES[:4])
-        run_worker(study, NO_MORE, counted, "bbox/AP")
+        work(study, counted)
     assert len(counted.calls) == 4
     candidates = evaluated(study, SPACE)
     assert len(candidates) == 4
@@ -119,14 +124,14 @@ def test_a_search_may_go_on_although_its_first_networks_detect_nothing(study):
 
     enqueue(study, SPACE, GENOTYPES[:7])
     with pytest.raises(ValueError, match="None of the first 5 candidates"):
-        run_worker(study, NO_MORE, evaluate, "bbox/AP")
-    run_worker(study, NO_MORE, evaluate, "bbox/AP", stops_early=False)
+        work(study, evaluate)
+    work(study, evaluate, stops_early=False)
     assert evaluated(study, SPACE)[0].genotype == good
 
 
 def test_other_metrics_that_are_not_finite_are_left_out(study):
     enqueue(study, SPACE, GENOTYPES[:1])
-    run_worker(study, NO_MORE, lambda g: {"bbox/AP": 3.0, "bbox/APl": math.nan}, "bbox/AP")
+    work(study, lambda g: {"bbox/AP": 3.0, "bbox/APl": math.nan})
     assert evaluated(study, SPACE)[0].metrics == {"bbox/AP": 3.0}
 
 
@@ -140,7 +145,7 @@ def test_a_candidate_that_fails_once_is_evaluated_again(study):
     broken = GENOTYPES[3]
     counted = Counted(broken_at=broken, failures=1)
     enqueue(study, SPACE, GENOTYPES)
-    run_worker(study, NO_MORE, counted, "bbox/AP")
+    work(study, counted)
     assert sorted(counted.calls) == sorted([*GENOTYPES, broken])
     candidates = evaluated(study, SPACE)
     assert sorted(c.genotype for c in candidates) == sorted(GENOTYPES)
@@ -152,7 +157,7 @@ def test_a_candidate_that_fails_twice_counts_as_failed_with_its_traceback(study,
     counted = Counted(broken_at=broken)
     enqueue(study, SPACE, GENOTYPES)
     for _ in range(2):  # the second round stands for a resumed search
-        run_worker(study, NO_MORE, counted, "bbox/AP")
+        work(study, counted)
         enqueue(study, SPACE, GENOTYPES)
     assert sorted(counted.calls) == sorted([*GENOTYPES, broken])
     *others, last = evaluated(study, SPACE)
@@ -171,10 +176,10 @@ def test_a_worker_with_which_everything_fails_stops_and_loses_nothing(study, tmp
         raise RuntimeError("the driver is gone")
 
     with pytest.raises(ValueError, match=r"5 candidates in a row failed.*the driver is gone"):
-        run_worker(study, NO_MORE, broken, "bbox/AP")
+        work(study, broken)
     assert evaluated(study, SPACE) == []
     resumed = begin(tmp_path, resume=True)
-    run_worker(resumed, NO_MORE, evaluate, "bbox/AP")
+    work(resumed, evaluate)
     assert {c.genotype for c in evaluated(resumed, SPACE)} == set(GENOTYPES)
 
 
@@ -192,12 +197,12 @@ def test_two_idle_workers_may_find_the_same_dead_one(study, tmp_path, monkeypatc
         assert process == no_process
         monkeypatch.undo()
         other = begin(tmp_path, resume=True)
-        run_worker(other, NO_MORE, counted, "bbox/AP")
+        work(other, counted)
         raise ProcessLookupError
 
     # The other one takes its turn just when this one has seen that the worker is dead.
     monkeypatch.setattr(os, "kill", kill)
-    run_worker(study, NO_MORE, counted, "bbox/AP")
+    work(study, counted)
     assert counted.calls == GENOTYPES[:1]
     assert [c.genotype for c in evaluated(study, SPACE)] == GENOTYPES[:1]
 
@@ -209,14 +214,14 @@ def test_a_killed_search_ends_as_an_uninterrupted_one(study, tmp_path):
     counted = Counted()
     resumed = begin(tmp_path, resume=True)
     enqueue(resumed, SPACE, GENOTYPES)
-    run_worker(resumed, NO_MORE, counted, "bbox/AP")
+    work(resumed, counted)
 
     # Only what the kill interrupted was begun twice.
     assert sorted(before + counted.calls) == sorted([*GENOTYPES, before[-1]])
 
     uninterrupted = begin(tmp_path, name="other")
     enqueue(uninterrupted, SPACE, GENOTYPES)
-    run_worker(uninterrupted, NO_MORE, evaluate, "bbox/AP")
+    work(uninterrupted, evaluate)
 
     def results(study):
         return [(c.genotype, c.fitness, c.metrics) for c in evaluated(study, SPACE)]
