@@ -199,7 +199,7 @@ def _body_prefix(names: Iterable[str]) -> str:
 def _decoded(
     model: nn.Module, places: Mapping[str, list[tuple[str, Tensor]]]
 ) -> dict[str, list[tuple[str, Tensor]]]:
-    """Return the places with what decoded convolutions take from another network."""
+    """Return the places after decoding weights of another network for decoded convolutions."""
     single = {place: sources[0][1] for place, sources in places.items() if len(sources) == 1}
     result = {place: sources for place, sources in places.items() if place not in single}
     for place, tensor in decode_state_dict(model, single).items():

@@ -65,7 +65,7 @@ class MACs(CountedCost):
 
 @lru_cache(maxsize=32)
 def _macs_table(spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
-    """Count once what limits a search, is a column of its report and is part of its plan."""
+    """Count once: a search limits MACs, reports them, and plans with them."""
     return CountedCost.table(MACs(), spec, input_size)
 
 

@@ -154,7 +154,7 @@ def detector_heads(
     num_proposals: int,
     num_mask_rois: int,
 ) -> Iterator[Part]:
-    """Yield what runs after the backbone, see :func:`register_heads`.
+    """Yield the parts that run after the backbone, see :func:`register_heads`.
 
     Raises:
         ValueError: the network has parts that are not known.
@@ -182,7 +182,7 @@ def _rcnn_heads(
     channels = features[heads.box_in_features[0]].shape[1]
 
     def regions(count: int, pooler: ROIPooler) -> torch.Tensor:
-        """Return what ROIAlign gives to a head, (count, C, height, width)."""
+        """Return ROIAlign's output for a head, (count, C, height, width)."""
         size = (count, channels, *pooler.output_size)
         return torch.empty(size, device="meta", requires_grad=torch.is_grad_enabled())
 

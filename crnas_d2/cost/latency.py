@@ -110,7 +110,7 @@ class LatencyTable:
     def load(
         cls, path: str | Path, name: str, space: SearchSpace, origin: Mapping[str, object]
     ) -> "LatencyTable":
-        """Read what :meth:`save` wrote.
+        """Read a file of :meth:`save`.
 
         Args:
             name: of the cost.

@@ -12,8 +12,7 @@ from crnas_d2.config import NetworkSpec
 from crnas_d2.cost import Entropy
 from crnas_d2.data import build_fixed_batches, fixed_images
 from crnas_d2.evaluation import (
-    DetectionMatches,
-    ImageHits,
+    ImageResults,
     Race,
     SubnetEvaluator,
     batch_statistics,
@@ -81,7 +80,7 @@ class Score(ABC):
             race: may stop the evaluation; given only with ``SEARCH.RACING``.
         """
 
-    def image_results(self, metric: str) -> DetectionMatches | ImageHits | None:
+    def image_results(self, metric: str) -> ImageResults | None:
         """Return what a metric of the last call needs of each image; ``None`` if it is unknown."""
         return None
 

@@ -1,7 +1,7 @@
 """Scores of a network on a dataset, and of one candidate of a search."""
 
 from .bn_calibration import batch_statistics, calibrated
-from .bootstrap import DetectionMatches, ImageHits, resampled_images
+from .bootstrap import DetectionMatches, ImageHits, ImageResults, resampled_images
 from .classification_evaluator import ClassificationEvaluator
 from .dataset_evaluators import (
     EVALUATOR_REGISTRY,
@@ -31,6 +31,7 @@ __all__ = [
     "FastCOCOEvaluator",
     "FitnessNoise",
     "ImageHits",
+    "ImageResults",
     "NoiseFiles",
     "Race",
     "Rival",

@@ -17,7 +17,7 @@ def resampled_images(num_images: int, number: int | None = None, seed: int = 0) 
         number: of samples; default: 500, for more than 2,000 images fewer, at least 200.
 
     Returns:
-        how often each image is in each sample, ``(number, num_images)``.
+        how often each image occurs in each sample, ``(number, num_images)``.
     """
     if number is None:
         number = int(np.clip(1_000_000 // num_images, 200, 500))
@@ -27,7 +27,7 @@ def resampled_images(num_images: int, number: int | None = None, seed: int = 0) 
 
 @dataclass(frozen=True)
 class ImageHits:
-    """What top-k accuracy needs of each image.
+    """The results of top-k accuracy per image.
 
     Attributes:
         hits: whether the true class is among the k best, ``(images,)``.
@@ -40,7 +40,7 @@ class ImageHits:
         return len(self.hits)
 
     def subset(self, images: np.ndarray) -> "ImageHits":
-        """Return what some of the images give; an index that is there twice counts as two."""
+        """Select images by index; an index that occurs twice counts as two images."""
         return ImageHits(self.hits[images])
 
     def scores(self, counts: np.ndarray) -> np.ndarray:
@@ -50,7 +50,7 @@ class ImageHits:
 
 @dataclass(frozen=True)
 class DetectionMatches:
-    """What COCO's average precision needs of each image, for one task and range of areas.
+    """The results of COCO's average precision per image, for one task and range of areas.
 
     Detections are sorted by category, then by falling score; equal ones by image.
 
@@ -100,7 +100,7 @@ class DetectionMatches:
         return self.objects.shape[1]
 
     def subset(self, images: np.ndarray) -> "DetectionMatches":
-        """Return what some of the images give; an index that is there twice counts as two."""
+        """Select images by index; an index that occurs twice counts as two images."""
         times = np.bincount(images, minlength=self.num_images)
         of_image = times[self.image]  # (detections,)
         kept = np.repeat(np.arange(len(of_image)), of_image)
@@ -120,8 +120,8 @@ class DetectionMatches:
         NaN where a sample has no object.
 
         Args:
-            counts: how often each image is in each sample, ``(samples, images)``. Where detections
-                of one image have equal scores, those of its copies lie side by side.
+            counts: how often each image occurs in each sample, ``(samples, images)``. Where
+                detections of one image have equal scores, those of its copies lie side by side.
         """
         most_detections = int(np.diff(self._ranges).max(initial=0))
         rows = max(1, _CHUNK // max(1, most_detections))
@@ -172,6 +172,9 @@ class DetectionMatches:
             steps[1:] -= steps[:-1].copy()
             mean += (precision * steps).sum(axis=0)
         return np.where(wanted > 0, mean, 0) / (len(_RECALLS) * len(is_true))
+
+
+ImageResults = DetectionMatches | ImageHits
 
 
 def _reached(recall: np.ndarray) -> np.ndarray:

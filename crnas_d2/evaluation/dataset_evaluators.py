@@ -47,8 +47,8 @@ class EvaluatorBuilder(ABC):
         """Build an evaluator that returns ``{task: {metric: value}}``.
 
         Args:
-            image_ids: of the images to score on; ``None`` for all. What the dataset holds in other
-                images must not count as missed.
+            image_ids: of the images to score on; ``None`` for all. Objects in other images must not
+                count as missed.
             in_search: for the candidates of a search: uses no process group, writes no files.
         """
 

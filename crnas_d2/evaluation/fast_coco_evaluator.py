@@ -92,7 +92,7 @@ class FastCOCOEvaluator(COCOEvaluator):
         self._evaluations = {}
 
     def image_results(self, metric: str) -> DetectionMatches | None:
-        """Return what a metric of the last evaluation needs of each image.
+        """Return the results per image from which a metric of the last evaluation is computed.
 
         Args:
             metric: e.g. ``bbox/AP``, ``segm/APs``, ``bbox/AP50`` or ``bbox/AP-<class>``.
@@ -216,9 +216,9 @@ class FastCOCOEvaluator(COCOEvaluator):
 def _image_state(
     image: Any, num_thresholds: int
 ) -> tuple[list[float], np.ndarray, np.ndarray, int]:
-    """Return what C++ has matched in one image: see :meth:`DetectionMatches.from_images`.
+    """Return the matches of one image for :meth:`DetectionMatches.from_images`.
 
-    Python has no other access to it than the state for pickle, whose layout is checked.
+    Python has no other access to the matches in C++ than their state for pickle.
 
     Raises:
         JobError: the installed version of faster-coco-eval keeps another state.

@@ -12,7 +12,7 @@ from crnas_d2.common.digests import text_digest
 from crnas_d2.common.files import whole_file
 from crnas_d2.space import Genotype
 
-from .bootstrap import DetectionMatches, ImageHits, resampled_images
+from .bootstrap import DetectionMatches, ImageHits, ImageResults, resampled_images
 
 _FOLDER = "noise"
 _MOST_KEPT = 2**22  # bytes of image results in one file, before compression
@@ -94,7 +94,7 @@ class NoiseFiles:
         self,
         genotype: Genotype,
         fitness: float,
-        results: DetectionMatches | ImageHits,
+        results: ImageResults,
         *,
         however_large: bool = False,
     ) -> None:
@@ -135,9 +135,7 @@ class NoiseFiles:
             return None
         return arrays if arrays.pop("fitness", None) == fitness else None
 
-    def read_results(
-        self, genotype: Genotype, fitness: float
-    ) -> DetectionMatches | ImageHits | None:
+    def read_results(self, genotype: Genotype, fitness: float) -> ImageResults | None:
         """Return the image results of a candidate; ``None`` as :meth:`read`, or if not kept."""
         arrays = self.read(genotype, fitness) or {}
         for kind in (DetectionMatches, ImageHits):

@@ -10,9 +10,7 @@ import numpy as np
 from crnas_d2.common.errors import invalid
 from crnas_d2.search import Stopped
 
-from .bootstrap import DetectionMatches, ImageHits, resampled_images
-
-Results = DetectionMatches | ImageHits
+from .bootstrap import ImageResults, resampled_images
 
 _FEWEST = 50  # images, below which a bootstrap says little
 _SAMPLES = 200  # of the images, from which the spread of a difference is estimated
@@ -69,7 +67,7 @@ class Rival:
     """A candidate that was scored on all images, which another one has to reach."""
 
     fitness: float
-    results: Results
+    results: ImageResults
     _scores: dict[int, np.ndarray] = field(default_factory=dict)
 
     def scores(self, images: np.ndarray) -> np.ndarray:
@@ -99,7 +97,7 @@ class Race:
     confidence: float
     find_rival: Callable[[], Rival | None]
 
-    def judge(self, results: Results, images: np.ndarray, share: float) -> Stopped | None:
+    def judge(self, results: ImageResults, images: np.ndarray, share: float) -> Stopped | None:
         """Stop an evaluation, with an estimate of the fitness; return ``None`` to go on.
 
         The estimate is the fitness of the rival plus the difference on the images seen.
@@ -120,7 +118,7 @@ class Race:
         return Stopped(min(estimate, below), len(images))
 
 
-def _scores(results: Results) -> np.ndarray:
+def _scores(results: ImageResults) -> np.ndarray:
     return results.scores(_counts(results.num_images))
 
 

@@ -17,7 +17,7 @@ from crnas_d2.search import Stopped
 from crnas_d2.space import Genotype, SearchSpace
 
 from .bn_calibration import Batches
-from .bootstrap import DetectionMatches, ImageHits
+from .bootstrap import ImageResults
 from .precision import Precision
 from .racing import Race
 
@@ -103,8 +103,8 @@ class SubnetEvaluator:
                 return ended.stopped
         return {name: float(value) for name, value in flatten_results_dict(results).items()}
 
-    def image_results(self, metric: str) -> DetectionMatches | ImageHits | None:
-        """Return what a metric of the last call needs of each image, if it is known."""
+    def image_results(self, metric: str) -> ImageResults | None:
+        """Return the results per image of a metric of the last call, if they are known."""
         results = getattr(self.evaluator, "image_results", None)
         return None if results is None else results(metric)
 

@@ -8,12 +8,11 @@ from detectron2.config import CfgNode
 
 from crnas_d2.data import fixed_images
 from crnas_d2.engine.scores import Score
-from crnas_d2.evaluation import DetectionMatches, ImageHits, Race, Rival, evaluator_builder, pauses
+from crnas_d2.evaluation import ImageResults, Race, Rival, evaluator_builder, pauses
 from crnas_d2.search import Searcher, evaluated
 from crnas_d2.space import Genotype, SearchSpace
 
-Results = DetectionMatches | ImageHits
-Read = Callable[[Genotype, float], Results | None]
+Read = Callable[[Genotype, float], ImageResults | None]
 
 
 @dataclass(frozen=True)
