@@ -35,6 +35,8 @@ class SpaceKind(EqualBySettings, ABC):
             ``MODEL.SUPERNET.SHARING``; the first is the default.
         is_searched_in_training: whether a training of its supernet also finds the network; else a
             search scores its subnets afterwards.
+        trains_on_archval: whether that training reads ``DATASETS.ARCHVAL``, which scores nothing
+            then.
     """
 
     name: str
@@ -43,6 +45,7 @@ class SpaceKind(EqualBySettings, ABC):
     path_samplers: tuple[str, ...]
     sharings: tuple[str, ...] = ("none",)
     is_searched_in_training: bool = False
+    trains_on_archval: bool = False
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:

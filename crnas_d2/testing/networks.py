@@ -153,9 +153,9 @@ def check_kind(kind: SpaceKind, family: Family) -> None:
         if supernet is None:
             raise AssertionError(f"{name}.build_supernet() must return a Supernet.")
         demand(
-            supernet.has_paths != kind.is_searched_in_training,
-            f"A supernet is searched in its training or has paths; that of {name} has_paths "
-            f"{supernet.has_paths} and is_searched_in_training {kind.is_searched_in_training}.",
+            supernet.has_paths or kind.is_searched_in_training,
+            f"A supernet is searched in its training or has paths for a search; that of {name} "
+            "does neither.",
         )
         if not supernet.has_paths:
             found = supernet.decode()

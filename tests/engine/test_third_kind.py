@@ -10,6 +10,8 @@ from crnas_d2.engine.checks import check_training
 from crnas_d2.engine.scores import SupernetScore
 from crnas_d2.engine.subnets import load_supernet
 from crnas_d2.modeling import find_supernet
+from crnas_d2.modeling.families import ResNetFamily
+from crnas_d2.testing import check_kind
 
 KIND = {"MODEL.SUPERNET.SPACE": "last stage", "MODEL.SUPERNET.PATH_SAMPLER": "in turn"}
 
@@ -37,6 +39,12 @@ def test_it_finds_a_network_while_it_is_trained(trained):
         NetworkSpec.from_config(cfg)
     found = Genotype.from_yaml(f"{trained.OUTPUT_DIR}/genotype.yaml")
     assert found.depths in [(1, 1, 1, depth) for depth in third_kind.OPTIONS]
+
+
+def test_it_keeps_the_contract_of_a_kind():
+    check_kind(
+        third_kind.LastStageKind(), ResNetFamily(18, stem_out_channels=4, res2_out_channels=8)
+    )
 
 
 def test_its_checks_are_those_of_the_training(trained):

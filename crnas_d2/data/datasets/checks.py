@@ -9,6 +9,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from crnas_d2.common.errors import did_you_mean, invalid
 from crnas_d2.config.architectures import find_architecture
 from crnas_d2.data.images.transforms import build_transform
+from crnas_d2.space import SPACE_REGISTRY
 
 from .archval import check_archval
 from .files_in_use import check_annotation_file, check_image_files
@@ -25,9 +26,11 @@ def check_data(cfg: CfgNode, keys: Sequence[str]) -> None:
         ValueError: with the key, its value and the fix.
     """
     register_datasets(cfg)
+    supernet = cfg.MODEL.SUPERNET
+    is_supernet = supernet.SPACE != "none" and supernet.PATH_SAMPLER != "fixed"
+    trains_on_archval = is_supernet and SPACE_REGISTRY.get(supernet.SPACE).trains_on_archval
     for key in keys:
-        # The archval of a channel search trains alpha; any other one scores candidates.
-        trains = key == "TRAIN" or (key == "ARCHVAL" and cfg.MODEL.SUPERNET.PATH_SAMPLER == "alpha")
+        trains = key == "TRAIN" or (key == "ARCHVAL" and trains_on_archval)
         check_datasets(
             f"DATASETS.{key}",
             cfg.DATASETS[key],

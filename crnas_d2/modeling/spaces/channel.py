@@ -97,7 +97,7 @@ class ChannelKind(SpaceKind):
     base_fields = ("depths", "ops")
     path_samplers = ("alpha",)
     sharings = ("none", "weight")
-    is_searched_in_training = True
+    is_searched_in_training = trains_on_archval = True
 
     def __init__(
         self,
