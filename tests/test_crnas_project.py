@@ -4,7 +4,7 @@ import re
 
 import pytest
 import toy
-from project_toy import PROJECTS, body, check_data, check_schedule
+from project_toy import PROJECTS, body, check_data, check_schedule, copy_configs
 
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.cost import build_budgets, build_costs
@@ -92,9 +92,7 @@ def test_a_search_has_as_many_candidates_as_the_paper_lets_it_have():
 
 
 def test_the_configs_that_the_readme_writes_go_on_from_a_genotype_of_ones_own(tmp_path):
-    for folder in ("configs", "crnas_d2", "projects"):
-        (tmp_path / folder).symlink_to(toy.ROOT / folder)
-    output = tmp_path / "output" / "CR-NAS"
+    output = copy_configs(tmp_path) / "output" / "CR-NAS"
     stage, final = Genotype((2, 2, 5, 7)), Genotype((2, 2, 5, 7), (0, 1) * 8)
     for folder, genotype in (("search/stage-R50", stage), ("own/search-operation", final)):
         (output / folder).mkdir(parents=True)

@@ -5,8 +5,15 @@ import shlex
 
 import pytest
 import torch
-import toy
-from project_toy import PROJECTS, body, check_data, check_schedule, cost_of, num_classes
+from project_toy import (
+    PROJECTS,
+    body,
+    check_data,
+    check_schedule,
+    copy_configs,
+    cost_of,
+    num_classes,
+)
 from shell import printed_commands
 
 from crnas_d2.config import NetworkSpec, load_config
@@ -164,9 +171,7 @@ def test_the_baselines_are_as_large_as_the_paper_says():
 
 def test_the_configs_that_the_readme_writes_train_the_networks_of_ones_own(tmp_path):
     [script] = re.findall(r"```\n(mkdir -p output/DetNAS/own\n.*?)```", PROJECT.readme, re.DOTALL)
-    for folder in ("configs", "crnas_d2", "projects"):
-        (tmp_path / folder).symlink_to(toy.ROOT / folder)
-    output = tmp_path / "output" / "DetNAS"
+    output = copy_configs(tmp_path) / "output" / "DetNAS"
     searches = [name.split("/")[1] for name in names("search") if "DetNASNet" not in name]
     files = {name: f"search/{name}/genotype.yaml" for name in searches}
     files |= {f"random-{i}": f"random/random-{i}.yaml" for i in range(1, 6)}
@@ -178,12 +183,8 @@ def test_the_configs_that_the_readme_writes_train_the_networks_of_ones_own(tmp_p
         (output / file).parent.mkdir(parents=True, exist_ok=True)
         genotypes[name].to_yaml(output / file, family="shufflenetv2")
     everywhere = {"ClsNASNet", *(f"random-{i}" for i in range(1, 6))}
-    detectors = {
-        "1x": "FPN-COCO",
-        "VOC": "FPN-VOC",
-        "RetinaNet-1x": "RetinaNet-COCO",
-        "RetinaNet-VOC": "RetinaNet-VOC",
-    }
+    detectors = {"1x": "FPN-COCO", "VOC": "FPN-VOC"}
+    detectors |= {"RetinaNet-1x": "RetinaNet-COCO", "RetinaNet-VOC": "RetinaNet-VOC"}
     expected = {(name, base) for name in everywhere for base in detectors}
     expected |= {(f"{scheme}-{of}", base) for scheme in "PS" for base, of in detectors.items()}
     pretrained, found = {}, set()

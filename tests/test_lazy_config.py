@@ -43,6 +43,12 @@ def train(model, steps):
     return paths
 
 
+def assert_same_features(model, other):
+    expected = model.backbone(toy.images())
+    for level, features in other.backbone(toy.images()).items():
+        torch.testing.assert_close(features, expected[level], rtol=0, atol=0)
+
+
 def test_a_supernet_is_built_trained_saved_and_loaded(cfg, tmp_path):
     model = instantiate(cfg.model)
     assert find_supernet(model).space.size == 3**4
@@ -58,9 +64,7 @@ def test_a_supernet_is_built_trained_saved_and_loaded(cfg, tmp_path):
     genotype = Genotype(depths=(1, 3, 2, 2))
     for network in (model.eval(), other.eval()):
         find_supernet(network).set_path(genotype)
-    expected = model.backbone(toy.images())
-    for level, features in other.backbone(toy.images()).items():
-        torch.testing.assert_close(features, expected[level], rtol=0, atol=0)
+    assert_same_features(model, other)
 
 
 def test_one_network_takes_its_weights_from_the_supernet(cfg):
@@ -73,6 +77,4 @@ def test_one_network_takes_its_weights_from_the_supernet(cfg):
     network = instantiate(cfg.model)
     assert find_supernet(network) is None
     network.load_state_dict(subnet_state_dict(supernet, genotype))
-    expected = supernet.eval().backbone(toy.images())
-    for level, features in network.eval().backbone(toy.images()).items():
-        torch.testing.assert_close(features, expected[level], rtol=0, atol=0)
+    assert_same_features(supernet.eval(), network.eval())

@@ -21,7 +21,7 @@ from shell import PROGRAMS, run_script
 from crnas_d2.common.files import check_writable
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.config import checks as config_checks
-from crnas_d2.engine import checks as jobs_checks
+from crnas_d2.engine import checks as engine_checks
 from crnas_d2.engine.checks import check_config, check_search
 from crnas_d2.engine.scores import SCORE_REGISTRY
 from crnas_d2.verbs import search as search_verb
@@ -62,11 +62,12 @@ class Steps:
         monkeypatch.setattr(train_verb, "launch", self.train)
         monkeypatch.setattr(search_verb, "run_search", self.search)
         # There are no datasets here; crnas_d2.data's own tests are about their checks.
-        monkeypatch.setattr(jobs_checks, "check_data", lambda cfg, keys: None)
-        monkeypatch.setattr(jobs_checks, "read_weights", self.check_weights)
+        monkeypatch.setattr(engine_checks, "check_data", lambda cfg, keys: None)
+        monkeypatch.setattr(engine_checks, "read_weights", self.check_weights)
         # Building the models takes most of the time; tests/test_configs.py does.
         monkeypatch.setattr(config_checks, "_try_model", lambda *_: None)
         self.trained, self.searched = [], []
+        self.prepared: list[str] = []  # folders of configs that ``prepare`` writes
 
     def check_weights(self, path: str) -> None:
         if "://" in path:  # published
@@ -111,12 +112,8 @@ class Steps:
         return genotype
 
 
-class Walk:
+class Walk(Steps):
     """Goes through the commands of a page."""
-
-    def __init__(self, steps: Steps):
-        self.steps = steps
-        self.prepared: list[str] = []  # folders of configs that ``prepare`` writes
 
     def run(self, words: list[str]) -> None:
         program, *arguments = words
@@ -172,7 +169,7 @@ def test_the_commands_of_a_page_run_one_after_another(page, tmp_path, monkeypatc
         torch.save({"left by": "the reader"}, root / name)
     monkeypatch.chdir(root)
     monkeypatch.syspath_prepend(str(toy.ROOT / "examples"))
-    walk = Walk(Steps(monkeypatch))
+    walk = Walk(monkeypatch)
 
     def handle(words: list[str]) -> None:
         try:
@@ -189,10 +186,10 @@ def test_the_walk_sees_what_is_wrong(tmp_path, monkeypatch):
     search = f"python search_net.py --config-file {config} MODEL.WEIGHTS"
     root = copy_configs(tmp_path)
     monkeypatch.chdir(root)
-    steps = Steps(monkeypatch)
+    walk = Walk(monkeypatch)
 
     def run(line):
-        Walk(steps).run(line.split())
+        walk.run(line.split())
 
     with pytest.raises(SystemExit, match=r"none/model_final\.pth"):
         run(f"{search} none/model_final.pth OUTPUT_DIR found")
@@ -202,7 +199,7 @@ def test_the_walk_sees_what_is_wrong(tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match="holds a training"):
         run(f"{search} out/model_final.pth OUTPUT_DIR out")
     run(f"{search} out/model_final.pth OUTPUT_DIR found")
-    assert (steps.trained, steps.searched) == (["out"], ["found"])
+    assert (walk.trained, walk.searched) == (["out"], ["found"])
     with pytest.raises(argparse.ArgumentError):
         run("python search_net.py --no-such-flag=3 --num-workers x")
     with pytest.raises(SystemExit, match="SOLVER"):
