@@ -42,12 +42,16 @@ def _arrange_handlers(logger: logging.Logger, terminal_level: int) -> None:
         logger.removeHandler(handler)
     for handler in shown[-1:]:
         handler.setLevel(terminal_level)
-        handler.addFilter(lambda record: not record.getMessage().startswith(_LONG))
+        handler.addFilter(_is_short)
     for handler in streams:
         has_colours = handler in shown and handler.stream.isatty()
         formatter = handler.formatter
         if not has_colours and formatter is not None and not isinstance(formatter, _Plain):
             handler.setFormatter(_Plain(formatter))
+
+
+def _is_short(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(_LONG)
 
 
 class _Plain(logging.Formatter):

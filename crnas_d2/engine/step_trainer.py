@@ -15,6 +15,8 @@ from detectron2.utils import comm
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from crnas_d2.common.errors import invalid
+
 logger = logging.getLogger(__name__)
 
 
@@ -27,10 +29,11 @@ def step_settings(cfg: CfgNode) -> dict[str, Any]:
     parts = cfg.SOLVER.GRADIENT_ACCUMULATION
     world_size = comm.get_world_size()
     if cfg.SOLVER.IMS_PER_BATCH % (parts * world_size):
-        raise ValueError(
-            f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}; expected a multiple of "
-            f"{parts * world_size}, because {world_size} processes split their images into "
-            f"{parts} micro-batches each (SOLVER.GRADIENT_ACCUMULATION)."
+        raise invalid(
+            "SOLVER.IMS_PER_BATCH",
+            cfg.SOLVER.IMS_PER_BATCH,
+            f"a multiple of {parts * world_size}, because {world_size} processes split their "
+            f"images into {parts} micro-batches each (SOLVER.GRADIENT_ACCUMULATION)",
         )
     amp = cfg.SOLVER.AMP
     return {
