@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from yacs.config import CfgNode
+from detectron2.config import CfgNode
 
 from crnas_d2.space import Budget, Genotype, SearchSpace
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from random import Random
 from typing import Any
 
-from yacs.config import CfgNode
+from detectron2.config import CfgNode
 
 from crnas_d2.common.errors import invalid
 from crnas_d2.space import Budget, Genotype, SearchSpace, feasible_genotypes

@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from detectron2.config import CfgNode
 from optuna.samplers import BaseSampler
-from yacs.config import CfgNode
 
 from crnas_d2.common.registry import Registry
 from crnas_d2.space import Budget, Genotype, SearchSpace, is_feasible

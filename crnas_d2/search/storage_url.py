@@ -4,8 +4,8 @@ import os
 from urllib.parse import quote, unquote
 
 import sqlalchemy
+from detectron2.config import CfgNode
 from sqlalchemy.engine import URL, make_url
-from yacs.config import CfgNode
 
 _FORMS = (
     "expected postgresql+psycopg://user@host/database, another SQLAlchemy URL, the path of a "
