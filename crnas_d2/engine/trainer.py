@@ -140,9 +140,9 @@ class Trainer(DefaultTrainer):
 
     def build_writers(self) -> list[EventWriter]:
         metrics = Path(self.cfg.OUTPUT_DIR, "metrics.json")
-        content = metrics.read_bytes() if metrics.exists() else b""
-        if content and not content.endswith(b"\n"):  # a killed process has left half a line
-            with metrics.open("a") as stream:
+        has_lines = metrics.exists() and metrics.stat().st_size  # a device has no size
+        if has_lines and not metrics.read_bytes().endswith(b"\n"):
+            with metrics.open("a") as stream:  # a killed process has left half a line
                 stream.write("\n")
         writers = super().build_writers()
         if find_module("tensorboard") is not None:
