@@ -26,7 +26,7 @@ from crnas_d2 import Genotype, load_config
 from crnas_d2.common.errors import one_line_errors
 from crnas_d2.config import NetworkSpec
 from crnas_d2.config.values import check_values
-from crnas_d2.evaluation import NoiseFiles, Race, pauses
+from crnas_d2.evaluation import ImageResults, NoiseFiles, Race, pauses
 from crnas_d2.evaluation.rank_correlation import rank_correlation
 from crnas_d2.search import (
     Candidate,
@@ -38,7 +38,7 @@ from crnas_d2.search import (
     run_worker,
 )
 from crnas_d2.space import SearchSpace
-from crnas_d2.verbs.search.racing import Results, num_kept, rival_finder
+from crnas_d2.verbs.search.racing import num_kept, rival_finder
 
 _SCORE = "score"  # the metric
 
@@ -80,7 +80,7 @@ class Evolved(EvolutionSearcher):
         return genotype in self.known
 
 
-def read_candidates(folder: Path, space: SearchSpace) -> dict[Genotype, Results]:
+def read_candidates(folder: Path, space: SearchSpace) -> dict[Genotype, ImageResults]:
     """Return what became of the images of each candidate.
 
     Raises:
@@ -133,12 +133,12 @@ class Replayer:
 
     cfg: object
     space: SearchSpace
-    found: dict[Genotype, Results]
+    found: dict[Genotype, ImageResults]
     images: np.ndarray
     scores: dict[Genotype, np.ndarray]
 
     @classmethod
-    def make(cls, cfg, space: SearchSpace, found: dict[Genotype, Results], number: int):
+    def make(cls, cfg, space: SearchSpace, found: dict[Genotype, ImageResults], number: int):
         num_images = next(iter(found.values())).num_images
         images = np.random.default_rng(0).integers(num_images, size=(number, num_images))
         counts = np.array([np.bincount(row, minlength=num_images) for row in images])
@@ -179,7 +179,7 @@ class Replayer:
         images = self.images[number]
         stops = pauses(-(-len(images) // size), settings.SHARES, size)
 
-        def read(genotype: Genotype, _fitness: float) -> Results:
+        def read(genotype: Genotype, _fitness: float) -> ImageResults:
             return self.found[genotype].subset(images)
 
         find = rival_finder(study, self.space, num_kept(self.cfg, searcher), read)
