@@ -24,10 +24,8 @@ class Candidate:
 
     Attributes:
         genotype: complete, or partial in a search that decides one choice after the other.
-        fitness: ``None`` if the evaluation gave no finite number.
+        fitness: ``None`` if the evaluation gave no finite number; ``failure`` says why.
         metrics: all results of the evaluator, e.g. ``{"bbox/AP": 31.4}``.
-        seconds: how long the evaluation took.
-        failure: why it has no fitness.
         images: how many of archval its evaluation has seen if it was stopped; ``None``: all.
     """
 
@@ -41,32 +39,20 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The result of an evaluation that was stopped, because its candidate cannot win any more.
+    """The result of an evaluation that was stopped, because its candidate cannot win any more."""
 
-    Attributes:
-        fitness: estimated; below that of the candidate that it cannot reach.
-        num_images: how many images it has seen.
-    """
-
-    fitness: float
-    num_images: int
+    fitness: float  # estimated; below that of the candidate that it cannot reach
+    num_images: int  # that it has seen
 
 
 @dataclass(frozen=True)
 class Finalist:
-    """A candidate that was trained by itself after the search.
+    """A candidate that was trained by itself after the search."""
 
-    Attributes:
-        candidate: with its fitness in the supernet.
-        fitness: after the training.
-        seconds: of the training.
-        weights: the path of its checkpoint.
-    """
-
-    candidate: Candidate
-    fitness: float
-    seconds: float
-    weights: str
+    candidate: Candidate  # with its fitness in the supernet
+    fitness: float  # after the training
+    seconds: float  # of the training
+    weights: str  # the path of its checkpoint
 
 
 def genotype_of(trial: FrozenTrial, space: SearchSpace) -> Genotype | None:
@@ -92,21 +78,17 @@ def decided_genotype(trial: FrozenTrial, space: SearchSpace) -> Genotype:
 
 
 def enqueue(study: optuna.Study, space: SearchSpace, genotypes: Iterable[Genotype]) -> int:
-    """Enqueue each genotype as a trial, unless it is already evaluated, running or waiting.
-
-    Returns:
-        their number.
-    """
+    """Enqueue those genotypes that are not evaluated, running or waiting; return their number."""
     known = taken_care_of(study.get_trials(deepcopy=False), space)
     new = [genotype for genotype in genotypes if genotype not in known]
-    options = {choice.name: CategoricalDistribution(choice.options) for choice in space.choices}
+    kinds = {choice.name: CategoricalDistribution(choice.options) for choice in space.choices}
     for genotype in new:
         values = space.values(genotype, partial=True)
         # With its parameters, so that a worker need not write them one by one.
         trial = optuna.create_trial(
             state=TrialState.WAITING,
             params=values,
-            distributions={name: options[name] for name in values},
+            distributions={name: kinds[name] for name in values},
             user_attrs={ENQUEUED: values},
         )
         study.add_trial(trial)

@@ -32,7 +32,6 @@ class EvolutionSampler(BaseGASampler):
     Args:
         is_feasible: whether a genotype satisfies all budgets.
         population_size: candidates per generation.
-        num_parents: how many of the best candidates are parents of the next generation.
         mutation_probability: that a mutation resamples a choice.
         crossover_share: fraction of crossovers in a generation.
     """
@@ -61,13 +60,9 @@ class EvolutionSampler(BaseGASampler):
 
     def select_parent(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
         """Return the best candidates of the generations before ``generation``."""
-        before = [
-            trial for earlier in range(generation) for trial in self.get_population(study, earlier)
-        ]
+        before = [t for earlier in range(generation) for t in self.get_population(study, earlier)]
         # Ties in the order of the genotypes, so that every worker selects the same parents.
-        before.sort(
-            key=lambda trial: (-cast(float, trial.value), decided_genotype(trial, self.space))
-        )
+        before.sort(key=lambda t: (-cast(float, t.value), decided_genotype(t, self.space)))
         return before[: self.num_parents]
 
     def infer_relative_search_space(
@@ -76,16 +71,9 @@ class EvolutionSampler(BaseGASampler):
         return {c.name: CategoricalDistribution(c.options) for c in self.space.choices}
 
     def sample_relative(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        search_space: dict[str, BaseDistribution],
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, int]:
-        """Propose the next candidate.
-
-        Raises:
-            ValueError: no new feasible genotype was found.
-        """
+        """Propose the next candidate; raise ValueError if no new feasible one is found."""
         # The study tells the state of algorithm 2: the generation (its j), and how many candidates
         # of it are born.
         generation = self.get_trial_generation(study, trial)
@@ -110,11 +98,7 @@ class EvolutionSampler(BaseGASampler):
         )
 
     def sample_independent(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, _: BaseDistribution
     ) -> Any:
         raise AssertionError(f"{param_name} is not a choice of the search space")
 
@@ -134,12 +118,11 @@ class EvolutionSampler(BaseGASampler):
         # Line 12: the top candidates become parents. The first generation has none.
         trials = self.get_parent_population(study, generation)
         parents = sorted(decided_genotype(trial, self.space) for trial in trials)
-        if parents:
-            # Lines 14 and 15: mutations first, then crossovers, also if no mutation is new.
-            kinds = ["mutation", "crossover"] if born < self.num_mutations else ["crossover"]
-            for kind in kinds:
-                for attempt in range(_MOST_CHILDREN):
-                    yield self._attempt(generation, kind, parents, attempt)
+        # Lines 14 and 15: mutations first, then crossovers, also if no mutation is new.
+        kinds = ["mutation", "crossover"] if born < self.num_mutations else ["crossover"]
+        for kind in kinds if parents else ():
+            for attempt in range(_MOST_CHILDREN):
+                yield self._attempt(generation, kind, parents, attempt)
         # Line 1: the first generation is random; so are candidates if parents have no new child.
         for attempt in count():
             yield self._attempt(generation, "random", (), attempt)
@@ -147,10 +130,7 @@ class EvolutionSampler(BaseGASampler):
     def _attempt(
         self, generation: int, kind: str, parents: Sequence[Genotype], attempt: int
     ) -> tuple[Genotype, bool]:
-        """Return the attempt of a number, after those before it, and whether it is feasible.
-
-        Its seed and its parents determine it.
-        """
+        """Return an attempt, which seed and parents determine, and whether it is feasible."""
         key = generation, kind, tuple(parents)
         if key not in self._attempts:
             self._attempts = {k: v for k, v in self._attempts.items() if k[0] == generation}
@@ -158,15 +138,15 @@ class EvolutionSampler(BaseGASampler):
         attempts = self._attempts[key]
         if attempt == len(attempts):
             random = Random(f"{self.seed}/{generation}/{kind}/{attempt}")
-            if kind == "random":
-                genotype = self.space.sample(random)
-            else:
-                vary = self._mutate if kind == "mutation" else self._cross
-                genotype = vary(list(parents), random)
+            make = {"random": self._sample, "mutation": self._mutate, "crossover": self._cross}
+            genotype = make[kind](parents, random)
             attempts.append((genotype, self.is_feasible(genotype)))
         return attempts[attempt]
 
-    def _mutate(self, parents: list[Genotype], random: Random) -> Genotype:
+    def _sample(self, _: Sequence[Genotype], random: Random) -> Genotype:
+        return self.space.sample(random)
+
+    def _mutate(self, parents: Sequence[Genotype], random: Random) -> Genotype:
         """Return a parent with some of its choices resampled."""
         values = self.space.values(random.choice(parents))
         for choice in self.space.choices:
@@ -175,7 +155,7 @@ class EvolutionSampler(BaseGASampler):
                 values[choice.name] = random.choice(choice.options)
         return self.space.genotype(self.space.active(values))
 
-    def _cross(self, parents: list[Genotype], random: Random) -> Genotype:
+    def _cross(self, parents: Sequence[Genotype], random: Random) -> Genotype:
         """Return a child that takes each choice from one of two parents."""
         mother, father = (self.space.values(random.choice(parents)) for _ in range(2))
         values: dict[str, int] = {}

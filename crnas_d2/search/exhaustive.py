@@ -21,9 +21,6 @@ class ExhaustiveSearcher(Searcher):
     Args:
         order_seed: of a random order; ``None``: that of the space. A race needs a good candidate
             soon, while in many spaces the best ones are the last.
-
-    Raises:
-        ValueError: no genotype is feasible, or too many are.
     """
 
     num_decisive = 1

@@ -17,15 +17,11 @@ class GreedySearcher(Searcher):
 
     Each level extends the ``top_k`` best prefixes (partial genotypes) of the level before by every
     option of the next choice, and evaluates them; the first level has only the options of the first
-    choice. With three operations, B blocks and K = 3, this takes 3 + 9 (B - 1) evaluations. A
-    choice with a single option needs no level.
-
-    Args:
-        top_k: K, the prefixes kept from level to level.
+    choice. With three operations, B blocks and K = ``top_k`` = 3, this takes 3 + 9 (B - 1)
+    evaluations. A choice with a single option needs no level.
 
     Raises:
-        ValueError: ``top_k`` is below 1, there is a budget, or choices of the space depend on each
-            other.
+        ValueError: there is a budget, or choices of the space depend on each other.
     """
 
     proposes_prefixes = True
@@ -60,19 +56,12 @@ class GreedySearcher(Searcher):
         return {"top_k": cfg.SEARCH.GREEDY.TOP_K}
 
     def propose(self, candidates: Collection[Candidate]) -> list[Genotype]:
-        """Return the candidates of the first level that is not fully evaluated.
-
-        Raises:
-            ValueError: all candidates of a level failed.
-        """
+        """Return the candidates of the first level that is not fully evaluated."""
         return next(filter(None, self._missing(candidates)), [])
 
     def certain(self, candidates: Collection[Candidate]) -> list[Genotype]:
-        """Return the candidates that are certain to belong to their levels.
-
-        Before a level is fully evaluated, a prefix is certain to be kept if fewer than ``top_k``
-        others can still end ahead of it.
-        """
+        # Before a level is fully evaluated, a prefix is certain to be kept if fewer than top_k
+        # others can still end ahead of it.
         return [genotype for level in self._missing(candidates) for genotype in level]
 
     def _missing(self, candidates: Collection[Candidate]) -> Iterator[list[Genotype]]:

@@ -27,16 +27,12 @@ def at_work(trial: optuna.Trial) -> Iterator[None]:
     ended = Event()
 
     def beat() -> None:
-        for number in count(1):
-            if ended.wait(BEAT):
-                return
-            try:
-                trial.set_user_attr(_HEARTBEAT, number)
-            except Exception:  # what the storage has to say it says to the worker itself
-                return
+        number = count(1)
+        with suppress(Exception):  # what the storage has to say it says to the worker itself
+            while not ended.wait(BEAT):
+                trial.set_user_attr(_HEARTBEAT, next(number))
 
-    thread = Thread(target=beat, daemon=True)
-    thread.start()
+    Thread(target=beat, daemon=True).start()
     try:
         yield
     finally:
@@ -48,26 +44,20 @@ class Lookout:
 
     A process of this machine is gone if the system says so. Another worker is gone if, while the
     storage was available, its heartbeat has not changed for a minute by the clock of the observer,
-    or if it has not said for ten seconds who it is, which it does first. So clocks may differ, and
-    nobody is missed during an outage. Optuna's own heartbeat compares times in the database: after
-    an outage, the first worker that returns takes all others for dead. And a journal has none.
+    or if it has not said for ten seconds who it is, which it does first. So clocks may differ.
+    (Optuna's own heartbeat compares times in the database: after an outage, the first worker that
+    returns takes all others for dead. And a journal has none.)
     """
 
     def __init__(self) -> None:
         self._seen: dict[int, tuple[object, float]] = {}  # the last heartbeat of a trial, and when
 
     def find_dead(self, study: optuna.Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        """Return the running trials whose worker is gone; to be called by an idle worker.
-
-        Args:
-            trials: all of the study.
-        """
+        """Return those of all trials that run without a worker; called by an idle worker."""
         now = time.monotonic()
         seen, self._seen = self._seen, {}
         dead = []
-        for trial in trials:
-            if trial.state != TrialState.RUNNING:
-                continue
+        for trial in (t for t in trials if t.state == TrialState.RUNNING):
             heartbeat = trial.user_attrs.get(_HEARTBEAT)
             before, since = seen.get(trial.number, (heartbeat, now))
             since = since if before == heartbeat else now
@@ -86,11 +76,12 @@ def has_ended(trial: FrozenTrial) -> bool:
         return False
     if worker["process"] == os.getpid():
         return True  # this worker is idle, so an earlier process had the same id
-    with suppress(PermissionError):
-        try:
-            os.kill(worker["process"], 0)
-        except ProcessLookupError:
-            return True
+    try:
+        os.kill(worker["process"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # another user's
     try:
         status = Path(f"/proc/{worker['process']}/stat").read_bytes()
     except OSError:  # not Linux, or it is gone by now

@@ -15,21 +15,15 @@ from .sampling import feasible_samples
 from .searcher import SEARCHER_REGISTRY, Searcher
 from .stock_samplers import build_sampler
 
-_MOST_COUNTED = 100_000  # genotypes; feasible ones of a larger space are not counted beforehand
+_MOST_COUNTED = 100_000  # genotypes
 
 
 class SampledSearcher(Searcher):
     """Asks an Optuna sampler for one candidate at a time.
 
     A subclass sets :attr:`sampler`, which may propose duplicates and infeasible genotypes; these
-    are skipped.
-
-    Args:
-        population, generations: the search ends after ``population * generations`` candidates with
-            a fitness.
-
-    Raises:
-        ValueError: numbers out of range, or more candidates than feasible genotypes.
+    are skipped. The search ends after ``population * generations`` candidates with a fitness; more
+    than there are feasible genotypes are refused.
     """
 
     total: int
@@ -46,23 +40,19 @@ class SampledSearcher(Searcher):
         _check("POPULATION", population, "at least 2", population >= 2)
         _check("GENERATIONS", generations, "at least 1", generations >= 1)
         self.population, self.total = population, population * generations
-        if space.size > _MOST_COUNTED:
-            return
-        if self.total > (feasible := len(feasible_genotypes(space, budgets))):
+        # Those of a larger space are not counted beforehand.
+        feasible = feasible_genotypes(space, budgets) if space.size <= _MOST_COUNTED else None
+        if feasible is not None and self.total > len(feasible):
             raise ValueError(
                 f"SEARCH.EVOLUTION asks for {self.total} candidates, POPULATION {population} x "
-                f"GENERATIONS {generations}, but only {feasible} genotypes are feasible. "
+                f"GENERATIONS {generations}, but only {len(feasible)} genotypes are feasible. "
                 "Evaluate fewer, or all of them with SEARCH.ALGORITHM 'exhaustive'."
             )
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        evolution = cfg.SEARCH.EVOLUTION
-        return {
-            "population": evolution.POPULATION,
-            "generations": evolution.GENERATIONS,
-            "seed": cfg.SEED,
-        }
+        size = cfg.SEARCH.EVOLUTION
+        return {"population": size.POPULATION, "generations": size.GENERATIONS, "seed": cfg.SEED}
 
     def propose(self, candidates: Collection[Candidate]) -> list[Genotype]:
         return []
@@ -75,12 +65,7 @@ class SampledSearcher(Searcher):
 
 @SEARCHER_REGISTRY.register("evolution")
 class EvolutionSearcher(SampledSearcher):
-    """DetNAS algorithm 2.
-
-    Args:
-        parents, mutation_probability, crossover_share, seed: see :class:`EvolutionSampler`.
-        size: see :class:`SampledSearcher`.
-    """
+    """DetNAS algorithm 2, see :class:`EvolutionSampler`; ``size``: see :class:`SampledSearcher`."""
 
     def __init__(
         self,
@@ -111,13 +96,11 @@ class EvolutionSearcher(SampledSearcher):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        evolution = cfg.SEARCH.EVOLUTION
-        return {
-            **super().from_config(cfg),
-            "parents": evolution.PARENTS,
-            "mutation_probability": evolution.MUTATION_PROBABILITY,
-            "crossover_share": evolution.CROSSOVER_SHARE,
-        }
+        settings, keys = (
+            cfg.SEARCH.EVOLUTION,
+            ("parents", "mutation_probability", "crossover_share"),
+        )
+        return super().from_config(cfg) | {key: settings[key.upper()] for key in keys}
 
 
 @SEARCHER_REGISTRY.register("random")
@@ -146,7 +129,6 @@ class OptunaSearcher(SampledSearcher):
     Args:
         sampler: its name in ``optuna.samplers``.
         seed: if the sampler takes one; below 0: a different one in each run, as in Detectron2.
-        size: see :class:`SampledSearcher`.
     """
 
     has_second_objective = True
@@ -171,15 +153,7 @@ class OptunaSearcher(SampledSearcher):
         return {**super().from_config(cfg), "sampler": cfg.SEARCH.OPTUNA.SAMPLER}
 
     def explore(self, known: Collection[Genotype], number: int) -> Genotype:
-        """Return a random feasible genotype.
-
-        Args:
-            known: genotypes to avoid.
-            number: of the trial that asks, which seeds the choice.
-
-        Raises:
-            ValueError: none was found.
-        """
+        """Return a random feasible genotype, seeded by the number of the trial."""
         random = Random(f"{self.seed}/explore/{number}")
         [found] = feasible_samples(self.space, self.budgets, 1, random, known=known)
         return found

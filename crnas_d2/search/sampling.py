@@ -13,11 +13,7 @@ _PATIENCE = 2_000  # the same for a pool, which may be smaller
 def sample_genotypes(
     space: SearchSpace, budgets: Sequence[Budget], number: int, seed: int
 ) -> list[Genotype]:
-    """Sample different feasible genotypes, each choice uniformly.
-
-    Raises:
-        ValueError: fewer were found.
-    """
+    """Sample different feasible genotypes, each choice uniformly."""
     return feasible_samples(space, budgets, number, Random(f"{seed}/networks"))
 
 
@@ -32,15 +28,10 @@ def sample_over_cost(
 
     The range of the costs of many random genotypes is divided into ``number`` equal parts, and one
     genotype is taken at random from each; those of empty parts are taken at random from the rest.
-
-    Returns:
-        the cheapest first.
-
-    Raises:
-        ValueError: fewer were found.
+    The cheapest comes first.
     """
     random = Random(f"{seed}/networks")
-    pool = _sample(space, budgets, _POOL * number, random, _PATIENCE, ())
+    pool = _sample(space, budgets, _POOL * number, random, _PATIENCE)
     if len(pool) < number:
         pool = sample_genotypes(space, budgets, number, seed)
     costs = {genotype: cost(genotype) for genotype in pool}
@@ -63,11 +54,7 @@ def feasible_samples(
     random: Random,
     known: Collection[Genotype] = (),
 ) -> list[Genotype]:
-    """Sample different feasible genotypes that are not known.
-
-    Raises:
-        ValueError: fewer were found.
-    """
+    """Sample different feasible genotypes that are not known; raise ValueError for too few."""
     found = _sample(space, budgets, number, random, _MOST_SAMPLES, known)
     if len(found) < number:
         raise ValueError(
@@ -84,16 +71,13 @@ def _sample(
     number: int,
     random: Random,
     patience: int,
-    known: Collection[Genotype],
+    known: Collection[Genotype] = (),
 ) -> list[Genotype]:
     """Sample until there are enough, or until so many samples in a row gave nothing new."""
     found: dict[Genotype, None] = {}
     in_vain = 0
     while len(found) < number and in_vain < patience:
-        genotype = space.sample(random)
-        is_new = genotype not in found and genotype not in known
-        if is_new and is_feasible(genotype, budgets):
+        genotype, in_vain = space.sample(random), in_vain + 1
+        if genotype not in found and genotype not in known and is_feasible(genotype, budgets):
             found[genotype], in_vain = None, 0
-        else:
-            in_vain += 1
     return list(found)

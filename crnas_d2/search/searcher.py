@@ -27,10 +27,6 @@ class Searcher(ABC):
     what to evaluate next (:meth:`propose`); one that is driven by an Optuna sampler has a
     :attr:`sampler` instead, see :class:`crnas_d2.search.SampledSearcher`.
 
-    Args:
-        space: the genotypes to choose from.
-        budgets: limits on the costs of a candidate.
-
     Attributes:
         name: under which it is registered.
         total: number of evaluations of the whole search; ``None``: not known in advance.
@@ -70,37 +66,24 @@ class Searcher(ABC):
 
     @abstractmethod
     def propose(self, candidates: Collection[Candidate]) -> list[Genotype]:
-        """Return the genotypes to evaluate next; none when the search is over.
-
-        Args:
-            candidates: all that have been evaluated.
-        """
+        """Return the genotypes to evaluate next, given all candidates; none at the end."""
 
     def certain(self, candidates: Collection[Candidate]) -> list[Genotype]:
         """Return genotypes that will be evaluated, whatever the results that are still missing.
 
-        A worker that would wait for others begins with them; they may include what others evaluate
-        now. Default: none.
+        A worker that would wait for others begins with them. They may include what runs now.
         """
         return []
 
     def explore(self, known: Collection[Genotype], number: int) -> Genotype:
-        """Return a candidate for a sampler that proposes nothing new, if it answers duplicates.
+        """Return an unknown candidate for trial ``number`` of a sampler that repeats itself.
 
-        Args:
-            known: genotypes to avoid.
-            number: of the trial that asks.
+        Only for a searcher that answers duplicates.
         """
-        raise NotImplementedError(
-            f"{type(self).__name__} answers duplicates, but has no explore()."
-        )
+        raise NotImplementedError(f"{self.name} answers duplicates, but has no explore().")
 
     def may_ask(self, candidates: Collection[Candidate], num_running: int) -> bool:
-        """Whether to ask the sampler for one more candidate.
-
-        Args:
-            num_running: number of candidates that are being evaluated now.
-        """
+        """Whether to ask the sampler for one more candidate, while others are running."""
         return False
 
     def is_feasible(self, genotype: Genotype) -> bool:
@@ -109,14 +92,7 @@ class Searcher(ABC):
 
 
 def build_searcher(cfg: CfgNode, space: SearchSpace, budgets: Sequence[Budget]) -> Searcher:
-    """Build the searcher of ``SEARCH.ALGORITHM``.
-
-    Args:
-        budgets: limits on the costs of a candidate.
-
-    Raises:
-        ValueError: an unknown algorithm, or settings that it cannot search with.
-    """
+    """Build the searcher of ``SEARCH.ALGORITHM``."""
     searcher = SEARCHER_REGISTRY.get(cfg.SEARCH.ALGORITHM)
     second = cfg.SEARCH.SECOND_OBJECTIVE
     if second and not searcher.has_second_objective:

@@ -9,6 +9,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 
 import optuna
@@ -58,45 +59,32 @@ class Step(Enum):
     END = "end, because the search is over"
 
 
+@dataclass
 class Steps:
     """Decides what comes next, begins a trial, judges its evaluation, and tells the result.
 
-    Args:
+    Attributes:
         metric: the key of the fitness among the metrics of a candidate; higher is better.
         second_objective: returns the cost to minimize of a genotype, if the study has two
             objectives.
         stops_early: raise ValueError if none of the first candidates has a finite fitness.
     """
 
-    def __init__(
-        self,
-        study: optuna.Study,
-        searcher: Searcher,
-        metric: str,
-        second_objective: Callable[[Genotype], float] | None = None,
-        *,
-        stops_early: bool = True,
-    ):
-        self.study = study
-        self.space = searcher.space
-        self.searcher = searcher
-        self.metric = metric
-        self.second_objective = second_objective
-        self.stops_early = stops_early
+    study: optuna.Study
+    searcher: Searcher
+    metric: str
+    second_objective: Callable[[Genotype], float] | None = None
+    stops_early: bool = True
+
+    def __post_init__(self) -> None:
+        self.space = self.searcher.space
         # In a row: proposals, those that were proposed before, and evaluations that raised.
         self.passed_over = self.repeated = self.failed = 0
-        if searcher.sampler is not None:
-            study.sampler = searcher.sampler
+        if self.searcher.sampler is not None:
+            self.study.sampler = self.searcher.sampler
 
     def next(self, trials: Sequence[FrozenTrial]) -> Step:
-        """Return what to do next, and enqueue candidates if there have to be more.
-
-        Args:
-            trials: all of the study.
-
-        Raises:
-            ValueError: none of the first candidates has a finite fitness.
-        """
+        """Return what to do next, given all trials; enqueue candidates if there have to be more."""
         states = [trial.state for trial in trials]
         running = states.count(TrialState.RUNNING)
         candidates = candidates_of(trials, self.space)
@@ -134,19 +122,13 @@ class Steps:
         return genotype
 
     def judge(self, trial: optuna.Trial, genotype: Genotype, evaluation: Evaluation) -> Result:
-        """Return the result of an evaluation.
-
-        Raises:
-            ValueError: the fitness is not among the metrics.
-        """
+        """Return the result of an evaluation; raise ValueError if its metrics lack the fitness."""
         self.failed = 0
         if isinstance(evaluation, Stopped):
             assert self.second_objective is None  # in which it may still be the best
             trial.set_user_attr(IMAGES, evaluation.num_images)
-            logger.info(
-                "%s: %s = %s, estimated from %d images: it cannot win any more",
-                *(genotype, self.metric, evaluation.fitness, evaluation.num_images),
-            )
+            seen = f"estimated from {evaluation.num_images} images: it cannot win any more"
+            logger.info("%s: %s = %s, %s", genotype, self.metric, evaluation.fitness, seen)
             return [evaluation.fitness]
         if evaluation and self.metric not in evaluation:
             raise ValueError(
@@ -154,15 +136,12 @@ class Steps:
                 f"returns {', '.join(sorted(evaluation))}."
             )
         fitness = evaluation.get(self.metric, math.nan)
-        finite = {key: value for key, value in evaluation.items() if math.isfinite(value)}
-        trial.set_user_attr(METRICS, finite)
+        trial.set_user_attr(METRICS, {k: v for k, v in evaluation.items() if math.isfinite(v)})
         logger.info("%s: %s = %s", genotype, self.metric, fitness)
         if not math.isfinite(fitness):
             trial.set_user_attr(REFUSED, f"{self.metric} is {fitness}")
             return TrialState.FAIL
-        if self.second_objective is None:
-            return [fitness]
-        return [fitness, self.second_objective(genotype)]
+        return [fitness, *([self.second_objective(genotype)] if self.second_objective else [])]
 
     def fail(self, trial: optuna.Trial, genotype: Genotype, error: Exception) -> Result:
         """Return the result of an evaluation that raised an exception."""
@@ -202,22 +181,20 @@ class Steps:
     def _others_like(self, number: int) -> list[FrozenTrial]:
         """Return the earlier trials of the genotype of a trial.
 
-        There are some if a sampler proposes a duplicate, if two workers that do not see each
-        other's trials yet enqueue or propose the same genotype, or if an evaluation failed.
+        A sampler proposed a duplicate, an evaluation failed, or two workers that did not see each
+        other's trials yet took the same genotype.
         """
         deadline = time.monotonic() + _MOST_WRITING
         while True:
             *earlier, trial = self.study.get_trials(deepcopy=False)[: number + 1]
             genotypes = [genotype_of(other, self.space) for other in earlier]
+            pairs = list(zip(earlier, genotypes, strict=True))
             # Their parameters are written one by one. Without waiting, two workers that propose the
             # same genotype at the same time would both evaluate it.
-            is_written = all(
-                genotype is not None or other.state != TrialState.RUNNING
-                for genotype, other in zip(genotypes, earlier, strict=True)
-            )
+            is_written = all(g is not None or o.state != TrialState.RUNNING for o, g in pairs)
             if is_written or time.monotonic() >= deadline:
                 same = genotype_of(trial, self.space)
-                return [o for o, g in zip(earlier, genotypes, strict=True) if g == same]
+                return [other for other, genotype in pairs if genotype == same]
             time.sleep(_POLL_WRITING)
 
     def _pass_over(self, trial: optuna.Trial, others: Sequence[FrozenTrial]) -> Result:
@@ -225,9 +202,9 @@ class Steps:
         self.passed_over += 1
         if self.passed_over == _MOST_PASSED_OVER:
             raise ValueError(
-                f"{_MOST_PASSED_OVER} proposals of {self.study.sampler} in a row "
-                "are duplicates or infeasible under SEARCH.BUDGET. Evaluate fewer candidates, "
-                "widen the budget, or use SEARCH.ALGORITHM 'evolution' or 'random'."
+                f"{_MOST_PASSED_OVER} proposals of {self.study.sampler} in a row are duplicates or "
+                "infeasible. Evaluate fewer candidates, widen SEARCH.BUDGET, or use "
+                "SEARCH.ALGORITHM 'evolution' or 'random'."
             )
         if not self.searcher.answers_duplicates:
             return TrialState.PRUNED

@@ -10,45 +10,33 @@ from optuna.trial import FrozenTrial
 
 from crnas_d2.common.errors import did_you_mean
 
-_EXHAUSTIVE = ("BruteForceSampler", "GridSampler")
-
 
 def build_sampler(name: str, seed: int) -> BaseSampler:
-    """Build a sampler of Optuna from its default arguments.
+    """Build a sampler of ``optuna.samplers`` from its default arguments.
 
     Args:
-        name: in ``optuna.samplers``.
         seed: below 0: a different one in each run.
-
-    Raises:
-        ValueError: there is no such sampler, or it needs arguments or a package.
     """
-    key, known = "SEARCH.OPTUNA.SAMPLER", dict(inspect.getmembers(optuna.samplers, _is_sampler))
+    key, classes = "SEARCH.OPTUNA.SAMPLER", inspect.getmembers(optuna.samplers, inspect.isclass)
+    known = {n: c for n, c in classes if issubclass(c, BaseSampler) and not inspect.isabstract(c)}
     if name not in known:
         raise ValueError(
             f"{key} is '{name}'; optuna.samplers has {', '.join(sorted(known))}."
             f"{did_you_mean(name, known)}"
         )
-    if name in _EXHAUSTIVE:
+    if name in ("BruteForceSampler", "GridSampler"):
         raise ValueError(
-            f"{key} is '{name}', which lists all genotypes; use SEARCH.ALGORITHM 'exhaustive' for "
-            "that."
+            f"{key} is '{name}', which lists all genotypes; use SEARCH.ALGORITHM 'exhaustive'."
         )
-    kind = known[name]
+    kind: type[BaseSampler] = known[name]
     is_seeded = "seed" in inspect.signature(kind).parameters and seed >= 0
     try:
-        sampler: BaseSampler = _seeded(kind, seed) if is_seeded else kind()
+        return _seeded(kind, seed) if is_seeded else kind()
     except (TypeError, ImportError) as error:
         raise ValueError(
             f"{key} is '{name}', which cannot be built from its default arguments ({error}). Use "
             "e.g. 'TPESampler' or 'NSGAIISampler'."
         ) from error
-    return sampler
-
-
-def _is_sampler(kind: object) -> bool:
-    is_class = inspect.isclass(kind) and issubclass(kind, BaseSampler)
-    return is_class and not inspect.isabstract(kind)
 
 
 def _seeded(kind: Any, seed: int) -> BaseSampler:

@@ -39,6 +39,15 @@ _STORAGE_ERRORS = (
 )
 
 
+_ADVICE = (  # by words of the cause
+    (("is full", "No space", "quota"), "Make space"),
+    (("readonly", "read-only", "Read-only", "ermission denied"), "Make it writable"),
+    (("unable to open", "No such file", "Not a directory"), "Bring its folder back"),
+    (("locked",), "End the process that locks it"),
+    (("not a database", "malformed"), "Restore the file, or move it away to begin anew"),
+)
+
+
 class StorageError(Exception):
     """The study cannot be read or written; the message says where, why and what to do."""
 
@@ -64,23 +73,17 @@ def open_storage(url: str, *, patience: float = 0, for_workers: bool = False) ->
 class PatientStorage:
     """An Optuna storage whose operations outlast a restart of the database, and its outages.
 
-    An operation that fails because the storage is away is repeated until it succeeds. That is
-    harmless: what the first attempt may have written is found and accepted, or it is a trial
+    An operation that fails because the storage is away is repeated for ``patience`` seconds. That
+    is harmless: what the first attempt may have written is found and accepted, or it is a trial
     without worker, which the search cleans up.
 
     Args:
-        open_backend: opens what it wraps.
         place: of the storage, for messages, without passwords.
-        patience: seconds after which to give up.
-
-    Attributes:
-        available_since: when the last outage ended, by ``time.monotonic()``.
     """
 
     def __init__(self, open_backend: Callable[[], BaseStorage], place: str, patience: float):
-        self.place = place
-        self.patience = patience
-        self.available_since = time.monotonic()
+        self.place, self.patience = place, patience
+        self.available_since = time.monotonic()  # the end of the last outage
         self._away_since: float | None = None
         self._lock = threading.Lock()
         self._backend = self._patiently(open_backend)
@@ -96,19 +99,20 @@ class PatientStorage:
                 result = operation(*args, **kwargs)
             except UpdateFinishedTrialError:
                 # The first attempt may have been written although its answer was lost.
-                state = kwargs.get("state", args[1] if len(args) > 1 else None)
                 name = getattr(operation, "__name__", "")
                 if deadline is None or name != "set_trial_state_values":
                     raise
+                state = kwargs.get("state", args[1] if len(args) > 1 else None)
                 if self.get_trial(args[0]).state != state:
                     raise
                 return True
             except _STORAGE_ERRORS as error:
                 study, cause = f"The study in {self.place}", _cause(error)
                 if not _is_away(error):
-                    raise StorageError(
-                        f"{study} cannot be read or written: {cause}. {_advice(cause)}"
-                    ) from error
+                    kinds = (advice for words, advice in _ADVICE if any(w in cause for w in words))
+                    advice = f"{next(kinds, 'Solve it')}, then continue with --resume."
+                    text = f"{study} cannot be read or written: {cause}. {advice}"
+                    raise StorageError(text) from error
                 deadline = deadline or time.monotonic() + self.patience
                 if time.monotonic() >= deadline:
                     waited = f" for {self.patience:.0f} s" if self.patience else ""
@@ -127,10 +131,8 @@ class PatientStorage:
         with self._lock:
             if self._away_since is None:
                 self._away_since = time.monotonic()
-                logger.warning(
-                    "The study in %s is away (%s); waiting for it, at most %.0f s.",
-                    *(self.place, cause, self.patience),
-                )
+                away = f"is away ({cause}); waiting for it, at most {self.patience:.0f} s."
+                logger.warning("The study in %s %s", self.place, away)
 
     def _note_return(self) -> None:
         with self._lock:
@@ -166,29 +168,14 @@ def _cause(error: BaseException) -> str:
     return text.splitlines()[0].rstrip(".") if text else type(error).__name__
 
 
-def _advice(cause: str) -> str:
-    for words, advice in (
-        (("is full", "No space", "quota"), "Make space"),
-        (("readonly", "read-only", "Read-only", "ermission denied"), "Make it writable"),
-        (("unable to open", "No such file", "Not a directory"), "Bring its folder back"),
-        (("locked",), "End the process that locks it"),
-        (("not a database", "malformed"), "Restore the file, or move it away to begin anew"),
-    ):
-        if any(word in cause for word in words):
-            return f"{advice}, then continue with --resume."
-    return "Continue with --resume when that is solved."
-
-
 def _open_database(url: str, for_workers: bool) -> BaseStorage:
-    file = file_of(url)
-    if file is not None:
+    if (file := file_of(url)) is not None:
         check_sqlite(file)
+    template = url.replace("{", "{{").replace("}", "}}")  # Optuna formats it
+    engine = {"pool_pre_ping": True, "connect_args": connect_args(url)}
     for attempt in count(1):
         try:
-            storage = RDBStorage(
-                url.replace("{", "{{").replace("}", "}}"),  # Optuna formats it as a template
-                engine_kwargs={"pool_pre_ping": True, "connect_args": connect_args(url)},
-            )
+            storage = RDBStorage(template, engine_kwargs=engine)
             break
         except (sqlalchemy.exc.DBAPIError, AssertionError) as error:
             # Another process may be creating the same tables just now.

@@ -1,8 +1,4 @@
-"""The file of a study, SQLite's or a journal: what is none, and how workers share it.
-
-On one machine a study is an SQLite file. A journal file is for a folder that several machines
-share.
-"""
+"""The file of a study: SQLite's on one machine, a journal in a folder that several share."""
 
 import errno
 import json
@@ -22,7 +18,6 @@ _LOCAL = {"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "z
 _WAL = b"\2\2"  # at byte 18 of an SQLite file: its write and read version
 _MOUNTS = Path("/proc/self/mountinfo")
 _RECORD = b'{"op_code":'  # the start of each record of a journal
-_TABLES = {"studies", "version_info", "study_directions"}
 
 
 def check_sqlite(file: str) -> None:
@@ -45,25 +40,20 @@ def check_sqlite(file: str) -> None:
         raise ValueError(f"{file} is no study that can be read: {error}. {advice}") from error
     if check != "ok":
         raise ValueError(f"{file} is a damaged study: {check.splitlines()[0]}. {advice}")
-    if tables and not tables & _TABLES:
+    if tables and not tables & {"studies", "version_info", "study_directions"}:
         raise ValueError(f"{file} is a database of something else. {advice}")
 
 
 def prepare_sqlite(storage: RDBStorage, file: str, *, for_workers: bool) -> None:
-    """Let workers share a file, and let it cost them little.
+    """Let workers share a file at little cost; if not ``for_workers``, it stays as it is.
 
     Each transaction locks the whole file at its start. Otherwise two workers could both read that a
-    trial is waiting before either takes it, because SQLite ignores the row locks that Optuna asks
-    for.
+    trial is waiting before either takes it: SQLite ignores the row locks that Optuna asks for.
 
     A candidate takes about 10 transactions that write, and each would wait for the disk twice. On a
-    local disk they are appended to ``search.db-wal`` instead, and the disk is waited for once in a
-    while: a killed worker loses nothing, a power cut the last candidates, never the study. This
-    relies on shared memory, which machines with a network share have not; there, every transaction
-    is synced as usual.
-
-    Args:
-        for_workers: whether candidates will be written; otherwise the file stays as it is.
+    local disk they are appended to ``search.db-wal`` instead, which is synced once in a while: a
+    killed worker loses nothing, a power cut the last candidates, never the study. This needs shared
+    memory, which machines with a network share have not; there, every transaction is synced.
     """
     engine, uses_wal = storage.engine, for_workers and is_on_local_disk(file)
 
@@ -110,11 +100,7 @@ def is_on_local_disk(file: str) -> bool:
 
 
 def _leave_wal(file: str) -> None:
-    """Write what is in ``search.db-wal`` into the file itself, and remove it.
-
-    Raises:
-        sqlite3.OperationalError: another process has the file open.
-    """
+    """Move what is in ``search.db-wal`` into the file; OperationalError if another has it open."""
     with open(file, "rb") as header:
         header.seek(18)
         if header.read(2) != _WAL:
@@ -125,12 +111,7 @@ def _leave_wal(file: str) -> None:
 
 
 def open_journal(path: str) -> JournalStorage:
-    """Open a journal file of Optuna, or create it.
-
-    Raises:
-        OSError: it cannot be read or written.
-        ValueError: it is something else, or damaged.
-    """
+    """Open a journal file of Optuna, or create it; raise ValueError if it is something else."""
     path, advice = os.path.abspath(path), "Restore it, or name another file."
     with open(path, "a+b") as file:  # fails now if it cannot be written
         file.seek(0)
@@ -146,10 +127,7 @@ def open_journal(path: str) -> JournalStorage:
 
 
 class _JournalFile(JournalFileBackend):
-    """Drops what a full disk or a kill has left of a record, before it writes the next one.
-
-    Otherwise both would share a line, and the journal could not be read any more.
-    """
+    """Drops what a full disk or a kill has left of a record, which would spoil the next line."""
 
     def __init__(self, path: str):
         self.lock = JournalFileSymlinkLock(path)
@@ -174,10 +152,8 @@ def _end_of_records(file: IO[bytes]) -> int:
     """Return the position after the last line that is complete, in bytes."""
     end = file.seek(0, os.SEEK_END)
     while end:
-        start = max(0, end - 4096)
-        file.seek(start)
-        newline = file.read(end - start).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
+        file.seek(start := max(0, end - 4096))
+        if newline := file.read(end - start).rfind(b"\n") + 1:
+            return start + newline
         end = start
     return 0

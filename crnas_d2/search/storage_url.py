@@ -18,19 +18,16 @@ def study_url(cfg: CfgNode) -> str:
     """Return the URL of the study: ``SEARCH.STORAGE``, else a file in ``OUTPUT_DIR``.
 
     ``SEARCH.STORAGE`` may be ``$NAME`` of an environment variable that holds it.
-
-    Raises:
-        ValueError: the environment has no such variable.
     """
     storage = str(cfg.SEARCH.STORAGE)
     if storage.startswith("$"):
         name = storage[1:].removeprefix("{").removesuffix("}")
-        if not os.environ.get(name):
-            raise ValueError(
-                f"SEARCH.STORAGE is '${name}', but the environment has no variable {name}: "
-                "export it, with the URL of the storage."
-            )
-        return os.environ[name]
+        if value := os.environ.get(name):
+            return value
+        raise ValueError(
+            f"SEARCH.STORAGE is '${name}', but the environment has no variable {name}: export it, "
+            "with the URL of the storage."
+        )
     if storage:
         return storage
     path = os.path.abspath(os.path.join(cfg.OUTPUT_DIR, "search.db"))
@@ -51,10 +48,7 @@ def hide_password(cfg: CfgNode) -> CfgNode:
 
 
 def check_url(url: str) -> None:
-    """Raise ValueError for a storage that is neither a URL nor the path of a journal file.
-
-    The message has no part of the URL that could belong to a password.
-    """
+    """Raise ValueError, without a password, for a storage that is no URL and no journal file."""
     if "://" not in url:
         folder = os.path.dirname(os.path.abspath(url))
         if os.path.isdir(url) or not os.path.isdir(folder):
@@ -75,11 +69,10 @@ def without_password(url: str) -> str:
     parsed = _parsed(url)
     if parsed is None or _is_cut_short(url):
         return f"{url.partition('://')[0]}://..."
-    secrets = [name for name in parsed.query if any(word in name.lower() for word in _SECRET)]
+    secrets = [n for n in parsed.query if any(word in n.lower() for word in _SECRET)]
     if parsed.password is None and not secrets:
         return url
-    parsed = parsed.difference_update_query(secrets)
-    return parsed._replace(password=None).render_as_string()
+    return parsed.difference_update_query(secrets)._replace(password=None).render_as_string()
 
 
 def shown(url: str) -> str:

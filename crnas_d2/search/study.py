@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 import optuna
 from optuna.storages import BaseStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from .candidates import has_result
 from .presence import has_ended
@@ -27,7 +27,6 @@ class StudySettings:
     Attributes:
         url: of the storage: an SQLAlchemy URL, e.g. ``sqlite:///output/search.db``, or the path of
             a journal file.
-        name: of the study in it.
         description: what identifies the search; plain JSON data.
         directions: ``maximize`` for the fitness, then that of a second objective.
         patience: seconds for which to wait for a storage that is away.
@@ -40,10 +39,7 @@ class StudySettings:
     patience: float = 0
 
     def check(self, *, resume: bool) -> None:
-        """Check that the study can be begun or continued, without beginning it.
-
-        Raises: as :meth:`open`.
-        """
+        """Check whether :meth:`open` would begin or continue the study, without beginning it."""
         self._find(open_storage(self.url), resume)
 
     def open(self, *, resume: bool) -> optuna.Study:
@@ -51,9 +47,6 @@ class StudySettings:
 
         One whose first candidates all ended without a result is begun anew, so that corrected
         settings are not refused.
-
-        Args:
-            resume: continue an existing study.
 
         Raises:
             ValueError: the study exists and ``resume`` is false, it belongs to another search, or
@@ -73,26 +66,21 @@ class StudySettings:
             study = self._find(storage, resume)
             assert study is not None, self.name
             return study
-        study.set_user_attr("description", self._plain)
+        study.set_user_attr("description", self.description)
         return study
-
-    @property
-    def _plain(self) -> dict[str, Any]:
-        plain: dict[str, Any] = json.loads(json.dumps(self.description))
-        return plain
 
     def _find(self, opened: PatientStorage, resume: bool) -> optuna.Study | None:
         """Return the study; ``None`` if it has to be created."""
-        storage, description = cast(BaseStorage, opened), self._plain
+        storage = cast(BaseStorage, opened)
+        description: dict[str, Any] = json.loads(json.dumps(self.description))  # as it is read
         if self.name not in optuna.get_all_study_names(storage):
             return None
         study = optuna.load_study(storage=storage, study_name=self.name)
-        known = _description(study)
-        if not study.get_trials(deepcopy=False) and known is None:
-            # The creator died between its two writes.
+        known, trials = _description(study), study.get_trials(deepcopy=False)
+        place = f"The study '{self.name}' in {opened.place}"
+        if known is None and not trials:  # the creator died between its two writes
             study.set_user_attr("description", description)
             return study
-        place = f"The study '{self.name}' in {opened.place}"
         if known is None:
             raise ValueError(
                 f"{place} is no search of this project. Choose another SEARCH.STUDY_NAME or "
@@ -103,7 +91,10 @@ class StudySettings:
             for key in sorted(known.keys() | description.keys())
             if known.get(key) != description.get(key) and (key in known or key not in _LATER)
         ]
-        if (different or not resume) and not _is_in_use(study):
+        if not different and resume:
+            return study
+        # Without trials, it is just being created.
+        if trials and not any(map(_has_result_or_worker, trials)):
             optuna.delete_study(study_name=self.name, storage=storage)
             return None
         if not resume:
@@ -111,13 +102,11 @@ class StudySettings:
                 f"{place} exists already: continue it with --resume, or choose another OUTPUT_DIR "
                 "(or SEARCH.STUDY_NAME)."
             )
-        if different:
-            raise ValueError(
-                f"{place} is another search: {'; '.join(different)}. Its scores cannot be compared "
-                "with new ones. Continue it with its original settings and files, or choose "
-                "another OUTPUT_DIR (or SEARCH.STUDY_NAME)."
-            )
-        return study
+        raise ValueError(
+            f"{place} is another search: {'; '.join(different)}. Its scores cannot be compared "
+            "with new ones. Continue it with its original settings and files, or choose another "
+            "OUTPUT_DIR (or SEARCH.STUDY_NAME)."
+        )
 
 
 def _description(study: optuna.Study) -> dict[str, Any] | None:
@@ -130,13 +119,8 @@ def _description(study: optuna.Study) -> dict[str, Any] | None:
     return study.user_attrs["description"]
 
 
-def _is_in_use(study: optuna.Study) -> bool:
-    """Whether a study has a result, or is just being created or worked at."""
-    trials = study.get_trials(deepcopy=False)
-    return not trials or any(
-        has_result(trial) or (trial.state == TrialState.RUNNING and not has_ended(trial))
-        for trial in trials
-    )
+def _has_result_or_worker(trial: FrozenTrial) -> bool:
+    return has_result(trial) or (trial.state == TrialState.RUNNING and not has_ended(trial))
 
 
 def _shown(description: Mapping[str, object], key: str) -> str:

@@ -37,16 +37,15 @@ def run_worker(
         after_candidate: called after each evaluation and while waiting for others.
 
     Raises:
-        ValueError: the evaluator lacks the metric, the sampler proposes nothing new, or the first
-            candidates all fail.
-        StorageError: the study cannot be read or written.
+        ValueError, StorageError: no metric, no new proposal, failures only, or no storage.
     """
     steps = Steps(study, searcher, metric, second_objective, stops_early=stops_early)
     lookout, pause = Lookout(), pause_after(0)
     while True:
         trials = study.get_trials(deepcopy=False)
         # First, because a sampler would skip the candidate of a dead worker as a duplicate.
-        if _release_dead_trials(study, searcher.space, lookout, trials):
+        if dead := lookout.find_dead(study, trials):
+            _release(dead, study, searcher.space)
             continue
         step = steps.next(trials)
         if step is Step.END:
@@ -61,13 +60,10 @@ def run_worker(
 
 
 def pause_after(seconds: float) -> float:
-    """Return how many seconds a worker that waits for others pauses between looks at the study.
+    """Return how long a worker pauses between looks at the study, by the length of an evaluation.
 
-    A pause is long compared with a look, and short compared with an evaluation: waiting workers
-    must not keep the storage busy, and the end of an evaluation should soon be noticed.
-
-    Args:
-        seconds: of its last evaluation.
+    Long compared with a look, because waiting workers must not keep the storage busy; short
+    compared with an evaluation, whose end should soon be noticed.
     """
     return min(max(0.02 * seconds, 0.1), 10.0)
 
@@ -100,11 +96,8 @@ def run_trial(steps: Steps, evaluate: Callable[[Genotype], Evaluation]) -> None:
         )
 
 
-def _release_dead_trials(
-    study: optuna.Study, space: SearchSpace, lookout: Lookout, trials: Sequence[FrozenTrial]
-) -> bool:
-    """Enqueue the candidates of killed workers again; return whether there were any."""
-    dead = lookout.find_dead(study, trials)
+def _release(dead: Sequence[FrozenTrial], study: optuna.Study, space: SearchSpace) -> None:
+    """Enqueue the candidates of killed workers again."""
     for trial in dead:
         genotype = genotype_of(trial, space)
         try:
@@ -113,4 +106,3 @@ def _release_dead_trials(
             continue  # another idle worker was faster
         if genotype is not None and ENQUEUED in trial.user_attrs:
             enqueue(study, space, [genotype])
-    return bool(dead)
