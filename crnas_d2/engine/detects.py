@@ -23,11 +23,7 @@ _NOTHING = 0.5  # percent AP, below which all differences are noise
 
 
 def check_trained_supernet(cfg: CfgNode, model: nn.Module) -> None:
-    """Score one sampled subnet right after a training; see :func:`check_detects`.
-
-    Args:
-        model: trained, maybe on several processes; it does not change.
-    """
+    """Score one sampled subnet after a training, maybe on several processes; keep the model."""
     supernet = find_supernet(model)
     if supernet is None or not supernet.has_paths or not _has_detections(cfg):
         return
@@ -38,14 +34,10 @@ def check_trained_supernet(cfg: CfgNode, model: nn.Module) -> None:
 
 
 def check_detects(cfg: CfgNode, model: nn.Module, genotype: Genotype) -> str:
-    """Score one subnet on a part of archval; log the score.
-
-    Args:
-        model: a detector on a supernet, on this process alone.
+    """Score one subnet on a part of archval, on this process alone; log the score.
 
     Returns:
-        a warning, which has been logged, if it is next to nothing, else "". That of a classifier is
-        not known.
+        a warning, which has been logged, if a detector detects next to nothing, else "".
     """
     if not _has_detections(cfg):
         return ""

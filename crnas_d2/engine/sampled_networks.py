@@ -16,23 +16,20 @@ SAMPLINGS = ("random", "stratified")
 def sample_networks(cfg: CfgNode, number: int, sampling: str = "random") -> list[Genotype]:
     """Sample different genotypes that satisfy ``SEARCH.BUDGET``, seeded by ``SEED``.
 
+    In the channel space all networks have the MACs of the base, so no budget is checked.
+
     Args:
-        cfg: of a search.
         sampling: ``random``, uniformly in each choice, so that a larger number adds networks to
             those of a smaller one; or ``stratified``, evenly over the range of MACs.
-
-    Raises:
-        ValueError: not that many networks, or no space to sample from. In the channel space all
-            networks have the MACs of the base, so no budget is checked and nothing stratified.
     """
     if number < 1:
         raise invalid("--number", number, "at least 1")
     spec = NetworkSpec.from_config(cfg)
     if not spec.is_supernet:
+        space, sampler = cfg.MODEL.SUPERNET.SPACE, cfg.MODEL.SUPERNET.PATH_SAMPLER
         raise ValueError(
-            f"MODEL.SUPERNET.SPACE is '{cfg.MODEL.SUPERNET.SPACE}' with PATH_SAMPLER "
-            f"'{cfg.MODEL.SUPERNET.PATH_SAMPLER}', which is one network: there is nothing to "
-            "sample from. Name the config of a search."
+            f"MODEL.SUPERNET.SPACE is '{space}' with PATH_SAMPLER '{sampler}', which is one "
+            "network: there is nothing to sample from. Name the config of a search."
         )
     space, seed = spec.space, max(cfg.SEED, 0)
     assert space is not None

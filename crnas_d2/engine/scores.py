@@ -8,19 +8,11 @@ from torch import nn
 
 from crnas_d2.common.errors import invalid
 from crnas_d2.common.registry import Registry
-from crnas_d2.config import NetworkSpec
+from crnas_d2.config import NetworkSpec, import_plugins
 from crnas_d2.cost import Entropy
-from crnas_d2.data import build_fixed_batches, fixed_images
-from crnas_d2.evaluation import (
-    ImageResults,
-    Race,
-    SubnetEvaluator,
-    batch_statistics,
-    build_evaluator,
-    build_precision,
-    check_precision,
-    use_channels_last,
-)
+from crnas_d2.data import build_fixed_batches, fixed_images, register_datasets
+from crnas_d2.evaluation import ImageResults, Race, SubnetEvaluator, build_evaluator, precision
+from crnas_d2.evaluation.bn_calibration import batch_statistics
 from crnas_d2.search import Searcher, Stopped
 from crnas_d2.space import Genotype
 
@@ -37,15 +29,13 @@ class Score(ABC):
     the name. It is checked with ``cls.check(cfg)`` and built with ``cls.from_config(cfg, model)``.
 
     Attributes:
-        name: under which it is registered.
         uses_supernet: whether it needs a trained supernet, ``MODEL.WEIGHTS``, and the images of
             ``DATASETS.ARCHVAL``. Such a score can race, and its search leaves ``model_best.pth``.
         scores_prefixes: whether a genotype may be partial, for searchers that propose prefixes.
     """
 
     name: str
-    uses_supernet: bool = False
-    scores_prefixes: bool = False
+    uses_supernet = scores_prefixes = False
 
     @classmethod
     def metric(cls, cfg: CfgNode) -> str:
@@ -64,21 +54,13 @@ class Score(ABC):
     @classmethod
     @abstractmethod
     def from_config(cls, cfg: CfgNode, model: nn.Module | None) -> "Score":
-        """Build it.
-
-        Args:
-            model: the supernet with its weights; ``None`` unless it ``uses_supernet``.
-        """
+        """Build it, on the supernet with its weights if it ``uses_supernet``."""
 
     @abstractmethod
     def __call__(
         self, genotype: Genotype, race: Race | None = None
     ) -> Mapping[str, float] | Stopped:
-        """Return the metrics of a genotype.
-
-        Args:
-            race: may stop the evaluation; given only with ``SEARCH.RACING``.
-        """
+        """Return the metrics of a genotype; a race, with ``SEARCH.RACING``, may stop it."""
 
     def image_results(self, metric: str) -> ImageResults | None:
         """Return what a metric of the last call needs of each image; ``None`` if it is unknown."""
@@ -102,7 +84,7 @@ class SupernetScore(SubnetEvaluator, Score):
         partial_bn = cfg.SEARCH.BN_CALIBRATION.PARTIAL
         if partial_bn not in ("batch", "calibration"):
             raise invalid("SEARCH.BN_CALIBRATION.PARTIAL", partial_bn, "'batch' or 'calibration'")
-        check_precision(cfg.SEARCH.PRECISION, cfg.MODEL.DEVICE)
+        precision.check_precision(cfg.SEARCH.PRECISION, cfg.MODEL.DEVICE)
 
     @classmethod
     def describe(cls, cfg: CfgNode) -> list[str]:
@@ -117,19 +99,18 @@ class SupernetScore(SubnetEvaluator, Score):
     @classmethod
     def from_config(cls, cfg: CfgNode, model: nn.Module | None) -> "SupernetScore":
         assert model is not None
+        search, archval = cfg.SEARCH, cfg.DATASETS.ARCHVAL
         calibrate = calibration(cfg)
-        by_batch = cfg.SEARCH.BN_CALIBRATION.PARTIAL == "batch"
-        if cfg.SEARCH.CHANNELS_LAST:
-            use_channels_last(model)
-        in_random_order = cfg.SEARCH.RACING.ENABLED
+        if search.CHANNELS_LAST:
+            precision.use_channels_last(model)
         return cls(
             model,
-            build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL, in_random_order=in_random_order),
-            build_evaluator(cfg, cfg.DATASETS.ARCHVAL[0], in_search=True),
+            build_fixed_batches(cfg, archval, in_random_order=search.RACING.ENABLED),
+            build_evaluator(cfg, archval[0], in_search=True),
             calibrate,
-            batch_statistics if by_batch else calibrate,
+            batch_statistics if search.BN_CALIBRATION.PARTIAL == "batch" else calibrate,
             seed=cfg.SEED,
-            precision=build_precision(cfg.SEARCH.PRECISION, cfg.MODEL.DEVICE),
+            precision=precision.build_precision(search.PRECISION, cfg.MODEL.DEVICE),
         )
 
 
@@ -149,15 +130,10 @@ class EntropyScore(Score):
 
 
 def build_score(cfg: CfgNode, model: nn.Module | None = None) -> Score:
-    """Build the score of ``SEARCH.SCORE``.
-
-    Args:
-        model: the supernet with its weights, if it is there already.
-
-    Raises:
-        ValueError: an unknown score, or the weights do not fit.
-    """
-    score = SCORE_REGISTRY.get(cfg.SEARCH.SCORE)
+    """Build the score of ``SEARCH.SCORE`` in any process; load the supernet if it is missing."""
+    import_plugins(cfg.PLUGINS)
+    register_datasets(cfg)
+    score: type[Score] = SCORE_REGISTRY.get(cfg.SEARCH.SCORE)
     if score.uses_supernet and model is None:
         model = load_supernet(cfg)
     return score.from_config(cfg, model)

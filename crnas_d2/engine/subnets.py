@@ -9,13 +9,8 @@ from typing import Any
 from detectron2.config import CfgNode
 from torch import nn
 
-from crnas_d2.checkpoint import (
-    StrictCheckpointer,
-    TrainingCheckpointer,
-    describe_network,
-    subnet_state_dict,
-    write_weights,
-)
+from crnas_d2 import checkpoint
+from crnas_d2.checkpoint import describe_network
 from crnas_d2.config import spell
 from crnas_d2.data import build_fixed_batches, class_record, fixed_images
 from crnas_d2.engine import Trainer
@@ -33,24 +28,23 @@ def load_supernet(cfg: CfgNode) -> nn.Module:
     Raises:
         ValueError: the weights do not fit, or leave a part of the supernet untrained.
     """
-    model = Trainer.build_model(cfg)
+    model, network = Trainer.build_model(cfg), describe_network(cfg)
     if not cfg.MODEL.INHERIT:
-        StrictCheckpointer(model, network=describe_network(cfg)).load(cfg.MODEL.WEIGHTS)
+        checkpoint.StrictCheckpointer(model, network=network).load(cfg.MODEL.WEIGHTS)
         return model
-    checkpointer = TrainingCheckpointer(model, inherit=True, network=describe_network(cfg))
+    checkpointer = checkpoint.TrainingCheckpointer(model, inherit=True, network=network)
     checkpointer.load(cfg.MODEL.WEIGHTS)
+    weights = f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS}"
     if checkpointer.other_settings:
         raise ValueError(
-            f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS} were trained with other settings, so the scores "
-            f"would be wrong. Add the overrides {checkpointer.other_settings}"
+            f"{weights} were trained with other settings, so the scores would be wrong. Add the "
+            f"overrides {checkpointer.other_settings}"
         )
-    untrained = checkpointer.matched.untrained
-    if untrained:
+    if untrained := checkpointer.matched.untrained:
         raise ValueError(
-            f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS} lack {len(untrained)} parts of this supernet: "
-            f"{', '.join(untrained[:3])}{', ...' if len(untrained) > 3 else ''}. Train the "
-            f"supernet from them first ({spell('train')} with this config), or leave out the "
-            "options that need them."
+            f"{weights} lack {len(untrained)} parts of this supernet: {', '.join(untrained[:3])}"
+            f"{', ...' if len(untrained) > 3 else ''}. Train the supernet from them first "
+            f"({spell('train')} with this config), or leave out the options that need them."
         )
     return model
 
@@ -61,12 +55,10 @@ def save_subnet(cfg: CfgNode, model: nn.Module, genotype: Genotype, path: Path) 
     assert supernet is not None and supernet.has_paths
     supernet.set_path(genotype)
     with calibration(cfg)(model):
-        content = {
-            "model": subnet_state_dict(model, genotype),
-            "network": describe_network(cfg, genotype),
-            **class_record(cfg),
-        }
-        write_weights(content, str(path))
+        weights = checkpoint.subnet_state_dict(model, genotype)
+        network = describe_network(cfg, genotype)
+        content = {"model": weights, "network": network, **class_record(cfg)}
+        checkpoint.write_weights(content, str(path))
 
 
 def image_files(cfg: CfgNode) -> dict[str, list[str]]:

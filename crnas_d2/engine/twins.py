@@ -10,11 +10,7 @@ from crnas_d2.data import archval_twins
 
 
 def save_twins(cfg: CfgNode) -> list[str]:
-    """List the images of archval that are left out in a file of ``OUTPUT_DIR``, if there are any.
-
-    Returns:
-        a line for the log, or none.
-    """
+    """List the images of archval that are left out, if any, in a file; return lines for the log."""
     twins = archval_twins(cfg) if cfg.DATASETS.ARCHVAL else {}
     if not twins:
         return []

@@ -304,7 +304,7 @@ def test_finalists_are_scored_on_all_images(configured, monkeypatch):
     finished = []
     monkeypatch.setattr(
         "crnas_d2.verbs.search.finalists.train_finalists",
-        lambda job, model, candidates: finished.extend(candidates),
+        lambda job, config, save, candidates: finished.extend(candidates),
     )
     run_search(configured({"SEARCH.FINALISTS.NUMBER": 4}))
     assert len(finished) == 6 and all(c.images is None for c in finished[:4])

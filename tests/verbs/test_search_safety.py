@@ -87,7 +87,7 @@ def test_what_fails_before_the_first_candidate_leaves_no_study(search, monkeypat
         raise ValueError("archval cannot be read")
 
     with monkeypatch.context() as patch:
-        patch.setattr("crnas_d2.verbs.search.search.build_score", fails)
+        patch.setattr("crnas_d2.verbs.search.job.build_score", fails)
         with pytest.raises(ValueError, match="archval cannot be read"):
             search()
     search({"SEARCH.IMS_PER_BATCH": 8})

@@ -88,15 +88,12 @@ def serve(job, genotypes: list, pipe) -> None:
     import optuna
     import torch
 
-    from crnas_d2.data import register_datasets
-    from crnas_d2.engine.scores import build_score
     from crnas_d2.verbs.search.workers import work
 
     logging.disable(logging.WARNING)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(1)
-    register_datasets(job.cfg)
-    score = Noted(build_score(job.cfg))
+    score = Noted(job.build_score())
     score(genotypes[0])  # reads the images
     pipe.send("ready")
     while True:

@@ -34,9 +34,6 @@ def describe_search(
 
     Settings are those of the algorithm and those that change a score, if they differ from the
     defaults, so that a setting that a later version adds does not prevent resuming.
-
-    Args:
-        costs: by name; at least those of budgets and of a second objective.
     """
     settings = searcher.from_config(cfg)
     usual = searcher.from_config(default_config(cfg.PLUGINS))
@@ -63,8 +60,8 @@ def describe_search(
 
 
 def _weights_and_images(cfg: CfgNode) -> dict[str, object]:
+    """Identify files by their content: the path of a file does not change a score."""
     return {
-        # By content: the path of a file does not change a score.
         "weights": sha256(fetch_weights(cfg.MODEL.WEIGHTS)),
         "archval": [_identify(name) for name in cfg.DATASETS.ARCHVAL],
         "archtrain": [_identify(name) for name in cfg.DATASETS.TRAIN],

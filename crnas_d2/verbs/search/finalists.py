@@ -5,25 +5,28 @@ A supernet tells bad networks from good ones, but not the best of the good ones 
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
+from pathlib import Path
 
 from detectron2.config import CfgNode
-from torch import nn
 
 from crnas_d2.common.digests import text_digest
 from crnas_d2.engine.checks import check_training
-from crnas_d2.engine.subnets import save_subnet
 from crnas_d2.runs.results import score_of
 from crnas_d2.runs.training import Training
 from crnas_d2.runs.trainings import train_all
 from crnas_d2.search import Candidate, Finalist, without_password
+from crnas_d2.space import Genotype
 
 from .job import SearchJob
 
 
 def train_finalists(
-    job: SearchJob, model: nn.Module | None, candidates: Sequence[Candidate]
+    job: SearchJob,
+    config: CfgNode,
+    save: Callable[[Genotype, Path], None] | None,
+    candidates: Sequence[Candidate],
 ) -> list[Finalist]:
     """Fine-tune the best candidates from their weights in the supernet; score them on archval.
 
@@ -31,14 +34,12 @@ def train_finalists(
     again. Their results are kept in ``OUTPUT_DIR/finalists.json``.
 
     Args:
-        model: the supernet; without one, all start from ``MODEL.WEIGHTS``, or from scratch.
-        candidates: the best first.
-
-    Returns:
-        ``SEARCH.FINALISTS.NUMBER`` of them, or as many complete candidates as there are, the best
-        first.
+        config: of :func:`training_config`.
+        save: writes the weights of a network; without it, all start from ``MODEL.WEIGHTS``, or
+            from scratch.
+        candidates: the best first, like those returned; only complete ones take part.
     """
-    number, metric = job.cfg.SEARCH.FINALISTS.NUMBER, job.cfg.SEARCH.METRIC
+    number, metric = config.SEARCH.FINALISTS.NUMBER, config.SEARCH.METRIC
     if not number:
         return []
     is_complete = job.space.is_complete
@@ -47,22 +48,19 @@ def train_finalists(
     folder = job.output / "finalists"
     folder.mkdir(exist_ok=True)
     config_file = folder / "recipe.yaml"
-    config_file.write_text(_training_config(job.cfg).dump())
+    config_file.write_text(config.dump())
     print(f"The {len(chosen)} best candidates are trained by themselves, in {folder}:")
     runs = []
-    for candidate in chosen:
-        name = text_digest(str(candidate.genotype))
+    for genotype in (candidate.genotype for candidate in chosen):
         start: tuple[str, ...] = ()
-        if model is not None:
-            file = folder / f"{name}.pth"
+        if save is not None:
+            file = folder / f"{text_digest(str(genotype))}.pth"
             if not file.exists():
-                save_subnet(job.cfg, model, candidate.genotype, file)
+                save(genotype, file)
             start = ("MODEL.WEIGHTS", str(file))
-        run = Training(
-            *(candidate.genotype, job.cfg.SEED, str(config_file), start, folder), metric=metric
-        )
-        check_training(run.config(), resume=True)
-        runs.append(run)
+        name = str(config_file)
+        runs.append(Training(genotype, config.SEED, name, start, folder, metric=metric))
+        check_training(runs[-1].config(), resume=True)
     command = shlex.join(without_password(argument) for argument in sys.argv)
     list(train_all(runs, job.output / "finalists.json", command, job.num_workers))
     finalists = []
@@ -75,18 +73,18 @@ def train_finalists(
     return sorted(finalists, key=lambda finalist: -finalist.fitness)
 
 
-def _training_config(cfg: CfgNode) -> CfgNode:
+def training_config(cfg: CfgNode) -> CfgNode:
     """Return the config that all finalists share: a network, trained as the supernet was."""
-    training = cfg.clone()
-    training.defrost()
-    training.MODEL.SUPERNET.PATH_SAMPLER = "fixed"
-    training.MODEL.INHERIT = False  # the weights are already those of the network
-    training.DATASETS.TEST = cfg.DATASETS.ARCHVAL
+    config = cfg.clone()
+    config.defrost()
+    config.MODEL.SUPERNET.PATH_SAMPLER = "fixed"
+    config.MODEL.INHERIT = False  # the weights are already those of the network
+    config.DATASETS.TEST = cfg.DATASETS.ARCHVAL
     scale = cfg.SEARCH.FINALISTS.MAX_ITER / cfg.SOLVER.MAX_ITER
-    training.SOLVER.STEPS = tuple(int(step * scale) for step in cfg.SOLVER.STEPS)
-    training.SOLVER.WARMUP_ITERS = int(cfg.SOLVER.WARMUP_ITERS * scale)
-    training.SOLVER.MAX_ITER = cfg.SEARCH.FINALISTS.MAX_ITER
-    training.SOLVER.BASE_LR = cfg.SEARCH.FINALISTS.BASE_LR
-    training.TEST.EVAL_PERIOD = 0
-    training.SEARCH.STORAGE = ""  # may have a password
-    return training
+    config.SOLVER.STEPS = tuple(int(step * scale) for step in cfg.SOLVER.STEPS)
+    config.SOLVER.WARMUP_ITERS = int(cfg.SOLVER.WARMUP_ITERS * scale)
+    config.SOLVER.MAX_ITER = cfg.SEARCH.FINALISTS.MAX_ITER
+    config.SOLVER.BASE_LR = cfg.SEARCH.FINALISTS.BASE_LR
+    config.TEST.EVAL_PERIOD = 0
+    config.SEARCH.STORAGE = ""  # may have a password
+    return config

@@ -1,8 +1,9 @@
 """The job of a search: its checked settings, made once from a config."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,10 @@ from detectron2.config import CfgNode
 
 from crnas_d2.common.errors import invalid
 from crnas_d2.common.files import check_writable
-from crnas_d2.config import import_plugins
 from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.engine.checks import check_config, check_search
 from crnas_d2.engine.log import describe_seed
-from crnas_d2.engine.scores import SCORE_REGISTRY, Score, check_prefixes
+from crnas_d2.engine.scores import SCORE_REGISTRY, Score, build_score, check_prefixes
 from crnas_d2.evaluation import metric_names
 from crnas_d2.search import Searcher, StudySettings, build_searcher, study_url, without_password
 from crnas_d2.space import AdditiveCost, SearchSpace, check_budgets
@@ -29,38 +29,38 @@ class SearchJob:
     """What all workers of a search have in common, checked; each process gets a copy of it.
 
     Attributes:
-        cfg: for what is built from a config: the model, the data and the score.
         num_workers: processes on this machine.
         output: the folder of the results.
-        searcher: proposes the candidates; each process builds its own.
-        score: scores the candidates.
+        searcher: proposes the candidates. Each process builds its own with ``build_searcher``,
+            because a sampler may have a random state.
+        build_score: on a supernet, which is loaded if it is not given; in each process anew.
         metric: the name of the fitness.
+        inherits: whether the weights are those of a trained detector, not of a supernet.
         costs: by name, those that are limited, minimized or reported.
         second_objective: the cost to minimize; ``None``: there is one objective.
         racing: ``None`` if candidates do not race.
         study: where the candidates are stored.
-        reachable: lines that tell how much of the space is feasible.
+        summary: lines that are shown when the search begins.
     """
 
-    cfg: CfgNode
     num_workers: int
+    device: str
     output: Path
     searcher: Searcher
+    build_searcher: Callable[[], Searcher]
     score: type[Score]
+    build_score: Callable[..., Score]
     metric: str
+    inherits: bool
     costs: Mapping[str, AdditiveCost]
     second_objective: AdditiveCost | None
     racing: RaceSettings | None
     study: StudySettings
-    reachable: tuple[str, ...]
+    summary: tuple[str, ...]
 
     @classmethod
     def from_config(cls, cfg: CfgNode, num_workers: int = 1) -> "SearchJob":
-        """Check a config and return its job.
-
-        Raises:
-            ValueError: with the key, its value and the fix.
-        """
+        """Check a config and return its job, or raise ValueError with the value and the fix."""
         if num_workers < 1:
             raise invalid("--num-workers", num_workers, "at least 1")
         check_writable(cfg.OUTPUT_DIR)
@@ -69,7 +69,11 @@ class SearchJob:
         check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"] if uses_images else [])
         spec = check_search(cfg)
         if uses_images:
-            _check_metric(cfg)
+            metric, archval = cfg.SEARCH.METRIC, cfg.DATASETS.ARCHVAL[0]
+            if metric not in (known := metric_names(cfg, archval)):
+                but = f"{archval} gives {', '.join(known)}"
+                raise invalid("SEARCH.METRIC", metric, but=but, known=known)
+        _check_results(cfg)
         costs = build_costs(cfg, spec)
         budgets = build_budgets(cfg, costs)
         space = spec.space
@@ -86,69 +90,59 @@ class SearchJob:
             directions=("maximize", "minimize") if second else ("maximize",),
             patience=cfg.SEARCH.STORAGE_TIMEOUT,
         )
+        number = "as many as are asked for" if searcher.total is None else f"{searcher.total:,}"
+        lines = (
+            f"processes: {num_workers} on {cfg.MODEL.DEVICE}",
+            f"candidates: {number}, {searcher.name}",
+            f"seed: {describe_seed(cfg)}",
+            *score.describe(cfg),
+            *([racing.summary()] if racing else []),
+            *reachable,
+        )
         return cls(
-            *(cfg, num_workers, Path(cfg.OUTPUT_DIR), searcher, score, score.metric(cfg)),
-            *(costs, costs[second] if second else None, racing, study, tuple(reachable)),
+            num_workers=num_workers,
+            device=cfg.MODEL.DEVICE,
+            output=Path(cfg.OUTPUT_DIR),
+            searcher=searcher,
+            build_searcher=partial(type(searcher), space, budgets, **searcher.from_config(cfg)),
+            score=score,
+            build_score=partial(build_score, cfg),
+            metric=score.metric(cfg),
+            inherits=cfg.MODEL.INHERIT,
+            costs=costs,
+            second_objective=costs[second] if second else None,
+            racing=racing,
+            study=study,
+            summary=lines,
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        # Each process builds its own searcher, because a sampler may have a random state.
-        return {**vars(self), "searcher": (self.searcher.space, self.searcher.budgets)}
+        return {**vars(self), "searcher": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        import_plugins(state["cfg"].PLUGINS)
-        vars(self).update(state, searcher=build_searcher(state["cfg"], *state["searcher"]))
+        vars(self).update(state, searcher=state["build_searcher"]())
 
     @property
     def space(self) -> SearchSpace:
         return self.searcher.space
 
-    def summary(self) -> list[str]:
-        """Return lines that are shown when the search begins."""
-        cfg, total = self.cfg, self.searcher.total
-        number = "as many as are asked for" if total is None else f"{total:,}"
-        return [
-            f"processes: {self.num_workers} on {cfg.MODEL.DEVICE}",
-            f"candidates: {number}, {self.searcher.name}",
-            f"seed: {describe_seed(cfg)}",
-            *self.score.describe(cfg),
-            *([self.racing.summary()] if self.racing else []),
-        ]
-
-    def check_study(self, *, resume: bool) -> None:
-        """Check that the study can be begun or continued, and belongs to the folder.
-
-        Raises:
-            ValueError, StorageError: as :meth:`crnas_d2.search.StudySettings.open`.
-        """
-        _check_results(self.cfg)
-        self.study.check(resume=resume)
-
-
-def _check_metric(cfg: CfgNode) -> None:
-    """Raise ValueError if archval does not give ``SEARCH.METRIC``."""
-    metric, archval = cfg.SEARCH.METRIC, cfg.DATASETS.ARCHVAL[0]
-    if metric not in (known := metric_names(cfg, archval)):
-        but = f"{archval} gives {', '.join(known)}"
-        raise invalid("SEARCH.METRIC", metric, but=but, known=known)
-
 
 def _check_results(cfg: CfgNode) -> None:
     """Raise ValueError if the results of another study are in ``OUTPUT_DIR``."""
+
+    def study(search: Mapping[str, Any]) -> str:
+        storage = without_password(os.path.expandvars(search["STORAGE"]))
+        return f"'{search['STUDY_NAME']}' in {storage or 'search.db'}"
+
     saved = Path(cfg.OUTPUT_DIR, "config.yaml")
     if not saved.is_file() or not Path(cfg.OUTPUT_DIR, "genotype.yaml").exists():
         return
     try:
-        before = _study(yaml.safe_load(saved.read_text())["SEARCH"])
+        before = study(yaml.safe_load(saved.read_text())["SEARCH"])
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
         return  # it cannot be told
-    if before != (now := _study(cfg.SEARCH)):
+    if before != (now := study(cfg.SEARCH)):
         raise ValueError(
             f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds the results of the study {before}, which those of "
             f"{now} would overwrite: choose another OUTPUT_DIR."
         )
-
-
-def _study(search: Mapping[str, Any]) -> str:
-    storage = without_password(os.path.expandvars(search["STORAGE"]))
-    return f"'{search['STUDY_NAME']}' in {storage or 'search.db'}"

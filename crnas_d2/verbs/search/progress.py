@@ -13,24 +13,17 @@ _PERIOD = 60.0  # seconds between two lines in a file
 
 
 class SearchProgress:
-    """Shows the candidates that are done, the time that is left, and the best one so far.
-
-    Args:
-        total: number of candidates; ``None`` if it is not known.
-        done: number of those that an earlier run has left.
-    """
+    """Shows how many candidates are done, of a total that may be known, and the best one so far."""
 
     def __init__(self, total: int | None, done: int):
-        self.total = total
+        self.total, self.text = total, ""
         self.first = self.done = done
         self.start = self.shown = time.monotonic()
-        self.text = ""
-        # Where lines cannot be redrawn, each state of the bar would be a line of its own.
-        self.bar = (
-            tqdm(total=total, initial=done, desc="search", unit="net", dynamic_ncols=True)
-            if can_redraw()
-            else None
-        )
+        self.bar: tqdm | None = None
+        if can_redraw():  # otherwise each state of the bar would be a line of its own
+            self.bar = tqdm(
+                total=total, initial=done, desc="search", unit="net", dynamic_ncols=True
+            )
 
     def __enter__(self) -> "SearchProgress":
         return self
@@ -42,12 +35,7 @@ class SearchProgress:
             self._write_line()
 
     def show(self, done: int, candidates: Sequence[Candidate]) -> None:
-        """Show the present state.
-
-        Args:
-            done: number of candidates that count.
-            candidates: all that are evaluated, the best first.
-        """
+        """Show how many candidates count, and all that are evaluated, the best first."""
         scored = [candidate for candidate in candidates if candidate.fitness is not None]
         texts = [f"best {scored[0].fitness:.2f} {scored[0].genotype}"] if scored else []
         if len(candidates) > len(scored):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 import optuna
 from detectron2.config import CfgNode
@@ -22,7 +23,6 @@ class RaceSettings:
     Attributes:
         shares: of archval, after which a race decides.
         pauses: the same in batches.
-        batch_size: images.
         confidence: probability with which a candidate that is stopped cannot win.
         num_kept: how many of the best candidates have to be scored on all images.
     """
@@ -48,13 +48,9 @@ class RaceSettings:
         if reason := _obstacle(cfg, searcher, score):
             raise ValueError(f"SEARCH.RACING.ENABLED is True, but {reason} set it to False.")
         num_batches = -(-len(fixed_images(cfg, cfg.DATASETS.ARCHVAL)) // size)
-        return cls(
-            tuple(racing.SHARES),
-            tuple(pauses(num_batches, racing.SHARES, size)),
-            size,
-            racing.CONFIDENCE,
-            num_kept(cfg, searcher),
-        )
+        parts = tuple(pauses(num_batches, racing.SHARES, size))
+        kept = num_kept(cfg, searcher)
+        return cls(tuple(racing.SHARES), parts, size, racing.CONFIDENCE, kept)
 
     def describe(self) -> dict[str, object]:
         """Return what identifies the race for the study, whose scores are estimates in part."""
@@ -74,11 +70,7 @@ class RaceSettings:
         )
 
     def build(self, study: optuna.Study, space: SearchSpace, metric: str, read: Read) -> Race:
-        """Build the race of a worker.
-
-        Args:
-            read: see :func:`rival_finder`.
-        """
+        """Build the race of a worker; ``read``: see :func:`rival_finder`."""
         find = rival_finder(study, space, self.num_kept, read)
         return Race(metric, self.pauses, self.confidence, find)
 
@@ -90,7 +82,6 @@ def num_kept(cfg: CfgNode, searcher: Searcher) -> int:
 
 def _obstacle(cfg: CfgNode, searcher: Searcher, score: type[Score]) -> str:
     """Return why a search cannot race, up to the advice not to."""
-    search = cfg.SEARCH
     if not score.uses_supernet:
         return f"SEARCH.SCORE '{score.name}' looks at no images:"
     if searcher.num_decisive is None:
@@ -98,8 +89,7 @@ def _obstacle(cfg: CfgNode, searcher: Searcher, score: type[Score]) -> str:
             f"SEARCH.ALGORITHM '{searcher.name}' depends on more than its best candidates: use "
             "'exhaustive' or 'evolution', or"
         )
-    if search.SECOND_OBJECTIVE:
-        second = search.SECOND_OBJECTIVE
+    if second := cfg.SEARCH.SECOND_OBJECTIVE:
         return f"SEARCH.SECOND_OBJECTIVE '{second}' needs the fitness of all candidates:"
     archval = cfg.DATASETS.ARCHVAL[0]
     if not (builder := evaluator_builder(cfg, archval)).gives_images:
@@ -125,12 +115,11 @@ def rival_finder(
     last: dict[Genotype, Rival] = {}
 
     def find() -> Rival | None:
-        whole = [
-            (candidate.genotype, candidate.fitness)
-            for candidate in evaluated(study, space)
-            if candidate.fitness is not None and candidate.images is None
-        ]
-        for genotype, fitness in whole[num_kept - 1 :]:
+        done = evaluated(study, space)
+        whole = ((c.genotype, c.fitness) for c in done if c.images is None)
+        for genotype, fitness in islice(whole, num_kept - 1, None):
+            if fitness is None:
+                break  # those without one are the last
             if genotype not in last:
                 if (results := read(genotype, fitness)) is None:
                     continue

@@ -6,20 +6,19 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import optuna
 from detectron2.config import CfgNode
-from torch import nn
 
 from crnas_d2.common.errors import JobError
 from crnas_d2.common.output import prepare_output
 from crnas_d2.config import NetworkSpec
 from crnas_d2.engine.detects import base_network, check_detects
 from crnas_d2.engine.log import set_up
-from crnas_d2.engine.scores import build_score
 from crnas_d2.engine.subnets import load_supernet, save_subnet
 from crnas_d2.engine.twins import save_twins
-from crnas_d2.search import Candidate, Searcher, StorageError, evaluated
+from crnas_d2.search import Candidate, StorageError, evaluated
 
 from .job import SearchJob
 from .workers import evaluate_all
@@ -30,7 +29,7 @@ WEIGHTS = "model_best.pth"  # of the best network, in OUTPUT_DIR
 
 
 def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> Candidate:
-    """Score the subnets of a trained supernet, and write the results to ``OUTPUT_DIR``.
+    """Score the subnets of a trained supernet; write results to ``OUTPUT_DIR``; return the best.
 
     They are ``genotype.yaml``, ``candidates.csv``, ``report.html`` and ``model_best.pth``: the
     weights of the best network in the supernet, from which it can be fine-tuned, or those of the
@@ -43,9 +42,6 @@ def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> C
         resume: continue the study in ``OUTPUT_DIR``.
         num_workers: processes that evaluate candidates on this machine.
 
-    Returns:
-        the best candidate.
-
     Raises:
         JobError: settings, weights or the study do not fit; a folder or the storage cannot be
             written; no candidate has a fitness; or candidates are missing because a worker died.
@@ -56,18 +52,16 @@ def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> C
             job = SearchJob.from_config(cfg, num_workers)
             model = load_supernet(cfg) if job.score.uses_supernet else None
             prepare_output(cfg.OUTPUT_DIR)
-            job.check_study(resume=resume)
-        # All else only goes to log.txt, because the terminal has the progress bar, which also
-        # shows warnings.
+            job.study.check(resume=resume)
+        # The terminal has the progress bar, which also shows warnings; all else is in log.txt.
         arguments = Namespace(resume=resume, num_workers=num_workers)
         set_up(cfg, arguments, terminal_level=logging.CRITICAL)
-        left_out = save_twins(cfg) if job.score.uses_supernet else []
-        for line in ("What runs:", *job.summary(), *left_out, *job.reachable):
+        for line in ("What runs:", *job.summary, *(save_twins(cfg) if model is not None else [])):
             print(line)
             logger.info(line)
         # Before there is a study, because what fails here must not leave one behind.
-        evaluate = build_score(cfg, model)
-        if model is not None and cfg.MODEL.INHERIT and not resume:
+        evaluate = job.build_score(model)
+        if model is not None and job.inherits and not resume:
             warning = check_detects(cfg, model, base_network(job.space))
             if warning:  # the log is not shown on the terminal
                 print(warning, file=sys.stderr)
@@ -75,29 +69,26 @@ def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> C
             study = job.study.open(resume=resume)
             evaluate_all(job, evaluate, study)
         candidates = evaluated(study, job.space)
-        _check_finished(job.searcher, job.metric, candidates)
-        return _finish(job, model, candidates)
+        _check_finished(job, candidates)
 
+        # Only now: a search starts without what draws and trains.
+        from crnas_d2.report import write_search
+        from crnas_d2.runs.search_result import SearchResult
 
-def _finish(job: SearchJob, model: nn.Module | None, candidates: Sequence[Candidate]) -> Candidate:
-    """Train the finalists, write the results, and return the best candidate."""
-    # Only now: a search starts without what draws and trains.
-    from crnas_d2.report import write_search
-    from crnas_d2.runs.search_result import SearchResult
+        from .finalists import train_finalists, training_config
 
-    from .finalists import train_finalists
-
-    finalists = train_finalists(job, model, candidates)
-    spec = NetworkSpec.from_config(job.cfg)
-    result = SearchResult.of(job.cfg, spec, candidates, job.costs, finalists)
-    result.write_genotype(job.output / "genotype.yaml", spec.family.name)
-    result.write_candidates(job.output / "candidates.csv")
-    write_search(result, job.output / "report.html")
-    if finalists:
-        shutil.copyfile(finalists[0].weights, job.output / WEIGHTS)
-    elif model is not None:
-        save_subnet(job.cfg, model, result.best.genotype, job.output / WEIGHTS)
-    return result.best
+        save = None if model is None else partial(save_subnet, cfg, model)
+        finalists = train_finalists(job, training_config(cfg), save, candidates)
+        spec = NetworkSpec.from_config(cfg)
+        result = SearchResult.of(cfg, spec, candidates, job.costs, finalists)
+        result.write_genotype(job.output / "genotype.yaml", spec.family.name)
+        result.write_candidates(job.output / "candidates.csv")
+        write_search(result, job.output / "report.html")
+        if finalists:
+            shutil.copyfile(finalists[0].weights, job.output / WEIGHTS)
+        elif save is not None:
+            save(result.best.genotype, job.output / WEIGHTS)
+        return result.best
 
 
 @contextmanager
@@ -127,17 +118,17 @@ def _explained(folder: str) -> Iterator[None]:
         logging.raiseExceptions = noisy
 
 
-def _check_finished(searcher: Searcher, metric: str, candidates: Sequence[Candidate]) -> None:
+def _check_finished(job: SearchJob, candidates: Sequence[Candidate]) -> None:
     # What the searcher still asks for has no result, although all workers have ended.
-    missing = len(searcher.propose(candidates)) or searcher.may_ask(candidates, num_running=0)
-    if missing:
+    asks = job.searcher.may_ask(candidates, num_running=0)
+    if missing := len(job.searcher.propose(candidates)) or asks:
         raise JobError(
             f"{int(missing)} or more candidates have no result, because a worker died (see the "
             "messages above and log.txt*). Continue with --resume."
         )
     if candidates[0].fitness is None:
         raise JobError(
-            f"No candidate has a finite {metric} (e.g. {candidates[0].failure}): the supernet "
+            f"No candidate has a finite {job.metric} (e.g. {candidates[0].failure}): the supernet "
             "detects nothing yet, archval has nothing to score, or the evaluation is broken. Train "
             "it longer, or solve it."
         )

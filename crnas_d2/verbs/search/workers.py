@@ -14,8 +14,7 @@ import torch
 from detectron2.utils.logger import setup_logger
 from tqdm import tqdm
 
-from crnas_d2.data import register_datasets
-from crnas_d2.engine.scores import Score, build_score
+from crnas_d2.engine.scores import Score
 from crnas_d2.evaluation import NoiseFiles
 from crnas_d2.search import Candidate, Stopped, StorageError, evaluated, run_worker
 from crnas_d2.space import Genotype
@@ -27,11 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate_all(job: SearchJob, evaluate: Score, study: optuna.Study) -> None:
-    """Evaluate candidates, in this and in further processes, until none is left.
-
-    Raises:
-        ValueError, StorageError: as :func:`crnas_d2.search.run_worker`; all processes are stopped.
-    """
+    """Evaluate candidates in this and in further processes; an error here stops all of them."""
     searcher = job.searcher
     _share_cores(job)
 
@@ -39,8 +34,7 @@ def evaluate_all(job: SearchJob, evaluate: Score, study: optuna.Study) -> None:
         # A search that samples replaces those that fail.
         return sum(c.fitness is not None or searcher.sampler is None for c in candidates)
 
-    before = count(evaluated(study, searcher.space))
-    progress = SearchProgress(searcher.total, before)
+    progress = SearchProgress(searcher.total, count(evaluated(study, searcher.space)))
     with _warnings_on_terminal(), _others(job) as report_deaths, progress:
 
         def show_progress() -> None:
@@ -65,15 +59,11 @@ def _others(job: SearchJob) -> Iterator[Callable[[], None]]:
 
     def report_deaths() -> None:
         for rank, process in processes.items():
-            if process.exitcode and rank not in reported:
+            if (code := process.exitcode) and rank not in reported:
                 reported.add(rank)
-                how = f"exit status {process.exitcode}"
-                if process.exitcode < 0:
-                    how = f"signal {signal.Signals(-process.exitcode).name}"
-                logger.warning(
-                    "Worker %d of %d ended with %s; the others take over its candidate.",
-                    *(rank + 1, job.num_workers, how),
-                )
+                name = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+                how = f"ended with {name}; the others take over its candidate."
+                logger.warning("Worker %d of %d %s", rank + 1, job.num_workers, how)
 
     for process in processes.values():
         process.start()
@@ -91,19 +81,18 @@ def _others(job: SearchJob) -> Iterator[Callable[[], None]]:
 def _work_beside(job: SearchJob, rank: int) -> None:
     """Run a further worker in its own process, which ends when the first one does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process stops this one
-    if job.cfg.MODEL.DEVICE == "cuda":
+    if job.device == "cuda":
         torch.cuda.set_device(rank % torch.cuda.device_count())
     setup_logger(str(job.output), distributed_rank=rank, name="crnas_d2")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.raiseExceptions = False
-    register_datasets(job.cfg)
 
     def after_candidate() -> None:
         parent = multiprocessing.parent_process()
         if parent is None or not parent.is_alive():
             sys.exit("The first worker is gone; continue with --resume.")
 
-    evaluate = build_score(job.cfg)
+    evaluate = job.build_score()
     _share_cores(job)
     try:
         work(job, evaluate, job.study.open(resume=True), after_candidate)
@@ -112,7 +101,7 @@ def _work_beside(job: SearchJob, rank: int) -> None:
 
 
 def _share_cores(job: SearchJob) -> None:
-    if job.cfg.MODEL.DEVICE == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+    if job.device == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() // job.num_workers))
 
 
@@ -121,9 +110,8 @@ def work(
 ) -> None:
     """Evaluate candidates of the study until none is left."""
     space, metric, noise = job.space, job.metric, NoiseFiles(str(job.output))
-    race = None
-    if job.racing is not None:
-        race = job.racing.build(study, space, metric, noise.read_results)
+    read, racing = noise.read_results, job.racing
+    race = None if racing is None else racing.build(study, space, metric, read)
 
     def evaluate_and_resample(genotype: Genotype) -> Mapping[str, float] | Stopped:
         metrics = evaluate(genotype, race) if race is not None else evaluate(genotype)
@@ -140,14 +128,10 @@ def work(
         return metrics
 
     run_worker(
-        study,
-        job.searcher,
-        evaluate_and_resample,
-        metric,
-        after_candidate,
-        job.second_objective,
+        *(study, job.searcher, evaluate_and_resample, metric),
+        *(after_candidate, job.second_objective),
         # A detector without some of its blocks may detect nothing until it is fine-tuned.
-        stops_early=not job.cfg.MODEL.INHERIT,
+        stops_early=not job.inherits,
     )
 
 
