@@ -1,6 +1,7 @@
 """docs/FAQ.md quotes messages as the code prints them."""
 
 import re
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def other_pixels():
 
 def no_finite_fitness():
     candidate = Candidate(Genotype(depths=(1, 1)), None, failure="bbox/AP is nan")
-    _check_finished(Asked(), "bbox/AP", [candidate])
+    _check_finished(Namespace(searcher=Asked(), metric="bbox/AP"), [candidate])
 
 
 class Asked:

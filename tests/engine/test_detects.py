@@ -30,25 +30,22 @@ def test_a_training_that_has_learnt_nothing_says_so(toy_datasets, tmp_path):
 def test_a_supernet_that_detects_is_scored_as_its_search_will_score_it(
     trained, trained_supernet, caplog, monkeypatch
 ):
+    caplog.set_level("INFO", "crnas_d2")
     genotype = Genotype(depths=(2, 2, 3, 3))
     evaluate = build_score(trained, trained_supernet)
     score = evaluate(genotype)["bbox/AP"]
-    with caplog.at_level("INFO", "crnas_d2"):
-        assert check_detects(trained, trained_supernet, genotype) == ""
+    assert check_detects(trained, trained_supernet, genotype) == ""
     assert f"bbox/AP {score:.2f} on 8 images" in caplog.text and NOTHING not in caplog.text
 
     sampled = find_supernet(trained_supernet).space.sample(Random(trained.SEED))
-    caplog.clear()
-    with caplog.at_level("INFO", "crnas_d2"):
-        check_trained_supernet(trained, trained_supernet)
+    check_trained_supernet(trained, trained_supernet)
     found = f"{sampled} has bbox/AP {evaluate(sampled)['bbox/AP']:.2f} on 8 images"
     assert found in caplog.text
 
     # Of a part of archval, only the objects of its images count.
     monkeypatch.setattr(detects, "_IMAGES", 4)
     caplog.clear()
-    with caplog.at_level("INFO", "crnas_d2"):
-        check_detects(trained, trained_supernet, genotype)
+    check_detects(trained, trained_supernet, genotype)
     text = next(r.getMessage() for r in caplog.records if "One network" in r.getMessage())
     part = float(text.split("bbox/AP ")[1].split()[0])
     assert "on 4 images" in text and part > score / 2

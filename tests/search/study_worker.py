@@ -18,7 +18,6 @@ from crnas_d2.search import (
     ExhaustiveSearcher,
     GreedySearcher,
     RandomSearcher,
-    Searcher,
     StudySettings,
     run_worker,
 )
@@ -31,10 +30,7 @@ JOINT = JointKind([(1, 2), (1,), (1,), (1, 2)]).build_space(ResNetFamily(), Geno
 
 def dilated_blocks(most):
     """At most so much dilation in a network of JOINT: 1 for dilation 2, 2 for dilation 3."""
-    costs = {
-        choice.name: {o: o if choice.field == "ops" else 0 for o in choice.options}
-        for choice in JOINT.choices
-    }
+    costs = {c.name: {o: o * (c.field == "ops") for o in c.options} for c in JOINT.choices}
     return [Budget(AdditiveCost("DILATION", "steps", JOINT, costs), 0, most)]
 
 
@@ -51,16 +47,8 @@ SEARCHES = {
 DESCRIPTION = {"metric": "bbox/AP", "weights": "0a1b", "archval": ["toy", 1], "budget": (8, 8)}
 
 
-class NoMore(Searcher):
-    """Proposes nothing beside what the test has enqueued."""
-
-    total = 0
-
-    def propose(self, candidates):
-        return []
-
-
-NO_MORE = NoMore(SPACE)
+NO_MORE = ExhaustiveSearcher(SPACE)  # proposes nothing beside what the test has enqueued
+NO_MORE.genotypes, NO_MORE.total = (), 0
 MOST = 600  # seconds for what takes a few on an idle machine
 
 
@@ -69,7 +57,6 @@ def url(folder):
 
 
 def begin(folder, resume=False, *, name="search", description=DESCRIPTION):
-    """The study in a folder."""
     return StudySettings(url(folder), name, description).open(resume=resume)
 
 
@@ -142,11 +129,8 @@ def evaluated_by_two(folder, search="stage"):
 def logged(folder):
     """The process and the genotype of each evaluation so far, in order."""
     log = folder / "log.txt"
-    lines = log.read_text().split("\n")[:-1] if log.exists() else []
-    return [
-        (process, Genotype(tuple(depths), tuple(ops)))
-        for process, depths, ops in map(json.loads, lines)
-    ]
+    lines = map(json.loads, log.read_text().split("\n")[:-1] if log.exists() else [])
+    return [(process, Genotype(tuple(depths), tuple(ops))) for process, depths, ops in lines]
 
 
 def wait_until(condition, processes=()):
@@ -160,7 +144,6 @@ def wait_until(condition, processes=()):
 
 def main(folder, search, number, hangs_in, storage):
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    searcher = SEARCHES[search]
     calls = 0
 
     def logging_evaluate(genotype):
@@ -180,7 +163,7 @@ def main(folder, search, number, hangs_in, storage):
     (folder / f"ready-{os.getpid()}").touch()
     while not (folder / "go").exists():  # workers that start at once get in each other's way
         time.sleep(0.001)
-    run_worker(study, searcher, logging_evaluate, "bbox/AP")
+    run_worker(study, SEARCHES[search], logging_evaluate, "bbox/AP")
 
 
 if __name__ == "__main__":

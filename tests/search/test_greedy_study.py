@@ -1,9 +1,9 @@
 """The greedy search in its study: killed, resumed, shared."""
 
 import pytest
-from study_worker import SEARCHES, begin, evaluate, evaluated_by_two, killed_in
+from study_worker import SEARCHES, begin, evaluated_by_two, killed_in, search
 
-from crnas_d2.search import enqueue, evaluated, run_worker
+from crnas_d2.search import enqueue, evaluated
 
 SEARCHER = SEARCHES["operation"]
 SPACE = SEARCHER.space
@@ -12,9 +12,10 @@ SPACE = SEARCHER.space
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     """What a search by one worker finds, from its beginning to its end."""
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    study = begin(folder)
-    run_worker(study, SEARCHER, evaluate, "bbox/AP")
+    study = begin(tmp_path_factory.mktemp("uninterrupted"))
+    search(SEARCHER, study)
+    for trial in study.get_trials():  # which hold no more than was decided
+        assert tuple(trial.params) == SPACE.names[: len(trial.params)]
     return results(study)
 
 
@@ -28,26 +29,13 @@ def test_every_level_is_evaluated_once(uninterrupted):
     assert len(uninterrupted) == SEARCHER.total == 21
 
 
-def test_a_study_holds_no_more_parameters_than_were_decided(study):
-    run_worker(study, SEARCHER, evaluate, "bbox/AP")
-    for trial in study.get_trials():
-        assert tuple(trial.params) == SPACE.names[: len(trial.params)]
-
-
 @pytest.mark.parametrize("hangs_in", [2, 6], ids=["first level", "second level"])
 def test_killed_inside_a_level_and_resumed_equals_uninterrupted(
     study, tmp_path, uninterrupted, hangs_in
 ):
     before = killed_in(tmp_path, hangs_in, "operation")
-
-    begun = list(before)
     resumed = begin(tmp_path, resume=True)
-
-    def counted(genotype):
-        begun.append(genotype)
-        return evaluate(genotype)
-
-    run_worker(resumed, SEARCHER, counted, "bbox/AP")
+    begun = before + search(SEARCHER, resumed)
     assert results(resumed) == uninterrupted
     # Only what the kill interrupted was begun twice.
     assert sorted(begun) == sorted([*(genotype for genotype, _, _ in uninterrupted), before[-1]])
@@ -64,11 +52,5 @@ def test_what_two_workers_have_proposed_at_once_is_evaluated_once(study):
     enqueue(study, SPACE, [first, *others])
     values = SPACE.values(first, partial=True)
     study.enqueue_trial(values, user_attrs={"enqueued": values})
-    seen = []
-
-    def counted(genotype):
-        seen.append(genotype)
-        return evaluate(genotype)
-
-    run_worker(study, SEARCHER, counted, "bbox/AP")
+    seen = search(SEARCHER, study)
     assert len(seen) == len(set(seen)) == SEARCHER.total

@@ -16,16 +16,10 @@ from study_worker import (
     search,
 )
 
+from crnas_d2 import search as searches
 from crnas_d2.modeling.families import ResNetFamily
 from crnas_d2.modeling.spaces import JointKind
-from crnas_d2.search import (
-    EvolutionSearcher,
-    GreedySearcher,
-    OptunaSearcher,
-    RandomSearcher,
-    enqueue,
-    evaluated,
-)
+from crnas_d2.search import EvolutionSearcher, RandomSearcher, evaluated
 from crnas_d2.space import Genotype
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -48,34 +42,22 @@ def uninterrupted():
 
 @pytest.mark.parametrize("name", JOINT_SEARCHES)
 def test_a_search_evaluates_feasible_genotypes_each_once(name, uninterrupted):
-    seen, _ = uninterrupted[name]
-    assert len(seen) == len(set(seen)) == SEARCHES[name].total == 24
-    assert set(seen) <= {genotype for genotype in GENOTYPES if sum(genotype.ops) <= MOST[name]}
-    assert len({genotype.depths for genotype in seen}) > 1
-
-
-def test_exhaustive_evaluates_all_that_is_feasible(uninterrupted):
-    feasible = [genotype for genotype in GENOTYPES if sum(genotype.ops) <= 1]
-    assert uninterrupted["joint exhaustive"][0] == feasible
-
-
-@pytest.mark.parametrize("name", JOINT_SEARCHES)
-def test_the_study_holds_the_active_choices_alone_and_gives_the_best_first(name, uninterrupted):
     seen, study = uninterrupted[name]
+    assert len(seen) == len(set(seen)) == SEARCHES[name].total == 24
+    feasible = [genotype for genotype in GENOTYPES if sum(genotype.ops) <= MOST[name]]
+    assert set(seen) <= set(feasible) and len({genotype.depths for genotype in seen}) > 1
+    assert name != "joint exhaustive" or seen == feasible
+    # The study holds the active choices alone, and gives the best first.
     assert [trial.params for trial in study.get_trials()] == [JOINT.values(g) for g in seen]
     candidates = evaluated(study, JOINT)
     assert [c.genotype for c in candidates] == sorted(seen, key=fitness, reverse=True)
     assert all(candidate.metrics == evaluate(candidate.genotype) for candidate in candidates)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "joint evolution",
-        pytest.param("joint exhaustive", marks=pytest.mark.slow),
-        pytest.param("joint random", marks=pytest.mark.slow),
-    ],
-)
+SLOW = [pytest.param(f"joint {name}", marks=pytest.mark.slow) for name in ("exhaustive", "random")]
+
+
+@pytest.mark.parametrize("name", ["joint evolution", *SLOW])
 def test_killed_and_resumed_equals_uninterrupted(name, tmp_path, uninterrupted):
     begin(tmp_path)
     before = killed_in(tmp_path, 9, name)  # evolution: in the second generation
@@ -95,18 +77,11 @@ def test_killed_and_resumed_equals_uninterrupted(name, tmp_path, uninterrupted):
 def test_what_is_enqueued_is_evaluated_as_it_is():
     study = optuna.create_study(direction="maximize")
     chosen = [GENOTYPES[0], GENOTYPES[-1], GENOTYPES[0]]
-    enqueue(study, JOINT, chosen)
-    enqueue(study, JOINT, chosen)
+    for _ in range(2):
+        searches.enqueue(study, JOINT, chosen)
     seen = search(SEARCHES["joint random"], study)
     assert seen[0] == GENOTYPES[0]  # the other one has too much dilation
     assert GENOTYPES[-1] not in seen and len(seen) == 24
-
-
-# ------------------------------------------------------------------- evolution
-
-
-def generations(seen):
-    return [seen[i : i + 30] for i in range(0, len(seen), 30)]
 
 
 LARGE = JointKind([(1, 2, 3)] * 4).build_space(ResNetFamily(), Genotype())
@@ -119,23 +94,24 @@ def gain(genotype):
     return sum(GAINS[name][option] for name, option in LARGE.values(genotype).items())
 
 
-def evolve(searcher):
-    return search(searcher, evaluate=lambda genotype: {"bbox/AP": gain(genotype)})
+def evolve(kind, generations, **arguments):
+    """The genotypes of each generation."""
+    searcher = kind(LARGE, population=30, generations=generations, seed=0, **arguments)
+    seen = search(searcher, evaluate=lambda genotype: {"bbox/AP": gain(genotype)})
+    assert len(set(seen)) == len(seen) == 30 * generations
+    return [seen[i : i + 30] for i in range(0, len(seen), 30)]
 
 
 def test_evolution_finds_more_than_random_search():
-    size = {"population": 30, "generations": 6, "seed": 0}
-    evolved = evolve(EvolutionSearcher(LARGE, **size))
-    sampled = evolve(RandomSearcher(LARGE, **size))
-    assert len(set(evolved)) == len(set(sampled)) == 180
-    assert max(map(gain, evolved)) > max(map(gain, sampled)) + 0.5
+    best = [
+        max(gain(genotype) for generation in evolve(kind, 6) for genotype in generation)
+        for kind in (EvolutionSearcher, RandomSearcher)
+    ]
+    assert best[0] > best[1] + 0.5
 
 
 def test_children_have_the_blocks_of_their_parents():
-    sizes = {"population": 30, "generations": 3, "parents": 5, "seed": 0}
-    seen = evolve(EvolutionSearcher(LARGE, crossover_share=1.0, **sizes))
-    first, *later = generations(seen)
-    before = list(first)
+    before, *later = evolve(EvolutionSearcher, 3, parents=5, crossover_share=1.0)
     for generation in later:
         parents = [LARGE.values(g) for g in sorted(before, key=gain, reverse=True)[:5]]
         for child in map(LARGE.values, generation):
@@ -145,25 +121,20 @@ def test_children_have_the_blocks_of_their_parents():
 
 
 def test_a_mutation_of_every_choice_is_a_genotype_of_the_space():
-    sizes = {"population": 30, "generations": 3, "parents": 5, "seed": 0}
-    arguments = {"crossover_share": 0.0, "mutation_probability": 1.0, **sizes}
-    seen = evolve(EvolutionSearcher(LARGE, **arguments))
-    assert len(set(seen)) == 90 and all(map(LARGE.is_complete, seen))
-    assert {g.depths[0] for g in seen} == {1, 2, 3}
+    mutations = {"crossover_share": 0.0, "mutation_probability": 1.0}
+    first, second, third = evolve(EvolutionSearcher, 3, parents=5, **mutations)
+    assert all(map(LARGE.is_complete, first + second + third))
+    assert {g.depths[0] for g in second + third} == {1, 2, 3}
 
 
 def test_a_rare_mutation_keeps_the_blocks_that_stay():
-    sizes = {"population": 30, "generations": 2, "parents": 5, "seed": 0}
-    arguments = {"crossover_share": 0.0, "mutation_probability": 0.02, **sizes}
-    first, second = generations(evolve(EvolutionSearcher(LARGE, **arguments)))
+    mutations = {"crossover_share": 0.0, "mutation_probability": 0.02}
+    first, second = evolve(EvolutionSearcher, 2, parents=5, **mutations)
     parents = [LARGE.values(g) for g in sorted(first, key=gain, reverse=True)[:5]]
     for child in map(LARGE.values, second):
         # Of the choices that both have, at most a few differ.
         differing = [sum(child[n] != p[n] for n in child if n in p) for p in parents]
         assert 0 <= min(differing) <= 3
-
-
-# ---------------------------------------------------------------- other searches
 
 
 def test_a_seed_gives_the_same_search_and_another_seed_another(uninterrupted):
@@ -176,7 +147,7 @@ def test_a_seed_gives_the_same_search_and_another_seed_another(uninterrupted):
 
 @pytest.mark.parametrize("name", ["TPESampler", "NSGAIISampler"])
 def test_a_stock_sampler_leads_a_search_of_a_joint_space(name):
-    seen = search(OptunaSearcher(JOINT, dilated_blocks(4), sampler=name, **SAMPLED))
+    seen = search(searches.OptunaSearcher(JOINT, dilated_blocks(4), sampler=name, **SAMPLED))
     assert len(set(seen)) == len(seen) == 24
     assert all(sum(genotype.ops) <= 4 and JOINT.is_complete(genotype) for genotype in seen)
 
@@ -192,4 +163,4 @@ def test_a_space_that_is_used_up_ends_the_search_with_the_reason(monkeypatch):
 def test_greedy_search_is_refused_with_what_to_use_instead():
     words = r"ALGORITHM is 'greedy'.*in the joint space earlier choices decide.*'evolution'"
     with pytest.raises(ValueError, match=words):
-        GreedySearcher(JOINT, top_k=3)
+        searches.GreedySearcher(JOINT, top_k=3)

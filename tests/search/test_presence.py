@@ -48,7 +48,7 @@ def test_a_child_that_died_is_noticed_before_its_parent_waits_for_it(study):
 
 def test_a_worker_elsewhere_is_dead_when_it_is_silent(study, monkeypatch):
     monkeypatch.setattr(presence, "_SILENCE", 0.3)
-    silent, alive = take(study, host="elsewhere"), take(study, host="elsewhere")
+    silent, alive = (take(study, host="elsewhere") for _ in range(2))
     lookout = presence.Lookout()
     for beat in range(8):
         dead = lookout.find_dead(study, study.trials)

@@ -49,25 +49,18 @@ def entangled(genotype):
     return sum(map(whole, completions)) / len(completions)
 
 
-def brute_force(fitness):
-    return max(SPACE, key=fitness)
-
-
 @pytest.mark.parametrize("top_k", [1, 2, 3])
 def test_greedy_finds_the_optimum_of_a_separable_fitness(top_k):
     levels = run(GreedySearcher(SPACE, top_k=top_k), separable)
-    assert best(levels[-1]) == brute_force(separable) == Genotype((1, 1, 1, 2), (2, 0, 1, 1, 2))
+    optimum = max(SPACE, key=separable)
+    assert best(levels[-1]) == optimum == Genotype((1, 1, 1, 2), (2, 0, 1, 1, 2))
 
 
-def test_greedy_that_keeps_everything_is_brute_force():
-    levels = run(GreedySearcher(SPACE, top_k=SPACE.size), entangled)
-    assert best(levels[-1]) == brute_force(entangled)
-    assert len(levels[-1]) == SPACE.size
-
-
-def test_keeping_more_finds_what_the_single_best_prefix_misses():
-    found = {k: entangled(best(run(GreedySearcher(SPACE, top_k=k), entangled)[-1])) for k in (1, 9)}
-    assert found[1] < found[9]
+def test_greedy_that_keeps_more_finds_more_and_with_all_it_is_brute_force():
+    last = {k: run(GreedySearcher(SPACE, top_k=k), entangled)[-1] for k in (1, 9, SPACE.size)}
+    assert len(last[SPACE.size]) == SPACE.size
+    assert best(last[SPACE.size]) == max(SPACE, key=entangled)
+    assert entangled(best(last[1])) < entangled(best(last[9]))
 
 
 def test_each_level_extends_the_best_of_the_level_before():
@@ -99,6 +92,11 @@ def test_the_number_of_evaluations_where_choices_have_other_numbers_of_options()
     assert {level[0].genotype.ops for level in levels} == {(3, 0), (3, 0, 0, 5), (3, 0, 0, 5, 0, 7)}
 
 
+def first_level(*fitness):
+    """Candidates of the first level, by operation."""
+    return [Candidate(Genotype(SPACE.base.depths, (op,)), f) for op, f in enumerate(fitness)]
+
+
 def test_only_what_is_missing_of_a_level_is_proposed():
     searcher = GreedySearcher(SPACE, top_k=2)
     levels = run(searcher, entangled)
@@ -107,22 +105,17 @@ def test_only_what_is_missing_of_a_level_is_proposed():
 
 
 def test_equal_fitness_keeps_the_first_genotypes_whatever_the_order_of_the_results():
-    searcher = GreedySearcher(SPACE, top_k=2)
-    level = [Candidate(Genotype(SPACE.base.depths, (op,)), 1.0) for op in (2, 0, 1)]
+    searcher, level = GreedySearcher(SPACE, top_k=2), first_level(1.0, 1.0, 1.0)
+    for order in (level, level[::-1], [*level[2:], *level[:2]]):
+        assert searcher.propose(order) == searcher.propose(level)
     assert {g.ops[0] for g in searcher.propose(level)} == {0, 1}
-    assert searcher.propose(level) == searcher.propose(level[::-1])
 
 
-def test_a_failed_candidate_is_not_extended():
+def test_a_failed_candidate_is_not_extended_and_if_all_fail_the_search_ends_with_the_reason():
     searcher = GreedySearcher(SPACE, top_k=3)
-    level = [Candidate(Genotype(SPACE.base.depths, (op,)), (None, 1.0, 2.0)[op]) for op in range(3)]
-    assert {g.ops[0] for g in searcher.propose(level)} == {1, 2}
-
-
-def test_a_level_without_any_fitness_ends_the_search_with_the_reason():
-    level = [Candidate(Genotype(SPACE.base.depths, (op,)), None) for op in range(3)]
+    assert {g.ops[0] for g in searcher.propose(first_level(None, 1.0, 2.0))} == {1, 2}
     with pytest.raises(ValueError, match=r"decides on res2\.0\.op.*Train it longer"):
-        GreedySearcher(SPACE, top_k=3).propose(level)
+        searcher.propose(first_level(None, None, None))
 
 
 def test_a_race_has_an_order_of_its_own_the_same_for_the_same_seed():
@@ -139,9 +132,8 @@ def test_exhaustive_proposes_what_is_feasible_and_not_yet_done():
     kind = StageKind([(1, 2), (1, 2), (2, 3), (2, 3)])
     space = kind.build_space(ResNetFamily(), Genotype())
     costs = {choice.name: {blocks: blocks for blocks in choice.options} for choice in space.choices}
-    searcher = ExhaustiveSearcher(
-        space, [Budget(AdditiveCost("BLOCKS", "blocks", space, costs), 8, 8)]
-    )
+    blocks = AdditiveCost("BLOCKS", "blocks", space, costs)
+    searcher = ExhaustiveSearcher(space, [Budget(blocks, 8, 8)])
     assert searcher.total == len(toy.ELIGIBLE)
     assert [genotype.depths for genotype in searcher.propose([])] == toy.ELIGIBLE
     done = [Candidate(Genotype(depths), 1.0) for depths in toy.ELIGIBLE[1:]]
@@ -168,23 +160,18 @@ def test_the_config_names_the_search():
     assert greedy.space == SPACE and greedy.top_k == 2
 
 
-EVOLUTION = {
-    "SEARCH.BUDGET.BLOCKS": [],
-    "SEARCH.EVOLUTION.POPULATION": 4,
-    "SEARCH.EVOLUTION.GENERATIONS": 3,
-}
+SIZE = {"SEARCH.EVOLUTION.POPULATION": 4, "SEARCH.EVOLUTION.GENERATIONS": 3}
+EVOLUTION = {"SEARCH.BUDGET.BLOCKS": [], **SIZE}
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "generation"), [("evolution", 4), ("random", 12), ("optuna", None)]
-)
-def test_searches_that_sample_evaluate_equally_many(algorithm, generation):
-    searcher = search_of(toy.supernet_config(EVOLUTION, {"SEARCH.ALGORITHM": algorithm}))
-    assert searcher.total == 12 and searcher.propose([]) == []
-    if generation is None:
-        assert str(searcher.sampler) == "TPESampler"
-    else:
-        assert searcher.sampler.population_size == generation
+def test_searches_that_sample_evaluate_equally_many():
+    samplers = []
+    for algorithm in ("evolution", "random", "optuna"):
+        searcher = search_of(toy.supernet_config(EVOLUTION, {"SEARCH.ALGORITHM": algorithm}))
+        assert searcher.total == 12 and searcher.propose([]) == []
+        samplers.append(searcher.sampler)
+    assert [sampler.population_size for sampler in samplers[:2]] == [4, 12]
+    assert str(samplers[2]) == "TPESampler"
 
 
 REFUSED = [  # the algorithm, settings of SEARCH, and a part of the message
@@ -195,8 +182,9 @@ REFUSED = [  # the algorithm, settings of SEARCH, and a part of the message
     ("evolution", {"EVOLUTION.GENERATIONS": 9}, r"36 candidates, POPULATION 4 x .* 9, but only 16"),
     ("evolution", {"EVOLUTION.PARENTS": 0}, r"EVOLUTION\.PARENTS is 0; expected at least 1"),
     (
-        *("evolution", {"EVOLUTION.MUTATION_PROBABILITY": 1.5}),
-        r"MUTATION_PROBABILITY is 1\.5; expected above 0 and at most 1",
+        "evolution",
+        {"EVOLUTION.MUTATION_PROBABILITY": 1.5},
+        r"is 1\.5; expected above 0 and at",
     ),
     ("evolution", {"EVOLUTION.CROSSOVER_SHARE": -0.1}, r"SHARE is -0\.1; expected from 0 to 1"),
     ("optuna", {"OPTUNA.SAMPLER": "NSGAISampler"}, r"has .*NSGAIISampler.* Did you mean"),

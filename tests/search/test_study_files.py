@@ -22,6 +22,11 @@ def make_study(path, number=3):
     run_worker(study, NO_MORE, evaluate, "bbox/AP")
 
 
+def finish(study):
+    run_worker(study, NO_MORE, evaluate, "bbox/AP")
+    assert {c.genotype for c in evaluated(study, SPACE)} == set(GENOTYPES)
+
+
 @pytest.fixture(params=["search.db", "search.log"])
 def path(request, tmp_path):
     return tmp_path / request.param
@@ -67,11 +72,10 @@ def test_a_journal_goes_on_after_a_record_that_a_full_disk_has_cut(tmp_path):
         file.write(b'{"op_code":4,"worker_id":"torn')
     study = open_study(path, resume=True)
     enqueue(study, SPACE, GENOTYPES)
-    run_worker(study, NO_MORE, evaluate, "bbox/AP")
+    finish(study)
     assert path.read_bytes().startswith(whole)
     assert all(json.loads(line) for line in path.read_bytes().splitlines())
-    again = open_study(path, resume=True)
-    assert {c.genotype for c in evaluated(again, SPACE)} == set(GENOTYPES)
+    finish(open_study(path, resume=True))
 
 
 def test_a_folder_is_no_study(path):
@@ -96,9 +100,7 @@ def test_a_full_disk_ends_the_search_with_a_sentence_and_space_lets_it_go_on(tmp
     with pytest.raises(StorageError, match=r"search\.db .*is full\. Make space, then.*--resume"):
         run_worker(study, NO_MORE, fill_disk, "bbox/AP")
     engine.dispose()
-    resumed = open_study(path, resume=True)
-    run_worker(resumed, NO_MORE, evaluate, "bbox/AP")
-    assert {c.genotype for c in evaluated(resumed, SPACE)} == set(GENOTYPES)
+    finish(open_study(path, resume=True))
 
 
 def test_a_study_that_is_deleted_meanwhile_ends_the_search(path):

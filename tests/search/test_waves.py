@@ -17,14 +17,17 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def space(blocks, options):
-    return SearchSpace(
-        "operation",
-        tuple(Choice(f"block{i}.op", tuple(range(options)), field="ops") for i in range(blocks)),
-    )
+    ops = tuple(range(options))
+    choices = (Choice(f"block{i}.op", ops, field="ops") for i in range(blocks))
+    return SearchSpace("operation", tuple(choices))
 
 
 def random_number(seed, genotype):
     return Random(f"{seed}/{genotype}").random()
+
+
+def chance(genotype):
+    return random_number(0, genotype)
 
 
 def second(genotype):
@@ -68,24 +71,19 @@ class Waiting(GreedySearcher):
         return []
 
 
-@pytest.mark.parametrize(
-    ("num_workers", "most_idle", "least_without"), [(4, 0.06, 0.24), (8, 0.3, 0.42)]
-)
-def test_idle_workers_extend_prefixes_that_are_certain(num_workers, most_idle, least_without):
-    def fitness(genotype):
-        return random_number(0, genotype)
-
+@pytest.mark.parametrize(("workers", "most", "least"), [(4, 0.06, 0.24), (8, 0.3, 0.42)])
+def test_idle_workers_extend_prefixes_that_are_certain(workers, most, least):
     nine = space(16, 3)  # three prefixes with three options each
-    begun = simulate(GreedySearcher(nine, top_k=3), num_workers, fitness, second)
-    waited = simulate(Waiting(nine, top_k=3), num_workers, fitness, second)
+    begun = simulate(GreedySearcher(nine, top_k=3), workers, chance, second)
+    waited = simulate(Waiting(nine, top_k=3), workers, chance, second)
     assert results(begun) == results(waited)
-    assert begun.idle < most_idle and waited.idle > least_without
+    assert begun.idle < most and waited.idle > least
 
 
 def test_exhaustive_keeps_all_workers_busy_until_the_last_wave():
     searcher = ExhaustiveSearcher(space(3, 4))
     for num_workers in (1, 10, 60, 64):
-        simulated = simulate(searcher, num_workers, lambda g: random_number(0, g), second)
+        simulated = simulate(searcher, num_workers, chance, second)
         assert len(simulated.candidates) == 64
         # Some look for work at the moment of the first proposal, and again a little later.
         assert simulated.seconds == pytest.approx(math.ceil(64 / num_workers), abs=0.2)
@@ -96,7 +94,7 @@ def test_a_search_that_samples_keeps_all_workers_busy_but_has_fewer_generations(
     generations = []
     for num_workers in (1, 4, 40):
         searcher = EvolutionSearcher(space(9, 4), parents=3, **size)
-        simulated = simulate(searcher, num_workers, lambda g: random_number(0, g), second)
+        simulated = simulate(searcher, num_workers, chance, second)
         assert len(simulated.candidates) == 40
         assert simulated.seconds == pytest.approx(40 / num_workers)
         generations.append(simulated.generations)
@@ -106,10 +104,10 @@ def test_a_search_that_samples_keeps_all_workers_busy_but_has_fewer_generations(
 def test_a_storage_that_serves_one_operation_at_a_time_limits_a_search():
     searcher = RandomSearcher(space(9, 4), population=10, generations=4, seed=0)
     load = StorageLoad(operation=0.05, operations=10)
-    simulated = simulate(searcher, 40, lambda g: random_number(0, g), second, load)
+    simulated = simulate(searcher, 40, chance, second, load)
     assert simulated.seconds == pytest.approx(40 * 0.5 + 1)
     assert simulated.idle == pytest.approx(1 - 1 / 21)
-    alone = simulate(searcher, 1, lambda g: random_number(0, g), second, load)
+    alone = simulate(searcher, 1, chance, second, load)
     assert alone.seconds == pytest.approx(40 * 1.5)
     assert alone.operations == pytest.approx(400 / 60)
     slower = StorageLoad(operation=0.05, per_running=0.05, operations=10)

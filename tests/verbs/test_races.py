@@ -13,19 +13,13 @@ import toy
 from detectron2.data import MetadataCatalog
 
 from crnas_d2 import run_search
+from crnas_d2 import search as searches
 from crnas_d2.common.errors import JobError
 from crnas_d2.engine.estimate import Speed, estimate_search
 from crnas_d2.evaluation import ImageHits, NoiseFiles, Race, SubnetEvaluator
 from crnas_d2.modeling.families import ResNetFamily
 from crnas_d2.modeling.spaces import StageKind
-from crnas_d2.search import (
-    EvolutionSearcher,
-    ExhaustiveSearcher,
-    Stopped,
-    StudySettings,
-    evaluated,
-    run_worker,
-)
+from crnas_d2.search import EvolutionSearcher, ExhaustiveSearcher, evaluated, run_worker
 from crnas_d2.space import Genotype
 from crnas_d2.verbs.search.racing import rival_finder
 
@@ -34,7 +28,6 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 SPACE = StageKind([(1, 2, 3)] * 3 + [(1, 2)]).build_space(ResNetFamily(), Genotype())
 NUM_IMAGES, PARTS = 600, (60, 150, 300)
 HARD = np.random.default_rng(0).random(NUM_IMAGES)
-DESCRIPTION = {"metric": "top1"}
 
 
 def skill(genotype):
@@ -52,12 +45,7 @@ def score(genotype):
 
 
 class Evaluation:
-    """What a worker does with a candidate: evaluates it part by part, keeps what it has seen.
-
-    Attributes:
-        begun: the candidates, in order.
-        images: the number of images that it has looked at.
-    """
+    """Evaluates candidates part by part; keeps those begun, and the number of images seen."""
 
     def __init__(self, study, folder, num_kept=1, races=True, confidence=0.999):
         self.files = NoiseFiles(folder)
@@ -83,7 +71,8 @@ def in_memory():
 
 
 def open_at(folder):
-    return StudySettings(f"sqlite:///{folder}/search.db", "search", DESCRIPTION).open(resume=True)
+    url, description = f"sqlite:///{folder}/search.db", {"metric": "top1"}
+    return searches.StudySettings(url, "search", description).open(resume=True)
 
 
 def search(folder, searcher=None, study=None, **settings):
@@ -117,6 +106,10 @@ def test_the_winner_is_that_of_all_images_at_a_part_of_the_work(raced):
             assert candidate.fitness == pytest.approx(score(candidate.genotype), abs=15)
 
 
+def result(candidate):
+    return candidate.genotype, candidate.fitness, candidate.images
+
+
 def test_resumed_in_the_middle_it_evaluates_nothing_again(raced, tmp_path, monkeypatch):
     evaluate = Evaluation.__call__
 
@@ -126,10 +119,9 @@ def test_resumed_in_the_middle_it_evaluates_nothing_again(raced, tmp_path, monke
         return evaluate(self, genotype)
 
     study = in_memory()
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Evaluation, "__call__", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            search(tmp_path, study=study)
+        search(tmp_path, study=study)
     before = set(map(result, evaluated(study, SPACE)))
     assert len(before) == 25 and {images for *_, images in before} > {None}
     candidates, resumed = search(tmp_path, study=study)
@@ -138,10 +130,6 @@ def test_resumed_in_the_middle_it_evaluates_nothing_again(raced, tmp_path, monke
     assert result(candidates[0]) == result(raced[0][0])
     # Only the interrupted one, which comes last now, may race against another rival.
     assert len(set(map(result, candidates)) ^ set(map(result, raced[0]))) <= 2
-
-
-def result(candidate):
-    return candidate.genotype, candidate.fitness, candidate.images
 
 
 def first_of_all():
@@ -169,23 +157,22 @@ def begun_by(folder, name):
     return (folder / name).read_text().splitlines() if (folder / name).exists() else []
 
 
-def wait_for_lines(folder, name, number):
+def start(folder, name, number, hangs_in=0):
+    """A worker that has begun so many candidates; as a daemon, it ends with this process."""
+    fork = multiprocessing.get_context("fork")
+    process = fork.Process(target=work, args=(folder, name, hangs_in), daemon=True)
+    process.start()
     deadline = time.time() + 600  # a busy machine
     while len(begun_by(folder, name)) < number:
         assert time.time() < deadline, "timed out"
         time.sleep(0.05)
+    return process
 
 
 def test_two_workers_race_and_one_is_killed(tmp_path):
     open_at(tmp_path)
-    fork = multiprocessing.get_context("fork")
-    # As daemons, they end with this process, whatever happens.
-    killed = fork.Process(target=work, args=(tmp_path, "killed", 4), daemon=True)
-    other = fork.Process(target=work, args=(tmp_path, "other", 0), daemon=True)
-    killed.start()
-    wait_for_lines(tmp_path, "killed", 4)
-    other.start()
-    wait_for_lines(tmp_path, "other", 2)
+    killed = start(tmp_path, "killed", 4, hangs_in=4)
+    other = start(tmp_path, "other", 2)
     os.kill(killed.pid, signal.SIGKILL)
     for process in (killed, other):
         process.join(timeout=600)
@@ -209,28 +196,26 @@ def test_a_machine_without_the_files_races_against_what_it_has(tmp_path):
         result = evaluate(genotype)
         trial = study.ask()
         trial.set_user_attr("enqueued", SPACE.values(genotype))
-        if isinstance(result, Stopped):
+        is_stopped = isinstance(result, searches.Stopped)
+        if is_stopped:
             trial.set_user_attr("images", result.num_images)
-            study.tell(trial, result.fitness)
-        else:
-            study.tell(trial, result["top1"])
-        return result
+        study.tell(trial, result.fitness if is_stopped else result["top1"])
+        return result if is_stopped else result["top1"]
 
     judge(here)
-    assert isinstance(judge(here), Stopped)
+    assert isinstance(judge(here), searches.Stopped)
     # Nothing that it can read is worse than the best, or at all there: it goes on to the end.
-    assert judge(elsewhere) == {"top1": score(ranked[25])}
-    assert isinstance(judge(elsewhere), Stopped)
+    assert judge(elsewhere) == score(ranked[25])
+    assert isinstance(judge(elsewhere), searches.Stopped)
 
 
 def test_parents_are_scored_on_all_images_and_so_is_the_evolution(tmp_path):
-    settings = {"population": 8, "generations": 4, "parents": 3, "seed": 2}
-    searcher = EvolutionSearcher(SPACE, **settings)
+    searcher = EvolutionSearcher(SPACE, population=8, generations=4, parents=3, seed=2)
     assert searcher.num_decisive == 3
     studies, begun = {True: in_memory(), False: in_memory()}, {}
     for races, study in studies.items():
-        settings = {"study": study, "num_kept": 3, "races": races}
-        candidates, evaluate = search(tmp_path / f"{races}", searcher, **settings)
+        folder = tmp_path / f"{races}"
+        candidates, evaluate = search(folder, searcher, study, num_kept=3, races=races)
         begun[races] = evaluate.begun
         assert (evaluate.images < 32 * NUM_IMAGES) is races
         assert all(c.images is None for c in candidates[:3])
@@ -285,54 +270,44 @@ def test_what_a_race_leaves(configured, tmp_path, capsys, monkeypatch):
     # A finished race has nothing left to do; another search is not mixed with it.
     monkeypatch.setattr(SubnetEvaluator, "__call__", None)
     assert run_search(configured(), resume=True).genotype == best.genotype
-    for other in (
-        {"SEARCH.RACING.ENABLED": False},
-        {"SEARCH.RACING.CONFIDENCE": 0.9},
-        {"SEARCH.FINALISTS.NUMBER": 2},
-    ):
+    for key, value in (("RACING.ENABLED", False), ("RACING.CONFIDENCE", 0.9)):
         with pytest.raises(JobError, match=r"is another search: SEARCH\.RACING was .* and is "):
-            run_search(configured(other), resume=True)
+            run_search(configured({f"SEARCH.{key}": value}), resume=True)
+    with pytest.raises(JobError, match=r"is another search: SEARCH\.RACING was .* and is "):
+        run_search(configured({"SEARCH.FINALISTS.NUMBER": 2}), resume=True)
 
 
 def test_the_estimate_of_a_race_is_the_most_that_it_takes(configured):
-    unknown = Speed(None, None, 0, 0, 0, 0)
-    estimate = estimate_search(configured(), unknown, 8)
+    estimate = estimate_search(configured(), Speed(None, None, 0, 0, 0, 0), 8)
     assert str(estimate.work) == "6 candidates on at most 8 images"
 
 
 def test_finalists_are_scored_on_all_images(configured, monkeypatch):
     finished = []
-    monkeypatch.setattr(
-        "crnas_d2.verbs.search.finalists.train_finalists",
-        lambda job, config, save, candidates: finished.extend(candidates),
-    )
+    train = "crnas_d2.verbs.search.finalists.train_finalists"
+    monkeypatch.setattr(train, lambda *args: finished.extend(args[-1]))
     run_search(configured({"SEARCH.FINALISTS.NUMBER": 4}))
     assert len(finished) == 6 and all(c.images is None for c in finished[:4])
 
 
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        (
-            {"SEARCH.ALGORITHM": "greedy", "SEARCH.BUDGET.BLOCKS": []},
-            r"SEARCH\.ALGORITHM 'greedy' .*use 'exhaustive' or 'evolution', or set it to False",
-        ),
-        ({"SEARCH.SCORE": "entropy"}, r"SEARCH\.SCORE 'entropy' looks at no images"),
-        (
-            {"SEARCH.ALGORITHM": "optuna", "SEARCH.SECOND_OBJECTIVE": "MACS"},
-            r"SEARCH\.SECOND_OBJECTIVE 'MACS' needs the fitness of all",
-        ),
-        ({"SEARCH.RACING.SHARES": [0.5, 0.25]}, r"SHARES is \[0\.5, 0\.25\]; .*increasing"),
-        ({"SEARCH.RACING.SHARES": [0.5, 1.0]}, r"SHARES is \[0\.5, 1\.0\]; expected shares"),
-        ({"SEARCH.RACING.SHARES": []}, r"SHARES is \[\]; expected .*one or more"),
-        ({"SEARCH.RACING.CONFIDENCE": 1.0}, r"CONFIDENCE is 1\.0; expected a number of at least"),
-        ({"SEARCH.RACING.SHARES": [0.01]}, r"none of its parts has"),
-    ],
-)
-def test_a_search_that_cannot_race_does_not_begin(configured, tmp_path, overrides, words):
-    many = {"SEARCH.EVOLUTION.POPULATION": 2, "SEARCH.EVOLUTION.GENERATIONS": 1}
+GREEDY = {"ALGORITHM": "greedy", "BUDGET.BLOCKS": []}
+REFUSED = [  # settings of SEARCH, and a part of the message
+    (GREEDY, r"SEARCH\.ALGORITHM 'greedy' .*use 'exhaustive' or 'evolution', or set it to False"),
+    ({"SCORE": "entropy"}, r"SEARCH\.SCORE 'entropy' looks at no images"),
+    ({"ALGORITHM": "optuna", "SECOND_OBJECTIVE": "MACS"}, r"'MACS' needs the fitness of all"),
+    ({"RACING.SHARES": [0.5, 0.25]}, r"SHARES is \[0\.5, 0\.25\]; .*increasing"),
+    ({"RACING.SHARES": [0.5, 1.0]}, r"SHARES is \[0\.5, 1\.0\]; expected shares"),
+    ({"RACING.SHARES": []}, r"SHARES is \[\]; expected .*one or more"),
+    ({"RACING.CONFIDENCE": 1.0}, r"CONFIDENCE is 1\.0; expected a number of at least"),
+    ({"RACING.SHARES": [0.01]}, r"none of its parts has"),
+]
+
+
+@pytest.mark.parametrize(("settings", "words"), REFUSED)
+def test_a_search_that_cannot_race_does_not_begin(configured, tmp_path, settings, words):
+    settings = {"EVOLUTION.POPULATION": 2, "EVOLUTION.GENERATIONS": 1, **settings}
     with pytest.raises(JobError, match=words):
-        run_search(configured(many, overrides))
+        run_search(configured({f"SEARCH.{key}": value for key, value in settings.items()}))
     assert not (tmp_path / "search").exists()
 
 

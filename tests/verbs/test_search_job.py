@@ -39,17 +39,24 @@ def test_the_weights_of_the_best_network_score_what_the_search_saw(trained, toy_
     assert best.fitness > 0
 
 
-def test_a_trained_network_is_searched_without_a_training_of_the_supernet(
-    trained, trained_supernet, tmp_path
-):
-    base = Genotype(depths=(2, 2, 3, 3))
-    save_subnet(trained, trained_supernet, base, tmp_path / "base.pth")
-    build = build_score(trained, trained_supernet)
-    expected = build(base)["bbox/AP"]
+BASE = Genotype(depths=(2, 2, 3, 3))
 
+
+@pytest.fixture
+def inherited(trained, trained_supernet, tmp_path):
+    """The config of a search of a trained network."""
+    save_subnet(trained, trained_supernet, BASE, tmp_path / "base.pth")
     cfg = trained.clone()
     cfg.merge_from_list(["MODEL.INHERIT", True, "MODEL.SUPERNET.SHARING", "prefix"])
     cfg.MODEL.WEIGHTS = str(tmp_path / "base.pth")
+    return cfg
+
+
+def test_a_trained_network_is_searched_without_a_training_of_the_supernet(
+    trained, trained_supernet, inherited, tmp_path
+):
+    expected = build_score(trained, trained_supernet)(BASE)["bbox/AP"]
+    cfg = inherited
     cfg.SEARCH.BUDGET.BLOCKS = [9, 10]
     cfg.OUTPUT_DIR = str(tmp_path / "search")
     run_search(cfg)
@@ -59,20 +66,16 @@ def test_a_trained_network_is_searched_without_a_training_of_the_supernet(
             for row in csv.DictReader(stream)
         }
     assert len(scores) == 5
-    assert abs(scores[base.depths] - expected) < 1e-6 and expected > 0
+    assert abs(scores[BASE.depths] - expected) < 1e-6 and expected > 0
     report = (tmp_path / "search" / "report.html").read_text()
-    assert f"{base} (baseline)" in report and "the network of MODEL.WEIGHTS" in report
+    assert f"{BASE} (baseline)" in report and "the network of MODEL.WEIGHTS" in report
 
 
-def test_a_network_of_other_pixels_is_not_searched(trained, trained_supernet, tmp_path):
-    save_subnet(trained, trained_supernet, Genotype(depths=(2, 2, 3, 3)), tmp_path / "base.pth")
-    cfg = trained.clone()
-    cfg.merge_from_list(["MODEL.INHERIT", True, "MODEL.SUPERNET.SHARING", "prefix"])
-    cfg.MODEL.WEIGHTS = str(tmp_path / "base.pth")
-    said = cfg.INPUT.FORMAT
-    cfg.INPUT.FORMAT = "RGB" if said == "BGR" else "BGR"
+def test_a_network_of_other_pixels_is_not_searched(inherited):
+    said = inherited.INPUT.FORMAT
+    inherited.INPUT.FORMAT = "RGB" if said == "BGR" else "BGR"
     with pytest.raises(ValueError, match=rf"scores would be wrong\. Add .* INPUT\.FORMAT {said}$"):
-        load_supernet(cfg)
+        load_supernet(inherited)
 
 
 def test_a_supernet_with_untrained_parts_is_not_searched(tmp_path):

@@ -65,28 +65,27 @@ def test_a_refused_start_does_not_refuse_the_corrected_one(search, tmp_path):
     search({"SEARCH.IMS_PER_BATCH": 8})
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("IMS_PER_BATCH", -1),
-        ("BN_CALIBRATION.NUM_IMAGES", -1),
-        ("IMAGE_CACHE", -0.5),
-        ("STORAGE_TIMEOUT", -1.0),
-        ("STUDY_NAME", " "),
-        ("COST_INPUT_SIZE", [64]),
-        ("COST_INPUT_SIZE", [64, 0]),
-    ],
-)
+WRONG = [("IMS_PER_BATCH", -1), ("BN_CALIBRATION.NUM_IMAGES", -1), ("IMAGE_CACHE", -0.5)]
+WRONG += [("STORAGE_TIMEOUT", -1.0), ("STUDY_NAME", " ")]
+WRONG += [("COST_INPUT_SIZE", [64]), ("COST_INPUT_SIZE", [64, 0])]
+
+
+@pytest.mark.parametrize(("key", "value"), WRONG)
 def test_numbers_out_of_range_are_refused(search, key, value):
-    with pytest.raises(JobError, match=rf"SEARCH\.{re.escape(key)} is {re.escape(repr(value))}"):
+    with pytest.raises(JobError, match=re.escape(f"SEARCH.{key} is {value!r}")):
         search({f"SEARCH.{key}": value})
 
 
-def test_what_fails_before_the_first_candidate_leaves_no_study(search, monkeypatch):
+def failing(error):
     def fails(*_args, **_kwargs):
-        raise ValueError("archval cannot be read")
+        raise error
 
+    return fails
+
+
+def test_what_fails_before_the_first_candidate_leaves_no_study(search, monkeypatch):
     with monkeypatch.context() as patch:
+        fails = failing(ValueError("archval cannot be read"))
         patch.setattr("crnas_d2.verbs.search.job.build_score", fails)
         with pytest.raises(ValueError, match="archval cannot be read"):
             search()
@@ -116,9 +115,7 @@ def test_an_output_folder_that_cannot_be_is_refused(search, tmp_path, name):
 
 
 def test_a_log_that_cannot_be_written_ends_with_the_path(search, monkeypatch, tmp_path):
-    def fails(*_args):
-        raise OSError(errno.ENOSPC, "No space left on device", "candidates.csv")
-
+    fails = failing(OSError(errno.ENOSPC, "No space left on device", "candidates.csv"))
     with monkeypatch.context() as patch:
         patch.setattr("crnas_d2.runs.search_result.SearchResult.write_candidates", fails)
         with pytest.raises(JobError, match=r"candidates\.csv cannot be .*No space left.*--resume"):
@@ -130,12 +127,10 @@ def test_a_log_that_cannot_be_written_ends_with_the_path(search, monkeypatch, tm
 def test_the_results_of_another_study_are_not_overwritten(search, tmp_path):
     search()
     before = (tmp_path / "search" / "genotype.yaml").read_bytes()
-    for other in (
-        {"SEARCH.STUDY_NAME": "other"},
-        {"SEARCH.STORAGE": f"sqlite:///{tmp_path}/other.db"},
-    ):
+    others = {"STUDY_NAME": "other", "STORAGE": f"sqlite:///{tmp_path}/other.db"}
+    for key, value in others.items():
         with pytest.raises(JobError, match=r"holds the results of the study 'search'"):
-            search(other)
+            search({f"SEARCH.{key}": value})
     assert (tmp_path / "search" / "genotype.yaml").read_bytes() == before
     search(resume=True)
 
