@@ -10,6 +10,7 @@ from crnas_d2.engine.path_samplers import PathSampler
 from crnas_d2.engine.scores import EntropyScore
 from crnas_d2.modeling.families import (
     DetNetFamily,
+    EfficientNetLiteFamily,
     MobileNetV2Family,
     ResNetFamily,
     ShuffleNetV2Family,
@@ -39,6 +40,7 @@ FAMILIES = {
     ),
     "detnet": DetNetFamily(50, stem_out_channels=4, res2_out_channels=16, width_per_group=4),
     "mobilenetv2": MobileNetV2Family(0.1),
+    "efficientnet_lite": EfficientNetLiteFamily(),
     "shufflenetv2": ShuffleNetV2Family(channels=(4, 8, 12, 16, 24)),
 }
 STAGES = ((1, 2), (1, 2), (2, 3), (1,))

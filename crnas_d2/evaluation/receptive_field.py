@@ -143,6 +143,8 @@ def _pooling(
 _WINDOWS: dict[Any, Callable[..., tuple[Any, ...]]] = {
     aten.convolution: _convolution,
     aten.max_pool2d_with_indices: _pooling,
+    # A window of one pixel, as far before the image as the padding (left, right, top, bottom).
+    aten.constant_pad_nd: lambda x, pads, *_: ((1, 1), (1, 1), (pads[2], pads[0]), (1, 1)),
     aten.avg_pool2d: lambda *args: _pooling(*args[:4]),
 }
 

