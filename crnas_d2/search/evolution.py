@@ -30,7 +30,6 @@ class EvolutionSampler(BaseGASampler):
     one worker resumes as if it had not been stopped. Candidates that failed are replaced.
 
     Args:
-        is_feasible: whether a genotype satisfies all budgets.
         population_size: candidates per generation.
         mutation_probability: that a mutation resamples a choice.
         crossover_share: fraction of crossovers in a generation.
@@ -48,12 +47,9 @@ class EvolutionSampler(BaseGASampler):
         seed: int = 0,
     ):
         super().__init__(population_size)
-        self.space = space
-        self.is_feasible = is_feasible
-        self.num_parents = num_parents
-        self.mutation_probability = mutation_probability
+        self.space, self.is_feasible, self.seed = space, is_feasible, seed
+        self.num_parents, self.mutation_probability = num_parents, mutation_probability
         self.num_mutations = population_size - round(population_size * crossover_share)
-        self.seed = seed
         # Attempts of the present generation, by kind and parents, with whether each is feasible:
         # every proposal goes through all of them again.
         self._attempts: dict[tuple[Any, ...], list[tuple[Genotype, bool]]] = {}
@@ -85,8 +81,7 @@ class EvolutionSampler(BaseGASampler):
         for genotype, is_feasible in self._proposals(study, generation, born):
             if genotype not in known and is_feasible:
                 return self.space.values(genotype)
-            # Attempts are seeded, so each call first repeats the earlier candidates. Each of them
-            # counts as progress once.
+            # Attempts are seeded, so each call first repeats the earlier candidates, as progress.
             in_vain = 0 if genotype in known and genotype not in passed else in_vain + 1
             passed.add(genotype)
             if in_vain == _MOST_SAMPLES:
@@ -134,8 +129,7 @@ class EvolutionSampler(BaseGASampler):
         key = generation, kind, tuple(parents)
         if key not in self._attempts:
             self._attempts = {k: v for k, v in self._attempts.items() if k[0] == generation}
-            self._attempts[key] = []
-        attempts = self._attempts[key]
+        attempts = self._attempts.setdefault(key, [])
         if attempt == len(attempts):
             random = Random(f"{self.seed}/{generation}/{kind}/{attempt}")
             make = {"random": self._sample, "mutation": self._mutate, "crossover": self._cross}

@@ -37,9 +37,9 @@ class ExhaustiveSearcher(Searcher):
                 "SEARCH.BUDGET."
             )
         self.genotypes: Sequence[Genotype] = feasible_genotypes(space, budgets)
-        if order_seed is not None:
-            self.genotypes = Random(order_seed).sample(self.genotypes, len(self.genotypes))
         self.total = len(self.genotypes)
+        if order_seed is not None:
+            self.genotypes = Random(order_seed).sample(self.genotypes, self.total)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -49,5 +49,4 @@ class ExhaustiveSearcher(Searcher):
         done = {candidate.genotype for candidate in candidates}
         return [genotype for genotype in self.genotypes if genotype not in done]
 
-    def certain(self, candidates: Collection[Candidate]) -> list[Genotype]:
-        return self.propose(candidates)
+    certain = propose

@@ -48,8 +48,7 @@ class GreedySearcher(Searcher):
         for choice in self.levels:
             widths.append(kept * len(choice.options))
             kept = min(top_k, widths[-1])
-        self.total = sum(widths)
-        self.num_prefixes = sum(widths[:-1])
+        self.total, self.num_prefixes = sum(widths), sum(widths[:-1])
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -78,8 +77,7 @@ class GreedySearcher(Searcher):
             ]
             missing = [genotype for genotype in level if genotype not in fitness]
             yield missing
-            found = {genotype: fitness.get(genotype) for genotype in level}
-            scored = {g: value for g, value in found.items() if value is not None}
+            scored = {g: value for g in level if (value := fitness.get(g)) is not None}
             # Those of this level that may still end ahead of all others.
             unknown = len(missing) + undecided * len(choice.options)
             if not scored and not unknown:

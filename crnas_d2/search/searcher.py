@@ -28,7 +28,6 @@ class Searcher(ABC):
     :attr:`sampler` instead, see :class:`crnas_d2.search.SampledSearcher`.
 
     Attributes:
-        name: under which it is registered.
         total: number of evaluations of the whole search; ``None``: not known in advance.
         genotypes: those that it evaluates; ``None``: not known in advance.
         proposes_prefixes: whether it proposes genotypes that decide on the first choices alone.
@@ -44,23 +43,19 @@ class Searcher(ABC):
     name: str
     total: int | None = None
     genotypes: Sequence[Genotype] | None = None
-    proposes_prefixes: bool = False
+    proposes_prefixes = has_second_objective = answers_duplicates = False
     num_prefixes: int = 0
     sampler: BaseSampler | None = None
-    has_second_objective: bool = False
-    answers_duplicates: bool = False
     num_decisive: int | None = None
 
     def __init__(self, space: SearchSpace, budgets: Sequence[Budget] = ()):
-        self.space = space
-        self.budgets = tuple(budgets)
+        self.space, self.budgets = space, tuple(budgets)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        """Return the further arguments of the constructor, plain data.
+        """Return the further arguments of the constructor, plain data, which identify a search.
 
-        They identify a search: ``--resume`` with other values raises an error. Values of the
-        default config are not compared, so that a later version may add settings.
+        Values of the default config are not compared, so that a later version may add settings.
         """
         return {}
 

@@ -1,8 +1,4 @@
-"""The steps of a search in its study, without evaluation and without a clock.
-
-A worker goes through them (:func:`crnas_d2.search.run_worker`), and so does a simulation of many
-workers (:mod:`tools.simulation.virtual_clock`).
-"""
+"""The steps of a search in its study, for a worker or a simulation of many, without a clock."""
 
 import logging
 import math
@@ -52,11 +48,9 @@ Result = TrialState | list[float]  # the values of a trial, or the state in whic
 
 
 class Step(Enum):
-    """What a worker does next."""
+    """What a worker does next: evaluate a candidate, wait for others, or end the search."""
 
-    EVALUATE = "evaluate a candidate"
-    WAIT = "wait for what others evaluate"
-    END = "end, because the search is over"
+    EVALUATE, WAIT, END = "evaluate", "wait", "end"
 
 
 @dataclass
@@ -144,7 +138,7 @@ class Steps:
         return [fitness, *([self.second_objective(genotype)] if self.second_objective else [])]
 
     def fail(self, trial: optuna.Trial, genotype: Genotype, error: Exception) -> Result:
-        """Return the result of an evaluation that raised an exception."""
+        """Return the result of an evaluation that raised an exception; the first is tried again."""
         trial.set_user_attr(ERROR, traceback.format_exc()[-_MOST_TRACEBACK:])
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         if any(ERROR in other.user_attrs for other in self._others_like(trial.number)):
@@ -170,11 +164,10 @@ class Steps:
 
     def _suggest(self, trial: optuna.Trial) -> Genotype:
         """Return the enqueued genotype of a trial, otherwise the proposal of the sampler."""
-        enqueued = trial.user_attrs.get(ENQUEUED)
+        names = trial.user_attrs.get(ENQUEUED, self.space.names)  # a prefix lacks the last ones
         values: dict[str, int] = {}
         for choice in self.space.choices:
-            # A partial genotype decides on its first choices only.
-            if choice.is_active(values) and (enqueued is None or choice.name in enqueued):
+            if choice.is_active(values) and choice.name in names:
                 values[choice.name] = trial.suggest_categorical(choice.name, choice.options)
         return self.space.genotype(values)
 
@@ -215,8 +208,8 @@ class Steps:
             trials = self.study.get_trials(deepcopy=False)
             known = {g for o in trials if (g := genotype_of(o, self.space)) is not None}
             enqueue(self.study, self.space, [self.searcher.explore(known, trial.number)])
-        scored = [other for other in others if other.state == TrialState.COMPLETE]
-        if not scored:
-            return TrialState.PRUNED
-        trial.set_user_attr(SAME_AS, scored[0].number)
-        return scored[0].values
+        for other in others:
+            if other.state == TrialState.COMPLETE:
+                trial.set_user_attr(SAME_AS, other.number)
+                return other.values
+        return TrialState.PRUNED

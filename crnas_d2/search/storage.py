@@ -12,9 +12,9 @@ from itertools import count
 from typing import Any
 
 import optuna
-import sqlalchemy
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
+from sqlalchemy import exc
 
 from .storage_files import check_sqlite, open_journal, prepare_sqlite
 from .storage_url import check_url, connect_args, file_of, shown
@@ -25,18 +25,10 @@ _RETRY = 3.0  # seconds between two attempts to reach a storage that is away
 _MOST_RACES = 10  # attempts to create the tables while other processes create them, too
 # A shared folder that is away for a while; other errors, such as a full disk, stay.
 _AWAY = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN}
-_PERMANENT = (  # of a database server: missing tables, wrong statements, wrong URLs
-    sqlalchemy.exc.ProgrammingError,
-    sqlalchemy.exc.DataError,
-    sqlalchemy.exc.IntegrityError,
-    sqlalchemy.exc.ArgumentError,
-)
-_STORAGE_ERRORS = (
-    sqlalchemy.exc.SQLAlchemyError,
-    StorageInternalError,
-    OSError,
-    json.JSONDecodeError,  # a journal is read on in each operation
-)
+# Of a database server: missing tables, wrong statements, wrong URLs.
+_PERMANENT = (exc.ProgrammingError, exc.DataError, exc.IntegrityError, exc.ArgumentError)
+# The last one because a journal is read on in each operation.
+_STORAGE_ERRORS = (exc.SQLAlchemyError, StorageInternalError, OSError, json.JSONDecodeError)
 
 
 _ADVICE = (  # by words of the cause
@@ -62,7 +54,6 @@ def open_storage(url: str, *, patience: float = 0, for_workers: bool = False) ->
 
     Raises:
         ValueError: the URL is malformed, names something else, or its driver is missing.
-        StorageError: the storage cannot be reached, read or written.
     """
     check_url(url)
     is_file = "://" not in url
@@ -147,20 +138,18 @@ def _is_away(error: BaseException) -> bool:
     """Whether an operation may succeed when the storage is back."""
     if isinstance(error, StorageInternalError):
         error = error.__cause__ or error
-    if isinstance(error, OSError):
-        return error.errno in _AWAY
-    if isinstance(getattr(error, "orig", None), sqlite3.Error):
-        return False
+    if isinstance(error, OSError) or isinstance(getattr(error, "orig", None), sqlite3.Error):
+        return getattr(error, "errno", None) in _AWAY
     # A lost connection has many names, e.g. that of a query which Optuna repeats within the
     # transaction that was lost with it.
-    return isinstance(error, sqlalchemy.exc.SQLAlchemyError) and not isinstance(error, _PERMANENT)
+    return isinstance(error, exc.SQLAlchemyError) and not isinstance(error, _PERMANENT)
 
 
 def _cause(error: BaseException) -> str:
     """Return the first line of what the database or the system says."""
-    if isinstance(error, StorageInternalError) and error.__cause__ is not None:
-        error = error.__cause__
-    if isinstance(error, sqlalchemy.exc.PendingRollbackError) and error.__context__ is not None:
+    if isinstance(error, StorageInternalError):
+        error = error.__cause__ or error
+    if isinstance(error, exc.PendingRollbackError) and error.__context__ is not None:
         error = error.__context__  # how the transaction was lost
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
@@ -177,13 +166,13 @@ def _open_database(url: str, for_workers: bool) -> BaseStorage:
         try:
             storage = RDBStorage(template, engine_kwargs=engine)
             break
-        except (sqlalchemy.exc.DBAPIError, AssertionError) as error:
+        except (exc.DBAPIError, AssertionError) as error:
             # Another process may be creating the same tables just now.
-            is_race = isinstance(error, (sqlalchemy.exc.IntegrityError, AssertionError))
+            is_race = isinstance(error, (exc.IntegrityError, AssertionError))
             if attempt == _MOST_RACES or not (is_race or "already exists" in str(error)):
                 raise
             time.sleep(0.2 * attempt)
-        except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
+        except (ImportError, exc.NoSuchModuleError) as error:
             raise ValueError(
                 f"SEARCH.STORAGE is {shown(url)}, whose driver is not installed. For PostgreSQL: "
                 "pip install 'crnas-d2[postgres]', and write postgresql+psycopg://..."

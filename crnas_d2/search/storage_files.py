@@ -73,9 +73,8 @@ def prepare_sqlite(storage: RDBStorage, file: str, *, for_workers: bool) -> None
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     def close() -> None:
-        """Leave one plain file behind, unless another worker still has it open."""
         engine.dispose()
-        with suppress(sqlite3.Error, OSError):
+        with suppress(sqlite3.Error, OSError):  # another worker still has it open
             _leave_wal(file)
 
     engine.dispose()  # earlier connections lack the two listeners

@@ -76,7 +76,7 @@ def without_password(url: str) -> str:
 
 
 def shown(url: str) -> str:
-    """Return what a message calls a storage: its file, or its URL without the password."""
+    """Return the file of a storage, or its URL without the password, for messages."""
     return file_of(url) or without_password(url)
 
 
@@ -94,12 +94,11 @@ def file_of(url: str) -> str | None:
 
 def connect_args(url: str) -> dict[str, object]:
     """Return arguments of the driver that let it notice a lost connection; the URL wins."""
-    parsed = make_url(url)
+    parsed, usual = make_url(url), {}
     if parsed.get_backend_name() == "sqlite":
         return {"timeout": 60}  # seconds that a transaction waits for others
-    if parsed.get_backend_name() != "postgresql" or "psycopg" not in parsed.get_driver_name():
-        return {}
-    usual = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10}
+    if parsed.get_backend_name() == "postgresql" and "psycopg" in parsed.get_driver_name():
+        usual = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10}
     return {key: value for key, value in usual.items() if key not in parsed.query}
 
 

@@ -11,15 +11,10 @@ from crnas_d2.verbs.arguments import add_config_file
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--number", type=int, default=5, metavar="N")
-    parser.add_argument(
-        "--sampling",
-        choices=SAMPLINGS,
-        default="random",
-        help="stratified: evenly over the range of MACs; default: %(default)s",
-    )
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder for random-1.yaml, ..."
-    )
+    text = "stratified: evenly over the range of MACs; default: %(default)s"
+    parser.add_argument("--sampling", choices=SAMPLINGS, default="random", help=text)
+    text = "folder for random-1.yaml, ..."
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help=text)
     add_config_file(parser, "config of a search")
 
 

@@ -4,13 +4,9 @@ from crnas_d2.search import sample_genotypes, sample_over_cost
 from crnas_d2.space import AdditiveCost, Budget, Choice, SearchSpace
 
 # 6 ** 3 genotypes of 3 to 18 blocks, most of them in the middle.
-SPACE = SearchSpace(
-    "stage",
-    tuple(Choice(f"res{s}", tuple(range(1, 7)), field="depths") for s in (2, 3, 4)),
-)
-BLOCKS = AdditiveCost(
-    "BLOCKS", "blocks", SPACE, {n: {k: k for k in range(1, 7)} for n in SPACE.names}
-)
+DEPTHS = tuple(range(1, 7))
+SPACE = SearchSpace("stage", tuple(Choice(f"res{s}", DEPTHS, field="depths") for s in (2, 3, 4)))
+BLOCKS = AdditiveCost("BLOCKS", "blocks", SPACE, {n: {k: k for k in DEPTHS} for n in SPACE.names})
 
 
 def test_samples_over_a_cost_span_its_range():

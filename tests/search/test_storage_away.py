@@ -24,16 +24,18 @@ def server():
     server.remove()
 
 
+def open_at(url, patience=0, resume=True):
+    return StudySettings(url, "search", DESCRIPTION, patience=patience).open(resume=resume)
+
+
 def check_nothing_is_lost_or_doubled(folder, url, killed):
     evaluations = logged(folder)
     interrupted = [genotype for process, genotype in evaluations if process == killed][-1:]
     genotypes = sorted(genotype for _, genotype in evaluations)
     # The last one of the killed worker may have been finished just then.
     assert genotypes in (EVERYTHING, sorted([*EVERYTHING, *interrupted]))
-    study = StudySettings(url, "search", DESCRIPTION).open(resume=True)
-    candidates = evaluated(study, SEARCH.space)
-    assert sorted(candidate.genotype for candidate in candidates) == EVERYTHING
-    assert all(candidate.fitness is not None for candidate in candidates)
+    scored = [c.genotype for c in evaluated(open_at(url), SEARCH.space) if c.fitness is not None]
+    assert sorted(scored) == EVERYTHING
 
 
 @pytest.mark.slow
@@ -57,29 +59,30 @@ def test_three_workers_outlive_a_kill_a_restart_and_an_outage(server, tmp_path):
 @pytest.mark.slow
 def test_without_a_server_a_worker_gives_up_with_a_message_without_password(server, tmp_path):
     url = server.url()
-    study = StudySettings(url, "search", DESCRIPTION, patience=2).open(resume=False)
+    study = open_at(url, patience=2, resume=False)
     server.stop()
     with pytest.raises(StorageError, match=r"nas@127.*could not be reached for 2 s") as error:
         study.get_trials()
     assert "w%25rd" not in str(error.value) and "w%rd" not in str(error.value)
     started = time.monotonic()
     with pytest.raises(StorageError, match=r"could not be reached: .*refused"):
-        StudySettings(url, "search", DESCRIPTION).open(resume=True)
+        open_at(url)
     assert time.monotonic() - started < 2
 
 
 @pytest.mark.slow
 def test_the_password_may_come_from_the_environment(server, tmp_path, monkeypatch):
+    url = server.url(password="")
     with pytest.raises(StorageError, match="password"):
-        StudySettings(server.url(password=""), "search", DESCRIPTION).open(resume=False)
+        open_at(url, resume=False)
     monkeypatch.setenv("PGPASSWORD", "p@ss/w%rd:1")
-    StudySettings(server.url(password=""), "search", DESCRIPTION).open(resume=False)
+    open_at(url, resume=False)
     monkeypatch.delenv("PGPASSWORD")
     file = tmp_path / "pgpass"
     file.write_text(r"127.0.0.1:*:*:nas:p@ss/w%rd\:1" + "\n")
     file.chmod(0o600)
     monkeypatch.setenv("PGPASSFILE", str(file))
-    StudySettings(server.url(password=""), "search", DESCRIPTION).open(resume=True)
+    open_at(url)
 
 
 @pytest.mark.slow

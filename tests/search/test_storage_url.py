@@ -33,19 +33,18 @@ def test_a_url_is_shown_without_its_password_and_names_the_same_study(password):
     assert bare == "postgresql+psycopg://nas@db.example:5432/studies" == shown(text)
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        f"postgresql+psycopg://nas:{SECRET}@127.0.0.1:1/studies",
-        f"postgresql+psycopg://nas:{SECRET}@127.0.0.1:port/studies",
-        f"postgresql+psycopg://nas:p@{SECRET}@127.0.0.1:1/studies",
-        f"postgresql+psycopg://nas:12@34/{SECRET}@127.0.0.1:1/studies",
-        f"postgresql+psycopg://127.0.0.1:1/studies?user=nas&password={SECRET}",
-        f"postgres://nas:{SECRET}@127.0.0.1:1/studies",
-        f"nosuchdatabase://nas:{SECRET}@127.0.0.1:1/studies",
-    ],
-    ids=["away", "port", "@", "@/", "parameter", "postgres", "driver"],
-)
+URLS = {
+    "away": f"postgresql+psycopg://nas:{SECRET}@127.0.0.1:1/studies",
+    "port": f"postgresql+psycopg://nas:{SECRET}@127.0.0.1:port/studies",
+    "@": f"postgresql+psycopg://nas:p@{SECRET}@127.0.0.1:1/studies",
+    "@/": f"postgresql+psycopg://nas:12@34/{SECRET}@127.0.0.1:1/studies",
+    "parameter": f"postgresql+psycopg://127.0.0.1:1/studies?user=nas&password={SECRET}",
+    "postgres": f"postgres://nas:{SECRET}@127.0.0.1:1/studies",
+    "driver": f"nosuchdatabase://nas:{SECRET}@127.0.0.1:1/studies",
+}
+
+
+@pytest.mark.parametrize("url", URLS.values(), ids=URLS)
 def test_no_error_shows_a_password(url):
     pytest.importorskip("psycopg")
     with pytest.raises((ValueError, StorageError)) as error:

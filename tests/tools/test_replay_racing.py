@@ -53,9 +53,8 @@ def test_races_find_what_all_images_find_at_a_part_of_the_work(replay, tmp_path)
     share = float(text.split("images: ")[1].split("%")[0])
     assert 12.5 <= share < 60  # the smallest part is an eighth: 50 images
     assert replay() == text  # the same draws
-    evolved = replay(
-        *EVOLUTION, "SEARCH.EVOLUTION.GENERATIONS", "3", "SEARCH.EVOLUTION.PARENTS", "2"
-    )
+    more = ["SEARCH.EVOLUTION.GENERATIONS", "3", "SEARCH.EVOLUTION.PARENTS", "2"]
+    evolved = replay(*EVOLUTION, *more)
     assert "3 races of evolution, 12 candidates, 2 of them on all" in evolved
     assert "the same network: 3 of 3 searches" in evolved
 

@@ -30,7 +30,7 @@ def simulate(monkeypatch, capsys):
 
 def test_the_table_has_a_row_per_number_of_workers_and_is_written(simulate, tmp_path):
     output = simulate(
-        *("--workers", 1, 2, 100, "--seconds", 3600, "--spread", 0, "--output", tmp_path)
+        *["--workers", "1", "2", "100", "--seconds", "3600", "--spread", "0", "--output"], tmp_path
     )
     with (tmp_path / "simulation.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -49,18 +49,17 @@ def test_times_are_those_of_a_finished_search(simulate, tmp_path):
     assert last.split()[:5] == ["1", "10.00", "1.0", "0%", "5"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("--seconds", "-1"), "--seconds is -1.0; expected a number above 0"),
-        (("--seconds", "nan"), "--seconds is nan"),
-        (("--seconds", "5", "--spread", "-1"), "--spread is -1.0"),
-        (("--workers", "0", "--seconds", "5"), "--workers has 0; expected at least 1"),
-        (("--search", "nowhere"), "nowhere/candidates.csv cannot be read"),
-    ],
-    ids=["negative", "nan", "spread", "workers", "folder"],
-)
+REFUSED = {
+    "--seconds -1": "--seconds is -1.0; expected a number above 0",
+    "--seconds nan": "--seconds is nan",
+    "--seconds 5 --spread -1": "--spread is -1.0",
+    "--workers 0 --seconds 5": "--workers has 0; expected at least 1",
+    "--search nowhere": "nowhere/candidates.csv cannot be read",
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), REFUSED.items())
 def test_what_cannot_be_simulated_is_refused_in_one_line(simulate, arguments, words):
     with pytest.raises(SystemExit) as end:
-        simulate(*arguments)
+        simulate(*arguments.split())
     assert words in end.value.code and "\n" not in end.value.code

@@ -21,12 +21,9 @@ STOPPED = "Stopped; continue with --resume."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config-file", default="", metavar="FILE", help="path to config file")
     parser.add_argument("--resume", action="store_true", help="continue the study in OUTPUT_DIR")
-    parser.add_argument(
-        "--num-workers",
-        type=int,
-        default=max(1, torch.cuda.device_count()),
-        help="processes that evaluate candidates on this machine (default: one per GPU)",
-    )
+    text = "processes that evaluate candidates on this machine (default: one per GPU)"
+    number = max(1, torch.cuda.device_count())
+    parser.add_argument("--num-workers", type=int, default=number, help=text)
     add_trailing_overrides(parser)
 
 

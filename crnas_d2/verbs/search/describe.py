@@ -69,7 +69,7 @@ def _weights_and_images(cfg: CfgNode) -> dict[str, object]:
     }
 
 
-def _identify(dataset_name: str) -> list[str | None]:
-    """Return the name of a dataset and, if it has a JSON file, the digest of that file."""
-    json_file = MetadataCatalog.get(dataset_name).get("json_file")
-    return [dataset_name, sha256(json_file) if json_file else None]
+def _identify(dataset: str) -> list[str | None]:
+    """Return the name of a dataset and the digest of its JSON file, if it has one."""
+    json_file = MetadataCatalog.get(dataset).get("json_file")
+    return [dataset, sha256(json_file) if json_file else None]

@@ -35,8 +35,7 @@ def train_finalists(
 
     Args:
         config: of :func:`training_config`.
-        save: writes the weights of a network; without it, all start from ``MODEL.WEIGHTS``, or
-            from scratch.
+        save: writes the weights of a network; without it, all start from ``MODEL.WEIGHTS``.
         candidates: the best first, like those returned; only complete ones take part.
     """
     number, metric = config.SEARCH.FINALISTS.NUMBER, config.SEARCH.METRIC

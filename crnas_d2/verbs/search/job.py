@@ -30,16 +30,13 @@ class SearchJob:
 
     Attributes:
         num_workers: processes on this machine.
-        output: the folder of the results.
         searcher: proposes the candidates. Each process builds its own with ``build_searcher``,
             because a sampler may have a random state.
         build_score: on a supernet, which is loaded if it is not given; in each process anew.
         metric: the name of the fitness.
         inherits: whether the weights are those of a trained detector, not of a supernet.
         costs: by name, those that are limited, minimized or reported.
-        second_objective: the cost to minimize; ``None``: there is one objective.
-        racing: ``None`` if candidates do not race.
-        study: where the candidates are stored.
+        second_objective: the cost to minimize, if there is one.
         summary: lines that are shown when the search begins.
     """
 

@@ -15,7 +15,7 @@ from detectron2.utils.logger import setup_logger
 from tqdm import tqdm
 
 from crnas_d2.engine.scores import Score
-from crnas_d2.evaluation import NoiseFiles
+from crnas_d2.evaluation import NoiseFiles, Race
 from crnas_d2.search import Candidate, Stopped, StorageError, evaluated, run_worker
 from crnas_d2.space import Genotype
 
@@ -51,30 +51,28 @@ def evaluate_all(job: SearchJob, evaluate: Score, study: optuna.Study) -> None:
 def _others(job: SearchJob) -> Iterator[Callable[[], None]]:
     """Run the other workers, which are stopped if this one fails; yield what reports deaths."""
     spawn = multiprocessing.get_context("spawn")
-    processes = {
-        rank: spawn.Process(target=_work_beside, args=(job, rank))
-        for rank in range(1, job.num_workers)
-    }
+    ranks = range(1, job.num_workers)
+    processes = [spawn.Process(target=_work_beside, args=(job, rank)) for rank in ranks]
     reported: set[int] = set()
 
     def report_deaths() -> None:
-        for rank, process in processes.items():
+        for rank, process in enumerate(processes, 1):
             if (code := process.exitcode) and rank not in reported:
                 reported.add(rank)
                 name = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
                 how = f"ended with {name}; the others take over its candidate."
                 logger.warning("Worker %d of %d %s", rank + 1, job.num_workers, how)
 
-    for process in processes.values():
+    for process in processes:
         process.start()
     try:
         yield report_deaths
     except BaseException:
-        for process in processes.values():
+        for process in processes:
             process.terminate()
         raise
     finally:
-        for process in processes.values():
+        for process in processes:
             process.join()
 
 
@@ -110,18 +108,18 @@ def work(
 ) -> None:
     """Evaluate candidates of the study until none is left."""
     space, metric, noise = job.space, job.metric, NoiseFiles(str(job.output))
-    read, racing = noise.read_results, job.racing
-    race = None if racing is None else racing.build(study, space, metric, read)
+    race: Race | None = None
+    if job.racing is not None:
+        race = job.racing.build(study, space, metric, noise.read_results)
 
     def evaluate_and_resample(genotype: Genotype) -> Mapping[str, float] | Stopped:
         metrics = evaluate(genotype, race) if race is not None else evaluate(genotype)
-        if isinstance(metrics, Stopped):
-            return metrics
         # The samples of a prefix would also vary with its completions.
-        results = evaluate.image_results(metric) if space.is_complete(genotype) else None
-        if results is not None:
+        if isinstance(metrics, Stopped) or not space.is_complete(genotype):
+            return metrics
+        if (results := evaluate.image_results(metric)) is not None:
+            fitness = metrics.get(metric, math.nan)
             try:
-                fitness = metrics.get(metric, math.nan)
                 noise.write(genotype, fitness, results, however_large=race is not None)
             except OSError as error:  # the candidate has its fitness, if no interval
                 logger.warning("No interval for %s: %s", genotype, error)
