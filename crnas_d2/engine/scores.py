@@ -13,7 +13,7 @@ from crnas_d2.cost import Entropy
 from crnas_d2.data import build_fixed_batches, fixed_images, register_datasets
 from crnas_d2.evaluation import ImageResults, Race, SubnetEvaluator, build_evaluator, precision
 from crnas_d2.evaluation.bn_calibration import batch_statistics
-from crnas_d2.search import Searcher, Stopped
+from crnas_d2.search import Stopped
 from crnas_d2.space import Genotype
 
 from .subnets import calibration, load_supernet
@@ -137,12 +137,3 @@ def build_score(cfg: CfgNode, model: nn.Module | None = None) -> Score:
     if score.uses_supernet and model is None:
         model = load_supernet(cfg)
     return score.from_config(cfg, model)
-
-
-def check_prefixes(score: type[Score], searcher: Searcher) -> None:
-    """Raise ValueError if a searcher asks for prefixes, which the score cannot give."""
-    if searcher.proposes_prefixes and not score.scores_prefixes:
-        raise ValueError(
-            f"SEARCH.ALGORITHM is '{searcher.name}', which scores parts of a network; SEARCH.SCORE "
-            f"'{score.name}' scores whole ones: use 'exhaustive' or 'evolution'."
-        )

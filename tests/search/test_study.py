@@ -28,9 +28,7 @@ class Counted:
     """An evaluation that remembers its calls, and fails as it is told."""
 
     def __init__(self, metrics=evaluate, broken_at=None, failures=10):
-        self.metrics = metrics
-        self.broken_at = broken_at
-        self.failures = failures
+        self.metrics, self.broken_at, self.failures = metrics, broken_at, failures
         self.calls = []
 
     def __call__(self, genotype):
@@ -92,11 +90,10 @@ def test_another_search_is_refused_with_what_differs(study, tmp_path):
     assert "metric" not in message and "archval" not in message
 
 
-@pytest.mark.parametrize(
-    "metrics",
-    [{"bbox/AP": math.nan}, {"bbox/AP": math.inf}, {"bbox/AP": -math.inf}, {}],
-    ids=["nan", "inf", "-inf", "none at all"],
-)
+NO_FITNESS = [{"bbox/AP": value} for value in (math.nan, math.inf, -math.inf)] + [{}]
+
+
+@pytest.mark.parametrize("metrics", NO_FITNESS, ids=["nan", "inf", "-inf", "none at all"])
 def test_a_candidate_without_a_finite_fitness_fails_once_and_never_wins(study, metrics):
     bad = GENOTYPES[2]
     counted = Counted(lambda genotype: metrics if genotype == bad else {"bbox/AP": -5.0})
@@ -149,9 +146,9 @@ def test_a_candidate_that_fails_twice_counts_as_failed_with_its_traceback(study,
         enqueue(study, SPACE, GENOTYPES)
     assert sorted(counted.calls) == sorted([*GENOTYPES, broken])
     *others, last = evaluated(study, SPACE)
-    assert last.genotype == broken and last.fitness is None
-    assert last.failure == "OSError: the disk is full"
     assert all(candidate.fitness is not None for candidate in others)
+    assert (last.genotype, last.fitness) == (broken, None)
+    assert last.failure == "OSError: the disk is full"
     (trial,) = [trial for trial in study.trials if "refused" in trial.user_attrs]
     assert "in __call__" in trial.user_attrs["error"]
     assert trial.user_attrs["error"].endswith("OSError: the disk is full\n")
@@ -197,23 +194,14 @@ def test_two_idle_workers_may_find_the_same_dead_one(study, tmp_path, monkeypatc
 def test_a_killed_search_ends_as_an_uninterrupted_one(study, tmp_path):
     enqueue(study, SPACE, GENOTYPES)
     before = killed_in(tmp_path, 5)
-
-    counted = Counted()
-    resumed = begin(tmp_path, resume=True)
-    enqueue(resumed, SPACE, GENOTYPES)
-    work(resumed, counted)
-
+    counted, found = Counted(), []
+    for opened in (begin(tmp_path, resume=True), begin(tmp_path, name="uninterrupted")):
+        enqueue(opened, SPACE, GENOTYPES)
+        work(opened, counted)
+        found.append([(c.genotype, c.fitness, c.metrics) for c in evaluated(opened, SPACE)])
     # Only what the kill interrupted was begun twice.
-    assert sorted(before + counted.calls) == sorted([*GENOTYPES, before[-1]])
-
-    uninterrupted = begin(tmp_path, name="other")
-    enqueue(uninterrupted, SPACE, GENOTYPES)
-    work(uninterrupted, evaluate)
-
-    def results(study):
-        return [(c.genotype, c.fitness, c.metrics) for c in evaluated(study, SPACE)]
-
-    assert results(resumed) == results(uninterrupted)
+    assert sorted(before + counted.calls) == sorted([*GENOTYPES, before[-1], *GENOTYPES])
+    assert found[0] == found[1]
 
 
 def test_two_workers_share_a_study_without_evaluating_anything_twice(study, tmp_path):

@@ -7,7 +7,6 @@ import pytest
 import toy
 
 from crnas_d2 import load_config, run_search, run_training
-from crnas_d2.common.errors import JobError
 from crnas_d2.space import Genotype
 
 
@@ -55,13 +54,3 @@ def test_finished_finalists_are_not_trained_again(searched):
     assert run_search(cfg, resume=True).genotype == best.genotype
     assert results(cfg) == before
     assert [file.stat().st_mtime_ns for file in weights] == times
-
-
-@pytest.mark.parametrize(("key", "value"), [("NUMBER", -1), ("MAX_ITER", 0), ("BASE_LR", 0.0)])
-def test_settings_are_checked_before_the_search(searched, tmp_path, key, value):
-    cfg = searched[0].clone()
-    cfg.OUTPUT_DIR = str(tmp_path / "search")
-    cfg.SEARCH.FINALISTS[key] = value
-    with pytest.raises(JobError, match=rf"SEARCH\.FINALISTS\.{key} is {value}"):
-        run_search(cfg)
-    assert not Path(cfg.OUTPUT_DIR).exists()

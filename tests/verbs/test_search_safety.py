@@ -67,6 +67,7 @@ def test_a_refused_start_does_not_refuse_the_corrected_one(search, tmp_path):
 
 WRONG = [("IMS_PER_BATCH", -1), ("BN_CALIBRATION.NUM_IMAGES", -1), ("IMAGE_CACHE", -0.5)]
 WRONG += [("STORAGE_TIMEOUT", -1.0), ("STUDY_NAME", " ")]
+WRONG += [("FINALISTS.NUMBER", -1), ("FINALISTS.MAX_ITER", 0), ("FINALISTS.BASE_LR", 0.0)]
 WRONG += [("COST_INPUT_SIZE", [64]), ("COST_INPUT_SIZE", [64, 0])]
 
 

@@ -15,7 +15,7 @@ from crnas_d2.common.files import check_writable
 from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.engine.checks import check_config, check_search
 from crnas_d2.engine.log import describe_seed
-from crnas_d2.engine.scores import SCORE_REGISTRY, Score, build_score, check_prefixes
+from crnas_d2.engine.scores import SCORE_REGISTRY, Score, build_score
 from crnas_d2.evaluation import metric_names
 from crnas_d2.search import Searcher, StudySettings, build_searcher, study_url, without_password
 from crnas_d2.space import AdditiveCost, SearchSpace, check_budgets
@@ -77,7 +77,11 @@ class SearchJob:
         assert isinstance(space, SearchSpace)
         reachable = check_budgets(space, budgets)
         searcher = build_searcher(cfg, space, budgets)
-        check_prefixes(score, searcher)
+        if searcher.proposes_prefixes and not score.scores_prefixes:
+            raise ValueError(
+                f"SEARCH.ALGORITHM is '{searcher.name}', which scores parts of a network; "
+                f"SEARCH.SCORE '{score.name}' scores whole ones: use 'exhaustive' or 'evolution'."
+            )
         racing = RaceSettings.from_config(cfg, searcher, score)
         second = cfg.SEARCH.SECOND_OBJECTIVE
         study = StudySettings(
