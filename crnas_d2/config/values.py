@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 import torch
 from detectron2.config import CfgNode
@@ -232,62 +232,61 @@ _CHECKED: set[str] = set()  # digests of the configs that were found right
 
 
 def check_values(cfg: CfgNode) -> None:
-    """Check sizes, periods, names and lists of a config, once for each content.
-
-    Raises:
-        ValueError: naming the key, its value and what was expected.
-    """
+    """Raise ValueError for wrong sizes, periods, names and lists; check each content once."""
     content = text_digest(repr(cfg), 64)
     if content in _CHECKED:
         return
-    for key, rule in _RULE_OF.items():
-        _check(key, reduce(lambda node, name: node[name], key.split("."), cfg), rule)
-    for key, value in leaves(cfg):
-        if key.endswith(".NORM"):
-            _check(key, value, _NORM)
-        if isinstance(value, float) and math.isnan(value):
-            raise invalid(key, value, "a number")
-    _check_combinations(cfg)
+    # Combinations only of values that are right each.
+    for key, value, expected, but, known in chain(_wrong_values(cfg), _wrong_combinations(cfg)):
+        raise invalid(key, value, expected, but=but, known=known)
     check_device("MODEL.DEVICE", cfg.MODEL.DEVICE)
     _CHECKED.add(content)
 
 
-def _check_combinations(cfg: CfgNode) -> None:
-    """Raise ValueError for values that do not go together."""
-    inputs, solver = cfg.INPUT, cfg.SOLVER
+class _Wrong(NamedTuple):
+    key: str
+    value: object
+    expected: str
+    but: str = ""
+    known: Sequence[str] = ()
+
+
+def _wrong_values(cfg: CfgNode) -> Iterator[_Wrong]:
+    values = dict(leaves(cfg))
+    norms = {key: _NORM for key in values if key.endswith(".NORM")}
+    for key, rule in (_RULE_OF | norms).items():
+        value = values[key]
+        if not rule.admits(value):
+            yield _Wrong(key, value, rule.words, known=rule.names if isinstance(value, str) else ())
+    for key, value in values.items():
+        if isinstance(value, float) and math.isnan(value):
+            yield _Wrong(key, value, "a number")
+
+
+def _wrong_combinations(cfg: CfgNode) -> Iterator[_Wrong]:
+    """Yield values that do not go together."""
+    inputs, solver, crop = cfg.INPUT, cfg.SOLVER, cfg.INPUT.CROP
     channels = 1 if inputs.FORMAT == "L" else 3
     for key in ("PIXEL_MEAN", "PIXEL_STD"):
-        numbers = cfg.MODEL[key]
-        if len(numbers) != channels:
-            expected = f"{channels} numbers, one per channel of INPUT.FORMAT {inputs.FORMAT}"
-            raise invalid(f"MODEL.{key}", numbers, expected)
-    if inputs.MIN_SIZE_TRAIN_SAMPLING == "range" and len(inputs.MIN_SIZE_TRAIN) != 2:
-        raise invalid(
-            "INPUT.MIN_SIZE_TRAIN",
-            inputs.MIN_SIZE_TRAIN,
-            "two sizes, (least, most)",
-            but="MIN_SIZE_TRAIN_SAMPLING is 'range'",
-        )
-    crop, expected = inputs.CROP, ""
+        expected = f"{channels} numbers, one per channel of INPUT.FORMAT {inputs.FORMAT}"
+        if len(cfg.MODEL[key]) != channels:
+            yield _Wrong(f"MODEL.{key}", cfg.MODEL[key], expected)
+    sizes, expected = inputs.MIN_SIZE_TRAIN, "two sizes, (least, most)"
+    if inputs.MIN_SIZE_TRAIN_SAMPLING == "range" and len(sizes) != 2:
+        yield _Wrong("INPUT.MIN_SIZE_TRAIN", sizes, expected, "MIN_SIZE_TRAIN_SAMPLING is 'range'")
+    is_type = f"INPUT.CROP.TYPE is '{crop.TYPE}'"
     if crop.TYPE.startswith("relative") and max(crop.SIZE) > 1:
-        expected = "shares of the image, at most 1"
+        yield _Wrong("INPUT.CROP.SIZE", crop.SIZE, "shares of the image, at most 1", is_type)
     if crop.TYPE.startswith("absolute") and not all(type(side) is int for side in crop.SIZE):
-        expected = "whole numbers of pixels"
-    if expected:
-        but = f"INPUT.CROP.TYPE is '{crop.TYPE}'"
-        raise invalid("INPUT.CROP.SIZE", crop.SIZE, expected, but=but)
-    if solver.IMS_PER_BATCH % solver.GRADIENT_ACCUMULATION:
-        expected = f"a divisor of SOLVER.IMS_PER_BATCH, which is {solver.IMS_PER_BATCH}"
-        raise invalid("SOLVER.GRADIENT_ACCUMULATION", solver.GRADIENT_ACCUMULATION, expected)
-    world_size = solver.REFERENCE_WORLD_SIZE
-    if world_size and solver.IMS_PER_BATCH % world_size:
-        expected = f"a multiple of SOLVER.REFERENCE_WORLD_SIZE, which is {world_size}"
-        raise invalid("SOLVER.IMS_PER_BATCH", solver.IMS_PER_BATCH, expected)
-
-
-def _check(key: str, value: object, rule: Rule) -> None:
-    if not rule.admits(value):
-        raise invalid(key, value, rule.words, known=rule.names if isinstance(value, str) else ())
+        yield _Wrong("INPUT.CROP.SIZE", crop.SIZE, "whole numbers of pixels", is_type)
+    images, parts = solver.IMS_PER_BATCH, solver.GRADIENT_ACCUMULATION
+    processes = solver.REFERENCE_WORLD_SIZE
+    if images % parts:
+        expected = f"a divisor of SOLVER.IMS_PER_BATCH, which is {images}"
+        yield _Wrong("SOLVER.GRADIENT_ACCUMULATION", parts, expected)
+    if processes and images % processes:
+        expected = f"a multiple of SOLVER.REFERENCE_WORLD_SIZE, which is {processes}"
+        yield _Wrong("SOLVER.IMS_PER_BATCH", images, expected)
 
 
 def check_device(key: str, name: str) -> None:

@@ -13,18 +13,18 @@ from crnas_d2.modeling.families import ResNetFamily
 def counts(monkeypatch):
     """How often the family was parsed, and the rules were gone through."""
     found = {"parsed": 0, "checked": 0}
-    from_config, check = ResNetFamily.from_config.__func__, values._check
+    from_config, check = ResNetFamily.from_config.__func__, values._wrong_values
 
     def count_parsed(cls, cfg):
         found["parsed"] += 1
         return from_config(cls, cfg)
 
-    def count_checked(key, value, rule):
-        found["checked"] += key == "SEED"
-        check(key, value, rule)
+    def count_checked(cfg):
+        found["checked"] += 1
+        return check(cfg)
 
     monkeypatch.setattr(ResNetFamily, "from_config", classmethod(count_parsed))
-    monkeypatch.setattr(values, "_check", count_checked)
+    monkeypatch.setattr(values, "_wrong_values", count_checked)
     spec._parse.cache_clear()
     return found
 
