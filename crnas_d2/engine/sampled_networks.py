@@ -35,10 +35,7 @@ def sample_networks(cfg: CfgNode, number: int, sampling: str = "random") -> list
     assert space is not None
     if spec.is_searched_in_training:
         if sampling == "stratified":
-            raise ValueError(
-                "All networks of a channel space have the same MACs, so they cannot be sampled "
-                "evenly over them: use random sampling."
-            )
+            raise ValueError("All networks of a channel space have the same MACs: sample randomly.")
         return [space.sample(Random(f"{seed}/{index}")) for index in range(number)]
     assert isinstance(space, SearchSpace)
     costs = build_costs(cfg, spec)

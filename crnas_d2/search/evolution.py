@@ -98,7 +98,6 @@ class EvolutionSampler(BaseGASampler):
         raise AssertionError(f"{param_name} is not a choice of the search space")
 
     def _is_of(self, study: optuna.Study, trial: FrozenTrial, generation: int) -> bool:
-        """Whether another candidate, evaluated or running, belongs to a generation."""
         if trial.state not in (TrialState.COMPLETE, TrialState.RUNNING):
             return False
         try:
@@ -132,13 +131,10 @@ class EvolutionSampler(BaseGASampler):
         attempts = self._attempts.setdefault(key, [])
         if attempt == len(attempts):
             random = Random(f"{self.seed}/{generation}/{kind}/{attempt}")
-            make = {"random": self._sample, "mutation": self._mutate, "crossover": self._cross}
-            genotype = make[kind](parents, random)
+            vary = {"mutation": self._mutate, "crossover": self._cross}.get(kind)
+            genotype = vary(parents, random) if vary else self.space.sample(random)
             attempts.append((genotype, self.is_feasible(genotype)))
         return attempts[attempt]
-
-    def _sample(self, _: Sequence[Genotype], random: Random) -> Genotype:
-        return self.space.sample(random)
 
     def _mutate(self, parents: Sequence[Genotype], random: Random) -> Genotype:
         """Return a parent with some of its choices resampled."""

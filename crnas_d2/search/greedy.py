@@ -19,9 +19,6 @@ class GreedySearcher(Searcher):
     option of the next choice, and evaluates them; the first level has only the options of the first
     choice. With three operations, B blocks and K = ``top_k`` = 3, this takes 3 + 9 (B - 1)
     evaluations. A choice with a single option needs no level.
-
-    Raises:
-        ValueError: there is a budget, or choices of the space depend on each other.
     """
 
     proposes_prefixes = True
@@ -35,9 +32,9 @@ class GreedySearcher(Searcher):
             )
         if space.is_conditional:
             raise ValueError(
-                f"SEARCH.ALGORITHM is 'greedy', which compares prefixes of one length, but in the "
-                f"{space.kind} space earlier choices decide which later ones there are. Use "
-                "'evolution', or search in two levels, 'stage' and then 'operation'."
+                f"SEARCH.ALGORITHM is 'greedy', but in the {space.kind} space earlier choices "
+                "decide which later ones there are. Use 'evolution', or search 'stage', then "
+                "'operation'."
             )
         if top_k < 1:
             raise ValueError(f"SEARCH.GREEDY.TOP_K is {top_k}; expected at least 1 (CR-NAS: 3).")

@@ -124,11 +124,7 @@ class OptunaSearcher(SampledSearcher):
     """Any sampler of Optuna, with its default arguments.
 
     If it proposes a genotype again, it is told the result that the study has of it. For every
-    trial it is seeded anew, see :mod:`crnas_d2.search.stock_samplers`.
-
-    Args:
-        sampler: its name in ``optuna.samplers``.
-        seed: if the sampler takes one; below 0: a different one in each run, as in Detectron2.
+    trial it is seeded anew, if it takes a seed; below 0, each run has a different one.
     """
 
     has_second_objective = True
@@ -145,8 +141,7 @@ class OptunaSearcher(SampledSearcher):
         **size: int,
     ):
         super().__init__(space, budgets, **size)
-        self.sampler = build_sampler(sampler, seed)
-        self.seed = seed
+        self.sampler, self.seed = build_sampler(sampler, seed), seed
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:

@@ -59,8 +59,7 @@ def feasible_samples(
     if len(found) < number:
         raise ValueError(
             f"{_MOST_SAMPLES:,} samples gave only {len(found)} genotypes that satisfy "
-            f"SEARCH.BUDGET, not {number}. Ask for fewer (SEARCH.EVOLUTION.POPULATION, "
-            "GENERATIONS), or widen the budget."
+            f"SEARCH.BUDGET, not {number}. Ask for fewer, or widen the budget."
         )
     return found
 

@@ -59,8 +59,7 @@ class Steps:
 
     Attributes:
         metric: the key of the fitness among the metrics of a candidate; higher is better.
-        second_objective: returns the cost to minimize of a genotype, if the study has two
-            objectives.
+        second_objective: returns the cost to minimize of a genotype, if there is one.
         stops_early: raise ValueError if none of the first candidates has a finite fitness.
     """
 
@@ -172,11 +171,7 @@ class Steps:
         return self.space.genotype(values)
 
     def _others_like(self, number: int) -> list[FrozenTrial]:
-        """Return the earlier trials of the genotype of a trial.
-
-        A sampler proposed a duplicate, an evaluation failed, or two workers that did not see each
-        other's trials yet took the same genotype.
-        """
+        """Return the earlier trials of the genotype of a trial: duplicates, or failures."""
         deadline = time.monotonic() + _MOST_WRITING
         while True:
             *earlier, trial = self.study.get_trials(deepcopy=False)[: number + 1]

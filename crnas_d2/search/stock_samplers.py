@@ -12,11 +12,7 @@ from crnas_d2.common.errors import did_you_mean
 
 
 def build_sampler(name: str, seed: int) -> BaseSampler:
-    """Build a sampler of ``optuna.samplers`` from its default arguments.
-
-    Args:
-        seed: below 0: a different one in each run.
-    """
+    """Build a sampler of ``optuna.samplers`` with its defaults; a seed below 0 differs per run."""
     key, classes = "SEARCH.OPTUNA.SAMPLER", inspect.getmembers(optuna.samplers, inspect.isclass)
     known = {n: c for n, c in classes if issubclass(c, BaseSampler) and not inspect.isabstract(c)}
     if name not in known:
@@ -42,8 +38,8 @@ def build_sampler(name: str, seed: int) -> BaseSampler:
 def _seeded(kind: Any, seed: int) -> BaseSampler:
     """Build a sampler that begins anew with each trial, seeded by the trial's number.
 
-    Otherwise a resumed search would draw the same numbers again, and so would each of its workers.
-    What a sampler has learned it reads from the study anyway.
+    Otherwise a resumed search, or each worker, would draw the same numbers again. What a sampler
+    has learned it reads from the study anyway.
     """
 
     class Seeded(kind):  # type: ignore[misc]

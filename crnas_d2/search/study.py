@@ -25,10 +25,9 @@ class StudySettings:
     """Where the study of a search is, and what identifies the search.
 
     Attributes:
-        url: of the storage: an SQLAlchemy URL, e.g. ``sqlite:///output/search.db``, or the path of
-            a journal file.
+        url: an SQLAlchemy URL, e.g. ``sqlite:///output/search.db``, or the path of a journal file.
         description: what identifies the search; plain JSON data.
-        directions: ``maximize`` for the fitness, then that of a second objective.
+        directions: that of the fitness, then that of a second objective.
         patience: seconds for which to wait for a storage that is away.
     """
 

@@ -32,7 +32,6 @@ def run_worker(
     exception for the second time; it is evaluated again after the first time.
 
     Args:
-        evaluate: returns the metrics of a genotype, or that its evaluation was stopped.
         metric, second_objective, stops_early: see :class:`Steps`.
         after_candidate: called after each evaluation and while waiting for others.
 

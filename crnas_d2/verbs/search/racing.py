@@ -9,7 +9,7 @@ from detectron2.config import CfgNode
 
 from crnas_d2.data import fixed_images
 from crnas_d2.engine.scores import Score
-from crnas_d2.evaluation import ImageResults, Race, Rival, evaluator_builder, pauses
+from crnas_d2.evaluation import ImageResults, Rival, evaluator_builder, pauses
 from crnas_d2.search import Searcher, evaluated
 from crnas_d2.space import Genotype, SearchSpace
 
@@ -18,30 +18,19 @@ Read = Callable[[Genotype, float], ImageResults | None]
 
 @dataclass(frozen=True)
 class RaceSettings:
-    """How candidates race.
+    """How candidates race."""
 
-    Attributes:
-        shares: of archval, after which a race decides.
-        pauses: the same in batches.
-        confidence: probability with which a candidate that is stopped cannot win.
-        num_kept: how many of the best candidates have to be scored on all images.
-    """
-
-    shares: tuple[float, ...]
-    pauses: tuple[int, ...]
+    shares: tuple[float, ...]  # of archval, after which a race decides
+    pauses: tuple[int, ...]  # the same in batches
     batch_size: int
-    confidence: float
-    num_kept: int
+    confidence: float  # probability with which a candidate that is stopped cannot win
+    num_kept: int  # of the best candidates, which have to be scored on all images
 
     @classmethod
     def from_config(
         cls, cfg: CfgNode, searcher: Searcher, score: type[Score]
     ) -> "RaceSettings | None":
-        """Return the settings of ``SEARCH.RACING``; ``None`` if it is not enabled.
-
-        Raises:
-            ValueError: the search cannot race, or archval is too small.
-        """
+        """Return the settings of ``SEARCH.RACING``; ``None`` if it is not enabled."""
         racing, size = cfg.SEARCH.RACING, cfg.SEARCH.IMS_PER_BATCH
         if not racing.ENABLED:
             return None
@@ -54,25 +43,14 @@ class RaceSettings:
 
     def describe(self) -> dict[str, object]:
         """Return what identifies the race for the study, whose scores are estimates in part."""
-        return {
-            "SHARES": list(self.shares),
-            "CONFIDENCE": self.confidence,
-            "best ones on all images": self.num_kept,
-        }
+        kept = {"best ones on all images": self.num_kept}
+        return {"SHARES": list(self.shares), "CONFIDENCE": self.confidence, **kept}
 
     def summary(self) -> str:
-        """Return the line that is shown when the search begins."""
         images = ", ".join(f"{number * self.batch_size:,}" for number in self.pauses)
         rank = "the best" if self.num_kept == 1 else f"one of the {self.num_kept} best"
-        return (
-            f"racing: after {images} images, a candidate stops if with probability "
-            f"{self.confidence:g} it cannot be {rank}"
-        )
-
-    def build(self, study: optuna.Study, space: SearchSpace, metric: str, read: Read) -> Race:
-        """Build the race of a worker; ``read``: see :func:`rival_finder`."""
-        find = rival_finder(study, space, self.num_kept, read)
-        return Race(metric, self.pauses, self.confidence, find)
+        stops = f"a candidate stops if with probability {self.confidence:g} it cannot be {rank}"
+        return f"racing: after {images} images, {stops}"
 
 
 def num_kept(cfg: CfgNode, searcher: Searcher) -> int:

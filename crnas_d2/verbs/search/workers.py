@@ -21,6 +21,7 @@ from crnas_d2.space import Genotype
 
 from .job import SearchJob
 from .progress import SearchProgress
+from .racing import rival_finder
 
 logger = logging.getLogger(__name__)
 
@@ -109,8 +110,9 @@ def work(
     """Evaluate candidates of the study until none is left."""
     space, metric, noise = job.space, job.metric, NoiseFiles(str(job.output))
     race: Race | None = None
-    if job.racing is not None:
-        race = job.racing.build(study, space, metric, noise.read_results)
+    if (racing := job.racing) is not None:
+        find = rival_finder(study, space, racing.num_kept, noise.read_results)
+        race = Race(metric, racing.pauses, racing.confidence, find)
 
     def evaluate_and_resample(genotype: Genotype) -> Mapping[str, float] | Stopped:
         metrics = evaluate(genotype, race) if race is not None else evaluate(genotype)
