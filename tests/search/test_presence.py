@@ -63,8 +63,8 @@ def test_a_worker_that_was_killed_before_it_said_who_it_is_is_soon_dead(study, m
     lookout = presence.Lookout()
     assert not lookout.find_dead(study, study.trials)
     time.sleep(0.4)
-    dead = lookout.find_dead(study, study.trials)
-    assert [trial.number for trial in dead] == [nameless.number] != [named.number]
+    (dead,) = lookout.find_dead(study, study.trials)
+    assert dead.number == nameless.number != named.number
 
 
 def test_nobody_is_dead_because_the_storage_was_away(study, monkeypatch):

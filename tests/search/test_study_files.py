@@ -80,7 +80,7 @@ def test_a_journal_goes_on_after_a_record_that_a_full_disk_has_cut(tmp_path):
 
 def test_a_folder_is_no_study(path):
     path.mkdir()
-    with pytest.raises(ValueError, match=rf"{path}"):
+    with pytest.raises(ValueError, match=str(path)):
         open_study(path, resume=True)
 
 

@@ -56,10 +56,9 @@ def test_a_trained_network_is_searched_without_a_training_of_the_supernet(
     trained, trained_supernet, inherited, tmp_path
 ):
     expected = build_score(trained, trained_supernet)(BASE)["bbox/AP"]
-    cfg = inherited
-    cfg.SEARCH.BUDGET.BLOCKS = [9, 10]
-    cfg.OUTPUT_DIR = str(tmp_path / "search")
-    run_search(cfg)
+    inherited.SEARCH.BUDGET.BLOCKS = [9, 10]
+    inherited.OUTPUT_DIR = str(tmp_path / "search")
+    run_search(inherited)
     with open(tmp_path / "search" / "candidates.csv") as stream:
         scores = {
             tuple(int(row[f"res{stage}.depth"]) for stage in (2, 3, 4, 5)): float(row["fitness"])
