@@ -272,10 +272,8 @@ def test_all_rows_skip_what_one_row_has_made_and_resume_what_was_interrupted(tmp
         (folder / file).touch()
     lines = printed_commands(script, root)
     configs = "projects/NATS/configs"
-    made = [
-        line for line in lines if re.search(r"search/R50-G16\.|baseline/faster_rcnn_R50_", line)
-    ]
-    assert not made
+    made = re.compile(r"search/R50-G16\.|baseline/faster_rcnn_R50_")
+    assert not any(map(made.search, lines))
     command = "train_net.py --num-gpus 8"
     assert f"{command} --resume --config-file {configs}/search/R50-G1.yaml" in lines
     assert f"{command} --config-file {configs}/searched/faster_rcnn_R50-G16_FPN_1x.yaml" in lines

@@ -112,10 +112,7 @@ UNREAD = [
     # With which Detectron2's builder fails: it wants other channels of a ResNet-34.
     ({"SUPERNET.SPACE": "stage", "RESNETS.DEPTH": 34}, "the stage supernet"),
     ({"SUPERNET.SPACE": "operation"}, "the operation supernet"),
-    (
-        {key.removeprefix("MODEL."): value for key, value in CHANNEL.items()},
-        "the channel supernet",
-    ),
+    ({key.removeprefix("MODEL."): value for key, value in CHANNEL.items()}, "the channel supernet"),
     ({"GENOTYPE.DEPTHS": [1, 1, 1, 1]}, "that genotype"),
     ({"GENOTYPE.OPS": [1] * 16}, "that genotype"),
     (

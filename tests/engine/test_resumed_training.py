@@ -28,8 +28,6 @@ RETINANET = {
 }
 PRECISE = {"TEST.PRECISE_BN.ENABLED": True, "TEST.PRECISE_BN.NUM_ITER": 2, "TEST.EVAL_PERIOD": 1}
 TESTED = {"DATASETS.TEST": ("toy_test",), "TEST.EVAL_PERIOD": 1}
-
-
 DECODED = {**channel_toy.BASE, "MODEL.GENOTYPE.CHANNELS": channel_toy.CHANNELS}
 
 
@@ -138,12 +136,8 @@ def test_the_final_file_is_written_again(damage, finished, copied, caplog):
     damage(folder / "model_final.pth")
     trainer = train(cfg, resume=True, seed=9)
     assert trainer.start_iter == 4
-    assert_same(
-        *(
-            torch.load(Path(place) / "model_final.pth", weights_only=True)
-            for place in (folder, finished.OUTPUT_DIR)
-        )
-    )
+    finals = (Path(place) / "model_final.pth" for place in (folder, finished.OUTPUT_DIR))
+    assert_same(*(torch.load(file, weights_only=True) for file in finals))
     assert (folder / "last_checkpoint").read_text() == "model_final.pth"
     assert (damage is remove) != ("Trying the checkpoint before it" in caplog.text)
 
@@ -155,12 +149,8 @@ def test_of_damaged_checkpoints_the_newest_whole_one_is_resumed(finished, copied
     (folder / "last_checkpoint").write_text("")
     trainer = train(cfg, resume=True, seed=9)
     assert trainer.start_iter == 2
-    assert_same(
-        *(
-            torch.load(Path(place) / "model_final.pth", weights_only=True)
-            for place in (folder, finished.OUTPUT_DIR)
-        )
-    )
+    finals = (Path(place) / "model_final.pth" for place in (folder, finished.OUTPUT_DIR))
+    assert_same(*(torch.load(file, weights_only=True) for file in finals))
     assert "model_0000003.pth" in caplog.text
 
 

@@ -112,11 +112,7 @@ def test_statistics_off_the_path_stay(ranks):
 
 
 def test_one_process_trains_plain_bn_that_is_not_frozen(toy_datasets, tmp_path):
-    overrides = {
-        "MODEL.RESNETS.NORM": "SyncBN",
-        "SOLVER.MAX_ITER": 1,
-        "OUTPUT_DIR": str(tmp_path),
-    }
+    overrides = {"MODEL.RESNETS.NORM": "SyncBN", "SOLVER.MAX_ITER": 1, "OUTPUT_DIR": str(tmp_path)}
     trainer = Trainer(toy.supernet_config(toy_datasets, overrides))
     assert find_supernet(trainer.model) is not None
     body = trainer.model.backbone.bottom_up

@@ -192,11 +192,7 @@ def test_a_fixed_network_trains_and_is_evaluated_at_the_end(toy_datasets, tmp_pa
 
 
 def test_a_supernet_is_not_evaluated_at_the_end_of_its_training(toy_datasets, tmp_path):
-    overrides = {
-        "SOLVER.MAX_ITER": 1,
-        "DATASETS.TEST": ("toy_test",),
-        "OUTPUT_DIR": str(tmp_path),
-    }
+    overrides = {"SOLVER.MAX_ITER": 1, "DATASETS.TEST": ("toy_test",), "OUTPUT_DIR": str(tmp_path)}
     trainer = train(toy.supernet_config(toy_datasets, overrides))
     assert trainer._last_eval_results == {}
 

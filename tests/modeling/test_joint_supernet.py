@@ -7,10 +7,7 @@ import torch
 import toy
 from detectron2.modeling import build_model
 
-from crnas_d2.checkpoint import (
-    StrictCheckpointer,
-    subnet_state_dict,
-)
+from crnas_d2.checkpoint import StrictCheckpointer, subnet_state_dict
 from crnas_d2.config import NetworkSpec
 from crnas_d2.cost import MACs, Parameters, body_cost
 from crnas_d2.modeling import find_supernet
@@ -92,10 +89,7 @@ def test_a_partial_genotype_decides_on_the_first_choices():
     [
         (Genotype((1, 2, 3, 2), (0,) * 7), r"OPS is .*which has 7 values"),
         (Genotype((1, 2, 3, 2), (0,) * 9), r"OPS is .*which has 9 values.*has 8 choices"),
-        (
-            Genotype((1, 2, 3, 2)),
-            r"has 8 choices \(.*res4\.2\.op, res5\.0\.op, res5\.1\.op\)",
-        ),
+        (Genotype((1, 2, 3, 2)), r"has 8 choices \(.*res4\.2\.op, res5\.0\.op, res5\.1\.op\)"),
         (Genotype((1, 2, 3, 2), (0, 0, 3, 0, 0, 0, 0, 0)), r"3 is not an option of res3\.1\.op"),
         (Genotype((1, 2, 4, 2), (0,) * 9), r"4 is not an option of res4\.depth"),
     ],

@@ -8,13 +8,7 @@ from detectron2.modeling import build_model
 
 from crnas_d2.checkpoint import fixed_names
 from crnas_d2.config import NetworkSpec, load_config
-from crnas_d2.cost import (
-    body_cost,
-    build_budgets,
-    build_costs,
-    count_macs,
-    count_parameters,
-)
+from crnas_d2.cost import body_cost, build_budgets, build_costs, count_macs, count_parameters
 from crnas_d2.layers import ChoiceBlock, InvertedResidual
 from crnas_d2.modeling import find_supernet
 from crnas_d2.modeling.families import MobileNetV2, MobileNetV2Family

@@ -226,29 +226,16 @@ def test_any_image_size(size, round_up):
     assert all(feature.isfinite().all() for feature in features.values())
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        ["res3", "res4"],
-        ["res2", "res3", "res4"],
-        ["res2", "res3", "res4", "res5"],
-        ["res5", "res4", "res3"],
-        ["res3", "res4", "res6"],
-    ],
-    ids="-".join,
-)
-def test_other_features_are_refused(names):
+@pytest.mark.parametrize("levels", ["34", "234", "2345", "543", "346"])
+def test_other_features_are_refused(levels):
+    names = [f"res{level}" for level in levels]
     with pytest.raises(ValueError, match=r"strides \[8, 16, 32\].*'res5': 32") as error:
         NASFPN(toy_body(), names, out_channels=8)
     assert str(names) in str(error.value)
 
 
-def test_a_dilated_body_is_refused():
-    body = toy_body(strides=(4, 8, 16, 16))
+def test_a_dilated_body_and_no_stack_are_refused():
     with pytest.raises(ValueError, match=r"\[8, 16, 16\]"):
-        toy_neck(body)
-
-
-def test_no_stack_is_refused():
+        toy_neck(toy_body(strides=(4, 8, 16, 16)))
     with pytest.raises(ValueError, match="num_stacks 0"):
         toy_neck(num_stacks=0)

@@ -7,10 +7,7 @@ from detectron2.modeling import build_backbone
 
 STAGE = {"SUPERNET.SPACE": "stage"}
 OPERATION = {"SUPERNET.SPACE": "operation"}
-JOINT = {
-    "SUPERNET.SPACE": "joint",
-    "SUPERNET.STAGE_OPTIONS": [[1, 2], [2], [2, 1, 3], [2, 3]],
-}
+JOINT = {"SUPERNET.SPACE": "joint", "SUPERNET.STAGE_OPTIONS": [[1, 2], [2], [2, 1, 3], [2, 3]]}
 OUTSIDE = {"GENOTYPE.DEPTHS": [1, 2, 4, 2], "GENOTYPE.OPS": [0] * 9}
 FIXED = {"SUPERNET.PATH_SAMPLER": "fixed"}
 

@@ -113,8 +113,7 @@ def test_freeze_at_counts_as_in_detectron2(family, freeze_at):
 
 
 @pytest.mark.parametrize(
-    ("norm", "kind"),
-    [("SyncBN", nn.BatchNorm2d), ("FrozenBN", FrozenBatchNorm2d), ("", None)],
+    ("norm", "kind"), [("SyncBN", nn.BatchNorm2d), ("FrozenBN", FrozenBatchNorm2d), ("", None)]
 )
 @pytest.mark.parametrize(
     ("family", "overrides", "number"),
