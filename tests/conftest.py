@@ -69,16 +69,10 @@ def registered():
 def trained(toy_datasets, tmp_path_factory):
     """A supernet that detects something, and its config with MODEL.WEIGHTS set."""
     seed_all_rng(0)
-    cfg = toy.supernet_config(
-        toy_datasets,
-        {
-            "SOLVER.MAX_ITER": 100,
-            "SOLVER.IMS_PER_BATCH": 4,
-            "OUTPUT_DIR": str(tmp_path_factory.mktemp("trained")),
-        },
-    )
-    trainer = Trainer(cfg)
-    trainer.train()
+    folder = str(tmp_path_factory.mktemp("trained"))
+    settings = {"SOLVER.MAX_ITER": 100, "SOLVER.IMS_PER_BATCH": 4, "OUTPUT_DIR": folder}
+    cfg = toy.supernet_config(toy_datasets, settings)
+    Trainer(cfg).train()
     cfg.MODEL.WEIGHTS = f"{cfg.OUTPUT_DIR}/model_final.pth"
     return cfg
 

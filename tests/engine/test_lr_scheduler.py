@@ -75,9 +75,8 @@ def train(cfg, resume=False, killed_after=None):
 @pytest.mark.parametrize("warmup", [0, WARMUP])
 @pytest.mark.parametrize("name", CURVES)
 def test_the_rate_follows_its_formula(name, warmup):
-    cfg = toy.network_config(
-        SOLVER, {"SOLVER.LR_SCHEDULER_NAME": name, "SOLVER.WARMUP_ITERS": warmup}
-    )
+    overrides = {"SOLVER.LR_SCHEDULER_NAME": name, "SOLVER.WARMUP_ITERS": warmup}
+    cfg = toy.network_config(SOLVER, overrides)
     assert curve(cfg) == pytest.approx([expected(name, t, warmup) for t in range(MAX_ITER)])
 
 

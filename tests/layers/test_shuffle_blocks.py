@@ -59,8 +59,7 @@ def test_a_block_of_stride_2_makes_the_new_channels_and_projects_the_old_ones(op
     assert count_parameters(block) == parameters
     for size, half in [((8, 6), (4, 3)), ((7, 9), (4, 5))]:
         assert block(torch.randn(2, 6, *size)).shape == (2, 16, *half)
-    kernel = (3, 5, 7, 3)[op]
-    # The projection takes the kernel of the operation.
+    kernel = (3, 5, 7, 3)[op]  # which the projection takes too
     assert convolutions(block.projection) == [(1, 6, kernel, 2), (6, 6, 1, 1)]
     expected = [(6, 8, 1, 1), (1, 8, kernel, 2), (8, 10, 1, 1)]
     if op == 3:
@@ -78,9 +77,8 @@ def channel_shuffle(x, groups):
 
 def unit(x, conv, relu):
     """A convolution and its norm with their weights, as the formulas of both."""
-    x = nn.functional.conv2d(
-        x, conv.weight, None, conv.stride, conv.kernel_size[0] // 2, groups=conv.groups
-    )
+    padding = conv.kernel_size[0] // 2
+    x = nn.functional.conv2d(x, conv.weight, None, conv.stride, padding, groups=conv.groups)
     norm = conv.norm
     mean, var = (s[:, None, None] for s in (norm.running_mean, norm.running_var))
     x = (x - mean) / (var + norm.eps) ** 0.5

@@ -1,7 +1,6 @@
 """The operation space of ResNets: a dilation per block (CR-NAS section 3.2.2)."""
 
 import pytest
-import torch
 import toy
 from detectron2.modeling import build_backbone
 from detectron2.modeling.backbone.resnet import BasicBlock, BottleneckBlock
@@ -25,10 +24,6 @@ def fixed_config(genotype, *overrides):
     return toy.network_config(fields, *overrides)
 
 
-def images():
-    return torch.rand(2, 3, toy.SIZE, toy.SIZE, generator=torch.Generator().manual_seed(0))
-
-
 @pytest.mark.parametrize("block", toy.RESNETS)
 def test_the_dilation_sits_on_the_second_convolution_and_keeps_the_size(block):
     genotype = PATHS[0]
@@ -42,8 +37,8 @@ def test_the_dilation_sits_on_the_second_convolution_and_keeps_the_size(block):
             if isinstance(conv, nn.Conv2d):
                 dilation = op + 1 if name == "conv2" else 1
                 assert conv.dilation == (dilation, dilation), name
-    sizes = {name: value.shape for name, value in dilated(images()).items()}
-    assert sizes == {name: value.shape for name, value in plain(images()).items()}
+    sizes = {name: value.shape for name, value in dilated(toy.images()).items()}
+    assert sizes == {name: value.shape for name, value in plain(toy.images()).items()}
     shapes = {name: value.shape for name, value in dilated.state_dict().items()}
     assert shapes == {name: value.shape for name, value in plain.state_dict().items()}
 
@@ -51,10 +46,8 @@ def test_the_dilation_sits_on_the_second_convolution_and_keeps_the_size(block):
 def test_every_candidate_has_its_own_weights_unless_they_are_shared():
     own = build_backbone(supernet_config()).bottom_up
     shared = build_backbone(supernet_config({"MODEL.SUPERNET.SHARING": "weight"})).bottom_up
-    assert all(isinstance(b, OperationChoice) for stage in STAGES for b in getattr(own, stage))
-    assert all(
-        isinstance(b, SharedWeightChoice) for stage in STAGES for b in getattr(shared, stage)
-    )
+    for body, kind in ((own, OperationChoice), (shared, SharedWeightChoice)):
+        assert all(isinstance(b, kind) for stage in STAGES for b in getattr(body, stage))
 
     def convolutions(body):
         return sum(isinstance(m, nn.Conv2d) for name, m in body.named_modules() if "conv2" in name)
