@@ -6,12 +6,12 @@ from functools import lru_cache
 from typing import Any
 
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from crnas_d2.config import NetworkSpec
 from crnas_d2.space import COST_REGISTRY, AdditiveCost, Cost, Genotype, SearchSpace
 
 from .counted import CountedCost
+from .counting import counting_macs
 
 
 @COST_REGISTRY.register("BLOCKS")
@@ -52,9 +52,8 @@ class MACs(CountedCost):
 
     @contextmanager
     def counting(self, body: nn.Module) -> Iterator[Callable[[], int]]:
-        with FlopCounterMode(display=False) as counter:
-            # The counter counts a multiply-add as two operations.
-            yield lambda: counter.get_total_flops() // 2
+        with counting_macs() as reading:
+            yield reading
 
     def count(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> float:
         raise AssertionError("operations are counted, not modules")
