@@ -32,13 +32,13 @@ class EffectiveField:
 
     Attributes:
         energy: mean over the images, ``(2 R + 1, 2 R + 1)``, sum 1, around the feature's pixel.
-        rings: the energy of each image at each distance from the middle, in pixels, as squares
-            count it (the larger of the two offsets), ``(images, R + 1)``.
+        rings: the energy of each image at each distance from the middle (the larger of the two
+            offsets), ``(images, R + 1)``.
         sizes: (height, width) of each image, pixels.
         margins: pixels from the middle to the nearest border, of each image.
         stride: pixels from one feature to the next.
-        anchors: of this feature, or of the map with the same stride, ``(A, 4)``: left, top, right
-            and bottom relative to the middle; empty if the network has no anchors.
+        anchors: of the map with this stride, ``(A, 4)``: left, top, right and bottom relative to
+            the middle; empty if there are none.
     """
 
     energy: np.ndarray
@@ -67,21 +67,13 @@ class EffectiveField:
 
 
 def usual_features(model: nn.Module) -> list[str]:
-    """Return those of ``p3`` to ``p5`` and ``res3`` to ``res5`` that there are, else all maps.
-
-    Raises:
-        ValueError: the network has no backbone in Detectron2's sense.
-    """
+    """Return those of ``p3`` to ``p5`` and ``res3`` to ``res5`` that there are, else all maps."""
     known = _strides(model)
     return [name for name in _USUAL if name in known] or list(known)
 
 
 def effective_fields(
-    model: nn.Module,
-    images: Iterable[Mapping[str, Any]],
-    features: Sequence[str],
-    *,
-    seed: int = 0,
+    model: nn.Module, images: Iterable[Mapping[str, Any]], features: Sequence[str], *, seed: int = 0
 ) -> dict[str, EffectiveField]:
     """Measure the effective receptive fields of a network on images.
 
@@ -93,7 +85,6 @@ def effective_fields(
         model: with Detectron2's ``backbone``, ``pixel_mean``, ``pixel_std``; it does not change.
         images: inputs of the model, each with ``image``, ``(C, H, W)``.
         features: names of maps of its neck or its body.
-        seed: of the signs.
 
     Raises:
         ValueError: an unknown feature, no image, or a feature that no image reaches.
@@ -101,10 +92,8 @@ def effective_fields(
     strides = _strides(model)
     for name in features:
         if name not in strides:
-            raise ValueError(
-                f"The network has no feature '{name}'; it has {', '.join(strides)}."
-                f"{did_you_mean(name, list(strides))}"
-            )
+            known = f"it has {', '.join(strides)}.{did_you_mean(name, list(strides))}"
+            raise ValueError(f"The network has no feature '{name}'; {known}")
     anchors, offset = _anchors(model)
     # One for each feature, so that the others that are asked for do not matter.
     signs = {n: torch.Generator().manual_seed(crc32(f"{seed}/{n}".encode())) for n in features}
@@ -182,13 +171,10 @@ def _sides(rings: np.ndarray, share: float) -> np.ndarray:
 
 def _preprocess(model: Any, image: torch.Tensor) -> torch.Tensor:
     """Normalize and pad an image, (C, H, W), as Detectron2's models do."""
-    backbone = model.backbone
     normalized = (image.to(model.pixel_mean.device) - model.pixel_mean) / model.pixel_std
-    constraints = getattr(backbone, "padding_constraints", None)
-    padded = ImageList.from_tensors(
-        [normalized], backbone.size_divisibility, padding_constraints=constraints
-    )
-    return padded.tensor
+    divisor = model.backbone.size_divisibility
+    constraints = getattr(model.backbone, "padding_constraints", None)
+    return ImageList.from_tensors([normalized], divisor, padding_constraints=constraints).tensor
 
 
 def _maps(backbone: Any, images: torch.Tensor) -> dict[str, torch.Tensor]:

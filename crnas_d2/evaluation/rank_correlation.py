@@ -11,14 +11,9 @@ from crnas_d2.evaluation import resampled_images
 
 @dataclass(frozen=True)
 class Correlation:
-    """Rank correlations of two lists, and their 95 % intervals over resampled networks.
+    """Kendall's tau-b and Spearman's rho of a number of networks, with their 95 % intervals.
 
-    Attributes:
-        tau: Kendall's tau-b, which corrects for ties.
-        tau_interval: (low, high).
-        rho: Spearman's.
-        rho_interval: (low, high).
-        number: of networks.
+    Intervals, (low, high), are over resampled networks; tau-b corrects for ties.
     """
 
     tau: float
@@ -41,11 +36,7 @@ def rank_correlation(
 ) -> Correlation:
     """Correlate the ranks of at least three networks in two lists.
 
-    Args:
-        samples: number of samples with replacement for the intervals (percentile bootstrap).
-
-    Raises:
-        ValueError: fewer networks.
+    Intervals are percentiles of a bootstrap: ``samples`` with replacement.
     """
     if len(truth) != len(scores) or len(truth) < 3:
         numbers = len(truth), len(scores)
@@ -53,35 +44,29 @@ def rank_correlation(
     values = np.asarray(truth, float), np.asarray(scores, float)
     once = np.ones((1, len(truth)))
     drawn = resampled_images(len(truth), samples, seed).astype(float)  # of networks
-    return Correlation(
-        float(_taus(*values, once)[0]),
-        _middle(_taus(*values, drawn)),
-        float(_rhos(*values, once)[0]),
-        _middle(_rhos(*values, drawn)),
-        len(truth),
-    )
+    tau, rho = (float(of(*values, once)[0]) for of in (_taus, _rhos))
+    tau_interval, rho_interval = (_middle(of(*values, drawn)) for of in (_taus, _rhos))
+    return Correlation(tau, tau_interval, rho, rho_interval, len(truth))
 
 
 def _taus(truth: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Return Kendall's tau-b of samples that hold each network ``counts`` times, ``(S, N)``."""
     ours, theirs = (np.sign(values[:, None] - values) for values in (truth, scores))
-
-    def over_pairs(signs: np.ndarray) -> np.ndarray:
-        return ((counts @ signs) * counts).sum(axis=1)
-
+    both, own, other = (
+        ((counts @ signs) * counts).sum(axis=1) for signs in (ours * theirs, ours**2, theirs**2)
+    )
     with np.errstate(invalid="ignore"):  # NaN for a sample that repeats one network
-        return over_pairs(ours * theirs) / np.sqrt(over_pairs(ours**2) * over_pairs(theirs**2))
+        return both / np.sqrt(own * other)
 
 
 def _rhos(truth: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Return Spearman's rho of such samples: the correlation of their ranks."""
     ours, theirs = (_centred_ranks(values, counts) for values in (truth, scores))
-
-    def mean(products: np.ndarray) -> np.ndarray:
-        return (counts * products).sum(axis=1)
-
+    both, own, other = (
+        (counts * products).sum(axis=1) for products in (ours * theirs, ours**2, theirs**2)
+    )
     with np.errstate(invalid="ignore"):
-        return mean(ours * theirs) / np.sqrt(mean(ours**2) * mean(theirs**2))
+        return both / np.sqrt(own * other)
 
 
 def _centred_ranks(values: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -21,10 +21,9 @@ _PLATE = (256, 320)
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """Attributes:
-    size: (height, width) of the rectangle of pixels that one feature depends on, the border of
-        the image aside.
-    stride: pixels from one feature to the next.
+    """The (height, width) of the rectangle of pixels that one feature depends on, and its stride.
+
+    The border of the image aside; the stride is in pixels from one feature to the next.
     """
 
     size: tuple[int, int]
@@ -56,9 +55,7 @@ def receptive_fields(body: nn.Module, in_channels: int = 3) -> dict[str, Recepti
     for rows, columns in found.values():
         assert rows.stride == columns.stride, (rows, columns)
     return {
-        name: ReceptiveField(
-            (rows.last - rows.first + 1, columns.last - columns.first + 1), rows.stride
-        )
+        name: ReceptiveField((rows.size, columns.size), rows.stride)
         for name, (rows, columns) in found.items()
     }
 

@@ -70,15 +70,12 @@ def add_channel_search(page: Page, result: ChannelSearchResult) -> None:
         "Fraction of the channel groups that chose each dilation, (height, width) relative to the "
         "base network. Parameters and MACs are those of the base network."
     )
-    page.figure(
-        draw_channels({"channels by dilation": (space, genotype)}),
-        "fraction of the channels of each convolution that have each dilation",
-    )
+    text = "fraction of the channels of each convolution that have each dilation"
+    page.figure(draw_channels({"channels by dilation": (space, genotype)}), text)
     dilations = list(dict.fromkeys(pair for conv in space.convs for pair in conv.dilations))
-    rows = []
-    for conv, choice, shares in zip(
-        space.convs, genotype.channels, space.dilation_shares(genotype), strict=True
-    ):
+    rows: list[list[object]] = []
+    found = space.convs, genotype.channels, space.dilation_shares(genotype)
+    for conv, choice, shares in zip(*found, strict=True):
         cells = [
             f"{100 * shares.get(pair, 0):.0f} %" if pair in conv.dilations else ""
             for pair in dilations
@@ -90,10 +87,8 @@ def add_channel_search(page: Page, result: ChannelSearchResult) -> None:
         "Left: mean entropy of the groups' softmax of alpha, in nats; 0 when all are decided. "
         "Right: fraction of the groups in which each dilation is the strongest."
     )
-    page.figure(
-        _draw_alpha(result.metrics, space.stages),
-        "entropy and shares of the dilations by iteration",
-    )
+    figure = _draw_alpha(result.metrics, space.stages)
+    page.figure(figure, "entropy and shares of the dilations by iteration")
 
 
 def _draw_alpha(metrics: TrainingMetrics, stages: Sequence[str]) -> Figure:

@@ -30,18 +30,12 @@ def comparison_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]], s
     height, width = runs[0].input_size
     cost = ["channels", f"MACs (body, {height}x{width})", "parameters (body)"]
     head = ["network", "blocks per stage", *cost, "seed"]
-    rows = [
-        [
-            run.name,
-            _blocks(run),
-            stage_widths(run.spec),
-            format_quantity(run.cost.macs),
-            format_quantity(run.cost.parameters),
-            str(run.cfg.SEED) if run.cfg.SEED >= 0 else "none",
-            *(format_cell(run.metrics.get(f"bbox/{metric}", "")) for metric in metrics),
-        ]
-        for run in runs
-    ]
+    rows = []
+    for run in runs:
+        costs = map(format_quantity, (run.cost.macs, run.cost.parameters))
+        seed = str(run.cfg.SEED) if run.cfg.SEED >= 0 else "none"
+        scores = [format_cell(run.metrics.get(f"bbox/{metric}", "")) for metric in metrics]
+        rows.append([run.name, _blocks(run), stage_widths(run.spec), *costs, seed, *scores])
     return without_constant_columns([*head, *metrics], rows, constant_kept=("network", *metrics))
 
 
@@ -70,9 +64,8 @@ def add_networks(page: Page, comparison: Comparison, *, num_images: int = 6) -> 
     page.table(head, rows, baseline=0 if len(runs) > 1 else None)
     if len({run.cost.macs for run in runs}) > 1:
         page.figure(_draw_costs(comparison), "AP against MACs")
-    page.figure(
-        draw_architectures({run.name: run.spec.genotype for run in runs}), "blocks per stage"
-    )
+    genotypes = {run.name: run.spec.genotype for run in runs}
+    page.figure(draw_architectures(genotypes), "blocks per stage")
     # The names of all runs of a network.
     decoded: dict[tuple[ChannelSpace, Genotype], list[str]] = {}
     for run in runs:

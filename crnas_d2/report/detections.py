@@ -26,8 +26,7 @@ def draw_boxes(
     Args:
         image: Detectron2's dict of an image of the dataset.
         picture: of the image, upright.
-        detections: by network, predictions in COCO's format; those of other images are left out.
-        least_score: of the detections to draw.
+        detections: by network, in COCO's format; those of other images are left out.
 
     Returns:
         a picture for the objects, and one for each network, by caption.

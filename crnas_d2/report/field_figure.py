@@ -58,20 +58,16 @@ def add_fields(page: Page, fields: Fields) -> None:
 
 
 def draw_fields(fields: Fields) -> Figure:
-    """Draw a row for each network and a column for each feature.
+    """Draw a row for each network and a column for each feature, all at the same scale.
 
-    A panel shows the root of the energy; the anchors are blue, the square with 95 % of the energy
-    is orange. All panels have the same scale.
+    A panel shows the root of the energy; anchors are blue, the square with 95 % of it is orange.
     """
     names = _features(fields)
     size = _PANEL * len(names) + 0.4, (_PANEL + 0.25) * len(fields)
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(fields), len(names), squeeze=False)
-    half = 1.1 * max(
-        max(field.side() / 2, np.abs(field.anchors).max(initial=0))
-        for of in fields.values()
-        for field in of.values()
-    )
+    everything = [field for of in fields.values() for field in of.values()]
+    half = 1.1 * max(np.abs(f.anchors).max(initial=f.side() / 2) for f in everything)
     for row, (network, of) in zip(panels, fields.items(), strict=True):
         row[0].set_ylabel(network)
         for axes, name in zip(row, names, strict=True):

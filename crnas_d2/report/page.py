@@ -36,7 +36,6 @@ input.zoom:focus-visible + img { outline: 3px solid #3182bd }
 input.zoom:checked + img { position: fixed; inset: 0; width: 100vw; height: 100vh; z-index: 1;
        max-width: none; min-width: 0; object-fit: contain; background: #fffffff2; cursor: zoom-out }
 """
-_DPI = 150
 
 
 class Page:
@@ -59,10 +58,8 @@ class Page:
 
     def facts(self, facts: Mapping[str, str]) -> None:
         """Add names and values, e.g. versions and dates."""
-        items = "".join(
-            f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
-            for name, value in facts.items()
-        )
+        pairs = [map(html.escape, pair) for pair in facts.items()]
+        items = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in pairs)
         self.parts.append(f'<dl class="facts">{items}</dl>')
 
     def table(
@@ -73,12 +70,7 @@ class Page:
         baseline: int | None = None,
         folded: str = "",
     ) -> None:
-        """Add a table.
-
-        Args:
-            best, baseline: indices of the rows to highlight.
-            folded: a line to click on, behind which a long table lies.
-        """
+        """Add a table with rows to highlight, folded behind a line to click on if it has one."""
         cells = "".join(f"<th>{html.escape(name)}</th>" for name in head)
         lines = [f"<tr>{cells}</tr>"]
         for index, row in enumerate(rows):
@@ -93,7 +85,7 @@ class Page:
     def figure(self, figure: Figure, description: str) -> None:
         """Add a figure; the description is the alternative text."""
         stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=_DPI, bbox_inches="tight")
+        figure.savefig(stream, format="png", dpi=150, bbox_inches="tight")
         picture = _picture("png", stream.getvalue(), description)
         self.parts.append(f'<div class="scroll drawn">{picture}</div>')
 
@@ -103,10 +95,8 @@ class Page:
         for caption, picture in pictures.items():
             stream = io.BytesIO()
             picture.save(stream, format="JPEG", quality=88)
-            shown = _picture("jpeg", stream.getvalue(), caption)
-            figures.append(
-                f"<figure>{shown}<figcaption>{html.escape(caption)}</figcaption></figure>"
-            )
+            shown, caption = _picture("jpeg", stream.getvalue(), caption), html.escape(caption)
+            figures.append(f"<figure>{shown}<figcaption>{caption}</figcaption></figure>")
         self.parts.append(f'<div class="row">{"".join(figures)}</div>')
 
     def write(self, path: str | Path) -> None:
@@ -121,8 +111,7 @@ class Page:
 
 
 def _picture(kind: str, content: bytes, description: str) -> str:
-    data = base64.b64encode(content).decode()
-    name = html.escape(description)
+    data, name = base64.b64encode(content).decode(), html.escape(description)
     return (
         f'<label title="click to enlarge"><input type="checkbox" class="zoom" '
         f'aria-label="enlarge: {name}"><img alt="{name}" src="data:image/{kind};base64,{data}">'

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,7 +18,6 @@ from crnas_d2.space import Genotype
 from .page import Page
 
 _SIZE = 4.2  # inches, of a panel
-_COLUMNS = 2
 _POINT, _MARK = "#3182bd", "#d94801"
 
 Table = tuple[list[str], list[list[str]]]
@@ -31,14 +31,10 @@ def describe_ranking(ranking: Ranking) -> str:
 
 
 def write_ranking(ranking: Ranking, marks: Mapping[str, Genotype], output: Path) -> None:
-    """Write a page with tables and figures, or the figures alone.
+    """Write a page (``.html``) with tables and figures, or a picture of the figures alone.
 
     Args:
-        marks: networks to name in the figures, e.g. the baseline and the found one.
-        output: a name that ends with ``.html``, or with a format of pictures.
-
-    Raises:
-        ValueError: a marked network is not among those of the ranking.
+        marks: networks of the ranking to name in the figures, e.g. the baseline and the found one.
     """
     names = {plain(genotype): name for name, genotype in marks.items()}
     for genotype, name in names.items():
@@ -66,16 +62,12 @@ def write_ranking(ranking: Ranking, marks: Mapping[str, Genotype], output: Path)
 
 def describe_spread(ranking: Ranking) -> str:
     """Return sentences about the spread of the networks and the noise of one training."""
-    text = (
-        f"{len(ranking.runs)} networks, standard deviation of their means {ranking.spread:.2f} "
-        f"{ranking.label}."
-    )
-    noise, freedom = ranking.noise
+    label, (noise, freedom) = ranking.label, ranking.noise
+    spread = f"standard deviation of their means {ranking.spread:.2f} {label}"
+    text = f"{len(ranking.runs)} networks, {spread}."
     if freedom:
-        text += (
-            f" One run: pooled standard deviation {noise:.2f} {ranking.label} ({freedom} degrees "
-            "of freedom)."
-        )
+        deviation = f"pooled standard deviation {noise:.2f} {label}"
+        text += f" One run: {deviation} ({freedom} degrees of freedom)."
     if ranking.without_result:
         text += f" Left out: {ranking.without_result} trainings without a finite result."
     return text
@@ -84,19 +76,12 @@ def describe_spread(ranking: Ranking) -> str:
 def correlation_table(ranking: Ranking) -> Table:
     """Return head and rows of the table of rank correlations."""
     head = ["ranked by", "networks", "Kendall's tau [95 %]", "Spearman's rho [95 %]"]
-    rows = [
-        [name, str(found.number), found.tau_text, found.rho_text]
-        for name, found in ranking.correlations().items()
-    ]
-    return head, rows
+    found = ranking.correlations().items()
+    return head, [[name, str(c.number), c.tau_text, c.rho_text] for name, c in found]
 
 
 def ranking_table(ranking: Ranking, names: Mapping[Genotype, str] | None = None) -> Table:
-    """Return head and rows of the table of networks, the best first.
-
-    Args:
-        names: of networks that have one.
-    """
+    """Return head and rows of the table of networks, the best first, some of them named."""
     truth, names = ranking.truth, names or {}
     rivals = {n: scores for n, scores in ranking.rivals.items() if n not in (MACS, PARAMETERS)}
     rows = [
@@ -114,18 +99,11 @@ def ranking_table(ranking: Ranking, names: Mapping[Genotype, str] | None = None)
 
 
 def draw_ranking(ranking: Ranking, names: Mapping[Genotype, str]) -> Figure:
-    """Draw the result of each network against its MACs and against each other ranking.
-
-    Args:
-        names: of networks to mark.
-    """
+    """Draw the result of each network against MACs and each other ranking; mark named ones."""
     correlations = ranking.correlations()
-    shown = [
-        name
-        for name, values in ranking.rivals.items()
-        if name in (MACS, *correlations) and name != PARAMETERS and values
-    ]
-    columns = min(_COLUMNS, len(shown))
+    wanted = {MACS, *correlations} - {PARAMETERS}
+    shown = [name for name, values in ranking.rivals.items() if name in wanted and values]
+    columns = min(2, len(shown))
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(_SIZE * columns, 0.85 * _SIZE * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -148,16 +126,10 @@ def _draw_against(axes: Axes, ranking: Ranking, rival: str, names: Mapping[Genot
         axes.plot([x, x], [min(scores), max(scores)], color=colour, alpha=0.5, linewidth=1)
         axes.plot(x, mean, "*" if name else "o", color=colour, alpha=0.8)
         if name:
-            is_right = x > middle  # its name goes to the left, into the panel
-            axes.annotate(
-                name,
-                (x, mean),
-                xytext=(-5 if is_right else 5, 4),
-                textcoords="offset points",
-                ha="right" if is_right else "left",
-                fontsize=8,
-                color=_MARK,
-            )
+            # In the right half its name goes to the left, into the panel.
+            shift, side = (-5, "right") if x > middle else (5, "left")
+            style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "color": _MARK}
+            axes.annotate(name, (x, mean), xytext=(shift, 4), ha=side, **style)
     if rival == MACS:
         axes.xaxis.set_major_formatter(EngFormatter())
     axes.set(xlabel="MACs (body)" if rival == MACS else rival, ylabel=ranking.label)

@@ -62,10 +62,7 @@ def draw_levels(result: SearchResult) -> Figure:
     figure = Figure(figsize=(9, 3.5))
     axes = figure.add_subplot()
     space = result.space
-    decided = [
-        (space.values(candidate.genotype, partial=True), fitness_of(candidate))
-        for candidate in result.succeeded
-    ]
+    decided = [(space.values(c.genotype, partial=True), fitness_of(c)) for c in result.succeeded]
     points = [len(values) for values, _ in decided], [fitness for _, fitness in decided]
     axes.plot(*points, ".", color=_OTHER, label="prefix")
     chosen = space.values(result.complete[0].genotype)
@@ -119,16 +116,9 @@ def draw_by_choice(result: SearchResult) -> Figure:
 
 
 def _scatter(
-    axes: Axes,
-    result: SearchResult,
-    candidates: Sequence[Candidate],
-    places: Mapping[Genotype, Any],
+    axes: Axes, result: SearchResult, candidates: Sequence[Candidate], x_of: Mapping[Genotype, Any]
 ) -> None:
-    """Draw a dot per candidate: the best of all, those it cannot be told from, the baseline.
-
-    Args:
-        places: along the horizontal axis.
-    """
+    """Draw a dot per candidate: the best of all, those it cannot be told from, the baseline."""
     groups: dict[str, list[Candidate]] = {group: [] for group in _STYLES}
     baseline, noise = result.baseline, result.noise
     for candidate in reversed(candidates):
@@ -140,7 +130,7 @@ def _scatter(
         groups[group].append(candidate)
     for group, members in groups.items():
         if members:
-            x, y = [places[c.genotype] for c in members], [fitness_of(c) for c in members]
+            x, y = [x_of[c.genotype] for c in members], [fitness_of(c) for c in members]
             axes.scatter(x, y, label=group, zorder=2, **_STYLES[group])
 
 

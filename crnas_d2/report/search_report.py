@@ -36,12 +36,11 @@ def add_search(page: Page, result: SearchResult) -> None:
             f"The best candidates of the search, each trained by itself ({minutes:.1f} minutes in "
             "all) and scored on archval. The first is the one of genotype.yaml."
         )
-        head = ["genotype", f"{result.trained_metric or metric} after training"]
-        page.table(
-            [*head, f"{metric} in the search"],
-            [[str(f.candidate.genotype), f.fitness, f.candidate.fitness] for f in result.finalists],
-            best=0,
-        )
+        trained = f"{result.trained_metric or metric} after training"
+        rows: list[list[object]] = [
+            [str(f.candidate.genotype), f.fitness, f.candidate.fitness] for f in result.finalists
+        ]
+        page.table(["genotype", trained, f"{metric} in the search"], rows, best=0)
     page.heading(f"Search of the {result.space.kind} space: the best {min(_SHOWN, len(complete))}")
     failed, stopped = len(result.candidates) - len(result.succeeded), result.num_stopped
     page.text(
@@ -109,16 +108,9 @@ def _add_best(page: Page, result: SearchResult) -> None:
         genotype, name = candidate.genotype, _name(candidate)
         if _is_baseline(result, genotype):
             marked, name = len(rows), f"{name} (baseline)"
-        rows.append(
-            [
-                name,
-                rank,
-                candidate.fitness,
-                _range(intervals.get(genotype)),
-                _range(behind.get(genotype), -1),
-                *(format_quantity(cost(genotype)) for cost in costs),
-            ]
-        )
+        bounds = _range(intervals.get(genotype)), _range(behind.get(genotype), -1)
+        amounts = [format_quantity(cost(genotype)) for cost in costs]
+        rows.append([name, rank, candidate.fitness, *bounds, *amounts])
     head = ["genotype", "rank", result.metric, "95 % interval", "behind the best by"]
     head += [cost.unit for cost in costs]
     head, rows, same = without_constant_columns(head, rows, ("rank", result.metric))

@@ -6,7 +6,6 @@ from crnas_d2.common.formats import format_few, format_quantity
 from crnas_d2.evaluation import images_to_tell
 from crnas_d2.runs.search_result import SearchResult, fitness_of
 
-_NOTHING = 0.5  # percent, below which all differences are noise
 _FEWEST = 10  # images for which the noise is worth a sentence
 _TOLD = (1.0, 0.5)  # differences of scores for which a number of images is given
 
@@ -41,7 +40,7 @@ def search_verdict(result: SearchResult) -> list[str]:
         lines.append(_against_baseline(result))
     if not result.on_images:
         return [*lines, "No image was looked at: train the network before trusting its score."]
-    if fitness < _NOTHING:
+    if fitness < 0.5:  # percent: all differences are noise
         lines.append(
             "That is next to nothing, so the candidates differ by noise alone: train longer, or "
             "from better weights."

@@ -1,5 +1,6 @@
 """Sketches of architectures: a square per block as in CR-NAS figure 4, a bar per convolution."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,10 +28,7 @@ Decoded = Mapping[str, tuple[ChannelSpace, Genotype]]
 
 
 def draw_networks(networks: Sequence[NamedGenotype]) -> Figure:
-    """Draw networks of any space: squares, bars, or both.
-
-    Those with decoded channels and without operations are drawn as bars only.
-    """
+    """Draw networks of any space: squares, bars of decoded channels, or both."""
     bars = {n.name: (n.channels, n.genotype) for n in networks if n.channels is not None}
     squares = {n.name: n.genotype for n in networks if n.channels is None or n.genotype.ops}
     families = {n.name: n.family for n in networks}
@@ -52,10 +50,7 @@ def draw_architectures(
 ) -> Figure:
     """Draw a square for each block, coloured and labelled by its operation if it has one.
 
-    Args:
-        genotypes: keyed by the name to print beside each.
-        families: of the genotypes, for the names of stages and operations. Stages that are a single
-            layer are not drawn.
+    Families name stages and operations; their stages of a single layer are not drawn.
     """
     drawing = _Squares(genotypes, families or {})
     figure = Figure(figsize=drawing.size)
@@ -64,11 +59,7 @@ def draw_architectures(
 
 
 class _Squares:
-    """The squares of several networks, in rows.
-
-    Attributes:
-        size: (width, height) in inches.
-    """
+    """The squares of several networks, in rows; its size is (width, height) in inches."""
 
     def __init__(self, genotypes: Mapping[str, Genotype], families: Families):
         self.rows = {name: _stages(g, families.get(name)) for name, g in genotypes.items()}
@@ -77,14 +68,12 @@ class _Squares:
         listed = [op.name for n in genotypes if n in families for op in families[n].operations]
         known = list(dict.fromkeys([*listed, *sorted(used)]))
         # Colours are those of an operation's place in its family, so that figures agree.
-        self.colours = {
-            op: _COLOURS[index % len(_COLOURS)] for index, op in enumerate(known) if op in used
-        }
-        longest = max(
-            sum(len(ops) for _, ops in stages) + _GAP * len(stages) for stages in self.rows.values()
-        )
+        colours = dict(zip(known, itertools.cycle(_COLOURS)))
+        self.colours = {op: colour for op, colour in colours.items() if op in used}
+        rows = self.rows.values()
+        longest = max(sum(len(o) for _, o in stages) + _GAP * len(stages) for stages in rows)
         self.left = 0.32 * max(map(len, self.rows)) + 1  # units, for the names
-        right = 0.28 * max(len(_depths(stages)) for stages in self.rows.values()) + 1
+        right = 0.28 * max(len(_depths(stages)) for stages in rows) + 1
         self.width = self.left + longest + right
         self.height = _ROW * len(self.rows) + (1.6 if self.has_ops else 0.4)
         self.size = (self.width * _UNIT, self.height * _UNIT)
@@ -98,14 +87,10 @@ class _Squares:
             self._draw_row(axes, 0.9 + _ROW * row, name, stages)
         if self.has_ops:
             # Below the last row.
-            axes.legend(
-                handles=[Patch(color=colour, label=op) for op, colour in self.colours.items()],
-                loc="lower left",
-                bbox_to_anchor=(self.left / self.width, 0),
-                borderaxespad=0.2,
-                ncols=len(self.colours),
-                frameon=False,
-            )
+            place: dict[str, Any] = {"bbox_to_anchor": (self.left / self.width, 0)}
+            place |= {"loc": "lower left", "borderaxespad": 0.2, "ncols": len(self.colours)}
+            handles = [Patch(color=colour, label=op) for op, colour in self.colours.items()]
+            axes.legend(handles=handles, frameon=False, **place)
 
     def _draw_row(self, axes: Axes, top: float, name: str, stages: Stages) -> None:
         left, middle = 0.0, top + 0.45
@@ -146,11 +131,7 @@ def _depths(stages: Stages) -> str:
 
 
 def draw_channels(networks: Decoded) -> Figure:
-    """Draw a bar for each convolution: the fraction of its channels with each dilation.
-
-    Args:
-        networks: networks of a channel space, keyed by the name to print above the bars.
-    """
+    """Draw a bar for each convolution: the fraction of its channels with each dilation."""
     longest = max(len(space.convs) for space, _ in networks.values())
     size = (max(9, 0.32 * longest + 2), _PANEL * len(networks))
     figure = Figure(figsize=size, layout="constrained")
@@ -174,10 +155,6 @@ def _draw_bars(figure: FigureBase, networks: Decoded) -> None:
         axes.set(title=name, ylim=(0, 1), ylabel="share of channels")
         axes.margins(x=0.01)
         axes.tick_params(axis="x", labelrotation=90, labelsize=7)
-        axes.legend(
-            fontsize=7,
-            loc="center left",
-            bbox_to_anchor=(1, 0.5),
-            title="dilation\n(height, width)",
-            title_fontsize=7,
-        )
+        place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
+        title = "dilation\n(height, width)"
+        axes.legend(fontsize=7, title=title, title_fontsize=7, **place)

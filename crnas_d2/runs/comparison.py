@@ -28,8 +28,7 @@ _MAIN = "bbox/AP"
 class TrainedNetwork:
     """Trainings of one network, which differ in their seeds only.
 
-    Attributes:
-        resampled: their mean AP on samples of the test images; ``None`` if it is not known.
+    ``resampled`` is their mean AP on samples of the test images; ``None`` if it is not known.
     """
 
     runs: Sequence[Run]
@@ -74,12 +73,10 @@ class Comparison:
         """
         check_comparable(runs)
         resampled, num_images = _resample(runs)
-        networks = [
-            TrainedNetwork(
-                group, np.mean([resampled[r.name] for r in group], axis=0) if resampled else None
-            )
-            for group in group_by_setup(runs)
-        ]
+        networks = []
+        for group in group_by_setup(runs):
+            known = [resampled[run.name] for run in group] if resampled else []
+            networks.append(TrainedNetwork(group, np.mean(known, axis=0) if known else None))
         freedom = sum(len(network.runs) - 1 for network in networks)
         squares = sum(float(np.var(network.scores)) * len(network.runs) for network in networks)
         spread = math.sqrt(squares / freedom) if freedom else math.nan
@@ -139,10 +136,7 @@ def check_comparable(runs: Sequence[Run]) -> None:
 
 
 def upright_picture(path: str) -> Image.Image:
-    """Read an image as the detector sees it: upright, in RGB; grey stays grey.
-
-    Values of more than 8 bits are scaled to the range that the image uses.
-    """
+    """Read an image as the detector sees it: upright, in RGB; grey of more bits is scaled to 8."""
     with Image.open(path) as stored:
         picture = ImageOps.exif_transpose(stored)
         if picture.mode[0] in "IF":
@@ -158,9 +152,8 @@ def _resample(runs: Sequence[Run]) -> tuple[dict[str, np.ndarray], int]:
     detections = {run.name: run.detections for run in runs}
     if not all(detections.values()):
         return {}, 0
-    evaluator = FastCOCOEvaluator(
-        runs[0].dataset, tasks=("bbox",), distributed=False, keeps_images=True
-    )
+    settings: dict[str, Any] = {"tasks": ("bbox",), "distributed": False, "keeps_images": True}
+    evaluator = FastCOCOEvaluator(runs[0].dataset, **settings)
     resampled, num_images = {}, 0
     for name, found in detections.items():
         results = evaluator.image_results_of(list(found or ()), _MAIN)

@@ -26,11 +26,7 @@ EXPORTED = "model.pth"  # the weights of an exported folder
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A trained network, in eval mode on its device.
-
-    Attributes:
-        spec: of the backbone body; ``None`` if it is not ours.
-    """
+    """A trained network, in eval mode on its device; without ``spec`` its body is not ours."""
 
     cfg: CfgNode
     model: nn.Module
@@ -96,10 +92,8 @@ def _overrides_of(folder: Path) -> list[str]:
     if (folder / FINAL).is_file():
         return ["MODEL.WEIGHTS", str(folder / FINAL)]
     if (folder / "candidates.csv").is_file():
-        raise ValueError(
-            f"--run {folder} holds a search: train the network of its genotype.yaml, and name that "
-            "run."
-        )
+        fix = "train the network of its genotype.yaml, and name that run."
+        raise ValueError(f"--run {folder} holds a search: {fix}")
     raise ValueError(
         f"--run {folder} holds no {FINAL}: the training has not finished. Continue it with "
         f"--resume, or use one of its checkpoints with --config-file {folder}/config.yaml --opts "
@@ -108,10 +102,7 @@ def _overrides_of(folder: Path) -> list[str]:
 
 
 def load_network(cfg: CfgNode) -> LoadedNetwork:
-    """Build the network of a config and load its weights strictly.
-
-    Args:
-        cfg: of :func:`network_config`.
+    """Build the network of a config of :func:`network_config`; load its weights strictly.
 
     Raises:
         JobError: the weights cannot be read, do not fit, or are those of a mixture.

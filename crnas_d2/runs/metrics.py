@@ -22,11 +22,9 @@ _LOSS = "total_loss"  # logged for steps of the training only
 
 @dataclass(frozen=True)
 class TrainingMetrics:
-    """What Detectron2 logs of a training.
+    """What Detectron2 logs of a training into its ``OUTPUT_DIR``.
 
-    Attributes:
-        folder: ``OUTPUT_DIR`` of the training.
-        entries: as they were written; of an iteration that is there twice, the later one counts.
+    Entries are as they were written; of an iteration that is there twice, the later one counts.
     """
 
     folder: Path
@@ -69,9 +67,7 @@ class TrainingMetrics:
         Args:
             metric: that the evaluation must have; default: any average precision or accuracy.
         """
-        return next(
-            (found for at, found in reversed(self._evaluations(metric)) if at == steps), None
-        )
+        return dict(self._evaluations(metric)).get(steps)
 
     def _evaluations(self, metric: str) -> list[tuple[int, dict[str, float]]]:
         """Return metrics, each with the number of steps after which they were measured."""
@@ -101,10 +97,8 @@ class TrainingMetrics:
         """
         evaluations = self._evaluations(metric)
         if not evaluations:
-            raise ValueError(
-                f"{self.folder / _LOG} holds no {metric}: the training did not end with an "
-                "evaluation."
-            )
+            why = "the training did not end with an evaluation."
+            raise ValueError(f"{self.folder / _LOG} holds no {metric}: {why}")
         final, fix = self.folder / FINAL, f"Continue it with {spell('train', '--resume')}."
         if not final.is_file():
             raise ValueError(f"{self.folder} holds an unfinished training, without {FINAL}. {fix}")
@@ -123,10 +117,9 @@ class TrainingMetrics:
 
 
 def metrics_of(weights: str | Path) -> dict[str, float | None] | None:
-    """Return the metrics of a checkpoint of a training, or of exported weights.
+    """Return the metrics of a checkpoint, or of exported weights, if they were evaluated.
 
-    Returns:
-        ``None`` if these weights were not evaluated; a metric is ``None`` if it is not finite.
+    A metric that is not finite is ``None``.
     """
     file = Path(weights)
     if (file.parent / PROVENANCE).is_file():

@@ -16,12 +16,7 @@ _CPU = ["MODEL.DEVICE", "cpu"]  # no warning about a missing GPU
 
 @dataclass(frozen=True)
 class NamedGenotype:
-    """The genotype of one network, and what it says.
-
-    Attributes:
-        family: a class; its settings do not matter for a sketch.
-        channels: the space of ``genotype.channels``; ``None`` if it has none.
-    """
+    """The genotype of one network; ``channels`` is the space of ``genotype.channels``, if any."""
 
     name: str
     genotype: Genotype
@@ -57,9 +52,8 @@ def find_genotype(text: str) -> NamedGenotype:
         try:
             cfg, found = load_config(genotype_file(source), _CPU), path.name
         except ValueError as error:
-            raise ValueError(
-                f"{error} A path to a genotype.yaml, a config or the folder of a run is taken, too."
-            ) from error
+            others = "A path to a genotype.yaml, a config or the folder of a run is taken, too."
+            raise ValueError(f"{error} {others}") from error
     name = name or found
     family = FAMILY_REGISTRY.get(cfg.MODEL.GENOTYPE.FAMILY or cfg.MODEL.SUPERNET.FAMILY)
     genotype = Genotype.from_config(cfg.MODEL.GENOTYPE)
@@ -79,13 +73,13 @@ def find_genotype(text: str) -> NamedGenotype:
 
 def _config_of_folder(folder: Path) -> CfgNode:
     config, genotype = folder / "config.yaml", folder / "genotype.yaml"
-    if not config.is_file() and not genotype.is_file():
+    if not config.is_file():
+        if genotype.is_file():
+            return load_config(str(genotype), _CPU)
         raise ValueError(
             f"The folder {folder} has neither a genotype.yaml nor a config.yaml; expected that of "
             "a search, a training or an export."
         )
-    if not config.is_file():
-        return load_config(str(genotype), _CPU)
     cfg = load_config(str(config), _CPU)
     if genotype.is_file():  # what a search has found, in the network of its config
         cfg.MODEL.SUPERNET.SPACE = "none"

@@ -22,14 +22,7 @@ def own_version() -> str:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where results come from.
-
-    Attributes:
-        folders: of the runs, each with its ``config.yaml``.
-        seeds: of all runs.
-        work: what took ``seconds``.
-        more: further names and values.
-    """
+    """Where results come from: folders and seeds of runs, the work that took ``seconds``, more."""
 
     folders: Sequence[str | Path]
     seeds: Sequence[int]

@@ -25,7 +25,6 @@ class Ranking:
     """Networks with the results of their trainings, and rival rankings of the same networks.
 
     Attributes:
-        metric: that the trainings are judged by.
         runs: by genotype, one for each seed.
         rivals: scores by name of the ranking and genotype: MACs, parameters, the metric of the
             pretraining, files of scores and of other trainings.
@@ -74,10 +73,8 @@ class Ranking:
         """Return those of the rivals that rank at least three networks, not all the same."""
         truth, found = self.truth, {}
         for name, values in self.rivals.items():
-            common = self.common(name)
-            theirs = [values[genotype] for genotype in common]
-            ours = [truth[genotype] for genotype in common]
-            if len(common) >= 3 and len(set(theirs)) > 1 and len(set(ours)) > 1:
+            theirs, ours = ([of[g] for g in self.common(name)] for of in (values, truth))
+            if len(ours) >= 3 and len(set(theirs)) > 1 and len(set(ours)) > 1:
                 found[name] = rank_correlation(ours, theirs)
         return found
 
@@ -96,10 +93,10 @@ def read_ranking(results: Path, others: Sequence[Path] = ()) -> Ranking:
     if not runs:
         raise ValueError(f"{results} holds no finished training with a {metric} yet.")
     rivals: dict[str, Scores] = {
-        MACS: {genotype: of[0]["macs"] for genotype, of in runs.items()},
-        PARAMETERS: {genotype: of[0]["params"] for genotype, of in runs.items()},
-        **_scores_of_pretraining(runs),
+        name: {genotype: of[0][key] for genotype, of in runs.items()}
+        for name, key in ((MACS, "macs"), (PARAMETERS, "params"))
     }
+    rivals |= _scores_of_pretraining(runs)
     for path in others:
         if "runs" in read_results(path):
             values = Ranking(*_read_runs(path)[:2], {}).truth

@@ -22,15 +22,12 @@ Record = dict[str, Any]  # Detectron2's of an image
 
 
 def field_images(cfg: CfgNode, paths: Sequence[str], number: int) -> list[Record]:
-    """Choose the images on which fields are measured.
+    """Choose the images on which fields are measured, as entries of Detectron2's datasets.
 
     Args:
         cfg: of a network; its ``SEED`` samples the images.
         paths: images and folders; empty: ``DATASETS.TEST``, else ``DATASETS.TRAIN``.
         number: of images, if there are more.
-
-    Returns:
-        entries as Detectron2's datasets have them, each with ``file_name``.
 
     Raises:
         ValueError: a path without images, or no dataset.
@@ -45,35 +42,28 @@ def field_images(cfg: CfgNode, paths: Sequence[str], number: int) -> list[Record
     key = "TEST" if cfg.DATASETS.TEST else "TRAIN"
     names = tuple(cfg.DATASETS[key])
     if not names:
-        raise ValueError(
-            "DATASETS.TEST and DATASETS.TRAIN are empty: name images or folders with --images."
-        )
+        fix = "name images or folders with --images."
+        raise ValueError(f"DATASETS.TEST and DATASETS.TRAIN are empty: {fix}")
     register_datasets(cfg)
     check_datasets(f"DATASETS.{key}", names)
     return fixed_images(cfg, names, num_images=number)
 
 
 def measure_fields(
-    networks: Mapping[str, CfgNode],
-    images: Sequence[Record],
-    features: Sequence[str] = (),
+    networks: Mapping[str, CfgNode], images: Sequence[Record], features: Sequence[str] = ()
 ) -> dict[str, dict[str, EffectiveField]]:
-    """Measure the fields of several networks on the same images, with a progress bar.
+    """Measure fields on the same images, by name of the network and of the feature.
 
     Args:
         networks: configs of :func:`~crnas_d2.runs.loaded_network.network_config`, by name. Each
             reads the images at the size of its inference.
         images: of :func:`field_images`.
-        features: names of feature maps; default: the usual ones of each network.
-
-    Returns:
-        fields by name of the network and of the feature.
+        features: default: the usual ones of each network.
 
     Raises:
         JobError, ValueError: weights or images that cannot be read, an unknown feature.
     """
-    fields: dict[str, dict[str, EffectiveField]] = {}
-    total = len(networks) * len(images)
+    fields, total = {}, len(networks) * len(images)
     with progress_bar(total=total, unit="img", desc="Receptive fields") as bar:
         for name, cfg in networks.items():
             model = load_network(cfg).model
@@ -87,11 +77,9 @@ def measure_fields(
 
 def _read(cfg: CfgNode, images: Sequence[Record], bar: "tqdm[Any]") -> Iterator[Record]:
     """Yield images as inference reads them; those that cannot be read are named and skipped."""
-    mapper: Any
-    if find_architecture(cfg).classifies:
-        mapper = ClassificationMapper.from_config(cfg, is_train=False)
-    else:
-        mapper = NamingMapper(cfg, is_train=False)
+    classifies = find_architecture(cfg).classifies
+    make: Any = ClassificationMapper.from_config if classifies else NamingMapper
+    mapper = make(cfg, is_train=False)
     for image in images:
         try:
             yield mapper(image)

@@ -17,11 +17,7 @@ _MAIN = "bbox/AP"
 
 
 def read_results(file: Path) -> Result:
-    """Read ``{"command": ..., "runs" or "scores": [...]}``.
-
-    Raises:
-        ValueError: it cannot be read.
-    """
+    """Read ``{"command": ..., "runs" or "scores": [...]}``."""
     try:
         content = json.loads(file.read_text())
     except OSError as error:
@@ -32,11 +28,7 @@ def read_results(file: Path) -> Result:
 
 
 def read_entries(file: Path, key: str) -> list[Result]:
-    """Read the list ``key`` of a file, each with its ``genotype``.
-
-    Raises:
-        ValueError: no such file, or another content.
-    """
+    """Read the list ``key`` of a file, whose entries have a ``genotype``."""
     entries = read_results(file).get(key)
     if isinstance(entries, list) and all(isinstance(e, dict) and "genotype" in e for e in entries):
         return entries
@@ -46,7 +38,6 @@ def read_entries(file: Path, key: str) -> list[Result]:
 
 
 def genotype_of(entry: Mapping[str, Any]) -> Genotype:
-    """Return the genotype of a result."""
     return plain(Genotype.from_config(entry["genotype"]))
 
 
@@ -101,9 +92,6 @@ def check_settings(file: Path, settings: Mapping[str, Any]) -> None:
     """Check that a file, if there is one, holds trainings with these settings only.
 
     A file that says nothing about its settings is that of an earlier version.
-
-    Raises:
-        ValueError: it holds others, or cannot be read.
     """
     if not file.exists():
         return

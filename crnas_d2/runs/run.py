@@ -26,15 +26,9 @@ _OF_A_RUN = ("SEED", "OUTPUT_DIR", "MODEL.WEIGHTS", "MODEL.DEVICE", "DATALOADER.
 
 @dataclass(frozen=True)
 class Run:
-    """A network that was trained and evaluated.
+    """A network that was trained and evaluated, with spec and cost of its backbone body.
 
-    Attributes:
-        name: for tables.
-        folder: its OUTPUT_DIR.
-        spec: of the backbone body.
-        cost: of the backbone body, see :func:`body_cost`.
-        log: of the training.
-        metrics: of the final weights, e.g. ``{"bbox/AP": 61.2}``.
+    Metrics are those of the final weights, e.g. ``{"bbox/AP": 61.2}``.
     """
 
     name: str
@@ -51,7 +45,6 @@ class Run:
 
     @property
     def dataset(self) -> str:
-        """The one of the test."""
         return self.cfg.DATASETS.TEST[0]
 
     @property
@@ -78,10 +71,7 @@ class Run:
 
 
 def load_run(name: str, folder: str | Path, cfg: CfgNode | None = None) -> Run:
-    """Read what a finished training left in its OUTPUT_DIR.
-
-    Args:
-        cfg: the config of the training; default: ``config.yaml`` in the folder.
+    """Read what a finished training left in its OUTPUT_DIR; ``cfg`` is its ``config.yaml``.
 
     Raises:
         ValueError: the folder holds no finished training that was evaluated on one dataset.
@@ -98,11 +88,7 @@ def load_run(name: str, folder: str | Path, cfg: CfgNode | None = None) -> Run:
 
 
 def load_saved_config(folder: str | Path) -> CfgNode:
-    """Load the config of a folder, and register its datasets in COCO's format.
-
-    Raises:
-        ValueError: the folder has none.
-    """
+    """Load the config of a folder, and register its datasets in COCO's format."""
     file = Path(folder) / "config.yaml"
     if not file.is_file():
         raise ValueError(f"{folder} has no run of this project: config.yaml is missing.")

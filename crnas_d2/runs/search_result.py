@@ -39,14 +39,10 @@ class SearchResult:
         costs: those that have a column, by name.
         metric: the name of the fitness.
         scored: on what candidates were scored, and how.
-        on_images: whether images were looked at.
         scope: what the costs count, e.g. ``backbone body, 192x192 pixels``.
         trained_metric: the name of the fitness of finalists, if it is another.
         second_objective: the cost of the Pareto front; default: each cost that differs has one.
-        noise: of the fitness, where it is known.
-        baseline: ``None`` if it is not known.
         finalists: the best first; the first one is the best network, if there are any.
-        origin: ``None`` if it is not known.
         races: whether candidates that cannot win are stopped early.
     """
 
@@ -74,11 +70,7 @@ class SearchResult:
         costs: Mapping[str, AdditiveCost],
         finalists: Sequence[Finalist] = (),
     ) -> "SearchResult":
-        """Collect what a search has left in ``OUTPUT_DIR``.
-
-        Args:
-            spec: of ``cfg``.
-        """
+        """Collect what a search has left in ``OUTPUT_DIR``."""
         space = cast(SearchSpace, spec.space)
         score = SCORE_REGISTRY.get(cfg.SEARCH.SCORE)
         seen = {"archval": ", ".join(cfg.DATASETS.ARCHVAL), "weights": cfg.MODEL.WEIGHTS}
@@ -141,11 +133,8 @@ class SearchResult:
         """Return the second objective or, without one, every cost in which candidates differ."""
         if self.second_objective in self.costs:
             return [self.costs[self.second_objective]]
-        return [
-            cost
-            for cost in self.costs.values()
-            if len({cost(candidate.genotype) for candidate in self.complete}) > 1
-        ]
+        costs = self.costs.values()
+        return [cost for cost in costs if len({cost(c.genotype) for c in self.complete}) > 1]
 
     def pareto_front(self, cost: Callable[[Genotype], float]) -> list[Candidate]:
         """Return the candidates that no other dominates in fitness and cost, the cheapest first.
@@ -153,8 +142,7 @@ class SearchResult:
         Of candidates with equal fitness and cost, one is there.
         """
         front: list[Candidate] = []
-        # From cheap to expensive, the best first at equal cost: a candidate is on the front if it
-        # has a higher fitness than all before it.
+        # The best first at equal cost: one on the front has a higher fitness than all before it.
         for candidate in sorted(self.complete, key=lambda c: (cost(c.genotype), -fitness_of(c))):
             if not front or fitness_of(candidate) > fitness_of(front[-1]):
                 front.append(candidate)
@@ -238,9 +226,7 @@ def _baseline(cfg: CfgNode, spec: NetworkSpec) -> Baseline | None:
 class ChannelSearchResult:
     """What a channel search found: the strongest dilation of each channel group.
 
-    Attributes:
-        genotype: decoded from the last alpha.
-        metrics: with the scalars of :meth:`crnas_d2.modeling.MixedSupernet.summary`.
+    Metrics have the scalars of :meth:`crnas_d2.modeling.MixedSupernet.summary`.
     """
 
     space: ChannelSpace
@@ -266,11 +252,7 @@ class ChannelSearchResult:
 
 
 def read_search(folder: str | Path) -> SearchResult | ChannelSearchResult:
-    """Read the config, the study and the files of a finished search.
-
-    Raises:
-        ValueError: the folder holds none.
-    """
+    """Read the config, the study and the files of a finished search."""
     cfg = load_saved_config(folder)
     cfg.OUTPUT_DIR = str(folder)  # it may have been moved
     spec = NetworkSpec.from_config(cfg)

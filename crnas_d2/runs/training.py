@@ -24,13 +24,8 @@ from .metrics import TrainingMetrics
 from .results import Result
 
 # Of a search: the training of one network reads none of them.
-_OF_SPACES = (
-    "DATASETS.ARCHVAL",
-    *(
-        f"MODEL.SUPERNET.{key}"
-        for key in ("SPACE", "PATH_SAMPLER", "SHARING", "STAGE_OPTIONS", "OPERATION_OPTIONS")
-    ),
-)
+_SPACE_KEYS = ("SPACE", "PATH_SAMPLER", "SHARING", "STAGE_OPTIONS", "OPERATION_OPTIONS")
+_OF_SPACES = ("DATASETS.ARCHVAL", *(f"MODEL.SUPERNET.{key}" for key in _SPACE_KEYS))
 _OF_SEARCHES: tuple[str, ...] = ("SEARCH.",)
 _WITHOUT_EFFECT: tuple[str, ...] = ("OUTPUT_DIR", "MODEL.DEVICE")
 
@@ -40,8 +35,6 @@ class Training:
     """The training of one network with one seed, which its settings identify.
 
     Attributes:
-        genotype: of the network.
-        seed: of the training.
         config_file: that of a supernet trains the one network of the genotype.
         overrides: ``KEY, VALUE, ...`` for all networks.
         root: has an ``OUTPUT_DIR`` for each training, named by the digest of its config.
@@ -77,11 +70,7 @@ class Training:
         return cfg
 
     def config(self, *, with_weights: bool = True) -> CfgNode:
-        """Return the config of the training, with a folder of its own.
-
-        Args:
-            with_weights: start from the weights of the pretraining, which must be finished.
-        """
+        """Return the config, with a folder of its own, and weights of the finished pretraining."""
         cfg = self._loaded.clone()
         if self.pretraining is not None:
             folder = self.pretraining.config().OUTPUT_DIR if with_weights else ""
@@ -111,11 +100,9 @@ class Training:
 
     def result(self) -> Result | None:
         """Return the result of the training, plain JSON data; ``None`` if it is not finished."""
-        before = None
-        if self.pretraining is not None:
-            before = self.pretraining.result()
-            if before is None:
-                return None
+        before = self.pretraining.result() if self.pretraining is not None else None
+        if self.pretraining is not None and before is None:
+            return None
         cfg, metric = self.config(), self.main_metric
         metrics = self._metrics(cfg)
         if metrics is None:
@@ -181,19 +168,14 @@ def common_settings(training: Training) -> dict[str, object]:
 
 
 def config_digest(cfg: CfgNode) -> str:
-    """Return what tells a training from others, see :func:`training_settings`."""
+    """Return the digest of :func:`training_settings`."""
     return text_digest(json.dumps(training_settings(cfg), sort_keys=True))
 
 
 def finished_trainings(folders: Iterable[Path]) -> dict[str, Path]:
-    """Find finished trainings in folders and their subfolders.
+    """Find finished trainings in folders and their subfolders, by the digest of their config.
 
-    Returns:
-        folders by the digest of their config; runs whose config or weights cannot be read any more
-        are left out.
-
-    Raises:
-        ValueError: a folder does not exist.
+    Those whose config or weights cannot be read any more are left out.
     """
     found: dict[str, Path] = {}
     for folder in folders:

@@ -22,11 +22,7 @@ from .training import Training, common_settings
 
 
 def check_trainings(trainings: Sequence[Training], results: Path) -> None:
-    """Check all trainings before the first one starts.
-
-    Raises:
-        ValueError: a setting that cannot be trained or evaluated, or results of another setup.
-    """
+    """Check all trainings, and that the results are of their setup, before the first one starts."""
     for stage in trainings[0].stages:
         cfg = stage.config(with_weights=False)
         if len(cfg.DATASETS.TEST) != 1:
@@ -57,8 +53,7 @@ def train_all(
     Args:
         results: a JSON file, ``{"command": ..., "settings": ..., "runs": [...]}``, to which results
             are added as they come.
-        settings: :func:`common_settings` of all trainings; ``None`` if they start from different
-            weights.
+        settings: :func:`common_settings` of all; ``None`` if they start from different weights.
 
     Yields:
         the results of those that are finished already, then each as it ends.
@@ -112,11 +107,7 @@ def _log(training: Training) -> Path:
 
 
 def _train(training: Training, place: int) -> None:
-    """Run a training, its pretraining first, in a process of its own.
-
-    Args:
-        place: from 0 on, which no other process has.
-    """
+    """Run a training, its pretraining first; no other process has its place."""
     before = training.pretraining
     if before is not None and before.result() is None:
         # In another process, because loggers and seeds are those of a process.

@@ -5,16 +5,8 @@ import argparse
 import optuna
 from tabulate import tabulate
 
+from crnas_d2 import report
 from crnas_d2.common.errors import JobError, invalid
-from crnas_d2.report import (
-    Page,
-    add_channel_search,
-    add_fields,
-    add_networks,
-    add_retrained,
-    add_search,
-    comparison_table,
-)
 from crnas_d2.runs.comparison import Comparison
 from crnas_d2.runs.loaded_network import network_config
 from crnas_d2.runs.receptive_fields import field_images, measure_fields
@@ -30,9 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("networks", nargs="+", metavar="NAME=OUTPUT_DIR", help=text)
     text = "a finished search to add to the report; may be repeated"
     parser.add_argument("--search", action="append", default=[], metavar="OUTPUT_DIR", help=text)
-    text = (
-        "images on which effective receptive fields are measured, 0 for none; default: %(default)s"
-    )
+    text = "images to measure effective receptive fields on, 0 for none; default: %(default)s"
     parser.add_argument("--receptive-fields", type=int, default=16, metavar="N", help=text)
     parser.add_argument("--output", required=True, metavar="FILE", help="the HTML file to write")
 
@@ -42,20 +32,20 @@ def run(args: argparse.Namespace) -> None:
     if args.receptive_fields < 0:
         raise invalid("--receptive-fields", args.receptive_fields, "0 or more")
     comparison = Comparison.of(load_runs(args.networks))
-    page = Page("Networks compared")
-    add_networks(page, comparison)
+    page = report.Page("Networks compared")
+    report.add_networks(page, comparison)
     if args.receptive_fields:
         add_receptive_fields(page, comparison, args.receptive_fields)
     for folder in args.search:
         result = read_search(folder)
         page.heading(f"The search in {folder}")
         if isinstance(result, ChannelSearchResult):
-            add_channel_search(page, result)
+            report.add_channel_search(page, result)
         else:
-            add_search(page, result)
-            add_retrained(page, result, comparison.runs)
+            report.add_search(page, result)
+            report.add_retrained(page, result, comparison.runs)
     page.write(args.output)
-    head, rows, same = comparison_table(comparison.runs)
+    head, rows, same = report.comparison_table(comparison.runs)
     print(tabulate(rows, headers=head, disable_numparse=True))
     if same:
         print(same)
@@ -69,20 +59,19 @@ def load_runs(arguments: list[str]) -> list[Run]:
         if not (separator and name and folder):
             raise ValueError(f"'{argument}' is not of the form NAME=OUTPUT_DIR.")
         if name in runs:
-            raise ValueError(
-                f"'{argument}' and '{name}={runs[name].folder}' have one name; give each its own."
-            )
+            other = f"{name}={runs[name].folder}"
+            raise ValueError(f"'{argument}' and '{other}' have one name; give each its own.")
         runs[name] = load_run(name, folder)
     return list(runs.values())
 
 
-def add_receptive_fields(page: Page, comparison: Comparison, num_images: int) -> None:
+def add_receptive_fields(page: report.Page, comparison: Comparison, num_images: int) -> None:
     """Add the effective receptive fields of the networks; of several seeds, those of the first."""
     page.heading("Effective receptive fields")
     firsts = [network.runs[0] for network in comparison.networks]
     try:
         networks = {run.name: network_config(str(run.folder), None) for run in firsts}
         images = field_images(firsts[0].cfg, [], num_images)
-        add_fields(page, measure_fields(networks, images))
+        report.add_fields(page, measure_fields(networks, images))
     except (JobError, ValueError, OSError) as error:
         page.text(f"Not measured: {error}")

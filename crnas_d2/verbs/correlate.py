@@ -11,8 +11,8 @@ digest of its config, so any number of workers can share the work.
 """
 
 import argparse
+import itertools
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -98,39 +98,29 @@ def train(args: argparse.Namespace, command: str) -> None:
         raise ValueError("--pretrain-opts are overrides of --pretrain-config, which is not given.")
     family = load_config(args.config_file, args.opts).MODEL.SUPERNET.FAMILY
     genotypes = find_genotypes(args, family)
-    elsewhere = finished_trainings(args.reuse)
-
-    def plan(genotype: Genotype, seed: int, config_file: str, overrides: list[str]) -> Training:
-        settings = genotype, seed, config_file, tuple(overrides), args.runs
-        return Training(*settings, elsewhere=elsewhere)
-
+    where = {"root": args.runs, "elsewhere": finished_trainings(args.reuse)}
     trainings = []
-    for seed in args.seeds:  # all networks with one seed first
-        for genotype in genotypes:
-            training = plan(genotype, seed, args.config_file, args.opts)
-            if args.pretrain_config:
-                before = plan(genotype, seed, args.pretrain_config, args.pretrain_opts)
-                training = replace(training, pretraining=before)
-            trainings.append(training)
+    for seed, genotype in itertools.product(args.seeds, genotypes):  # all with one seed first
+        network, before = (genotype, seed), None
+        if args.pretrain_config:
+            options = tuple(args.pretrain_opts)
+            before = Training(*network, args.pretrain_config, options, **where)
+        options = tuple(args.opts)
+        trainings.append(Training(*network, args.config_file, options, pretraining=before, **where))
     check_trainings(trainings, args.results)
     settings, metric, done = common_settings(trainings[0]), trainings[0].main_metric, 0
     for result in train_all(trainings, args.results, command, args.num_workers, settings):
         done += 1
         genotype, score = Genotype.from_config(result["genotype"]), score_of(result, metric)
-        after = ""
-        if (stage := result.get("pretraining")) is not None:
-            after = f", after {stage['metric']} {stage['score']}"
+        stage = result.get("pretraining")
+        after = f", after {stage['metric']} {stage['score']}" if stage else ""
         print(f"{genotype} seed {result['seed']}: {metric} {score:.2f}{after}")
     if done < len(trainings):
         print(f"{len(trainings) - done} of {len(trainings)} are trained by other processes.")
 
 
 def find_genotypes(args: argparse.Namespace, family: str) -> list[Genotype]:
-    """Return the networks to train: named, listed, then sampled ones, without duplicates.
-
-    Args:
-        family: of the config with which they are trained.
-    """
+    """Return networks of a family to train: named, listed, then sampled ones, each once."""
 
     def check_family(source: str, found: str) -> None:
         if found != family:
@@ -154,9 +144,8 @@ def find_genotypes(args: argparse.Namespace, family: str) -> list[Genotype]:
         check_family(args.space, cfg.MODEL.SUPERNET.FAMILY)
         found += sample_networks(cfg, args.number, args.sampling)
     if not found:
-        raise ValueError(
-            "There is nothing to train: give --networks, --genotypes, --space, or several."
-        )
+        fix = "give --networks, --genotypes, --space, or several."
+        raise ValueError(f"There is nothing to train: {fix}")
     return list(dict.fromkeys(found))
 
 
@@ -168,19 +157,16 @@ def score_networks(cfg: CfgNode, results: Path, scores: Path, command: str) -> I
         results: of :func:`~crnas_d2.runs.trainings.train_all`.
         scores: a JSON file, ``{"command": ..., "scores": [...]}``, to which a genotype and its
             fitness are added as they come.
-        command: the command that makes the file.
-
-    Raises:
-        ValueError: the settings or the weights do not fit.
     """
     score = SCORE_REGISTRY.get(cfg.SEARCH.SCORE)
     check_config(cfg, ["TRAIN", "ARCHVAL"] if score.uses_supernet else [])
     check_search(cfg)
-    wanted = dict.fromkeys(
-        Genotype.from_config(run["genotype"]) for run in read_entries(results, "runs")
-    )
+    runs = read_entries(results, "runs")
     known = read_entries(scores, "scores") if scores.exists() else []
-    done = {Genotype.from_config(entry["genotype"]) for entry in known}
+    wanted, done = (
+        dict.fromkeys(Genotype.from_config(entry["genotype"]) for entry in entries)
+        for entries in (runs, known)
+    )
     evaluate = build_score(cfg)
     for genotype in wanted:
         if genotype in done:
