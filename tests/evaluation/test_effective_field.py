@@ -1,3 +1,5 @@
+import functools
+
 import channel_toy
 import numpy as np
 import pytest
@@ -59,9 +61,7 @@ def energy_of_a_stack(depth, dilation=1):
     """The gradient through 3x3 convolutions of ones: the n-fold convolution of (1, 1, 1)."""
     one = np.zeros(2 * dilation + 1)
     one[::dilation] = 1
-    line = np.ones(1)
-    for _ in range(depth):
-        line = np.convolve(line, one)
+    line = functools.reduce(np.convolve, [one] * depth)
     plane = np.outer(line, line) ** 2
     return plane / plane.sum()
 
@@ -71,21 +71,14 @@ def test_a_stack_of_convolutions_of_ones(depth, dilation):
     model = Model(res2=[ones(dilation=dilation) for _ in range(depth)])
     [field] = effective_fields(model, images(), ["res2"]).values()
     expected = energy_of_a_stack(depth, dilation)
-    radius = depth * dilation
-    middle = len(field.energy) // 2
+    radius, middle = depth * dilation, len(field.energy) // 2
     part = slice(middle - radius, middle + radius + 1)
     assert np.allclose(field.energy[part, part], expected, atol=1e-9)
-    assert field.energy.sum() == pytest.approx(1)
-    assert field.rings.sum() == pytest.approx(1)
+    assert field.energy.sum() == pytest.approx(1) and field.rings.sum() == pytest.approx(1)
     assert field.side(1.0) == 2 * radius + 1  # all of it: the theoretical field
     # The smallest square with the share, counted out on the known field.
-    held = {
-        2 * half + 1: expected[radius - half : radius + half + 1][
-            :, radius - half : radius + half + 1
-        ].sum()
-        for half in range(radius + 1)
-    }
-    assert field.side() == min(side for side, share in held.items() if share >= 0.95)
+    parts = {2 * half + 1: slice(radius - half, radius + half + 1) for half in range(radius + 1)}
+    assert field.side() == min(s for s, part in parts.items() if expected[part, part].sum() >= 0.95)
     assert field.interval() is None and not field.is_cut_off
 
 
@@ -117,8 +110,7 @@ def test_features_with_strides_are_centred_at_their_pixel():
 def test_images_of_several_sizes_count_alike():
     model = Model(res2=[ones(), ones()])
     inputs = images(1) + images(2, 21, 40)
-    [field] = effective_fields(model, inputs, ["res2"]).values()
-    [alone] = effective_fields(model, inputs[:1], ["res2"]).values()
+    field, alone = (effective_fields(model, i, ["res2"])["res2"] for i in (inputs, inputs[:1]))
     assert len(field.rings) == 3 and field.side() == alone.side()
     assert np.allclose(field.rings[:, :3], alone.rings[:, :3])
     assert field.energy.sum() == pytest.approx(1)
@@ -128,13 +120,12 @@ def test_images_of_several_sizes_count_alike():
 
 def test_a_field_beyond_the_border_is_said_to_be_cut_off():
     model = Model(res2=[ones(kernel=41)])
-    small, large = (
-        effective_fields(model, images(1, size, size), ["res2"])["res2"] for size in (21, 81)
+    small, large, off = (
+        effective_fields(model, images(1, *size), ["res2"])["res2"]
+        for size in ((21, 21), (81, 81), (20, 41))
     )
     assert not large.is_cut_off and large.side() > 35
-    assert not small.is_cut_off and small.side() <= 21
-    [off] = effective_fields(model, images(1, 20, 41), ["res2"]).values()
-    assert off.is_cut_off
+    assert not small.is_cut_off and small.side() <= 21 and off.is_cut_off
     assert field_table({"net": {"res2": off}})[1][0][3].endswith("cut off")
 
 
@@ -190,9 +181,8 @@ FIXED = {"MODEL.SUPERNET.SPACE": "none"}
 def test_a_network_of_plain_detectron2():
     cfg = get_cfg()
     cfg.MODEL.DEVICE = "cpu"
-    cfg.MODEL.RESNETS.DEPTH = 18
-    cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 64
-    cfg.MODEL.RESNETS.OUT_FEATURES = ["res4"]
+    resnet = ["DEPTH", 18, "RES2_OUT_CHANNELS", 64, "OUT_FEATURES", ["res4"]]
+    cfg.MODEL.RESNETS.merge_from_list(resnet)
     torch.manual_seed(0)
     [field] = effective_fields(build_model(cfg), colours(1), ["res4"]).values()
     assert field.stride == 16 and len(field.anchors) == 15

@@ -19,12 +19,10 @@ SPACE = ChannelSpace(
 def entry(iteration, entropies, shares):
     """A line of metrics.json: by stage the mean entropy, and the share of the dilation (1, 1)."""
     line = {"iteration": iteration, "total_loss": 1.0}
-    for stage, other, entropy, share in zip(
-        ("res4", "res5"), ("1x3", "3x3"), entropies, shares, strict=True
-    ):
-        line[f"alpha/{stage}/entropy"] = entropy
-        line[f"alpha/{stage}/share_1x1"] = share
-        line[f"alpha/{stage}/share_{other}"] = 1 - share
+    values = ("res4", "res5"), ("1x3", "3x3"), entropies, shares
+    for stage, other, entropy, share in zip(*values, strict=True):
+        scalars = {"entropy": entropy, "share_1x1": share, f"share_{other}": 1 - share}
+        line |= {f"alpha/{stage}/{name}": value for name, value in scalars.items()}
     return line
 
 

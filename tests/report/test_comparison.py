@@ -37,20 +37,12 @@ def make(toy_datasets, tmp_path):
             {**{k: each[k] for k in ("image_id", "category_id", "bbox")}, "score": 0.9}
             for each in objects["annotations"][found]
         ]
-        results = folder / "inference" / "coco_instances_results.json"
-        results.write_text(json.dumps(detections))
-        cfg = toy.network_config(
-            toy_datasets,
-            {
-                "MODEL.GENOTYPE.DEPTHS": list(depths),
-                "DATASETS.TEST": ("toy_test",),
-                "SEARCH.COST_INPUT_SIZE": [toy.SIZE, toy.SIZE],
-                "SOLVER.MAX_ITER": 40,
-                "SEED": seed,
-                **{key.replace("__", "."): value for key, value in settings.items()},
-            },
-        )
-        return load_run(f"{name}{seed}", folder, cfg)
+        results = "inference/coco_instances_results.json"
+        (folder / results).write_text(json.dumps(detections))
+        keys = {"MODEL.GENOTYPE.DEPTHS": list(depths), "DATASETS.TEST": ("toy_test",)}
+        keys |= {"SEARCH.COST_INPUT_SIZE": [toy.SIZE] * 2, "SOLVER.MAX_ITER": 40, "SEED": seed}
+        keys |= {key.replace("__", "."): value for key, value in settings.items()}
+        return load_run(f"{name}{seed}", folder, toy.network_config(toy_datasets, keys))
 
     return make
 
@@ -65,12 +57,6 @@ def verdict_of(runs):
     text = text_of(runs, num_images=1)
     assert text.startswith('<div class="verdict">')  # it comes first
     return text[: text.index("</div>")]
-
-
-@pytest.fixture
-def no_figures(monkeypatch):
-    """Figures take seconds."""
-    monkeypatch.setattr(Page, "figure", lambda page, figure, description: None)
 
 
 def test_a_finished_training_is_read_from_its_folder(make):
@@ -158,10 +144,8 @@ def test_fitness_is_shown_against_the_ap_after_training(make):
     runs = [make(*item, each) for item, each in zip(scores.items(), depths, strict=True)]
 
     def text_of(*depths):
-        candidates = [Candidate(Genotype(each), 5.0) for each in depths]
-        page = Page("Both")
-        result = SearchResult(None, candidates, {}, "bbox/AP", "backbone body")
-        add_retrained(page, result, runs)
+        candidates, page = [Candidate(Genotype(each), 5.0) for each in depths], Page("Both")
+        add_retrained(page, SearchResult(None, candidates, {}, "bbox/AP", "body"), runs)
         return "".join(page.parts)
 
     text = text_of(*depths)
@@ -180,11 +164,9 @@ def test_pictures_are_upright_as_the_detector_saw_them(tmp_path):
 @pytest.mark.parametrize("mode", ["L", "I;16", "LA", "1"])
 def test_grey_images_are_shown_grey(tmp_path, mode):
     levels = np.tile(np.linspace(0, 1, 16), (8, 1))
-    if mode == "I;16":
-        stored = Image.fromarray((levels * 4_000).astype(np.uint16))
-    else:
-        stored = Image.fromarray((levels * 255).astype(np.uint8)).convert(mode)
-    stored.save(tmp_path / "grey.png")
+    values = (levels * (4_000 if mode == "I;16" else 255)).astype("H" if mode == "I;16" else "B")
+    stored = Image.fromarray(values)
+    (stored if mode == "I;16" else stored.convert(mode)).save(tmp_path / "grey.png")
     pixels = np.asarray(upright_picture(tmp_path / "grey.png")).astype(int)
     assert pixels.shape == (8, 16, 3) and (np.ptp(pixels, axis=2) == 0).all()
     assert pixels.min() == 0 and pixels.max() == 255  # 12 bits of 16 are not black

@@ -22,10 +22,8 @@ GENOTYPE = SPACE.genotype([[0, 1, 1, 2], [1, 1]])
 
 
 def test_the_shares_of_dilations_are_those_of_the_channel_groups():
-    assert SPACE.dilation_shares(GENOTYPE) == [
-        {(1, 1): 0.25, (2, 2): 0.5, (1, 3): 0.25},
-        {(3, 3): 1.0},
-    ]
+    expected = [{(1, 1): 0.25, (2, 2): 0.5, (1, 3): 0.25}, {(3, 3): 1.0}]
+    assert SPACE.dilation_shares(GENOTYPE) == expected
 
 
 def test_bars_are_as_high_as_the_shares_and_stand_on_each_other():
@@ -67,13 +65,9 @@ def test_a_published_network_is_drawn_block_by_block():
     [legend] = [axes.get_legend() for axes in figure.axes]
     names = [text.get_text() for text in legend.get_texts()]
     assert names == ["dilation 1", "dilation 2", "dilation 3"]
-    shown = {
-        label: patch.get_facecolor()
-        for label, patch in zip(names, legend.get_patches(), strict=True)
-    }
+    colours = [patch.get_facecolor() for patch in legend.get_patches()]
     ops = [op for stage in network.genotype.ops_of_stages() for op in stage]
-    for square, op in zip(squares(figure), ops, strict=True):
-        assert square.get_facecolor() == shown[f"dilation {op + 1}"]
+    assert [s.get_facecolor() for s in squares(figure)] == [colours[op] for op in ops]
 
 
 def test_kernels_and_xception_blocks_have_their_own_labels():
@@ -140,13 +134,12 @@ def test_layers_that_never_vary_are_not_drawn():
     assert len(squares(figure)) == sum(network.genotype.depths) - 3
 
 
-def test_networks_of_several_spaces_share_a_figure(tmp_path):
+def test_networks_of_several_spaces_share_a_figure():
     spec = NetworkSpec.from_config(channel_toy.decoded_config(channel_toy.CHANNELS))
     decoded = NamedGenotype("decoded", spec.genotype, spec.family, spec.channels)
     plain = NamedGenotype("plain", Genotype((1, 2, 3, 1)), spec.family)
     figure = draw_networks([decoded, plain])
-    titles = [axes.get_title() for axes in figure.axes]
-    assert titles == ["", "decoded"]
+    assert [axes.get_title() for axes in figure.axes] == ["", "decoded"]
     assert "plain" in texts(figure)
 
 

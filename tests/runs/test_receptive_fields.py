@@ -91,9 +91,8 @@ def test_a_comparison_shows_the_fields_of_each_network_once(runs, tmp_path, monk
     assert "effective receptive fields, anchors and squares" in drawn
     assert "AP against MACs" in drawn
     drawn.clear()
-    assert "Effective" not in compared(
-        {"base": runs["base"]}, tmp_path / "none.html", "--receptive-fields", "0"
-    )
+    alone, none = {"base": runs["base"]}, ("--receptive-fields", "0")
+    assert "Effective" not in compared(alone, tmp_path / "none.html", *none)
     assert "AP against MACs" not in drawn  # of one network it says nothing
     with pytest.raises(SystemExit, match="--receptive-fields is -1"):
         compared(runs, tmp_path / "no.html", "--receptive-fields", "-1")

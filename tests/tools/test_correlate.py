@@ -54,9 +54,8 @@ def test_networks_are_trained_once_scored_and_compared(
     assert first["seed"] == 1 and first["iterations"] == 2
     assert first["macs"] > 0 and first["params"] > 0 and first["AP"] >= 0
     folders = sorted((tmp_path / "runs").iterdir())
-    assert [folder.name for folder in folders] == sorted(
-        r["config_digest"] for r in content["runs"]
-    )
+    digests = sorted(run["config_digest"] for run in content["runs"])
+    assert [folder.name for folder in folders] == digests
 
     written = {folder: (folder / "metrics.json").stat().st_mtime_ns for folder in folders}
     train(1)
@@ -96,9 +95,8 @@ def test_the_report_counts_seeds_as_noise_and_networks_as_spread(tmp_path):
     ]
     results = write(tmp_path / "r.json", "runs", runs)
     entries = [{"genotype": {"DEPTHS": [d]}, "fitness": -d} for d in (1, 2, 3)]
-    text = describe_ranking(
-        read_ranking(results, [write(tmp_path / "wrong.json", "scores", entries)])
-    )
+    wrong = write(tmp_path / "wrong.json", "scores", entries)
+    text = describe_ranking(read_ranking(results, [wrong]))
     assert "3 networks, standard deviation of their means 10.00 AP." in text
     assert "pooled standard deviation 1.41 AP (3 degrees of freedom)" in text  # sqrt(2)
     lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
