@@ -114,6 +114,9 @@ class Family(EqualBySettings, ABC):
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Return the arguments of the constructor.
 
+        Configs that differ in SEARCH, SOLVER, DATASETS, DATALOADER, TEST or SEED alone describe one
+        network, which is parsed once: read none of these.
+
         Raises:
             ValueError: a setting that the family does not support, with its key and the fix.
         """

@@ -77,6 +77,12 @@ def test_evolution_finds_the_optimum_of_a_separable_fitness_far_faster_than_rand
         assert max(map(fitness, evolved)) > BEST - 0.35 * (BEST - best_sampled)
 
 
+def test_a_seed_gives_the_same_search_and_another_seed_another():
+    first, again = (search(in_memory(), 60, sampler()) for _ in range(2))
+    assert first == again
+    assert first != search(in_memory(), 60, sampler(seed=2))
+
+
 def test_generations_have_the_size_of_the_population_and_descend_from_the_best_of_all_before():
     study, evolution = in_memory(), sampler(20, mutation_probability=0.1)
     search(study, 65, evolution)
@@ -97,10 +103,33 @@ def test_generations_have_the_size_of_the_population_and_descend_from_the_best_o
         assert min(changes) >= 1 and sum(changes) / len(mutants) < 3
 
 
+def test_without_crossovers_all_children_are_mutations():
+    study, evolution = in_memory(), sampler(20, crossover_share=0.0, mutation_probability=0.02)
+    search(study, 40, evolution)
+    first, second = generations(study, evolution)
+    parents = sorted(first, key=fitness, reverse=True)[:5]
+    for child in second:
+        changes = [sum(a != b for a, b in zip(child.ops, p.ops, strict=True)) for p in parents]
+        assert min(changes) <= 3
+
+
 def test_everything_evaluated_satisfies_the_budget():
     seen = search(in_memory(), 100, sampler(is_feasible=lambda g: 10 <= cost(g) <= 12))
     assert len(set(seen)) == 100
     assert all(10 <= cost(genotype) <= 12 for genotype in seen)
+
+
+def test_a_budget_that_gives_nothing_new_ends_the_search(monkeypatch):
+    monkeypatch.setattr("crnas_d2.search.evolution._MOST_SAMPLES", 5_000)
+    words = r"5,000 samples gave no new genotype that satisfies SEARCH\.BUDGET; "
+    with pytest.raises(ValueError, match=f"{words}0 are evaluated"):
+        search(in_memory(), 10, sampler(is_feasible=lambda genotype: False))
+    searcher = SampledSearcher(SMALL, (), population=64, generations=1)
+    searcher.sampler = EvolutionSampler(
+        SMALL, lambda genotype: genotype.ops[0] < 2, population_size=20, num_parents=5, seed=1
+    )
+    with pytest.raises(ValueError, match=f"{words}32 are evaluated"):  # all that there are
+        run(searcher, in_memory(), evaluate)
 
 
 def test_a_failed_candidate_is_replaced_and_is_no_parent():
