@@ -82,10 +82,9 @@ def one_line_errors(script: str, stopped: str = "Stopped.") -> Iterator[None]:
         sys.exit(stopped)
     except Exception as error:
         if _is_of_torch(error, "ProcessExitedException"):  # of a training on several GPUs
-            # A process that ends itself has said why.
-            why = (
-                f": {error}; continue with --resume." if getattr(error, "exit_code", 0) < 0 else "."
-            )
+            # A process that ends itself has said why; one that was killed has not.
+            was_killed = getattr(error, "exit_code", 0) < 0
+            why = f": {error}; continue with --resume." if was_killed else "."
             sys.exit(f"{name}: a process of the training has ended{why}")
         message = _expected(error, Path(script).resolve())
         if message is None:
