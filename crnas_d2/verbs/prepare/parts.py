@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 from crnas_d2.common.digests import sha256
 from crnas_d2.common.files import AnyPath
 from crnas_d2.data.annotations.coco import Record, read_coco, subset
+from crnas_d2.data.annotations.part import Part
 from crnas_d2.data.annotations.splits import split_coco
 from crnas_d2.data.annotations.voc import voc_files, voc_to_coco
 from crnas_d2.data.images.files import read_image_files
@@ -17,22 +17,6 @@ from .annotation_report import Report, check_annotations
 
 # A category with at most one object for so many of another one, and with names so alike (0 to 1).
 _FREQUENT, _ALIKE = 50, 0.75
-
-
-@dataclass
-class Part:
-    """Annotations, the folder of their images, and the sha256 of each source file."""
-
-    coco: Record
-    image_root: Path
-    sources: dict[str, str]
-
-    @property
-    def num_images(self) -> int:
-        return len(self.coco["images"])
-
-    def __str__(self) -> str:
-        return f"{self.num_images} images, {len(self.coco['annotations'])} annotations"
 
 
 def read_coco_parts(files: Mapping[str, tuple[AnyPath, AnyPath]]) -> dict[str, Part]:
