@@ -20,10 +20,11 @@ from detectron2.data import DatasetCatalog
 from crnas_d2.checkpoint import read_weights
 from crnas_d2.config import spell
 from crnas_d2.data.annotations.coco import missing_categories, save_files
+from crnas_d2.data.annotations.part import Part
 
 from .chains import estimate_chains
 from .choose_recipe import choose_recipe, network_macs
-from .parts import Part, check_parts, divide, likely_typos, read_coco_parts, read_voc_parts
+from .parts import check_parts, divide, likely_typos, read_coco_parts, read_voc_parts
 from .recipe import DEVICES, PRESETS, Recipe
 from .starter_configs import is_edited, starter_configs
 from .statistics import Statistics, archval_to_tell, told_apart
