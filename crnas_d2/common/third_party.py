@@ -6,6 +6,8 @@ come first: with ``python -W error`` or ``-W default`` these warnings are there 
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # Category, beginning of the text, and module: Detectron2 calls what torch calls old by now.
 _WARNINGS = (
@@ -20,6 +22,18 @@ _RECORDS = (
     ("torch.fx._symbolic_trace", "is_fx_tracing will return true"),
     ("torch.utils.cpp_extension", "No CUDA runtime is found"),
 )
+
+
+@contextmanager
+def quiet(name: str) -> Iterator[None]:
+    """Keep the messages of a logger below errors from being logged within this context."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 class _Without(logging.Filter):

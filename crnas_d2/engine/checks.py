@@ -16,7 +16,7 @@ from crnas_d2.config.checks import check_model, find_spec
 from crnas_d2.config.values import check_values
 from crnas_d2.cost import check_costs
 from crnas_d2.data import check_data
-from crnas_d2.evaluation import metric_names
+from crnas_d2.evaluation import evaluator_builder
 
 from .scores import SCORE_REGISTRY
 from .solver import check_lr_scheduler
@@ -126,7 +126,7 @@ def check_resumable(cfg: CfgNode) -> None:
 def _check_expected_results(cfg: CfgNode) -> None:
     if len(cfg.DATASETS.TEST) != 1:
         return
-    known = metric_names(cfg, cfg.DATASETS.TEST[0])
+    known = evaluator_builder(cfg, cfg.DATASETS.TEST[0]).metric_names()
     for task, metric, *_ in cfg.TEST.EXPECTED_RESULTS:
         if f"{task}/{metric}" not in known:
             raise ValueError(

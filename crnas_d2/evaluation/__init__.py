@@ -8,7 +8,6 @@ from .dataset_evaluators import (
     EvaluatorBuilder,
     build_evaluator,
     evaluator_builder,
-    metric_names,
 )
 from .fast_coco_evaluator import FastCOCOEvaluator
 from .noise import (
@@ -45,7 +44,6 @@ __all__ = [
     "difference_interval",
     "evaluator_builder",
     "images_to_tell",
-    "metric_names",
     "pauses",
     "resampled_images",
     "score_interval",

@@ -19,9 +19,8 @@ def calibrated(model: Any, batches: Batches) -> Iterator[None]:
     """Set the BN layers on the active path to the statistics of ``batches`` within this context.
 
     A supernet's running statistics mix all paths that were trained; a subnet is scored with its
-    own. They are reset, averaged over the batches (momentum ``1 / k`` in the k-th), and then
-    fixed. Layers off the path are not touched. On exit, everything is restored. With no batches
-    the statistics do not change.
+    own, averaged over the batches (momentum ``1 / k`` in the k-th) and then fixed; without batches
+    they do not change. Layers off the path are not touched. On exit, everything is restored.
 
     Args:
         model: a Detectron2 detector with an active path.
@@ -32,15 +31,13 @@ def calibrated(model: Any, batches: Batches) -> Iterator[None]:
     if not layers or not batches:
         yield
         return
-    with _restored(model, layers):
-        model.eval()
+    with restored(model, layers):
         for layer in layers:
             layer.reset_running_stats()
             layer.momentum = None  # PyTorch's setting for a cumulative average
             layer.train()
         _forward(model, layers, batches)
-        # From here on the new statistics are fixed, and the caller scores the subnet.
-        model.eval()
+        model.eval()  # from here on the new statistics are fixed
         yield
 
 
@@ -53,26 +50,21 @@ def batch_statistics(model: Any) -> Iterator[None]:
     else is in evaluation mode. On exit, everything is restored.
     """
     layers = _layers_on_path(model.backbone)
-    with _restored(model, layers):
-        model.eval()
+    with restored(model, layers):
         for layer in layers:
             layer.train()
         yield
 
 
-def _layers_on_path(model: nn.Module) -> list[_BatchNorm]:
-    found = (module for module in active_modules(model) if isinstance(module, _BatchNorm))
-    return [layer for layer in found if layer.track_running_stats]
-
-
 @contextmanager
-def _restored(model: nn.Module, layers: list[_BatchNorm]) -> Iterator[None]:
-    """Restore statistics, momentum and the mode of all modules on exit."""
+def restored(model: nn.Module, layers: Collection[_BatchNorm] = ()) -> Iterator[None]:
+    """Enter evaluation mode; on exit, restore all modes, and statistics and momenta of layers."""
     was_training = {module: module.training for module in model.modules()}
     kept = {
         layer: (layer.momentum, {name: value.clone() for name, value in layer.named_buffers()})
         for layer in layers
     }
+    model.eval()
     try:
         yield
     finally:
@@ -82,6 +74,11 @@ def _restored(model: nn.Module, layers: list[_BatchNorm]) -> Iterator[None]:
                 buffer.copy_(buffers[name])
         for module, training in was_training.items():
             module.training = training
+
+
+def _layers_on_path(model: nn.Module) -> list[_BatchNorm]:
+    found = (module for module in active_modules(model) if isinstance(module, _BatchNorm))
+    return [layer for layer in found if layer.track_running_stats]
 
 
 def _forward(model: Any, layers: list[_BatchNorm], batches: Batches) -> None:

@@ -13,11 +13,8 @@ _RECALLS = np.linspace(0, 1, 101)  # of COCO's average precision
 def resampled_images(num_images: int, number: int | None = None, seed: int = 0) -> np.ndarray:
     """Draw samples with replacement of the images of a dataset, the same ones for the same seed.
 
-    Args:
-        number: of samples; default: 500, for more than 2,000 images fewer, at least 200.
-
-    Returns:
-        how often each image occurs in each sample, ``(number, num_images)``.
+    Return how often each image occurs in each sample, ``(number, num_images)``; by default 500
+    samples, fewer for more than 2,000 images, at least 200.
     """
     if number is None:
         number = int(np.clip(1_000_000 // num_images, 200, 500))
@@ -27,13 +24,9 @@ def resampled_images(num_images: int, number: int | None = None, seed: int = 0) 
 
 @dataclass(frozen=True)
 class ImageHits:
-    """The results of top-k accuracy per image.
+    """The results of top-k accuracy per image: whether the true class is among the k best."""
 
-    Attributes:
-        hits: whether the true class is among the k best, ``(images,)``.
-    """
-
-    hits: np.ndarray
+    hits: np.ndarray  # (images,)
 
     @property
     def num_images(self) -> int:
@@ -74,9 +67,8 @@ class DetectionMatches:
     def from_images(cls, categories: list[list[tuple[Any, ...]]]) -> "DetectionMatches":
         """Collect the results of the images.
 
-        Args:
-            categories: for each category and image, in their order: the scores ``(D,)``,
-                ``is_true (T, D)``, ``is_ignored (T, D)``, and the number of objects.
+        These are, for each category and image in their order: the scores ``(D,)``,
+        ``is_true (T, D)``, ``is_ignored (T, D)``, and the number of objects.
         """
         columns: dict[str, list[np.ndarray]] = {field.name: [] for field in fields(cls)}
         for category, images in enumerate(categories):
@@ -117,18 +109,14 @@ class DetectionMatches:
     def scores(self, counts: np.ndarray) -> np.ndarray:
         """Return the average precision in percent of samples of the images, ``(samples,)``.
 
-        NaN where a sample has no object.
-
-        Args:
-            counts: how often each image occurs in each sample, ``(samples, images)``. Where
-                detections of one image have equal scores, those of its copies lie side by side.
+        ``counts``, ``(samples, images)``, says how often each image occurs in each sample; a sample
+        without objects gives NaN. Where detections of one image have equal scores, those of its
+        copies lie side by side.
         """
         most_detections = int(np.diff(self._ranges).max(initial=0))
         rows = max(1, _CHUNK // max(1, most_detections))
-        parts = [
-            self._scores(counts[start : start + rows]) for start in range(0, len(counts), rows)
-        ]
-        return np.concatenate(parts)
+        starts = range(0, len(counts), rows)
+        return np.concatenate([self._scores(counts[start : start + rows]) for start in starts])
 
     @cached_property
     def _ranges(self) -> np.ndarray:
@@ -151,33 +139,26 @@ class DetectionMatches:
         part = slice(*self._ranges[category : category + 2])
         is_true, is_ignored = self.is_true[:, part], self.is_ignored[:, part]
         drawn = weights[self.image[part]]  # (detections, samples)
-        all_counted = None
+        all_counted = np.cumsum(drawn, axis=0)
         mean = np.zeros(weights.shape[1])
         for true, ignored in zip(is_true & ~is_ignored, is_ignored, strict=True):
             # The precision only has maxima at true detections.
             if not true.any():
                 continue
+            counted = all_counted
             if ignored.any():
-                counted = np.cumsum(np.where(ignored[:, None], 0, drawn), axis=0)[true]
-            else:
-                if all_counted is None:
-                    all_counted = np.cumsum(drawn, axis=0)
-                counted = all_counted[true]
+                counted = np.cumsum(np.where(ignored[:, None], 0, drawn), axis=0)
             found = np.cumsum(drawn[true], axis=0)
             # Duplicates lie side by side. Within those of a true detection, the precision rises, so
             # that the last one stands for all of them.
-            precision = found / np.maximum(counted, 1)
+            precision = found / np.maximum(counted[true], 1)
             precision = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-            steps = _reached(found / np.maximum(wanted, 1))
-            steps[1:] -= steps[:-1].copy()
-            mean += (precision * steps).sum(axis=0)
+            # How many of COCO's recalls are reached, compared as pycocotools does.
+            recall = found / np.maximum(wanted, 1)
+            nearest = np.rint(recall * (len(_RECALLS) - 1)).astype(np.int64)
+            reached = nearest + (_RECALLS[nearest] <= recall)
+            mean += (precision * np.diff(reached, axis=0, prepend=0)).sum(axis=0)
         return np.where(wanted > 0, mean, 0) / (len(_RECALLS) * len(is_true))
 
 
 ImageResults = DetectionMatches | ImageHits
-
-
-def _reached(recall: np.ndarray) -> np.ndarray:
-    """Return how many of COCO's recalls are at most ``recall``, compared as pycocotools does."""
-    nearest = np.rint(recall * (len(_RECALLS) - 1)).astype(np.int64)
-    return nearest + (_RECALLS[nearest] <= recall)

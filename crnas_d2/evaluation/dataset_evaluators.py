@@ -39,16 +39,14 @@ class EvaluatorBuilder(ABC):
     scores_detections = True
 
     def __init__(self, cfg: CfgNode, dataset_name: str):
-        self.cfg = cfg
-        self.dataset_name = dataset_name
+        self.cfg, self.dataset_name = cfg, dataset_name
 
     @abstractmethod
     def build(self, image_ids: Collection[Any] | None, *, in_search: bool) -> DatasetEvaluator:
         """Build an evaluator that returns ``{task: {metric: value}}``.
 
         Args:
-            image_ids: of the images to score on; ``None`` for all. Objects in other images must not
-                count as missed.
+            image_ids: of the images to score on; objects in others must not count as missed.
             in_search: for the candidates of a search: uses no process group, writes no files.
         """
 
@@ -58,11 +56,7 @@ class EvaluatorBuilder(ABC):
 
 
 def evaluator_builder(cfg: CfgNode, dataset_name: str) -> EvaluatorBuilder:
-    """Return the builder for the ``evaluator_type`` of a dataset.
-
-    Raises:
-        ValueError: an unknown ``evaluator_type``.
-    """
+    """Return the builder for the ``evaluator_type`` of a dataset; ValueError if it is unknown."""
     name = MetadataCatalog.get(dataset_name).get("evaluator_type", "none")
     key = f"MetadataCatalog.get('{dataset_name}').evaluator_type"
     return EVALUATOR_REGISTRY.get(name, key)(cfg, dataset_name)
@@ -77,21 +71,13 @@ def build_evaluator(
 ) -> DatasetEvaluator:
     """Build the evaluator of a dataset, see :meth:`EvaluatorBuilder.build`.
 
-    Args:
-        image_ids: of the images to score on. Default: all, without those of archval that are left
-            out, see :func:`~crnas_d2.data.datasets.archval.read_images`.
-
-    Raises:
-        ValueError: an unknown ``evaluator_type``.
+    By default it scores on all images, without those of archval that are left out, see
+    :func:`~crnas_d2.data.datasets.archval.read_images`. An unknown ``evaluator_type`` is a
+    ValueError.
     """
     if image_ids is None:
         image_ids = kept_ids(cfg, dataset_name)
     return evaluator_builder(cfg, dataset_name).build(image_ids, in_search=in_search)
-
-
-def metric_names(cfg: CfgNode, dataset_name: str) -> list[str]:
-    """Return the metrics of a dataset's evaluator, see :meth:`EvaluatorBuilder.metric_names`."""
-    return evaluator_builder(cfg, dataset_name).metric_names()
 
 
 @EVALUATOR_REGISTRY.register("coco")

@@ -4,9 +4,8 @@ Luo et al. 2016; figure 1 of CR-NAS, figure 4 of NATS. The theoretical field, wh
 use at most, is that of :mod:`crnas_d2.evaluation.receptive_field`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
 
@@ -17,7 +16,9 @@ from torch import nn
 
 from crnas_d2.common.errors import did_you_mean
 from crnas_d2.cost import find_body
-from crnas_d2.evaluation import resampled_images
+
+from .bn_calibration import restored
+from .bootstrap import resampled_images
 
 SHARE = 0.95  # of the energy, in the square that is the size of a field
 _USUAL = ("p3", "p4", "p5", "res3", "res4", "res5")  # as in CR-NAS, figure 1
@@ -52,12 +53,12 @@ class EffectiveField:
         """Return the side, in pixels, of the smallest centred square with a share of the energy."""
         return int(_sides(self.rings.mean(axis=0)[None], share)[0])
 
-    def interval(self, share: float = SHARE) -> tuple[float, float] | None:
+    def interval(self) -> tuple[float, float] | None:
         """Return the 95 % interval of the side over other images; ``None`` for a single image."""
         if len(self.rings) < 2:
             return None
         counts = resampled_images(len(self.rings))
-        low, high = np.percentile(_sides(counts @ self.rings, share), [2.5, 97.5])
+        low, high = np.percentile(_sides(counts @ self.rings, SHARE), [2.5, 97.5])
         return float(low), float(high)
 
     @property
@@ -92,13 +93,13 @@ def effective_fields(
     strides = _strides(model)
     for name in features:
         if name not in strides:
-            known = f"it has {', '.join(strides)}.{did_you_mean(name, list(strides))}"
-            raise ValueError(f"The network has no feature '{name}'; {known}")
+            known = f"{', '.join(strides)}.{did_you_mean(name, strides)}"
+            raise ValueError(f"The network has no feature '{name}'; it has {known}")
     anchors, offset = _anchors(model)
     # One for each feature, so that the others that are asked for do not matter.
     signs = {n: torch.Generator().manual_seed(crc32(f"{seed}/{n}".encode())) for n in features}
     sums = {name: _Sum() for name in features}
-    with _in_eval_mode(model), torch.enable_grad():
+    with restored(model), torch.enable_grad():
         for image in images:
             height, width = image["image"].shape[-2:]
             pixels = _preprocess(model, image["image"]).requires_grad_()
@@ -116,20 +117,18 @@ def effective_fields(
                 centre = round((row + offset) * stride), round((column + offset) * stride)
                 sums[name].add(energy.cpu().numpy(), centre)
     none = np.zeros((0, 4))
-    return {
-        name: found.field(name, strides[name], anchors.get(strides[name], none))
-        for name, found in sums.items()
-    }
+    strides = {name: strides[name] for name in features}
+    return {n: sums[n].mean(n, stride, anchors.get(stride, none)) for n, stride in strides.items()}
 
 
+@dataclass
 class _Sum:
     """Energies of images, laid upon each other by the pixels of their features."""
 
-    def __init__(self) -> None:
-        self.energy = np.zeros((1, 1))
-        self.rings: list[np.ndarray] = []
-        self.sizes: list[tuple[int, int]] = []
-        self.margins: list[int] = []
+    energy: np.ndarray = field(default_factory=lambda: np.zeros((1, 1)))
+    rings: list[np.ndarray] = field(default_factory=list)
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    margins: list[int] = field(default_factory=list)
 
     def add(self, energy: np.ndarray, centre: tuple[int, int]) -> None:
         """Add the energy of an image, (H, W), unless it is 0 everywhere, as behind a dead unit."""
@@ -138,7 +137,7 @@ class _Sum:
             return
         height, width = energy.shape
         row, column = centre
-        borders = row, column, height - 1 - row, width - 1 - column
+        borders = (*centre, height - 1 - row, width - 1 - column)
         radius = max(borders)
         square = np.zeros((2 * radius + 1, 2 * radius + 1))
         square[radius - row :, radius - column :][:height, :width] = energy / total
@@ -150,7 +149,7 @@ class _Sum:
         self.sizes.append((height, width))
         self.margins.append(min(borders))
 
-    def field(self, name: str, stride: int, anchors: np.ndarray) -> EffectiveField:
+    def mean(self, name: str, stride: int, anchors: np.ndarray) -> EffectiveField:
         if not self.rings:
             raise ValueError(
                 f"No gradient reaches the feature '{name}' in any image: there are no images, or "
@@ -158,8 +157,8 @@ class _Sum:
             )
         longest = max(map(len, self.rings))
         rings = np.stack([np.pad(ring, (0, longest - len(ring))) for ring in self.rings])
-        energy, sizes = self.energy / len(rings), tuple(self.sizes)
-        return EffectiveField(energy, rings, sizes, tuple(self.margins), stride, anchors)
+        images = rings, tuple(self.sizes), tuple(self.margins)
+        return EffectiveField(self.energy / len(rings), *images, stride, anchors)
 
 
 def _sides(rings: np.ndarray, share: float) -> np.ndarray:
@@ -212,14 +211,3 @@ def _anchors(model: nn.Module) -> tuple[dict[int, np.ndarray], float]:
             anchors = dict(zip(generator.strides, cells, strict=True)) if upright else {}
             return anchors, float(generator.offset)
     return {}, 0.0
-
-
-@contextmanager
-def _in_eval_mode(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

@@ -19,16 +19,16 @@ from .bootstrap import DetectionMatches
 Records = list[dict[str, Any]]
 
 _TESTED = "1.6.5 to 1.8"  # versions of faster-coco-eval, as in pyproject.toml
+_AREAS = {"APs": "small", "APm": "medium", "APl": "large"}
 
 
 class FastCOCOEvaluator(COCOEvaluator):
     """Detectron2's COCO evaluator with the C++ implementation of faster-coco-eval.
 
-    Detectron2's own fast version needs its compiled extension, which a source-only install does
-    not have; the Python fallback takes longer than inference on a small archval set.
-
-    Ids may be any whole numbers, as in pycocotools: the C++ code, whose ids have 64 bits, gets
-    others. An annotation without ``area`` or ``iscrowd`` gets width * height and 0.
+    Detectron2's own needs its compiled extension, which a source-only install does not have; its
+    Python fallback takes longer than inference on a small archval set. Ids may be any whole
+    numbers, as in pycocotools: the C++ code, whose ids have 64 bits, gets others. An annotation
+    without ``area`` or ``iscrowd`` gets width * height and 0.
 
     Args:
         keeps_images: keep what :meth:`image_results` returns, about 500 MiB for COCO's val2017.
@@ -60,16 +60,12 @@ class FastCOCOEvaluator(COCOEvaluator):
             {id_: n for n, id_ in enumerate(sorted(r["id"] for r in dataset[records]), start=1)}
             for records in ("images", "categories")
         )
-        with contextlib.redirect_stdout(io.StringIO()):
-            self._coco_api = COCO(self._numbered(dataset))
-
-    def _numbered(self, dataset: dict[str, Any]) -> dict[str, Any]:
-        """Return a dataset with ids from 1."""
-        images, categories = self._image_numbers, self._category_numbers
         numbered = {
             **dataset,
-            "images": [{**image, "id": images[image["id"]]} for image in dataset["images"]],
-            "categories": [{**c, "id": categories[c["id"]]} for c in dataset["categories"]],
+            "images": [{**r, "id": self._image_numbers[r["id"]]} for r in dataset["images"]],
+            "categories": [
+                {**r, "id": self._category_numbers[r["id"]]} for r in dataset["categories"]
+            ],
         }
         if "annotations" in dataset:
             numbered["annotations"] = []
@@ -78,7 +74,8 @@ class FastCOCOEvaluator(COCOEvaluator):
                 defaults = {"area": width * height, "iscrowd": 0}
                 record = {**defaults, **self._renumbered(annotation), "id": number}
                 numbered["annotations"].append(record)
-        return numbered
+        with contextlib.redirect_stdout(io.StringIO()):
+            self._coco_api = COCO(numbered)
 
     def _renumbered(self, record: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -94,22 +91,14 @@ class FastCOCOEvaluator(COCOEvaluator):
     def image_results(self, metric: str) -> DetectionMatches | None:
         """Return the results per image from which a metric of the last evaluation is computed.
 
-        Args:
-            metric: e.g. ``bbox/AP``, ``segm/APs``, ``bbox/AP50`` or ``bbox/AP-<class>``.
-
-        Returns:
-            ``None`` without predictions or ``keeps_images``, or for a metric that is no average
-            precision.
+        The metric is e.g. ``bbox/AP``, ``segm/APs``, ``bbox/AP50`` or ``bbox/AP-<class>``. Return
+        ``None`` without predictions or ``keeps_images``, or if it is no average precision.
         """
         task, _, name = metric.partition("/")
-        evaluation = self._evaluations.get(task)
-        return None if evaluation is None else self._matches(evaluation, name)
+        return self._matches(self._evaluations.get(task), name)
 
     def results_so_far(self, metric: str) -> tuple[DetectionMatches | None, np.ndarray]:
-        """Return the same for the images that were processed so far, and their indices.
-
-        They are in the order of the ids, as in :meth:`image_results`.
-        """
+        """Return the same for the images that were processed so far, and their sorted indices."""
         ids = [prediction["image_id"] for prediction in self._predictions]
         results = self.image_results_of(self._coco_results(self._predictions), metric, ids)
         return results, np.sort([self._image_numbers[id_] - 1 for id_ in ids])
@@ -117,15 +106,9 @@ class FastCOCOEvaluator(COCOEvaluator):
     def image_results_of(
         self, results: Records, metric: str, image_ids: Collection[int] | None = None
     ) -> DetectionMatches | None:
-        """Return the same for the ``coco_instances_results.json`` of an earlier run.
-
-        Args:
-            image_ids: of the images to score on. Default: all.
-        """
+        """Return the same for the ``coco_instances_results.json`` of an earlier run."""
         assert self._keeps_images
         task, _, name = metric.partition("/")
-        if not results:
-            return None
         return self._matches(self._evaluate(results, task, image_ids, accumulates=False), name)
 
     def _eval_predictions(
@@ -142,7 +125,7 @@ class FastCOCOEvaluator(COCOEvaluator):
             return
         classes = self._metadata.get("thing_classes")
         for task in self._tasks or self._tasks_from_predictions(results):
-            evaluation = self._evaluate(results, task, img_ids) if results else None
+            evaluation = self._evaluate(results, task, img_ids)
             if self._keeps_images:
                 self._evaluations[task] = evaluation
             self._results[task] = self._derive_coco_results(evaluation, task, class_names=classes)
@@ -158,15 +141,13 @@ class FastCOCOEvaluator(COCOEvaluator):
         return [{**r, "category_id": to_dataset_id[r["category_id"]]} for r in results]
 
     def _evaluate(
-        self,
-        results: Records,
-        task: str,
-        image_ids: Collection[int] | None,
-        *,
-        accumulates: bool = True,
+        self, results: Records, task: str, ids: Collection[int] | None, *, accumulates: bool = True
     ) -> Any:
+        """Return the evaluation of all images or those with the ids; ``None`` without results."""
         from faster_coco_eval import COCOeval_faster
 
+        if not results:
+            return None
         results = [self._renumbered(result) for result in results]
         if task == "segm":
             # COCO's code would use the area of the box instead of that of the mask.
@@ -174,11 +155,10 @@ class FastCOCOEvaluator(COCOEvaluator):
         # Detectron2 logs the summary as a table.
         with contextlib.redirect_stdout(io.StringIO()):
             found = self._coco_api.loadRes(results)
-            evaluation = COCOeval_faster(
-                self._coco_api, found, task, separate_eval=self._keeps_images
-            )
-            if image_ids is not None:
-                evaluation.params.imgIds = [self._image_numbers[image] for image in image_ids]
+            keeps = self._keeps_images
+            evaluation = COCOeval_faster(self._coco_api, found, task, separate_eval=keeps)
+            if ids is not None:
+                evaluation.params.imgIds = [self._image_numbers[image] for image in ids]
             evaluation.evaluate()
             if accumulates:
                 evaluation.accumulate()
@@ -187,16 +167,16 @@ class FastCOCOEvaluator(COCOEvaluator):
 
     def _matches(self, evaluation: Any, name: str) -> DetectionMatches | None:
         """Collect the results of the images for a metric: ``AP50``, ``APs``, ``AP-<class>``."""
+        if evaluation is None:
+            return None
         params, classes = evaluation.params, list(self._metadata.get("thing_classes", ()))
         thresholds: slice | np.ndarray = slice(None)
-        area, chosen = "all", list(range(len(params.catIds)))
+        area, chosen = _AREAS.get(name, "all"), list(range(len(params.catIds)))
         if name in ("AP50", "AP75"):
             thresholds = np.isclose(params.iouThrs, int(name[2:]) / 100)
-        elif name in ("APs", "APm", "APl"):
-            area = {"s": "small", "m": "medium", "l": "large"}[name[-1]]
         elif name.startswith("AP-") and name[3:] in classes:
             chosen = [classes.index(name[3:])]
-        elif name != "AP":
+        elif name != "AP" and name not in _AREAS:
             return None
         if area not in params.areaRngLbl:  # there are no small key points
             return None
@@ -205,23 +185,16 @@ class FastCOCOEvaluator(COCOEvaluator):
             # One after the other: categories, ranges of areas, images.
             block = category * len(params.areaRng) + params.areaRngLbl.index(area)
             start, end = (number * len(params.imgIds) for number in (block, block + 1))
-            images = []
-            for image in evaluation._evalImgs_cpp[start:end]:
-                scores, is_true, is_ignored, objects = _image_state(image, len(params.iouThrs))
-                images.append((scores, is_true[thresholds], is_ignored[thresholds], objects))
-            categories.append(images)
+            images = (_state(i, len(params.iouThrs)) for i in evaluation._evalImgs_cpp[start:end])
+            categories.append([(s, t[thresholds], i[thresholds], n) for s, t, i, n in images])
         return DetectionMatches.from_images(categories)
 
 
-def _image_state(
-    image: Any, num_thresholds: int
-) -> tuple[list[float], np.ndarray, np.ndarray, int]:
+def _state(image: Any, num_thresholds: int) -> tuple[list[float], np.ndarray, np.ndarray, int]:
     """Return the matches of one image for :meth:`DetectionMatches.from_images`.
 
-    Python has no other access to the matches in C++ than their state for pickle.
-
-    Raises:
-        JobError: the installed version of faster-coco-eval keeps another state.
+    Python has no other access to them than their state for pickle, which other versions of
+    faster-coco-eval may keep in another layout: a JobError.
     """
     try:
         matched, _, scores, object_is_ignored, ignored, _ = image.__getstate__()

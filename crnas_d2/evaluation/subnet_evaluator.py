@@ -1,8 +1,7 @@
 """The fitness of one genotype: a subnet of a trained supernet, scored on archval."""
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from random import Random
 from typing import Any
@@ -12,6 +11,7 @@ from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.evaluation.testing import flatten_results_dict
 from torch import nn
 
+from crnas_d2.common.third_party import quiet
 from crnas_d2.modeling import find_supernet
 from crnas_d2.search import Stopped
 from crnas_d2.space import Genotype, SearchSpace
@@ -36,8 +36,8 @@ class SubnetEvaluator:
         model: a detector on a supernet, with trained weights.
         batches: the images of archval; in a race, in a random order.
         evaluator: turns predictions into metrics.
-        calibrate: a context in which the BN statistics fit the active path.
-        calibrate_partial: the same for the network of a single mini-batch; default: ``calibrate``.
+        calibrate: a context in which the BN statistics fit the active path; ``calibrate_partial``
+            is that for the network of a single mini-batch.
         seed: of the sampled completions.
         precision: of the predictions, see :func:`build_precision`; not of the calibration.
     """
@@ -57,18 +57,14 @@ class SubnetEvaluator:
         assert supernet is not None and supernet.has_paths, "the model has no supernet backbone"
         assert isinstance(supernet.space, SearchSpace)
         self.supernet, self.space = supernet, supernet.space
-        self.batches = batches
-        self.evaluator = evaluator
-        self.calibrate = calibrate
-        self.calibrate_partial = calibrate_partial or calibrate
-        self.seed = seed
-        self.precision = precision
+        self.batches, self.evaluator = batches, evaluator
+        self.calibrate, self.calibrate_partial = calibrate, calibrate_partial or calibrate
+        self.seed, self.precision = seed, precision
 
     def __call__(self, genotype: Genotype, race: Race | None = None) -> dict[str, float] | Stopped:
         """Return the metrics of a subnet or a prefix, unrounded: ``{"bbox/AP": 31.4, ...}``.
 
-        Args:
-            race: may stop the evaluation of a subnet; it goes on without seeing an image twice.
+        A race may stop the evaluation of a subnet; it goes on without seeing an image twice.
         """
         is_complete = self.space.is_complete(genotype)
         numbers = count()  # of batches that the evaluator has processed
@@ -83,10 +79,9 @@ class SubnetEvaluator:
                 context = self.calibrate_partial(self.model)
             elif race is not None and number in race.pauses:
                 results, images = self.evaluator.results_so_far(race.metric)
-                if results is not None:
-                    stopped = race.judge(results, images, number / len(self.batches))
-                    if stopped is not None:
-                        raise _Ended(stopped)
+                share = number / len(self.batches)
+                if results is not None and (stopped := race.judge(results, images, share)):
+                    raise _Ended(stopped)
             with context, self.precision():
                 return self.model(batch)
 
@@ -94,13 +89,15 @@ class SubnetEvaluator:
         if is_complete:
             self.supernet.set_path(genotype)
         calibration = self.calibrate(self.model) if is_complete else nullcontext()
-        # More than no_grad(), which inference_on_dataset() uses: tensors without version counters.
-        with _quiet("detectron2.evaluation"), torch.inference_mode():
+        # Quiet, because Detectron2 logs every evaluation in full. Inference mode is more than
+        # no_grad(), which inference_on_dataset() uses: tensors have no version counters.
+        with quiet("detectron2.evaluation"), torch.inference_mode():
             try:
                 with calibration:
                     results = inference_on_dataset(predict, self.batches, self.evaluator)
             except _Ended as ended:
-                return ended.stopped
+                stopped: Stopped = ended.args[0]
+                return stopped
         return {name: float(value) for name, value in flatten_results_dict(results).items()}
 
     def image_results(self, metric: str) -> ImageResults | None:
@@ -109,26 +106,10 @@ class SubnetEvaluator:
         return None if results is None else results(metric)
 
     def _completion(self, prefix: Genotype, batch_number: int) -> Genotype:
-        # Seeded by the length and the mini-batch, not by the prefix: all prefixes of the same
-        # length get the same completions.
+        # Not seeded by the prefix, so that all of the same length get the same completions.
         level = len(self.space.values(prefix, partial=True))
         return self.space.complete(prefix, Random(f"{self.seed}/{level}/{batch_number}"))
 
 
 class _Ended(Exception):
-    """Ends Detectron2's loop over the batches."""
-
-    def __init__(self, stopped: Stopped):
-        self.stopped = stopped
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Silence a logger: Detectron2 logs every evaluation in full, too much for hundreds of them."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    """Ends Detectron2's loop over the batches; its argument is the result."""

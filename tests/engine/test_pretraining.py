@@ -14,7 +14,7 @@ from crnas_d2.checkpoint import StrictCheckpointer
 from crnas_d2.data import build_fixed_batches, register_image_folders
 from crnas_d2.engine import PathSampling, Trainer
 from crnas_d2.engine.checks import check_config
-from crnas_d2.evaluation import SubnetEvaluator, build_evaluator, calibrated, metric_names
+from crnas_d2.evaluation import SubnetEvaluator, build_evaluator, calibrated, evaluator_builder
 from crnas_d2.layers import active_modules
 from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype
@@ -116,7 +116,7 @@ def test_a_classifier_is_reloaded_exactly(pretrained):
 @pytest.mark.parametrize("pretrained", ["none", "prefix"], indirect=True)
 def test_subnets_are_scored_by_their_top1(pretrained):
     _, cfg, trainer, _ = pretrained
-    assert cfg.SEARCH.METRIC in metric_names(cfg, "pre_val")
+    assert cfg.SEARCH.METRIC in evaluator_builder(cfg, "pre_val").metric_names()
     calibration = build_fixed_batches(cfg, cfg.DATASETS.TRAIN, num_images=12, with_annotations=True)
     evaluator = SubnetEvaluator(
         trainer.model,

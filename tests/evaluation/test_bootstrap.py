@@ -29,7 +29,7 @@ from crnas_d2.evaluation import (
     score_interval,
     student_quantile,
 )
-from crnas_d2.evaluation.fast_coco_evaluator import _image_state
+from crnas_d2.evaluation.fast_coco_evaluator import _state
 from crnas_d2.space import Genotype
 
 NUM_IMAGES = 9
@@ -317,7 +317,7 @@ def test_large_results_are_not_kept_but_their_scores_are(tmp_path, monkeypatch):
 def test_another_layout_of_faster_coco_eval_is_refused_with_its_version(state):
     image = SimpleNamespace(__getstate__=lambda: state)
     with pytest.raises(JobError, match=r"faster-coco-eval \d\S+ .*expected a version from 1\.6\.5"):
-        _image_state(image, num_thresholds=1)
+        _state(image, num_thresholds=1)
 
 
 def test_the_quantiles_of_students_t_are_those_of_tables():

@@ -18,7 +18,6 @@ from crnas_d2.evaluation import (
     FastCOCOEvaluator,
     build_evaluator,
     evaluator_builder,
-    metric_names,
 )
 from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype
@@ -128,8 +127,8 @@ def test_a_plug_in_scores_its_datasets(toy_datasets, monkeypatch):
     monkeypatch.setitem(MetadataCatalog.get("toy_archval").__dict__, "evaluator_type", "counts")
     evaluator = build_evaluator(cfg, "toy_archval", in_search=True, image_ids=[3])
     assert evaluator._evaluators == [[3], True]
-    assert metric_names(cfg, "toy_archval") == ["count/toy_archval"]
-    assert not evaluator_builder(cfg, "toy_archval").gives_images
+    builder = evaluator_builder(cfg, "toy_archval")
+    assert builder.metric_names() == ["count/toy_archval"] and not builder.gives_images
 
 
 @pytest.mark.parametrize("classes", [["one"], ["one", "two"]])
@@ -148,7 +147,8 @@ def test_the_metrics_that_are_named_are_those_that_come(
         output["instances"].pred_classes.clamp_(max=len(classes) - 1)
     cfg = toy.network_config(toy_datasets)
     found = score(build_evaluator(cfg, "classes", in_search=True), predictions)["bbox"]
-    assert metric_names(cfg, "classes") == [f"bbox/{name}" for name in found]
+    names = evaluator_builder(cfg, "classes").metric_names()
+    assert names == [f"bbox/{name}" for name in found]
 
 
 def test_each_of_several_test_sets_has_a_folder_for_its_predictions(

@@ -1,6 +1,5 @@
 """Body and neck of a detector as files of other runtimes, each compared with the network itself."""
 
-import logging
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
 from crnas_d2.common.errors import JobError
+from crnas_d2.common.third_party import quiet
 
 # Of the largest value of a map, if that is above 1: float32 itself rounds to about 1e-6 of it.
 _TOLERANCE = 1e-4
@@ -145,10 +145,7 @@ def _program(network: BodyAndNeck) -> torch.export.ExportedProgram:
 
 
 def _write_onnx(network: BodyAndNeck, path: Path) -> None:
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)
-    try:
+    with quiet("torch.onnx"):
         torch.onnx.export(
             _program(network),
             (),
@@ -159,8 +156,6 @@ def _write_onnx(network: BodyAndNeck, path: Path) -> None:
             verbose=False,
             external_data=False,
         )
-    finally:
-        exporter.setLevel(level)
 
 
 def _load_onnx(path: Path) -> Runner:

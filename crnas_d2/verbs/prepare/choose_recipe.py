@@ -1,11 +1,10 @@
 """Choose the recipe for a dataset on this machine, and count the cost of its network."""
 
-import logging
-
 import torch
 from detectron2.config import CfgNode
 
 from crnas_d2.checkpoint import TrainingCheckpointer, read_weights
+from crnas_d2.common.third_party import quiet
 from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.config.entries import set_entries
 from crnas_d2.cost import body_cost
@@ -48,13 +47,8 @@ def choose_recipe(
     )
     if file:
         model = Trainer.build_model(_network_config(recipe))
-        log = logging.getLogger("crnas_d2")
-        level = log.level
-        log.setLevel(logging.ERROR)  # what starts from scratch is said by the training
-        try:
+        with quiet("crnas_d2"):  # what starts from scratch is said by the training
             TrainingCheckpointer(model).load(file)
-        finally:
-            log.setLevel(level)
     return recipe
 
 

@@ -16,7 +16,7 @@ from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.engine.checks import check_config, check_search
 from crnas_d2.engine.log import describe_seed
 from crnas_d2.engine.scores import SCORE_REGISTRY, Score, build_score
-from crnas_d2.evaluation import metric_names
+from crnas_d2.evaluation import evaluator_builder
 from crnas_d2.search import Searcher, StudySettings, build_searcher, study_url, without_password
 from crnas_d2.space import AdditiveCost, SearchSpace, check_budgets
 
@@ -67,7 +67,7 @@ class SearchJob:
         spec = check_search(cfg)
         if uses_images:
             metric, archval = cfg.SEARCH.METRIC, cfg.DATASETS.ARCHVAL[0]
-            if metric not in (known := metric_names(cfg, archval)):
+            if metric not in (known := evaluator_builder(cfg, archval).metric_names()):
                 but = f"{archval} gives {', '.join(known)}"
                 raise invalid("SEARCH.METRIC", metric, but=but, known=known)
         _check_results(cfg)
