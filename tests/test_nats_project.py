@@ -68,7 +68,7 @@ def test_what_a_search_finds_is_retrained_and_detects(
     assert all(conv.alpha.any() for conv in find_supernet(model).convs.values())
     space = NetworkSpec.from_config(cfg).space
     found = find_supernet(model).decode()
-    write_found_network(cfg, found, space)
+    write_found_network(found, space, cfg.OUTPUT_DIR, cfg.MODEL.SUPERNET.FAMILY, cfg.SEED)
 
     file = project.file(f"searched/{detector}_{search}_FPN_1x")
     cfg, model, logged = train_one_step(file, {**masks, **width}, tmp_path)

@@ -1,17 +1,12 @@
 """Tables, figures and pages of what jobs leave behind; they measure nothing and read no files."""
 
-from .channel_report import (
-    FOUND_REPORTS,
-    add_channel_search,
-    write_channel_search,
-    write_found_network,
-)
+from .channel_report import FOUND_REPORTS, add_channel_search, write_found_network
 from .comparison import add_networks, add_retrained, comparison_table
 from .field_figure import FIELDS_EXPLAINED, add_fields, draw_fields, field_table
 from .page import Page
-from .ranking import describe_ranking, draw_ranking, write_ranking
+from .ranking import describe_ranking, write_ranking
 from .search_report import add_search, write_search
-from .sketch import draw_architectures, draw_channels, draw_networks
+from .sketch import draw_networks
 
 __all__ = [
     "FIELDS_EXPLAINED",
@@ -24,13 +19,9 @@ __all__ = [
     "add_search",
     "comparison_table",
     "describe_ranking",
-    "draw_architectures",
-    "draw_channels",
     "draw_fields",
     "draw_networks",
-    "draw_ranking",
     "field_table",
-    "write_channel_search",
     "write_found_network",
     "write_ranking",
     "write_search",

@@ -1,22 +1,20 @@
 """Compare trained networks: costs, scores, training curves and detections."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from crnas_d2.common.formats import format_cell, format_quantity
-from crnas_d2.runs.comparison import Comparison, Interval, TrainedNetwork
+from crnas_d2.runs.comparison import Comparison
 from crnas_d2.runs.results import plain
 from crnas_d2.runs.run import Run, dilated_share, stage_widths
 from crnas_d2.runs.search_result import SearchResult, fitness_of
 from crnas_d2.space import ChannelSpace, Genotype
 
 from .detections import draw_boxes
-from .page import Page
+from .page import Page, add_per_class, format_range, says_exceeds, without_constant_columns
 from .sketch import draw_architectures, draw_channels
-from .tables import add_per_class, without_constant_columns
 
 _COCO_METRICS = ("AP", "AP50", "APs", "APm", "APl")
 _VOC_METRICS = ("AP", "AP50", "AP75")
@@ -35,19 +33,14 @@ def comparison_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]], s
         costs = map(format_quantity, (run.cost.macs, run.cost.parameters))
         seed = str(run.cfg.SEED) if run.cfg.SEED >= 0 else "none"
         scores = [format_cell(run.metrics.get(f"bbox/{metric}", "")) for metric in metrics]
-        rows.append([run.name, _blocks(run), stage_widths(run.spec), *costs, seed, *scores])
+        genotype, channels = run.spec.genotype, run.spec.channels
+        blocks = str(list(genotype.depths))
+        if genotype.ops:
+            blocks += " " + " ".join("".join(map(str, ops)) for ops in genotype.ops_of_stages())
+        if channels is not None and genotype.channels:
+            blocks += f", {100 * dilated_share(channels, genotype):.0f} % dilated"
+        rows.append([run.name, blocks, stage_widths(run.spec), *costs, seed, *scores])
     return without_constant_columns([*head, *metrics], rows, constant_kept=("network", *metrics))
-
-
-def _blocks(run: Run) -> str:
-    """Format a genotype: ``[1, 2, 1]``, its operations and the share of dilated channels."""
-    genotype = run.spec.genotype
-    text = str(list(genotype.depths))
-    if genotype.ops:
-        text += " " + " ".join("".join(map(str, ops)) for ops in genotype.ops_of_stages())
-    if run.spec.channels is not None and genotype.channels:
-        text += f", {100 * dilated_share(run.spec.channels, genotype):.0f} % dilated"
-    return text
 
 
 def add_networks(page: Page, comparison: Comparison, *, num_images: int = 6) -> None:
@@ -64,10 +57,8 @@ def add_networks(page: Page, comparison: Comparison, *, num_images: int = 6) -> 
     page.table(head, rows, baseline=0 if len(runs) > 1 else None)
     if len({run.cost.macs for run in runs}) > 1:
         page.figure(_draw_costs(comparison), "AP against MACs")
-    genotypes = {run.name: run.spec.genotype for run in runs}
-    page.figure(draw_architectures(genotypes), "blocks per stage")
-    # The names of all runs of a network.
-    decoded: dict[tuple[ChannelSpace, Genotype], list[str]] = {}
+    page.figure(draw_architectures({r.name: r.spec.genotype for r in runs}), "blocks per stage")
+    decoded: dict[tuple[ChannelSpace, Genotype], list[str]] = {}  # the names of a network's runs
     for run in runs:
         if run.spec.channels is not None and run.spec.genotype.channels:
             decoded.setdefault((run.spec.channels, run.spec.genotype), []).append(run.name)
@@ -77,7 +68,15 @@ def add_networks(page: Page, comparison: Comparison, *, num_images: int = 6) -> 
         page.figure(draw_channels(named), "channels by dilation in each convolution")
     add_per_class(page, {run.name: run.metrics for run in runs})
     page.heading("Training loss")
-    page.figure(_draw_losses(runs), "total loss against iterations")
+    figure = Figure(figsize=(9, 3))
+    axes = figure.add_subplot()
+    for run in runs:
+        axes.plot(*zip(*run.log.curve("total_loss"), strict=True), label=run.name)
+    axes.set(xlabel="iteration", ylabel="total loss")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend()
+    axes.grid(alpha=0.3)
+    page.figure(figure, "total loss against iterations")
     page.heading(f"Detections on {dataset}")
     missing = [run.detections_file for run in runs if run.detections is None]
     if missing:
@@ -127,48 +126,40 @@ def comparison_verdict(comparison: Comparison) -> list[str]:
             spread = reference.scores.std(ddof=1)
             text += f", standard deviation {spread:.2f} over {len(reference.runs)} seeds"
         return [f"{text}."]
-    return [line for other in others for line in _compare(other, comparison)]
-
-
-def _compare(other: TrainedNetwork, comparison: Comparison) -> list[str]:
-    reference = comparison.networks[0]
-    difference = other.ap - reference.ap
-    cost, base = other.runs[0].cost, reference.runs[0].cost
-    ours, theirs = (
-        f"{network.name}, {list(network.runs[0].spec.genotype.depths)}"
-        for network in (other, reference)
-    )
-    lines = [
-        f"{ours}: AP {other.ap:.2f} on {comparison.dataset}, {abs(difference):.2f} "
-        f"{'more' if difference >= 0 else 'less'} than {theirs} ({reference.ap:.2f}), with "
-        f"{100 * cost.macs / base.macs:.0f} % of its MACs ({format_quantity(cost.macs)} of "
-        f"{format_quantity(base.macs)}) and {100 * cost.parameters / base.parameters:.0f} % of its "
-        "parameters in the body."
-    ]
-    if (interval := comparison.image_interval(other)) is None:
-        lines.append("Whether that exceeds the noise of the test images is not known.")
-    else:
-        lines.append(
-            f"That {_exceeds(interval)} the noise of the {comparison.num_images:,} test images: "
-            f"the 95 % interval of the difference is {interval[0]:.2f} to {interval[1]:.2f}."
+    lines, base = [], reference.runs[0]
+    for other in others:
+        first, difference = other.runs[0], other.ap - reference.ap
+        macs, parameters = (
+            100 * getattr(first.cost, name) / getattr(base.cost, name)
+            for name in ("macs", "parameters")
         )
-    if (interval := comparison.seed_interval(other)) is None:
         lines.append(
-            "The noise of the seeds is not known, because each network was trained once: train "
-            "both with several seeds (SEED) and name all runs."
+            f"{other.name}, {list(first.spec.genotype.depths)}: AP {other.ap:.2f} on "
+            f"{comparison.dataset}, {abs(difference):.2f} {'more' if difference >= 0 else 'less'} "
+            f"than {reference.name}, {list(base.spec.genotype.depths)} ({reference.ap:.2f}), with "
+            f"{macs:.0f} % of its MACs ({format_quantity(first.cost.macs)} of "
+            f"{format_quantity(base.cost.macs)}) and {parameters:.0f} % of its parameters in the "
+            "body."
         )
-    else:
-        lines.append(
-            f"It {_exceeds(interval)} the noise of the seeds ({len(other.runs)} and "
-            f"{len(reference.runs)} trainings, standard deviation {comparison.spread:.2f}): "
-            f"{interval[0]:.2f} to {interval[1]:.2f}."
-        )
+        if (interval := comparison.image_interval(other)) is None:
+            lines.append("Whether that exceeds the noise of the test images is not known.")
+        else:
+            lines.append(
+                f"That {says_exceeds(interval)} the noise of the {comparison.num_images:,} test "
+                f"images: the 95 % interval of the difference is {format_range(interval)}."
+            )
+        if (interval := comparison.seed_interval(other)) is None:
+            lines.append(
+                "The noise of the seeds is not known, because each network was trained once: train "
+                "both with several seeds (SEED) and name all runs."
+            )
+        else:
+            lines.append(
+                f"It {says_exceeds(interval)} the noise of the seeds ({len(other.runs)} and "
+                f"{len(reference.runs)} trainings, standard deviation {comparison.spread:.2f}): "
+                f"{format_range(interval)}."
+            )
     return lines
-
-
-def _exceeds(interval: Interval) -> str:
-    low, high = interval
-    return "does not exceed" if low <= 0 <= high else "exceeds"
 
 
 def _draw_costs(comparison: Comparison) -> Figure:
@@ -176,26 +167,13 @@ def _draw_costs(comparison: Comparison) -> Figure:
     figure = Figure(figsize=(6, 4))
     axes = figure.add_subplot()
     for network in comparison.networks:
-        macs, number = network.runs[0].cost.macs, len(network.runs)
-        [points] = axes.plot([macs] * number, network.scores, "o", alpha=0.6)
+        macs, name, place = network.runs[0].cost.macs, network.name, (6, 4)
+        [points] = axes.plot([macs] * len(network.runs), network.scores, "o", alpha=0.6)
         axes.plot(macs, network.ap, "_", markersize=16, color=points.get_color())
-        place: dict[str, Any] = {"xytext": (6, 4), "textcoords": "offset points", "fontsize": 8}
-        axes.annotate(network.name, (macs, network.ap), **place)
+        axes.annotate(name, (macs, network.ap), place, textcoords="offset points", fontsize=8)
     height, width = comparison.runs[0].input_size
     axes.set(xlabel=f"MACs (body, {height}x{width})", ylabel="AP")
     axes.xaxis.set_major_formatter(EngFormatter())
     axes.margins(x=0.15, y=0.1)
-    axes.grid(alpha=0.3)
-    return figure
-
-
-def _draw_losses(runs: Sequence[Run]) -> Figure:
-    figure = Figure(figsize=(9, 3))
-    axes = figure.add_subplot()
-    for run in runs:
-        axes.plot(*zip(*run.log.curve("total_loss"), strict=True), label=run.name)
-    axes.set(xlabel="iteration", ylabel="total loss")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend()
     axes.grid(alpha=0.3)
     return figure

@@ -21,23 +21,19 @@ def draw_boxes(
     *,
     least_score: float = 0.5,
 ) -> dict[str, Image.Image]:
-    """Draw the objects of one image, and what networks detect.
+    """Draw the objects of one image, and what each network detects; return pictures by caption.
 
     Args:
         image: Detectron2's dict of an image of the dataset.
         picture: of the image, upright.
         detections: by network, in COCO's format; those of other images are left out.
-
-    Returns:
-        a picture for the objects, and one for each network, by caption.
     """
     metadata = MetadataCatalog.get(dataset)
     names, to_index = metadata.thing_classes, metadata.thing_dataset_id_to_contiguous_id
     factor = float(np.clip(1, _LEAST / max(picture.size), _MOST / max(picture.size)))
-    width, height = (round(factor * side) for side in picture.size)
     # Pixels of a small image stay visible; a large one is averaged.
     method = Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS
-    picture = picture.resize((width, height), method)
+    picture = picture.resize([round(factor * side) for side in picture.size], method)
     objects = [
         (
             BoxMode.convert(each["bbox"], each["bbox_mode"], BoxMode.XYWH_ABS),
@@ -47,13 +43,12 @@ def draw_boxes(
         for each in image.get("annotations", ())
     ]
     pictures = {"objects": _draw(picture, objects, factor)}
-    for network, predictions in detections.items():
-        found = [
-            (p["bbox"], to_index[p["category_id"]], p["score"])
-            for p in predictions
-            if p["image_id"] == image["image_id"] and p["score"] >= least_score
+    for network, found in detections.items():
+        boxes = [
+            (f["bbox"], label := to_index[f["category_id"]], f"{names[label]} {f['score']:.2f}")
+            for f in found
+            if f["image_id"] == image["image_id"] and f["score"] >= least_score
         ]
-        boxes = [(bbox, label, f"{names[label]} {score:.2f}") for bbox, label, score in found]
         pictures[network] = _draw(picture, boxes, factor)
     return pictures
 

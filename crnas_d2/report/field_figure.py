@@ -1,9 +1,9 @@
 """Effective receptive fields of networks side by side, with anchors, as in CR-NAS figure 1."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -11,8 +11,7 @@ from crnas_d2.evaluation.effective_field import SHARE, EffectiveField
 
 from .page import Page
 
-# By name of the network and of the feature.
-Fields = Mapping[str, Mapping[str, EffectiveField]]
+Fields = Mapping[str, Mapping[str, EffectiveField]]  # by name of the network and of the feature
 
 _PANEL = 2.3  # inches
 _ANCHOR, _SQUARE = "#56b4e9", "#e69f00"
@@ -30,10 +29,8 @@ def field_table(fields: Fields) -> tuple[list[str], list[list[str]]]:
     """Return head and rows of a table: each feature of each network, its stride, size, anchors."""
     rows = []
     for name in _features(fields):
-        for network, of in fields.items():
-            if name not in of:
-                continue
-            field, interval = of[name], of[name].interval()
+        for network, field in ((n, of[name]) for n, of in fields.items() if name in of):
+            interval = field.interval()
             between = "" if interval is None else f"{interval[0]:.0f} to {interval[1]:.0f}"
             sides = (field.anchors[:, 2:] - field.anchors[:, :2]).tolist()
             anchors = ", ".join(f"{width:.0f}x{height:.0f}" for width, height in sides)
@@ -50,8 +47,7 @@ def add_fields(page: Page, fields: Fields) -> None:
     short, long = min(map(min, sizes)), max(map(max, sizes))
     between = f"{short} to {long} pixels a side"
     if len(sizes) == 1:
-        [(height, width)] = sizes
-        between = f"{height}x{width} pixels"
+        between = "x".join(map(str, *sizes)) + " pixels"
     page.text(f"{FIELDS_EXPLAINED} {number} images of {between}.")
     page.figure(draw_fields(fields), "effective receptive fields, anchors and squares")
     page.table(*field_table(fields))
@@ -72,30 +68,27 @@ def draw_fields(fields: Fields) -> Figure:
         row[0].set_ylabel(network)
         for axes, name in zip(row, names, strict=True):
             axes.set(xticks=[], yticks=[])
-            if name in of:
-                axes.set_title(f"{name}: {of[name].side()} pixels", fontsize=9)
-                _draw(axes, of[name], half)
-            else:
+            if name not in of:
                 axes.set_frame_on(False)
+                continue
+            field = of[name]
+            axes.set_title(f"{name}: {field.side()} pixels", fontsize=9)
+            shown = np.sqrt(field.energy)
+            # A few pixels near the middle may have a hundred times the gradient of the others.
+            top, edge = np.quantile(shown[shown > 0], 0.999), len(shown) / 2
+            extent = (-edge, edge, edge, -edge)
+            axes.imshow(shown, cmap="gray", vmin=0, vmax=top, extent=extent, interpolation="none")
+            axes.set(xlim=(-half, half), ylim=(half, -half))
+            axes.set_facecolor("black")
+            side = field.side() / 2
+            frames: list[Any] = [(box, _ANCHOR) for box in field.anchors]
+            frames.append(((-side, -side, side, side), _SQUARE))
+            for (left, upper, right, lower), colour in frames:
+                frame = Rectangle((left, upper), right - left, lower - upper, fill=False)
+                frame.set(edgecolor=colour, linewidth=1.2)
+                axes.add_patch(frame)
     return figure
 
 
 def _features(fields: Fields) -> list[str]:
     return list(dict.fromkeys(name for of in fields.values() for name in of))
-
-
-def _draw(axes: Axes, field: EffectiveField, half: float) -> None:
-    shown = np.sqrt(field.energy)
-    # A few pixels near the middle may have a hundred times the gradient of the others.
-    top = np.quantile(shown[shown > 0], 0.999)
-    edge = len(shown) / 2
-    extent = (-edge, edge, edge, -edge)
-    axes.imshow(shown, cmap="gray", vmin=0, vmax=top, extent=extent, interpolation="none")
-    axes.set(xlim=(-half, half), ylim=(half, -half))
-    axes.set_facecolor("black")
-    side = field.side() / 2
-    frames = [*((box, _ANCHOR) for box in field.anchors), ((-side, -side, side, side), _SQUARE)]
-    for (left, upper, right, lower), colour in frames:
-        frame = Rectangle((left, upper), right - left, lower - upper, fill=False)
-        frame.set(edgecolor=colour, linewidth=1.2)
-        axes.add_patch(frame)

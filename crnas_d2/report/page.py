@@ -1,10 +1,12 @@
-"""A single HTML file with tables and embedded pictures."""
+"""A single HTML file with tables and embedded pictures, and parts that several pages have."""
 
 import base64
 import html
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 from PIL import Image
@@ -117,3 +119,54 @@ def _picture(kind: str, content: bytes, description: str) -> str:
         f'aria-label="enlarge: {name}"><img alt="{name}" src="data:image/{kind};base64,{data}">'
         "</label>"
     )
+
+
+def without_constant_columns(
+    head: Sequence[str], rows: Sequence[Sequence[Any]], constant_kept: Sequence[str] = ()
+) -> tuple[list[str], list[list[Any]], str]:
+    """Return head and rows without columns that tell nothing, and a sentence of what all share.
+
+    Left out are columns whose cells are all empty or NaN, and of several rows those with the same
+    value everywhere, unless they are in ``constant_kept``.
+    """
+    kept, same = [], []
+    for column, name in enumerate(head):
+        values = [row[column] for row in rows]
+        if all(value in ("", "nan", "failed", None) or value != value for value in values):
+            continue  # NaN differs from itself
+        if len(rows) > 1 and len(set(map(str, values))) == 1 and name not in constant_kept:
+            same.append(f"{name} {format_cell(values[0])}")
+        else:
+            kept.append(column)
+    sentence = f"The same for all of them: {', '.join(same)}." if same else ""
+    return [head[c] for c in kept], [[row[c] for c in kept] for row in rows], sentence
+
+
+def add_per_class(
+    page: Page, networks: Mapping[str, Mapping[str, float]], task: str = "bbox"
+) -> None:
+    """Add a table of the AP of each class, the hardest first, if the networks' metrics have it."""
+    prefix = f"{task}/AP-"
+    found = [item for metrics in networks.values() for item in metrics.items()]
+    names = {name: None for name, ap in found if name.startswith(prefix) and math.isfinite(ap)}
+    if len(names) < 2:  # of a single class, it is the AP
+        return
+    scores = {
+        name.removeprefix(prefix): [m.get(name, math.nan) for m in networks.values()]
+        for name in names
+    }
+    hardest = sorted(scores, key=lambda name: sum(v for v in scores[name] if math.isfinite(v)))
+    page.heading("AP of each class")
+    page.text(f"The hardest: {', '.join(hardest[:3])}; the easiest: {hardest[-1]}.")
+    rows = [[name, *scores[name]] for name in hardest]
+    folded = f"all {len(rows)} classes" if len(rows) > 15 else ""  # it would fill the page
+    page.table(["class", *networks], rows, folded=folded)
+
+
+def format_range(interval: tuple[float, float]) -> str:
+    return f"{interval[0]:.2f} to {interval[1]:.2f}"
+
+
+def says_exceeds(interval: tuple[float, float]) -> str:
+    """Say whether a difference with this interval exceeds its noise."""
+    return "does not exceed" if interval[0] <= 0 <= interval[1] else "exceeds"

@@ -46,10 +46,9 @@ def draw_tradeoff(result: SearchResult, cost: AdditiveCost) -> Figure:
     """Draw fitness against cost, with the Pareto front as a line."""
     figure = Figure(figsize=(9, 4))
     axes = figure.add_subplot()
-    front = result.pareto_front(cost)
-    points = [cost(c.genotype) for c in front], [fitness_of(c) for c in front]
-    axes.step(*points, where="post", color=_LINE, label="Pareto front", zorder=1)
     places = {c.genotype: cost(c.genotype) for c in result.complete}
+    front = [(places[c.genotype], fitness_of(c)) for c in result.pareto_front(cost)]
+    axes.step(*zip(*front, strict=True), where="post", color=_LINE, label="Pareto front", zorder=1)
     _scatter(axes, result, result.complete, places)
     axes.set(xlabel=cost.unit, ylabel=result.metric)
     axes.xaxis.set_major_formatter(EngFormatter())
@@ -63,8 +62,8 @@ def draw_levels(result: SearchResult) -> Figure:
     axes = figure.add_subplot()
     space = result.space
     decided = [(space.values(c.genotype, partial=True), fitness_of(c)) for c in result.succeeded]
-    points = [len(values) for values, _ in decided], [fitness for _, fitness in decided]
-    axes.plot(*points, ".", color=_OTHER, label="prefix")
+    points = [(len(values), fitness) for values, fitness in decided]
+    axes.plot(*zip(*points, strict=True), ".", color=_OTHER, label="prefix")
     chosen = space.values(result.complete[0].genotype)
     path = sorted((len(v), fitness) for v, fitness in decided if v.items() <= chosen.items())
     axes.plot(*zip(*path, strict=True), ".-", color=_BEST, label="of the best genotype")
@@ -97,8 +96,7 @@ def draw_by_choice(result: SearchResult) -> Figure:
         axes.plot(present, means, color=_LINE, label="mean of the option", zorder=1)
         _scatter(axes, result, active, taken)
         axes.set_xlabel(choice.name)
-        # Options are whole numbers: a tick for each, or only some of many.
-        if len(present) <= 10:
+        if len(present) <= 10:  # else ticks for some of the whole numbers
             axes.set_xticks(present)
         else:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))

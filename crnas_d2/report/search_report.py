@@ -1,6 +1,5 @@
 """The report of a search: verdict, tables and figures."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from crnas_d2.common.formats import format_quantity
@@ -8,11 +7,10 @@ from crnas_d2.runs.search_result import SearchResult
 from crnas_d2.search import Candidate
 from crnas_d2.space import Genotype
 
-from .page import Page
+from .page import Page, add_per_class, format_range, without_constant_columns
 from .search_figures import draw_by_choice, draw_distribution, draw_levels, draw_tradeoff
 from .search_verdict import search_verdict
 from .sketch import draw_architectures
-from .tables import add_per_class, without_constant_columns
 
 _SHOWN = 10
 
@@ -28,7 +26,14 @@ def add_search(page: Page, result: SearchResult) -> None:
     """Add the verdict, tables and figures of a search to a page."""
     metric, complete = result.metric, result.complete
     page.verdict(search_verdict(result))
-    page.facts(_facts(result))
+    facts = result.origin.facts() if result.origin is not None else {}
+    if result.races:
+        text = f"{result.num_stopped} of {len(result.candidates)} candidates stopped early"
+        if (images := result.num_images()) is not None:
+            seen, whole = images
+            text += f", {seen:,} instead of {whole:,} images ({seen / whole:.0%})"
+        facts["racing"] = text
+    page.facts(facts)
     if result.finalists:
         page.heading("Final round")
         minutes = sum(finalist.seconds for finalist in result.finalists) / 60
@@ -36,11 +41,9 @@ def add_search(page: Page, result: SearchResult) -> None:
             f"The best candidates of the search, each trained by itself ({minutes:.1f} minutes in "
             "all) and scored on archval. The first is the one of genotype.yaml."
         )
-        trained = f"{result.trained_metric or metric} after training"
-        rows: list[list[object]] = [
-            [str(f.candidate.genotype), f.fitness, f.candidate.fitness] for f in result.finalists
-        ]
-        page.table(["genotype", trained, f"{metric} in the search"], rows, best=0)
+        head = f"{result.trained_metric or metric} after training", f"{metric} in the search"
+        rows = [[f.candidate.genotype, f.fitness, f.candidate.fitness] for f in result.finalists]
+        page.table(["genotype", *head], rows, best=0)
     page.heading(f"Search of the {result.space.kind} space: the best {min(_SHOWN, len(complete))}")
     failed, stopped = len(result.candidates) - len(result.succeeded), result.num_stopped
     page.text(
@@ -67,8 +70,8 @@ def add_search(page: Page, result: SearchResult) -> None:
         front = result.pareto_front(cost)
         page.heading(f"Search: the Pareto front of {metric} and {cost.unit}")
         page.text(f"Candidates that no other dominates in both ({result.scope}).")
-        rows = [[_name(c), c.fitness, format_quantity(cost(c.genotype))] for c in front]
-        page.table(["genotype", metric, cost.unit], rows)
+        points = [[_name(c), c.fitness, format_quantity(cost(c.genotype))] for c in front]
+        page.table(["genotype", metric, cost.unit], points)
         page.figure(draw_tradeoff(result, cost), f"{metric} against {cost.unit}")
     if len(complete) > 1:
         page.heading("Search: all candidates")
@@ -83,34 +86,25 @@ def add_search(page: Page, result: SearchResult) -> None:
     add_per_class(page, shown, metric.partition("/")[0])
 
 
-def _facts(result: SearchResult) -> dict[str, str]:
-    """Return names and values for the head, with the images that a race saved."""
-    facts = result.origin.facts() if result.origin is not None else {}
-    if result.races:
-        text = f"{result.num_stopped} of {len(result.candidates)} candidates stopped early"
-        if (images := result.num_images()) is not None:
-            seen, whole = images
-            text += f", {seen:,} instead of {whole:,} images ({seen / whole:.0%})"
-        facts["racing"] = text
-    return facts
-
-
 def _add_best(page: Page, result: SearchResult) -> None:
     """Add the table of the best candidates, and of the baseline wherever it is."""
     ranked = list(enumerate(result.complete, start=1))
     shown = [(n, c) for n, c in ranked if n <= _SHOWN or _is_baseline(result, c.genotype)]
     costs, noise = result.costs.values(), result.noise
-    intervals: Mapping[Genotype, tuple[float, float]] = noise.intervals if noise else {}
-    behind: Mapping[Genotype, tuple[float, float]] = noise.behind if noise else {}
     rows: list[list[object]] = []
     marked = None
     for rank, candidate in shown:
         genotype, name = candidate.genotype, _name(candidate)
         if _is_baseline(result, genotype):
             marked, name = len(rows), f"{name} (baseline)"
-        bounds = _range(intervals.get(genotype)), _range(behind.get(genotype), -1)
+        interval = behind = ""
+        if noise is not None and genotype in noise.intervals:
+            interval = format_range(noise.intervals[genotype])
+        if noise is not None and genotype in noise.behind:
+            low, high = noise.behind[genotype]
+            behind = format_range((-high, -low))
         amounts = [format_quantity(cost(genotype)) for cost in costs]
-        rows.append([name, rank, candidate.fitness, *bounds, *amounts])
+        rows.append([name, rank, candidate.fitness, interval, behind, *amounts])
     head = ["genotype", "rank", result.metric, "95 % interval", "behind the best by"]
     head += [cost.unit for cost in costs]
     head, rows, same = without_constant_columns(head, rows, ("rank", result.metric))
@@ -128,10 +122,3 @@ def _name(candidate: Candidate) -> str:
     if candidate.images is None:
         return str(candidate.genotype)
     return f"{candidate.genotype} (stopped after {candidate.images:,} images)"
-
-
-def _range(interval: tuple[float, float] | None, sign: int = 1) -> str:
-    if interval is None:
-        return ""
-    low, high = sorted(sign * bound for bound in interval)
-    return f"{low:.2f} to {high:.2f}"

@@ -1,10 +1,13 @@
 """What a search found, in a few sentences."""
 
 import math
+from contextlib import suppress
 
 from crnas_d2.common.formats import format_few, format_quantity
 from crnas_d2.evaluation import images_to_tell
 from crnas_d2.runs.search_result import SearchResult, fitness_of
+
+from .page import format_range, says_exceeds
 
 _FEWEST = 10  # images for which the noise is worth a sentence
 _TOLD = (1.0, 0.5)  # differences of scores for which a number of images is given
@@ -22,19 +25,19 @@ def search_verdict(result: SearchResult) -> list[str]:
             f"{number} candidates, {result.scored}."
         )
     else:
-        interval = ""
+        found = f"Found: {best.genotype}, the best of {number} candidates: {metric} {fitness:.2f}"
         if result.noise is not None and best.genotype in result.noise.intervals:
-            low, high = result.noise.intervals[best.genotype]
-            interval = f" (95 % interval {low:.2f} to {high:.2f})"
-        found = (
-            f"Found: {best.genotype}, the best of {number} candidates: {metric} "
-            f"{fitness:.2f}{interval} {result.scored}."
-        )
+            found += f" (95 % interval {format_range(result.noise.intervals[best.genotype])})"
+        found += f" {result.scored}."
     lines = [found]
     if result.costs:
         amounts = [f"{format_quantity(c(best.genotype))} {c.unit}" for c in result.costs.values()]
-        shares = _shares_of_baseline(result)
-        compared = f"; {', '.join(shares)} of the baseline" if shares else ""
+        compared = ""
+        if result.baseline is not None and (other := result.baseline.genotype) != best.genotype:
+            with suppress(ValueError):  # it lies outside the space
+                both = [(c(best.genotype), c(other), c.unit) for c in result.costs.values()]
+                shares = [f"{100 * own / base:.0f} % of the {of}" for own, base, of in both if base]
+                compared = f"; {', '.join(shares)} of the baseline" if shares else ""
         lines.append(f"Cost: {', '.join(amounts)} ({result.scope}){compared}.")
     if result.baseline is not None:
         lines.append(_against_baseline(result))
@@ -46,19 +49,6 @@ def search_verdict(result: SearchResult) -> list[str]:
             "from better weights."
         )
     return [*lines, *describe_noise(result)]
-
-
-def _shares_of_baseline(result: SearchResult) -> list[str]:
-    """Return the costs in percent of those of another baseline, if they are known."""
-    own = result.best.genotype
-    if result.baseline is None or result.baseline.genotype == own:
-        return []
-    other = result.baseline.genotype
-    try:
-        amounts = [(cost(own), cost(other), cost.unit) for cost in result.costs.values()]
-    except ValueError:  # it lies outside the space
-        return []
-    return [f"{100 * ours / base:.0f} % of the {unit}" for ours, base, unit in amounts if base]
 
 
 def _against_baseline(result: SearchResult) -> str:
@@ -86,11 +76,10 @@ def _against_baseline(result: SearchResult) -> str:
         return f"{text}."
     if noise is None or best.genotype != noise.best or genotype not in noise.behind:
         return f"{text}. Whether that exceeds the noise of archval is not known."
-    low, high = noise.behind[genotype]
-    exceeds = "does not exceed" if noise.is_tied(genotype) else "exceeds"
+    interval = -noise.behind[genotype][1], -noise.behind[genotype][0]
     return (
-        f"{text} (95 % interval of the difference {-high:.2f} to {-low:.2f}), which {exceeds} the "
-        "noise of archval."
+        f"{text} (95 % interval of the difference {format_range(interval)}), which "
+        f"{says_exceeds(interval)} the noise of archval."
     )
 
 
@@ -106,15 +95,15 @@ def describe_noise(result: SearchResult) -> list[str]:
     scored = " scored on all images" if stopped else ""
     if not known and not stopped:
         return []
-    tied, lines = noise.tied, []
+    tied, lines, images = noise.tied, [], f"the {noise.num_images:,} images of archval"
     if known:
         lines.append(
             f"{len(tied)} of the {known} other candidates{scored} cannot be told apart from the "
-            f"best one on the {noise.num_images:,} images of archval: the 95 % interval of the "
-            f"difference includes 0 ({format_few(tied, 5)})."
+            f"best one on {images}: the 95 % interval of the difference includes 0 "
+            f"({format_few(tied, 5)})."
             if tied
-            else f"The best one exceeds all {known} others{scored} by more than the noise of the "
-            f"{noise.num_images:,} images of archval."
+            else f"The best one exceeds all {known} others{scored} by more than the noise of "
+            f"{images}."
         )
     if 0 < known < others:
         lines[0] += f" {others - known} were scored elsewhere and have no interval."
@@ -124,11 +113,11 @@ def describe_noise(result: SearchResult) -> list[str]:
             f"too far behind to be among the best: {metric} is an estimate there."
         )
     if math.isfinite(noise.spread) and noise.spread > 0:
-        images = [images_to_tell(each, noise.spread, noise.num_images) for each in _TOLD]
-        if min(images) >= _FEWEST:
+        some, more = (images_to_tell(each, noise.spread, noise.num_images) for each in _TOLD)
+        if min(some, more) >= _FEWEST:
             lines.append(
-                f"By the noise measured here, {images[0]:,} images would tell candidates apart "
-                f"that differ by {_TOLD[0]:g} in {metric}, and {images[1]:,} those that differ by "
+                f"By the noise measured here, {some:,} images would tell candidates apart that "
+                f"differ by {_TOLD[0]:g} in {metric}, and {more:,} those that differ by "
                 f"{_TOLD[1]:g}."
             )
     return [

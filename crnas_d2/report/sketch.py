@@ -23,7 +23,7 @@ _CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
 _PANEL = 2.4  # inches per panel of channels
 
 Families = Mapping[str, type[Family] | Family]
-Stages = list[tuple[str, list[str]]]  # the name of each, and the operations of its blocks
+Stage = tuple[str, list[str]]  # its name, and the operations of its blocks
 Decoded = Mapping[str, tuple[ChannelSpace, Genotype]]
 
 
@@ -32,10 +32,8 @@ def draw_networks(networks: Sequence[NamedGenotype]) -> Figure:
     bars = {n.name: (n.channels, n.genotype) for n in networks if n.channels is not None}
     squares = {n.name: n.genotype for n in networks if n.channels is None or n.genotype.ops}
     families = {n.name: n.family for n in networks}
-    if not bars:
-        return draw_architectures(squares, families)
-    if not squares:
-        return draw_channels(bars)
+    if not (bars and squares):
+        return draw_channels(bars) if bars else draw_architectures(squares, families)
     drawing = _Squares(squares, families)
     heights = drawing.size[1], _PANEL * len(bars)
     figure = Figure(figsize=(max(drawing.size[0], 9), sum(heights)), layout="constrained")
@@ -53,8 +51,7 @@ def draw_architectures(
     Families name stages and operations; their stages of a single layer are not drawn.
     """
     drawing = _Squares(genotypes, families or {})
-    figure = Figure(figsize=drawing.size)
-    drawing.draw(figure)
+    drawing.draw(figure := Figure(figsize=drawing.size))
     return figure
 
 
@@ -62,7 +59,18 @@ class _Squares:
     """The squares of several networks, in rows; its size is (width, height) in inches."""
 
     def __init__(self, genotypes: Mapping[str, Genotype], families: Families):
-        self.rows = {name: _stages(g, families.get(name)) for name, g in genotypes.items()}
+        # By network its stages of several layers; without a family all, without names.
+        self.rows: dict[str, list[Stage]] = {}
+        for network, genotype in genotypes.items():
+            ops, family = genotype.ops_of_stages(), families.get(network)
+            if family is None:
+                self.rows[network] = [("", [f"operation {op}" for op in stage]) for stage in ops]
+                continue
+            self.rows[network] = [
+                (stage, [family.operations[op].name for op in indices])
+                for stage, indices in zip(family.stages, ops, strict=True)
+                if stage not in family.single_layers
+            ]
         self.has_ops = any(genotype.ops for genotype in genotypes.values())
         used = {op for stages in self.rows.values() for _, ops in stages for op in ops}
         listed = [op.name for n in genotypes if n in families for op in families[n].operations]
@@ -86,13 +94,12 @@ class _Squares:
         for row, (name, stages) in enumerate(self.rows.items()):
             self._draw_row(axes, 0.9 + _ROW * row, name, stages)
         if self.has_ops:
-            # Below the last row.
             place: dict[str, Any] = {"bbox_to_anchor": (self.left / self.width, 0)}
             place |= {"loc": "lower left", "borderaxespad": 0.2, "ncols": len(self.colours)}
             handles = [Patch(color=colour, label=op) for op, colour in self.colours.items()]
             axes.legend(handles=handles, frameon=False, **place)
 
-    def _draw_row(self, axes: Axes, top: float, name: str, stages: Stages) -> None:
+    def _draw_row(self, axes: Axes, top: float, name: str, stages: Sequence[Stage]) -> None:
         left, middle = 0.0, top + 0.45
         axes.text(-0.6, middle, name, ha="right", va="center", fontsize=10)
         for stage, ops in stages:
@@ -113,28 +120,14 @@ class _Squares:
         axes.text(left, middle, _depths(stages), va="center", fontsize=9, color="#5b6773")
 
 
-def _stages(genotype: Genotype, family: type[Family] | Family | None) -> Stages:
-    """Return the stages of more than one layer; without a family all, without names."""
-    ops = genotype.ops_of_stages()
-    if family is None:
-        return [("", [f"operation {op}" for op in stage]) for stage in ops]
-    names = [operation.name for operation in family.operations]
-    return [
-        (stage, [names[op] for op in indices])
-        for stage, indices in zip(family.stages, ops, strict=True)
-        if stage not in family.single_layers
-    ]
-
-
-def _depths(stages: Stages) -> str:
+def _depths(stages: Sequence[Stage]) -> str:
     return str([len(ops) for _, ops in stages])
 
 
 def draw_channels(networks: Decoded) -> Figure:
     """Draw a bar for each convolution: the fraction of its channels with each dilation."""
-    longest = max(len(space.convs) for space, _ in networks.values())
-    size = (max(9, 0.32 * longest + 2), _PANEL * len(networks))
-    figure = Figure(figsize=size, layout="constrained")
+    width = max(9, 0.32 * max(len(space.convs) for space, _ in networks.values()) + 2)
+    figure = Figure(figsize=(width, _PANEL * len(networks)), layout="constrained")
     _draw_bars(figure, networks)
     return figure
 
@@ -155,6 +148,5 @@ def _draw_bars(figure: FigureBase, networks: Decoded) -> None:
         axes.set(title=name, ylim=(0, 1), ylabel="share of channels")
         axes.margins(x=0.01)
         axes.tick_params(axis="x", labelrotation=90, labelsize=7)
-        place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
-        title = "dilation\n(height, width)"
-        axes.legend(fontsize=7, title=title, title_fontsize=7, **place)
+        place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "fontsize": 7}
+        axes.legend(title="dilation\n(height, width)", title_fontsize=7, **place)

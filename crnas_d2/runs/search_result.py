@@ -235,10 +235,12 @@ class ChannelSearchResult:
     origin: Origin
 
     @classmethod
-    def of(cls, cfg: CfgNode, space: ChannelSpace, genotype: Genotype) -> "ChannelSearchResult":
-        """Collect what a search has left in ``OUTPUT_DIR``."""
-        metrics = TrainingMetrics.read(cfg.OUTPUT_DIR)
-        origin = Origin([cfg.OUTPUT_DIR], [cfg.SEED], "training", metrics.seconds)
+    def read(
+        cls, folder: str, seed: int, space: ChannelSpace, genotype: Genotype
+    ) -> "ChannelSearchResult":
+        """Collect what a search has left in its folder."""
+        metrics = TrainingMetrics.read(folder)
+        origin = Origin([folder], [seed], "training", metrics.seconds)
         return cls(space, genotype, metrics, origin)
 
     def write_genotype(self, path: str | Path, family: str) -> None:
@@ -258,7 +260,8 @@ def read_search(folder: str | Path) -> SearchResult | ChannelSearchResult:
     spec = NetworkSpec.from_config(cfg)
     if spec.is_searched_in_training:
         genotype = Genotype.from_yaml(Path(folder) / "genotype.yaml")
-        return ChannelSearchResult.of(cfg, cast(ChannelSpace, spec.space), genotype)
+        space = cast(ChannelSpace, spec.space)
+        return ChannelSearchResult.read(cfg.OUTPUT_DIR, cfg.SEED, space, genotype)
     storage: Any = open_storage(study_url(cfg))
     study = optuna.load_study(study_name=cfg.SEARCH.STUDY_NAME, storage=storage)
     candidates = evaluated(study, cast(SearchSpace, spec.space))

@@ -85,7 +85,8 @@ def run_training(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False)
     supernet = find_supernet(trainer.model)
     genotype = None if supernet is None else supernet.decode()
     if supernet is not None and genotype is not None and comm.is_main_process():
-        for file in write_found_network(cfg, genotype, supernet.space):
+        where = (cfg.OUTPUT_DIR, cfg.MODEL.SUPERNET.FAMILY, cfg.SEED)
+        for file in write_found_network(genotype, supernet.space, *where):
             print(f"  {file}")
     return trainer.results
 

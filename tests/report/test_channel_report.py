@@ -2,7 +2,6 @@
 
 import json
 
-from crnas_d2.config import load_config
 from crnas_d2.report import write_found_network
 from crnas_d2.report.page import Page
 from crnas_d2.space import ChannelSpace, Genotype, SearchedConv
@@ -38,9 +37,9 @@ def test_alpha_over_time_has_the_entropy_and_the_shares_of_each_stage(tmp_path, 
     (tmp_path / "metrics.json").write_text("\n".join(map(json.dumps, log)))
     figures = []
     monkeypatch.setattr(Page, "figure", lambda page, figure, description: figures.append(figure))
-    cfg = load_config("", [])
-    cfg.OUTPUT_DIR, cfg.SEED = str(tmp_path), 7
-    write_found_network(cfg, SPACE.genotype([[0, 1], [0, 0, 1, 1]]), SPACE)
+    found = SPACE.genotype([[0, 1], [0, 0, 1, 1]])
+    files = write_found_network(found, SPACE, str(tmp_path), "resnet", 7)
+    assert [file.name for file in files] == ["genotype.yaml", "report.html"]
     report = (tmp_path / "report.html").read_text()
     assert "Found: 50 % of the channels of 2 convolutions" in report and "<dd>7</dd>" in report
 

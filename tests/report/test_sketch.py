@@ -6,7 +6,7 @@ import toy
 from matplotlib.patches import Rectangle
 
 from crnas_d2.config import NetworkSpec, load_config
-from crnas_d2.report import draw_architectures, draw_channels, draw_networks
+from crnas_d2.report.sketch import draw_architectures, draw_channels, draw_networks
 from crnas_d2.runs.named_genotype import NamedGenotype, find_genotype
 from crnas_d2.space import ChannelSpace, Genotype, SearchedConv
 from crnas_d2.verbs.main import main

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from crnas_d2.report import draw_ranking
+from crnas_d2.report.ranking import draw_ranking
 from crnas_d2.runs.ranking import read_ranking
 from crnas_d2.space import Genotype
 from crnas_d2.verbs.main import main
