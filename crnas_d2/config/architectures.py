@@ -7,19 +7,16 @@ from detectron2.config import CfgNode
 
 @dataclass(frozen=True)
 class Architecture:
-    """What this package has to know of a meta-architecture.
+    """What this package has to know of an entry of Detectron2's ``META_ARCH_REGISTRY``.
 
-    A plug-in that registers a meta-architecture with Detectron2 describes it with
-    :func:`register_architecture`. One that is not described can be trained, but neither its
-    classes are checked, nor can it predict.
+    A plug-in calls :func:`register_architecture`. A meta-architecture without description can be
+    trained, but its classes are not checked, and it cannot predict.
 
     Attributes:
-        name: in Detectron2's ``META_ARCH_REGISTRY``.
         class_section: the section of ``MODEL`` with ``NUM_CLASSES``; ``None`` if unknown.
         parts: which of ``anchors``, ``proposals``, ``roi heads`` and ``segmentation`` it builds by
             the names in its config; with the last one, it needs semantic segmentations.
-        classifies: takes images with one label each.
-        detects: returns boxes with classes and scores.
+        classifies: takes images with one label each; ``detects``: returns boxes with scores.
     """
 
     name: str
@@ -39,7 +36,6 @@ def register_architecture(architecture: Architecture) -> Architecture:
 
 
 def find_architecture(cfg: CfgNode) -> Architecture:
-    """Return the description of ``MODEL.META_ARCHITECTURE``."""
     name = cfg.MODEL.META_ARCHITECTURE
     return _ARCHITECTURES.get(name, Architecture(name, None, detects=False))
 

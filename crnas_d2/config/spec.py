@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
+from crnas_d2.common.errors import invalid
 from crnas_d2.space import (
     FAMILY_REGISTRY,
     SPACE_REGISTRY,
@@ -21,8 +22,7 @@ from crnas_d2.space import (
 SPEC_BUILDERS: set[Callable[..., Any]] = set()
 """Builders in Detectron2's BACKBONE_REGISTRY that build ``NetworkSpec.from_config(cfg)``.
 
-Other backbones read neither ``MODEL.SUPERNET`` nor ``MODEL.GENOTYPE``, and a config that sets these
-is refused.
+With any other, a config that sets ``MODEL.SUPERNET`` or ``MODEL.GENOTYPE`` is refused.
 """
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
@@ -43,11 +43,9 @@ class NetworkSpec:
     Attributes:
         family: the settings that all networks share, and the builder of their parts.
         genotype: of the one network; for a supernet, what all its networks have in common.
-        kind: of the search space; ``None`` for one network.
-        space: the genotypes of a supernet; ``None`` for one network.
+        kind, space: of a supernet; ``None`` for one network.
         sharing: which weights the options of a choice share.
         channels: the space of ``genotype.channels``, or the one that a channel supernet mixes.
-        in_channels: of the images.
     """
 
     family: Family
@@ -77,9 +75,6 @@ class NetworkSpec:
         """Read ``MODEL.SUPERNET``, ``MODEL.GENOTYPE`` and the section of the family.
 
         Configs that describe the same network have one spec: each content is parsed once.
-
-        Raises:
-            ValueError: naming the key, its value and what was expected.
         """
         supernet = cfg.MODEL.SUPERNET
         family = FAMILY_REGISTRY.get(supernet.FAMILY)
@@ -98,7 +93,7 @@ class NetworkSpec:
         channel_kind: SpaceKind | None = None,
         in_channels: int = 3,
     ) -> "NetworkSpec":
-        """Build a spec from plain arguments; check and complete them.
+        """Build a spec from plain arguments; raise ValueError with the config key of a wrong one.
 
         Args:
             kind: of the search space; ``None``: one network.
@@ -106,15 +101,24 @@ class NetworkSpec:
                 Default: the family's baseline.
             is_fixed: build one network, which must be a genotype of ``kind``.
             channel_kind: the kind of space of ``genotype.channels``; default: that of NATS.
-
-        Raises:
-            ValueError: naming the config key, its value and what was expected.
         """
         given = genotype or Genotype()
         if kind is not None and not is_fixed:
             base = given if "depths" in kind.fields else _with_depths(family, given)
             space = kind.build_space(family, base)
-            _check_base(kind, given)
+            is_in = f"MODEL.SUPERNET.SPACE is '{kind.name}'"
+            for key in given.to_config():
+                if key.lower() in kind.fields:
+                    raise ValueError(
+                        f"MODEL.GENOTYPE.{key} names one network, but {is_in}, whose supernet has "
+                        "all. Set PATH_SAMPLER to 'fixed' to build that one, or the key to []."
+                    )
+                if key.lower() not in kind.base_fields:
+                    raise ValueError(
+                        f"MODEL.GENOTYPE.{key} is set, but {is_in}, whose networks lack the blocks "
+                        "or convolutions that it was found for. Set it to [], and search for it in "
+                        "the network that this search finds."
+                    )
             kind.check(family, sharing)
             channels = space if isinstance(space, ChannelSpace) else None
             return cls(family, space.base, kind, space, sharing, channels, in_channels)
@@ -126,9 +130,8 @@ class NetworkSpec:
             if missing:
                 raise ValueError(
                     "MODEL.SUPERNET.PATH_SAMPLER is 'fixed', which asks for one network of the "
-                    f"{kind.name} space, but MODEL.GENOTYPE.{missing[0]} is empty: add a "
-                    "genotype.yaml to _BASE_, or set MODEL.SUPERNET.SPACE to 'none' for the "
-                    "published network."
+                    f"{kind.name} space, but MODEL.GENOTYPE.{missing[0]} is empty: add a genotype."
+                    "yaml to _BASE_, or set MODEL.SUPERNET.SPACE to 'none' for the published one."
                 )
             if isinstance(space, SearchSpace):
                 space.validate(genotype)
@@ -157,9 +160,7 @@ class _Source:
 
 def _content(cfg: CfgNode) -> str:
     values = {key: value for key, value in cfg.items() if key not in _ELSEWHERE}
-    values["MODEL"] = {
-        key: value for key, value in cfg.MODEL.items() if key not in ("WEIGHTS", "DEVICE")
-    }
+    values["MODEL"] = {k: v for k, v in cfg.MODEL.items() if k not in ("WEIGHTS", "DEVICE")}
     # The device decides on a synchronized norm, among several processes; see layers/norm.py.
     synchronized = comm.get_world_size() > 1
     return repr((values, synchronized and cfg.MODEL.DEVICE.startswith("cuda"), synchronized))
@@ -171,20 +172,17 @@ def _parse(source: _Source) -> NetworkSpec:
     found_for = cfg.MODEL.GENOTYPE.FAMILY
     if found_for not in ("", supernet.FAMILY):
         raise ValueError(
-            f"MODEL.GENOTYPE was found for the family '{found_for}', but MODEL.SUPERNET.FAMILY "
-            f"is '{supernet.FAMILY}'. Inherit from a base config of its family, or from "
-            "another genotype."
+            f"MODEL.GENOTYPE was found for the family '{found_for}', but MODEL.SUPERNET.FAMILY is "
+            f"'{supernet.FAMILY}'. Inherit from a base config of its family or another genotype."
         )
     kind = None
     if source.kind is not None:
         kind = source.kind(**source.kind.from_config(cfg))
         if supernet.PATH_SAMPLER not in (*kind.path_samplers, "fixed"):
             known = " or ".join(f"'{name}'" for name in kind.path_samplers)
-            raise ValueError(
-                f"MODEL.SUPERNET.PATH_SAMPLER is '{supernet.PATH_SAMPLER}', but the {kind.name} "
-                f"space is trained with {known}. Set it to that, or to 'fixed' for the network of "
-                "MODEL.GENOTYPE."
-            )
+            but = f"the {kind.name} space is trained with {known}"
+            fix = "Set it to that, or to 'fixed' for the network of MODEL.GENOTYPE"
+            raise invalid("MODEL.SUPERNET.PATH_SAMPLER", supernet.PATH_SAMPLER, but=but, fix=fix)
     return NetworkSpec.build(
         source.family(**source.family.from_config(cfg)),
         kind=kind,
@@ -201,47 +199,25 @@ def _channel_kind() -> type[SpaceKind]:
     return next(kind for _, kind in SPACE_REGISTRY if "channels" in kind.fields)
 
 
-def _check_base(kind: SpaceKind, genotype: Genotype) -> None:
-    """Raise ValueError for fields that the supernet searches, or that it cannot have."""
-    for key in genotype.to_config():
-        if key.lower() in kind.fields:
-            raise ValueError(
-                f"MODEL.GENOTYPE.{key} names one network, but MODEL.SUPERNET.SPACE is "
-                f"'{kind.name}', whose supernet has all of them. "
-                "Set PATH_SAMPLER to 'fixed' to build that one, or set the key to []."
-            )
-        if key.lower() not in kind.base_fields:
-            raise ValueError(
-                f"MODEL.GENOTYPE.{key} is set, but MODEL.SUPERNET.SPACE is '{kind.name}', whose "
-                "networks do not have the blocks or convolutions that it was found for. Set it to "
-                "[], and search for it in the network that this search finds."
-            )
-
-
 def _with_depths(family: Family, genotype: Genotype) -> Genotype:
     """Return the genotype, checked, with the depths of the baseline if it has none."""
     depths = genotype.depths or family.baseline_depths()
     if len(depths) != len(family.stages):
-        raise ValueError(
-            f"MODEL.GENOTYPE.DEPTHS is {list(depths)}; the family '{family.name}' has "
-            f"{len(family.stages)} stages ({', '.join(family.stages)})."
-        )
+        stages = f"{len(family.stages)} stages ({', '.join(family.stages)})"
+        but = f"the family '{family.name}' has {stages}"
+        raise invalid("MODEL.GENOTYPE.DEPTHS", list(depths), but=but)
     for stage, depth in zip(family.stages, depths, strict=True):
         family.check_depths("MODEL.GENOTYPE.DEPTHS", stage, (depth,))
     genotype = replace(genotype, depths=depths)
     ops, blocks = genotype.ops, sum(depths)
     if ops and len(ops) != blocks:
-        raise ValueError(
-            f"MODEL.GENOTYPE.OPS has {len(ops)} values, {list(ops)}; DEPTHS {list(depths)} has "
-            f"{blocks} blocks, and each needs one."
-        )
+        but = f"DEPTHS {list(depths)} has {blocks} blocks"
+        raise invalid("MODEL.GENOTYPE.OPS", list(ops), f"{blocks} values, not {len(ops)}", but=but)
     for stage, indices in zip(family.stages, genotype.ops_of_stages(), strict=True):
         known = family.operations_of(stage)
         if not set(indices) <= set(known):
             names = ", ".join(f"{index} ({family.operations[index].name})" for index in known)
-            raise ValueError(
-                f"MODEL.GENOTYPE.OPS is {list(ops)}; {list(indices)} are those of {stage}; "
-                f"expected {names}."
-            )
+            but = f"{list(indices)} are those of {stage}"
+            raise invalid("MODEL.GENOTYPE.OPS", list(ops), names, but=but)
     family.check(genotype)
     return genotype

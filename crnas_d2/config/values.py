@@ -3,8 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode
@@ -24,29 +23,29 @@ class Rule:
     names: tuple[str, ...] = ()
 
 
-def _whole(least: int, most: int | None = None) -> Rule:
+def _whole(least: int, most: float = math.inf) -> Rule:
     words = f"a whole number of at least {least}"
-    words += f" and at most {most}" if most is not None else ""
-    # bool is an int in Python.
-    return Rule(words, lambda v: type(v) is int and least <= v and (most is None or v <= most))
+    words += f" and at most {most}" if most < math.inf else ""
+    return Rule(words, lambda v: type(v) is int and least <= v <= most)  # bool is an int in Python
 
 
 def _number(words: str, admits: Callable[[float], bool]) -> Rule:
     """Expect a finite number; ``words`` follow "a number" and say what is admitted."""
+    return Rule(
+        f"a number {words}".strip(),
+        lambda v: type(v) in (int, float) and math.isfinite(v) and admits(v),
+    )
 
-    def is_one(value: Any) -> bool:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return is_number and math.isfinite(value) and admits(value)
 
-    return Rule(f"a number {words}".strip(), is_one)
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def _list_of(each: Rule, words: str, *, least: int = 0, length: int | None = None) -> Rule:
     """Expect a list or tuple of a least or a fixed length."""
 
     def admits(value: Any) -> bool:
-        is_list = isinstance(value, Sequence) and not isinstance(value, str)
-        if not is_list or len(value) < least or len(value) != (length or len(value)):
+        if not _is_list(value) or len(value) < least or len(value) != (length or len(value)):
             return False
         return all(map(each.admits, value))
 
@@ -55,11 +54,8 @@ def _list_of(each: Rule, words: str, *, least: int = 0, length: int | None = Non
 
 def _increasing(rule: Rule) -> Rule:
     """Expect in addition that each item of a list is greater than the one before."""
-
-    def admits(value: Any) -> bool:
-        return rule.admits(value) and list(value) == sorted(set(value))
-
-    return Rule(f"{rule.words}, in increasing order", admits)
+    words = f"{rule.words}, in increasing order"
+    return Rule(words, lambda v: rule.admits(v) and list(v) == sorted(set(v)))
 
 
 def _one_of(*names: str) -> Rule:
@@ -73,17 +69,14 @@ _SHARE = _number("from 0 to 1", lambda value: 0 <= value <= 1)
 _COUNT, _SIZE = _whole(0), _whole(1)
 _TEXT = Rule("text", lambda value: isinstance(value, str) and bool(value.strip()))
 _BOX_WEIGHTS = _list_of(_POSITIVE, "4 numbers above 0", length=4)
-_CHANNELS = "for each channel of an image"
 _AREA = _list_of(_POSITIVE, "", length=2)
 _NORM = _one_of(
-    *("BN", "SyncBN", "FrozenBN", "GN", "LN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N", "")
+    *["BN", "SyncBN", "FrozenBN", "GN", "LN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N"], ""
 )
 
 
-def _is_expected_result(value: Any) -> bool:
-    if not isinstance(value, list | tuple) or len(value) != 4:
-        return False
-    return all(map(_TEXT.admits, value[:2])) and all(map(_ANY.admits, value[2:]))
+_NAMES, _PAIR = _list_of(_TEXT, "", length=2), _list_of(_ANY, "", length=2)
+_SHARES = _list_of(_SHARE, "numbers from 0 to 1")
 
 
 # "A.B: C D" stands for A.B.C and A.B.D.
@@ -141,14 +134,12 @@ _RULES: dict[str, Rule] = {
     "OUTPUT_DIR": Rule("the path of a folder", lambda value: bool(str(value).strip())),
     # A process seeds numpy with SEED + its rank, which must stay below 2**32.
     "SEED": _whole(-(2**63), 2**32 - 2**16),
-    "MODEL: PIXEL_MEAN": _list_of(_ANY, f"a number {_CHANNELS}", least=1),
-    "MODEL: PIXEL_STD": _list_of(_POSITIVE, f"a number above 0 {_CHANNELS}", least=1),
+    "MODEL: PIXEL_MEAN": _list_of(_ANY, "a number for each channel of an image", least=1),
+    "MODEL: PIXEL_STD": _list_of(_POSITIVE, "numbers above 0, one for each channel", least=1),
     "MODEL.ANCHOR_GENERATOR: SIZES ASPECT_RATIOS": _list_of(
         _list_of(_POSITIVE, "", least=1), "a list of lists of numbers above 0", least=1
     ),
-    "MODEL.RPN: IOU_THRESHOLDS  MODEL.ROI_HEADS: IOU_THRESHOLDS": _list_of(
-        _SHARE, "numbers from 0 to 1"
-    ),
+    "MODEL.RPN: IOU_THRESHOLDS  MODEL.ROI_HEADS: IOU_THRESHOLDS": _SHARES,
     "MODEL.ROI_BOX_CASCADE_HEAD: IOUS": _list_of(_SHARE, "numbers from 0 to 1", least=1),
     "MODEL.ROI_BOX_CASCADE_HEAD: BBOX_REG_WEIGHTS": _list_of(
         _BOX_WEIGHTS, "4 numbers above 0 for each stage", least=1
@@ -179,13 +170,11 @@ _RULES: dict[str, Rule] = {
         "[least, most], shares of the area above 0 and at most 1",
         lambda value: _AREA.admits(value) and value[0] <= value[1] <= 1,
     ),
-    "DATASETS: TRAIN TEST ARCHVAL": _list_of(
-        _TEXT, "names of datasets, like '(\"coco_2017_train\",)'"
-    ),
+    "DATASETS: TRAIN TEST ARCHVAL": _list_of(_TEXT, "names of datasets: '(\"coco_2017_train\",)'"),
     "DATASETS: COCO_FORMAT": _list_of(
         _list_of(_TEXT, "", length=3), "a list of [name, json file, image folder]"
     ),
-    "DATASETS: IMAGE_FOLDERS": _list_of(_list_of(_TEXT, "", length=2), "a list of [name, folder]"),
+    "DATASETS: IMAGE_FOLDERS": _list_of(_NAMES, "a list of [name, folder]"),
     "DATALOADER: SAMPLER_TRAIN": _one_of(
         "TrainingSampler", "RepeatFactorTrainingSampler", "RandomSubsetTrainingSampler"
     ),
@@ -199,7 +188,9 @@ _RULES: dict[str, Rule] = {
         "a whole number of at least 1, or -1 for all", lambda v: _SIZE.admits(v) or v == -1
     ),
     "TEST: EXPECTED_RESULTS": _list_of(
-        Rule("", _is_expected_result),
+        Rule(
+            "", lambda v: type(v) in (list, tuple) and _NAMES.admits(v[:2]) and _PAIR.admits(v[2:])
+        ),
         "a list of [task, metric, value, tolerance], e.g. [['bbox', 'AP', 38.5, 0.2]]",
     ),
     "SEARCH: PRECISION": _one_of("float32", "bfloat16", "float16"),
@@ -217,17 +208,14 @@ _RULES: dict[str, Rule] = {
 }
 
 
-def _by_key() -> Iterator[tuple[str, Rule]]:
-    for keys, rule in _RULES.items():
-        section = ""
-        for word in keys.split():
-            if word.endswith(":"):
-                section = word.replace(":", ".")
-            else:
-                yield section + word, rule
-
-
-_RULE_OF = dict(_by_key())
+_RULE_OF: dict[str, Rule] = {}
+for _keys, _rule in _RULES.items():
+    _section = ""
+    for _word in _keys.split():
+        if _word.endswith(":"):
+            _section = _word.replace(":", ".")
+        else:
+            _RULE_OF[_section + _word] = _rule
 _CHECKED: set[str] = set()  # digests of the configs that were found right
 
 
@@ -236,57 +224,45 @@ def check_values(cfg: CfgNode) -> None:
     content = text_digest(repr(cfg), 64)
     if content in _CHECKED:
         return
-    # Combinations only of values that are right each.
-    for key, value, expected, but, known in chain(_wrong_values(cfg), _wrong_combinations(cfg)):
-        raise invalid(key, value, expected, but=but, known=known)
-    check_device("MODEL.DEVICE", cfg.MODEL.DEVICE)
-    _CHECKED.add(content)
-
-
-class _Wrong(NamedTuple):
-    key: str
-    value: object
-    expected: str
-    but: str = ""
-    known: Sequence[str] = ()
-
-
-def _wrong_values(cfg: CfgNode) -> Iterator[_Wrong]:
     values = dict(leaves(cfg))
     norms = {key: _NORM for key in values if key.endswith(".NORM")}
     for key, rule in (_RULE_OF | norms).items():
         value = values[key]
         if not rule.admits(value):
-            yield _Wrong(key, value, rule.words, known=rule.names if isinstance(value, str) else ())
+            known = rule.names if isinstance(value, str) else ()
+            raise invalid(key, value, rule.words, known=known)
     for key, value in values.items():
         if isinstance(value, float) and math.isnan(value):
-            yield _Wrong(key, value, "a number")
+            raise invalid(key, value, "a number")
+    for key, value, expected, but in _wrong_combinations(cfg):
+        raise invalid(key, value, expected, but=but)
+    check_device("MODEL.DEVICE", cfg.MODEL.DEVICE)
+    _CHECKED.add(content)
 
 
-def _wrong_combinations(cfg: CfgNode) -> Iterator[_Wrong]:
-    """Yield values that do not go together."""
+def _wrong_combinations(cfg: CfgNode) -> Iterator[tuple[str, object, str, str]]:
+    """Yield values, right each, that do not go together: key, value, expected, and what differs."""
     inputs, solver, crop = cfg.INPUT, cfg.SOLVER, cfg.INPUT.CROP
     channels = 1 if inputs.FORMAT == "L" else 3
     for key in ("PIXEL_MEAN", "PIXEL_STD"):
         expected = f"{channels} numbers, one per channel of INPUT.FORMAT {inputs.FORMAT}"
         if len(cfg.MODEL[key]) != channels:
-            yield _Wrong(f"MODEL.{key}", cfg.MODEL[key], expected)
+            yield f"MODEL.{key}", cfg.MODEL[key], expected, ""
     sizes, expected = inputs.MIN_SIZE_TRAIN, "two sizes, (least, most)"
     if inputs.MIN_SIZE_TRAIN_SAMPLING == "range" and len(sizes) != 2:
-        yield _Wrong("INPUT.MIN_SIZE_TRAIN", sizes, expected, "MIN_SIZE_TRAIN_SAMPLING is 'range'")
+        yield "INPUT.MIN_SIZE_TRAIN", sizes, expected, "MIN_SIZE_TRAIN_SAMPLING is 'range'"
     is_type = f"INPUT.CROP.TYPE is '{crop.TYPE}'"
     if crop.TYPE.startswith("relative") and max(crop.SIZE) > 1:
-        yield _Wrong("INPUT.CROP.SIZE", crop.SIZE, "shares of the image, at most 1", is_type)
+        yield "INPUT.CROP.SIZE", crop.SIZE, "shares of the image, at most 1", is_type
     if crop.TYPE.startswith("absolute") and not all(type(side) is int for side in crop.SIZE):
-        yield _Wrong("INPUT.CROP.SIZE", crop.SIZE, "whole numbers of pixels", is_type)
+        yield "INPUT.CROP.SIZE", crop.SIZE, "whole numbers of pixels", is_type
     images, parts = solver.IMS_PER_BATCH, solver.GRADIENT_ACCUMULATION
-    processes = solver.REFERENCE_WORLD_SIZE
+    processes, of = solver.REFERENCE_WORLD_SIZE, "SOLVER.IMS_PER_BATCH"
     if images % parts:
-        expected = f"a divisor of SOLVER.IMS_PER_BATCH, which is {images}"
-        yield _Wrong("SOLVER.GRADIENT_ACCUMULATION", parts, expected)
+        yield "SOLVER.GRADIENT_ACCUMULATION", parts, f"a divisor of {of}, which is {images}", ""
     if processes and images % processes:
         expected = f"a multiple of SOLVER.REFERENCE_WORLD_SIZE, which is {processes}"
-        yield _Wrong("SOLVER.IMS_PER_BATCH", images, expected)
+        yield of, images, expected, ""
 
 
 def check_device(key: str, name: str) -> None:
@@ -295,5 +271,4 @@ def check_device(key: str, name: str) -> None:
     try:
         torch.device(name)
     except RuntimeError as error:
-        expected = f"a device of torch, e.g. {', '.join(known)}"
-        raise invalid(key, name, expected, known=known) from error
+        raise invalid(key, name, f"a device, e.g. {', '.join(known)}", known=known) from error
