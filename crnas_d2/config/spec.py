@@ -211,8 +211,9 @@ def _with_depths(family: Family, genotype: Genotype) -> Genotype:
     genotype = replace(genotype, depths=depths)
     ops, blocks = genotype.ops, sum(depths)
     if ops and len(ops) != blocks:
-        but = f"DEPTHS {list(depths)} has {blocks} blocks"
-        raise invalid("MODEL.GENOTYPE.OPS", list(ops), f"{blocks} values, not {len(ops)}", but=but)
+        given = f"MODEL.GENOTYPE.OPS has {len(ops)} values, {list(ops)}"
+        wanted = f"DEPTHS {list(depths)} has {blocks} blocks, and each needs one"
+        raise ValueError(f"{given}; {wanted}.")
     for stage, indices in zip(family.stages, genotype.ops_of_stages(), strict=True):
         known = family.operations_of(stage)
         if not set(indices) <= set(known):

@@ -23,7 +23,6 @@ class Budget:
 
     @property
     def key(self) -> str:
-        """The config key of the limits."""
         return f"SEARCH.BUDGET.{self.cost.name}"
 
     @property
@@ -38,7 +37,6 @@ class Budget:
         return f"{self.key} [{format_quantity(self.low)}, {format_quantity(self.high)}]"
 
     def admits(self, cost: float) -> bool:
-        """Whether a cost lies within the limits."""
         return self.low <= cost <= self.high
 
 
@@ -48,28 +46,15 @@ def is_feasible(genotype: Genotype, budgets: Sequence[Budget]) -> bool:
 
 
 def parse_limits(key: str, limits: Sequence[Any], example: str) -> tuple[float, float] | None:
-    """Read ``[least, most]``; ``None`` for ``[]``, no limit.
+    """Read ``[least, most]``, or ``[]`` for no limit; raise ValueError for anything else.
 
-    Numbers may be strings, because YAML reads ``300e6`` as one.
-
-    Args:
-        example: valid limits, for the message.
-
-    Raises:
-        ValueError: anything else, with the key and an example.
+    Numbers may be strings, because YAML reads ``300e6`` as one. The message has the example.
     """
     if not limits:
         return None
-    numbers = list(map(_number, limits))
-    if len(numbers) != 2 or not 0 <= numbers[0] <= numbers[1] < math.inf:
-        raise invalid(key, list(limits), f"[least, most], e.g. {example}, or [] for no limit")
-    return numbers[0], numbers[1]
-
-
-def _number(value: object) -> float:
-    """Return NaN, which no comparison admits, for what is no number."""
-    # bool is an int in Python, but "at most True" is a mistake in a config.
-    if isinstance(value, int | float | str) and not isinstance(value, bool):
-        with suppress(ValueError, OverflowError):
-            return float(value)
-    return math.nan
+    with suppress(ValueError, TypeError, OverflowError):
+        least, most = map(float, limits)
+        # bool is an int in Python, but "at most True" is a mistake in a config.
+        if 0 <= least <= most < math.inf and not any(isinstance(each, bool) for each in limits):
+            return least, most
+    raise invalid(key, list(limits), f"[least, most], e.g. {example}, or [] for no limit")

@@ -21,9 +21,7 @@ class SearchedConv:
     """A convolution in which each group of output channels has its own dilation.
 
     Attributes:
-        stage: in which it lies.
-        block: of that stage.
-        attribute: of that block, e.g. ``conv2``.
+        attribute: of that block of that stage, e.g. ``conv2``.
         channels: its output channels.
         conv_groups: groups of the convolution itself, as in ResNeXt.
         dilations: to choose from, relative to that of the base network.
@@ -46,10 +44,7 @@ class SearchedConv:
 
 @dataclass(frozen=True)
 class ChannelSpace:
-    """The genotypes that a channel supernet mixes.
-
-    Unlike a :class:`SearchSpace` it has no budget: all genotypes have the parameters and the MACs
-    of the base network.
+    """The genotypes that a channel supernet mixes: all have the parameters and MACs of the base.
 
     Attributes:
         convs: in the order in which the network runs them, that of ``Genotype.channels``.
@@ -68,20 +63,14 @@ class ChannelSpace:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The stages that are searched."""
         return tuple(dict.fromkeys(conv.stage for conv in self.convs))
 
     @property
     def size(self) -> int:
-        """Number of genotypes."""
         return prod(len(conv.dilations) ** conv.num_groups for conv in self.convs)
 
     def genotype(self, channels: Sequence[Sequence[int]]) -> Genotype:
-        """Return the genotype with these dilation choices, one per convolution.
-
-        Raises:
-            ValueError: see :meth:`validate`.
-        """
+        """Return the genotype with these dilation choices, one per convolution, validated."""
         genotype = replace(self.base, channels=tuple(map(tuple, channels)))
         self.validate(genotype)
         return genotype
@@ -110,19 +99,18 @@ class ChannelSpace:
 
     def validate(self, genotype: Genotype) -> None:
         """Raise ValueError for a genotype that does not fit these convolutions and dilations."""
-        if len(genotype.channels) != len(self.convs):
+        given, wanted = len(genotype.channels), len(self.convs)
+        if given != wanted:
             raise ValueError(
-                f"MODEL.GENOTYPE.CHANNELS has {len(genotype.channels)} lists; the channel space "
-                f"has {len(self.convs)} convolutions ({', '.join(self.names)}), and each needs "
-                "one. MODEL.SUPERNET.CHANNEL.STAGES and MODEL.GENOTYPE.DEPTHS must be those of the "
-                "search."
+                f"MODEL.GENOTYPE.CHANNELS has {given} lists; the channel space has {wanted} "
+                f"convolutions ({', '.join(self.names)}), and each needs one. MODEL.SUPERNET."
+                "CHANNEL.STAGES and MODEL.GENOTYPE.DEPTHS must be those of the search."
             )
         for conv, choice in zip(self.convs, genotype.channels, strict=True):
+            groups = {"num_groups": len(choice), "conv_groups": conv.conv_groups}
             try:
                 check_dilation_choice(choice, conv.dilations)
-                num_channel_groups(
-                    conv.channels, num_groups=len(choice), conv_groups=conv.conv_groups
-                )
+                num_channel_groups(conv.channels, **groups)
             except ValueError as error:
                 raise ValueError(f"MODEL.GENOTYPE.CHANNELS of {conv.name}: {error}") from error
 
@@ -133,7 +121,6 @@ def warn_without_plain_dilation(space: ChannelSpace) -> None:
     if lacking:
         logger.warning(
             "The dilations of %s do not include (1, 1), so no network of the space computes what "
-            "the pretrained network of MODEL.WEIGHTS does. Add 1 to "
-            "MODEL.SUPERNET.CHANNEL.DILATIONS.",
+            "that of MODEL.WEIGHTS does. Add 1 to MODEL.SUPERNET.CHANNEL.DILATIONS.",
             format_few(lacking),
         )

@@ -25,7 +25,6 @@ class AdditiveCost:
     Attributes:
         name: of the cost, e.g. ``MACS``; the key of its limits in ``SEARCH.BUDGET``.
         unit: for messages and tables, e.g. ``MACs``.
-        space: the genotypes.
         options: by name of each choice, the cost of each option.
         base: the cost of the parts that all genotypes share.
     """
@@ -62,11 +61,7 @@ class AdditiveCost:
         return total
 
     def extreme(self, pick: Callable[..., Any]) -> dict[str, int]:
-        """Return the values of the cheapest or of the most expensive genotype.
-
-        Args:
-            pick: ``min`` or ``max``.
-        """
+        """Return the values of the cheapest (``pick=min``) or most expensive genotype (``max``)."""
         # The best option of a child does not depend on its parent.
         best = {name: pick(costs, key=costs.get) for name, costs in self.options.items()}
         for root, children in self.space.groups:
@@ -90,8 +85,7 @@ class AdditiveCost:
     @property
     def digest(self) -> str:
         """A hash that identifies these costs."""
-        content = json.dumps([self.base, self.options], sort_keys=True)
-        return text_digest(content, 64)
+        return text_digest(json.dumps([self.base, self.options], sort_keys=True), 64)
 
 
 class Cost(ABC):
@@ -99,12 +93,10 @@ class Cost(ABC):
 
     A subclass is registered with ``@COST_REGISTRY.register("NAME")``. ``SEARCH.BUDGET.NAME`` then
     limits it, ``SEARCH.SECOND_OBJECTIVE: NAME`` minimizes it as second objective, and
-    ``SEARCH.COSTS`` makes it a column of candidates.csv and of the report. Most costs can be
-    counted while the network runs on the meta device: subclass
-    :class:`crnas_d2.cost.CountedCost`.
+    ``SEARCH.COSTS`` makes it a column of candidates.csv and of the report. To count a cost while
+    the network runs on the meta device, subclass :class:`crnas_d2.cost.CountedCost`.
 
     Attributes:
-        name: under which it is registered.
         unit: for messages and tables, e.g. ``MACs``.
         example: valid limits, for messages.
     """
@@ -120,12 +112,9 @@ class Cost(ABC):
 
     @abstractmethod
     def table(self, spec: Any, input_size: tuple[int, int]) -> AdditiveCost:
-        """Return the cost of every genotype.
+        """Return the cost of every genotype; raise ValueError for a network that has none.
 
         Args:
             spec: the :class:`crnas_d2.config.NetworkSpec` of a single-path supernet.
             input_size: (height, width) of the image, pixels.
-
-        Raises:
-            ValueError: the cost cannot be computed for this network.
         """

@@ -1,8 +1,6 @@
-"""NATS's dilations: sets to choose from, and the choice for each group of output channels.
+"""NATS's dilations (sections 3.2 to 3.4, 4.3), which the paper calls genotypes.
 
-The paper (sections 3.2 to 3.4, 4.3) calls a dilation a genotype. Here a genotype is a whole
-network, and a dilation choice is what one convolution has: for each channel group, the index of
-its dilation.
+A dilation choice is what one convolution has: for each channel group, the index of its dilation.
 """
 
 from collections.abc import Sequence
@@ -13,14 +11,9 @@ Dilation = tuple[int, int]  # (height, width), in pixels of the convolution's in
 
 
 def parse_dilations(values: Sequence[int | Sequence[int]]) -> tuple[Dilation, ...]:
-    """Read a set of dilations in the paper's notation: ``[1, 2, (1, 3)]``.
+    """Read a set of dilations in the paper's notation: ``[1, 2, (1, 3)]``; raise ValueError.
 
-    Args:
-        values: pairs (height, width); a number stands for the same dilation in both directions.
-
-    Raises:
-        ValueError: the set is empty, has duplicates, or holds anything but whole numbers of at
-            least 1.
+    Pairs are (height, width); a number stands for the same dilation in both directions.
     """
     expected = "whole numbers of at least 1 or pairs of them, as in [1, 2, [1, 3], [3, 1]]"
     if isinstance(values, str) or not isinstance(values, Sequence) or not values:
@@ -65,7 +58,7 @@ def num_channel_groups(
     channels_per_group: int | None = None,
     conv_groups: int = 1,
 ) -> int:
-    """Return the number of channel groups of a convolution, each of which has its own dilation.
+    """Return the number of channel groups of a convolution; raise ValueError if they do not fit.
 
     Args:
         channels: output channels of the convolution.
@@ -73,9 +66,6 @@ def num_channel_groups(
         channels_per_group: a fixed size of the groups (NATS Table 3: 1 to 64 channels).
         conv_groups: groups of the convolution itself, as in ResNeXt. A channel group holds whole
             conv groups, because all outputs of a conv group read the same inputs.
-
-    Raises:
-        ValueError: not exactly one of the two is given, or it does not fit the convolution.
     """
     given = {"num_groups": num_groups, "channels_per_group": channels_per_group}
     found = [(name, value) for name, value in given.items() if value is not None]
@@ -88,39 +78,31 @@ def num_channel_groups(
     number = value if channels_per_group is None else channels // value
     size, conv_size = channels // number, channels // conv_groups
     if conv_groups > 1 and size % conv_size:
-        raise ValueError(
-            f"{name} = {value} makes groups of {size} channels, which cuts the convolution's own "
-            f"{conv_groups} groups of {conv_size}; expected a multiple of {conv_size} channels "
-            f"per group, so at most {conv_groups} groups."
-        )
+        own = f"{conv_groups} groups of {conv_size}"
+        but = f"a group of {size} channels cuts the convolution's own {own}"
+        expected = f"a multiple of {conv_size} channels per group, so at most {conv_groups} groups"
+        raise invalid(name, value, expected, but=but)
     return number
 
 
 def check_dilation_choice(choice: Sequence[int], dilations: Sequence[Dilation]) -> None:
-    """Check the dilation choice of a convolution: the index of the dilation of each channel group.
-
-    Raises:
-        ValueError: it is empty, or an entry is not an index into ``dilations``.
-    """
+    """Raise ValueError unless a choice has, for each channel group, an index into ``dilations``."""
     wrong = [index for index in choice if type(index) is not int or not 0 <= index < len(dilations)]
     if wrong or not choice:
+        given = f"{list(choice)}{f', with {wrong[0]!r}' if wrong else ''}"
         raise ValueError(
-            f"The dilation choice of a convolution is {list(choice)}"
-            f"{f', with {wrong[0]!r}' if wrong else ''}; expected for each channel group an index "
-            f"from 0 to {len(dilations) - 1} into the dilations {list(dilations)}."
+            f"The dilation choice of a convolution is {given}; expected for each channel group an "
+            f"index from 0 to {len(dilations) - 1} into the dilations {list(dilations)}."
         )
 
 
 def channel_order(choice: Sequence[int], channels: int) -> tuple[int, ...]:
     """Return the order of channels after the sub-convolutions are concatenated (NATS Eq. 6).
 
-    Args:
-        choice: for each channel group, the index of its dilation.
-        channels: output channels of the convolution; or, for the inputs of a grouped one, input
-            channels.
+    That is the original channel at each new position, sorted by dilation, then by channel.
 
-    Returns:
-        the original channel at each new position, sorted by dilation, then by channel.
+    Args:
+        channels: of the output; for the inputs of a grouped convolution, of the input.
     """
     size = channels // len(choice)
     # A stable sort: groups with the same dilation keep their order.

@@ -18,16 +18,12 @@ FAMILY_REGISTRY = Registry("FAMILY", "MODEL.SUPERNET.FAMILY")
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation of a block: it changes a finished block, or builds one.
-
-    The ``make_stage`` of its family calls :attr:`make`, or builds the block itself and calls
-    :attr:`change`.
+    """One operation of a block; the ``make_stage`` of its family calls one of the two functions.
 
     Attributes:
         name: for messages, tables and reports, e.g. ``dilation 2``.
         change: changes a finished block in place, whatever it was changed to before, and keeps the
-            shapes of its parameters. If all operations do so, they can share the weights of one
-            block.
+            shapes of its parameters. If all operations do so, they can share one block's weights.
         make: builds the block, from the arguments with which its family calls it.
     """
 
@@ -40,10 +36,7 @@ class Operation:
 class SearchableConv:
     """A 3x3 convolution without bias whose channel groups may have their own dilations.
 
-    Attributes:
-        attribute: of the block, e.g. ``conv2``.
-        channels: its output channels.
-        conv_groups: groups of the convolution itself, as in ResNeXt.
+    ``attribute`` is of the block, e.g. ``conv2``, and ``channels`` are those of the output.
     """
 
     attribute: str
@@ -56,7 +49,6 @@ class PlainResNet:
     """A network of Detectron2's own ResNet classes, with the widths of ``MODEL.RESNETS``.
 
     Attributes:
-        depths: blocks of res2 to res5.
         dilations: those other than 1, by the name of the convolution in the body.
         has_basic_blocks: BasicBlock instead of BottleneckBlock.
         is_known: whether Detectron2's builders make exactly this network.
@@ -83,19 +75,17 @@ class Family(EqualBySettings, ABC):
     space, and without :meth:`searchable_conv` no channel space.
 
     Attributes:
-        name: under which it is registered.
-        stages: names of the stages, from the highest resolution to the lowest.
+        stages: from the highest resolution to the lowest.
         stage_options: the numbers of blocks that each stage may have.
         block_costs: cost of one block of each stage, for the cost ``BLOCKS``; empty: 1 each.
-        operations: what a block may do. A genotype holds an index into them per block; without
+        operations: what a block may do, an index into them per block of a genotype; without
             ``OPS``, all blocks have the first.
         single_layers: stages that are a single layer: their depth is 1, their operation the first.
             :meth:`make_stem` and :meth:`make_body` build them.
         section: the section of ``MODEL`` with the family's keys, for messages.
         norm: of the body, a name that ``detectron2.layers.get_norm`` knows.
         freeze_at: how many parts of the body are frozen, as in ``MODEL.BACKBONE.FREEZE_AT``.
-        published_convention: of the files that :meth:`published_names` knows, by config key; see
-            :meth:`convention`.
+        published_convention: the :meth:`convention` of files that :meth:`published_names` knows.
     """
 
     name: str
@@ -115,46 +105,35 @@ class Family(EqualBySettings, ABC):
         """Return the arguments of the constructor.
 
         Configs that differ in SEARCH, SOLVER, DATASETS, DATALOADER, TEST or SEED alone describe one
-        network, which is parsed once: read none of these.
-
-        Raises:
-            ValueError: a setting that the family does not support, with its key and the fix.
+        network, which is parsed once: read none of these. Raise ValueError, with the key and the
+        fix, for a setting that the family does not support.
         """
 
     @abstractmethod
     def baseline_depths(self) -> tuple[int, ...]:
         """Return the number of blocks of each stage for a genotype without ``DEPTHS``.
 
-        Raises:
-            ValueError: the settings match no published network.
+        Raise ValueError if the settings match no published network.
         """
 
     @abstractmethod
     def make_stem(self, in_channels: int) -> Any:
-        """Build the first layer or layers, a ``detectron2.layers.CNNBlockBase``.
-
-        Args:
-            in_channels: of the images.
-        """
+        """Build the first layer or layers, a ``detectron2.layers.CNNBlockBase``."""
 
     @abstractmethod
     def make_stage(self, stage: str, operations: Sequence[Operation]) -> list[Any]:
-        """Build new blocks of one stage, each a ``detectron2.layers.CNNBlockBase``.
+        """Build new blocks of a stage with several, each a ``detectron2.layers.CNNBlockBase``.
 
-        Args:
-            stage: one of :attr:`stages` that is not a single layer.
-            operations: one per block to build. The first block changes stride and channels. The
-                shapes of a block depend on its position only, not on the operations.
+        The first of them, one per operation, changes stride and channels. The shapes of a block
+        depend on its position only, not on the operations.
         """
 
     @abstractmethod
     def make_body(self, stem: Any, stages: Mapping[str, Sequence[Any]]) -> Any:
         """Build the body, a ``detectron2.modeling.Backbone``, and freeze its first parts.
 
-        Args:
-            stem: of :meth:`make_stem`.
-            stages: by name, the blocks of each stage that is not a single layer. The body omits
-                what no output needs.
+        It gets the stem and, by name, the blocks of each stage that is not a single layer, and
+        omits what no output needs.
         """
 
     def check(self, genotype: Genotype) -> None:
@@ -169,11 +148,7 @@ class Family(EqualBySettings, ABC):
         return None
 
     def make_identity(self, block: Any) -> bool:
-        """Initialize a new block as the identity, in place.
-
-        Returns:
-            whether that was possible; a block that is not residual cannot be the identity.
-        """
+        """Make a new block the identity, in place; return False for one that is not residual."""
         return False
 
     def convention(self) -> dict[str, object]:
@@ -182,28 +157,16 @@ class Family(EqualBySettings, ABC):
 
     @classmethod
     def published_names(cls, names: Collection[str]) -> dict[str, str] | None:
-        """Return Detectron2's names for the tensors of a published file of this family.
-
-        Args:
-            names: of all tensors in the file.
-
-        Returns:
-            Detectron2's name for each name in the file; ``None`` for a file of another family.
-        """
+        """Return Detectron2's name for each tensor of a file; ``None`` if of another family."""
         return None
 
     @classmethod
     def converted_convention(
         cls, author: str, weights: Mapping[str, Any]
     ) -> Mapping[str, object] | None:
-        """Return the convention of a file that Detectron2 has converted.
+        """Return the :meth:`convention` of a file that Detectron2 has converted, or ``None``.
 
-        Args:
-            author: ``__author__`` of the file.
-            weights: tensors by the names of the file.
-
-        Returns:
-            as :attr:`published_convention`; ``None`` if it is of no network of this family.
+        ``author`` is ``__author__`` of the file; the weights have its names.
         """
         return None
 
@@ -216,17 +179,11 @@ class Family(EqualBySettings, ABC):
         return (0,) if stage in self.single_layers else tuple(range(len(self.operations)))
 
     def check_depths(self, key: str, stage: str, depths: Sequence[int]) -> None:
-        """Raise ValueError unless a stage that is a single layer has one block.
-
-        Args:
-            key: the config key that sets them, for the message.
-        """
+        """Raise ValueError, with the config key, unless a single layer has one block."""
         if stage in self.single_layers and tuple(depths) != (1,):
-            raise ValueError(
-                f"{key} gives the stage '{stage}' {' or '.join(map(str, depths))} blocks, but it "
-                f"is a single layer. The stages are {', '.join(self.stages)}; set the number of "
-                f"'{stage}' to 1."
-            )
+            blocks = f"{' or '.join(map(str, depths))} blocks, but it is a single layer"
+            fix = f"Set it to 1; the stages are {', '.join(self.stages)}"
+            raise ValueError(f"{key} gives the stage '{stage}' {blocks}. {fix}.")
 
     @property
     def norm_key(self) -> str:

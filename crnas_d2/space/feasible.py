@@ -6,29 +6,19 @@ from collections.abc import Sequence
 from crnas_d2.common.formats import format_quantity
 
 from .budget import Budget
-from .fraction import (
-    NOTHING,
-    RARE,
-    VACUOUS,
-    FeasibleFraction,
-    feasible_fraction,
-    iterate_feasible,
-    total_counts,
-)
+from .fraction import NOTHING, FeasibleFraction, feasible_fraction, iterate_feasible, total_counts
 from .genotype import Genotype
 from .search_space import SearchSpace
 
 logger = logging.getLogger(__name__)
 
 _MOST_LISTED = 1_000  # distinct totals; with more, an error message gives their range alone
+_RARE = 1e-4  # smaller fractions give a warning: 10,000 samples may all be infeasible
+_VACUOUS = 0.999  # larger ones are those of a limit that a search could do without
 
 
 def feasible_genotypes(space: SearchSpace, budgets: Sequence[Budget] = ()) -> list[Genotype]:
-    """Return all feasible genotypes of a space, in lexicographic order.
-
-    Raises:
-        ValueError: there is none; the message gives the reachable costs.
-    """
+    """Return all feasible genotypes, in lexicographic order; raise ValueError if there is none."""
     found = [space.genotype(values) for values in iterate_feasible(space, budgets)]
     if not found:
         raise ValueError(_explain(space, budgets))
@@ -39,13 +29,8 @@ def check_budgets(space: SearchSpace, budgets: Sequence[Budget]) -> list[str]:
     """Raise ValueError for limits that no genotype satisfies; warn if almost none does.
 
     In a large space the feasible fraction may be an estimate. Limits that exclude each other, or
-    latencies that no genotype has, then only give a warning.
-
-    Returns:
-        lines for the log: one per budget, and one for all together if there are several.
-
-    Raises:
-        ValueError: no genotype is feasible; the message gives the reachable costs.
+    latencies that no genotype has, then only give a warning. Return lines for the log: one per
+    budget, and one for all together if there are several.
     """
     fractions = [feasible_fraction(space, (budget,)) for budget in budgets]
     together = fractions[0] if len(budgets) == 1 else feasible_fraction(space, budgets)
@@ -54,19 +39,15 @@ def check_budgets(space: SearchSpace, budgets: Sequence[Budget]) -> list[str]:
     lines = list(map(_describe, budgets, fractions))
     if len(budgets) > 1:
         lines.append(f"{together} of the space satisfies these limits together")
-    if together.value < RARE:
-        logger.warning(
-            "Almost no genotype satisfies SEARCH.BUDGET, and a search may take long to find one: "
-            "%s. Widen the limits.",
-            "; ".join(lines),
-        )
+    if together.value < _RARE:
+        words = "Almost no genotype satisfies SEARCH.BUDGET, and a search may take long to find one"
+        logger.warning("%s: %s. Widen the limits.", words, "; ".join(lines))
     return lines
 
 
 def _describe(budget: Budget, fraction: FeasibleFraction) -> str:
-    """Return one line with the reachable range and the feasible fraction."""
     least, greatest = map(format_quantity, budget.cost.range)
-    hint = ", so it excludes almost nothing" if VACUOUS < fraction.value < 1 else ""
+    hint = ", so it excludes almost nothing" if _VACUOUS < fraction.value < 1 else ""
     return (
         f"{least} to {greatest} {budget.cost.unit} reachable, {fraction} of the space satisfies "
         f"{budget.limits}{hint}"
@@ -97,10 +78,9 @@ def _ranges(numbers: Sequence[float]) -> str:
     """Format ``[4, 5, 6, 9]`` as ``4-6, 9`` (consecutive whole numbers are joined)."""
     runs: list[list[float]] = []
     for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
+        if not runs or number != runs[-1][-1] + 1:
+            runs.append([])
+        runs[-1].append(number)
     ends = [[format_quantity(end) for end in (run[0], run[-1])] for run in runs]
     parts = [first if first == last else f"{first}-{last}" for first, last in ends]
     return ", ".join(parts if len(parts) <= 12 else [*parts[:6], "...", *parts[-6:]])

@@ -1,7 +1,7 @@
 """The feasible fraction of a space: counted if that is fast, otherwise estimated."""
 
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -10,11 +10,6 @@ from random import Random
 from .budget import Budget
 from .cost import AdditiveCost
 from .search_space import Choice, SearchSpace, num_completions
-
-# Smaller feasible fractions give a warning: 10,000 samples may all be infeasible.
-RARE = 1e-4
-# Larger ones are those of a limit that a search could do without.
-VACUOUS = 0.999
 
 _MOST_COUNTED = 100_000  # genotypes that are counted one by one
 _MOST_TOTALS = 100_000  # distinct totals of half the choices; with more, genotypes are sampled
@@ -25,12 +20,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class FeasibleFraction:
-    """The fraction of all genotypes that is feasible.
-
-    Attributes:
-        value: from 0 to 1.
-        is_exact: counted, not estimated from uniform samples.
-    """
+    """The fraction of all genotypes that is feasible, counted or estimated by uniform samples."""
 
     value: float
     is_exact: bool
@@ -75,26 +65,21 @@ def iterate_feasible(space: SearchSpace, budgets: Sequence[Budget]) -> Iterator[
     A depth-first walk over the choices. Prefixes without a feasible completion are pruned.
     """
     bounds = [_Bounds(budget) for budget in budgets]
-    choices = space.choices
 
     def extend(index: int, values: dict[str, int], spent: list[float]) -> Iterator[dict[str, int]]:
         if not all(b.is_open(index, values, cost) for b, cost in zip(bounds, spent, strict=True)):
             return
-        if index == len(choices):
+        if index == len(space.choices):
             # Exactly, because the bounds above allow for rounding.
             if all(budget.admits(budget.cost.of(values)) for budget in budgets):
                 yield values
-            return
-        choice = choices[index]
-        if not choice.is_active(values):
+        elif not (choice := space.choices[index]).is_active(values):
             yield from extend(index + 1, values, spent)
-            return
-        for option in choice.options:
-            costs = [
-                cost + budget.cost.options[choice.name][option]
-                for budget, cost in zip(budgets, spent, strict=True)
-            ]
-            yield from extend(index + 1, {**values, choice.name: option}, costs)
+        else:
+            prices = [budget.cost.options[choice.name] for budget in budgets]
+            for option in choice.options:
+                costs = [cost + price[option] for cost, price in zip(spent, prices, strict=True)]
+                yield from extend(index + 1, {**values, choice.name: option}, costs)
 
     yield from extend(0, {}, [budget.cost.base for budget in budgets])
 
@@ -115,26 +100,16 @@ class _Bounds:
         self.least, self.greatest = ends
         self.slack = _ROUNDING * (cost.base + self.greatest[0])
         # By index i, the children from i on whose root is before i: (child, least, greatest).
-        ranges = {
-            name: (min(own.values()), max(own.values())) for name, own in cost.options.items()
-        }
+        prices = {name: own.values() for name, own in cost.options.items()}
         places = {choice.name: place for place, choice in enumerate(choices)}
-        self.pending = [
-            [
-                (child, *ranges[child.name])
-                for child in choices[index:]
-                if child.parent and places[child.parent] < index
-            ]
-            for index in range(len(choices) + 1)
-        ]
+        self.pending: list[list[tuple[Choice, float, float]]] = []
+        for index in range(len(choices) + 1):
+            open_ones = [c for c in choices[index:] if c.parent and places[c.parent] < index]
+            ranges = [(c, min(prices[c.name]), max(prices[c.name])) for c in open_ones]
+            self.pending.append(ranges)
 
     def is_open(self, index: int, values: Mapping[str, int], spent: float) -> bool:
-        """Whether the bounds of a prefix overlap the limits of the budget.
-
-        Args:
-            index: of the first choice that is not decided.
-            spent: cost of the values.
-        """
+        """Whether the bounds of a prefix, with ``index`` choices, overlap the limits."""
         least, greatest = spent + self.least[index], spent + self.greatest[index]
         # The root is decided, so it is known which of its children are active.
         for child, low, high in self.pending[index]:
@@ -144,10 +119,7 @@ class _Bounds:
 
 
 def total_counts(cost: AdditiveCost, most: int) -> dict[float, int] | None:
-    """Return the number of genotypes by total cost.
-
-    ``None`` if there are more than ``most`` distinct totals.
-    """
+    """Return the number of genotypes by total cost; ``None`` if there are more than ``most``."""
     totals = {cost.base: 1}
     for root, children in cost.space.groups:
         totals = _convolved(totals, _group_counts(cost, root, children))
@@ -159,8 +131,8 @@ def total_counts(cost: AdditiveCost, most: int) -> dict[float, int] | None:
 def _count_by_totals(budget: Budget) -> int | None:
     """Return the number of feasible genotypes; ``None`` if there are too many totals.
 
-    Meet in the middle: the choices are split into a first and a last part. The totals of each part
-    fit in memory where the totals of both together would not.
+    Meet in the middle: totals of a first and of a last part of the choices, which fit in memory
+    where the totals of both together would not.
     """
     cost = budget.cost
     columns = [_group_counts(cost, root, children) for root, children in cost.space.groups]
@@ -178,14 +150,11 @@ def _count_by_totals(budget: Budget) -> int | None:
     # numbers[i]: how many ways the last part has to reach one of the i smallest totals.
     numbers = [0, *accumulate(last[total] for total in totals)]
     # For each total of the first part, the ways of the last part that land within the limits.
-    return sum(
-        number
-        * (
-            numbers[bisect_right(totals, budget.high - spent)]
-            - numbers[bisect_left(totals, budget.low - spent)]
-        )
-        for spent, number in first.items()
-    )
+    found = 0
+    for spent, number in first.items():
+        below = numbers[bisect_left(totals, budget.low - spent)]
+        found += number * (numbers[bisect_right(totals, budget.high - spent)] - below)
+    return found
 
 
 def _group_counts(cost: AdditiveCost, root: Choice, children: Sequence[Choice]) -> dict[float, int]:
@@ -195,10 +164,7 @@ def _group_counts(cost: AdditiveCost, root: Choice, children: Sequence[Choice]) 
         totals = {cost.options[root.name][option]: 1}
         for child in children:
             if option in child.active_for:
-                column: defaultdict[float, int] = defaultdict(int)
-                for price in cost.options[child.name].values():
-                    column[price] += 1
-                totals = _convolved(totals, column)
+                totals = _convolved(totals, Counter(cost.options[child.name].values()))
         for total, number in totals.items():
             counts[total] += number
     return counts

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from importlib.resources import files
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeGuard
 
 import yaml
 
+from crnas_d2.common.errors import invalid
 from crnas_d2.common.files import write_file
 from crnas_d2.common.plain_yaml import read_yaml
 
@@ -20,11 +20,9 @@ class Genotype:
     Attributes:
         depths: number of blocks of each stage, from the highest resolution to the lowest.
         ops: index of the operation of each block, in the order in which the blocks run; empty:
-            the first operation everywhere. In a partial genotype, a prefix that a greedy search
-            extends, only the first blocks have one.
-        channels: the dilation choice of each searched convolution, in the order in which they run:
-            the index of the dilation of each channel group (NATS section 3.3); empty: the dilations
-            of ``ops`` everywhere.
+            the first operation everywhere. In a partial genotype only the first blocks have one.
+        channels: for each searched convolution, in the order in which they run, the index of the
+            dilation of each channel group (NATS section 3.3); empty: the dilations of ``ops``.
     """
 
     depths: tuple[int, ...] = ()
@@ -40,19 +38,14 @@ class Genotype:
 
     @classmethod
     def from_config(cls, node: Mapping[str, Any]) -> "Genotype":
-        """Read a ``MODEL.GENOTYPE`` mapping (its keys are the field names in upper case).
-
-        Raises:
-            ValueError: an unknown key, or a malformed value.
-        """
+        """Read a ``MODEL.GENOTYPE`` mapping (its keys are the field names in upper case)."""
         known = [field.name.upper() for field in fields(cls)]
         if not isinstance(node, Mapping):
             raise ValueError(f"A genotype is {node!r}; expected a mapping with keys of {known}.")
         unknown = sorted(set(node) - {*known, "FAMILY"})
         if unknown:
-            raise ValueError(
-                f"MODEL.GENOTYPE has unknown keys {unknown}; known keys: {[*known, 'FAMILY']}."
-            )
+            names = [*known, "FAMILY"]
+            raise ValueError(f"MODEL.GENOTYPE has unknown keys {unknown}; known keys: {names}.")
         return cls(**{name.lower(): node[name] for name in known if name in node})
 
     def ops_of_stages(self) -> tuple[tuple[int, ...], ...]:
@@ -68,18 +61,13 @@ class Genotype:
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> "Genotype":
-        """Read a ``genotype.yaml``.
-
-        Raises:
-            ValueError: the file is not plain YAML, or has no genotype.
-        """
+        """Read a ``genotype.yaml``; raise ValueError for a file without one."""
         node = read_yaml(path)
         for section in ("MODEL", "GENOTYPE"):
             node = node.get(section) if isinstance(node, dict) else None
         if not isinstance(node, dict) or not node:
-            raise ValueError(
-                f"{path} holds no MODEL.GENOTYPE; expected a genotype.yaml of a search."
-            )
+            expected = "expected a genotype.yaml of a search"
+            raise ValueError(f"{path} holds no MODEL.GENOTYPE; {expected}.")
         return cls.from_config(node)
 
     def to_yaml(
@@ -93,11 +81,9 @@ class Genotype:
         """Write a config fragment; ``_BASE_: [Base.yaml, genotype.yaml]`` builds the network.
 
         Args:
-            family: that the genotype belongs to, ``MODEL.SUPERNET.FAMILY``. A config of another
-                family rejects the file.
+            family: ``MODEL.SUPERNET.FAMILY``; a config of another family rejects the file.
             comment: lines for the head of the file.
-            channel: the keys of ``MODEL.SUPERNET.CHANNEL`` that give ``channels`` their meaning,
-                see :meth:`ChannelSpace.to_config`.
+            channel: what gives ``channels`` their meaning, see :meth:`ChannelSpace.to_config`.
         """
         supernet = {"PATH_SAMPLER": "fixed", **({"CHANNEL": dict(channel)} if channel else {})}
         config = {
@@ -113,45 +99,28 @@ class Genotype:
 
 
 def genotype_file(name: str) -> str:
-    """Return the path of a published genotype, for ``_BASE_`` or ``cfg.merge_from_file``.
-
-    Args:
-        name: paper and network, e.g. ``CR-NAS/CR-R50``.
-
-    Raises:
-        ValueError: an unknown name; the message lists the known ones.
-    """
-    known = {
-        f"{paper.name}/{file.name.removesuffix('.yaml')}": file
-        for paper in (files("crnas_d2") / "genotypes").iterdir()
-        if paper.is_dir()
-        for file in paper.iterdir()
-        if file.name.endswith(".yaml")
-    }
+    """Return the path of a published genotype, e.g. ``CR-NAS/CR-R50``, for ``_BASE_``."""
+    folder = Path(__file__).resolve().parent.parent / "genotypes"
+    known = sorted(f"{file.parent.name}/{file.stem}" for file in folder.glob("*/*.yaml"))
     if name not in known:
-        raise ValueError(
-            f"No published genotype is named '{name}'; known: {', '.join(sorted(known))}."
-        )
-    return str(known[name])
+        raise ValueError(f"No published genotype is named '{name}'; known: {', '.join(known)}.")
+    return str(folder / f"{name}.yaml")
 
 
 def _whole_numbers(name: str, values: Sequence[Any], *, least: int, each: str) -> tuple[int, ...]:
     # bool is an int in Python, but "True blocks" is a mistake in a config.
     if not _is_list(values) or not all(type(value) is int and value >= least for value in values):
-        raise ValueError(
-            f"MODEL.GENOTYPE.{name} is {_plain(values)}; expected whole numbers of at least "
-            f"{least}, {each}."
-        )
+        expected = f"whole numbers of at least {least}, {each}"
+        raise invalid(f"MODEL.GENOTYPE.{name}", _plain(values), expected)
     return tuple(values)
 
 
 def _lists_of_indices(values: Sequence[Sequence[Any]]) -> tuple[tuple[int, ...], ...]:
     for indices in values if _is_list(values) else [values]:
         if not _is_list(indices) or not indices:
-            raise ValueError(
-                f"MODEL.GENOTYPE.CHANNELS is {_plain(values)}, with {indices!r}; expected a list "
-                "for each searched convolution, with the index of a dilation per channel group."
-            )
+            given = f"MODEL.GENOTYPE.CHANNELS is {_plain(values)}, with {indices!r}"
+            expected = "a list for each searched convolution, with an index per channel group"
+            raise ValueError(f"{given}; expected {expected}.")
     each = "one per channel group"
     return tuple(_whole_numbers("CHANNELS", indices, least=0, each=each) for indices in values)
 
@@ -163,6 +132,4 @@ def _is_list(values: object) -> TypeGuard[Sequence[Any]]:
 
 def _plain(values: object) -> object:
     """Turn tuples into lists, because YAML has no tuples."""
-    if not _is_list(values):
-        return values
-    return [_plain(value) for value in values]
+    return [_plain(value) for value in values] if _is_list(values) else values

@@ -27,12 +27,10 @@ class SpaceKind(EqualBySettings, ABC):
     at a time and a search scores them after the training; the kind ``channel`` is another one.
 
     Attributes:
-        name: under which it is registered.
         fields: the fields of a :class:`Genotype` on which it decides.
         base_fields: the fields that ``MODEL.GENOTYPE`` may set for all networks of the space.
         path_samplers: the names in ``PATH_SAMPLER_REGISTRY`` that train its supernet.
-        sharings: which weights the options of a choice may share, values of
-            ``MODEL.SUPERNET.SHARING``; the first is the default.
+        sharings: values of ``MODEL.SUPERNET.SHARING``; the first is the default.
         is_searched_in_training: whether a training of its supernet also finds the network; else a
             search scores its subnets afterwards.
         trains_on_archval: whether that training reads ``DATASETS.ARCHVAL``, which scores nothing
@@ -54,31 +52,20 @@ class SpaceKind(EqualBySettings, ABC):
 
     @abstractmethod
     def build_space(self, family: Family, genotype: Genotype) -> SearchSpace | ChannelSpace:
-        """Build the space of a family.
+        """Build the space of a family; raise ValueError if it has none with these settings.
 
-        Args:
-            genotype: what all its networks have in common. It has ``depths`` unless this kind
-                decides on them.
-
-        Raises:
-            ValueError: the family has no such space, or the settings do not fit it.
+        All its networks have the genotype in common, with ``depths`` unless this kind decides on
+        them.
         """
 
     def check(self, family: Family, sharing: str) -> None:
         """Raise ValueError for a family and a sharing that its supernet cannot be built with."""
         if sharing not in self.sharings:
-            raise invalid(
-                "MODEL.SUPERNET.SHARING",
-                sharing,
-                f"one of {self.sharings} in the {self.name} space",
-            )
+            expected = f"one of {self.sharings} in the {self.name} space"
+            raise invalid("MODEL.SUPERNET.SHARING", sharing, expected)
 
     def check_config(self, cfg: CfgNode, space: Any) -> None:
-        """Raise ValueError for a config in which its supernet fails or misleads.
-
-        Args:
-            space: of :meth:`build_space`.
-        """
+        """Raise ValueError for a config in which its supernet fails or misleads."""
 
     def check_training(self, cfg: CfgNode) -> None:
         """Raise ValueError for a config with which its supernet cannot be trained."""
@@ -87,18 +74,14 @@ class SpaceKind(EqualBySettings, ABC):
     def build_stages(
         self, family: Family, space: Any, sharing: str
     ) -> tuple[dict[str, list[Any]], dict[str, Any]]:
-        """Build the blocks of its supernet.
+        """Build the blocks of its supernet, by the name of each stage that is not a single layer.
 
-        Returns:
-            the blocks by the name of each stage that is not a single layer; and the parts that
-            :meth:`build_supernet` takes.
+        Return with them the parts that :meth:`build_supernet` takes.
         """
 
     @abstractmethod
     def build_supernet(self, body: Any, space: Any, parts: Mapping[str, Any]) -> Any:
-        """Build the :class:`crnas_d2.modeling.Supernet` of a body.
+        """Build the :class:`crnas_d2.modeling.Supernet` of a body with :meth:`build_stages`.
 
-        Args:
-            body: of the stages of :meth:`build_stages`, without those that no output needs.
-            parts: of :meth:`build_stages`.
+        The body lacks the stages that no output needs.
         """

@@ -7,6 +7,8 @@ from math import prod
 from random import Random
 from typing import Any
 
+from crnas_d2.common.errors import invalid
+
 from .genotype import Genotype
 
 
@@ -18,7 +20,6 @@ class Choice:
         name: unique in its space, e.g. ``res4.depth``; also the parameter name in a study.
         options: the values it may take, e.g. numbers of blocks.
         field: the field of :class:`Genotype` that lists its value.
-        stage: the stage that it belongs to.
         block: index of the block in the stage, for a choice of one block.
         parent: name of an earlier choice on which it depends; empty: none.
         active_for: the options of the parent with which the choice exists, e.g. the depths of a
@@ -35,10 +36,8 @@ class Choice:
 
     def __post_init__(self) -> None:
         if not self.options or len(set(self.options)) != len(self.options):
-            raise ValueError(
-                f"{self.name} has the options {list(self.options)}; "
-                "expected at least one, without duplicates."
-            )
+            options = list(self.options)
+            raise invalid(f"{self.name}.options", options, "at least one, without duplicates")
 
     def is_active(self, values: Mapping[str, int]) -> bool:
         """Whether the choice exists, given the values of all earlier choices."""
@@ -66,8 +65,7 @@ class SearchSpace:
     Attributes:
         kind: what varies, a value of ``MODEL.SUPERNET.SPACE``.
         choices: in the order in which the fields of a genotype list their values.
-        base: what all genotypes of the space have in common, e.g. the depths that a stage search
-            found.
+        base: what all genotypes have in common, e.g. the depths that a stage search found.
     """
 
     kind: str
@@ -80,7 +78,6 @@ class SearchSpace:
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
-        """The fields of a genotype that this space decides."""
         return tuple(dict.fromkeys(choice.field for choice in self.choices))
 
     @cached_property
@@ -99,7 +96,6 @@ class SearchSpace:
 
     @property
     def is_conditional(self) -> bool:
-        """Whether some choices depend on others."""
         return any(choice.parent for choice in self.choices)
 
     @property
@@ -116,13 +112,11 @@ class SearchSpace:
         def extend(index: int, values: dict[str, int]) -> Iterator[Genotype]:
             if index == len(self.choices):
                 yield self.genotype(values)
-                return
-            choice = self.choices[index]
-            if not choice.is_active(values):
+            elif not (choice := self.choices[index]).is_active(values):
                 yield from extend(index + 1, values)
-                return
-            for option in choice.options:
-                yield from extend(index + 1, {**values, choice.name: option})
+            else:
+                for option in choice.options:
+                    yield from extend(index + 1, {**values, choice.name: option})
 
         yield from extend(0, {})
 
@@ -142,11 +136,8 @@ class SearchSpace:
     def values(self, genotype: Genotype, *, partial: bool = False) -> dict[str, int]:
         """Return the option that ``genotype`` takes for every active choice, by name.
 
-        Args:
-            partial: accept a genotype that decides only the first choices.
-
-        Raises:
-            ValueError: the space does not contain the genotype.
+        Raise ValueError for one outside the space; ``partial`` genotypes, which decide only the
+        first choices, are accepted on request.
         """
 
         def refused(field: str, words: str) -> ValueError:
@@ -196,7 +187,7 @@ class SearchSpace:
 
         With the same state of ``random``, two prefixes of the same length get the same completion.
         """
-        # All choices are sampled, also the decided ones, so that the samples do not depend on them.
+        # Also those that are decided, so that the samples do not depend on them.
         sampled = {choice.name: random.choice(choice.options) for choice in self.choices}
         return self.genotype(self.active({**sampled, **self.values(partial, partial=True)}))
 

@@ -82,7 +82,7 @@ def test_number_of_groups():
         ({"num_groups": 2.0}, "num_groups is 2.0, "),
         (
             {"num_groups": 16, "conv_groups": 8},
-            "groups of 2 channels, .* 8 groups of 4; expected a multiple of 4 channels",
+            "a group of 2 channels cuts .* 8 groups of 4; expected a multiple of 4 channels",
         ),
     ],
 )
