@@ -9,9 +9,6 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-_PATIENCE = 10.0  # seconds to wait for another process that writes the cache
-_TABLE = "CREATE TABLE IF NOT EXISTS results (subject TEXT PRIMARY KEY, state TEXT, value TEXT)"
-
 
 def sha256(*files: str | os.PathLike[str]) -> str:
     """Return the digest of the concatenated contents of files, in hexadecimal."""
@@ -43,10 +40,7 @@ def file_state(file: str | os.PathLike[str]) -> str:
 def remembered(subject: str, state: str, find: Callable[[], Any]) -> Any:
     """Return what was found about a subject in its present state; find it if it is not known.
 
-    Args:
-        subject: says what is found, and about which file.
-        state: what is found depends on it alone.
-        find: returns plain JSON data.
+    The JSON data that ``find`` returns depends on the state alone, e.g. that of a file.
     """
     known = recall({subject: state})
     if subject not in known:
@@ -58,9 +52,9 @@ def remembered(subject: str, state: str, find: Callable[[], Any]) -> Any:
 def recall(states: Mapping[str, str]) -> dict[str, Any]:
     """Return the values that are remembered for subjects in these states, by subject."""
     found = {}
+    query = "SELECT value FROM results WHERE subject=? AND state=?"
     with suppress(sqlite3.Error, OSError, ValueError), closing(_cache()) as cache:
         for key in states.items():
-            query = "SELECT value FROM results WHERE subject=? AND state=?"
             for (value,) in cache.execute(query, key):
                 found[key[0]] = json.loads(value)
     return found
@@ -83,6 +77,7 @@ def user_cache() -> str:
 def _cache() -> sqlite3.Connection:
     file = Path(user_cache(), "results.sqlite")
     file.parent.mkdir(parents=True, exist_ok=True)
-    cache = sqlite3.connect(file, timeout=_PATIENCE)
-    cache.execute(_TABLE)
+    cache = sqlite3.connect(file, timeout=10)  # seconds, for another process that writes
+    columns = "subject TEXT PRIMARY KEY, state TEXT, value TEXT"
+    cache.execute(f"CREATE TABLE IF NOT EXISTS results ({columns})")
     return cache

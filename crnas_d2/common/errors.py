@@ -22,14 +22,11 @@ def invalid(
     fix: str = "",
     known: Iterable[str] = (),
 ) -> ValueError:
-    """Return the error of a value: ``KEY is VALUE, but BUT; expected EXPECTED. FIX``.
+    """Return the error of a value: ``KEY is VALUE, but BUT; expected EXPECTED. FIX.``
 
     Args:
         key: what has the value: a config key, an argument, a file.
-        value: shown as Python writes it.
-        expected: what it should be, without a full stop.
-        but: what contradicts it.
-        fix: sentences that say what to do, without the last full stop.
+        fix: what to do; like the others, without the last full stop.
         known: names that may have been meant; the nearest are suggested.
     """
     message = f"{key} is {value!r}"
@@ -67,13 +64,9 @@ DISK_ERRORS = {
 def one_line_errors(script: str, stopped: str = "Stopped.") -> Iterator[None]:
     """Run the body of a script; turn an expected error into one line on stderr and exit status 1.
 
-    Expected are ``JobError``, what this package or the script raises as ``ValueError``, what the
-    operating system says about a file, and a GPU whose memory is full. Any other error keeps its
-    traceback.
-
-    Args:
-        script: ``__file__`` of the script.
-        stopped: what to say if the user interrupts it.
+    Expected are ``JobError``, what this package or the script (its ``__file__``) raises as
+    ``ValueError``, what the operating system says about a file, and a GPU whose memory is full.
+    Any other error keeps its traceback. An interrupted script says ``stopped``.
     """
     name = Path(script).name
     try:
@@ -89,10 +82,8 @@ def one_line_errors(script: str, stopped: str = "Stopped.") -> Iterator[None]:
         message = _expected(error, Path(script).resolve())
         if message is None:
             traceback.print_exc()
-            message = (
-                "the error above was not expected. Please report it as an issue of crnas_d2, with "
-                "the command, its config and all lines of the traceback."
-            )
+            words = "the error above was not expected. Please report it as an issue of crnas_d2"
+            message = f"{words}, with the command, its config and all lines of the traceback."
         sys.exit(f"{name}: {' '.join(message.split())}")
 
 
@@ -110,17 +101,12 @@ def _expected(error: Exception, script: Path) -> str | None:
             f"{str(error).partition('. ')[0]}. Set SOLVER.GRADIENT_ACCUMULATION to 2 or more, use "
             "smaller images (INPUT.MIN_SIZE_TRAIN, INPUT.MAX_SIZE_TRAIN), or free the GPU."
         )
-    ours = isinstance(error, ValueError | OSError) and (
-        _was_raised_in(error, script) or type(error).__module__.startswith("crnas_d2.")
-    )
-    return str(error) if isinstance(error, JobError) or ours else None
-
-
-def _was_raised_in(error: Exception, script: Path) -> bool:
-    """Whether the line that raised an error is of the script or of this package."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    file = Path(frame.f_code.co_filename).resolve()
-    return file == script or _PACKAGE in file.parents
+    file = Path(frame.f_code.co_filename).resolve()  # that raised it
+    is_ours = file == script or _PACKAGE in file.parents
+    is_ours = is_ours or type(error).__module__.startswith("crnas_d2.")
+    is_expected = isinstance(error, ValueError | OSError) and is_ours
+    return str(error) if is_expected or isinstance(error, JobError) else None
 
 
 def _is_of_torch(error: Exception, name: str) -> bool:

@@ -19,9 +19,6 @@ def whole_file(path: AnyPath) -> Iterator[BinaryIO]:
 
     Nobody reads a half-written file, and a file that was there before stays until then. Several
     processes may write the same one; the last wins.
-
-    Raises:
-        OSError: it cannot be written; nothing has changed.
     """
     partial = Path(f"{path}.{os.getpid()}{PARTIAL}")
     try:
@@ -48,12 +45,7 @@ def whole_folder(
 ) -> Iterator[Path]:
     """Yield an empty folder, which takes the place of ``folder`` if no error is raised.
 
-    Args:
-        is_needless: asked at the end; whether ``folder`` is already what it should be, because
-            another process was faster.
-
-    Raises:
-        OSError: it cannot be written; what was there before is unchanged.
+    It does not if ``is_needless``, asked at the end, says that another process was faster.
     """
     output = Path(os.path.abspath(folder))
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -84,48 +76,29 @@ def whole_folder(
 
 
 def check_writable(folder: AnyPath, key: str = "OUTPUT_DIR") -> None:
-    """Check that files can be written to a folder, which may be made later.
-
-    Args:
-        key: the setting that names it, for messages.
-
-    Raises:
-        ValueError: with the path and what to do.
-    """
+    """Raise ValueError, with the key, if no file can be written to a folder, once it is made."""
     if not str(folder):
         raise ValueError(f"{key} is empty: name the folder for the results.")
     existing = Path(os.path.abspath(folder))
     while not os.path.lexists(existing):
         existing = existing.parent
+    given = f"{key} is {folder}, but {existing}"
     if not existing.is_dir():
-        raise ValueError(
-            f"{key} is {folder}, but {existing} is not a folder: choose another {key}."
-        )
+        raise ValueError(f"{given} is not a folder: choose another {key}.")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise ValueError(
-            f"{key} is {folder}, but {existing} cannot be written to: change its permissions, or "
-            f"choose another {key}."
-        )
+        fix = f"change its permissions, or choose another {key}"
+        raise ValueError(f"{given} cannot be written to: {fix}.")
 
 
 def check_new_file(file: str, suffixes: Sequence[str], *, overwrite: bool) -> Path:
-    """Check that ``--output`` can be written, and that it replaces nothing.
-
-    Args:
-        suffixes: one of which ends the name, e.g. ``(".png", ".svg")``.
-
-    Raises:
-        ValueError: with the path and what to do.
-    """
+    """Raise ValueError if ``--output`` has another suffix, replaces a file or is not writable."""
     output = Path(file)
     if output.suffix.lower() not in suffixes:
         known = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
         raise ValueError(f"--output is {output}; expected a name that ends with {known}.")
     if output.exists() and not overwrite:
-        raise ValueError(
-            f"--output {output} exists already: choose another name, or replace it with "
-            "--overwrite."
-        )
+        fix = "choose another name, or replace it with --overwrite"
+        raise ValueError(f"--output {output} exists already: {fix}.")
     check_writable(output.parent, "--output")
     return output
 
@@ -133,32 +106,24 @@ def check_new_file(file: str, suffixes: Sequence[str], *, overwrite: bool) -> Pa
 def check_new_folder(
     folder: AnyPath, mark: str, *, overwrite: bool, inputs: Sequence[AnyPath] = ()
 ) -> None:
-    """Check before the work that a folder can be written, and that nothing would be lost.
+    """Raise ValueError if a folder cannot be written, or if that would replace what is needed.
 
     Args:
         mark: a file that every folder of this kind has; only such a folder is overwritten.
         inputs: files and folders that are read; none may be the folder, or lie in it.
-
-    Raises:
-        ValueError: with the path and what to do.
     """
     check_writable(folder, "--output")
     output = Path(folder).resolve()
     for path in inputs:
         given = Path(path).resolve()
         if given == output or output in given.parents:
-            raise ValueError(
-                f"--output {folder} holds the input {path}: choose another folder for the results."
-            )
+            fix = "choose another folder for the results"
+            raise ValueError(f"--output {folder} holds the input {path}: {fix}.")
     if not output.exists() or not any(output.iterdir()):
         return
     if not overwrite:
-        raise ValueError(
-            f"--output {folder} holds files already: choose another folder, or replace it with "
-            "--overwrite."
-        )
+        fix = "choose another folder, or replace it with --overwrite"
+        raise ValueError(f"--output {folder} holds files already: {fix}.")
     if not (output / mark).is_file():
-        raise ValueError(
-            f"--output {folder} holds other files and no {mark}, so --overwrite does not replace "
-            "it: choose another folder."
-        )
+        why = f"holds other files and no {mark}, so --overwrite does not replace it"
+        raise ValueError(f"--output {folder} {why}: choose another folder.")

@@ -12,15 +12,10 @@ from .errors import DISK_ERRORS, JobError
 
 _MIB = 2**20
 _PROBE = _MIB  # bytes, more than what a search writes beside weights
-_LOOP = "detectron2.engine.train_loop"
 
 
 def prepare_output(path: str) -> None:
-    """Make a folder, and check that it has room for the first files.
-
-    Raises:
-        ValueError: naming the folder and what to do.
-    """
+    """Make a folder; raise ValueError if it cannot be written or has no room for a search."""
     try:
         os.makedirs(path, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path) as probe:
@@ -28,18 +23,12 @@ def prepare_output(path: str) -> None:
             probe.flush()
             os.fsync(probe.fileno())
     except OSError as error:
-        raise ValueError(
-            f"OUTPUT_DIR is {path}, which cannot be written: {error.strerror}. Make space there, "
-            "or choose another."
-        ) from error
+        why = f"cannot be written: {error.strerror}. Make space there, or choose another"
+        raise ValueError(f"OUTPUT_DIR is {path}, which {why}.") from error
 
 
 def check_space(folder: str, num_bytes: int) -> None:
-    """Check that a checkpoint fits on the disk.
-
-    Raises:
-        JobError: with the path and both sizes.
-    """
+    """Raise JobError if a checkpoint does not fit on the disk."""
     free = shutil.disk_usage(folder).free
     if free < num_bytes:
         raise JobError(
@@ -49,10 +38,7 @@ def check_space(folder: str, num_bytes: int) -> None:
 
 
 def evaluation_folder(folder: str) -> str:
-    """Return the folder for the files of an evaluation.
-
-    It is ``OUTPUT_DIR`` itself, or a new folder in it if there is the record of another run.
-    """
+    """Return ``OUTPUT_DIR``, or a new folder in it if there is the record of another run."""
     number, free = 0, Path(folder)
     while (free / "config.yaml").exists():
         number += 1
@@ -62,11 +48,8 @@ def evaluation_folder(folder: str) -> str:
 
 @contextmanager
 def disk_errors_explained(folder: str) -> Iterator[None]:
-    """Turn errors of the disk within this context into a JobError, without a stack trace.
-
-    Log lines that cannot be written are lost.
-    """
-    loop, raises = logging.getLogger(_LOOP), logging.raiseExceptions
+    """Turn errors of the disk into a JobError without a stack trace; log lines may be lost."""
+    loop, raises = logging.getLogger("detectron2.engine.train_loop"), logging.raiseExceptions
     loop.addFilter(_is_unexpected)
     logging.raiseExceptions = False
     try:
@@ -76,11 +59,10 @@ def disk_errors_explained(folder: str) -> Iterator[None]:
         if error is None:
             raise
         begun = os.path.exists(os.path.join(folder, "last_checkpoint"))
-        raise JobError(
-            f"{error.filename or f'OUTPUT_DIR {folder}'} cannot be written ({error.strerror}). "
-            f"{DISK_ERRORS[error.errno or 0].capitalize()}; then "
-            + ("continue with --resume." if begun else "start again.")
-        ) from raised
+        fix = f"{DISK_ERRORS[error.errno or 0].capitalize()}; then "
+        fix += "continue with --resume" if begun else "start again"
+        where = error.filename or f"OUTPUT_DIR {folder}"
+        raise JobError(f"{where} cannot be written ({error.strerror}). {fix}.") from raised
     finally:
         loop.removeFilter(_is_unexpected)
         logging.raiseExceptions = raises

@@ -13,11 +13,7 @@ _RETINANET_ANCHORS = "[[x, x * 2**(1.0/3), x * 2**(2.0/3) ] for x in [32, 64, 12
 
 
 def read_yaml(file: str | Path) -> object:
-    """Read a YAML file, see :func:`parse_yaml`.
-
-    Raises:
-        ValueError: the file cannot be read, or is not plain YAML; with the file and the line.
-    """
+    """Read a YAML file, see :func:`parse_yaml`; raise ValueError with the file and the line."""
     try:
         text = Path(file).read_bytes().decode()
     except FileNotFoundError as error:
@@ -32,12 +28,8 @@ def read_yaml(file: str | Path) -> object:
 def parse_yaml(text: str, source: str) -> object:
     """Parse one YAML document of plain data; the keys of mappings are text.
 
-    Args:
-        source: where the text is from, for messages.
-
-    Raises:
-        ValueError: no YAML, a tag that stands for a Python object, a repeated key, or a list that
-            contains itself.
+    Raise ValueError, with the source, for what is no YAML, a tag that stands for a Python object,
+    a repeated key, or a list that contains itself.
     """
     try:
         content = yaml.load(text, _PlainLoader)
@@ -81,11 +73,8 @@ class _PlainLoader(yaml.SafeLoader):
         return [[x, x * 2 ** (1.0 / 3), x * 2 ** (2.0 / 3)] for x in (32, 64, 128, 256, 512)]
 
     def refuse(self, node: yaml.Node) -> NoReturn:
-        raise _refused(
-            node,
-            f"the tag '{node.tag.replace(_TAG, '!!')}' is refused, because a config is data, and "
-            "nothing in it is executed; write the value itself",
-        )
+        why = "because a config is data, and nothing in it is executed; write the value itself"
+        raise _refused(node, f"the tag '{node.tag.replace(_TAG, '!!')}' is refused, {why}")
 
 
 def _refused(node: yaml.Node, words: str) -> yaml.MarkedYAMLError:

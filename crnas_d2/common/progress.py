@@ -10,22 +10,16 @@ _PERIOD = 60.0  # seconds between two lines in a file
 
 
 def progress_bar(*args: Any, **settings: Any) -> "tqdm[Any]":
-    """Return tqdm's bar on stderr.
+    """Return tqdm's bar on stderr, with the arguments of tqdm.
 
-    Where lines cannot be redrawn, each state of a bar would be a line of its own; there it writes
-    one at the start, one a minute, and one at the end.
-
-    Args:
-        args, settings: as those of tqdm.
+    Where lines cannot be redrawn, it writes one at the start, one a minute, and one at the end.
     """
-    if can_redraw():
-        bar: tqdm[Any] = tqdm(*args, **settings)
-        return bar
-    settings |= {"mininterval": _PERIOD, "maxinterval": _PERIOD, "leave": True}
-    settings["bar_format"] = "{desc}: {n_fmt}/{total_fmt} {unit}, {remaining} left"
-    settings["file"] = _Lines()
-    lines: tqdm[Any] = tqdm(*args, **settings)
-    return lines
+    if not can_redraw():
+        settings |= {"mininterval": _PERIOD, "maxinterval": _PERIOD, "leave": True}
+        settings["bar_format"] = "{desc}: {n_fmt}/{total_fmt} {unit}, {remaining} left"
+        settings["file"] = _Lines()
+    bar: tqdm[Any] = tqdm(*args, **settings)
+    return bar
 
 
 def can_redraw() -> bool:

@@ -17,9 +17,8 @@ class Registry(_Registry):  # type: ignore[misc] # fvcore has no types
     comes with the package, so that registering needs neither torch nor Detectron2.
 
     Args:
-        name: of the registry.
         key: the config key whose values are the registered names, for messages.
-        besides: further values of that key, for messages.
+        besides: further values of that key.
     """
 
     def __init__(self, name: str, key: str, besides: Sequence[str] = ()):
@@ -28,19 +27,13 @@ class Registry(_Registry):  # type: ignore[misc] # fvcore has no types
         self.besides = tuple(besides)
 
     def register(self, name: str) -> Callable[[type], type]:
-        """Return a class decorator that registers under ``name``.
-
-        Raises:
-            ValueError: another class has that name.
-        """
+        """Return a class decorator that registers under a ``name``, which must be new."""
 
         def decorate(cls: Any) -> Any:
             if (other := self._obj_map.get(name)) is not None:
-                raise ValueError(
-                    f"{cls.__module__}.{cls.__qualname__} is registered as '{name}' in the "
-                    f"registry {self._name}, where {other.__module__} has that name; "
-                    "choose another."
-                )
+                where = f"registered as '{name}' in the registry {self._name}"
+                why = f"where {other.__module__} has that name; choose another"
+                raise ValueError(f"{cls.__module__}.{cls.__qualname__} is {where}, {why}.")
             self._do_register(name, cls)
             cls.name = name
             return cls
@@ -48,14 +41,7 @@ class Registry(_Registry):  # type: ignore[misc] # fvcore has no types
         return decorate
 
     def get(self, name: str, key: str = "") -> Any:
-        """Return the class that is registered under a name.
-
-        Args:
-            key: for the message, if the name comes from another config key than usual.
-
-        Raises:
-            ValueError: an unknown name; the message lists the known ones.
-        """
+        """Return the class of a name; raise ValueError with the known ones, and the config key."""
         if name not in self:
             raise ValueError(
                 f"{key or self.key} is '{name}'; known: {', '.join((*self.besides, *self.names))}. "
@@ -80,8 +66,7 @@ class Registry(_Registry):  # type: ignore[misc] # fvcore has no types
 class EqualBySettings:
     """Makes objects of one class equal, with equal hashes, if their attributes are equal.
 
-    Lists, mappings and sets count by their items. Any other value without a hash counts by its
-    identity, so that objects which may differ are never equal.
+    Lists, mappings and sets count by their items, other values without a hash by their identity.
     """
 
     def __eq__(self, other: object) -> bool:

@@ -37,8 +37,6 @@ def quiet(name: str) -> Iterator[None]:
 
 
 class _Without(logging.Filter):
-    """Drops records with a text."""
-
     def __init__(self, text: str):
         super().__init__()
         self.text = text

@@ -31,11 +31,9 @@ _SAMPLES = 3  # genotypes
 
 
 def check_family(family: Family, published: Collection[str] = ()) -> None:
-    """Check a family: its description, its blocks with every operation, and its costs.
+    """Check a small family: its description, its blocks with every operation, and its costs.
 
-    Args:
-        family: with settings that make it small; it is not changed.
-        published: names of all tensors in a file that ``published_names`` knows.
+    ``published`` are the names of all tensors in a file that ``published_names`` knows.
     """
     name, stages = type(family).__name__, family.stages
     demand(copy.deepcopy(family) == family, f"Two {name} with equal settings must be equal.")
@@ -88,7 +86,7 @@ def check_family(family: Family, published: Collection[str] = ()) -> None:
 
 
 def _shapes(family: Family, genotype: Genotype) -> dict[str, tuple[Any, ...]]:
-    """Return the shapes of what goes into each block and comes out, and of the body's outputs."""
+    """Return the shapes of what goes into each block and comes out, and of the outputs."""
     found: dict[str, tuple[Any, ...]] = {}
     with torch.device("meta"):
         stages = build_stages(family, genotype)
@@ -102,13 +100,12 @@ def _shapes(family: Family, genotype: Genotype) -> dict[str, tuple[Any, ...]]:
             block.register_forward_hook(note)
     outputs = body(torch.empty(1, 3, *_SIZE, device="meta"))
     for name, stated in body.output_shape().items():
-        shape = tuple(outputs[name].shape)
+        shape = found[name] = tuple(outputs[name].shape)
         demand(
             shape[1] == stated.channels and shape[2] == math.ceil(_SIZE[0] / stated.stride),
             f"The output {name} has the shape {shape} for images of {_SIZE}; output_shape() says "
             f"{stated.channels} channels at stride {stated.stride}.",
         )
-        found[name] = shape
     return found
 
 
@@ -134,8 +131,8 @@ def _check_identities(family: Family, genotype: Genotype) -> None:
 def check_kind(kind: SpaceKind, family: Family) -> None:
     """Check a kind of space on a family: each network builds, and the supernet runs it.
 
-    With the weights of its path, a network must give exactly what the supernet gives on that path,
-    and nothing off the path may get a gradient.
+    With the weights of its path, a network must give exactly what the supernet gives on that path;
+    nothing off the path may get a gradient.
     """
     name, random = type(kind).__name__, Random(0)
     demand(kind.fields, f"{name}.fields is empty; expected fields of a genotype.")
@@ -191,9 +188,7 @@ def _check_path(body: nn.Module, network: nn.Module, genotype: Genotype, where: 
 def check_cost(cost: type[Cost] | Cost, spec: NetworkSpec | None = None) -> None:
     """Check a cost: its table has every option and, if it counts modules, equals a direct count.
 
-    Args:
-        cost: an object, or a class whose constructor needs no arguments.
-        spec: of a single-path supernet; default: a small ResNet's stages.
+    ``spec`` is of a single-path supernet; default: a small ResNet's stages.
     """
     cost = cost() if isinstance(cost, type) else cost
     name = type(cost).__name__

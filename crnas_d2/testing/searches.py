@@ -24,9 +24,8 @@ _BREAKS = (1, 3, 8)  # trials after which a search is stopped and resumed
 def check_searcher(searcher: type[Searcher], **settings: Any) -> None:
     """Check a searcher on a small space: what it proposes, when it ends, and that it resumes.
 
-    Args:
-        settings: further arguments of its constructor. Of the 72 genotypes of the space, 44 are
-            feasible; a searcher of prefixes has no budget.
+    The settings are further arguments of its constructor. Of the 72 genotypes of the space, 44 are
+    feasible; a searcher of prefixes has no budget.
     """
     sizes = {"res2": (1, 2), "res3": (1, 2, 3), "res4": (2, 3, 4, 5), "res5": (1, 2, 3)}
     choices = (Choice(f"{s}.depth", n, field="depths", stage=s) for s, n in sizes.items())
@@ -90,7 +89,6 @@ def _search(searcher: Searcher, trials: Sequence[FrozenTrial], fails: bool) -> o
 
 
 def _order(study: optuna.Study) -> list[dict[str, Any]]:
-    """Return what was evaluated, in its order."""
     trials = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
     return [trial.params for trial in trials]
 
@@ -98,8 +96,7 @@ def _order(study: optuna.Study) -> list[dict[str, Any]]:
 def check_path_sampler(path_sampler: type[PathSampler]) -> None:
     """Check that the path of an iteration depends on the seed and the iteration alone.
 
-    So all ranks sample the same path, and a resumed training the same ones. Samplers that sample no
-    paths pass.
+    So all ranks, and a resumed training, sample the same. Samplers without paths pass.
     """
     name = path_sampler.__name__
     if path_sampler.__call__ is PathSampler.__call__:
@@ -123,11 +120,9 @@ def check_path_sampler(path_sampler: type[PathSampler]) -> None:
 
 
 def check_score(score: type[Score], cfg: CfgNode, model: nn.Module | None = None) -> None:
-    """Check that a score gives its metric, a finite number, and the same each time.
+    """Check that a score of a search gives its metric, a finite number, the same each time.
 
-    Args:
-        cfg: of a search.
-        model: the supernet with its weights, if the score uses it.
+    ``model`` is the supernet with its weights, if the score uses it.
     """
     score.check(cfg)
     name, metric, built = score.__name__, score.metric(cfg), score.from_config(cfg, model)
