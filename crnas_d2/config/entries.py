@@ -94,5 +94,5 @@ def _explain_unknown(cfg: CfgNode, key: str) -> str:
     if "=" in key:
         message += " An override is two words, KEY VALUE."
     if key.startswith("SEARCH.BUDGET."):
-        message += f" Known costs: {', '.join(COST_REGISTRY.names)}. PLUGINS lists modules that register others."
+        message += f" Known costs: {', '.join(COST_REGISTRY.names)}. PLUGINS can register others."
     return message

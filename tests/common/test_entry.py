@@ -21,8 +21,27 @@ def ends_with(error):
     return stopped.value.code
 
 
-def test_an_error_of_a_job_is_one_line(capsys):
-    assert ends_with(JobError("It cannot\n  start.")) == "some_tool.py: It cannot start."
+def of_file(number):
+    return OSError(number, os.strerror(number), "a/b")
+
+
+FULL = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23 GiB"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (JobError("It cannot\n  start."), "It cannot start."),
+        (of_file(errno.ENOSPC), "a/b: No space left on device: make space, then run the same com"),
+        (of_file(errno.EACCES), "a/b: Permission denied: choose a path"),
+        (of_file(errno.EROFS), "a/b: Read-only file system: choose a folder"),
+        (of_file(errno.ENOENT), "a/b: No such file or directory"),
+        (FloatingPointError("Training diverged."), "Training diverged. Lower SOLVER.BASE_LR"),
+        (torch.OutOfMemoryError(FULL), "CUDA out of memory. Set SOLVER.GRADIENT_ACCUMULATION"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line(error, line, capsys):
+    assert ends_with(error).startswith(f"some_tool.py: {line}")
     assert capsys.readouterr().err == ""
 
 
@@ -30,30 +49,6 @@ def test_what_the_package_refuses_is_one_line(capsys):
     words = r"some_tool\.py: MODEL\.GENOTYPE\.DEPTHS is"
     with pytest.raises(SystemExit, match=words), one_line_errors("some_tool.py"):
         Genotype(depths=(0,))
-    assert capsys.readouterr().err == ""
-
-
-@pytest.mark.parametrize(
-    ("number", "words"),
-    [
-        (errno.ENOSPC, "a/b: No space left on device: make space, then run the same command"),
-        (errno.EACCES, "a/b: Permission denied: choose a path"),
-        (errno.EROFS, "a/b: Read-only file system: choose a folder"),
-        (errno.ENOENT, "a/b: No such file or directory"),
-    ],
-)
-def test_what_the_system_says_about_a_file_is_one_line(number, words):
-    assert words in ends_with(OSError(number, os.strerror(number), "a/b"))
-
-
-def test_a_training_that_diverges_says_what_to_do():
-    assert "Lower SOLVER.BASE_LR" in ends_with(FloatingPointError("Training has diverged."))
-
-
-def test_a_gpu_whose_memory_is_full_is_one_line(capsys):
-    full = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23 GiB"
-    line = ends_with(torch.OutOfMemoryError(full))
-    assert line.startswith("some_tool.py: CUDA out of memory. Set SOLVER.GRADIENT_ACCUMULATION")
     assert capsys.readouterr().err == ""
 
 

@@ -75,16 +75,18 @@ def test_many_aliases_are_read_quickly():
     assert len(parse_yaml("L0: &l0 [1]\n" + lists, "a.yaml")) == 30
 
 
-@pytest.mark.parametrize("make", [lambda file: None, lambda file: file.mkdir()])
-def test_a_file_that_cannot_be_read_is_named(tmp_path, make):
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda file: None, "does not exist"),
+        (lambda file: file.mkdir(), "cannot be read"),
+        (lambda file: file.write_bytes(b"A: \xff\xfe"), "is not a text file"),
+    ],
+    ids=["missing", "folder", "bytes"],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path, make, words):
     make(tmp_path / "a.yaml")
-    with pytest.raises(ValueError, match=r"a\.yaml (does not exist|cannot be read)"):
-        read_yaml(tmp_path / "a.yaml")
-
-
-def test_bytes_that_are_no_text_are_refused(tmp_path):
-    (tmp_path / "a.yaml").write_bytes(b"A: \xff\xfe")
-    with pytest.raises(ValueError, match=r"a\.yaml is not a text file"):
+    with pytest.raises(ValueError, match=rf"a\.yaml {words}"):
         read_yaml(tmp_path / "a.yaml")
 
 

@@ -9,9 +9,8 @@ def test_a_file_gets_a_line_at_the_start_and_at_the_end(capsys):
     printed = capsys.readouterr().err
     assert "\r" not in printed and "\x1b" not in printed
     first, last = printed.splitlines()
-    assert first.startswith("Making letters: 0/500 img") and last.startswith(
-        "Making letters: 500/500 img"
-    )
+    assert first.startswith("Making letters: 0/500 img")
+    assert last.startswith("Making letters: 500/500 img")
 
 
 def test_a_file_gets_a_line_per_period(capsys, monkeypatch):

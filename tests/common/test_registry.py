@@ -24,15 +24,8 @@ by_registry = pytest.mark.parametrize(
 @pytest.fixture
 def registry():
     registry = Registry("TOYS", "TOY.KIND", besides=("none",))
-
-    @registry.register("ball")
-    class Ball:
-        pass
-
-    @registry.register("a doll")
-    class Doll:
-        pass
-
+    registry.register("ball")(type("Ball", (), {}))
+    registry.register("a doll")(type("Doll", (), {}))
     return registry
 
 
@@ -45,9 +38,7 @@ def test_a_class_is_found_under_the_name_that_it_was_given(registry):
 
 
 def test_registering_gives_the_class_back(registry):
-    class Kite:
-        name = "overwritten"
-
+    Kite = type("Kite", (), {"name": "overwritten"})
     assert registry.register("kite")(Kite) is Kite
     assert Kite.name == "kite" and registry.get("kite") is Kite
 
@@ -67,16 +58,11 @@ def test_another_key_may_hold_the_name(registry):
 
 
 def test_a_name_that_is_taken_is_refused_and_keeps_its_class(registry):
-    first = registry.get("ball")
+    first, Another = registry.get("ball"), type("Another", (), {"name": "its own"})
 
-    class Another:
-        name = "its own"
-
-    with pytest.raises(ValueError) as error:
+    words = rf"Another is .* as 'ball' in the registry TOYS.*{first.__module__} has that name; choo"
+    with pytest.raises(ValueError, match=words):
         registry.register("ball")(Another)
-    message = str(error.value)
-    assert "Another is registered as 'ball' in the registry TOYS" in message
-    assert f"{first.__module__} has that name; choose another" in message
     assert registry.get("ball") is first and Another.name == "its own"
     assert registry.names == ["ball", "a doll"]
 

@@ -1,8 +1,7 @@
 """From files and overrides to a config: data alone, and errors that name the place and the fix."""
 
-import glob
-import os
 import re
+from pathlib import Path
 
 import detectron2
 import pytest
@@ -17,13 +16,9 @@ from crnas_d2.config.entries import leaves
 EXECUTE = "!!python/object/apply:os.system ['touch {}']"
 
 
-def detectron2_configs():
-    root = os.path.join(os.path.dirname(detectron2.__file__), "model_zoo", "configs")
-    return sorted(glob.glob(f"{root}/**/*.yaml", recursive=True))
-
-
 def test_every_config_of_detectron2_loads_as_it_does_there():
-    files = detectron2_configs()
+    zoo = Path(detectron2.__file__).parent / "model_zoo" / "configs"
+    files = sorted(map(str, zoo.rglob("*.yaml")))
     assert len(files) > 80
     for file in files:
         cfg, expected = load_config(file, ["MODEL.DEVICE", "cpu"]), get_cfg()
@@ -69,7 +64,6 @@ def test_nothing_in_a_config_is_executed(tmp_path, where):
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({"a": ""}, r"a\.yaml is empty"),
         ({"a": "# A comment.\n"}, r"a\.yaml is empty"),
         ({"a": "- 1\n"}, r"a\.yaml is a list, not sections"),
         ({"a": "text"}, r"a\.yaml is a str, not sections"),
@@ -130,6 +124,9 @@ def test_a_base_may_be_inherited_twice(tmp_path):
         (["SOLVER.BASE_LR", "1"], r"BASE_LR is '1'; expected a number with a decimal point"),
         (["OUTPUT_DIR", "5"], "OUTPUT_DIR is '5'; expected text"),
         (["PLUGINS", "[!!python/name:os.system x]"], "PLUGINS, line 1: the tag"),
+        (["MODEL.RESNETS.NORM", "FrozenBn"], "Did you mean .*FrozenBN"),
+        (["MODEL.DEVICE", "cpuu"], "Did you mean .*cpu"),
+        (["DATALOADER.SAMPLER_TRAIN", "TrainingSamplr"], "Did you mean .*TrainingSampler"),
     ],
 )
 def test_an_override_that_cannot_be_set_is_refused_with_the_fix(overrides, words):
@@ -178,19 +175,6 @@ def test_a_value_out_of_its_range_is_refused_by_its_key(overrides):
     key = next(iter(overrides))
     named = key.removesuffix("_SAMPLING")
     with pytest.raises(ValueError, match=rf"{re.escape(named)} (is|has) .*expected"):
-        load_config("", toy.as_list(overrides))
-
-
-@pytest.mark.parametrize(
-    ("overrides", "near"),
-    [
-        ({"MODEL.RESNETS.NORM": "FrozenBn"}, "FrozenBN"),
-        ({"MODEL.DEVICE": "cpuu"}, "cpu"),
-        ({"DATALOADER.SAMPLER_TRAIN": "TrainingSamplr"}, "TrainingSampler"),
-    ],
-)
-def test_a_name_with_a_typo_names_the_nearest(overrides, near):
-    with pytest.raises(ValueError, match=f"Did you mean .*{near}"):
         load_config("", toy.as_list(overrides))
 
 

@@ -4,6 +4,7 @@ from unittest.mock import Mock
 
 import pytest
 import toy
+from detectron2.modeling import build_model
 
 from crnas_d2 import run_search, run_training
 from crnas_d2.config import spec, values
@@ -20,6 +21,23 @@ def counts(monkeypatch):
     monkeypatch.setattr(values, "_wrong_combinations", check)
     spec._parse.cache_clear()
     return lambda: (parse.call_count, check.call_count)
+
+
+@pytest.mark.parametrize(
+    "cfg",
+    [
+        toy.supernet_config(),
+        toy.network_config({"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]}),
+        toy.network_config(
+            {"MODEL.SUPERNET.SPACE": "channel", "MODEL.SUPERNET.PATH_SAMPLER": "alpha"},
+            {"MODEL.SUPERNET.CHANNEL.NUM_GROUPS": 2, "MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]},
+        ),
+    ],
+    ids=["stage", "network", "channel"],
+)
+def test_building_a_model_parses_its_config_once(counts, cfg):
+    build_model(cfg)
+    assert counts()[0] == 1
 
 
 def test_a_search_parses_its_config_once(counts, toy_datasets, tmp_path):

@@ -51,25 +51,17 @@ def test_a_plugin_of_an_override_comes_before_the_keys_that_it_adds(modules):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "value", "words"),
     [
-        ("import no_such_module", r"'broken'.*No module named 'no_such_module'\.$"),
-        ("1 / 0", r"'broken'.*ZeroDivisionError: division by zero"),
-        ("def f(:", r"'broken'.*SyntaxError"),
+        ("import no_such_module", "['broken']", r"'broken'.*No module named 'no_such_module'\.$"),
+        ("1 / 0", "['broken']", r"'broken'.*ZeroDivisionError: division by zero"),
+        ("def f(:", "['broken']", r"'broken'.*SyntaxError"),
+        ("", "['my.own']", r"'my\.own'.*Add the folder that holds it to PYTHONPATH"),
+        ("", "my_costs", r"PLUGINS is .*expected a list of modules"),
+        ("", "[1]", r"PLUGINS is .*expected a list of modules"),
     ],
 )
-def test_a_module_that_fails_is_named_with_the_reason(modules, text, words):
+def test_a_module_that_fails_is_named_with_the_reason(modules, text, value, words):
     (modules / "broken.py").write_text(text)
     with pytest.raises(ValueError, match=words):
-        load_config("", ["PLUGINS", "['broken']"])
-
-
-def test_a_module_that_is_missing_is_named_with_the_fix(modules):
-    with pytest.raises(ValueError, match=r"'my\.own'.*Add the folder that holds it to PYTHONPATH"):
-        load_config("", ["PLUGINS", "['my.own']"])
-
-
-@pytest.mark.parametrize("value", ["my_costs", "[1]"])
-def test_plugins_are_a_list_of_names(value):
-    with pytest.raises(ValueError, match=r"PLUGINS is .*expected a list of modules"):
         load_config("", ["PLUGINS", value])

@@ -37,10 +37,8 @@ def test_every_shipped_config_finds_what_it_inherits_from_by_name(tmp_path, monk
         for base in [bases] if isinstance(bases, str) else bases:
             below_clone = (file.parent / base).resolve().relative_to(toy.ROOT)
             where = tmp_path if below_clone.parts[0] == "output" else toy.ROOT
-            assert (
-                installation.shipped_file(f"{posixpath.dirname(name)}/{base}")
-                == where / below_clone
-            )
+            inherited = installation.shipped_file(f"{posixpath.dirname(name)}/{base}")
+            assert inherited == where / below_clone
             found.add(where)
     assert found == {tmp_path, toy.ROOT}
 
@@ -73,22 +71,18 @@ def test_an_unknown_name_says_what_is_near(name, words):
         load_config(f"crnas_d2://{name}", [])
 
 
-def test_an_unknown_name_in_base_names_both_files(tmp_path):
+def test_an_unknown_name_in_base_names_both_files_and_no_shipped_file_is_written(tmp_path):
     (tmp_path / "mine.yaml").write_text('_BASE_: "crnas_d2://configs/Base-RCN-FPN.yaml"\n')
     with pytest.raises(ValueError, match=r"mine\.yaml inherits from .*Base-RCN-FPN.*Did you mean"):
         load_config(str(tmp_path / "mine.yaml"), [])
-
-
-def test_shipped_files_are_only_read():
     with pytest.raises(ValueError, match="cannot be written"):
         installation.PathManager.open(RCNN, "w")
 
 
 def test_a_command_is_that_of_the_user(monkeypatch, tmp_path):
     monkeypatch.chdir(toy.ROOT)
-    assert spell("train", "--config-file", Path("a b.yaml")) == (
-        "python train_net.py --config-file 'a b.yaml'"
-    )
+    command = spell("train", "--config-file", Path("a b.yaml"))
+    assert command == "python train_net.py --config-file 'a b.yaml'"
     assert spell("compare") == "python tools/compare_networks.py"
     assert spell("predict") == "python -m crnas_d2 predict"
     for script in installation._SCRIPTS.values():

@@ -7,7 +7,6 @@ import toy
 from detectron2.modeling import build_model
 
 from crnas_d2 import FAMILY_REGISTRY, Genotype, NetworkSpec, build_backbone, find_supernet
-from crnas_d2.config import spec
 from crnas_d2.modeling import MixedSupernet, SinglePathSupernet
 from crnas_d2.modeling.families import MobileNetV2Family, ResNetFamily
 from crnas_d2.modeling.spaces import ChannelKind, JointKind, OperationKind, StageKind
@@ -20,26 +19,6 @@ CHANNEL = {
     "MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1],
 }
 DEPTHS = {"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]}
-
-
-def small(**settings):
-    return ResNetFamily(18, stem_out_channels=4, res2_out_channels=4, **settings)
-
-
-@pytest.mark.parametrize("overrides", [{}, CHANNEL, DEPTHS], ids=["stage", "channel", "network"])
-def test_building_a_model_parses_its_config_once(overrides, monkeypatch):
-    parsed = []
-    of_family = ResNetFamily.from_config.__func__
-
-    def from_config(cls, cfg):
-        parsed.append(cls)
-        return of_family(cls, cfg)
-
-    monkeypatch.setattr(ResNetFamily, "from_config", classmethod(from_config))
-    spec._parse.cache_clear()  # other tests have configs of this content
-    config = toy.supernet_config if not overrides else toy.network_config
-    build_model(config(overrides))
-    assert parsed == [ResNetFamily]
 
 
 @pytest.mark.parametrize(
@@ -79,6 +58,8 @@ def test_specs_of_one_config_are_equal_and_of_others_not(overrides):
     cfg = toy.network_config(options, overrides)
     one, same = (NetworkSpec.from_config(cfg.clone()) for _ in range(2))
     assert one == same and hash(one) == hash(same)
+    with pytest.raises(FrozenInstanceError):
+        one.sharing = "weight"
     for other in ({"MODEL.RESNETS.STEM_OUT_CHANNELS": 8}, {"MODEL.SUPERNET.SHARING": "none"}):
         changed = NetworkSpec.from_config(toy.network_config(options, overrides, other))
         assert (changed == one) == ("MODEL.SUPERNET.SHARING" in other)
@@ -99,12 +80,6 @@ def test_families_with_settings_that_cannot_be_compared_are_not_mixed_up():
     assert ResNetFamily(18) != Odd(None)
 
 
-def test_a_spec_does_not_change():
-    spec = NetworkSpec.from_config(toy.network_config(DEPTHS))
-    with pytest.raises(FrozenInstanceError):
-        spec.sharing = "weight"
-
-
 @pytest.mark.parametrize(
     ("kind", "genotype", "words"),
     [
@@ -118,16 +93,14 @@ def test_a_spec_does_not_change():
 )
 def test_a_supernet_has_no_genotype_for_what_it_leaves_open(kind, genotype, words):
     with pytest.raises(ValueError, match=words):
-        build_backbone(small(), kind=kind, genotype=Genotype(**genotype))
+        NetworkSpec.build(ResNetFamily(18), kind=kind, genotype=Genotype(**genotype))
 
 
 def test_without_a_searchable_convolution_there_is_no_channel_space():
-    words = r"'mobilenetv2' has no channel space.*: resnet\."
-    with pytest.raises(ValueError, match=words):
-        build_backbone(MobileNetV2Family(), kind=ChannelKind())
-    with pytest.raises(ValueError, match=words):
-        genotype = Genotype(MobileNetV2Family.published_depths, channels=[[0, 1]])
-        build_backbone(MobileNetV2Family(), genotype=genotype)
+    genotype = Genotype(MobileNetV2Family.published_depths, channels=[[0, 1]])
+    for asked in ({"kind": ChannelKind()}, {"genotype": genotype}):
+        with pytest.raises(ValueError, match=r"'mobilenetv2' has no channel space.*: resnet\."):
+            build_backbone(MobileNetV2Family(), **asked)
 
 
 @pytest.mark.parametrize(

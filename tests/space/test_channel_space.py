@@ -12,11 +12,8 @@ from crnas_d2.space import DILATION_SETS, Genotype, warn_without_plain_dilation
 
 CHANNEL = "MODEL.SUPERNET.CHANNEL."
 SPACE = {"MODEL.SUPERNET.SPACE": "channel", "MODEL.SUPERNET.PATH_SAMPLER": "alpha"}
-R50 = {
-    "MODEL.RESNETS.DEPTH": 50,
-    "MODEL.RESNETS.RES2_OUT_CHANNELS": 256,
-    "MODEL.RESNETS.WIDTH_PER_GROUP": 64,
-}
+R50 = {"MODEL.RESNETS.DEPTH": 50, "MODEL.RESNETS.RES2_OUT_CHANNELS": 256}
+R50 |= {"MODEL.RESNETS.WIDTH_PER_GROUP": 64}
 SMALL = {  # 4, 8, 16, 32 channels
     "MODEL.GENOTYPE.DEPTHS": [1, 1, 2, 1],
     f"{CHANNEL}STAGES": ["res4", "res5"],
@@ -88,21 +85,16 @@ def test_a_genotype_file_alone_names_the_network(tmp_path):
     file = tmp_path / "genotype.yaml"
     FOUND.to_yaml(file, family="resnet", channel=space.to_config())
     assert Genotype.from_yaml(file) == FOUND
-    assert yaml.safe_load(file.read_text())["MODEL"]["SUPERNET"] == {
-        "PATH_SAMPLER": "fixed",
-        "CHANNEL": {
-            "STAGES": ["res4", "res5"],
-            "DILATIONS": [[[1, 1], [2, 2]], [[1, 1], [3, 3], [1, 3]]],
-        },
-    }
+    dilations = [[[1, 1], [2, 2]], [[1, 1], [3, 3], [1, 3]]]
+    channel = {"STAGES": ["res4", "res5"], "DILATIONS": dilations}
+    supernet = yaml.safe_load(file.read_text())["MODEL"]["SUPERNET"]
+    assert supernet == {"PATH_SAMPLER": "fixed", "CHANNEL": channel}
     # Neither the default number of groups nor SPACE matters to it.
     (tmp_path / "net.yaml").write_text(f"_BASE_: [{toy.SEARCHED}, genotype.yaml]\n")
     for space_kind in ("none", "channel"):
         overrides = toy.as_list(toy.TINY, {"MODEL.SUPERNET.SPACE": space_kind})
-        assert (
-            NetworkSpec.from_config(load_config(str(tmp_path / "net.yaml"), overrides)).genotype
-            == FOUND
-        )
+        cfg = load_config(str(tmp_path / "net.yaml"), overrides)
+        assert NetworkSpec.from_config(cfg).genotype == FOUND
 
 
 def test_the_letters_config_searches_the_channels_of_a_network_that_was_found(tmp_path):
@@ -113,9 +105,8 @@ def test_the_letters_config_searches_the_channels_of_a_network_that_was_found(tm
     config.write_text(f"_BASE_: [genotype.yaml, {nats}]\n")
     space = NetworkSpec.from_config(load_config(str(config), [])).space
     assert space.base == Genotype((1, 2, 1, 1), (0, 0, 1, 2, 0))
-    assert [(conv.channels, conv.num_groups) for conv in space.convs] == [
-        *((8, 4), (16, 4), (16, 4), (32, 4))
-    ]
+    assert [conv.channels for conv in space.convs] == [8, 16, 16, 32]
+    assert {conv.num_groups for conv in space.convs} == {4}
 
 
 def test_random_genotypes_are_the_baseline_of_a_search():

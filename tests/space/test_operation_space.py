@@ -26,15 +26,11 @@ SPACE = operation_space(ResNetFamily(), DEPTHS)
 
 
 def test_one_choice_per_block_named_by_its_place():
-    assert SPACE.names == (
-        *("res2.0.op", "res3.0.op", "res3.1.op"),
-        *("res4.0.op", "res5.0.op", "res5.1.op"),
-    )
+    blocks = ("res2.0", "res3.0", "res3.1", "res4.0", "res5.0", "res5.1")
+    assert SPACE.names == tuple(f"{block}.op" for block in blocks)
     assert all(choice.options == (0, 1, 2) for choice in SPACE.choices)
     assert SPACE.size == 3**6 == len(list(SPACE))
-
-
-def test_the_operation_space_of_resnet50_has_the_size_of_the_paper():
+    # CR-NAS's, of ResNet-50.
     assert operation_space(ResNetFamily(), (3, 4, 6, 3)).size == 3**16
 
 
@@ -84,12 +80,9 @@ def test_the_depths_of_the_config_are_the_base_of_the_operation_space():
 
 @pytest.mark.parametrize("space", ["none", "stage", "operation"])
 def test_a_network_with_operations_is_named_in_every_space(space):
-    genotype = {
-        "MODEL.GENOTYPE.DEPTHS": [1, 2, 2, 3],
-        "MODEL.GENOTYPE.OPS": [0, 1, 2, 0, 1, 2, 2, 1],
-    }
-    fixed = {"MODEL.SUPERNET.PATH_SAMPLER": "fixed", "MODEL.SUPERNET.SPACE": space}
     expected = Genotype(depths=(1, 2, 2, 3), ops=(0, 1, 2, 0, 1, 2, 2, 1))
+    genotype = {f"MODEL.GENOTYPE.{key}": value for key, value in expected.to_config().items()}
+    fixed = {"MODEL.SUPERNET.PATH_SAMPLER": "fixed", "MODEL.SUPERNET.SPACE": space}
     assert NetworkSpec.from_config(toy.supernet_config(fixed, genotype)).genotype == expected
     assert expected.ops_of_stages() == ((0,), (1, 2), (0, 1), (2, 2, 1))
 

@@ -13,17 +13,11 @@ from crnas_d2.space import Genotype, genotype_file
 
 # CR-NAS: blocks of the networks in the tables' order, by the name of the file.
 BLOCKS = {
-    "stage-MobileNetV2": 20,
-    "stage-R18": 8,
-    "stage-R50": 16,
-    "stage-R101": 33,
-    "stage-X50-32x4d": 16,
-    "stage-X101-32x4d": 33,
-    "CR-MobileNetV2": 20,
-    "CR-R18": 8,
-    "CR-R50": 16,
-    "CR-R101": 33,
+    **{"stage-MobileNetV2": 20, "stage-R18": 8, "stage-R50": 16, "stage-R101": 33},
+    **{"stage-X50-32x4d": 16, "stage-X101-32x4d": 33},
+    **{"CR-MobileNetV2": 20, "CR-R18": 8, "CR-R50": 16, "CR-R101": 33},
 }
+every_network = pytest.mark.parametrize("name", BLOCKS)
 # The body of each network, as thin as it can be.
 THIN = {
     "R18": {"MODEL.RESNETS.DEPTH": 18},
@@ -33,11 +27,6 @@ THIN = {
     "X101-32x4d": {"MODEL.RESNETS.DEPTH": 101, "MODEL.RESNETS.NUM_GROUPS": 2},
     "MobileNetV2": {"MODEL.SUPERNET.FAMILY": "mobilenetv2", "MODEL.MOBILENETV2.WIDTH_MULT": 0.1},
 }
-
-
-@pytest.fixture(params=list(BLOCKS))
-def name(request):
-    return request.param
 
 
 def config(name, tmp_path):
@@ -72,6 +61,7 @@ def test_all_published_networks_are_here_as_a_search_would_write_them(paper, tmp
         assert paper in comment[0] + comment[1] and "table" in comment[0] + comment[1]
 
 
+@every_network
 def test_a_network_has_the_blocks_of_its_baseline(name, tmp_path):
     cfg = config(name, tmp_path)
     spec = NetworkSpec.from_config(cfg)
@@ -86,6 +76,7 @@ def test_a_network_has_the_blocks_of_its_baseline(name, tmp_path):
         assert sum(genotype.depths) == sum(family.baseline_depths())
 
 
+@every_network
 def test_all_stage_results_but_one_lie_in_the_space_of_the_paper(name):
     genotype = Genotype(depths=Genotype.from_yaml(genotype_file(f"CR-NAS/{name}")).depths)
     family = MobileNetV2Family() if "Mobile" in name else ResNetFamily()
@@ -99,13 +90,12 @@ def test_all_stage_results_but_one_lie_in_the_space_of_the_paper(name):
 
 def test_a_level_goes_on_where_the_one_before_ended():
     for network in ("MobileNetV2", "R18", "R50", "R101"):
-        stage, final = (
-            Genotype.from_yaml(genotype_file(f"CR-NAS/{level}-{network}"))
-            for level in ("stage", "CR")
-        )
+        files = [genotype_file(f"CR-NAS/{level}-{network}") for level in ("stage", "CR")]
+        stage, final = map(Genotype.from_yaml, files)
         assert stage.depths == final.depths
 
 
+@every_network
 def test_a_network_runs_with_its_dilations(name, tmp_path):
     cfg = config(name, tmp_path)
     body = build_backbone(cfg).eval()

@@ -9,13 +9,8 @@ from crnas_d2.modeling.families import ResNetFamily
 from crnas_d2.modeling.spaces import StageKind
 from crnas_d2.space import Genotype
 
-SPACE, FAMILY, SAMPLER, SHARING, OPTIONS, CHOICES = (
-    f"MODEL.SUPERNET.{key}"
-    for key in (
-        *("SPACE", "FAMILY", "PATH_SAMPLER", "SHARING", "STAGE_OPTIONS"),
-        "OPERATION_OPTIONS",
-    )
-)
+KEYS = ("SPACE", "FAMILY", "PATH_SAMPLER", "SHARING", "STAGE_OPTIONS", "OPERATION_OPTIONS")
+SPACE, FAMILY, SAMPLER, SHARING, OPTIONS, CHOICES = (f"MODEL.SUPERNET.{key}" for key in KEYS)
 CHANNEL, GENOTYPE = "MODEL.SUPERNET.CHANNEL.", "MODEL.GENOTYPE."
 DEPTHS, OPS, CHANNELS = f"{GENOTYPE}DEPTHS", f"{GENOTYPE}OPS", f"{GENOTYPE}CHANNELS"
 BASES = {
