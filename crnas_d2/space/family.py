@@ -182,7 +182,7 @@ class Family(EqualBySettings, ABC):
         """Raise ValueError, with the config key, unless a single layer has one block."""
         if stage in self.single_layers and tuple(depths) != (1,):
             blocks = f"{' or '.join(map(str, depths))} blocks, but it is a single layer"
-            fix = f"Set it to 1; the stages are {', '.join(self.stages)}"
+            fix = f"The stages are {', '.join(self.stages)}; set '{stage}' to 1"
             raise ValueError(f"{key} gives the stage '{stage}' {blocks}. {fix}.")
 
     @property
