@@ -40,7 +40,8 @@ def file_state(file: str | os.PathLike[str]) -> str:
 def remembered(subject: str, state: str, find: Callable[[], Any]) -> Any:
     """Return what was found about a subject in its present state; find it if it is not known.
 
-    The JSON data that ``find`` returns depends on the state alone, e.g. that of a file.
+    The subject says what is found, and about which file. ``find`` returns plain JSON data, which
+    depends on the state alone.
     """
     known = recall({subject: state})
     if subject not in known:

@@ -18,7 +18,7 @@ def whole_file(path: AnyPath) -> Iterator[BinaryIO]:
     """Yield a stream for the content of a file, which gets its name if no error is raised.
 
     Nobody reads a half-written file, and a file that was there before stays until then. Several
-    processes may write the same one; the last wins.
+    processes may write the same one; the last wins. After an OSError nothing has changed.
     """
     partial = Path(f"{path}.{os.getpid()}{PARTIAL}")
     try:
@@ -45,7 +45,8 @@ def whole_folder(
 ) -> Iterator[Path]:
     """Yield an empty folder, which takes the place of ``folder`` if no error is raised.
 
-    It does not if ``is_needless``, asked at the end, says that another process was faster.
+    It does not if ``is_needless``, asked at the end, says that another process was faster. After an
+    OSError, what was there before is unchanged.
     """
     output = Path(os.path.abspath(folder))
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,10 @@ class Registry(_Registry):  # type: ignore[misc] # fvcore has no types
         return decorate
 
     def get(self, name: str, key: str = "") -> Any:
-        """Return the class of a name; raise ValueError with the known ones, and the config key."""
+        """Return the class of a name; raise ValueError with the known ones for any other.
+
+        ``key`` is for the message, if the name comes from another config key than usual.
+        """
         if name not in self:
             raise ValueError(
                 f"{key or self.key} is '{name}'; known: {', '.join((*self.besides, *self.names))}. "
@@ -66,7 +69,8 @@ class Registry(_Registry):  # type: ignore[misc] # fvcore has no types
 class EqualBySettings:
     """Makes objects of one class equal, with equal hashes, if their attributes are equal.
 
-    Lists, mappings and sets count by their items, other values without a hash by their identity.
+    Lists, mappings and sets count by their items, other values without a hash by their identity, so
+    that objects which may differ are never equal.
     """
 
     def __eq__(self, other: object) -> bool:

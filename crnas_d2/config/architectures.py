@@ -16,7 +16,8 @@ class Architecture:
         class_section: the section of ``MODEL`` with ``NUM_CLASSES``; ``None`` if unknown.
         parts: which of ``anchors``, ``proposals``, ``roi heads`` and ``segmentation`` it builds by
             the names in its config; with the last one, it needs semantic segmentations.
-        classifies: takes images with one label each; ``detects``: returns boxes with scores.
+        classifies: takes images with one label each.
+        detects: returns boxes with classes and scores.
     """
 
     name: str
@@ -36,6 +37,7 @@ def register_architecture(architecture: Architecture) -> Architecture:
 
 
 def find_architecture(cfg: CfgNode) -> Architecture:
+    """Return the description of ``MODEL.META_ARCHITECTURE``."""
     name = cfg.MODEL.META_ARCHITECTURE
     return _ARCHITECTURES.get(name, Architecture(name, None, detects=False))
 

@@ -19,12 +19,12 @@ def read_config_file(
 ) -> dict[str, Any]:
     """Read a YAML config; values of a file replace those of its ``_BASE_``, a file or a list.
 
-    Raise ValueError for a missing file, one that is no config, or files that inherit from each
-    other.
+    Raise ValueError for a missing file, one that is no config, an unknown ``crnas_d2://`` name, or
+    files that inherit from each other.
 
     Args:
         above: the files that inherit from this one.
-        skipped: gets each missing ``genotype.yaml``, which is left out; default: an error.
+        skipped: gets each ``genotype.yaml`` not there yet, which is left out; default: an error.
     """
     local = _find(file, above)
     if local in above:

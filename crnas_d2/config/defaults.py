@@ -15,11 +15,12 @@ def add_crnas_config(cfg: CN) -> None:
     # Family of backbones, a name in FAMILY_REGISTRY: "resnet" (ResNet and, with
     # MODEL.RESNETS.NUM_GROUPS > 1, ResNeXt), "mobilenetv2" or "shufflenetv2".
     cfg.MODEL.SUPERNET.FAMILY = "resnet"
-    # What is searched, a name in SPACE_REGISTRY or "none" (a fixed network): "stage" (blocks of
-    # each stage, CR-NAS section 3.2.1), "operation" (what each block of MODEL.GENOTYPE.DEPTHS does:
-    # its dilation, CR-NAS section 3.2.2; for "shufflenetv2" its kernel size or an Xception block,
-    # DetNAS section 3.2), "joint" (both at once) or "channel" (the dilation of each channel group
-    # in the 3x3 convolutions of MODEL.GENOTYPE, NATS section 3). Not every family has every space.
+    # What is searched, a name in SPACE_REGISTRY or "none" (a fixed network): "stage" (the
+    # number of blocks of each stage, CR-NAS section 3.2.1), "operation" (what each block of
+    # MODEL.GENOTYPE.DEPTHS does: its dilation, CR-NAS section 3.2.2; for "shufflenetv2" its kernel
+    # size or an Xception block, DetNAS section 3.2), "joint" (both at once) or "channel" (the
+    # dilation of each channel group in the 3x3 convolutions of the network of MODEL.GENOTYPE, NATS
+    # section 3). Not every family has every space.
     cfg.MODEL.SUPERNET.SPACE = "none"
     # Numbers of blocks to choose from, one list per stage. Empty: the paper's sets.
     cfg.MODEL.SUPERNET.STAGE_OPTIONS = []
@@ -30,10 +31,11 @@ def add_crnas_config(cfg: CN) -> None:
     # operation and channel spaces "weight" (of all dilations; not for "shufflenetv2", whose
     # operations differ in shape), in the joint space "prefix", "weight" or "prefix+weight".
     cfg.MODEL.SUPERNET.SHARING = "none"
-    # Which subnet runs in a training step: "uniform" (each choice sampled uniformly), "fair" (each
-    # of the n options of a choice once in n steps, in random order: FairNAS, but with a step of the
-    # optimizer for each path), "alpha" (channel space only: each channel group mixes its dilations,
-    # weighted by the softmax of alpha, NATS equation 3) or "fixed" (only MODEL.GENOTYPE is built).
+    # Which subnet runs in a training step: "uniform" (single path, each choice sampled uniformly),
+    # "fair" (single path, each of the n options of a choice once in n steps, in random order:
+    # FairNAS, but with a step of the optimizer for each path), "alpha" (channel space only: each
+    # channel group mixes all its dilations, weighted by the softmax of alpha, NATS equation 3) or
+    # "fixed" (only the network of MODEL.GENOTYPE is built).
     cfg.MODEL.SUPERNET.PATH_SAMPLER = "uniform"
 
     # Initialize a supernet, or a network of another genotype, from a trained base network,
@@ -47,8 +49,9 @@ def add_crnas_config(cfg: CN) -> None:
     cfg.MODEL.SUPERNET.CHANNEL.STAGES = ["res3", "res4", "res5"]
     # The dilations to choose from: "A", "B" or "C" (NATS section 4.3 and table 5).
     cfg.MODEL.SUPERNET.CHANNEL.DILATION_SET = "C"
-    # Your own: for each of STAGES a list like [1, 2, [1, 3]]; a pair is (height, width), pixels of
-    # the input. They multiply the dilation of the base network. Empty: those of DILATION_SET.
+    # Your own: for each of STAGES a list like [1, 2, [1, 3]]; a pair is (height, width), in pixels
+    # of the convolution's input. They multiply the dilation of the base network, so 1 means the
+    # base network. Empty: those of DILATION_SET.
     cfg.MODEL.SUPERNET.CHANNEL.DILATIONS = []
     # Channel groups of each convolution (NATS table 2: 1 to 32, best 16). In ResNeXt a channel
     # group holds whole groups of the convolution.
@@ -172,7 +175,8 @@ def add_crnas_config(cfg: CN) -> None:
     # A name in SEARCHER_REGISTRY. "exhaustive": every feasible genotype (CR-NAS section 3.3.1,
     # equation 1). "greedy": one choice after the other, keeping the best prefixes (CR-NAS
     # algorithm 1). "evolution": DetNAS algorithm 2. As many candidates are evaluated by "random"
-    # (each choice sampled uniformly, the baseline) and "optuna" (the sampler of SEARCH.OPTUNA).
+    # (feasible genotypes, each choice sampled uniformly, the baseline of every search) and "optuna"
+    # (the sampler of SEARCH.OPTUNA).
     cfg.SEARCH.ALGORITHM = "exhaustive"
     # Prefixes that are kept and extended (K of algorithm 1).
     cfg.SEARCH.GREEDY = CN({"TOP_K": 3})
@@ -209,8 +213,8 @@ def add_crnas_config(cfg: CN) -> None:
     # blocks, which are measured once and saved in OUTPUT_DIR/latency.json.
     cfg.SEARCH.BUDGET = CN({name: [] for name in COST_REGISTRY.names})
     # A final round, because a supernet does not tell the best candidates apart: the NUMBER best
-    # are trained from their weights in the supernet, with the settings of its training but for the
-    # following; the best one on archval is the result. 0: none.
+    # are trained by themselves, from their weights in the supernet, with the settings of its
+    # training but for the following; the best one on archval is the result. 0: none.
     cfg.SEARCH.FINALISTS = CN()
     cfg.SEARCH.FINALISTS.NUMBER = 0
     # Iterations of each training; warm-up and steps of the schedule shrink alike.

@@ -25,7 +25,10 @@ def set_entries(cfg: CfgNode, content: Mapping[str, Any]) -> None:
 
 
 def set_overrides(cfg: CfgNode, overrides: Sequence[Any]) -> None:
-    """Set ``KEY, VALUE, ...``, see :func:`set_entries`; a value may be a Python literal as text."""
+    """Set ``KEY, VALUE, ...``, see :func:`set_entries`; raise ValueError for a key without a value.
+
+    A value may be the text of a Python literal.
+    """
     overrides = list(overrides)
     flags = [word for word in overrides if str(word).startswith("--")]
     if len(overrides) % 2:
@@ -94,5 +97,6 @@ def _explain_unknown(cfg: CfgNode, key: str) -> str:
     if "=" in key:
         message += " An override is two words, KEY VALUE."
     if key.startswith("SEARCH.BUDGET."):
-        message += f" Known costs: {', '.join(COST_REGISTRY.names)}. PLUGINS can register others."
+        message += f" Known costs: {', '.join(COST_REGISTRY.names)}."
+        message += " PLUGINS lists the modules that register others."
     return message

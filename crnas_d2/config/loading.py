@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 def default_config(plugins: Sequence[str] = ()) -> CfgNode:
     """Return Detectron2's defaults with our keys and those of the user's modules, ``PLUGINS``.
 
-    A function ``add_config(cfg)`` of such a module adds its keys.
+    A function ``add_config(cfg)`` of such a module adds its keys. Raise ValueError for a module
+    that cannot be imported.
     """
     modules = import_plugins(plugins)  # first, because the limits of their costs are keys
     cfg = get_cfg()
@@ -66,7 +67,10 @@ def load_config(
 
 
 def import_plugins(names: Sequence[str]) -> list[ModuleType]:
-    """Import the modules of ``PLUGINS``; raise ValueError for one that cannot be imported."""
+    """Import the modules of ``PLUGINS``; raise ValueError for one that cannot be imported.
+
+    A module that is already imported is not reloaded.
+    """
     is_list = isinstance(names, Sequence) and not isinstance(names, str)
     if not is_list or not all(name and isinstance(name, str) for name in names):
         raise ValueError(f"PLUGINS is {names!r}; expected a list of modules: ['my_project.vgg'].")

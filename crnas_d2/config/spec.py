@@ -74,7 +74,8 @@ class NetworkSpec:
     def from_config(cls, cfg: CfgNode) -> "NetworkSpec":
         """Read ``MODEL.SUPERNET``, ``MODEL.GENOTYPE`` and the section of the family.
 
-        Configs that describe the same network have one spec: each content is parsed once.
+        Configs that describe the same network have one spec: each content is parsed once. Raise
+        ValueError with the key, its value and what was expected.
         """
         supernet = cfg.MODEL.SUPERNET
         family = FAMILY_REGISTRY.get(supernet.FAMILY)
@@ -130,8 +131,9 @@ class NetworkSpec:
             if missing:
                 raise ValueError(
                     "MODEL.SUPERNET.PATH_SAMPLER is 'fixed', which asks for one network of the "
-                    f"{kind.name} space, but MODEL.GENOTYPE.{missing[0]} is empty: add a genotype."
-                    "yaml to _BASE_, or set MODEL.SUPERNET.SPACE to 'none' for the published one."
+                    f"{kind.name} space, but MODEL.GENOTYPE.{missing[0]} is empty: add a "
+                    "genotype.yaml to _BASE_, or set MODEL.SUPERNET.SPACE to 'none' for the "
+                    "published network."
                 )
             if isinstance(space, SearchSpace):
                 space.validate(genotype)

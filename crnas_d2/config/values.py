@@ -31,10 +31,12 @@ def _whole(least: int, most: float = math.inf) -> Rule:
 
 def _number(words: str, admits: Callable[[float], bool]) -> Rule:
     """Expect a finite number; ``words`` follow "a number" and say what is admitted."""
-    return Rule(
-        f"a number {words}".strip(),
-        lambda v: type(v) in (int, float) and math.isfinite(v) and admits(v),
-    )
+
+    def is_one(value: Any) -> bool:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and math.isfinite(value) and admits(value)
+
+    return Rule(f"a number {words}".strip(), is_one)
 
 
 def _is_list(value: object) -> bool:
@@ -71,10 +73,8 @@ _TEXT = Rule("text", lambda value: isinstance(value, str) and bool(value.strip()
 _BOX_WEIGHTS = _list_of(_POSITIVE, "4 numbers above 0", length=4)
 _AREA = _list_of(_POSITIVE, "", length=2)
 _NORM = _one_of(
-    *["BN", "SyncBN", "FrozenBN", "GN", "LN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N"], ""
+    *("BN", "SyncBN", "FrozenBN", "GN", "LN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N", "")
 )
-
-
 _NAMES, _PAIR = _list_of(_TEXT, "", length=2), _list_of(_ANY, "", length=2)
 _SHARES = _list_of(_SHARE, "numbers from 0 to 1")
 
@@ -170,7 +170,9 @@ _RULES: dict[str, Rule] = {
         "[least, most], shares of the area above 0 and at most 1",
         lambda value: _AREA.admits(value) and value[0] <= value[1] <= 1,
     ),
-    "DATASETS: TRAIN TEST ARCHVAL": _list_of(_TEXT, "names of datasets: '(\"coco_2017_train\",)'"),
+    "DATASETS: TRAIN TEST ARCHVAL": _list_of(
+        _TEXT, "names of datasets, like '(\"coco_2017_train\",)'"
+    ),
     "DATASETS: COCO_FORMAT": _list_of(
         _list_of(_TEXT, "", length=3), "a list of [name, json file, image folder]"
     ),
@@ -188,9 +190,7 @@ _RULES: dict[str, Rule] = {
         "a whole number of at least 1, or -1 for all", lambda v: _SIZE.admits(v) or v == -1
     ),
     "TEST: EXPECTED_RESULTS": _list_of(
-        Rule(
-            "", lambda v: type(v) in (list, tuple) and _NAMES.admits(v[:2]) and _PAIR.admits(v[2:])
-        ),
+        Rule("", lambda v: _is_list(v) and _NAMES.admits(v[:2]) and _PAIR.admits(v[2:])),
         "a list of [task, metric, value, tolerance], e.g. [['bbox', 'AP', 38.5, 0.2]]",
     ),
     "SEARCH: PRECISION": _one_of("float32", "bfloat16", "float16"),
@@ -271,4 +271,5 @@ def check_device(key: str, name: str) -> None:
     try:
         torch.device(name)
     except RuntimeError as error:
-        raise invalid(key, name, f"a device, e.g. {', '.join(known)}", known=known) from error
+        expected = f"a device of torch, e.g. {', '.join(known)}"
+        raise invalid(key, name, expected, known=known) from error

@@ -46,15 +46,16 @@ def is_feasible(genotype: Genotype, budgets: Sequence[Budget]) -> bool:
 
 
 def parse_limits(key: str, limits: Sequence[Any], example: str) -> tuple[float, float] | None:
-    """Read ``[least, most]``, or ``[]`` for no limit; raise ValueError for anything else.
+    """Read ``[least, most]``; ``None`` for ``[]``, no limit. Raise ValueError for anything else.
 
     Numbers may be strings, because YAML reads ``300e6`` as one. The message has the example.
     """
     if not limits:
         return None
-    with suppress(ValueError, TypeError, OverflowError):
-        least, most = map(float, limits)
+    with suppress(ValueError, OverflowError):
         # bool is an int in Python, but "at most True" is a mistake in a config.
-        if 0 <= least <= most < math.inf and not any(isinstance(each, bool) for each in limits):
-            return least, most
+        if all(isinstance(n, int | float | str) and not isinstance(n, bool) for n in limits):
+            least, most = map(float, limits)
+            if 0 <= least <= most < math.inf:
+                return least, most
     raise invalid(key, list(limits), f"[least, most], e.g. {example}, or [] for no limit")

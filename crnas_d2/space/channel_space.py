@@ -44,7 +44,9 @@ class SearchedConv:
 
 @dataclass(frozen=True)
 class ChannelSpace:
-    """The genotypes that a channel supernet mixes: all have the parameters and MACs of the base.
+    """The genotypes that a channel supernet mixes.
+
+    It has no budget: all genotypes have the parameters and the MACs of the base network.
 
     Attributes:
         convs: in the order in which the network runs them, that of ``Genotype.channels``.
@@ -103,8 +105,9 @@ class ChannelSpace:
         if given != wanted:
             raise ValueError(
                 f"MODEL.GENOTYPE.CHANNELS has {given} lists; the channel space has {wanted} "
-                f"convolutions ({', '.join(self.names)}), and each needs one. MODEL.SUPERNET."
-                "CHANNEL.STAGES and MODEL.GENOTYPE.DEPTHS must be those of the search."
+                f"convolutions ({', '.join(self.names)}), and each needs one. "
+                "MODEL.SUPERNET.CHANNEL.STAGES and MODEL.GENOTYPE.DEPTHS must be those of the "
+                "search."
             )
         for conv, choice in zip(self.convs, genotype.channels, strict=True):
             groups = {"num_groups": len(choice), "conv_groups": conv.conv_groups}

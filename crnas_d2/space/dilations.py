@@ -11,9 +11,10 @@ Dilation = tuple[int, int]  # (height, width), in pixels of the convolution's in
 
 
 def parse_dilations(values: Sequence[int | Sequence[int]]) -> tuple[Dilation, ...]:
-    """Read a set of dilations in the paper's notation: ``[1, 2, (1, 3)]``; raise ValueError.
+    """Read a set of dilations in the paper's notation: ``[1, 2, (1, 3)]``.
 
-    Pairs are (height, width); a number stands for the same dilation in both directions.
+    Pairs are (height, width); a number stands for the same dilation in both directions. Raise
+    ValueError for an empty set, duplicates, and anything but whole numbers of at least 1.
     """
     expected = "whole numbers of at least 1 or pairs of them, as in [1, 2, [1, 3], [3, 1]]"
     if isinstance(values, str) or not isinstance(values, Sequence) or not values:
@@ -58,7 +59,9 @@ def num_channel_groups(
     channels_per_group: int | None = None,
     conv_groups: int = 1,
 ) -> int:
-    """Return the number of channel groups of a convolution; raise ValueError if they do not fit.
+    """Return the number of channel groups of a convolution, each with its own dilation.
+
+    Raise ValueError unless exactly one of the two settings is given and fits the convolution.
 
     Args:
         channels: output channels of the convolution.

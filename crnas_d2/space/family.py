@@ -36,7 +36,8 @@ class Operation:
 class SearchableConv:
     """A 3x3 convolution without bias whose channel groups may have their own dilations.
 
-    ``attribute`` is of the block, e.g. ``conv2``, and ``channels`` are those of the output.
+    ``attribute`` is of the block, e.g. ``conv2``, ``channels`` are those of the output, and
+    ``conv_groups`` the groups of the convolution itself, as in ResNeXt.
     """
 
     attribute: str
@@ -49,6 +50,7 @@ class PlainResNet:
     """A network of Detectron2's own ResNet classes, with the widths of ``MODEL.RESNETS``.
 
     Attributes:
+        depths: blocks of res2 to res5.
         dilations: those other than 1, by the name of the convolution in the body.
         has_basic_blocks: BasicBlock instead of BottleneckBlock.
         is_known: whether Detectron2's builders make exactly this network.
@@ -122,10 +124,11 @@ class Family(EqualBySettings, ABC):
 
     @abstractmethod
     def make_stage(self, stage: str, operations: Sequence[Operation]) -> list[Any]:
-        """Build new blocks of a stage with several, each a ``detectron2.layers.CNNBlockBase``.
+        """Build new blocks of one stage, each a ``detectron2.layers.CNNBlockBase``.
 
-        The first of them, one per operation, changes stride and channels. The shapes of a block
-        depend on its position only, not on the operations.
+        The stage is not a single layer. It gets one block per operation, the first of which
+        changes stride and channels. The shapes of a block depend on its position only, not on the
+        operations.
         """
 
     @abstractmethod
@@ -157,7 +160,10 @@ class Family(EqualBySettings, ABC):
 
     @classmethod
     def published_names(cls, names: Collection[str]) -> dict[str, str] | None:
-        """Return Detectron2's name for each tensor of a file; ``None`` if of another family."""
+        """Return Detectron2's names for the tensors of a published file; ``None`` for another's.
+
+        ``names`` are those of all tensors in the file, the keys of what is returned.
+        """
         return None
 
     @classmethod

@@ -20,7 +20,8 @@ class Genotype:
     Attributes:
         depths: number of blocks of each stage, from the highest resolution to the lowest.
         ops: index of the operation of each block, in the order in which the blocks run; empty:
-            the first operation everywhere. In a partial genotype only the first blocks have one.
+            the first operation everywhere. In a partial genotype, a prefix that a greedy search
+            extends, only the first blocks have one.
         channels: for each searched convolution, in the order in which they run, the index of the
             dilation of each channel group (NATS section 3.3); empty: the dilations of ``ops``.
     """
@@ -38,7 +39,10 @@ class Genotype:
 
     @classmethod
     def from_config(cls, node: Mapping[str, Any]) -> "Genotype":
-        """Read a ``MODEL.GENOTYPE`` mapping (its keys are the field names in upper case)."""
+        """Read a ``MODEL.GENOTYPE`` mapping (its keys are the field names in upper case).
+
+        Raise ValueError for an unknown key, or a malformed value.
+        """
         known = [field.name.upper() for field in fields(cls)]
         if not isinstance(node, Mapping):
             raise ValueError(f"A genotype is {node!r}; expected a mapping with keys of {known}.")
@@ -99,7 +103,10 @@ class Genotype:
 
 
 def genotype_file(name: str) -> str:
-    """Return the path of a published genotype, e.g. ``CR-NAS/CR-R50``, for ``_BASE_``."""
+    """Return the path of a published genotype, e.g. ``CR-NAS/CR-R50``, for ``_BASE_``.
+
+    Raise ValueError, with the known names, for another.
+    """
     folder = Path(__file__).resolve().parent.parent / "genotypes"
     known = sorted(f"{file.parent.name}/{file.stem}" for file in folder.glob("*/*.yaml"))
     if name not in known:
@@ -119,8 +126,8 @@ def _lists_of_indices(values: Sequence[Sequence[Any]]) -> tuple[tuple[int, ...],
     for indices in values if _is_list(values) else [values]:
         if not _is_list(indices) or not indices:
             given = f"MODEL.GENOTYPE.CHANNELS is {_plain(values)}, with {indices!r}"
-            expected = "a list for each searched convolution, with an index per channel group"
-            raise ValueError(f"{given}; expected {expected}.")
+            each = "with the index of a dilation per channel group"
+            raise ValueError(f"{given}; expected a list for each searched convolution, {each}.")
     each = "one per channel group"
     return tuple(_whole_numbers("CHANNELS", indices, least=0, each=each) for indices in values)
 

@@ -81,7 +81,7 @@ class SpaceKind(EqualBySettings, ABC):
 
     @abstractmethod
     def build_supernet(self, body: Any, space: Any, parts: Mapping[str, Any]) -> Any:
-        """Build the :class:`crnas_d2.modeling.Supernet` of a body with :meth:`build_stages`.
+        """Build the :class:`crnas_d2.modeling.Supernet` of a body, with the parts of its stages.
 
-        The body lacks the stages that no output needs.
+        Both are of :meth:`build_stages`; the body lacks the stages that no output needs.
         """

@@ -78,6 +78,7 @@ class SearchSpace:
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
+        """The fields of a genotype that this space decides."""
         return tuple(dict.fromkeys(choice.field for choice in self.choices))
 
     @cached_property
@@ -96,6 +97,7 @@ class SearchSpace:
 
     @property
     def is_conditional(self) -> bool:
+        """Whether some choices depend on others."""
         return any(choice.parent for choice in self.choices)
 
     @property

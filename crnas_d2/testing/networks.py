@@ -33,7 +33,8 @@ _SAMPLES = 3  # genotypes
 def check_family(family: Family, published: Collection[str] = ()) -> None:
     """Check a small family: its description, its blocks with every operation, and its costs.
 
-    ``published`` are the names of all tensors in a file that ``published_names`` knows.
+    The family is not changed; ``published`` are the names of all tensors in a file that
+    ``published_names`` knows.
     """
     name, stages = type(family).__name__, family.stages
     demand(copy.deepcopy(family) == family, f"Two {name} with equal settings must be equal.")
@@ -188,7 +189,8 @@ def _check_path(body: nn.Module, network: nn.Module, genotype: Genotype, where: 
 def check_cost(cost: type[Cost] | Cost, spec: NetworkSpec | None = None) -> None:
     """Check a cost: its table has every option and, if it counts modules, equals a direct count.
 
-    ``spec`` is of a single-path supernet; default: a small ResNet's stages.
+    A class must need no arguments; ``spec`` is of a single-path supernet; default: a small ResNet's
+    stages.
     """
     cost = cost() if isinstance(cost, type) else cost
     name = type(cost).__name__

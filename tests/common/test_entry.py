@@ -25,14 +25,19 @@ def of_file(number):
     return OSError(number, os.strerror(number), "a/b")
 
 
+AGAIN = "then run the same command"
 FULL = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23 GiB"
+
+
+def test_an_error_of_a_job_is_one_line(capsys):
+    assert ends_with(JobError("It cannot\n  start.")) == "some_tool.py: It cannot start."
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (JobError("It cannot\n  start."), "It cannot start."),
-        (of_file(errno.ENOSPC), "a/b: No space left on device: make space, then run the same com"),
+        (of_file(errno.ENOSPC), f"a/b: No space left on device: make space, {AGAIN}"),
         (of_file(errno.EACCES), "a/b: Permission denied: choose a path"),
         (of_file(errno.EROFS), "a/b: Read-only file system: choose a folder"),
         (of_file(errno.ENOENT), "a/b: No such file or directory"),
@@ -41,7 +46,8 @@ FULL = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capaci
     ],
 )
 def test_what_a_user_can_mend_is_one_line(error, line, capsys):
-    assert ends_with(error).startswith(f"some_tool.py: {line}")
+    stopped = ends_with(error)
+    assert stopped.startswith(f"some_tool.py: {line}") and "\n" not in stopped
     assert capsys.readouterr().err == ""
 
 

@@ -64,6 +64,7 @@ def test_nothing_in_a_config_is_executed(tmp_path, where):
 @pytest.mark.parametrize(
     ("files", "words"),
     [
+        ({"a": ""}, r"a\.yaml is empty"),
         ({"a": "# A comment.\n"}, r"a\.yaml is empty"),
         ({"a": "- 1\n"}, r"a\.yaml is a list, not sections"),
         ({"a": "text"}, r"a\.yaml is a str, not sections"),

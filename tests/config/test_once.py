@@ -11,6 +11,14 @@ from crnas_d2.config import spec, values
 from crnas_d2.engine.checks import check_training
 from crnas_d2.modeling.families import ResNetFamily
 
+DEPTHS = {"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]}
+CHANNEL = {
+    "MODEL.SUPERNET.SPACE": "channel",
+    "MODEL.SUPERNET.PATH_SAMPLER": "alpha",
+    "MODEL.SUPERNET.CHANNEL.NUM_GROUPS": 2,
+    **DEPTHS,
+}
+
 
 @pytest.fixture
 def counts(monkeypatch):
@@ -23,20 +31,10 @@ def counts(monkeypatch):
     return lambda: (parse.call_count, check.call_count)
 
 
-@pytest.mark.parametrize(
-    "cfg",
-    [
-        toy.supernet_config(),
-        toy.network_config({"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]}),
-        toy.network_config(
-            {"MODEL.SUPERNET.SPACE": "channel", "MODEL.SUPERNET.PATH_SAMPLER": "alpha"},
-            {"MODEL.SUPERNET.CHANNEL.NUM_GROUPS": 2, "MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]},
-        ),
-    ],
-    ids=["stage", "network", "channel"],
-)
-def test_building_a_model_parses_its_config_once(counts, cfg):
-    build_model(cfg)
+@pytest.mark.parametrize("overrides", [{}, DEPTHS, CHANNEL], ids=["stage", "network", "channel"])
+def test_building_a_model_parses_its_config_once(counts, overrides):
+    config = toy.network_config if overrides else toy.supernet_config
+    build_model(config(overrides))
     assert counts()[0] == 1
 
 

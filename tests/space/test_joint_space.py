@@ -24,6 +24,7 @@ from crnas_d2.space import (
     check_budgets,
     feasible_fraction,
     feasible_genotypes,
+    is_feasible,
 )
 
 
@@ -92,9 +93,10 @@ def test_the_sizes_of_the_joint_spaces_of_the_papers_families():
 
 
 @pytest.mark.parametrize("genotype", [GENOTYPES[i] for i in (0, 7, 300, 1500, -1)], ids=str)
-def test_the_first_choices_of_a_genotype_are_a_partial_one(genotype):
+def test_values_and_genotype_are_inverse(genotype):
     values = SPACE.values(genotype)
-    assert len(values) == 3 + sum(genotype.depths) and SPACE.is_complete(genotype)
+    assert len(values) == 3 + sum(genotype.depths)
+    assert SPACE.genotype(values) == genotype and SPACE.is_complete(genotype)
     # Its first choices alone are a partial genotype, however many they are.
     for number in range(len(values)):
         first = dict(list(values.items())[:number])
@@ -161,6 +163,7 @@ def test_feasible_is_brute_force(seed, whole):
         found = feasible_genotypes(SPACE, budgets)
         assert found == brute_force(GENOTYPES, budgets)
         assert 0 < len(found) < SPACE.size
+        assert found == [g for g in GENOTYPES if is_feasible(g, budgets)]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -255,7 +258,7 @@ def test_the_config_gives_the_space_and_one_network_of_it():
     named = {f"MODEL.GENOTYPE.{key}": value for key, value in found.to_config().items()}
     fixed = {"MODEL.SUPERNET.PATH_SAMPLER": "fixed", **named}
     fixed = NetworkSpec.from_config(toy.network_config(joint, fixed))
-    assert not fixed.is_supernet and fixed.genotype == found
+    assert not fixed.is_supernet and fixed.space is None and fixed.genotype == found
     spec.space.validate(found)
 
 

@@ -54,7 +54,9 @@ def test_a_stage_space_with_options():
 
 
 def test_the_operations_to_choose_from_and_the_depths_of_the_genotype():
-    few = {"MODEL.SUPERNET.OPERATION_OPTIONS": [0, 2], "MODEL.GENOTYPE.DEPTHS": [1, 2, 1, 1]}
+    depths = {"MODEL.GENOTYPE.DEPTHS": [1, 2, 1, 1]}
+    assert NetworkSpec.from_config(toy.network_config(OPERATION, depths)).space.size == 4**5
+    few = {"MODEL.SUPERNET.OPERATION_OPTIONS": [0, 2], **depths}
     spec = NetworkSpec.from_config(toy.network_config(OPERATION, few))
     assert [choice.options for choice in spec.space.choices] == [(0, 2)] * 5
 
