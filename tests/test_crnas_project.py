@@ -33,6 +33,7 @@ def test_a_detector_has_the_schedule_and_the_network_of_its_name(name):
     sizes = (600, 1000) if schedule == "VOC" else (800, 1333)
     check_schedule(cfg, epochs * images / 16, [step * images / 16 for step in steps], sizes)
     check_data(cfg, "VOC" if schedule == "VOC" else "COCO")
+    assert ("retinanet" in name) == (cfg.MODEL.META_ARCHITECTURE == "RetinaNet")
     network = re.search(r"_((CR-|stage-)?(MobileNetV2|[RX]\d+(-32x4d)?))_", name)[1]
     if name.startswith("searched/"):
         published = load_config(genotype_file(f"CR-NAS/{network}"), []).MODEL.GENOTYPE

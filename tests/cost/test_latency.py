@@ -179,7 +179,7 @@ def test_a_table_is_the_same_after_it_was_written_and_read(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["latency.json"]
 
 
-OTHER = "holds.*{}.*another OUTPUT_DIR"
+OTHER = r"latency\.json holds.*{}.*another OUTPUT_DIR"
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ OTHER = "holds.*{}.*another OUTPUT_DIR"
         ({"network": "1f"}, OTHER.format("network was None and is '1f'")),
         (operation_space((1, 1, 1, 2)), "not those of the operation space"),
         *[
-            (text, "is not a table of latencies.*Remove it")
+            (text, r"latency\.json is not a table of latencies.*Remove it")
             for text in ("", "[]", "{}", '{"origin": {}, "choices": {"a": 1}}')
         ],
     ],
@@ -205,7 +205,7 @@ def test_a_table_of_something_else_is_refused(tmp_path, change, words):
         path.write_text(change)
     space = SPACE if isinstance(change, dict | str) else change
     origin = {**ORIGIN, **change} if isinstance(change, dict) else ORIGIN
-    with pytest.raises(ValueError, match=rf"latency\.json {words}|{words}"):
+    with pytest.raises(ValueError, match=words):
         load(path, space, origin)
 
 

@@ -71,6 +71,13 @@ def test_a_partial_genotype_decides_on_the_first_choices():
         SPACE.values(Genotype(DEPTHS, (0,) * 7), partial=True)
 
 
+def test_a_completion_samples_every_open_choice_uniformly():
+    sampled = [SPACE.complete(Genotype(DEPTHS, (1, 2)), Random(seed)).ops for seed in range(600)]
+    assert {ops[:2] for ops in sampled} == {(1, 2)}
+    for block in range(2, 6):  # 200 expected, 11.5 their standard deviation
+        assert min(sum(ops[block] == op for ops in sampled) for op in range(3)) > 150
+
+
 def test_the_depths_of_the_config_are_the_base_of_the_operation_space():
     cfg = toy.network_config(OPERATION, {"MODEL.GENOTYPE.DEPTHS": list(DEPTHS)})
     assert NetworkSpec.from_config(cfg).space == SPACE
@@ -87,8 +94,10 @@ def test_a_network_with_operations_is_named_in_every_space(space):
     assert expected.ops_of_stages() == ((0,), (1, 2), (0, 1), (2, 2, 1))
 
 
-def test_two_choices_may_have_different_options():
-    choices = (Choice("a", (0, 2), field="ops"), Choice("b", (1,), field="ops"))
-    space = SearchSpace("operation", choices)
-    assert space.size == 2
-    assert space.complete(Genotype(ops=(2,)), Random(0)) == Genotype(ops=(2, 1))
+@pytest.mark.parametrize(("kind", "field"), [("operation", "ops"), ("stage", "depths")])
+def test_two_choices_of_any_name_may_have_different_options(kind, field):
+    choices = (Choice("a", (1, 3), field=field), Choice("b", (2,), field=field))
+    space = SearchSpace(kind, choices)
+    first, second = (Genotype(**{field: values}) for values in ((1, 2), (3, 2)))
+    assert space.size == 2 and list(space) == [first, second]
+    assert space.complete(Genotype(**{field: (3,)}), Random(0)) == second

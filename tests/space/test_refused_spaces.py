@@ -15,6 +15,7 @@ CHANNEL, GENOTYPE = "MODEL.SUPERNET.CHANNEL.", "MODEL.GENOTYPE."
 DEPTHS, OPS, CHANNELS = f"{GENOTYPE}DEPTHS", f"{GENOTYPE}OPS", f"{GENOTYPE}CHANNELS"
 BASES = {
     "network": {DEPTHS: [1, 2, 1, 2]},
+    "operation": {SPACE: "operation"},
     "stage": {SPACE: "stage", OPTIONS: [[1, 2], [1, 2], [2, 3], [2, 3]]},
     "joint": {SPACE: "joint", OPTIONS: [[1, 2], [1], [2, 3], [1]], "SEARCH.BUDGET.BLOCKS": []},
     "shufflenetv2": {FAMILY: "shufflenetv2"},
@@ -111,7 +112,7 @@ def test_a_config_that_describes_no_network_is_refused(base, change, words):
 @pytest.mark.parametrize(
     ("depths", "words"),
     [
-        ((1, 2, 3), r"DEPTHS is \[1, 2, 3\].*3 values; .*4 choices \(res2\.depth"),
+        ((1, 2, 3), r"GENOTYPE\.DEPTHS is \[1, 2, 3\].*3 values; .*4 choices \(res2\.depth"),
         ((1, 11, 5, 7), r"\[1, 11, 5, 7\]: 11 is not an option of res3\.depth; .*1, 2, 3, 4, .*10"),
         ((3, 4, 15, 11), r"15 is not an option of res4\.depth"),  # the published ResNeXt-101
     ],
@@ -126,6 +127,7 @@ def test_a_genotype_outside_the_space_is_refused_with_what_is_allowed(depths, wo
     [
         ("stage", [17, 16], r"SEARCH\.BUDGET\.BLOCKS is \[17, 16\]; expected \[least, most\]"),
         ("stage", ["few", 16], r"SEARCH\.BUDGET\.BLOCKS.*\[least, most\]"),
+        ("operation", [16, 16], r"BLOCKS \[16, 16\] limits nothing.*operation space have the same"),
         ("detnas", [20, 20], r"BLOCKS \[20, 20\] limits nothing.*operation space have the same bl"),
     ],
 )

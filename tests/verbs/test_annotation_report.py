@@ -134,8 +134,10 @@ def test_rounding_to_two_decimals_is_no_fault(dataset):
         (0, "annotations with id 0"),
         (2, "annotation ids that occur twice"),
         (-1, "annotation ids below 0"),
-        *((value, "annotation ids that are missing or no whole numbers") for value in (None, "x")),
-        ([1], "annotation ids that are missing or no whole numbers"),
+        *(
+            (value, "annotation ids that are missing or no whole numbers")
+            for value in (None, "x", "1", [1])
+        ),
     ],
 )
 def test_faulty_annotation_ids_renumber_all(dataset, faulty, kind):
