@@ -85,9 +85,12 @@ def lenient(weights):
 
 WIDE = {f"MODEL.RESNETS.{key}_OUT_CHANNELS": 8 for key in ("STEM", "RES2")}
 UNFIT = {
-    "missing": (strict, {"conv.bias": None}, r"1 that .* the file lacks: conv\.bias"),
+    "missing": (strict, {"conv.bias": None}, r"1 that the model needs, the file lacks: conv\.bias"),
     "missing buffer": (strict, {"norm.running_mean": None}, r"norm\.running_mean"),
-    "unexpected": (strict, {"other": torch.zeros(1)}, "1 .* the model has no place for: other"),
+    "unexpected": (
+        *(strict, {"other": torch.zeros(1)}),
+        "1 that the file holds, the model has no place for: other",
+    ),
     "shape": (
         *(strict, {"conv.weight": torch.zeros(4, 3, 1, 1)}),
         r"differ in shape.*conv\.weight.*4, 3, 1, 1.*4, 3, 3, 3",
@@ -140,4 +143,5 @@ def test_a_file_that_was_read_is_loaded_by_several_models(tmp_path):
     for checkpointer in (StrictCheckpointer, TrainingCheckpointer):
         loaded = toy_model()
         assert checkpointer(loaded).load(file) == {"iteration": 7}
-        assert str(loaded.state_dict()) == str(saved.state_dict())
+        for name, value in loaded.state_dict().items():
+            assert torch.equal(value, saved.state_dict()[name]), name

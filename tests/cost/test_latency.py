@@ -224,7 +224,8 @@ def quick(monkeypatch):
     monkeypatch.setattr(latency_meter, "_MOST_ROUNDS", 3)
 
 
-def test_a_real_measurement_is_made_once(tmp_path, quick, monkeypatch):
+def test_a_real_measurement_is_made_once(tmp_path, quick, monkeypatch, caplog):
+    caplog.set_level("INFO", "crnas_d2")
     spec = spec_of(OPERATION)
     path = tmp_path / "new" / "latency.json"
     table = Latency("cpu", path).open_table(spec, SIZE)
@@ -232,6 +233,7 @@ def test_a_real_measurement_is_made_once(tmp_path, quick, monkeypatch):
     times = [time for options in table.cost.options.values() for time in options.values()]
     assert all(0 < time < 1e3 for time in times)
     assert table.cost.base > 0 and len(table.checks) == 6
+    assert "% of 6 whole networks" in caplog.text
     content = json.loads(path.read_text())
     assert content["unit"] == "ms" and content["origin"]["torch"] == torch.__version__
     assert content["origin"]["input_size"] == list(SIZE)

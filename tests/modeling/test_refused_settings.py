@@ -74,10 +74,16 @@ REFUSED = {
             {"SUPERNET.SPACE": "width"},
             "SPACE is 'width'; known: none, stage, operation, joint, channel",
         ),
-        ({"SHUFFLENETV2.OUT_FEATURES": []}, r"is \[\].*res2, res3, res4, res5, head"),
-        ({"SHUFFLENETV2.OUT_FEATURES": ["res6"]}, r"is \['res6'\].*\[head\] for a classifier"),
-        ({"SHUFFLENETV2.CHANNELS": [4, 8, 15, 24, 32]}, r"15, 24, 32\]; expected even .*in half"),
-        ({"SHUFFLENETV2.CHANNELS": [4, 8, 16, 24]}, r"is \[4, 8, 16, 24\]; expected five"),
+        ({"SHUFFLENETV2.OUT_FEATURES": []}, r"OUT_FEATURES is \[\].*res2, res3, res4, res5, head"),
+        (
+            {"SHUFFLENETV2.OUT_FEATURES": ["res6"]},
+            r"OUT_FEATURES is \['res6'\].*\[head\] for a classifier",
+        ),
+        (
+            {"SHUFFLENETV2.CHANNELS": [4, 8, 15, 24, 32]},
+            r"\[4, 8, 15, 24, 32\]; expected even .*in half",
+        ),
+        ({"SHUFFLENETV2.CHANNELS": [4, 8, 16, 24]}, r"CHANNELS is \[4, 8, 16, 24\]; expected five"),
         ({"SHUFFLENETV2.CHANNELS": [0, 8, 16, 24, 32]}, "expected five positive whole numbers"),
         ({"SHUFFLENETV2.CHANNELS": [4, 8, 8, 24, 32]}, "larger than the one before"),
         (

@@ -11,6 +11,7 @@ from study_worker import (
     begin,
     dilated_blocks,
     evaluate,
+    evaluated_by_two,
     fitness,
     killed_in,
     search,
@@ -71,6 +72,14 @@ def test_killed_and_resumed_equals_uninterrupted(name, tmp_path, uninterrupted):
         assert before[:-1] + rest == expected and rest[0] == before[-1]
     best = [c.genotype for c in evaluated(resumed, JOINT)]
     assert best == sorted(expected, key=fitness, reverse=True)
+
+
+@pytest.mark.slow
+def test_two_workers_evaluate_nothing_twice(tmp_path, uninterrupted):
+    study = begin(tmp_path)
+    seen = evaluated_by_two(tmp_path, "joint exhaustive")
+    assert sorted(seen) == sorted(uninterrupted["joint exhaustive"][0])
+    assert {c.genotype for c in evaluated(study, JOINT)} == set(seen)
 
 
 def test_what_is_enqueued_is_evaluated_as_it_is():
@@ -149,6 +158,15 @@ def test_a_stock_sampler_leads_a_search_of_a_joint_space(name):
     seen = search(searches.OptunaSearcher(JOINT, dilated_blocks(4), sampler=name, **SAMPLED))
     assert len(set(seen)) == len(seen) == 24
     assert all(sum(genotype.ops) <= 4 and JOINT.is_complete(genotype) for genotype in seen)
+
+
+def test_networks_are_sampled_and_counted_within_the_budget():
+    sampled = searches.sample_genotypes(JOINT, dilated_blocks(4), 30, seed=0)
+    assert sampled == searches.sample_genotypes(JOINT, dilated_blocks(4), 30, seed=0)
+    assert len(set(sampled)) == 30 and all(sum(g.ops) <= 4 for g in sampled)
+    for kind in (EvolutionSearcher, RandomSearcher):
+        with pytest.raises(ValueError, match=r"asks for 25 candidates, .* only 24 genotypes"):
+            kind(JOINT, dilated_blocks(1), population=5, generations=5)
 
 
 def test_a_space_that_is_used_up_ends_the_search_with_the_reason(monkeypatch):

@@ -174,23 +174,41 @@ def test_searches_that_sample_evaluate_equally_many():
     assert str(samplers[2]) == "TPESampler"
 
 
+TOO_MANY = "36 candidates, POPULATION 4 x GENERATIONS 9, but only 16"
 REFUSED = [  # the algorithm, settings of SEARCH, and a part of the message
     ("gready", {}, r"'gready'.*exhaustive.*greedy.*evolution"),
     ("greedy", {"BUDGET.BLOCKS": [8, 8]}, r"BLOCKS \[8, 8\].*greedy search cannot"),
     ("greedy", {"GREEDY.TOP_K": 0}, "TOP_K is 0; expected at least 1"),
-    ("random", {"EVOLUTION.GENERATIONS": 9}, r"36 candidates, POPULATION 4 x .* 9, but only 16"),
-    ("evolution", {"EVOLUTION.GENERATIONS": 9}, r"36 candidates, POPULATION 4 x .* 9, but only 16"),
+    ("greedy", {"GREEDY.TOP_K": -1}, "TOP_K is -1; expected at least 1"),
+    ("random", {"EVOLUTION.GENERATIONS": 9}, TOO_MANY),
+    ("evolution", {"EVOLUTION.GENERATIONS": 9}, TOO_MANY),
     ("evolution", {"EVOLUTION.PARENTS": 0}, r"EVOLUTION\.PARENTS is 0; expected at least 1"),
     (
         "evolution",
         {"EVOLUTION.MUTATION_PROBABILITY": 1.5},
-        r"is 1\.5; expected above 0 and at",
+        r"MUTATION_PROBABILITY is 1\.5; expected above 0 and at most 1",
     ),
-    ("evolution", {"EVOLUTION.CROSSOVER_SHARE": -0.1}, r"SHARE is -0\.1; expected from 0 to 1"),
-    ("optuna", {"OPTUNA.SAMPLER": "NSGAISampler"}, r"has .*NSGAIISampler.* Did you mean"),
-    ("optuna", {"OPTUNA.SAMPLER": "PartialFixedSampler"}, r"cannot be built from its default arg"),
-    ("optuna", {"OPTUNA.SAMPLER": "GridSampler"}, r"which lists all genotypes; .*'exhaustive'"),
-    ("evolution", {"SECOND_OBJECTIVE": "MACS"}, r"'MACS', but .*ALGORITHM 'evolution' has one"),
+    (
+        "evolution",
+        {"EVOLUTION.CROSSOVER_SHARE": -0.1},
+        r"CROSSOVER_SHARE is -0\.1; expected from 0 to 1",
+    ),
+    (
+        *("optuna", {"OPTUNA.SAMPLER": "NSGAISampler"}),
+        r"'NSGAISampler'; optuna\.samplers has .*NSGAIISampler.* Did you mean",
+    ),
+    (
+        *("optuna", {"OPTUNA.SAMPLER": "PartialFixedSampler"}),
+        "'PartialFixedSampler', which cannot be built from its default arguments",
+    ),
+    (
+        *("optuna", {"OPTUNA.SAMPLER": "GridSampler"}),
+        "'GridSampler', which lists all genotypes; use .*'exhaustive'",
+    ),
+    (
+        *("evolution", {"SECOND_OBJECTIVE": "MACS"}),
+        r"'MACS', but SEARCH\.ALGORITHM 'evolution' has one",
+    ),
     ("optuna", {"SECOND_OBJECTIVE": "watts"}, r"SECOND_OBJECTIVE is 'watts'; known: .*MACS"),
 ]
 

@@ -74,6 +74,8 @@ def test_a_partial_genotype_decides_on_the_first_choices():
 def test_a_completion_samples_every_open_choice_uniformly():
     sampled = [SPACE.complete(Genotype(DEPTHS, (1, 2)), Random(seed)).ops for seed in range(600)]
     assert {ops[:2] for ops in sampled} == {(1, 2)}
+    others = [SPACE.complete(Genotype(DEPTHS, (0, 0)), Random(seed)).ops for seed in range(20)]
+    assert [ops[2:] for ops in others] == [ops[2:] for ops in sampled[:20]]
     for block in range(2, 6):  # 200 expected, 11.5 their standard deviation
         assert min(sum(ops[block] == op for ops in sampled) for op in range(3)) > 150
 

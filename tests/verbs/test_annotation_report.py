@@ -190,13 +190,20 @@ def cut(coco, folder):
 
 
 REFUSED = {
-    "box": (box(1, 2, 3), "boxes that are not 4 finite numbers"),
+    **{
+        name: (of("annotations", bbox=value), "boxes that are not 4 finite numbers")
+        for name, value in {"box": [1, 2, 3], "no box": None, "nan": [1, 2, 3, math.nan]}.items()
+    },
     "category": (of("annotations", category_id=9), "annotations of unknown categories"),
+    "ignore": (of("annotations", ignore=1), "annotations with the key 'ignore'"),
     "crowd": (of("annotations", iscrowd=None), "values of iscrowd other than 0 and 1"),
     "polygons": (of("annotations", segmentation=[5]), "malformed segmentations"),
+    "no polygons": (of("annotations", segmentation=5), "malformed segmentations"),
     "keypoints": (of("annotations", keypoints=["a"]), "malformed keypoints"),
     "image ids": (of("images", id=2), "image ids that occur twice"),
     "file names": (of("images", file_name="2.png"), "image files that are listed twice"),
+    "category ids": (of("categories", id=2), "category ids that occur twice"),
+    "category names": (of("categories", name="b"), "category names that occur twice"),
     "no categories": (lambda coco, _: coco["categories"].clear(), "no categories"),
     "missing": (lambda _, folder: (folder / "1.png").unlink(), "image files that are missing"),
     "broken": (cut, "image files that cannot be decoded"),
