@@ -1,6 +1,6 @@
 """Scores of resampled images: how far a fitness depends on the choice of the images."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -46,22 +46,14 @@ class DetectionMatches:
     """The results of COCO's average precision per image, for one task and range of areas.
 
     Detections are sorted by category, then by falling score; equal ones by image.
-
-    Attributes:
-        category, image: indices of the category and the image of each detection,
-            ``(detections,)``.
-        score: ``(detections,)``.
-        is_true: whether a detection matches an object, ``(IoU thresholds, detections)``.
-        is_ignored: whether it counts neither as true nor as false, e.g. in a crowd; as above.
-        objects: number of objects to find, ``(categories, images)``.
     """
 
-    category: np.ndarray
-    image: np.ndarray
-    score: np.ndarray
-    is_true: np.ndarray
-    is_ignored: np.ndarray
-    objects: np.ndarray
+    category: np.ndarray  # index of that of each detection, (detections,)
+    image: np.ndarray  # the same
+    score: np.ndarray  # (detections,)
+    is_true: np.ndarray  # whether it matches an object, (IoU thresholds, detections)
+    is_ignored: np.ndarray  # whether it counts neither as true nor as false, e.g. in a crowd
+    objects: np.ndarray  # number of objects to find, (categories, images)
 
     @classmethod
     def from_images(cls, categories: list[list[tuple[Any, ...]]]) -> "DetectionMatches":
@@ -70,22 +62,18 @@ class DetectionMatches:
         These are, for each category and image in their order: the scores ``(D,)``,
         ``is_true (T, D)``, ``is_ignored (T, D)``, and the number of objects.
         """
-        columns: dict[str, list[np.ndarray]] = {field.name: [] for field in fields(cls)}
+        detections, objects = [], []
         for category, images in enumerate(categories):
-            scores = [np.asarray(scores, float) for scores, *_ in images]
-            order = np.argsort(-np.concatenate(scores), kind="stable")
-            numbers = np.repeat(np.arange(len(images)), [len(each) for each in scores])
-            columns["category"].append(np.full(len(order), category))
-            columns["image"].append(numbers[order])
-            columns["score"].append(np.concatenate(scores)[order])
-            for name, index in (("is_true", 1), ("is_ignored", 2)):
-                flags = np.concatenate([each[index] for each in images], axis=1)
-                columns[name].append(flags.astype(bool)[:, order])
-            columns["objects"].append(np.array([[each[3] for each in images]]))
-        axes = {"is_true": 1, "is_ignored": 1}
-        return cls(
-            **{name: np.concatenate(c, axis=axes.get(name, 0)) for name, c in columns.items()}
-        )
+            scores, is_true, is_ignored, numbers = zip(*images, strict=True)
+            score = np.concatenate(scores, dtype=float)
+            image = np.repeat(np.arange(len(images)), [len(each) for each in scores])
+            flags = (np.concatenate(each, axis=1).astype(bool) for each in (is_true, is_ignored))
+            columns = np.full(len(score), category), image, score, *flags
+            order = np.argsort(-score, kind="stable")
+            detections.append([column[..., order] for column in columns])
+            objects.append(numbers)
+        joined = [np.concatenate(parts, axis=-1) for parts in zip(*detections, strict=True)]
+        return cls(*[*joined, np.array(objects)])
 
     @property
     def num_images(self) -> int:

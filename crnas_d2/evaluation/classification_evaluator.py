@@ -13,10 +13,8 @@ class ClassificationEvaluator(DatasetEvaluator):
     """Accuracy in percent: how often the true class is among the k with the highest scores.
 
     A class that ties with the true one ranks above it, so constant scores do not count as right
-    answers, and neither do scores that are NaN.
-
-    Args:
-        distributed: count the images of all ranks; otherwise those of this process.
+    answers, and neither do scores that are NaN. If ``distributed``, the images of all ranks count;
+    otherwise those of this process.
     """
 
     def __init__(self, *, distributed: bool = True):
@@ -49,8 +47,7 @@ class ClassificationEvaluator(DatasetEvaluator):
 
     def image_results(self, metric: str) -> ImageHits | None:
         """Return which images of this process count as right; ``None`` for another metric."""
-        results, _ = self.results_so_far(metric)
-        return results
+        return self.results_so_far(metric)[0]
 
     def results_so_far(self, metric: str) -> tuple[ImageHits | None, np.ndarray]:
         """Return the same for the images processed so far, and their indices."""

@@ -29,24 +29,16 @@ class EffectiveField:
     """The effective receptive field of one feature map, averaged over images.
 
     The energy of a pixel is the sum of the squared gradients of all channels of the feature with
-    respect to all channels of the pixel, as a share of the energy of its image.
-
-    Attributes:
-        energy: mean over the images, ``(2 R + 1, 2 R + 1)``, sum 1, around the feature's pixel.
-        rings: the energy of each image at each distance from the middle (the larger of the two
-            offsets), ``(images, R + 1)``.
-        sizes: (height, width) of each image, pixels.
-        margins: pixels from the middle to the nearest border, of each image.
-        stride: pixels from one feature to the next.
-        anchors: of the map with this stride, ``(A, 4)``: left, top, right and bottom relative to
-            the middle; empty if there are none.
+    respect to all channels of the pixel, as a share of the energy of its image. Distances from the
+    middle, the feature's pixel, are the larger of the two offsets.
     """
 
-    energy: np.ndarray
-    rings: np.ndarray
-    sizes: tuple[tuple[int, int], ...]
-    margins: tuple[int, ...]
-    stride: int
+    energy: np.ndarray  # mean over the images, (2 R + 1, 2 R + 1), sum 1
+    rings: np.ndarray  # energy of each image at each distance from the middle, (images, R + 1)
+    sizes: tuple[tuple[int, int], ...]  # (height, width) of each image, pixels
+    margins: tuple[int, ...]  # pixels from the middle to the nearest border, of each image
+    stride: int  # pixels from one feature to the next
+    # Of the map with this stride, (A, 4): left, top, right and bottom relative to the middle.
     anchors: np.ndarray
 
     def side(self, share: float = SHARE) -> int:
@@ -80,10 +72,10 @@ def effective_fields(
 
     The feature nearest to the middle of each image is propagated back to the pixels. Its channels
     get random signs, so that the expected square of the gradient is the sum of those of all
-    channels (Hutchinson's estimator) and one backward pass suffices.
+    channels (Hutchinson's estimator) and one backward pass suffices. The model does not change.
 
     Args:
-        model: with Detectron2's ``backbone``, ``pixel_mean``, ``pixel_std``; it does not change.
+        model: with Detectron2's ``backbone``, ``pixel_mean`` and ``pixel_std``.
         images: inputs of the model, each with ``image``, ``(C, H, W)``.
         features: names of maps of its neck or its body.
 

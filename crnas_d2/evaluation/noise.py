@@ -14,7 +14,6 @@ from crnas_d2.space import Genotype
 
 from .bootstrap import DetectionMatches, ImageHits, ImageResults, resampled_images
 
-_FOLDER = "noise"
 _MOST_KEPT = 2**22  # bytes of image results in one file, before compression
 _QUANTILE = 1.96  # of the normal distribution, for 95 %
 
@@ -22,11 +21,8 @@ _QUANTILE = 1.96  # of the normal distribution, for 95 %
 def score_interval(score: float, resampled: np.ndarray) -> tuple[float, float]:
     """Return the 95 % interval of a score (percentile bootstrap).
 
-    The resampled scores are shifted to the score itself, because repeated images alone change an
-    average precision.
-
-    Args:
-        resampled: the scores of samples of the images, ``(samples,)``; NaN ones are left out.
+    The scores of samples of the images, ``(samples,)``, without NaN ones, are shifted to the score
+    itself, because repeated images alone change an average precision.
     """
     finite = resampled[np.isfinite(resampled)]
     low, high = np.percentile(finite - finite.mean(), [2.5, 97.5]) if len(finite) else (np.nan,) * 2
@@ -41,24 +37,19 @@ def difference_interval(
 
 
 def images_to_tell(difference: float, spread: float, num_images: int) -> int:
-    """Return from how many images on the 95 % interval of a difference leaves out 0.
+    """Return from how many images on the 95 % interval of a difference of scores leaves out 0.
 
-    Args:
-        difference: of the scores of two networks.
-        spread: standard deviation of the difference over samples of ``num_images`` images. It falls
-            with the root of the number of images.
+    Its standard deviation over samples of ``num_images`` images, ``spread``, falls with the root of
+    the number of images.
     """
     return math.ceil(num_images * (_QUANTILE * spread / difference) ** 2)
 
 
 def student_quantile(freedom: int, confidence: float = 0.95) -> float:
-    """Return the number within whose distance from 0 Student's t lies with a probability.
+    """Return the distance from 0 within which Student's t lies with a probability.
 
-    The distribution in closed form is that of Abramowitz and Stegun, 26.7.3 and 26.7.4.
-
-    Args:
-        freedom: degrees of freedom, at least 1.
-        confidence: the probability.
+    The distribution of at least 1 degree of freedom in closed form is that of Abramowitz and
+    Stegun, 26.7.3 and 26.7.4.
     """
     is_odd = freedom % 2
 
@@ -78,55 +69,40 @@ def student_quantile(freedom: int, confidence: float = 0.95) -> float:
     return math.sqrt(freedom) * math.tan(low)
 
 
+@dataclass(frozen=True)
 class NoiseFiles:
-    """What the candidates of a search score on resampled images: a file each in its folder.
+    """What the candidates of a search score on resampled images: a file each in ``OUTPUT_DIR``.
 
     A candidate that was scored elsewhere has no file, and so no interval.
-
-    Args:
-        output_dir: of the search.
     """
 
-    def __init__(self, output_dir: str | Path):
-        self.folder = Path(output_dir) / _FOLDER
+    output_dir: str | Path
 
     def write(
-        self,
-        genotype: Genotype,
-        fitness: float,
-        results: ImageResults,
-        *,
-        however_large: bool = False,
+        self, genotype: Genotype, fitness: float, results: ImageResults, *, keeps_all: bool = False
     ) -> None:
         """Keep the resampled scores of a candidate and, unless too large, its image results.
 
-        Args:
-            however_large: keep these in any case, about 20 MB before compression for COCO's 5,000
-                images.
+        These are about 20 MB before compression for COCO's 5,000 images.
         """
-        whole = results.scores(np.ones((1, results.num_images), int))[0]
-        if not math.isclose(whole, fitness, abs_tol=1e-6):
+        number, content = results.num_images, asdict(results)
+        computed = results.scores(np.ones((1, number), int))[0]
+        if not math.isclose(computed, fitness, abs_tol=1e-6):
             return  # not what the fitness was computed from
-        content = asdict(results)
-        size = sum(array.nbytes for array in content.values())
-        if size > _MOST_KEPT and not however_large:
+        if not keeps_all and sum(array.nbytes for array in content.values()) > _MOST_KEPT:
             content = {}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(self._file(genotype)) as stream:
-            np.savez_compressed(
-                stream,
-                fitness=fitness,
-                num_images=results.num_images,
-                resampled=results.scores(resampled_images(results.num_images)),
-                **content,
-            )
+        content |= {"fitness": fitness, "num_images": number}
+        content["resampled"] = results.scores(resampled_images(number))
+        file = self._file(genotype)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(file) as stream:
+            np.savez_compressed(stream, **content)
 
     def read(self, genotype: Genotype, fitness: float) -> dict[str, np.ndarray] | None:
         """Return the arrays of a candidate; ``None`` if they are missing or of another search.
 
-        Returns:
-            ``num_images``, ``resampled`` and, unless they were too large, the attributes of
-            :class:`DetectionMatches` or :class:`ImageHits`.
+        They are ``num_images``, ``resampled`` and, unless they were too large, the attributes of
+        :class:`DetectionMatches` or :class:`ImageHits`.
         """
         try:
             with np.load(self._file(genotype), allow_pickle=False) as content:
@@ -145,43 +121,32 @@ class NoiseFiles:
         return None
 
     def _file(self, genotype: Genotype) -> Path:
-        return self.folder / f"{text_digest(str(genotype))}.npz"
+        return Path(self.output_dir, "noise", f"{text_digest(str(genotype))}.npz")
 
 
 @dataclass(frozen=True)
 class FitnessNoise:
-    """The noise of all candidates of a search that have a file.
+    """The noise of all candidates of a search that have a file."""
 
-    Attributes:
-        best: the candidate with the highest fitness.
-        intervals: of the fitness, 95 %.
-        behind: intervals of the fitness less that of the best candidate, on the same images.
-        num_images: of archval.
-        spread: median standard deviation of the differences from the best, over samples of archval;
-            NaN for fewer than two candidates.
-    """
-
-    best: Genotype
-    intervals: Mapping[Genotype, tuple[float, float]]
-    behind: Mapping[Genotype, tuple[float, float]]
-    num_images: int
+    best: Genotype  # with the highest fitness
+    intervals: Mapping[Genotype, tuple[float, float]]  # of the fitness, 95 %
+    behind: Mapping[Genotype, tuple[float, float]]  # less that of the best, on the same images
+    num_images: int  # of archval
+    # Median standard deviation of the differences from the best, over samples of archval; NaN for
+    # fewer than two candidates.
     spread: float
 
     @classmethod
     def read(
         cls, output_dir: str | Path, fitness: Mapping[Genotype, float]
     ) -> "FitnessNoise | None":
-        """Read the files of a search; return ``None`` if there is none of the best candidate.
-
-        Args:
-            fitness: of the complete candidates, the best first.
-        """
+        """Read the files of complete candidates, the best first; ``None`` if it has no file."""
         files = NoiseFiles(output_dir)
         read = {g: arrays for g, score in fitness.items() if (arrays := files.read(g, score))}
-        if not read or next(iter(read)) != next(iter(fitness)):
+        best = next(iter(fitness), None)
+        if best not in read:
             return None
-        best, first = next(iter(read.items()))
-        num_images, reference = int(first["num_images"]), first["resampled"]
+        num_images, reference = int(read[best]["num_images"]), read[best]["resampled"]
         resampled = {
             genotype: arrays["resampled"]
             for genotype, arrays in read.items()
@@ -193,14 +158,10 @@ class FitnessNoise:
             for genotype, scores in resampled.items()
             if genotype != best
         }
+        intervals = {g: score_interval(fitness[g], scores) for g, scores in resampled.items()}
         spreads = [np.nanstd(resampled[genotype] - reference) for genotype in behind]
-        return cls(
-            best,
-            {g: score_interval(fitness[g], scores) for g, scores in resampled.items()},
-            behind,
-            num_images,
-            float(np.median(spreads)) if spreads else math.nan,
-        )
+        spread = float(np.median(spreads)) if spreads else math.nan
+        return cls(best, intervals, behind, num_images, spread)
 
     def is_tied(self, genotype: Genotype) -> bool:
         """Whether a candidate cannot be told apart from the best one, or is the best one."""

@@ -7,16 +7,13 @@ from typing import Any
 import torch
 from torch import nn
 
-PRECISIONS = ("float32", "bfloat16", "float16")
-
-
 Precision = Callable[[], AbstractContextManager[Any]]  # a factory of autocast contexts
 
 
 def build_precision(name: str, device: str) -> Precision:
-    """Return a factory of autocast contexts for one of :data:`PRECISIONS`.
+    """Return a factory of autocast contexts for ``float32``, ``bfloat16`` or ``float16``.
 
-    In a reduced one, convolutions and matrix products are computed in it, the rest, e.g. weights
+    In a reduced precision, convolutions and matrix products are computed; the rest, e.g. weights
     and BN statistics, stays in float32.
     """
     if name == "float32":
@@ -26,9 +23,8 @@ def build_precision(name: str, device: str) -> Precision:
 
 
 def check_precision(name: str, device: str) -> None:
-    """Raise ValueError if a device cannot compute in one of :data:`PRECISIONS`."""
-    kind = torch.device(device).type
-    if name == "float16" and kind != "cuda":
+    """Raise ValueError if a device cannot compute in a precision."""
+    if name == "float16" and torch.device(device).type != "cuda":
         raise ValueError(
             f"SEARCH.PRECISION is 'float16', which needs a GPU (cuda), and MODEL.DEVICE is "
             f"'{device}'; use 'bfloat16' or 'float32'."

@@ -14,17 +14,13 @@ from .bootstrap import ImageResults, resampled_images
 
 _FEWEST = 50  # images, below which a bootstrap says little
 _SAMPLES = 200  # of the images, from which the spread of a difference is estimated
+_samples = cache(resampled_images)
 
 
 def pauses(num_batches: int, shares: Sequence[float], batch_size: int) -> list[int]:
     """Return after which numbers of batches a race compares a candidate with its rival.
 
-    Args:
-        shares: of archval.
-        batch_size: images.
-
-    Raises:
-        ValueError: archval is too small for any of them.
+    Raise ValueError if archval is too small for any of its shares.
     """
     numbers = {round(share * num_batches) for share in shares}
     useful = sorted(n for n in numbers if n * batch_size >= _FEWEST and n < num_batches)
@@ -73,8 +69,7 @@ class Rival:
     def scores(self, images: np.ndarray) -> np.ndarray:
         """Return the score on a part of the images, then on samples of it, ``(1 + samples,)``.
 
-        Args:
-            images: their indices; of two parts, one holds the other.
+        Of two parts that are asked for, one holds the other.
         """
         if len(images) not in self._scores:
             self._scores[len(images)] = _scores(self.results.subset(images))
@@ -83,32 +78,20 @@ class Rival:
 
 @dataclass(frozen=True)
 class Race:
-    """Decides during the evaluation of a candidate whether to go on.
+    """Decides during the evaluation of a candidate whether to go on."""
 
-    Attributes:
-        metric: the fitness.
-        pauses: the numbers of batches after which it decides.
-        confidence: see :func:`cannot_win`.
-        find_rival: returns the candidate to reach; ``None`` if there is none yet.
-    """
-
-    metric: str
-    pauses: Sequence[int]
-    confidence: float
-    find_rival: Callable[[], Rival | None]
+    metric: str  # the fitness
+    pauses: Sequence[int]  # the numbers of batches after which it decides
+    confidence: float  # see :func:`cannot_win`
+    find_rival: Callable[[], Rival | None]  # returns the candidate to reach, if there is one yet
 
     def judge(self, results: ImageResults, images: np.ndarray, share: float) -> Stopped | None:
         """Stop an evaluation, with an estimate of the fitness; return ``None`` to go on.
 
-        The estimate is the fitness of the rival plus the difference on the images seen.
-
-        Args:
-            results: of the images seen.
-            images: their indices among all images, in the order of ``results``.
-            share: of all images that were seen.
+        The estimate is the fitness of the rival plus the difference on the images seen, a share of
+        all images. Their indices are in the order of their results.
         """
-        rival = self.find_rival()
-        if rival is None:
+        if (rival := self.find_rival()) is None:
             return None
         scores, rival_scores = _scores(results), rival.scores(images)
         if not cannot_win(scores, rival_scores, share, self.confidence):
@@ -119,11 +102,6 @@ class Race:
 
 
 def _scores(results: ImageResults) -> np.ndarray:
-    return results.scores(_counts(results.num_images))
-
-
-@cache
-def _counts(num_images: int) -> np.ndarray:
-    """Return how often each image is in the whole, then in samples of it."""
-    whole = np.ones((1, num_images), int)
-    return np.concatenate([whole, resampled_images(num_images, _SAMPLES)])
+    """Return the scores of the whole, then of samples of it."""
+    whole = np.ones((1, results.num_images), int)
+    return results.scores(np.concatenate([whole, _samples(results.num_images, _SAMPLES)]))

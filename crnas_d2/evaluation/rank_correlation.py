@@ -1,12 +1,14 @@
 """How well scores rank networks: rank correlations with confidence intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from crnas_d2.common.errors import invalid
-from crnas_d2.evaluation import resampled_images
+
+from .bootstrap import resampled_images
 
 
 @dataclass(frozen=True)
@@ -44,43 +46,38 @@ def rank_correlation(
     values = np.asarray(truth, float), np.asarray(scores, float)
     once = np.ones((1, len(truth)))
     drawn = resampled_images(len(truth), samples, seed).astype(float)  # of networks
-    tau, rho = (float(of(*values, once)[0]) for of in (_taus, _rhos))
-    tau_interval, rho_interval = (_middle(of(*values, drawn)) for of in (_taus, _rhos))
-    return Correlation(tau, tau_interval, rho, rho_interval, len(truth))
+    found: list[Any] = []
+    for correlations in (_taus, _rhos):
+        defined = correlations(*values, drawn)
+        defined = defined[np.isfinite(defined)]
+        low, high = np.percentile(defined, [2.5, 97.5]) if len(defined) else (np.nan, np.nan)
+        found += [float(correlations(*values, once)[0]), (float(low), float(high))]
+    return Correlation(*[*found, len(truth)])
 
 
 def _taus(truth: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Return Kendall's tau-b of samples that hold each network ``counts`` times, ``(S, N)``."""
     ours, theirs = (np.sign(values[:, None] - values) for values in (truth, scores))
-    both, own, other = (
-        ((counts @ signs) * counts).sum(axis=1) for signs in (ours * theirs, ours**2, theirs**2)
-    )
-    with np.errstate(invalid="ignore"):  # NaN for a sample that repeats one network
-        return both / np.sqrt(own * other)
+    return _cosines(ours, theirs, lambda signs: ((counts @ signs) * counts).sum(axis=1))
 
 
 def _rhos(truth: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Return Spearman's rho of such samples: the correlation of their ranks."""
-    ours, theirs = (_centred_ranks(values, counts) for values in (truth, scores))
-    both, own, other = (
-        (counts * products).sum(axis=1) for products in (ours * theirs, ours**2, theirs**2)
-    )
-    with np.errstate(invalid="ignore"):
+    centred = []
+    for values in (truth, scores):
+        below = (values < values[:, None]) + 0.5 * (values == values[:, None])
+        ranks, number = counts @ below.T, counts.sum(axis=1, keepdims=True)
+        centred.append(ranks - (counts * ranks).sum(axis=1, keepdims=True) / number)
+    ours, theirs = centred
+    return _cosines(ours, theirs, lambda products: (counts * products).sum(axis=1))
+
+
+def _cosines(
+    ours: np.ndarray, theirs: np.ndarray, total: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    both, own, other = map(total, (ours * theirs, ours**2, theirs**2))
+    with np.errstate(invalid="ignore"):  # NaN for a sample that repeats one network
         return both / np.sqrt(own * other)
-
-
-def _centred_ranks(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return the rank of each network in each sample, ``(S, N)``, less the mean of the sample."""
-    below = (values < values[:, None]) + 0.5 * (values == values[:, None])
-    ranks = counts @ below.T
-    return ranks - (counts * ranks).sum(axis=1, keepdims=True) / counts.sum(axis=1, keepdims=True)
-
-
-def _middle(values: np.ndarray) -> tuple[float, float]:
-    """Return the limits of the middle 95 % of those that are defined."""
-    values = values[np.isfinite(values)]
-    low, high = np.percentile(values, [2.5, 97.5]) if len(values) else (np.nan, np.nan)
-    return float(low), float(high)
 
 
 def _with_interval(value: float, interval: tuple[float, float]) -> str:

@@ -1,10 +1,11 @@
 """The theoretical receptive field of each level: how much of the image one feature sees."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from torch.func import functional_call
@@ -33,27 +34,20 @@ class ReceptiveField:
 def receptive_fields(body: nn.Module, in_channels: int = 3) -> dict[str, ReceptiveField]:
     """Compute the theoretical receptive field of each output of a body.
 
-    This follows the tensors of one forward pass, so it covers whatever runs: dilations, parallel
-    branches (the hull of their fields), the active path of a supernet. Convolutions and pooling
-    widen the field; operations that keep height and width are assumed to work pixel by pixel.
-
-    Args:
-        body: maps ``(1, in_channels, H, W)`` to a dict of feature maps ``(1, C, H', W')``; it does
-            not change.
-
-    Raises:
-        ValueError: any other operation that changes height and width, e.g. global pooling.
+    This follows the tensors of one forward pass, ``(1, in_channels, H, W)``, so it covers whatever
+    runs: dilations, parallel branches (the hull of their fields), the active path of a supernet.
+    Convolutions and pooling widen the field; operations that keep height and width are assumed to
+    work pixel by pixel; any other, e.g. global pooling, is a ValueError. The body does not change.
     """
     # On the meta device nothing is computed, and no statistics of the body change.
-    state = {**dict(body.named_parameters()), **dict(body.named_buffers())}
+    state = dict(body.named_parameters()) | dict(body.named_buffers())
     state = {name: tensor.detach().to("meta") for name, tensor in state.items()}
     image = torch.empty(1, in_channels, *_PLATE, device="meta")
     with torch.no_grad(), _Fields() as fields:
         fields.of[image] = (_Span(0, 0, 1), _Span(0, 0, 1))
         outputs = functional_call(body, state, (image,))
         found = {name: fields.of[output] for name, output in outputs.items()}
-    for rows, columns in found.values():
-        assert rows.stride == columns.stride, (rows, columns)
+    assert all(rows.stride == columns.stride for rows, columns in found.values()), found
     return {
         name: ReceptiveField((rows.size, columns.size), rows.stride)
         for name, (rows, columns) in found.items()
@@ -107,8 +101,9 @@ class _Fields(TorchDispatchMode):
         window = _WINDOWS.get(func.overloadpacket)
         if window is not None:
             [spans] = spans
-            axes = zip(spans, *map(_pair, window(*args, **kwargs)), strict=True)
-            field = tuple(span.through(*numbers) for span, *numbers in axes)
+            # One number stands for both axes.
+            pairs = (np.broadcast_to(value, 2).tolist() for value in window(*args, **kwargs))
+            field = tuple(s.through(*numbers) for s, *numbers in zip(spans, *pairs, strict=True))
         elif outputs[0].shape[-2:] == size:
             field = tuple(reduce(_Span.joined, axis) for axis in zip(*spans, strict=True))
         else:
@@ -148,9 +143,3 @@ _WINDOWS: dict[Any, Callable[..., tuple[Any, ...]]] = {
 
 def _tensors(tree: Any) -> list[torch.Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
-
-
-def _pair(value: int | Sequence[int]) -> Sequence[int]:
-    if isinstance(value, int):
-        return value, value
-    return value if len(value) == 2 else (value[0], value[0])

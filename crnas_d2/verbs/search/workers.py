@@ -122,7 +122,7 @@ def work(
         if (results := evaluate.image_results(metric)) is not None:
             fitness = metrics.get(metric, math.nan)
             try:
-                noise.write(genotype, fitness, results, however_large=race is not None)
+                noise.write(genotype, fitness, results, keeps_all=race is not None)
             except OSError as error:  # the candidate has its fitness, if no interval
                 logger.warning("No interval for %s: %s", genotype, error)
         return metrics
