@@ -10,6 +10,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling.proposal_generator.rpn import RPN_HEAD_REGISTRY
 
 from crnas_d2.common.errors import did_you_mean, invalid
+from crnas_d2.common.meta_device import on_meta
 from crnas_d2.common.registry import register_ours
 from crnas_d2.space import Genotype
 
@@ -112,7 +113,7 @@ def _try_model(cfg: CfgNode, spec: NetworkSpec | None) -> None:
     cfg.defrost()
     cfg.MODEL.DEVICE = "meta"
     try:
-        with torch.device("meta"):
+        with on_meta():
             network = modeling.build_model(cfg)
     except Exception as error:  # Detectron2's builders raise and assert in many ways
         if is_other:  # among others, limits that ours do not have

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from crnas_d2.common.meta_device import without_norms
 from crnas_d2.config import NetworkSpec
 from crnas_d2.space import AdditiveCost, Cost, SearchSpace
 
@@ -44,6 +45,7 @@ class CountedCost(Cost):
             total += self.count(module, inputs, output)
 
         with ExitStack() as stack:
+            stack.enter_context(without_norms())
             for module in body.modules():
                 stack.callback(module.register_forward_hook(add).remove)
             yield lambda: total

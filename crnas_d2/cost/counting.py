@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from crnas_d2.common.meta_device import on_meta, without_norms
 from crnas_d2.config import NetworkSpec
 from crnas_d2.layers import active_modules
 from crnas_d2.modeling import build_body
@@ -35,15 +34,6 @@ class NetworkCost:
         return NetworkCost(self.macs - other.macs, self.parameters - other.parameters)
 
 
-class _WithoutNorms(TorchFunctionMode):
-    """Leaves out batch norms: they have no MACs, and take a third of the time of counting."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        return args[0] if func is functional.batch_norm else func(*args, **(kwargs or {}))
-
-
 @contextmanager
 def counting_macs(formulas: Mapping[Any, Any] | None = None) -> Iterator[Callable[[], int]]:
     """Count MACs in a context; the function that it gives returns the count so far.
@@ -52,7 +42,7 @@ def counting_macs(formulas: Mapping[Any, Any] | None = None) -> Iterator[Callabl
         formulas: of operators that count in another way, as ``FlopCounterMode`` takes them.
     """
     mapping = dict(formulas or {})
-    with _WithoutNorms(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+    with without_norms(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         # The counter counts a multiply-add as two operations.
         yield lambda: int(counter.get_total_flops() // 2)
 
@@ -87,7 +77,7 @@ def body_cost(spec: NetworkSpec, input_size: tuple[int, int]) -> NetworkCost:
 
 def meta_body(spec: NetworkSpec) -> nn.Module:
     """Build a body on the meta device, for inference: shapes without values."""
-    with torch.device("meta"):
+    with on_meta():
         return build_body(spec).eval()
 
 

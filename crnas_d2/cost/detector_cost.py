@@ -14,6 +14,7 @@ from detectron2.modeling.roi_heads import CascadeROIHeads, StandardROIHeads
 from torch import nn
 
 from crnas_d2.common.errors import invalid
+from crnas_d2.common.meta_device import on_meta, without_norms
 from crnas_d2.modeling import ImageClassifier, find_supernet
 
 from .counting import NetworkCost, count_macs, count_parameters
@@ -41,7 +42,7 @@ def meta_model(cfg: CfgNode) -> nn.Module:
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE = "meta"
-    with torch.device("meta"):
+    with on_meta():
         return build_model(cfg)
 
 
@@ -75,11 +76,13 @@ def runnable_size(model: Any, input_size: tuple[int, int]) -> tuple[int, int]:
     The neck adds maps of different strides, so a detector pads images to multiples of its
     ``size_divisibility``. Many other sizes happen to run as well, and are not padded.
     """
+    step = model.backbone.size_divisibility
+    if step > 1 and not any(side % step for side in input_size):
+        return input_size
     try:
-        with torch.no_grad():
+        with torch.no_grad(), without_norms():
             model.backbone(_image(model, input_size))
     except RuntimeError:  # maps of different sizes
-        step = model.backbone.size_divisibility
         if step <= 1:
             raise
         height, width = (math.ceil(side / step) * step for side in input_size)
@@ -115,10 +118,11 @@ def detector_cost(
     image = _image(model, runnable_size(model, input_size))
     body = find_body(model)
     with torch.no_grad():
-        features = model.backbone(image)
+        features: dict[str, torch.Tensor] = {}
+        backbone = _cost(model.backbone, lambda: features.update(model.backbone(image)))
         costs = {"body": _cost(body, body, image)}
         if body is not model.backbone:
-            costs["neck"] = _cost(model.backbone, model.backbone, image) - costs["body"]
+            costs["neck"] = backbone - costs["body"]
         for part in detector_heads(model, features, num_proposals, num_mask_rois):
             cost = _cost(part.module, part.run, *part.inputs)
             costs[part.name] = costs.get(part.name, NetworkCost(0, 0)) + cost

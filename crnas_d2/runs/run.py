@@ -8,10 +8,10 @@ from operator import mul
 from pathlib import Path
 from typing import Any
 
-import torch
 from detectron2.config import CfgNode
 
 from crnas_d2.common.errors import invalid
+from crnas_d2.common.meta_device import on_meta
 from crnas_d2.config import NetworkSpec, changed_settings, load_config
 from crnas_d2.cost import NetworkCost, body_cost
 from crnas_d2.data import register_coco_format
@@ -101,7 +101,7 @@ def stage_widths(spec: NetworkSpec) -> str:
     """Return the output channels of each stage, e.g. ``256-512-1024-2048``."""
     family = spec.family
     stages = [stage for stage in family.stages if stage not in family.single_layers]
-    with torch.device("meta"):
+    with on_meta():
         blocks = [family.make_stage(stage, family.operations[:1])[-1] for stage in stages]
     return "-".join(str(block.out_channels) for block in blocks)
 
