@@ -11,7 +11,6 @@ from pathlib import Path
 from .errors import DISK_ERRORS, JobError
 
 _MIB = 2**20
-_PROBE = _MIB  # bytes, more than what a search writes beside weights
 
 
 def prepare_output(path: str) -> None:
@@ -19,7 +18,7 @@ def prepare_output(path: str) -> None:
     try:
         os.makedirs(path, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path) as probe:
-            probe.write(b"." * _PROBE)
+            probe.write(b"." * _MIB)  # more than what a search writes beside weights
             probe.flush()
             os.fsync(probe.fileno())
     except OSError as error:

@@ -1,8 +1,8 @@
 """YAML as data: a file can hold numbers, text, lists and mappings, and nothing is executed."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 import yaml
 
@@ -66,9 +66,8 @@ class _PlainLoader(yaml.SafeLoader):
         return tuple(self.construct_sequence(node, deep=True))
 
     def construct_known_expression(self, node: yaml.Node) -> list[list[float]]:
-        is_list = isinstance(node, yaml.SequenceNode)
-        texts = [item.value for item in node.value] if is_list else []
-        if [str(text).split() for text in texts] != [_RETINANET_ANCHORS.split()]:
+        items = node.value if isinstance(node, yaml.SequenceNode) else []
+        if [str(item.value).split() for item in items] != [_RETINANET_ANCHORS.split()]:
             self.refuse(node)
         return [[x, x * 2 ** (1.0 / 3), x * 2 ** (2.0 / 3)] for x in (32, 64, 128, 256, 512)]
 
@@ -89,6 +88,16 @@ _PlainLoader.add_constructor(f"{_TAG}python/tuple", _PlainLoader.construct_tuple
 _PlainLoader.add_constructor(
     f"{_TAG}python/object/apply:eval", _PlainLoader.construct_known_expression
 )
+
+
+def is_list(value: object) -> TypeGuard[Sequence[Any]]:
+    """Whether a value is a list or a tuple, or the type of list that LazyConfig has."""
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def without_tuples(value: object) -> object:
+    """Turn tuples into lists, also those inside of others, because YAML has no tuples."""
+    return [without_tuples(each) for each in value] if is_list(value) else value
 
 
 def _holds_itself(value: object, above: frozenset[int], known: set[int]) -> bool:

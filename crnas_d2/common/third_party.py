@@ -6,7 +6,7 @@ come first: with ``python -W error`` or ``-W default`` these warnings are there 
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 # Category, beginning of the text, and module: Detectron2 calls what torch calls old by now.
@@ -36,17 +36,12 @@ def quiet(name: str) -> Iterator[None]:
         logger.setLevel(level)
 
 
-class _Without(logging.Filter):
-    def __init__(self, text: str):
-        super().__init__()
-        self.text = text
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return self.text not in record.getMessage()
+def _without(text: str) -> Callable[[logging.LogRecord], bool]:
+    return lambda record: text not in record.getMessage()
 
 
 for _category, _text, _module in _WARNINGS:
     # At the end of the list, so that any other filter wins.
     warnings.filterwarnings("ignore", _text, _category, _module, append=True)
 for _logger, _text in _RECORDS:
-    logging.getLogger(_logger).addFilter(_Without(_text))
+    logging.getLogger(_logger).addFilter(_without(_text))

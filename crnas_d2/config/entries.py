@@ -8,6 +8,15 @@ from detectron2.config import CfgNode
 
 from crnas_d2.space import COST_REGISTRY
 
+_KINDS = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number with a decimal point",
+    str: "text (a number as text has two pairs of quotes: '\"1\"')",
+    list: "a list",
+    tuple: "a tuple: names with brackets and a comma, like '(\"name\",)'",
+}
+
 
 def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
     """Yield the full key and the value of each setting of nested sections."""
@@ -47,9 +56,7 @@ def _set(cfg: CfgNode, key: str, value: object) -> None:
     for section in sections:
         if isinstance(node, CfgNode) and section not in node and node.is_new_allowed():
             node[section] = CfgNode(new_allowed=True)
-        if not isinstance(node, CfgNode) or section not in node:
-            raise ValueError(_explain_unknown(cfg, key))
-        node = node[section]
+        node = node.get(section) if isinstance(node, CfgNode) else None
     if not isinstance(node, CfgNode) or (name not in node and not node.is_new_allowed()):
         raise ValueError(_explain_unknown(cfg, key))
     if value == {} and isinstance(node.get(name), CfgNode):
@@ -67,23 +74,13 @@ def _set(cfg: CfgNode, key: str, value: object) -> None:
     # None as the default: Detectron2 knows what it means, and values.py what may replace it.
     is_other_type = type(new) is not type(default) and default is not None
     if is_other_type or isinstance(default, CfgNode):
+        if isinstance(default, CfgNode):
+            expected = f"a section with keys such as {', '.join(list(default)[:3])}"
+        else:
+            expected = f"{_KINDS[type(default)]}; its default is {default!r}"
         shown = "empty (null)" if value is None else repr(value)
-        raise ValueError(f"{key} is {shown}; expected {_describe(default)}.")
+        raise ValueError(f"{key} is {shown}; expected {expected}.")
     node[name] = new
-
-
-def _describe(default: object) -> str:
-    if isinstance(default, CfgNode):
-        return f"a section with keys such as {', '.join(list(default)[:3])}"
-    kinds = {
-        bool: "True or False",
-        int: "a whole number",
-        float: "a number with a decimal point",
-        str: "text (a number as text has two pairs of quotes: '\"1\"')",
-        list: "a list",
-        tuple: "a tuple: names with brackets and a comma, like '(\"name\",)'",
-    }
-    return f"{kinds[type(default)]}; its default is {default!r}"
 
 
 def _explain_unknown(cfg: CfgNode, key: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode, get_cfg
 
-from crnas_d2.common.plain_yaml import parse_yaml
+from crnas_d2.common.plain_yaml import is_list, parse_yaml, without_tuples
 
 from .config_file import read_config_file
 from .defaults import add_crnas_config
@@ -71,8 +71,7 @@ def import_plugins(names: Sequence[str]) -> list[ModuleType]:
 
     A module that is already imported is not reloaded.
     """
-    is_list = isinstance(names, Sequence) and not isinstance(names, str)
-    if not is_list or not all(name and isinstance(name, str) for name in names):
+    if not is_list(names) or not all(name and isinstance(name, str) for name in names):
         raise ValueError(f"PLUGINS is {names!r}; expected a list of modules: ['my_project.vgg'].")
     modules = []
     for name in names:
@@ -96,10 +95,5 @@ def changed_settings(cfg: CfgNode) -> dict[str, object]:
     return {
         key: value
         for key, value in leaves(cfg)
-        if key not in usual or _plain(usual[key]) != _plain(value)
+        if key not in usual or without_tuples(usual[key]) != without_tuples(value)
     }
-
-
-def _plain(value: object) -> object:
-    """Turn tuples into lists, as writing a config to YAML does with those inside of others."""
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value

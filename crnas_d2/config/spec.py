@@ -80,7 +80,13 @@ class NetworkSpec:
         supernet = cfg.MODEL.SUPERNET
         family = FAMILY_REGISTRY.get(supernet.FAMILY)
         kind = SPACE_REGISTRY.get(supernet.SPACE) if supernet.SPACE != "none" else None
-        return _parse(_Source(_content(cfg), family, kind, _channel_kind(), cfg))
+        values = {key: value for key, value in cfg.items() if key not in _ELSEWHERE}
+        values["MODEL"] = {k: v for k, v in cfg.MODEL.items() if k not in ("WEIGHTS", "DEVICE")}
+        # The device decides on a synchronized norm, among several processes; see layers/norm.py.
+        synchronized = comm.get_world_size() > 1
+        on_gpu = synchronized and cfg.MODEL.DEVICE.startswith("cuda")
+        content = repr((values, on_gpu, synchronized))
+        return _parse(_Source(content, family, kind, _channel_kind(), cfg))
 
     @classmethod
     def build(
@@ -158,14 +164,6 @@ class _Source:
     kind: type[SpaceKind] | None
     channel_kind: type[SpaceKind]
     cfg: CfgNode = field(compare=False, repr=False)
-
-
-def _content(cfg: CfgNode) -> str:
-    values = {key: value for key, value in cfg.items() if key not in _ELSEWHERE}
-    values["MODEL"] = {k: v for k, v in cfg.MODEL.items() if k not in ("WEIGHTS", "DEVICE")}
-    # The device decides on a synchronized norm, among several processes; see layers/norm.py.
-    synchronized = comm.get_world_size() > 1
-    return repr((values, synchronized and cfg.MODEL.DEVICE.startswith("cuda"), synchronized))
 
 
 @lru_cache(maxsize=64)

@@ -1,7 +1,7 @@
 """The values that a config may hold, checked before anything is built from them."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from detectron2.config import CfgNode
 
 from crnas_d2.common.digests import text_digest
 from crnas_d2.common.errors import invalid
+from crnas_d2.common.plain_yaml import is_list
 
 from .entries import leaves
 
@@ -39,15 +40,11 @@ def _number(words: str, admits: Callable[[float], bool]) -> Rule:
     return Rule(f"a number {words}".strip(), is_one)
 
 
-def _is_list(value: object) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
-
-
 def _list_of(each: Rule, words: str, *, least: int = 0, length: int | None = None) -> Rule:
     """Expect a list or tuple of a least or a fixed length."""
 
     def admits(value: Any) -> bool:
-        if not _is_list(value) or len(value) < least or len(value) != (length or len(value)):
+        if not is_list(value) or len(value) < least or len(value) != (length or len(value)):
             return False
         return all(map(each.admits, value))
 
@@ -190,7 +187,7 @@ _RULES: dict[str, Rule] = {
         "a whole number of at least 1, or -1 for all", lambda v: _SIZE.admits(v) or v == -1
     ),
     "TEST: EXPECTED_RESULTS": _list_of(
-        Rule("", lambda v: _is_list(v) and _NAMES.admits(v[:2]) and _PAIR.admits(v[2:])),
+        Rule("", lambda v: is_list(v) and _NAMES.admits(v[:2]) and _PAIR.admits(v[2:])),
         "a list of [task, metric, value, tolerance], e.g. [['bbox', 'AP', 38.5, 0.2]]",
     ),
     "SEARCH: PRECISION": _one_of("float32", "bfloat16", "float16"),

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
@@ -64,10 +64,10 @@ def iterate_feasible(space: SearchSpace, budgets: Sequence[Budget]) -> Iterator[
 
     A depth-first walk over the choices. Prefixes without a feasible completion are pruned.
     """
-    bounds = [_Bounds(budget) for budget in budgets]
+    bounds = list(map(_bounds, budgets))
 
     def extend(index: int, values: dict[str, int], spent: list[float]) -> Iterator[dict[str, int]]:
-        if not all(b.is_open(index, values, cost) for b, cost in zip(bounds, spent, strict=True)):
+        if not all(admit(index, values, s) for admit, s in zip(bounds, spent, strict=True)):
             return
         if index == len(space.choices):
             # Exactly, because the bounds above allow for rounding.
@@ -84,38 +84,37 @@ def iterate_feasible(space: SearchSpace, budgets: Sequence[Budget]) -> Iterator[
     yield from extend(0, {}, [budget.cost.base for budget in budgets])
 
 
-class _Bounds:
-    """Bounds on the cost of all completions of a prefix."""
+def _bounds(budget: Budget) -> Callable[[int, Mapping[str, int], float], bool]:
+    """Return a check of a prefix, given its length, values and cost.
 
-    def __init__(self, budget: Budget):
-        cost, choices = budget.cost, budget.cost.space.choices
-        self.budget = budget
-        # By index i of a choice, the least and greatest cost of the roots from i on, each with its
-        # children: cumulative sums from the end.
-        ends = []
-        for pick in (min, max):
-            of = {r.name: cost.extreme_of_group(r, c, pick)[1] for r, c in cost.space.groups}
-            own = [of.get(choice.name, 0) for choice in reversed(choices)]
-            ends.append(list(accumulate(own, initial=0))[::-1])
-        self.least, self.greatest = ends
-        self.slack = _ROUNDING * (cost.base + self.greatest[0])
-        # By index i, the children from i on whose root is before i: (child, least, greatest).
-        prices = {name: own.values() for name, own in cost.options.items()}
-        places = {choice.name: place for place, choice in enumerate(choices)}
-        self.pending: list[list[tuple[Choice, float, float]]] = []
-        for index in range(len(choices) + 1):
-            open_ones = [c for c in choices[index:] if c.parent and places[c.parent] < index]
-            ranges = [(c, min(prices[c.name]), max(prices[c.name])) for c in open_ones]
-            self.pending.append(ranges)
+    It is whether the bounds on the cost of all completions overlap the limits.
+    """
+    cost, choices = budget.cost, budget.cost.space.choices
+    # By index i of a choice, the least and greatest cost of the roots from i on, each with its
+    # children: cumulative sums from the end.
+    ends = []
+    for pick in (min, max):
+        of = {r.name: cost.extreme_of_group(r, c, pick)[1] for r, c in cost.space.groups}
+        own = [of.get(choice.name, 0) for choice in reversed(choices)]
+        ends.append(list(accumulate(own, initial=0))[::-1])
+    slack = _ROUNDING * (cost.base + ends[1][0])
+    # By index i, the children from i on whose root is before i: (child, least, greatest).
+    prices = {name: own.values() for name, own in cost.options.items()}
+    places = {choice.name: place for place, choice in enumerate(choices)}
+    pending: list[list[tuple[Choice, float, float]]] = []
+    for index in range(len(choices) + 1):
+        open_ones = [c for c in choices[index:] if c.parent and places[c.parent] < index]
+        pending.append([(c, min(prices[c.name]), max(prices[c.name])) for c in open_ones])
 
-    def is_open(self, index: int, values: Mapping[str, int], spent: float) -> bool:
-        """Whether the bounds of a prefix, with ``index`` choices, overlap the limits."""
-        least, greatest = spent + self.least[index], spent + self.greatest[index]
+    def is_open(index: int, values: Mapping[str, int], spent: float) -> bool:
+        least, greatest = (spent + end[index] for end in ends)
         # The root is decided, so it is known which of its children are active.
-        for child, low, high in self.pending[index]:
+        for child, low, high in pending[index]:
             if child.is_active(values):
                 least, greatest = least + low, greatest + high
-        return least <= self.budget.high + self.slack and self.budget.low <= greatest + self.slack
+        return least <= budget.high + slack and budget.low <= greatest + slack
+
+    return is_open
 
 
 def total_counts(cost: AdditiveCost, most: int) -> dict[float, int] | None:
@@ -189,8 +188,8 @@ def _sample(space: SearchSpace, budgets: Sequence[Budget]) -> int:
         weights = [num_completions(option, children) for option in root.options]
         chosen = random.choices(root.options, weights, k=_SAMPLES)
         for choice in (root, *children):
-            options = chosen if choice is root else random.choices(choice.options, k=_SAMPLES)
             is_root = choice is root
+            options = chosen if is_root else random.choices(choice.options, k=_SAMPLES)
             # A child costs nothing in samples whose root option does not activate it.
             for sums, budget in zip(totals, budgets, strict=True):
                 prices = budget.cost.options[choice.name]

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import yaml
 
 from crnas_d2.common.errors import invalid
 from crnas_d2.common.files import write_file
-from crnas_d2.common.plain_yaml import read_yaml
+from crnas_d2.common.plain_yaml import is_list, read_yaml, without_tuples
 
 
 @dataclass(frozen=True, order=True)
@@ -61,7 +61,8 @@ class Genotype:
 
     def to_config(self) -> dict[str, Any]:
         """Return the content of ``MODEL.GENOTYPE``: plain lists, without empty fields."""
-        return {name.upper(): _plain(value) for name, value in asdict(self).items() if value}
+        fields = asdict(self).items()
+        return {name.upper(): without_tuples(value) for name, value in fields if value}
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> "Genotype":
@@ -99,7 +100,7 @@ class Genotype:
 
     def __str__(self) -> str:
         fields = asdict(self).items()
-        return " ".join(f"{name}={_plain(value)}" for name, value in fields if value)
+        return " ".join(f"{name}={without_tuples(value)}" for name, value in fields if value)
 
 
 def genotype_file(name: str) -> str:
@@ -116,27 +117,17 @@ def genotype_file(name: str) -> str:
 
 def _whole_numbers(name: str, values: Sequence[Any], *, least: int, each: str) -> tuple[int, ...]:
     # bool is an int in Python, but "True blocks" is a mistake in a config.
-    if not _is_list(values) or not all(type(value) is int and value >= least for value in values):
+    if not is_list(values) or not all(type(value) is int and value >= least for value in values):
         expected = f"whole numbers of at least {least}, {each}"
-        raise invalid(f"MODEL.GENOTYPE.{name}", _plain(values), expected)
+        raise invalid(f"MODEL.GENOTYPE.{name}", without_tuples(values), expected)
     return tuple(values)
 
 
 def _lists_of_indices(values: Sequence[Sequence[Any]]) -> tuple[tuple[int, ...], ...]:
-    for indices in values if _is_list(values) else [values]:
-        if not _is_list(indices) or not indices:
-            given = f"MODEL.GENOTYPE.CHANNELS is {_plain(values)}, with {indices!r}"
+    for indices in values if is_list(values) else [values]:
+        if not is_list(indices) or not indices:
+            given = f"MODEL.GENOTYPE.CHANNELS is {without_tuples(values)}, with {indices!r}"
             each = "with the index of a dilation per channel group"
             raise ValueError(f"{given}; expected a list for each searched convolution, {each}.")
     each = "one per channel group"
     return tuple(_whole_numbers("CHANNELS", indices, least=0, each=each) for indices in values)
-
-
-def _is_list(values: object) -> TypeGuard[Sequence[Any]]:
-    # Not only list and tuple: LazyConfig has its own type of list.
-    return isinstance(values, Sequence) and not isinstance(values, str)
-
-
-def _plain(values: object) -> object:
-    """Turn tuples into lists, because YAML has no tuples."""
-    return [_plain(value) for value in values] if _is_list(values) else values

@@ -59,7 +59,6 @@ def test_another_key_may_hold_the_name(registry):
 
 def test_a_name_that_is_taken_is_refused_and_keeps_its_class(registry):
     first, Another = registry.get("ball"), type("Another", (), {"name": "its own"})
-
     known = rf"{first.__module__} has that name; choose another"
     words = rf"Another is registered as 'ball' in the registry TOYS.*{known}"
     with pytest.raises(ValueError, match=words):

@@ -2,6 +2,7 @@
 
 from unittest.mock import Mock
 
+import channel_toy
 import pytest
 import toy
 from detectron2.modeling import build_model
@@ -10,14 +11,6 @@ from crnas_d2 import run_search, run_training
 from crnas_d2.config import spec, values
 from crnas_d2.engine.checks import check_training
 from crnas_d2.modeling.families import ResNetFamily
-
-DEPTHS = {"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]}
-CHANNEL = {
-    "MODEL.SUPERNET.SPACE": "channel",
-    "MODEL.SUPERNET.PATH_SAMPLER": "alpha",
-    "MODEL.SUPERNET.CHANNEL.NUM_GROUPS": 2,
-    **DEPTHS,
-}
 
 
 @pytest.fixture
@@ -31,10 +24,11 @@ def counts(monkeypatch):
     return lambda: (parse.call_count, check.call_count)
 
 
-@pytest.mark.parametrize("overrides", [{}, DEPTHS, CHANNEL], ids=["stage", "network", "channel"])
-def test_building_a_model_parses_its_config_once(counts, overrides):
-    config = toy.network_config if overrides else toy.supernet_config
-    build_model(config(overrides))
+@pytest.mark.parametrize(
+    "config", [toy.supernet_config, channel_toy.base_config, channel_toy.supernet_config]
+)
+def test_building_a_model_parses_its_config_once(counts, config):
+    build_model(config())
     assert counts()[0] == 1
 
 

@@ -7,10 +7,9 @@ from random import Random
 
 import pytest
 import toy
-from toy_spaces import brute_force, make_budget, random_budget, total_of
+from toy_spaces import brute_force, budgets_of, check_fraction, make_budget, random_budget, total_of
 
 from crnas_d2.config import NetworkSpec
-from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.modeling.families import MobileNetV2Family, ResNetFamily
 from crnas_d2.modeling.spaces import JointKind
 from crnas_d2.space import (
@@ -190,26 +189,16 @@ def test_the_dearest_option_of_a_depth_counts_with_its_blocks():
 def test_the_fraction_is_that_of_all_genotypes(seed, monkeypatch):
     random = Random(seed)
     budgets = [random_budget(SPACE, random, name=name) for name in ("MACS", "MORE")]
-    one, both = (len(brute_force(GENOTYPES, b)) / SPACE.size for b in (budgets[:1], budgets))
-    counted = [feasible_fraction(SPACE, budgets[:1]), feasible_fraction(SPACE, budgets)]
-    assert [fraction.value for fraction in counted] == [one, both]
-    assert all(fraction.is_exact for fraction in counted)
-    # The ways of large spaces: by totals, and by samples in which all genotypes are alike.
-    monkeypatch.setattr("crnas_d2.space.fraction._MOST_COUNTED", 0)
-    assert feasible_fraction(SPACE, budgets[:1]) == counted[0]
-    sampled = feasible_fraction(SPACE, budgets)
-    assert not sampled.is_exact
-    assert sampled.value == pytest.approx(both, abs=0.01)  # 6 standard errors
+    check_fraction(SPACE, GENOTYPES, budgets, monkeypatch)
 
 
 def test_the_blocks_of_a_large_space_are_counted_as_the_paper_counts_them():
     joint = {"MODEL.SUPERNET.SPACE": "joint", "SEARCH.BUDGET.BLOCKS": [16, 16], "SEARCH.COSTS": []}
     cfg = toy.network_config(joint)
-    spec = NetworkSpec.from_config(cfg)
-    budgets = build_budgets(cfg, build_costs(cfg, spec))
-    fraction = feasible_fraction(spec.space, budgets)
+    space = NetworkSpec.from_config(cfg).space
+    fraction = feasible_fraction(space, budgets_of(cfg))
     # 153 allocations (CR-NAS section 3.2.1), each with 3^16 choices of dilations.
-    assert fraction.is_exact and fraction.value == 153 * 3**16 / spec.space.size
+    assert fraction.is_exact and fraction.value == 153 * 3**16 / space.size
 
 
 def test_an_unreachable_limit_names_the_totals_of_all_depths():

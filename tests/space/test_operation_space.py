@@ -2,9 +2,9 @@ from random import Random
 
 import pytest
 import toy
+from toy_spaces import budgets_of
 
 from crnas_d2.config import NetworkSpec
-from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.modeling.families import MobileNetV2Family, ResNetFamily
 from crnas_d2.modeling.spaces import OperationKind, StageKind
 from crnas_d2.space import Choice, Genotype, SearchSpace, feasible_genotypes
@@ -15,10 +15,6 @@ OPERATION = {"MODEL.SUPERNET.SPACE": "operation", "SEARCH.BUDGET.BLOCKS": []}
 
 def operation_space(family, depths):
     return OperationKind().build_space(family, Genotype(depths=depths))
-
-
-def budgets_of(cfg):
-    return build_budgets(cfg, build_costs(cfg, NetworkSpec.from_config(cfg)))
 
 
 DEPTHS = (1, 2, 1, 2)

@@ -2,9 +2,9 @@
 
 import pytest
 import toy
+from toy_spaces import budgets_of
 
 from crnas_d2.config import NetworkSpec
-from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.modeling.families import ResNetFamily
 from crnas_d2.modeling.spaces import StageKind
 from crnas_d2.space import Genotype
@@ -165,6 +165,5 @@ def test_a_genotype_outside_the_space_is_refused_with_what_is_allowed(depths, wo
 )
 def test_limits_of_blocks_are_two_numbers_of_a_space_in_which_they_differ(base, limits, words):
     budget = {"SEARCH.BUDGET.BLOCKS": limits, "SEARCH.COSTS": []}
-    cfg = toy.network_config(BASES[base], budget)
     with pytest.raises(ValueError, match=words):
-        build_budgets(cfg, build_costs(cfg, NetworkSpec.from_config(cfg)))
+        budgets_of(toy.network_config(BASES[base], budget))

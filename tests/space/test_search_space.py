@@ -2,10 +2,9 @@ from itertools import product
 
 import pytest
 import toy
-from toy_spaces import make_budget
+from toy_spaces import budgets_of, make_budget
 
 from crnas_d2.config import NetworkSpec
-from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.modeling.families import ResNetFamily
 from crnas_d2.modeling.spaces import StageKind
 from crnas_d2.space import Genotype, feasible_genotypes
@@ -22,10 +21,6 @@ def blocks(space, low, high, weights=(1, 1, 1, 1)):
     pairs = zip(space.choices, weights, strict=True)
     columns = [{number: weight * number for number in c.options} for c, weight in pairs]
     return [make_budget(low, high, space, columns, name="BLOCKS", unit="blocks")]
-
-
-def budgets_of(cfg):
-    return build_budgets(cfg, build_costs(cfg, NetworkSpec.from_config(cfg)))
 
 
 @pytest.mark.parametrize(("total", "size"), [(8, 9), (16, 153), (33, 374)])

@@ -2,7 +2,18 @@
 
 from itertools import product
 
-from crnas_d2.space import AdditiveCost, Budget, Choice, Genotype, SearchSpace
+import pytest
+
+from crnas_d2.config import NetworkSpec
+from crnas_d2.cost import build_budgets, build_costs
+from crnas_d2.space import (
+    AdditiveCost,
+    Budget,
+    Choice,
+    Genotype,
+    SearchSpace,
+    feasible_fraction,
+)
 
 
 def make_space(*options):
@@ -19,6 +30,10 @@ def make_budget(low, high, space, columns, base=0, *, name="MACS", unit="MACs"):
     """
     options = dict(zip(space.names, columns, strict=True))
     return Budget(AdditiveCost(name, unit, space, options, base), low, high)
+
+
+def budgets_of(cfg):
+    return build_budgets(cfg, build_costs(cfg, NetworkSpec.from_config(cfg)))
 
 
 def random_budget(space, random, *, whole=True, name="MACS"):
@@ -41,6 +56,21 @@ def brute_force(genotypes, budgets):
         for genotype in genotypes
         if all(budget.low <= total_of(budget, genotype) <= budget.high for budget in budgets)
     ]
+
+
+def check_fraction(space, genotypes, budgets, monkeypatch):
+    """Compare two budgets, alone and together, with brute force."""
+    one, both = (len(brute_force(genotypes, b)) / space.size for b in (budgets[:1], budgets))
+    counted = [feasible_fraction(space, budgets[:1]), feasible_fraction(space, budgets)]
+    assert [fraction.value for fraction in counted] == [one, both]
+    assert all(fraction.is_exact for fraction in counted)
+    # The ways of large spaces: by totals, and by samples in which all genotypes are alike.
+    monkeypatch.setattr("crnas_d2.space.fraction._MOST_COUNTED", 0)
+    assert feasible_fraction(space, budgets[:1]) == counted[0]
+    sampled = feasible_fraction(space, budgets)
+    assert not sampled.is_exact
+    assert sampled.value == pytest.approx(both, abs=0.01)  # 6 standard errors
+    return sampled
 
 
 def total_of(budget, genotype):
