@@ -78,6 +78,12 @@ def test_an_import_upwards_or_between_verbs_is_seen(importer, name, allowed):
     assert is_allowed(PACKAGE / importer, name) == allowed
 
 
+def test_the_space_is_pure_python():
+    found = {n for path in MODULES if parts(path)[0] == "space" for n in imports(path)}
+    roots = {name.partition(".")[0] for name in found}
+    assert "crnas_d2" in roots and not roots & {"torch", "torchvision", "detectron2", "fvcore"}
+
+
 def test_modules_are_short_and_say_what_they_are_for_and_only_faces_list_names():
     assert {parts(path)[0] for path in MODULES} == set(ROOMS)
     for path in MODULES:

@@ -80,9 +80,16 @@ def test_the_metrics_of_voc_are_shown_without_detections(make):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"DATASETS__TEST": ("toy_test", "toy_archval")}, "'toy_archval'.*expected one dataset"),
-        ({"DATASETS__TEST": ("toy_archval",)}, r"TEST is \('toy_test',\) and \('toy_archval',\)"),
-        ({"SEARCH__COST_INPUT_SIZE": [64, 96]}, r"INPUT_SIZE is \(64, 64\) and \(64, 96\)"),
+        ({"SOLVER__MAX_ITER": 80}, "unfinished training: 40 of 80 iterations.*--resume"),
+        (
+            {"DATASETS__TEST": ("toy_test", "toy_archval")},
+            "'toy_test', 'toy_archval'.*expected one dataset",
+        ),
+        (
+            {"DATASETS__TEST": ("toy_archval",)},
+            r"DATASETS\.TEST is \('toy_test',\) and \('toy_a",
+        ),
+        ({"SEARCH__COST_INPUT_SIZE": [64, 96]}, r"COST_INPUT_SIZE is \(64, 64\) and \(64, 96\)"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(make, settings, words):

@@ -115,6 +115,16 @@ def test_the_result_has_both_stages(make):
     assert run.result() is None
 
 
+def test_an_evaluation_in_the_middle_of_a_training_is_no_result(make):
+    run = make()
+    log = finish(run, {"bbox/AP": 50.0, "bbox/AP50": 70.0}) / "metrics.json"
+    last, middle = log.read_text(), {"iteration": 0, "total_loss": 1.0, "bbox/AP": 40.0}
+    log.write_text(json.dumps(middle) + "\n")
+    assert run.result() is None
+    log.write_text(log.read_text() + last)
+    assert run.result()["AP"] == 50.0
+
+
 def test_a_score_that_is_not_finite_is_none(make, tmp_path):
     run = make()
     finish(run, {"bbox/AP": float("nan"), "bbox/AP50": float("nan")})

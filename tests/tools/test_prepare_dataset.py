@@ -237,7 +237,7 @@ def test_faults_are_reported_mended_and_recorded(tool, coco, tmp_path, capsys):
 
 def test_faults_that_cannot_be_mended_write_nothing(tool, coco, tmp_path, capsys):
     os.remove(os.path.join(coco[1], "003.png"))
-    with pytest.raises(SystemExit, match=r"Nothing was written; .*that are missing \(train\)"):
+    with pytest.raises(SystemExit, match=r"Nothing .*image files that are missing \(train\)"):
         tool.main(["mine", "--coco", *coco, "--output", str(tmp_path / "out")])
     assert "003.png" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
@@ -314,7 +314,7 @@ def test_bccd_in_one_command(tool, tmp_path, capsys):
     folder = real_data.folder("bccd")
     tool.main(["bccd", "--voc", str(folder), "--test", "test", "--output", str(tmp_path / "out")])
     assert sizes(tmp_path / "out") == {"archtrain": 195, "archval": 97, "test": 72}
-    assert re.search("VOC boxes with equal corners|boxes without area", capsys.readouterr().out)
+    assert "VOC boxes with equal corners" in capsys.readouterr().out
     cfg = load_config(str(tmp_path / "out" / "search.yaml"), UNTRAINED)
     check_config(cfg, ["TRAIN", "ARCHVAL", "TEST"])
     # Cells are round, from 43 pixels of 480 to 167; most are of 80 to 125.

@@ -61,7 +61,8 @@ def test_a_search_does_not_go_on_with_other_latencies(open_search, tmp_path, mon
     measured = latencies.read_text()
     open_search(limits)
     latencies.unlink()
-    with pytest.raises(ValueError, match=r"costs of LATENCY was .* its original settings and f"):
+    refused = "digest of the costs of LATENCY was .* its original settings and files"
+    with pytest.raises(ValueError, match=refused):
         open_search(limits)
     latencies.write_text(measured)
     open_search(limits)
@@ -96,7 +97,11 @@ CHANGES = [  # the search, what changes, and how the message tells it
     ({}, {"INPUT.MIN_SIZE_TEST": 48}, "INPUT.MIN_SIZE_TEST was 64 and is 48"),
     ({}, {"TEST.DETECTIONS_PER_IMAGE": 5}, "DETECTIONS_PER_IMAGE was 20 and is 5"),
     ({}, {"MODEL.RPN.NMS_THRESH": 0.5}, "MODEL.RPN.NMS_THRESH was at its default and is 0.5"),
-    ({}, {"DATASETS.ARCHVAL": ("toy_test",)}, "archval was [['toy_archval'"),
+    (
+        {},
+        {"DATASETS.ARCHVAL": ("toy_test",)},
+        "archval was [['toy_archval', ... and is [['toy_test', ",
+    ),
 ]
 
 
@@ -106,7 +111,7 @@ def test_what_changes_candidates_or_scores_makes_another_search(
 ):
     open_search(search, resume=False)
     open_search(search)
-    with pytest.raises(ValueError, match=re.escape(words)):
+    with pytest.raises(ValueError, match=re.escape(words).replace(r"\.\.\.", ".*")):
         open_search(search, overrides)
 
 

@@ -294,7 +294,10 @@ GREEDY = {"ALGORITHM": "greedy", "BUDGET.BLOCKS": []}
 REFUSED = [  # settings of SEARCH, and a part of the message
     (GREEDY, r"SEARCH\.ALGORITHM 'greedy' .*use 'exhaustive' or 'evolution', or set it to False"),
     ({"SCORE": "entropy"}, r"SEARCH\.SCORE 'entropy' looks at no images"),
-    ({"ALGORITHM": "optuna", "SECOND_OBJECTIVE": "MACS"}, r"'MACS' needs the fitness of all"),
+    (
+        {"ALGORITHM": "optuna", "SECOND_OBJECTIVE": "MACS"},
+        r"SEARCH\.SECOND_OBJECTIVE 'MACS' needs the fitness of all",
+    ),
     ({"RACING.SHARES": [0.5, 0.25]}, r"SHARES is \[0\.5, 0\.25\]; .*increasing"),
     ({"RACING.SHARES": [0.5, 1.0]}, r"SHARES is \[0\.5, 1\.0\]; expected shares"),
     ({"RACING.SHARES": []}, r"SHARES is \[\]; expected .*one or more"),
