@@ -15,7 +15,8 @@ from crnas_d2.config import NetworkSpec
 from crnas_d2.cost import build_costs
 from crnas_d2.engine.scores import SCORE_REGISTRY
 from crnas_d2.evaluation import FitnessNoise
-from crnas_d2.search import Candidate, Finalist, evaluated, open_storage, study_url
+from crnas_d2.search import Candidate, Finalist, evaluated, study_url
+from crnas_d2.search.storage import open_storage
 from crnas_d2.space import AdditiveCost, ChannelSpace, Genotype, SearchSpace, SpaceKind
 
 from .metrics import TrainingMetrics

@@ -7,8 +7,7 @@ from .greedy import GreedySearcher
 from .sampled import EvolutionSearcher, OptunaSearcher, RandomSearcher, SampledSearcher
 from .sampling import sample_genotypes, sample_over_cost
 from .searcher import SEARCHER_REGISTRY, Searcher, build_searcher
-from .storage import StorageError, open_storage
-from .storage_url import hide_password, study_url, without_password
+from .storage_url import StorageError, hide_password, study_url, without_password
 from .study import StudySettings
 from .worker import run_worker
 
@@ -31,7 +30,6 @@ __all__ = [
     "enqueue",
     "evaluated",
     "hide_password",
-    "open_storage",
     "run_worker",
     "sample_genotypes",
     "sample_over_cost",

@@ -17,7 +17,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import exc
 
 from .storage_files import check_sqlite, open_journal, prepare_sqlite
-from .storage_url import check_url, connect_args, file_of, shown
+from .storage_url import StorageError, check_url, connect_args, file_of, shown
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +38,6 @@ _ADVICE = (  # by words of the cause
     (("locked",), "End the process that locks it"),
     (("not a database", "malformed"), "Restore the file, or move it away to begin anew"),
 )
-
-
-class StorageError(Exception):
-    """The study cannot be read or written; the message says where, why and what to do."""
 
 
 def open_storage(url: str, *, patience: float = 0, for_workers: bool = False) -> "PatientStorage":

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import optuna
 from optuna.storages import BaseStorage
@@ -12,7 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from .candidates import has_result
 from .presence import has_ended
-from .storage import PatientStorage, open_storage
+
+if TYPE_CHECKING:
+    from .storage import PatientStorage
 
 Direction = Literal["maximize", "minimize"]
 
@@ -39,7 +41,7 @@ class StudySettings:
 
     def check(self, *, resume: bool) -> None:
         """Check whether :meth:`open` would begin or continue the study, without beginning it."""
-        self._find(open_storage(self.url), resume)
+        self._find(self._storage(), resume)
 
     def open(self, *, resume: bool) -> optuna.Study:
         """Open the study, or create it if there is none.
@@ -52,7 +54,7 @@ class StudySettings:
                 the storage is no storage of a study.
             StorageError: the storage cannot be reached, read or written.
         """
-        storage = open_storage(self.url, patience=self.patience, for_workers=True)
+        storage = self._storage(patience=self.patience, for_workers=True)
         if (study := self._find(storage, resume)) is not None:
             return study
         try:
@@ -68,7 +70,12 @@ class StudySettings:
         study.set_user_attr("description", self.description)
         return study
 
-    def _find(self, opened: PatientStorage, resume: bool) -> optuna.Study | None:
+    def _storage(self, **options: Any) -> "PatientStorage":
+        from .storage import open_storage  # only now: SQLAlchemy takes a tenth of a second
+
+        return open_storage(self.url, **options)
+
+    def _find(self, opened: "PatientStorage", resume: bool) -> optuna.Study | None:
         """Return the study; ``None`` if it has to be created."""
         storage = cast(BaseStorage, opened)
         description: dict[str, Any] = json.loads(json.dumps(self.description))  # as it is read

@@ -13,7 +13,7 @@ from .candidates import ENQUEUED, ERROR, enqueue, genotype_of
 from .presence import Lookout, at_work
 from .searcher import Searcher
 from .steps import FIRST, Evaluation, Step, Steps
-from .storage import StorageError
+from .storage_url import StorageError
 
 
 def run_worker(

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.engine import URL, make_url
 
-from crnas_d2.search import StorageError, hide_password, open_storage, study_url, without_password
+from crnas_d2.search import StorageError, hide_password, study_url, without_password
+from crnas_d2.search.storage import open_storage
 from crnas_d2.search.storage_url import file_of, shown
 
 SECRET = "Xq7zSecret"
