@@ -20,21 +20,14 @@ IMAGES = "images"  # how many a stopped evaluation has seen
 
 @dataclass(frozen=True)
 class Candidate:
-    """One genotype that was evaluated.
+    """One genotype that was evaluated."""
 
-    Attributes:
-        genotype: complete, or partial in a search that decides one choice after the other.
-        fitness: ``None`` if the evaluation gave no finite number; ``failure`` says why.
-        metrics: all results of the evaluator, e.g. ``{"bbox/AP": 31.4}``.
-        images: how many of archval its evaluation has seen if it was stopped; ``None``: all.
-    """
-
-    genotype: Genotype
-    fitness: float | None
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    genotype: Genotype  # partial in a search that decides one choice after the other
+    fitness: float | None  # None if the evaluation gave no finite number
+    metrics: Mapping[str, float] = field(default_factory=dict)  # all, e.g. {"bbox/AP": 31.4}
     seconds: float = 0.0
-    failure: str = ""
-    images: int | None = None
+    failure: str = ""  # why there is no fitness
+    images: int | None = None  # seen by its evaluation if that was stopped; None: all of archval
 
 
 @dataclass(frozen=True)
@@ -84,10 +77,9 @@ def enqueue(study: optuna.Study, space: SearchSpace, genotypes: Iterable[Genotyp
     kinds = {choice.name: CategoricalDistribution(choice.options) for choice in space.choices}
     for genotype in new:
         values = space.values(genotype, partial=True)
-        # With its parameters, so that a worker need not write them one by one.
         trial = optuna.create_trial(
             state=TrialState.WAITING,
-            params=values,
+            params=values,  # so that a worker need not write them one by one
             distributions={name: kinds[name] for name in values},
             user_attrs={ENQUEUED: values},
         )

@@ -24,10 +24,9 @@ class EvolutionSampler(BaseGASampler):
     The first generation is sampled from the feasible genotypes, each choice uniformly. In each
     later one, mutations of one parent come first, then crossovers of two. Parents are the best of
     all earlier generations: algorithm 2 (line 12) takes those of the last generation, in which
-    they could not survive here, because no genotype is evaluated twice.
-
-    Proposals depend on the seed and on the results in the study alone. So a stopped search with
-    one worker resumes as if it had not been stopped. Candidates that failed are replaced.
+    they could not survive here, because no genotype is evaluated twice. Candidates that failed are
+    replaced. Proposals depend on the seed and on the results in the study alone, so that a stopped
+    search with one worker resumes as if it had not been stopped.
 
     Args:
         population_size: candidates per generation.
@@ -70,8 +69,7 @@ class EvolutionSampler(BaseGASampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, int]:
         """Propose the next candidate; raise ValueError if no new feasible one is found."""
-        # The study tells the state of algorithm 2: the generation (its j), and how many candidates
-        # of it are born.
+        # The study tells the state of algorithm 2: its j, and how many candidates of it are born.
         generation = self.get_trial_generation(study, trial)
         trials = study.get_trials(deepcopy=False)
         others = [t for t in trials if t.number != trial.number and is_taken_care_of(t)]

@@ -5,6 +5,7 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
+from crnas_d2.common.errors import invalid
 from crnas_d2.space import Budget, Genotype, SearchSpace
 
 from .candidates import Candidate
@@ -15,10 +16,10 @@ from .searcher import SEARCHER_REGISTRY, Searcher
 class GreedySearcher(Searcher):
     """Decides the choices of a space in their order.
 
-    Each level extends the ``top_k`` best prefixes (partial genotypes) of the level before by every
-    option of the next choice, and evaluates them; the first level has only the options of the first
-    choice. With three operations, B blocks and K = ``top_k`` = 3, this takes 3 + 9 (B - 1)
-    evaluations. A choice with a single option needs no level.
+    Each level evaluates the ``top_k`` best prefixes (partial genotypes) of the level before with
+    every option of the next choice; the first level has only the options of the first choice. With
+    three operations, B blocks and K = ``top_k`` = 3, this takes 3 + 9 (B - 1) evaluations. A choice
+    with a single option needs no level.
     """
 
     proposes_prefixes = True
@@ -37,7 +38,7 @@ class GreedySearcher(Searcher):
                 "'operation'."
             )
         if top_k < 1:
-            raise ValueError(f"SEARCH.GREEDY.TOP_K is {top_k}; expected at least 1 (CR-NAS: 3).")
+            raise invalid("SEARCH.GREEDY.TOP_K", top_k, "at least 1 (CR-NAS: 3)")
         self.top_k = top_k
         self.levels = [choice for choice in space.choices if len(choice.options) > 1]
         # Each level evaluates the kept prefixes times the options.

@@ -43,10 +43,10 @@ class Lookout:
     """Finds the trials whose worker is gone.
 
     A process of this machine is gone if the system says so. Another worker is gone if, while the
-    storage was available, its heartbeat has not changed for a minute by the clock of the observer,
-    or if it has not said for ten seconds who it is, which it does first. So clocks may differ.
-    (Optuna's own heartbeat compares times in the database: after an outage, the first worker that
-    returns takes all others for dead. And a journal has none.)
+    storage was available, its heartbeat has not changed for a minute by the observer's clock, or if
+    it has not said for ten seconds who it is, which it does first. So clocks may differ. (Optuna's
+    heartbeat compares times in the database: after an outage, the first worker that returns takes
+    all others for dead. And a journal has none.)
     """
 
     def __init__(self) -> None:

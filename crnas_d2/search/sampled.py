@@ -1,19 +1,22 @@
 """Searches driven by an Optuna sampler: evolution, random search, any stock sampler."""
 
+import inspect
 from collections.abc import Collection, Sequence
 from random import Random
 from typing import Any
 
+import optuna
 from detectron2.config import CfgNode
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
 
-from crnas_d2.common.errors import invalid
+from crnas_d2.common.errors import did_you_mean, invalid
 from crnas_d2.space import Budget, Genotype, SearchSpace, feasible_genotypes
 
 from .candidates import Candidate
 from .evolution import EvolutionSampler
 from .sampling import feasible_samples
 from .searcher import SEARCHER_REGISTRY, Searcher
-from .stock_samplers import build_sampler
 
 _MOST_COUNTED = 100_000  # genotypes
 
@@ -21,9 +24,9 @@ _MOST_COUNTED = 100_000  # genotypes
 class SampledSearcher(Searcher):
     """Asks an Optuna sampler for one candidate at a time.
 
-    A subclass sets :attr:`sampler`, which may propose duplicates and infeasible genotypes; these
-    are skipped. The search ends after ``population * generations`` candidates with a fitness; more
-    than there are feasible genotypes are refused.
+    A subclass sets :attr:`sampler`; duplicates and infeasible genotypes that it proposes are
+    skipped. The search ends after ``population * generations`` candidates with a fitness; more than
+    there are feasible genotypes are refused.
     """
 
     total: int
@@ -96,11 +99,8 @@ class EvolutionSearcher(SampledSearcher):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        settings, keys = (
-            cfg.SEARCH.EVOLUTION,
-            ("parents", "mutation_probability", "crossover_share"),
-        )
-        return super().from_config(cfg) | {key: settings[key.upper()] for key in keys}
+        keys = "parents", "mutation_probability", "crossover_share"
+        return super().from_config(cfg) | {k: cfg.SEARCH.EVOLUTION[k.upper()] for k in keys}
 
 
 @SEARCHER_REGISTRY.register("random")
@@ -152,6 +152,48 @@ class OptunaSearcher(SampledSearcher):
         random = Random(f"{self.seed}/explore/{number}")
         [found] = feasible_samples(self.space, self.budgets, 1, random, known=known)
         return found
+
+
+def build_sampler(name: str, seed: int) -> BaseSampler:
+    """Build a sampler of ``optuna.samplers`` with its defaults; a seed below 0 differs per run."""
+    key, classes = "SEARCH.OPTUNA.SAMPLER", inspect.getmembers(optuna.samplers, inspect.isclass)
+    known = {n: c for n, c in classes if issubclass(c, BaseSampler) and not inspect.isabstract(c)}
+    if name not in known:
+        raise ValueError(
+            f"{key} is '{name}'; optuna.samplers has {', '.join(sorted(known))}."
+            f"{did_you_mean(name, known)}"
+        )
+    if name in ("BruteForceSampler", "GridSampler"):
+        raise ValueError(
+            f"{key} is '{name}', which lists all genotypes; use SEARCH.ALGORITHM 'exhaustive'."
+        )
+    kind: type[BaseSampler] = known[name]
+    is_seeded = "seed" in inspect.signature(kind).parameters and seed >= 0
+    try:
+        return _seeded(kind, seed) if is_seeded else kind()
+    except (TypeError, ImportError) as error:
+        raise ValueError(
+            f"{key} is '{name}', which cannot be built from its default arguments ({error}). Use "
+            "e.g. 'TPESampler' or 'NSGAIISampler'."
+        ) from error
+
+
+def _seeded(kind: Any, seed: int) -> BaseSampler:
+    """Build a sampler that begins anew with each trial, seeded by the trial's number.
+
+    Otherwise a resumed search, or each worker, would draw the same numbers again. What a sampler
+    has learned it reads from the study anyway.
+    """
+
+    class Seeded(kind):  # type: ignore[misc]
+        def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+            kind.__init__(self, seed=Random(f"{seed}/{trial.number}").getrandbits(32))
+            super().before_trial(study, trial)
+
+        def __str__(self) -> str:
+            return str(kind.__name__)
+
+    return Seeded(seed=seed)
 
 
 def _check(key: str, value: float, expected: str, is_right: bool) -> None:

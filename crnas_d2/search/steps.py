@@ -55,19 +55,13 @@ class Step(Enum):
 
 @dataclass
 class Steps:
-    """Decides what comes next, begins a trial, judges its evaluation, and tells the result.
-
-    Attributes:
-        metric: the key of the fitness among the metrics of a candidate; higher is better.
-        second_objective: returns the cost to minimize of a genotype, if there is one.
-        stops_early: raise ValueError if none of the first candidates has a finite fitness.
-    """
+    """Decides what comes next, begins a trial, judges its evaluation, and tells the result."""
 
     study: optuna.Study
     searcher: Searcher
-    metric: str
-    second_objective: Callable[[Genotype], float] | None = None
-    stops_early: bool = True
+    metric: str  # the key of the fitness among the metrics of a candidate; higher is better
+    second_objective: Callable[[Genotype], float] | None = None  # a cost to minimize
+    stops_early: bool = True  # ValueError if none of the first candidates has a finite fitness
 
     def __post_init__(self) -> None:
         self.space = self.searcher.space
@@ -106,7 +100,12 @@ class Steps:
         """Return the genotype of a new trial, or its result if it needs no evaluation."""
         if ENQUEUED not in trial.user_attrs and self.searcher.sampler is None:
             return TrialState.PRUNED  # another worker took the last waiting candidate
-        genotype = self._suggest(trial)
+        names = trial.user_attrs.get(ENQUEUED, self.space.names)  # a prefix lacks the last ones
+        values: dict[str, int] = {}
+        for choice in self.space.choices:
+            if choice.is_active(values) and choice.name in names:
+                values[choice.name] = trial.suggest_categorical(choice.name, choice.options)
+        genotype = self.space.genotype(values)
         # Of several trials of one genotype, the earliest is evaluated.
         others = self._others_like(trial.number)
         if any(map(is_taken_care_of, others)) or not self.searcher.is_feasible(genotype):
@@ -160,15 +159,6 @@ class Steps:
         if ERROR in trial.user_attrs and REFUSED not in trial.user_attrs:
             frozen = self.study.get_trials(deepcopy=False)[trial.number]
             enqueue(self.study, self.space, [decided_genotype(frozen, self.space)])
-
-    def _suggest(self, trial: optuna.Trial) -> Genotype:
-        """Return the enqueued genotype of a trial, otherwise the proposal of the sampler."""
-        names = trial.user_attrs.get(ENQUEUED, self.space.names)  # a prefix lacks the last ones
-        values: dict[str, int] = {}
-        for choice in self.space.choices:
-            if choice.is_active(values) and choice.name in names:
-                values[choice.name] = trial.suggest_categorical(choice.name, choice.options)
-        return self.space.genotype(values)
 
     def _others_like(self, number: int) -> list[FrozenTrial]:
         """Return the earlier trials of the genotype of a trial: duplicates, or failures."""

@@ -29,8 +29,6 @@ _AWAY = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDO
 _PERMANENT = (exc.ProgrammingError, exc.DataError, exc.IntegrityError, exc.ArgumentError)
 # The last one because a journal is read on in each operation.
 _STORAGE_ERRORS = (exc.SQLAlchemyError, StorageInternalError, OSError, json.JSONDecodeError)
-
-
 _ADVICE = (  # by words of the cause
     (("is full", "No space", "quota"), "Make space"),
     (("readonly", "read-only", "Read-only", "ermission denied"), "Make it writable"),
@@ -62,10 +60,7 @@ class PatientStorage:
 
     An operation that fails because the storage is away is repeated for ``patience`` seconds. That
     is harmless: what the first attempt may have written is found and accepted, or it is a trial
-    without worker, which the search cleans up.
-
-    Args:
-        place: of the storage, for messages, without passwords.
+    without worker, which the search cleans up. Messages name its ``place``, without passwords.
     """
 
     def __init__(self, open_backend: Callable[[], BaseStorage], place: str, patience: float):
@@ -94,12 +89,16 @@ class PatientStorage:
                     raise
                 return True
             except _STORAGE_ERRORS as error:
-                study, cause = f"The study in {self.place}", _cause(error)
-                if not _is_away(error):
+                origin: BaseException = error
+                if isinstance(error, StorageInternalError):
+                    origin = error.__cause__ or error
+                study, cause = f"The study in {self.place}", _first_line(origin)
+                if not _is_away(origin):
                     kinds = (advice for words, advice in _ADVICE if any(w in cause for w in words))
-                    advice = f"{next(kinds, 'Solve it')}, then continue with --resume."
-                    text = f"{study} cannot be read or written: {cause}. {advice}"
-                    raise StorageError(text) from error
+                    raise StorageError(
+                        f"{study} cannot be read or written: {cause}. {next(kinds, 'Solve it')}, "
+                        "then continue with --resume."
+                    ) from error
                 deadline = deadline or time.monotonic() + self.patience
                 if time.monotonic() >= deadline:
                     waited = f" for {self.patience:.0f} s" if self.patience else ""
@@ -132,8 +131,6 @@ class PatientStorage:
 
 def _is_away(error: BaseException) -> bool:
     """Whether an operation may succeed when the storage is back."""
-    if isinstance(error, StorageInternalError):
-        error = error.__cause__ or error
     if isinstance(error, OSError) or isinstance(getattr(error, "orig", None), sqlite3.Error):
         return getattr(error, "errno", None) in _AWAY
     # A lost connection has many names, e.g. that of a query which Optuna repeats within the
@@ -141,10 +138,8 @@ def _is_away(error: BaseException) -> bool:
     return isinstance(error, exc.SQLAlchemyError) and not isinstance(error, _PERMANENT)
 
 
-def _cause(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     """Return the first line of what the database or the system says."""
-    if isinstance(error, StorageInternalError):
-        error = error.__cause__ or error
     if isinstance(error, exc.PendingRollbackError) and error.__context__ is not None:
         error = error.__context__  # how the transaction was lost
     if isinstance(error, OSError) and error.strerror:

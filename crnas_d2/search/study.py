@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import optuna
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from .candidates import has_result
 from .presence import has_ended
@@ -24,20 +24,13 @@ _MOST_DESCRIBING = 5.0  # seconds from the creation of a study to its descriptio
 
 @dataclass(frozen=True)
 class StudySettings:
-    """Where the study of a search is, and what identifies the search.
+    """Where the study of a search is, and what identifies the search."""
 
-    Attributes:
-        url: an SQLAlchemy URL, e.g. ``sqlite:///output/search.db``, or the path of a journal file.
-        description: what identifies the search; plain JSON data.
-        directions: that of the fitness, then that of a second objective.
-        patience: seconds for which to wait for a storage that is away.
-    """
-
-    url: str
+    url: str  # of SQLAlchemy, e.g. sqlite:///output/search.db, or the path of a journal file
     name: str
-    description: Mapping[str, object]
-    directions: Sequence[Direction] = ("maximize",)
-    patience: float = 0
+    description: Mapping[str, object]  # what identifies the search; plain JSON data
+    directions: Sequence[Direction] = ("maximize",)  # that of a second objective comes second
+    patience: float = 0  # seconds for which to wait for a storage that is away
 
     def check(self, *, resume: bool) -> None:
         """Check whether :meth:`open` would begin or continue the study, without beginning it."""
@@ -50,8 +43,7 @@ class StudySettings:
         settings are not refused.
 
         Raises:
-            ValueError: the study exists and ``resume`` is false, it belongs to another search, or
-                the storage is no storage of a study.
+            ValueError: it exists and ``resume`` is false, it is another search, or it is no study.
             StorageError: the storage cannot be reached, read or written.
         """
         storage = self._storage(patience=self.patience, for_workers=True)
@@ -88,10 +80,8 @@ class StudySettings:
             study.set_user_attr("description", description)
             return study
         if known is None:
-            raise ValueError(
-                f"{place} is no search of this project. Choose another SEARCH.STUDY_NAME or "
-                "SEARCH.STORAGE."
-            )
+            other = "Choose another SEARCH.STUDY_NAME or SEARCH.STORAGE."
+            raise ValueError(f"{place} is no search of this project. {other}")
         different = [
             f"{key} was {_shown(known, key)} and is {_shown(description, key)}"
             for key in sorted(known.keys() | description.keys())
@@ -99,19 +89,17 @@ class StudySettings:
         ]
         if not different and resume:
             return study
+        running = (t for t in trials if t.state == TrialState.RUNNING)
         # Without trials, it is just being created.
-        if trials and not any(map(_has_result_or_worker, trials)):
+        if trials and not any(map(has_result, trials)) and all(map(has_ended, running)):
             optuna.delete_study(study_name=self.name, storage=storage)
             return None
+        other = "or choose another OUTPUT_DIR (or SEARCH.STUDY_NAME)."
         if not resume:
-            raise ValueError(
-                f"{place} exists already: continue it with --resume, or choose another OUTPUT_DIR "
-                "(or SEARCH.STUDY_NAME)."
-            )
+            raise ValueError(f"{place} exists already: continue it with --resume, {other}")
         raise ValueError(
             f"{place} is another search: {'; '.join(different)}. Its scores cannot be compared "
-            "with new ones. Continue it with its original settings and files, or choose another "
-            "OUTPUT_DIR (or SEARCH.STUDY_NAME)."
+            f"with new ones. Continue it with its original settings and files, {other}"
         )
 
 
@@ -123,10 +111,6 @@ def _description(study: optuna.Study) -> dict[str, Any] | None:
             return None
         time.sleep(0.1)
     return study.user_attrs["description"]
-
-
-def _has_result_or_worker(trial: FrozenTrial) -> bool:
-    return has_result(trial) or (trial.state == TrialState.RUNNING and not has_ended(trial))
 
 
 def _shown(description: Mapping[str, object], key: str) -> str:
