@@ -1,13 +1,15 @@
 """Our backbones in Detectron2's registry, for ``MODEL.BACKBONE.NAME`` of any config."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
+from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool, LastLevelP6P7
-from torch import nn
 
 from crnas_d2.common.errors import invalid
 from crnas_d2.config import NetworkSpec
@@ -17,115 +19,87 @@ from crnas_d2.layers import resolve_norm
 from .body import build_body
 from .necks import NASFPN, SameStrideFPN
 
+Builder = Callable[[CfgNode, ShapeSpec], Backbone]
 
-@BACKBONE_REGISTRY.register()
-@builds_spec
-def build_supernet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
+
+def _register(build: Callable[[CfgNode, Backbone], Backbone]) -> Builder:
+    """Register a function that puts a neck on a body, as a builder of Detectron2."""
+
+    @BACKBONE_REGISTRY.register()
+    @builds_spec
+    @wraps(build)
+    def builder(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
+        spec = replace(NetworkSpec.from_config(cfg), in_channels=input_shape.channels)
+        backbone = build(cfg, build_body(spec))
+        _check_heads(cfg, backbone.output_shape())
+        return backbone
+
+    return builder
+
+
+@_register
+def build_supernet_backbone(cfg: CfgNode, body: Backbone) -> Backbone:
     """Build the body alone: the supernet of ``MODEL.SUPERNET``, or one subnet of it."""
-    return _checked(cfg, _build_body(cfg, input_shape))
+    return body
 
 
-@BACKBONE_REGISTRY.register()
-@builds_spec
-def build_supernet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
+@_register
+def build_supernet_fpn_backbone(cfg: CfgNode, body: Backbone) -> Backbone:
     """Build the body with Detectron2's FPN for Faster, Mask and Cascade R-CNN (P2 to P6).
 
     A body that ends before res5 has a pyramid that ends one level after its last stage.
     """
-    body = _build_body(cfg, input_shape)
-    outputs = _check_in_features(cfg, body)
-    strides = [outputs[name].stride for name in cfg.MODEL.FPN.IN_FEATURES]
+    arguments, outputs = _neck_arguments(cfg, body), body.output_shape()
     top_block = LastLevelMaxPool()
-    top_block.in_feature = f"p{int(math.log2(max(strides)))}"
-    return _checked(cfg, _build_fpn(cfg, body, top_block))
+    stride = max(outputs[name].stride for name in cfg.MODEL.FPN.IN_FEATURES)
+    top_block.in_feature = f"p{int(math.log2(stride))}"
+    return FPN(**arguments, top_block=top_block, fuse_type=cfg.MODEL.FPN.FUSE_TYPE)
 
 
-@BACKBONE_REGISTRY.register()
-@builds_spec
-def build_supernet_retinanet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
+@_register
+def build_supernet_retinanet_fpn_backbone(cfg: CfgNode, body: Backbone) -> Backbone:
     """Build the body with Detectron2's FPN for RetinaNet (P3 to P7)."""
-    body = _build_body(cfg, input_shape)
-    channels = body.output_shape()["res5"].channels
-    top_block = LastLevelP6P7(channels, cfg.MODEL.FPN.OUT_CHANNELS)
-    return _checked(cfg, _build_fpn(cfg, body, top_block))
+    arguments = _neck_arguments(cfg, body)
+    top_block = LastLevelP6P7(body.output_shape()["res5"].channels, cfg.MODEL.FPN.OUT_CHANNELS)
+    return FPN(**arguments, top_block=top_block, fuse_type=cfg.MODEL.FPN.FUSE_TYPE)
 
 
-@BACKBONE_REGISTRY.register()
-@builds_spec
-def build_supernet_nasfpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
+@_register
+def build_supernet_nasfpn_backbone(cfg: CfgNode, body: Backbone) -> Backbone:
     """Build the body with a NAS-FPN (P3 to P7)."""
-    neck = NASFPN(
-        bottom_up=_build_body(cfg, input_shape),
-        in_features=cfg.MODEL.FPN.IN_FEATURES,
-        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
-        num_stacks=cfg.MODEL.NAS_FPN.NUM_STACKS,
-        norm=resolve_norm(cfg.MODEL.FPN.NORM, cfg.MODEL.DEVICE),
-    )
-    return _checked(cfg, neck)
+    return NASFPN(**_neck_arguments(cfg, body), num_stacks=cfg.MODEL.NAS_FPN.NUM_STACKS)
 
 
-@BACKBONE_REGISTRY.register()
-@builds_spec
-def build_supernet_same_stride_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
+@_register
+def build_supernet_same_stride_fpn_backbone(cfg: CfgNode, body: Backbone) -> Backbone:
     """Build DetNet with its FPN (P2 to P6, of stride 4, 8, 16, 16, 16)."""
-    body = _build_body(cfg, input_shape)
-    _check_in_features(cfg, body)
-    neck = SameStrideFPN(
-        bottom_up=body,
-        in_features=cfg.MODEL.FPN.IN_FEATURES,
-        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
-        norm=resolve_norm(cfg.MODEL.FPN.NORM, cfg.MODEL.DEVICE),
-    )
-    return _checked(cfg, neck)
+    return SameStrideFPN(**_neck_arguments(cfg, body))
 
 
-def _build_body(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
-    return build_body(replace(NetworkSpec.from_config(cfg), in_channels=input_shape.channels))
-
-
-def _check_in_features(cfg: CfgNode, body: Backbone) -> dict[str, ShapeSpec]:
-    """Return the outputs of the body."""
+def _neck_arguments(cfg: CfgNode, body: Backbone) -> dict[str, Any]:
     outputs, names = body.output_shape(), cfg.MODEL.FPN.IN_FEATURES
     if not names or not set(names) <= set(outputs):
         expected = f"some of the outputs of the body, {', '.join(outputs)}"
         raise invalid("MODEL.FPN.IN_FEATURES", list(names), expected)
-    return outputs
+    return {
+        "bottom_up": body,
+        "in_features": names,
+        "out_channels": cfg.MODEL.FPN.OUT_CHANNELS,
+        "norm": resolve_norm(cfg.MODEL.FPN.NORM, cfg.MODEL.DEVICE),
+    }
 
 
-def _build_fpn(cfg: CfgNode, body: Backbone, top_block: nn.Module) -> FPN:
-    return FPN(
-        bottom_up=body,
-        in_features=cfg.MODEL.FPN.IN_FEATURES,
-        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
-        norm=resolve_norm(cfg.MODEL.FPN.NORM, cfg.MODEL.DEVICE),
-        top_block=top_block,
-        fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
-    )
-
-
-def _checked(cfg: CfgNode, backbone: Backbone) -> Backbone:
-    """Return the backbone.
-
-    Raises:
-        ValueError: the detector builds a part of the body itself, or needs other outputs. The
-            message names the builder or the head to use instead.
-    """
+def _check_heads(cfg: CfgNode, outputs: dict[str, ShapeSpec]) -> None:
+    """Raise ValueError for a detector that builds res5 itself, or needs other outputs."""
     architecture, heads = cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.ROI_HEADS.NAME
     if architecture == "GeneralizedRCNN" and heads == "Res5ROIHeads":
-        raise invalid(
-            "MODEL.ROI_HEADS.NAME",
-            heads,
-            but="that (C4) builds res5 itself, so a genotype has no effect on it",
-            fix="Use 'StandardROIHeads' or 'CascadeROIHeads' with MODEL.BACKBONE.NAME "
-            "'build_supernet_fpn_backbone'",
-        )
-    outputs, wanted = backbone.output_shape(), list(cfg.MODEL.RETINANET.IN_FEATURES)
+        fix = "Use 'StandardROIHeads' or 'CascadeROIHeads' with MODEL.BACKBONE.NAME "
+        fix += "'build_supernet_fpn_backbone'"
+        but = "that (C4) builds res5 itself, so a genotype has no effect on it"
+        raise invalid("MODEL.ROI_HEADS.NAME", heads, but=but, fix=fix)
+    wanted = list(cfg.MODEL.RETINANET.IN_FEATURES)
     if architecture == "RetinaNet" and not set(wanted) <= set(outputs):
-        raise invalid(
-            "MODEL.BACKBONE.NAME",
-            cfg.MODEL.BACKBONE.NAME,
-            but=f"that outputs {', '.join(outputs)}, and MODEL.RETINANET.IN_FEATURES is {wanted}",
-            fix="RetinaNet needs 'build_supernet_retinanet_fpn_backbone' or "
-            "'build_supernet_nasfpn_backbone'",
-        )
-    return backbone
+        but = f"that outputs {', '.join(outputs)}, and MODEL.RETINANET.IN_FEATURES is {wanted}"
+        fix = "RetinaNet needs 'build_supernet_retinanet_fpn_backbone' or "
+        fix += "'build_supernet_nasfpn_backbone'"
+        raise invalid("MODEL.BACKBONE.NAME", cfg.MODEL.BACKBONE.NAME, but=but, fix=fix)

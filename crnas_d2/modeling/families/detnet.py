@@ -1,9 +1,7 @@
 """DetNet-59, a baseline of DetNAS (table 3): a ResNet-50 whose last stages keep the resolution."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from detectron2.config import CfgNode
 from detectron2.layers import CNNBlockBase, Conv2d, get_norm
 from detectron2.modeling.backbone.resnet import BottleneckBlock, ResNet
 from fvcore.nn import weight_init
@@ -13,10 +11,9 @@ from crnas_d2.modeling.staged_body import StagedBody
 from crnas_d2.space import FAMILY_REGISTRY, Family, Operation
 
 from .resnet import ResNetFamily
-from .settings import check_outputs
+from .settings import SectionFamily
 
 _STAGES = ("res2", "res3", "res4", "res5", "res6")
-_DILATED = ("res5", "res6")
 
 
 class DetNet(StagedBody):
@@ -35,18 +32,14 @@ class DetNetFamily(ResNetFamily):
     Args: those of :class:`ResNetFamily`, with ``res6`` among the outputs.
     """
 
+    body = DetNet
     stages = _STAGES  # type: ignore[assignment]
     stage_options = ()  # type: ignore[assignment]
     operations = DILATIONS[:1]
     published_depths = {50: (3, 4, 6, 3, 3)}
 
-    @classmethod
-    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        check_outputs("MODEL.RESNETS.OUT_FEATURES", cfg.MODEL.RESNETS.OUT_FEATURES, DetNet.outputs)
-        return super().from_config(cfg)
-
     def make_stage(self, stage: str, operations: Sequence[Operation]) -> list[CNNBlockBase]:
-        if stage not in _DILATED:
+        if stage not in ("res5", "res6"):
             return super().make_stage(stage, operations)
         scale = 2 ** _STAGES.index("res4")
         channels = self.res2_out_channels * scale
@@ -66,10 +59,8 @@ class DetNetFamily(ResNetFamily):
         weight_init.c2_msra_fill(blocks[0].shortcut)
         return blocks
 
-    def make_body(self, stem: CNNBlockBase, stages: Mapping[str, Sequence]) -> DetNet:
-        return DetNet(stem, stages, self.out_features, self.freeze_at)
-
     # What ResNet has and DetNet has not.
+    make_body = SectionFamily.make_body
     searchable_conv = Family.searchable_conv
     published_names = Family.published_names
     published_convention = Family.published_convention  # type: ignore[assignment]

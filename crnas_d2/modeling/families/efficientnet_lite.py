@@ -6,20 +6,19 @@ Google in 2020: https://github.com/tensorflow/tpu/tree/master/models/official/ef
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-from detectron2.config import CfgNode
 from detectron2.layers import CNNBlockBase
+from detectron2.modeling import Backbone
 from torch import nn
 
 from crnas_d2.common.errors import invalid
 from crnas_d2.layers import ConvBlock, InvertedResidual, conv_norm, set_dilation, zero_norm
 from crnas_d2.modeling.staged_body import StagedBody
-from crnas_d2.space import FAMILY_REGISTRY, Family, Operation
+from crnas_d2.space import FAMILY_REGISTRY, Operation
 
-from .settings import check_outputs, rounded_channels, settings_from_config
+from .settings import SectionFamily, block_shapes, rename_layers, rounded_channels
 
 STEM_CHANNELS, HEAD_CHANNELS = 32, 1280
 # By stage: the expansion of its blocks, their output channels, the stride of the first block, the
@@ -32,13 +31,6 @@ STAGES = {
     "c112": (6, 112, 1, 5, 3),
     "c192": (6, 192, 2, 5, 4),
     "c320": (6, 320, 1, 3, 1),
-}
-OUTPUTS = {
-    "res2": ("c16", "c24"),
-    "res3": ("c40",),
-    "res4": ("c80", "c112"),
-    "res5": ("c192", "c320"),
-    "head": ("head",),
 }
 # Factors of the channels and of the depths; stem, head, first and last stage keep theirs.
 VARIANTS = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}
@@ -73,12 +65,18 @@ class EfficientNetLite(StagedBody):
     ``res5`` (320, 32) and ``head`` (1280, 32).
     """
 
-    outputs = OUTPUTS
+    outputs = {
+        "res2": ("c16", "c24"),
+        "res3": ("c40",),
+        "res4": ("c80", "c112"),
+        "res5": ("c192", "c320"),
+        "head": ("head",),
+    }
 
 
 @FAMILY_REGISTRY.register("efficientnet_lite")
 @dataclass(eq=False)
-class EfficientNetLiteFamily(Family):
+class EfficientNetLiteFamily(SectionFamily):
     """EfficientNet-Lite; depths, kernels and dilations may vary. Reads no key of ``MODEL.RESNETS``.
 
     Its stages are the stem, seven stages of inverted residual blocks named after their channels in
@@ -86,18 +84,15 @@ class EfficientNetLiteFamily(Family):
 
     Args:
         variant: 0, 1 or 2 for Lite0, Lite1, Lite2.
-        norm, out_features: as in ``MODEL.EFFICIENTNET_LITE``.
-        freeze_at: as in ``MODEL.BACKBONE``.
+        norm, out_features, freeze_at: see :class:`SectionFamily`.
     """
 
+    body = EfficientNetLite
     stages = ("stem", *STAGES, "head")
     operations = (
         Operation("published", make=_block),
-        Operation("dilation 2", make=partial(_block, dilation=2)),
-        Operation("dilation 3", make=partial(_block, dilation=3)),
-        Operation("kernel 3", make=partial(_block, kernel_size=3)),
-        Operation("kernel 5", make=partial(_block, kernel_size=5)),
-        Operation("kernel 7", make=partial(_block, kernel_size=7)),
+        *(Operation(f"dilation {d}", make=partial(_block, dilation=d)) for d in (2, 3)),
+        *(Operation(f"kernel {k}", make=partial(_block, kernel_size=k)) for k in (3, 5, 7)),
     )
     single_layers = frozenset({"stem", "head"})
     section = "EFFICIENTNET_LITE"
@@ -108,20 +103,12 @@ class EfficientNetLiteFamily(Family):
     }
 
     variant: int = 0
-    _: KW_ONLY
-    norm: str = "BN"
-    out_features: Sequence[str] = ("res2", "res3", "res4", "res5")
-    freeze_at: int = 0
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             raise invalid("MODEL.EFFICIENTNET_LITE.VARIANT", self.variant, "0, 1 or 2")
-        check_outputs("MODEL.EFFICIENTNET_LITE.OUT_FEATURES", self.out_features, OUTPUTS)
+        super().__post_init__()
         self.stage_options = tuple(tuple(range(1, n + 1)) for n in self.baseline_depths())
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        return settings_from_config(cls, cfg)
 
     def baseline_depths(self) -> tuple[int, ...]:
         factor = VARIANTS[self.variant][1]
@@ -138,20 +125,18 @@ class EfficientNetLiteFamily(Family):
         in_channels = STEM_CHANNELS
         if stage != names[0]:
             in_channels = rounded_channels(STAGES[names[names.index(stage) - 1]][1] * factor)
-        blocks = []
-        for operation in operations:
-            assert operation.make is not None, operation
-            shape = (in_channels, out_channels, stride, expansion, kernel)
-            blocks.append(operation.make(*shape, self.norm))
-            in_channels, stride = out_channels, 1
-        return blocks
+        shapes = block_shapes(len(operations), in_channels, out_channels, stride)
+        return [
+            operation.make(*shape, expansion, kernel, self.norm)  # type: ignore[misc]
+            for operation, shape in zip(operations, shapes, strict=True)
+        ]
 
-    def make_body(self, stem: CNNBlockBase, stages: Mapping[str, Sequence]) -> EfficientNetLite:
-        stages = dict(stages)
+    def make_body(self, stem: CNNBlockBase, stages: Mapping[str, Sequence]) -> Backbone:
         if "head" in self.out_features:
             in_channels = stages["c320"][-1].out_channels
-            stages["head"] = [_layer(in_channels, HEAD_CHANNELS, kernel_size=1, norm=self.norm)]
-        return EfficientNetLite(stem, stages, self.out_features, self.freeze_at)
+            head = _layer(in_channels, HEAD_CHANNELS, kernel_size=1, norm=self.norm)
+            stages = {**stages, "head": [head]}
+        return super().make_body(stem, stages)
 
     def make_identity(self, block: CNNBlockBase) -> bool:
         return block.is_residual and zero_norm(block.conv3.norm)
@@ -162,24 +147,16 @@ class EfficientNetLiteFamily(Family):
         if "_conv_stem.weight" not in names or any("._se_" in name for name in names):
             return None
         numbers = {int(name.split(".")[1]) for name in names if name.startswith("_blocks.")}
-        # Lite1 and Lite2 have the same blocks.
-        family = next(
-            (f for f in map(cls, VARIANTS) if sum(f.baseline_depths()) - 2 == len(numbers)), None
-        )
-        if family is None:
-            return None
-        depths = zip(family.stages, family.baseline_depths(), strict=True)
-        places = [f"{stage}.{index}" for stage, depth in depths for index in range(depth)][1:-1]
-        layers = dict(_LAYERS)
-        for number, place in enumerate(places):
-            layers |= {
-                f"_blocks.{number}.{name}": f"{place}.{own}" for name, own in _IN_BLOCK.items()
-            }
-        renamed = {}
-        for name in names:
-            layer, dot, parameter = name.rpartition(".")
-            renamed[name] = layers.get(layer, layer) + dot + parameter
-        return renamed
+        for family in map(cls, VARIANTS):  # Lite1 and Lite2 have the same blocks
+            depths = dict(zip(family.stages, family.baseline_depths(), strict=True))
+            places = [f"{stage}.{index}" for stage in STAGES for index in range(depths[stage])]
+            if len(places) == len(numbers):
+                layers = dict(_LAYERS)
+                for number, place in enumerate(places):
+                    for theirs, ours in _IN_BLOCK.items():
+                        layers[f"_blocks.{number}.{theirs}"] = f"{place}.{ours}"
+                return rename_layers(names, layers)
+        return None
 
 
 _LAYERS = {

@@ -1,19 +1,18 @@
 """MobileNetV2 (Sandler et al., CVPR 2018): what CR-NAS varies in it."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-from detectron2.config import CfgNode
 from detectron2.layers import CNNBlockBase
+from detectron2.modeling import Backbone
 from torch import nn
 
 from crnas_d2.common.errors import invalid
 from crnas_d2.layers import DILATIONS, ConvBlock, InvertedResidual, zero_norm
 from crnas_d2.modeling.staged_body import StagedBody
-from crnas_d2.space import FAMILY_REGISTRY, Family, Operation
+from crnas_d2.space import FAMILY_REGISTRY, Operation
 
-from .settings import TORCHVISION_INPUT, check_outputs, rounded_channels, settings_from_config
+from . import settings
 
 STEM_CHANNELS, TAIL_CHANNELS = 32, 1280
 # Table 2 of the paper: by stage, the expansion of its blocks, their output channels, and the
@@ -27,16 +26,6 @@ STAGES = {
     "c160": (6, 160, 2),
     "c320": (6, 320, 1),
 }
-# The stages between one output and the next; an output is that of its last stage.
-OUTPUTS = {
-    "res2": ("c16", "c24"),
-    "res3": ("c32",),
-    "res4": ("c64", "c96"),
-    "res5": ("c160", "c320", "tail"),
-}
-# Torchvision's first depthwise convolution and last convolution. The index 18 of the latter implies
-# the published allocation.
-_TORCHVISION = {"features.1.conv.0.0.weight", "features.18.0.weight"}
 
 
 class MobileNetV2(StagedBody):
@@ -46,12 +35,17 @@ class MobileNetV2(StagedBody):
     and ``res5`` (1280, 32), the ends of the stages ``c24``, ``c32``, ``c96`` and ``tail``.
     """
 
-    outputs = OUTPUTS
+    outputs = {
+        "res2": ("c16", "c24"),
+        "res3": ("c32",),
+        "res4": ("c64", "c96"),
+        "res5": ("c160", "c320", "tail"),
+    }
 
 
 @FAMILY_REGISTRY.register("mobilenetv2")
 @dataclass(eq=False)
-class MobileNetV2Family(Family):
+class MobileNetV2Family(settings.SectionFamily):
     """MobileNetV2 with all layers that CR-NAS (A.2) counts; reads no key of ``MODEL.RESNETS``.
 
     Its stages are the stem, seven stages of inverted residual blocks named after their channels,
@@ -60,48 +54,32 @@ class MobileNetV2Family(Family):
 
     Args:
         width_mult: factor of all channels, which are rounded to multiples of 8.
-        norm, out_features: as in ``MODEL.MOBILENETV2``.
-        freeze_at: as in ``MODEL.BACKBONE``.
+        norm, out_features, freeze_at: see :class:`SectionFamily`.
     """
 
+    body = MobileNetV2
     stages = ("stem", *STAGES, "tail", "classifier")
     stage_options = (
-        (1,),
-        (1,),
-        (1, 2, 3, 4, 5),
-        (1, 2, 3, 4, 5),
+        *[(1,)] * 2,
+        *[(1, 2, 3, 4, 5)] * 2,
         (3, 4, 5, 6, 7),
-        (2, 3, 4, 5, 6),
-        (2, 3, 4, 5, 6),
-        (1,),
-        (1,),
-        (1,),
+        *[(2, 3, 4, 5, 6)] * 2,
+        *[(1,)] * 3,
     )
     block_costs = (0.0, 0.0, 1.5, 1.0, 1.0, 0.75, 1.25, 0.0, 0.0, 0.0)
     operations = DILATIONS
     single_layers = frozenset({"stem", "tail", "classifier"})
     section = "MOBILENETV2"
-    published_convention = TORCHVISION_INPUT
+    published_convention = settings.TORCHVISION_INPUT
     published_depths = (1, 1, 2, 3, 4, 3, 3, 1, 1, 1)
 
     width_mult: float = 1.0
-    _: KW_ONLY
-    norm: str = "BN"
-    out_features: Sequence[str] = ("res2", "res3", "res4", "res5")
-    freeze_at: int = 0
 
     def __post_init__(self) -> None:
         if self.width_mult <= 0:
-            raise invalid(
-                "MODEL.MOBILENETV2.WIDTH_MULT",
-                self.width_mult,
-                "a positive factor, 1.0 for the published channels",
-            )
-        check_outputs("MODEL.MOBILENETV2.OUT_FEATURES", self.out_features, OUTPUTS)
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        return settings_from_config(cls, cfg)
+            expected = "a positive factor, 1.0 for the published channels"
+            raise invalid("MODEL.MOBILENETV2.WIDTH_MULT", self.width_mult, expected)
+        super().__post_init__()
 
     def baseline_depths(self) -> tuple[int, ...]:
         return self.published_depths
@@ -115,60 +93,50 @@ class MobileNetV2Family(Family):
         in_channels = self._channels(widths[list(STAGES).index(stage)])
         expansion, channels, stride = STAGES[stage]
         out_channels = self._channels(channels)
-        blocks = []
-        for operation in operations:
-            block = InvertedResidual(in_channels, out_channels, stride, expansion, self.norm)
+        blocks = [
+            InvertedResidual(*shape, expansion, self.norm)
+            for shape in settings.block_shapes(len(operations), in_channels, out_channels, stride)
+        ]
+        for block, operation in zip(blocks, operations, strict=True):
             operation.change(block)  # type: ignore[misc]
-            blocks.append(block)
-            in_channels, stride = out_channels, 1
         return blocks
 
-    def make_body(self, stem: CNNBlockBase, stages: Mapping[str, Sequence]) -> MobileNetV2:
+    def make_body(self, stem: CNNBlockBase, stages: Mapping[str, Sequence]) -> Backbone:
         in_channels = stages["c320"][-1].out_channels
         # The last convolution is not narrowed (section 4 of the paper).
-        tail_channels = rounded_channels(TAIL_CHANNELS * max(1.0, self.width_mult))
-        tail = ConvBlock(in_channels, tail_channels, 1, norm=self.norm, activation=nn.ReLU6)
-        return MobileNetV2(stem, {**stages, "tail": [tail]}, self.out_features, self.freeze_at)
+        channels = settings.rounded_channels(TAIL_CHANNELS * max(1.0, self.width_mult))
+        tail = ConvBlock(in_channels, channels, 1, norm=self.norm, activation=nn.ReLU6)
+        return super().make_body(stem, {**stages, "tail": [tail]})
 
     def make_identity(self, block: CNNBlockBase) -> bool:
         return block.is_residual and zero_norm(block.conv3.norm)
 
     def _channels(self, channels: int) -> int:
-        return rounded_channels(channels * self.width_mult)
+        return settings.rounded_channels(channels * self.width_mult)
 
     @classmethod
     def published_names(cls, names: Collection[str]) -> dict[str, str] | None:
-        """Map torchvision's names, recognized by ``features.1.conv.0.0`` and ``features.18.0``."""
-        if not set(names) >= _TORCHVISION:
+        """Map torchvision's names, recognized by ``features.1.conv.0.0`` and ``features.18.0``.
+
+        The index 18 of its last convolution implies the published allocation.
+        """
+        if not set(names) >= {"features.1.conv.0.0.weight", "features.18.0.weight"}:
             return None
-        renamed = {}
-        for name in names:
-            layer, dot, parameter = name.rpartition(".")
-            renamed[name] = _TORCHVISION_LAYERS.get(layer, layer) + dot + parameter
-        return renamed
-
-
-def _torchvision_layers() -> dict[str, str]:
-    """Map the layer names of torchvision's MobileNetV2 to ours."""
-    family = MobileNetV2Family
-    stages = zip(family.stages, family.published_depths, strict=True)
-    places = [(stage, index) for stage, depth in stages for index in range(depth)]
-    names = {"classifier.1": "linear"}
-    for number, (stage, index) in enumerate(places[:-1]):  # the last one is the classifier
-        theirs, ours = f"features.{number}", f"{stage}.{index}"
-        if stage in family.single_layers:
-            ours = "stem" if stage == "stem" else ours  # a single block, not a sequence
-            names |= {f"{theirs}.0": f"{ours}.conv1", f"{theirs}.1": f"{ours}.conv1.norm"}
-            continue
-        # Torchvision nests each convolution with its norm, except the last of a block. The first
-        # block has no expansion.
-        pairs = ["conv2"] if stage == "c16" else ["conv1", "conv2"]
-        for pair, conv in enumerate(pairs):
-            names[f"{theirs}.conv.{pair}.0"] = f"{ours}.{conv}"
-            names[f"{theirs}.conv.{pair}.1"] = f"{ours}.{conv}.norm"
-        names[f"{theirs}.conv.{len(pairs)}"] = f"{ours}.conv3"
-        names[f"{theirs}.conv.{len(pairs) + 1}"] = f"{ours}.conv3.norm"
-    return names
-
-
-_TORCHVISION_LAYERS = _torchvision_layers()
+        stages = zip(cls.stages, cls.published_depths, strict=True)
+        places = [(stage, index) for stage, depth in stages for index in range(depth)]
+        layers = {"classifier.1": "linear"}
+        for number, (stage, index) in enumerate(places[:-1]):  # the last one is the classifier
+            theirs, ours = f"features.{number}", f"{stage}.{index}"
+            if stage in cls.single_layers:
+                ours = "stem" if stage == "stem" else ours  # a single block, not a sequence
+                layers |= {f"{theirs}.0": f"{ours}.conv1", f"{theirs}.1": f"{ours}.conv1.norm"}
+                continue
+            # Torchvision nests each convolution with its norm, except the last of a block. The
+            # first block has no expansion.
+            pairs = ["conv2"] if stage == "c16" else ["conv1", "conv2"]
+            for pair, conv in enumerate(pairs):
+                layers[f"{theirs}.conv.{pair}.0"] = f"{ours}.{conv}"
+                layers[f"{theirs}.conv.{pair}.1"] = f"{ours}.{conv}.norm"
+            layers[f"{theirs}.conv.{len(pairs)}"] = f"{ours}.conv3"
+            layers[f"{theirs}.conv.{len(pairs) + 1}"] = f"{ours}.conv3.norm"
+        return settings.rename_layers(names, layers)

@@ -9,11 +9,10 @@ from detectron2.config import CfgNode
 from detectron2.layers import CNNBlockBase
 from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem, BottleneckBlock, ResNet
 
-from crnas_d2.common.errors import invalid
 from crnas_d2.layers import DILATIONS, zero_norm
-from crnas_d2.space import FAMILY_REGISTRY, Family, Genotype, Operation, PlainResNet, SearchableConv
+from crnas_d2.space import FAMILY_REGISTRY, Genotype, Operation, PlainResNet, SearchableConv
 
-from .settings import TORCHVISION_INPUT, settings_from_config
+from .settings import TORCHVISION_INPUT, SectionFamily, published
 
 # The images of Detectron2's model zoo: ResNets come from MSRA, ResNeXts from Caffe2.
 _MSRA = {
@@ -22,18 +21,14 @@ _MSRA = {
     "MODEL.PIXEL_STD": [1.0, 1.0, 1.0],
     "MODEL.RESNETS.STRIDE_IN_1X1": True,
 }
-_CAFFE2 = {
-    **_MSRA,
-    "MODEL.PIXEL_STD": [57.375, 57.12, 58.395],
-    "MODEL.RESNETS.STRIDE_IN_1X1": False,
-}
+_STDS = [57.375, 57.12, 58.395]
+_CAFFE2 = {**_MSRA, "MODEL.PIXEL_STD": _STDS, "MODEL.RESNETS.STRIDE_IN_1X1": False}
 _UP_TO_TEN = tuple(range(1, 11))
-_TORCHVISION_BLOCK = re.compile(r"layer[1-4]\.\d+\.")
 
 
 @FAMILY_REGISTRY.register("resnet")
 @dataclass(eq=False)
-class ResNetFamily(Family):
+class ResNetFamily(SectionFamily):
     """ResNet and, with ``num_groups > 1``, ResNeXt, which has the same space in CR-NAS (A.2).
 
     A network is a plain Detectron2 ``ResNet`` with the parameter names of Detectron2's model zoo;
@@ -42,9 +37,7 @@ class ResNetFamily(Family):
     Args:
         depth: 18 and 34 use BasicBlock, any other depth Bottleneck. It also selects the
             allocation of the baseline.
-        stem_out_channels, res2_out_channels, num_groups, width_per_group, stride_in_1x1, norm,
-            out_features: as in ``MODEL.RESNETS``.
-        freeze_at: as in ``MODEL.BACKBONE``.
+        norm, out_features, freeze_at: see :class:`SectionFamily`. Others: as in ``MODEL.RESNETS``.
     """
 
     stages = ("res2", "res3", "res4", "res5")
@@ -58,10 +51,7 @@ class ResNetFamily(Family):
     )
     operations = DILATIONS
     section = "RESNETS"
-    published_convention = {
-        **TORCHVISION_INPUT,
-        "MODEL.RESNETS.STRIDE_IN_1X1": False,
-    }
+    published_convention = {**TORCHVISION_INPUT, "MODEL.RESNETS.STRIDE_IN_1X1": False}
     # The published allocations, keyed by the number of layers.
     published_depths: ClassVar[dict[int, tuple[int, ...]]] = {
         18: (2, 2, 2, 2),
@@ -78,9 +68,6 @@ class ResNetFamily(Family):
     num_groups: int = 1
     width_per_group: int = 64
     stride_in_1x1: bool = False
-    norm: str = "BN"
-    out_features: Sequence[str] = ("res2", "res3", "res4", "res5")
-    freeze_at: int = 0
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -89,22 +76,14 @@ class ResNetFamily(Family):
                 "The supernet builders support neither RES5_DILATION (DC5) nor deformable "
                 "convolution; reset MODEL.RESNETS.RES5_DILATION and DEFORM_ON_PER_STAGE."
             )
-        return settings_from_config(cls, cfg)
+        return super().from_config(cfg)
 
     @property
     def has_basic_blocks(self) -> bool:
         return self.depth in (18, 34)
 
     def baseline_depths(self) -> tuple[int, ...]:
-        if self.depth not in self.published_depths:
-            known = ", ".join(map(str, self.published_depths))
-            raise invalid(
-                "MODEL.RESNETS.DEPTH",
-                self.depth,
-                f"a published depth, {known}",
-                fix="Set MODEL.GENOTYPE.DEPTHS for another allocation",
-            )
-        return self.published_depths[self.depth]
+        return published(self.section, self.published_depths, self.depth)
 
     def make_stem(self, in_channels: int) -> CNNBlockBase:
         return BasicStem(in_channels, self.stem_out_channels, self.norm)
@@ -133,12 +112,9 @@ class ResNetFamily(Family):
         return blocks
 
     def make_body(self, stem: CNNBlockBase, stages: Mapping[str, Sequence]) -> ResNet:
-        return ResNet(
-            stem,
-            list(stages.values()),
-            out_features=list(self.out_features),
-            freeze_at=self.freeze_at,
-        )
+        outputs = list(self.out_features)
+        blocks = list(stages.values())
+        return ResNet(stem, blocks, out_features=outputs, freeze_at=self.freeze_at)
 
     def searchable_conv(self, stage: str) -> SearchableConv | None:
         """The 3x3 convolution of a Bottleneck, or the first one of a BasicBlock.
@@ -173,9 +149,7 @@ class ResNetFamily(Family):
         # Detectron2 refuses other ResNets of basic blocks.
         fits = not self.has_basic_blocks or (self.res2_out_channels, self.num_groups) == (64, 1)
         return PlainResNet(
-            genotype.depths,
-            dilations,
-            self.has_basic_blocks,
+            *(genotype.depths, dilations, self.has_basic_blocks),
             is_known=is_published and fits and not dilations,
             has_known_depths=genotype.depths in self.published_depths.values(),
         )
@@ -188,10 +162,9 @@ class ResNetFamily(Family):
             return cls.published_convention
         if author != "Caffe2":
             return None
-        middle = [weight for name, weight in weights.items() if name.endswith("branch2b_w")]
         # (out, in / groups, 3, 3)
-        is_resnext = any(weight.shape[0] != weight.shape[1] for weight in middle)
-        return _CAFFE2 if is_resnext else _MSRA
+        shapes = [weight.shape for name, weight in weights.items() if name.endswith("branch2b_w")]
+        return _CAFFE2 if any(out != inner for out, inner, *_ in shapes) else _MSRA
 
     @classmethod
     def published_names(cls, names: Collection[str]) -> dict[str, str] | None:
@@ -200,15 +173,14 @@ class ResNetFamily(Family):
         The new names are those of Detectron2's ``tools/convert-torchvision-to-d2.py``, except that
         the classification layer is ``linear``, as in Detectron2's ResNet.
         """
-        if not any(map(_TORCHVISION_BLOCK.match, names)):
+        if not any(re.match(r"layer[1-4]\.\d+\.", name) for name in names):
             return None
-        return {name: _from_torchvision(name) for name in names}
-
-
-def _from_torchvision(name: str) -> str:
-    renamed = f"stem.{name}" if name.startswith(("conv1.", "bn1.")) else name
-    renamed = re.sub(r"^fc\.", "linear.", renamed)
-    renamed = re.sub(r"^layer([1-4])\.", lambda match: f"res{int(match[1]) + 1}.", renamed)
-    renamed = re.sub(r"\bbn(\d)\.", r"conv\1.norm.", renamed)
-    renamed = renamed.replace(".downsample.0.", ".shortcut.")
-    return renamed.replace(".downsample.1.", ".shortcut.norm.")
+        renamed = {}
+        for name in names:
+            new = f"stem.{name}" if name.startswith(("conv1.", "bn1.")) else name
+            new = re.sub(r"^fc\.", "linear.", new)
+            new = re.sub(r"^layer([1-4])\.", lambda match: f"res{int(match[1]) + 1}.", new)
+            new = re.sub(r"\bbn(\d)\.", r"conv\1.norm.", new)
+            new = new.replace(".downsample.0.", ".shortcut.")
+            renamed[name] = new.replace(".downsample.1.", ".shortcut.norm.")
+        return renamed
