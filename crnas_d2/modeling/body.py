@@ -25,15 +25,10 @@ def build_backbone(
     """Build a body from plain arguments, e.g. for a LazyConfig.
 
     Args:
-        family: with its settings.
         kind: the kind of search space whose supernet to build; ``None`` for a single network.
         genotype: the network or, for a supernet, the part that all its networks have in common.
             Default: the family's baseline.
         sharing: which weights the options of a choice share.
-        in_channels: of the images.
-
-    Raises:
-        ValueError: with the given and the expected value.
     """
     spec = NetworkSpec.build(
         family, kind=kind, genotype=genotype, sharing=sharing, in_channels=in_channels
@@ -49,27 +44,22 @@ def build_body(spec: NetworkSpec) -> Backbone:
     family, kind = spec.family, spec.kind
     stem = family.make_stem(spec.in_channels)
     # make_body() comes last, because it freezes the first parts.
-    if kind is None:
-        body = family.make_body(stem, _build_network(spec))
-    else:
+    if kind is not None:
         stages, parts = kind.build_stages(family, spec.space, spec.sharing)
         body = family.make_body(stem, stages)
         body.supernet = kind.build_supernet(body, spec.space, parts)
+    else:
+        stages = build_stages(family, spec.genotype)
+        if spec.channels is not None:  # with dilations of their own (NATS section 3.3)
+            chosen = dict(zip(spec.channels.names, spec.genotype.channels, strict=True))
+
+            def decode(conv: SearchedConv, base: Conv2d) -> nn.Module:
+                return decode_conv(base, dilations=conv.dilations, choice=chosen[conv.name])
+
+            replace_convs(family, spec.channels, stages, decode)
+        body = family.make_body(stem, stages)
     body.spec = spec
     return body
-
-
-def _build_network(spec: NetworkSpec) -> Stages:
-    """Build the stages of one network, whose channels may have dilations (NATS section 3.3)."""
-    stages = build_stages(spec.family, spec.genotype)
-    if spec.channels is not None:
-        chosen = dict(zip(spec.channels.names, spec.genotype.channels, strict=True))
-
-        def decode(conv: SearchedConv, base: Conv2d) -> nn.Module:
-            return decode_conv(base, dilations=conv.dilations, choice=chosen[conv.name])
-
-        replace_convs(spec.family, spec.channels, stages, decode)
-    return stages
 
 
 def build_stages(family: Family, genotype: Genotype) -> Stages:
@@ -87,25 +77,14 @@ def replace_convs(
     stages: Mapping[str, Sequence[CNNBlockBase]],
     replace: Callable[[SearchedConv, Conv2d], nn.Module],
 ) -> dict[str, nn.Module]:
-    """Replace the searched convolutions of built stages in place.
-
-    Returns:
-        the replacements, keyed by the name of the convolution.
-
-    Raises:
-        ValueError: the blocks differ from what the family's ``searchable_conv`` describes.
-    """
+    """Replace the searched convolutions of built stages; return the new ones by name."""
     replaced = {}
     for conv in space.convs:
         block = stages[conv.stage][conv.block]
         base = getattr(block, conv.attribute, None)
-        fits = (
-            isinstance(base, Conv2d)
-            and (base.out_channels, base.groups) == (conv.channels, conv.conv_groups)
-            and base.kernel_size == (3, 3)
-            and base.bias is None
-        )
-        if not fits:
+        names = ("out_channels", "groups", "kernel_size", "bias")
+        actual = isinstance(base, Conv2d) and tuple(getattr(base, name) for name in names)
+        if actual != (conv.channels, conv.conv_groups, (3, 3), None):
             raise ValueError(
                 f"The family '{family.name}' describes {conv.name} as a 3x3 convolution of "
                 f"{conv.channels} channels in {conv.conv_groups} groups, without bias, but the "

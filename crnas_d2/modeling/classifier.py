@@ -17,23 +17,17 @@ from crnas_d2.layers import ChoiceBlock, zero_norm
 
 @META_ARCH_REGISTRY.register()
 class ImageClassifier(nn.Module):
-    """A backbone, global average pooling and one linear layer.
+    """A backbone with a single output, global average pooling and one linear layer.
 
     The body's parameters are named ``backbone.*``; in a detector with a neck they are
     ``backbone.bottom_up.*``.
 
     Args:
-        backbone: with a single output, which is pooled.
-        num_classes: length of the scores.
         zero_init_residual: start with residual blocks that are the identity (Goyal et al. 2017,
             section 5.1): those of a ResNet, and of any family with ``make_identity``.
         label_smoothing: fraction of the target that is spread evenly over all classes (Szegedy et
             al. 2016, section 7).
         pixel_mean, pixel_std: per channel, in the order and range of the images.
-
-    Raises:
-        ValueError: the backbone has several outputs, e.g. because of a neck; or no residual blocks
-            with ``zero_init_residual``.
     """
 
     @configurable
@@ -58,8 +52,11 @@ class ImageClassifier(nn.Module):
         [(self.in_feature, shape)] = shapes.items()
         self.backbone = backbone
         self.label_smoothing = label_smoothing
-        if zero_init_residual:
-            _zero_residuals(backbone)
+        if zero_init_residual and not _zero_residuals(backbone):
+            raise ValueError(
+                "MODEL.CLASSIFIER.ZERO_INIT_RESIDUAL is True, but the body has no residual block "
+                "that may start as the identity. Set it to False."
+            )
         self.linear = nn.Linear(shape.channels, num_classes)
         # Goyal et al. 2017, section 5.1; as in Detectron2's ResNet.
         nn.init.normal_(self.linear.weight, std=0.01)
@@ -69,28 +66,20 @@ class ImageClassifier(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        return {
-            "backbone": build_backbone(cfg),
-            "num_classes": cfg.MODEL.CLASSIFIER.NUM_CLASSES,
-            "label_smoothing": cfg.MODEL.CLASSIFIER.LABEL_SMOOTHING,
-            "zero_init_residual": cfg.MODEL.CLASSIFIER.ZERO_INIT_RESIDUAL,
-            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
-            "pixel_std": cfg.MODEL.PIXEL_STD,
-        }
+        model = cfg.MODEL
+        pixels = {"pixel_mean": model.PIXEL_MEAN, "pixel_std": model.PIXEL_STD}
+        settings = {key.lower(): value for key, value in model.CLASSIFIER.items()}
+        return {"backbone": build_backbone(cfg), **settings, **pixels}
 
     @property
     def device(self) -> torch.device:
         return self.linear.weight.device
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, torch.Tensor] | list[dict]:
-        """
-        Args:
-            batched_inputs: per image ``image``, (C, H, W) in the range of ``pixel_mean``, and in
-                training ``label``, the index of its class.
+        """Return in training ``{"loss_cls": scalar}``, else per image its probabilities.
 
-        Returns:
-            in training ``{"loss_cls": scalar}``; else per image ``{"scores": (num_classes,)}``,
-            probabilities.
+        Those are ``{"scores": (num_classes,)}``. An image is a dict of ``image``, (C, H, W) in the
+        range of ``pixel_mean``, and in training ``label``, the index of its class.
         """
         features = self.backbone(self.preprocess_image(batched_inputs).tensor)[self.in_feature]
         # (N, C, H', W') to (N, C) to (N, num_classes)
@@ -108,12 +97,8 @@ class ImageClassifier(nn.Module):
         return ImageList.from_tensors(images, self.backbone.size_divisibility)
 
 
-def _zero_residuals(backbone: nn.Module) -> None:
-    """Make the residual blocks of a body the identity, apart from shortcuts that change the shape.
-
-    Raises:
-        ValueError: there are none.
-    """
+def _zero_residuals(backbone: Backbone) -> bool:
+    """Make residual blocks the identity but for their shortcuts; return whether there are any."""
     spec: Any = getattr(backbone, "spec", None)
     # Of another family: it knows its blocks, which are those of the stages.
     stages = () if spec is None else set(spec.family.stages) - spec.family.single_layers
@@ -124,8 +109,4 @@ def _zero_residuals(backbone: nn.Module) -> None:
             found |= zero_norm(last.norm)
         elif isinstance(block, CNNBlockBase) and not isinstance(block, ChoiceBlock):
             found |= name.split(".")[0] in stages and spec.family.make_identity(block)
-    if not found:
-        raise ValueError(
-            "MODEL.CLASSIFIER.ZERO_INIT_RESIDUAL is True, but the body has no residual block that "
-            "may start as the identity. Set it to False."
-        )
+    return found

@@ -21,10 +21,8 @@ class SinglePathSupernet(Supernet):
     """A supernet that runs one subnet at a time.
 
     Args:
-        space: the genotypes that it can run.
         choice_blocks: the modules that implement each choice, keyed by its name. A choice with a
-            single option may have none; a choice inside the branches of a stage has one per
-            branch.
+            single option may have none; one inside the branches of a stage has one per branch.
     """
 
     space: SearchSpace
@@ -51,50 +49,36 @@ class SinglePathKind(SpaceKind):
 
     @abstractmethod
     def build_stage(self, stage: str, family: Family, space: SearchSpace, sharing: str) -> Stage:
-        """Build the blocks of one stage of the supernet.
+        """Build one stage that is not a single layer: its blocks, and those of each choice by name.
 
-        Args:
-            stage: one of the family's stages that is not a single layer.
-
-        Returns:
-            the blocks; and, by name of each choice, all choice blocks that implement it. Those on
-            the path run. A choice with a single option may have none.
+        Those on the path run. A choice with a single option may have none.
         """
 
     def check(self, family: Family, sharing: str) -> None:
         super().check(family, sharing)
         if family.freeze_at > 0:
-            raise ValueError(
-                f"MODEL.BACKBONE.FREEZE_AT is {family.freeze_at}: a supernet cannot be frozen in "
-                "part, because the frozen stages hold choices that have yet to be trained. Set it "
-                "to 0."
-            )
+            but = "a supernet whose stages are frozen does not train the choices in them"
+            raise invalid("MODEL.BACKBONE.FREEZE_AT", family.freeze_at, but=but, fix="Set it to 0")
         if family.norm == "FrozenBN":
-            raise ValueError(
-                f"{family.norm_key} is 'FrozenBN': each path of a supernet needs statistics of its "
-                "own, which frozen ones cannot follow. Use 'BN' or 'SyncBN'."
-            )
+            but = "each path of a supernet needs statistics of its own, which frozen ones are not"
+            raise invalid(family.norm_key, "FrozenBN", but=but, fix="Use 'BN' or 'SyncBN'")
 
     def check_config(self, cfg: CfgNode, space: SearchSpace) -> None:
         if cfg.TEST.PRECISE_BN.ENABLED:
-            raise invalid(
-                "TEST.PRECISE_BN.ENABLED",
-                True,
-                but="PreciseBN overwrites the statistics of every path of a supernet with those of "
-                "one",
-                fix="Set it to False; a search calibrates BN itself",
-            )
+            but = "PreciseBN overwrites the statistics of every path with those of one"
+            fix = "Set it to False; a search calibrates BN itself"
+            raise invalid("TEST.PRECISE_BN.ENABLED", True, but=but, fix=fix)
 
     def build_stages(
         self, family: Family, space: SearchSpace, sharing: str
     ) -> tuple[dict[str, list[CNNBlockBase]], dict[str, list[ChoiceBlock]]]:
-        stages: dict[str, list[CNNBlockBase]] = {}
-        choice_blocks: dict[str, list[ChoiceBlock]] = {}
-        for stage in family.stages:
-            if stage not in family.single_layers:
-                stages[stage], choices = self.build_stage(stage, family, space, sharing)
-                choice_blocks |= choices
-        return stages, choice_blocks
+        built = {
+            stage: self.build_stage(stage, family, space, sharing)
+            for stage in family.stages
+            if stage not in family.single_layers
+        }
+        stages = {stage: blocks for stage, (blocks, _) in built.items()}
+        return stages, {k: v for _, choices in built.values() for k, v in choices.items()}
 
     def build_supernet(
         self, body: Backbone, space: SearchSpace, parts: Mapping[str, Sequence[ChoiceBlock]]

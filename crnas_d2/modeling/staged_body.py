@@ -13,16 +13,14 @@ class StagedBody(Backbone):
     Blocks are named after their stage and position, e.g. ``c24.0``.
 
     Args:
-        stem: the first convolution.
         stages: the blocks of each needed stage, keyed by its name.
         out_features: keys of ``outputs``.
         freeze_at: how many parts of the network to freeze, as in Detectron2's ResNet: 1 for the
             stem, 2 for all up to ``res2``, 3 for all up to ``res3`` and so on.
 
     Attributes:
-        outputs: set by a subclass: for each output, in order, the stages between the previous
-            output and this one. Outputs have ResNet's names, so necks and heads need no other
-            config.
+        outputs: set by a subclass: for each output, in order, the stages since the previous one.
+            Outputs have ResNet's names, so necks and heads need no other config.
     """
 
     outputs: Mapping[str, Sequence[str]]
@@ -40,7 +38,10 @@ class StagedBody(Backbone):
         self._out_features = list(out_features)
         self._out_feature_strides, self._out_feature_channels = {}, {}
         self._output_of: dict[str, str] = {}  # by the stage after which it is taken
-        self._needed = needed_outputs(self.outputs, out_features)
+        # Up to the last one of out_features. Later stages would take memory, and
+        # DistributedDataParallel would wait for their gradients.
+        names = tuple(self.outputs)
+        self._needed = names[: 1 + max(map(names.index, out_features))]
         stride = stem.stride
         for output in self._needed:
             for name in self.outputs[output]:
@@ -54,13 +55,7 @@ class StagedBody(Backbone):
         self.freeze(freeze_at)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """
-        Args:
-            x: images, (N, C, H, W).
-
-        Returns:
-            feature maps (N, channels, ceil(H / stride), ceil(W / stride)), keyed by output.
-        """
+        """Map images (N, C, H, W) to features (N, channels, ceil(H / stride), ceil(W / stride))."""
         features: dict[str, Tensor] = {}
         for name, part in self.named_children():  # the stem and the stages, in order
             x = part(x)
@@ -77,14 +72,3 @@ class StagedBody(Backbone):
                 for block in getattr(self, name).children():
                     block.freeze()
         return self
-
-
-def needed_outputs(
-    outputs: Mapping[str, Sequence[str]], out_features: Sequence[str]
-) -> tuple[str, ...]:
-    """Return the outputs up to the last one of ``out_features``.
-
-    Later stages would take memory, and DistributedDataParallel would wait for their gradients.
-    """
-    names = tuple(outputs)
-    return names[: 1 + max(map(names.index, out_features))]

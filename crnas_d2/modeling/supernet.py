@@ -17,7 +17,6 @@ class Supernet:
     runs whole and whose training finds nothing.
 
     Attributes:
-        space: the genotypes.
         has_paths: whether it runs one subnet at a time, see :class:`SinglePathSupernet`.
         path: the active genotype; ``None`` before the first :meth:`set_path`, or without paths.
         choice_blocks: with paths, the modules that implement each choice, keyed by its name; costs
@@ -30,11 +29,7 @@ class Supernet:
     choice_blocks: Mapping[str, Sequence[ChoiceBlock]] = MappingProxyType({})
 
     def set_path(self, genotype: Genotype) -> None:
-        """Switch to one subnet: until the next call, nothing off its path runs or changes.
-
-        Raises:
-            ValueError: the genotype is not in the space.
-        """
+        """Switch to a subnet of the space: until the next call, nothing else runs or changes."""
         raise NotImplementedError(f"{type(self).__name__} has no paths")
 
     @property
@@ -43,10 +38,9 @@ class Supernet:
         return []
 
     def decode(self) -> Genotype | None:
-        """Return the genotype that the training has found so far.
+        """Return the genotype found so far, which is scored in place of the supernet.
 
-        It is evaluated in place of the supernet, which has no score of its own; ``None`` if only a
-        search finds one.
+        ``None`` if only a search finds one.
         """
         return None
 
@@ -57,8 +51,5 @@ class Supernet:
 
 def find_supernet(model: nn.Module) -> Supernet | None:
     """Return the supernet inside a detector or a backbone, or ``None`` if there is none."""
-    for module in model.modules():
-        supernet = getattr(module, "supernet", None)
-        if isinstance(supernet, Supernet):
-            return supernet
-    return None
+    found = (getattr(module, "supernet", None) for module in model.modules())
+    return next((supernet for supernet in found if isinstance(supernet, Supernet)), None)

@@ -1,6 +1,7 @@
 """NAS-FPN, the searched feature pyramid of Ghiasi et al., CVPR 2019 (arXiv 1904.07392)."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import fvcore.nn.weight_init as weight_init
 import torch.nn.functional as F
@@ -8,7 +9,6 @@ from detectron2.layers import Conv2d, get_norm
 from detectron2.modeling.backbone.backbone import Backbone
 from torch import Tensor, nn
 
-IN_STRIDES = (8, 16, 32)
 OUT_STRIDES = {"p3": 8, "p4": 16, "p5": 32, "p6": 64, "p7": 128}
 
 
@@ -34,13 +34,8 @@ class NASFPN(Backbone):
     Args:
         bottom_up: the body.
         in_features: names of its features C3, C4, C5, with strides 8, 16, 32 in this order.
-        out_channels: of every map of the neck.
-        num_stacks: number of pyramids in sequence.
         norm: of every convolution, a name that ``detectron2.layers.get_norm`` accepts. The paper
             uses batch normalization.
-
-    Raises:
-        ValueError: ``in_features`` are not C3, C4, C5, or ``num_stacks`` is below 1.
     """
 
     def __init__(
@@ -54,11 +49,11 @@ class NASFPN(Backbone):
         super().__init__()
         shapes = bottom_up.output_shape()
         strides = [shapes[name].stride if name in shapes else None for name in in_features]
-        if tuple(strides) != IN_STRIDES:
+        if tuple(strides) != (8, 16, 32):
             available = {name: shape.stride for name, shape in shapes.items()}
             raise ValueError(
                 f"NAS-FPN got in_features {list(in_features)} with strides {strides}; it takes "
-                f"three features with strides {list(IN_STRIDES)}, e.g. ['res3', 'res4', 'res5']. "
+                f"three features with strides [8, 16, 32], e.g. ['res3', 'res4', 'res5']. "
                 f"The body has these strides: {available}."
             )
         if num_stacks < 1:
@@ -80,19 +75,13 @@ class NASFPN(Backbone):
         return OUT_STRIDES["p7"]
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """
-        Args:
-            x: images, (N, 3, H, W).
+        """Map images (N, 3, H, W) to p3 to p7, (N, out_channels, ceil(H / s), ceil(W / s)).
 
-        Returns:
-            p3 to p7, (N, out_channels, ceil(H / s), ceil(W / s)) with s = 8, 16, 32, 64, 128 (p3
-            to p5 round as the body does). They end with a norm, not with a ReLU.
+        s = 8, 16, 32, 64, 128; p3 to p5 round as the body does. They end with a norm, not a ReLU.
         """
         features = self.bottom_up(x)
-        levels = [
-            lateral(features[name])
-            for lateral, name in zip(self.laterals, self.in_features, strict=True)
-        ]
+        inputs = (features[name] for name in self.in_features)
+        levels = [lateral(x) for lateral, x in zip(self.laterals, inputs, strict=True)]
         for _ in range(2):  # P6 and P7
             levels.append(F.max_pool2d(levels[-1], kernel_size=2, stride=2, ceil_mode=True))
         for stack in self.stacks:
@@ -111,9 +100,7 @@ class PyramidStack(nn.Module):
     def __init__(self, channels: int, norm: str):
         super().__init__()
 
-        def conv() -> Conv2d:
-            return neck_conv(ReLUConv2d, channels, channels, 3, norm)
-
+        conv = partial(neck_conv, ReLUConv2d, channels, channels, 3, norm)
         self.p4_first, self.p4_second = conv(), conv()
         self.p3, self.p4, self.p5, self.p7, self.p6 = (conv() for _ in range(5))
 
@@ -155,10 +142,7 @@ def neck_conv(
 
 
 def _global_pooling(coarse: Tensor, fine: Tensor, size: Sequence[int]) -> Tensor:
-    """Merge two maps (figure 4): the coarse one, plus the fine one with channel attention.
-
-    The attention is the sigmoid of the coarse map's maximum, (N, C, 1, 1).
-    """
+    """Sum the coarse map and the fine one, which has channel attention (figure 4)."""
     # Resizing repeats pixels or takes maxima, so the maximum is the same before and after it.
     attention = coarse.amax(dim=(2, 3), keepdim=True).sigmoid()
     return _resize(coarse, size) + attention * _resize(fine, size)

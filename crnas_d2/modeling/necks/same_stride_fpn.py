@@ -18,9 +18,7 @@ class SameStrideFPN(Backbone):
     the stages ``res2`` to ``res6``.
 
     Args:
-        bottom_up: the body.
-        in_features: of its outputs, from the highest resolution to the lowest.
-        out_channels: of each map.
+        in_features: of the outputs of the body, from the highest resolution to the lowest.
         norm: of each convolution, a name that ``detectron2.layers.get_norm`` accepts.
     """
 
@@ -47,12 +45,9 @@ class SameStrideFPN(Backbone):
         return self._shapes
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """
-        Args:
-            x: images, (N, C, H, W), of sides that are multiples of the largest stride.
+        """Map images (N, C, H, W) to ``p2`` and so on, (N, out_channels, H / stride, W / stride).
 
-        Returns:
-            maps (N, out_channels, H / stride, W / stride), keyed ``p2`` and so on.
+        H and W are multiples of the largest stride.
         """
         features, found, above = self.bottom_up(x), {}, None
         for name in reversed(self.in_features):

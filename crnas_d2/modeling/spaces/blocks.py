@@ -15,14 +15,7 @@ from crnas_d2.layers import (
     SharedWeightChoice,
 )
 from crnas_d2.modeling.single_path import SinglePathKind, Stage
-from crnas_d2.space import (
-    FAMILY_REGISTRY,
-    SPACE_REGISTRY,
-    Choice,
-    Family,
-    Genotype,
-    SearchSpace,
-)
+from crnas_d2.space import FAMILY_REGISTRY, SPACE_REGISTRY, Choice, Family, Genotype, SearchSpace
 
 _STAGE_OPTIONS = "MODEL.SUPERNET.STAGE_OPTIONS"
 
@@ -41,12 +34,9 @@ class BlockKind(SinglePathKind):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        supernet = cfg.MODEL.SUPERNET
-        settings = {
-            "depths": ("options", supernet.STAGE_OPTIONS),
-            "ops": ("operations", supernet.OPERATION_OPTIONS),
-        }
-        return dict(settings[field] for field in cls.fields)
+        keys = {"depths": ("options", "STAGE_OPTIONS"), "ops": ("operations", "OPERATION_OPTIONS")}
+        settings = (keys[field] for field in cls.fields)
+        return {name: cfg.MODEL.SUPERNET[key] for name, key in settings}
 
     def build_space(self, family: Family, genotype: Genotype) -> SearchSpace:
         has_depths, has_ops = "depths" in self.fields, "ops" in self.fields
@@ -55,25 +45,17 @@ class BlockKind(SinglePathKind):
         options = self._depths(family) if has_depths else [(depth,) for depth in genotype.depths]
         choices = []
         for stage, depths in zip(family.stages, options, strict=True):
-            depth = Choice(f"{stage}.depth", depths, field="depths", stage=stage)
+            name = f"{stage}.depth"
             if has_depths:
-                choices.append(depth)
+                choices.append(Choice(name, depths, field="depths", stage=stage))
             # A single layer has nothing to choose from.
             known = family.operations_of(stage)
             chosen = tuple(self.operations) if self.operations and len(known) > 1 else known
             for block in range(max(depths) if has_ops else 0):
-                # A block may not exist at every depth.
-                choices.append(
-                    Choice(
-                        f"{stage}.{block}.op",
-                        chosen,
-                        field="ops",
-                        stage=stage,
-                        block=block,
-                        parent=depth.name if has_depths else "",
-                        active_for=tuple(n for n in depths if n > block) if has_depths else (),
-                    )
-                )
+                place: dict[str, Any] = {"stage": stage, "block": block}
+                if has_depths:  # a block may not exist at every depth
+                    place |= {"parent": name, "active_for": tuple(n for n in depths if n > block)}
+                choices.append(Choice(f"{stage}.{block}.op", chosen, field="ops", **place))
         base = Genotype() if has_depths else Genotype(depths=genotype.depths)
         return SearchSpace(self.name, tuple(choices), base)
 
@@ -81,13 +63,9 @@ class BlockKind(SinglePathKind):
         super().check(family, sharing)
         if "weight" in sharing and not all(op.change for op in family.operations):
             names = ", ".join(operation.name for operation in family.operations)
-            raise invalid(
-                "MODEL.SUPERNET.SHARING",
-                sharing,
-                but=f"the operations of the family '{family.name}' ({names}) have weights of "
-                "different shapes and, unlike dilations, cannot share them",
-                fix="Set it to 'none'",
-            )
+            but = f"the operations of the family '{family.name}' ({names}) have weights of "
+            but += "different shapes and, unlike dilations, cannot share them"
+            raise invalid("MODEL.SUPERNET.SHARING", sharing, but=but, fix="Set it to 'none'")
 
     def build_stage(self, stage: str, family: Family, space: SearchSpace, sharing: str) -> Stage:
         choices = [choice for choice in space.choices if choice.stage == stage]
@@ -95,15 +73,23 @@ class BlockKind(SinglePathKind):
         choice_blocks: dict[str, list[ChoiceBlock]] = {choice.name: [] for choice in operations}
 
         def make_blocks(number: int) -> list[CNNBlockBase]:
-            if not operations:
-                return family.make_stage(stage, family.operations[:1] * number)
-            indices = operations[0].options
-            blocks = _make_blocks(family, stage, indices, number, shares="weight" in sharing)
-            # One choice may have several choice blocks: without prefix sharing, make_blocks() is
-            # called for each branch of the stage.
+            """Build the first blocks of a stage, each a choice if there are several operations."""
+            # Without prefix sharing, this is called for each branch of the stage, so that one
+            # choice has several choice blocks.
+            indices = operations[0].options if operations else (0,)
+            ops = {index: family.operations[index] for index in indices}
+            blocks: list[Any]
+            if len(ops) == 1 or "weight" in sharing:
+                blocks = family.make_stage(stage, [ops[indices[0]]] * number)
+                if len(ops) == 1:
+                    return blocks
+                blocks = [SharedWeightChoice(block, ops) for block in blocks]
+            else:  # one candidate stage per operation; block i chooses among the i-th blocks of all
+                candidates = [family.make_stage(stage, [op] * number) for op in ops.values()]
+                columns = (dict(zip(ops, c, strict=True)) for c in zip(*candidates, strict=True))
+                blocks = [OperationChoice(column) for column in columns]
             for choice, block in zip(operations[:number], blocks, strict=True):
-                if isinstance(block, ChoiceBlock):
-                    choice_blocks[choice.name].append(block)
+                choice_blocks[choice.name].append(block)
             return blocks
 
         if choices[0].field == "ops":
@@ -122,13 +108,10 @@ class BlockKind(SinglePathKind):
         options, stages = self.options or family.stage_options, ", ".join(family.stages)
         if not options:
             others = [name for name, other in FAMILY_REGISTRY if other.stage_options]
-            raise invalid(
-                "MODEL.SUPERNET.SPACE",
-                self.name,
-                but="no paper gives numbers of blocks to choose from for the family "
-                f"'{family.name}' (those of {', '.join(others)} have some)",
-                fix=f"Set {_STAGE_OPTIONS} to a list for each of {stages}",
-            )
+            but = "no paper gives numbers of blocks to choose from for the family "
+            but += f"'{family.name}' (those of {', '.join(others)} have some)"
+            fix = f"Set {_STAGE_OPTIONS} to a list for each of {stages}"
+            raise invalid("MODEL.SUPERNET.SPACE", self.name, but=but, fix=fix)
         if len(options) != len(family.stages):
             raise ValueError(
                 f"{_STAGE_OPTIONS} has {len(options)} lists; expected one for each of {stages}."
@@ -141,13 +124,10 @@ class BlockKind(SinglePathKind):
     def _check_operations(self, family: Family) -> None:
         known, chosen = range(len(family.operations)), list(self.operations)
         if len(known) < 2:
-            raise invalid(
-                "MODEL.SUPERNET.SPACE",
-                self.name,
-                but=f"the blocks of the family '{family.name}' have only one operation "
-                f"({family.operations[0].name})",
-                fix="Set MODEL.SUPERNET.SPACE to 'stage', or MODEL.SUPERNET.FAMILY to another",
-            )
+            but = f"the blocks of the family '{family.name}' have only one operation "
+            but += f"({family.operations[0].name})"
+            fix = "Set MODEL.SUPERNET.SPACE to 'stage', or MODEL.SUPERNET.FAMILY to another"
+            raise invalid("MODEL.SUPERNET.SPACE", self.name, but=but, fix=fix)
         if len(set(chosen)) < len(chosen) or not set(chosen) <= set(known):
             names = ", ".join(f"{i} ({family.operations[i].name})" for i in known)
             raise invalid("MODEL.SUPERNET.OPERATION_OPTIONS", chosen, f"different ones of {names}")
@@ -172,31 +152,7 @@ class OperationKind(BlockKind):
 
 @SPACE_REGISTRY.register("joint")
 class JointKind(BlockKind):
-    """Depths and operations at once; CR-NAS searches them one after the other.
-
-    The choice of a block's operation is active if the depth of its stage includes the block.
-    """
+    """Depths and operations of the blocks within them; CR-NAS searches one after the other."""
 
     fields = ("depths", "ops")
     sharings = ("none", "prefix", "weight", "prefix+weight")
-
-
-def _make_blocks(
-    family: Family, stage: str, indices: Sequence[int], number: int, *, shares: bool
-) -> list[CNNBlockBase]:
-    """Build the first blocks of a stage, each a choice between operations.
-
-    Args:
-        indices: of the operations. A single one gives plain blocks.
-        shares: all operations of a block use the same weights; otherwise each has its own.
-    """
-    operations = {index: family.operations[index] for index in indices}
-    if len(indices) == 1 or shares:
-        blocks = family.make_stage(stage, [operations[indices[0]]] * number)
-        return blocks if len(indices) == 1 else [SharedWeightChoice(b, operations) for b in blocks]
-    # One candidate stage per operation; block i chooses among the i-th blocks of all.
-    candidates = [family.make_stage(stage, [op] * number) for op in operations.values()]
-    return [
-        OperationChoice(dict(zip(indices, column, strict=True)))
-        for column in zip(*candidates, strict=True)
-    ]

@@ -37,7 +37,6 @@ class MixedSupernet(Supernet):
     """A channel supernet: all of it runs, and each searched convolution mixes its dilations.
 
     Args:
-        space: the genotypes that it mixes.
         convs: the mixed convolutions, keyed by name, in the order of the space.
     """
 
@@ -118,12 +117,18 @@ class ChannelKind(SpaceKind):
         return {key.lower(): value for key, value in cfg.MODEL.SUPERNET.CHANNEL.items()}
 
     def build_space(self, family: Family, genotype: Genotype) -> ChannelSpace:
-        """
-        Args:
-            genotype: the network whose convolutions are searched. If it already has
-                ``channels``, they determine the numbers of channel groups.
-        """
-        _check_family(family)
+        """Build the space of a network, whose ``channels`` set the numbers of groups, if any."""
+        if type(family).searchable_conv is Family.searchable_conv:
+            method = Family.searchable_conv
+            others = [name for name, f in FAMILY_REGISTRY if f.searchable_conv is not method]
+            raise ValueError(
+                f"The family '{family.name}' has no channel space, which NATS searches in: "
+                f"{', '.join(others)}. Set MODEL.SUPERNET.FAMILY to it, or MODEL.SUPERNET.SPACE to "
+                "another space and MODEL.GENOTYPE.CHANNELS to []."
+            )
+        if family.norm in ("GN", "LN"):
+            but = "that normalizes channels together, and a decoded network reorders its channels"
+            raise invalid(family.norm_key, family.norm, "'BN', 'SyncBN' or 'FrozenBN'", but=but)
         dilations = self._dilations_of_stages(family.stages)
         convs: list[SearchedConv] = []
         for stage, depth in zip(family.stages, genotype.depths, strict=True):
@@ -131,29 +136,22 @@ class ChannelKind(SpaceKind):
                 continue
             conv = family.searchable_conv(stage)
             if conv is None:
-                raise ValueError(
-                    f"{_KEY}.STAGES is {list(self.stages)}, but the family '{family.name}' has "
-                    f"nothing to search in {stage}; remove it."
-                )
+                but = f"the family '{family.name}' has nothing to search in {stage}"
+                raise invalid(f"{_KEY}.STAGES", list(self.stages), but=but, fix="Remove it")
             for block in range(depth):
                 if genotype.channels:
                     # A wrong number of lists is reported by validate(), with the expected one.
                     num_groups = len(genotype.channels[len(convs) % len(genotype.channels)])
                 else:
                     num_groups = self._num_groups(stage, conv)
-                place = (stage, block, conv.attribute)
-                convs.append(
-                    SearchedConv(
-                        *place, conv.channels, conv.conv_groups, dilations[stage], num_groups
-                    )
-                )
+                place = (stage, block, conv.attribute, conv.channels, conv.conv_groups)
+                convs.append(SearchedConv(*place, dilations[stage], num_groups))
         return ChannelSpace(tuple(convs), replace(genotype, channels=()))
 
     def check(self, family: Family, sharing: str) -> None:
-        """Raise ValueError for frozen stages in which something is searched.
+        """Raise ValueError for frozen stages that are searched.
 
-        FrozenBN is allowed: all of a channel supernet runs in every step, so its BN follows the mix
-        as in the base network, and needs no statistics per path.
+        FrozenBN is allowed: without paths, BN needs no statistics per path.
         """
         super().check(family, sharing)
         # Detectron2 counts the stem as 1 and res2 as 2.
@@ -162,19 +160,15 @@ class ChannelKind(SpaceKind):
         if searched:
             raise ValueError(
                 f"MODEL.BACKBONE.FREEZE_AT is {family.freeze_at}, which freezes "
-                f"{', '.join(searched)}, including alpha, but {_KEY}.STAGES asks to search there. "
-                "Lower FREEZE_AT, or remove these stages."
+                f"{', '.join(searched)}, where {_KEY}.STAGES asks to search. Lower FREEZE_AT, or "
+                "remove these stages."
             )
 
     def check_config(self, cfg: CfgNode, space: ChannelSpace) -> None:
         start = cfg.SOLVER.ALPHA.START
         if not 0 <= start < 1:
-            raise invalid(
-                "SOLVER.ALPHA.START",
-                start,
-                "a fraction of SOLVER.MAX_ITER, from 0 to below 1, because alpha is trained in the "
-                "rest",
-            )
+            expected = "a fraction of SOLVER.MAX_ITER, from 0 to below 1; the rest trains alpha"
+            raise invalid("SOLVER.ALPHA.START", start, expected)
         if cfg.MODEL.WEIGHTS:
             warn_without_plain_dilation(space)
 
@@ -184,26 +178,21 @@ class ChannelKind(SpaceKind):
                 "DATASETS.ARCHVAL is empty: name the datasets that train alpha, none of whose "
                 "images is in DATASETS.TRAIN."
             )
-        if cfg.DATALOADER.SAMPLER_TRAIN != "TrainingSampler":
-            raise invalid(
-                "DATALOADER.SAMPLER_TRAIN",
-                cfg.DATALOADER.SAMPLER_TRAIN,
-                but="a search of channels shuffles the images of both halves evenly",
-                fix="Set it to 'TrainingSampler'",
-            )
+        sampler = cfg.DATALOADER.SAMPLER_TRAIN
+        if sampler != "TrainingSampler":
+            but = "a search of channels shuffles the images of both halves evenly"
+            fix = "Set it to 'TrainingSampler'"
+            raise invalid("DATALOADER.SAMPLER_TRAIN", sampler, but=but, fix=fix)
 
     def build_stages(
         self, family: Family, space: ChannelSpace, sharing: str
     ) -> tuple[Stages, dict[str, nn.Module]]:
         """Build the base network, in which each channel group mixes all dilations (NATS 3.2)."""
-        stages = build_stages(family, space.base)
+        stages, shares = build_stages(family, space.base), sharing == "weight"
 
         def mix(conv: SearchedConv, base: Conv2d) -> ChannelMixedConv2d:
             return ChannelMixedConv2d.from_conv(
-                base,
-                dilations=conv.dilations,
-                num_groups=conv.num_groups,
-                share_weights=sharing == "weight",
+                base, dilations=conv.dilations, num_groups=conv.num_groups, share_weights=shares
             )
 
         return stages, replace_convs(family, space, stages, mix)
@@ -214,7 +203,6 @@ class ChannelKind(SpaceKind):
         return MixedSupernet(space, parts)
 
     def _dilations_of_stages(self, stages: Sequence[str]) -> dict[str, tuple[Dilation, ...]]:
-        """Return the dilations of each searched stage, keyed by its name."""
         chosen, name = list(self.stages), self.dilation_set
         if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= set(stages):
             raise invalid(f"{_KEY}.STAGES", chosen, f"some of {', '.join(stages)}, each once")
@@ -232,12 +220,8 @@ class ChannelKind(SpaceKind):
                     raise ValueError(f"{_KEY}.DILATIONS of {stage}: {error}") from error
             return found
         if name not in DILATION_SETS:
-            raise invalid(
-                f"{_KEY}.DILATION_SET",
-                name,
-                f"one of {', '.join(DILATION_SETS)}, or {_KEY}.DILATIONS with a list for each "
-                "stage",
-            )
+            expected = f"one of {', '.join(DILATION_SETS)}, or a list for each stage in DILATIONS"
+            raise invalid(f"{_KEY}.DILATION_SET", name, expected)
         lacking = [stage for stage in chosen if stage not in DILATION_SETS[name]]
         if lacking:
             raise ValueError(
@@ -247,7 +231,6 @@ class ChannelKind(SpaceKind):
         return {stage: DILATION_SETS[name][stage] for stage in chosen}
 
     def _num_groups(self, stage: str, conv: SearchableConv) -> int:
-        """Return the number of channel groups per convolution of a stage."""
         size = self.channels_per_group
         counts = {"channels_per_group": size} if size else {"num_groups": self.num_groups}
         try:
@@ -255,23 +238,3 @@ class ChannelKind(SpaceKind):
         except ValueError as error:
             key = "CHANNELS_PER_GROUP" if size else "NUM_GROUPS"
             raise ValueError(f"{_KEY}.{key}, in {stage}: {error}") from error
-
-
-def _check_family(family: Family) -> None:
-    """Raise ValueError for a family, or a norm, that the channel space does not support."""
-    if type(family).searchable_conv is Family.searchable_conv:
-        others = [
-            name
-            for name, other in FAMILY_REGISTRY
-            if other.searchable_conv is not Family.searchable_conv
-        ]
-        raise ValueError(
-            f"The family '{family.name}' has no channel space, which NATS searches in: "
-            f"{', '.join(others)}. Set MODEL.SUPERNET.FAMILY to it, or MODEL.SUPERNET.SPACE to "
-            "another space and MODEL.GENOTYPE.CHANNELS to []."
-        )
-    if family.norm in ("GN", "LN"):
-        raise ValueError(
-            f"{family.norm_key} is '{family.norm}', which normalizes channels together, but a "
-            "decoded network reorders its channels. Use 'BN', 'SyncBN' or 'FrozenBN'."
-        )
