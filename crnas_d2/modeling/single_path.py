@@ -57,10 +57,10 @@ class SinglePathKind(SpaceKind):
     def check(self, family: Family, sharing: str) -> None:
         super().check(family, sharing)
         if family.freeze_at > 0:
-            but = "a supernet whose stages are frozen does not train the choices in them"
+            but = "a supernet cannot train the choices in frozen stages"
             raise invalid("MODEL.BACKBONE.FREEZE_AT", family.freeze_at, but=but, fix="Set it to 0")
         if family.norm == "FrozenBN":
-            but = "each path of a supernet needs statistics of its own, which frozen ones are not"
+            but = "each path of a supernet needs BN statistics of its own"
             raise invalid(family.norm_key, "FrozenBN", but=but, fix="Use 'BN' or 'SyncBN'")
 
     def check_config(self, cfg: CfgNode, space: SearchSpace) -> None:
