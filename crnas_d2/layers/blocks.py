@@ -31,7 +31,6 @@ def conv_norm(
         norm: a name that ``detectron2.layers.get_norm`` accepts.
         activation: applied in place after the norm; ``None`` for a linear convolution. A module,
             because TorchScript compiles no function that is an attribute.
-        eps: of a batch norm; default: torch's.
         pads_as_tensorflow: see :class:`SamePadConv2d`.
     """
     conv_class = SamePadConv2d if pads_as_tensorflow and stride == 2 else Conv2d
@@ -46,8 +45,7 @@ def conv_norm(
         norm=get_norm(norm, out_channels),
         activation=None if activation is None else activation(inplace=True),
     )
-    # Kaiming normal over the fan-out (He et al. 2015), as in Detectron2's ResNet and torchvision's
-    # MobileNetV2.
+    # Kaiming normal over the fan-out (He et al. 2015), as in Detectron2's ResNet.
     weight_init.c2_msra_fill(conv)
     if eps is not None and hasattr(conv.norm, "eps"):
         conv.norm.eps = eps
@@ -55,10 +53,7 @@ def conv_norm(
 
 
 class SamePadConv2d(Conv2d):
-    """A convolution of stride 2 that pads as TensorFlow's SAME does: the odd pixel at the end.
-
-    Of an even height or width, the first row or column of the symmetric padding is left out.
-    """
+    """A convolution of stride 2 that pads an even size at its end only, as TensorFlow's SAME."""
 
     def forward(self, x: Tensor) -> Tensor:
         (height, width), (top, left) = x.shape[-2:], self.padding
@@ -69,11 +64,7 @@ class SamePadConv2d(Conv2d):
 
 
 class ConvBlock(CNNBlockBase):
-    """One convolution as a block: a body's stem (3x3, stride 2) and the 1x1 at its end.
-
-    Args:
-        norm, activation: see :func:`conv_norm`, which ``make_conv`` may replace.
-    """
+    """One convolution of :func:`conv_norm` as a block: a body's stem and the 1x1 at its end."""
 
     def __init__(
         self,
@@ -91,7 +82,6 @@ class ConvBlock(CNNBlockBase):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, in_channels, H, W)`` to ``(N, out_channels, H / stride, W / stride)``."""
         return self.conv1(x)
 
 
@@ -104,7 +94,6 @@ class InvertedResidual(CNNBlockBase):
 
     Args:
         expansion: width inside the block over ``in_channels``; with 1 there is no ``conv1``.
-        norm: of every convolution, a name that ``detectron2.layers.get_norm`` accepts.
         kernel_size: of the depthwise convolution.
         make_conv: builds the convolutions as :func:`conv_norm` does.
     """
@@ -132,7 +121,6 @@ class InvertedResidual(CNNBlockBase):
         self.is_residual = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, in_channels, H, W)`` to ``(N, out_channels, H / stride, W / stride)``."""
         out = x if self.conv1 is None else self.conv1(x)
         out = self.conv3(self.conv2(out))
         return x + out if self.is_residual else out
@@ -148,11 +136,6 @@ class _TwoBranchBlock(CNNBlockBase):
     The paper splits the channels in the middle and shuffles the output. Here even channels of the
     input bypass the branch and odd ones go through it, as in the code of DetNAS's authors: the
     next block mixes both parts in the same way, and no channel has to be moved.
-
-    Args:
-        in_channels, out_channels: equal for stride 1; otherwise ``out_channels`` is larger.
-        kernel_size: of the depthwise convolutions.
-        norm: of every convolution, a name that ``detectron2.layers.get_norm`` accepts.
     """
 
     def __init__(
@@ -164,14 +147,12 @@ class _TwoBranchBlock(CNNBlockBase):
         norm: str = "BN",
     ):
         super().__init__(in_channels, out_channels, stride)
-        assert out_channels % 2 == 0, out_channels
-        self.projection = None
         half = out_channels // 2
-        if stride == 1:
-            assert in_channels == out_channels, (in_channels, out_channels)
-            channels = (half, half, half)
-        else:
-            assert in_channels < out_channels, (in_channels, out_channels)
+        is_valid = in_channels == out_channels if stride == 1 else in_channels < out_channels
+        assert is_valid and out_channels % 2 == 0, (in_channels, out_channels)
+        self.projection = None
+        channels = (half, half, half)
+        if stride > 1:
             channels = (in_channels, half, out_channels - in_channels)
             projection = _separable(in_channels, in_channels, kernel_size, norm, stride)
             self.projection = nn.Sequential(*projection)
@@ -181,11 +162,7 @@ class _TwoBranchBlock(CNNBlockBase):
     def make_branch(
         self, channels: tuple[int, int, int], kernel_size: int, norm: str
     ) -> list[Conv2d]:
-        """Build the convolutions of the branch, in order; one has the stride of the block.
-
-        Args:
-            channels: that go in, those between the convolutions, and those that come out.
-        """
+        """Build the convolutions of the branch, of channels in, between and out, in order."""
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, in_channels, H, W)`` to ``(N, out_channels, H / stride, W / stride)``."""
@@ -206,11 +183,9 @@ class ShuffleBlock(_TwoBranchBlock):
     def make_branch(
         self, channels: tuple[int, int, int], kernel_size: int, norm: str
     ) -> list[Conv2d]:
-        in_channels, middle_channels, out_channels = channels
-        return [
-            conv_norm(in_channels, middle_channels, 1, norm, activation=nn.ReLU),
-            *_separable(middle_channels, out_channels, kernel_size, norm, self.stride),
-        ]
+        first, middle, last = channels
+        conv = conv_norm(first, middle, 1, norm, activation=nn.ReLU)
+        return [conv, *_separable(middle, last, kernel_size, norm, self.stride)]
 
 
 class XceptionBlock(_TwoBranchBlock):
@@ -223,11 +198,11 @@ class XceptionBlock(_TwoBranchBlock):
     def make_branch(
         self, channels: tuple[int, int, int], kernel_size: int, norm: str
     ) -> list[Conv2d]:
-        in_channels, middle_channels, out_channels = channels
+        first, middle, last = channels
         return [
-            *_separable(in_channels, middle_channels, kernel_size, norm, self.stride),
-            *_separable(middle_channels, middle_channels, kernel_size, norm),
-            *_separable(middle_channels, out_channels, kernel_size, norm),
+            *_separable(first, middle, kernel_size, norm, self.stride),
+            *_separable(middle, middle, kernel_size, norm),
+            *_separable(middle, last, kernel_size, norm),
         ]
 
 
@@ -242,18 +217,12 @@ def _separable(
 
 
 def set_dilation(block: CNNBlockBase, dilation: int) -> None:
-    """Dilate the convolution of a block that CR-NAS searches; its output size stays the same.
-
-    This is ``conv2`` in all our blocks: the middle convolution of a Bottleneck, the second of a
-    BasicBlock, the depthwise one of an inverted residual block.
-    """
-    height, width = block.conv2.kernel_size
+    """Dilate ``conv2`` of a block, which CR-NAS searches; its output size stays the same."""
     block.conv2.dilation = (dilation, dilation)
-    block.conv2.padding = (dilation * (height // 2), dilation * (width // 2))
+    block.conv2.padding = tuple(dilation * (size // 2) for size in block.conv2.kernel_size)
 
 
 # The operations of CR-NAS; a genotype refers to them by index.
 DILATIONS = tuple(
-    Operation(f"dilation {dilation}", change=partial(set_dilation, dilation=dilation))
-    for dilation in (1, 2, 3)
+    Operation(f"dilation {d}", change=partial(set_dilation, dilation=d)) for d in (1, 2, 3)
 )

@@ -30,16 +30,10 @@ class ChannelMixedConv2d(nn.Module):
     starts at 0; ``dilation_set`` of shape ``(dilations, 2)``, which identifies a checkpoint with
     other dilations; ``norm.*``. Every replica corresponds to the base convolution's ``weight``.
 
-    Attributes:
-        dilations: pairs (height, width).
-        num_channel_groups: rows of ``alpha``. ``groups`` are those of the convolution itself.
-
     Args:
-        dilations: the candidates; a number ``d`` means ``(d, d)``.
+        dilations: the candidates, pairs (height, width); a number ``d`` means ``(d, d)``.
         num_groups, channels_per_group: give one of them; it divides the output channels into
-            channel groups.
-        stride, groups: as in ``torch.nn.Conv2d``. Each dilation is padded so that the size of the
-            map stays the same at stride 1.
+            channel groups. ``groups`` are those of the convolution itself.
         share_weights: all dilations share one weight. In the paper each has its own.
 
     Raises:
@@ -62,24 +56,16 @@ class ChannelMixedConv2d(nn.Module):
     ):
         super().__init__()
         base = nn.Conv2d(in_channels, out_channels, 3, stride=stride, groups=groups, bias=False)
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.kernel_size = base.kernel_size
-        self.stride = base.stride
-        self.groups = groups
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size, self.stride, self.groups = base.kernel_size, base.stride, groups
         self.dilations = parse_dilations(dilations)
-        self.num_channel_groups = num_channel_groups(
-            out_channels,
-            num_groups=num_groups,
-            channels_per_group=channels_per_group,
-            conv_groups=groups,
-        )
+        given = {"num_groups": num_groups, "channels_per_group": channels_per_group}
+        self.num_channel_groups = num_channel_groups(out_channels, conv_groups=groups, **given)
         replicas = 1 if share_weights else len(self.dilations)
         self.weights = nn.ParameterList(base.weight.detach().clone() for _ in range(replicas))
         self.alpha = nn.Parameter(torch.zeros(self.num_channel_groups, len(self.dilations)))
         self.register_buffer("dilation_set", torch.tensor(self.dilations))
-        self.norm = norm
-        self.activation = activation
+        self.norm, self.activation = norm, activation
 
     @classmethod
     def from_conv(
@@ -90,7 +76,6 @@ class ChannelMixedConv2d(nn.Module):
         Args:
             conv: 3x3, without bias; its norm and activation are reused.
             dilations: multiples of the dilation of ``conv``.
-            keywords: further arguments of the constructor.
         """
         assert conv.kernel_size == (3, 3) and conv.bias is None, conv
         mixed = cls(
@@ -110,38 +95,28 @@ class ChannelMixedConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         device = x.device.type  # may be meta, which has no autocast
         if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-            # Cast once here; otherwise each convolution would make and keep a copy of its own.
+            # Otherwise each convolution would make and keep a copy of its own.
             x = x.to(torch.get_autocast_dtype(device))
-        # (channel groups, dilations), in float32 under autocast too
+        # (channel groups, dilations), in float32 under autocast too, to (dilations, out_channels)
         shares = self.alpha.softmax(dim=1)
-        # (channel groups, dilations, channels per group)
         shares = shares[:, :, None].expand(-1, -1, self.out_channels // self.num_channel_groups)
-        shares = shares.permute(1, 0, 2).flatten(1)  # (dilations, out_channels)
+        shares = shares.permute(1, 0, 2).flatten(1)
         # Eq. 3 as a sum over dilations; each part is (N, out_channels, H', W').
         y: Any = None
         for index, (share, dilation) in enumerate(zip(shares, self.dilations, strict=True)):
             weight = self.weights[index if len(self.weights) > 1 else 0]
             part = _ScaledConv2d.apply(x, weight, share, self.stride, dilation, self.groups)
             y = part if y is None else y.add_(part)
-        if self.norm is not None:
-            y = self.norm(y)
-        if self.activation is not None:
-            y = self.activation(y)
-        return y
+        y = y if self.norm is None else self.norm(y)
+        return y if self.activation is None else self.activation(y)
 
     def strongest_dilations(self) -> tuple[int, ...]:
-        """Return the index of the strongest dilation of each channel group (NATS Eq. 4).
-
-        Ties go to the first dilation.
-        """
+        """Return the index of the strongest, or first, dilation of each channel group (Eq. 4)."""
         return tuple(self.alpha.detach().argmax(dim=1).tolist())
 
     @torch.no_grad()
     def entropy(self) -> Tensor:
-        """Return the entropy of each group's softmax, ``(channel groups,)``, in nats.
-
-        It falls from log(dilations) to 0 as a group decides on one dilation.
-        """
+        """Return the entropy of each group's softmax, ``(channel groups,)``, in nats."""
         return -(self.alpha.softmax(dim=1) * self.alpha.log_softmax(dim=1)).sum(dim=1)
 
     def extra_repr(self) -> str:

@@ -1,7 +1,7 @@
 """Choice blocks: places of a supernet where one of several options runs."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from detectron2.layers import CNNBlockBase
@@ -13,17 +13,15 @@ from crnas_d2.space import Operation
 class ChoiceBlock(CNNBlockBase):
     """A block with one active option; the others neither run nor change.
 
-    It is a Detectron2 block like any other (``in_channels``, ``out_channels``, ``stride``), so
-    Detectron2's own backbones are built with it.
+    Detectron2's own backbones are built with it, as with any block.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, options: Sequence[int]):
+    def __init__(self, in_channels: int, out_channels: int, stride: int, options: Iterable[int]):
         super().__init__(in_channels, out_channels, stride)
         self.options = tuple(options)
         self.chosen: int | None = None
 
     def choose(self, option: int) -> None:
-        """Make ``option`` the active one."""
         assert option in self.options, (option, self.options)
         self.chosen = option
 
@@ -33,39 +31,28 @@ class ChoiceBlock(CNNBlockBase):
 
     @abstractmethod
     def fixed_name(self, name: str) -> tuple[int, str]:
-        """Map a tensor of this block to the tensor of a fixed network that it stands for.
+        """Map the name of a tensor of this block to the one in a fixed network.
 
-        Args:
-            name: of a parameter or buffer, relative to this block.
-
-        Returns:
-            ``(k, rest)``: the tensor is ``rest`` of the k-th block, counted from this block's
-            place in its stage. A choice inside a single block has ``k = 0``.
+        ``(k, rest)`` is ``rest`` of the k-th block, counted from this block's place in its stage. A
+        choice inside a single block has ``k = 0``.
         """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(N, in_channels, H, W)`` to ``(N, out_channels, H / stride, W / stride)``."""
         if self.chosen is None:
-            raise RuntimeError(
-                "The supernet has no active path: call set_path(genotype) on its backbone first."
-            )
+            raise RuntimeError("The supernet has no active path: call set_path(genotype) first.")
         for module in self.active_children():
             x = module(x)
         return x
 
 
 class BranchDepthChoice(ChoiceBlock):
-    """A stage whose branches, one per number of blocks, own their blocks (CR-NAS section 3.2.1).
-
-    Args:
-        branches: the blocks of each branch, keyed by their number.
-    """
+    """A stage whose branches, one per number of blocks, own their blocks (CR-NAS section 3.2.1)."""
 
     def __init__(self, branches: Mapping[int, Sequence[CNNBlockBase]]):
-        # Every branch starts with the block that changes stride and channels, so the first block
-        # of any branch gives those of the stage.
+        # The first block of any branch changes stride and channels.
         first = next(iter(branches.values()))[0]
-        super().__init__(first.in_channels, first.out_channels, first.stride, tuple(branches))
+        super().__init__(first.in_channels, first.out_channels, first.stride, branches)
         self.branches = nn.ModuleDict(
             {str(depth): nn.Sequential(*blocks) for depth, blocks in branches.items()}
         )
@@ -79,14 +66,7 @@ class BranchDepthChoice(ChoiceBlock):
 
 
 class PrefixDepthChoice(ChoiceBlock):
-    """A stage in which ``k`` blocks are the first ``k`` of the deepest branch.
-
-    The memory-saving alternative to :class:`BranchDepthChoice`.
-
-    Args:
-        blocks: those of the deepest branch.
-        options: the numbers of blocks that may run.
-    """
+    """A stage in which ``k`` blocks are the first ``k`` of the deepest branch, to save memory."""
 
     def __init__(self, blocks: Sequence[CNNBlockBase], options: Sequence[int]):
         assert max(options) == len(blocks), (options, len(blocks))
@@ -102,18 +82,14 @@ class PrefixDepthChoice(ChoiceBlock):
 
 
 class OperationChoice(ChoiceBlock):
-    """A block with several candidate operations, each with weights of its own.
+    """A block per operation, keyed by its index, with weights of its own.
 
     The choice block of single-path one-shot supernets (Guo et al. 2019, section 3.2).
-
-    Args:
-        candidates: the block of each operation, keyed by its index; all map the same input shape
-            to the same output shape.
     """
 
     def __init__(self, candidates: Mapping[int, CNNBlockBase]):
         first = next(iter(candidates.values()))
-        super().__init__(first.in_channels, first.out_channels, first.stride, tuple(candidates))
+        super().__init__(first.in_channels, first.out_channels, first.stride, candidates)
         self.candidates = nn.ModuleDict({str(op): block for op, block in candidates.items()})
 
     def active_children(self) -> Sequence[nn.Module]:
@@ -125,17 +101,10 @@ class OperationChoice(ChoiceBlock):
 
 
 class SharedWeightChoice(ChoiceBlock):
-    """A block that runs with one of several operations, which all use its weights.
-
-    The memory-saving alternative to an :class:`OperationChoice`.
-
-    Args:
-        block: is changed in place by each operation.
-        operations: keyed by index; each has a ``change``.
-    """
+    """A block that each operation, keyed by index, changes in place; all use its weights."""
 
     def __init__(self, block: CNNBlockBase, operations: Mapping[int, Operation]):
-        super().__init__(block.in_channels, block.out_channels, block.stride, tuple(operations))
+        super().__init__(block.in_channels, block.out_channels, block.stride, operations)
         self.block = block
         self.operations = dict(operations)
 

@@ -58,9 +58,8 @@ class DecodedConv2d(nn.Module):
 
     Args:
         dilations: all candidates of the search; a number ``d`` means ``(d, d)``.
-        choice: the dilation choice, the index of a dilation for each channel group. At least two
-            dilations must occur; :func:`decode_conv` also handles a single one.
-        stride, groups: as in ``torch.nn.Conv2d``.
+        choice: the index of a dilation for each channel group. At least two dilations must occur;
+            :func:`decode_conv` also handles a single one.
 
     Raises:
         ValueError: the choice is not valid for the dilations or the convolution.
@@ -84,26 +83,20 @@ class DecodedConv2d(nn.Module):
         num_channel_groups(out_channels, num_groups=len(choice), conv_groups=groups)
         assert len(set(choice)) > 1, "decode_conv() makes a plain convolution of this choice"
         base = nn.Conv2d(in_channels, out_channels, 3, stride=stride, groups=groups, bias=False)
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.kernel_size = base.kernel_size
-        self.stride = base.stride
-        self.groups = groups
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size, self.stride, self.groups = base.kernel_size, base.stride, groups
         self.dilation_choice = tuple(choice)
         self.output_order = channel_order(choice, out_channels)
-        self.register_buffer(
-            "group_dilations", torch.tensor([dilations[index] for index in choice])
-        )
+        group_dilations = torch.tensor([dilations[index] for index in choice])
+        self.register_buffer("group_dilations", group_dilations)
         # Without conv groups, all outputs read all inputs, so the order of the inputs is free.
-        self.input_order = (
-            channel_order(choice, in_channels) if groups > 1 else tuple(range(in_channels))
-        )
+        any_order = tuple(range(in_channels))
+        self.input_order = channel_order(choice, in_channels) if groups > 1 else any_order
         parts = decoded_weights(base.weight.detach(), choice)
         indices = [int(name.removeprefix("weights.")) for name in parts]
         self.weights = _Weights(dict(zip(indices, parts.values(), strict=True)))
         self.dilations = tuple(dilations[index] for index in indices)
-        self.norm = norm
-        self.activation = activation
+        self.norm, self.activation = norm, activation
 
     def forward(self, x: Tensor) -> Tensor:
         outputs: list[Tensor] = []
@@ -128,10 +121,9 @@ class DecodedConv2d(nn.Module):
         return y
 
     def extra_repr(self) -> str:
-        channels = [weight.shape[0] for weight in self.weights]
         return (
             f"{self.in_channels}, {self.out_channels}, stride={self.stride}, groups={self.groups}, "
-            f"dilations={list(self.dilations)}, channels={channels}"
+            f"dilations={list(self.dilations)}, channels={[w.shape[0] for w in self.weights]}"
         )
 
 
@@ -140,16 +132,14 @@ def decode_conv(
 ) -> Conv2d | DecodedConv2d:
     """Build the decoded convolution that replaces ``conv``, with the weight of ``conv``.
 
+    If all channel groups chose the same dilation, this is ``conv`` itself with that dilation: order
+    of channels and names stay the same, and ``group_dilations`` is added unless the dilation is
+    that of ``conv``. Else it is a :class:`DecodedConv2d`. Both have a ``dilation_choice``.
+
     Args:
         conv: 3x3, without bias; its norm and activation are reused.
         dilations: all candidates of the search, as multiples of the dilation of ``conv``.
         choice: as for :class:`DecodedConv2d`.
-
-    Returns:
-        a :class:`DecodedConv2d`; or, if all channel groups chose the same dilation, ``conv``
-        itself with this dilation. Then channel order and names stay the same, and
-        ``group_dilations`` is added unless the dilation is that of ``conv``. Both have an
-        attribute ``dilation_choice``.
     """
     assert conv.kernel_size == (3, 3) and conv.bias is None, conv
     dilations = multiply_dilations(dilations, conv.dilation)
@@ -161,8 +151,7 @@ def decode_conv(
         conv.dilation_choice = tuple(choice)
         if conv.dilation != base:
             # Tells its checkpoint apart from one of the base network.
-            group_dilations = torch.tensor([conv.dilation] * len(choice))
-            conv.register_buffer("group_dilations", group_dilations)
+            conv.register_buffer("group_dilations", torch.tensor([conv.dilation] * len(choice)))
         return conv
     decoded = DecodedConv2d(
         conv.in_channels,
@@ -187,7 +176,7 @@ def decoded_weights(
     Args:
         replicas: the base convolution's weight ``(out_channels, in_channels / groups, 3, 3)``, or
             the weights of a :class:`ChannelMixedConv2d`: one per dilation, or a single one.
-        choice: the dilation choice, the index of a dilation for each channel group.
+        choice: the index of a dilation for each channel group.
 
     Returns:
         the state of the module that :func:`decode_conv` returns: ``weights.<g>`` with the rows of

@@ -7,12 +7,8 @@ from torch import nn
 def resolve_norm(norm: str, device: str) -> str:
     """Replace ``SyncBN`` by the synchronized BN that works in this process.
 
-    ``torch.nn.SyncBatchNorm`` needs a process group and a GPU. One process has nothing to
-    synchronize, so it gets plain BN; several processes on CPUs get Detectron2's own version.
-
-    Args:
-        norm: a name that ``detectron2.layers.get_norm`` accepts.
-        device: ``cfg.MODEL.DEVICE``.
+    ``torch.nn.SyncBatchNorm`` needs a process group and a GPU: one process gets plain BN, several
+    processes on CPUs get Detectron2's own version.
     """
     if norm != "SyncBN":
         return norm
@@ -22,11 +18,7 @@ def resolve_norm(norm: str, device: str) -> str:
 
 
 def zero_norm(norm: nn.Module | None) -> bool:
-    """Set scale and shift of a norm to 0, so that its output is 0 for any input.
-
-    Returns:
-        whether it has both; a norm without them is not changed.
-    """
+    """Set scale and shift of a norm to 0, and so its output; return whether it has both."""
     scale, shift = getattr(norm, "weight", None), getattr(norm, "bias", None)
     if scale is None or shift is None:
         return False
