@@ -1,6 +1,6 @@
 """The gradient-based search of NATS: weights and alpha are trained alternately, on two splits."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any
 
@@ -30,10 +30,6 @@ class AlternatingTrainer(TrainerBase):
     All random numbers of a step follow from the seed, the iteration and the rank, and the loaders
     save their positions, so a resumed search equals the uninterrupted one.
 
-    Attributes:
-        model, data_loader, optimizer: those of the weights.
-        parts: both halves.
-
     Args:
         weights, alphas: the two halves of an iteration, with resumable loaders.
         alpha_start: the first iteration in which alpha is trained.
@@ -43,12 +39,10 @@ class AlternatingTrainer(TrainerBase):
         self, weights: SimpleTrainer, alphas: SimpleTrainer, *, alpha_start: int, seed: int
     ):
         super().__init__()
-        self.weights, self.alphas = weights, alphas
-        self.alpha_start = alpha_start
-        self.seed = seed
-        self.model, self.data_loader = weights.model, weights.data_loader
-        self.optimizer = weights.optimizer
-        self.parts = [weights, alphas]
+        self.weights, self.alphas, self.parts = weights, alphas, [weights, alphas]
+        self.alpha_start, self.seed = alpha_start, seed
+        self.model, self.optimizer = weights.model, weights.optimizer
+        self.data_loader = weights.data_loader
         self._used: set[nn.Parameter] = set()
 
     def used(self) -> set[nn.Parameter]:
@@ -82,15 +76,9 @@ class AlternatingTrainer(TrainerBase):
 class _AlphaTrainer(StepTrainer):
     """Logs its steps under separate names: ``alpha/loss_cls``, ``alpha/data_time``, ..."""
 
-    def _write_metrics(
-        self,
-        loss_dict: Mapping[str, torch.Tensor],
-        data_time: float,
-        prefix: str = "",
-        iter: int | None = None,
-    ) -> None:
+    def _write_metrics(self, *args: Any, **keywords: Any) -> None:
         with get_event_storage().name_scope("alpha"):
-            super()._write_metrics(loss_dict, data_time, prefix, iter)
+            super()._write_metrics(*args, **keywords)
 
 
 @PATH_SAMPLER_REGISTRY.register("alpha")
@@ -113,9 +101,8 @@ class AlphaSampler(PathSampler):
         archval = build_resumable_loader(cfg, cfg.DATASETS.ARCHVAL, self.seed + 1)
         weights = StepTrainer(model, archtrain, optimizer, **settings)
         alphas = _AlphaTrainer(model, archval, build_alpha_optimizer(cfg, model), **settings)
-        return AlternatingTrainer(
-            weights, alphas, alpha_start=first_alpha_step(cfg), seed=self.seed
-        )
+        start = first_alpha_step(cfg)
+        return AlternatingTrainer(weights, alphas, alpha_start=start, seed=self.seed)
 
     def build_hooks(self, cfg: CfgNode, supernet: Supernet | None) -> list[HookBase]:
         # Steps have random numbers of their own, which nothing has to continue.
@@ -129,16 +116,10 @@ class AlphaSampler(PathSampler):
 
 
 class AlphaProgress(HookBase):
-    """Write the progress of a search to the event storage, before the writers write that.
-
-    Args:
-        supernet: whose :meth:`~crnas_d2.modeling.Supernet.summary` to write.
-        period: iterations between two entries; there is also one for the last iteration.
-    """
+    """Write the summary of a supernet to the event storage, each ``period`` and at the end."""
 
     def __init__(self, supernet: Supernet, period: int = 20):
-        self.supernet = supernet
-        self.period = period
+        self.supernet, self.period = supernet, period
 
     def after_step(self) -> None:
         step = self.trainer.iter + 1

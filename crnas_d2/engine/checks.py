@@ -23,52 +23,38 @@ from .solver import check_lr_scheduler
 
 logger = logging.getLogger(__name__)
 
-# Files that a training, or a search, leaves in its OUTPUT_DIR. Not metrics.json: a training that
-# ended before its first checkpoint has left nothing that could be lost.
+# Files of a training or a search that could be lost. A training without a checkpoint has none.
 _TRACES = ("last_checkpoint", "model_final.pth", "search.db")
 
 
 def check_config(cfg: CfgNode, dataset_keys: Sequence[str]) -> NetworkSpec | None:
     """Register the user's datasets; check settings that would fail, or mislead, hours later.
 
-    Args:
-        dataset_keys: those of ``cfg.DATASETS`` that will be read, e.g. ``TRAIN``.
-
-    Returns:
-        the spec of the backbone; ``None`` if it is not ours.
-
-    Raises:
-        ValueError: naming the key, its value and what to do.
+    ``dataset_keys`` are those of ``cfg.DATASETS`` that will be read, e.g. ``TRAIN``. Returns the
+    spec of the backbone, or ``None`` if it is not ours. This and all other checks raise ValueError,
+    naming the key, its value and what to do.
     """
     trains = "TRAIN" in dataset_keys
     check_values(cfg)
     check_lr_scheduler(cfg)
     if cfg.SOLVER.WARMUP_ITERS >= cfg.SOLVER.MAX_ITER and trains:
         logger.warning(
-            "SOLVER.WARMUP_ITERS is %d, but SOLVER.MAX_ITER is %d: the learning rate never reaches "
-            "SOLVER.BASE_LR. Set SOLVER.WARMUP_ITERS to less.",
-            *(cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.MAX_ITER),
+            f"SOLVER.WARMUP_ITERS is {cfg.SOLVER.WARMUP_ITERS}, but SOLVER.MAX_ITER is "
+            f"{cfg.SOLVER.MAX_ITER}: the learning rate never reaches SOLVER.BASE_LR. Set "
+            "SOLVER.WARMUP_ITERS to less."
         )
     check_costs(cfg)
     spec = check_model(cfg)
     if trains and cfg.VIS_PERIOD and find_module("cv2") is None:
-        raise invalid(
-            "VIS_PERIOD",
-            cfg.VIS_PERIOD,
-            but="Detectron2 draws with OpenCV, which is not installed",
-            fix="Run pip install opencv-python-headless, or set it to 0",
-        )
+        but = "Detectron2 draws with OpenCV, which is not installed"
+        fix = "Run pip install opencv-python-headless, or set it to 0"
+        raise invalid("VIS_PERIOD", cfg.VIS_PERIOD, but=but, fix=fix)
     check_data(cfg, dataset_keys)
     return spec
 
 
 def check_training(cfg: CfgNode, *, resume: bool = False) -> None:
-    """Check a config before :func:`crnas_d2.engine.training.train`.
-
-    Raises:
-        ValueError: naming the key, its value and what to do; also where ``OUTPUT_DIR`` holds
-            another run that is not resumed.
-    """
+    """Check a config before :func:`crnas_d2.engine.training.train`, and its ``OUTPUT_DIR``."""
     check_writable(cfg.OUTPUT_DIR)
     spec = find_spec(cfg)
     kind = None if spec is None else spec.kind
@@ -80,7 +66,14 @@ def check_training(cfg: CfgNode, *, resume: bool = False) -> None:
         )
     if kind is not None:
         kind.check_training(cfg)
-    _check_expected_results(cfg)
+    if len(cfg.DATASETS.TEST) == 1:
+        known = evaluator_builder(cfg, cfg.DATASETS.TEST[0]).metric_names()
+        for name in (f"{task}/{metric}" for task, metric, *_ in cfg.TEST.EXPECTED_RESULTS):
+            if name not in known:
+                raise ValueError(
+                    f"TEST.EXPECTED_RESULTS names {name}; {cfg.DATASETS.TEST[0]} gives "
+                    f"{', '.join(known)}.{did_you_mean(name, known)}"
+                )
     # Empty files are those of a training that failed before its first step.
     paths = {name: os.path.join(cfg.OUTPUT_DIR, name) for name in _TRACES}
     found = [name for name, path in paths.items() if os.path.exists(path) and os.stat(path).st_size]
@@ -94,11 +87,7 @@ def check_training(cfg: CfgNode, *, resume: bool = False) -> None:
 
 
 def check_evaluation(cfg: CfgNode) -> None:
-    """Check a config before :func:`crnas_d2.engine.training.evaluate`.
-
-    Raises:
-        ValueError: naming the key, its value and what to do.
-    """
+    """Check a config before :func:`crnas_d2.engine.training.evaluate`."""
     check_writable(cfg.OUTPUT_DIR)
     check_config(cfg, ["TEST"])
     if not cfg.MODEL.WEIGHTS:
@@ -123,27 +112,8 @@ def check_resumable(cfg: CfgNode) -> None:
         )
 
 
-def _check_expected_results(cfg: CfgNode) -> None:
-    if len(cfg.DATASETS.TEST) != 1:
-        return
-    known = evaluator_builder(cfg, cfg.DATASETS.TEST[0]).metric_names()
-    for task, metric, *_ in cfg.TEST.EXPECTED_RESULTS:
-        if f"{task}/{metric}" not in known:
-            raise ValueError(
-                f"TEST.EXPECTED_RESULTS names {task}/{metric}; {cfg.DATASETS.TEST[0]} gives "
-                f"{', '.join(known)}.{did_you_mean(f'{task}/{metric}', known)}"
-            )
-
-
 def check_search(cfg: CfgNode) -> NetworkSpec:
-    """Check that a config describes a search that can be run.
-
-    Returns:
-        the spec of the supernet.
-
-    Raises:
-        ValueError: naming the key, its value and what to do.
-    """
+    """Check that a config describes a search that can be run; return the spec of its supernet."""
     spec = NetworkSpec.from_config(cfg)
     if not spec.is_supernet:
         raise ValueError(

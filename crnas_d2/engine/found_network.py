@@ -17,24 +17,14 @@ from crnas_d2.space import Genotype
 
 @contextmanager
 def found_network(cfg: CfgNode, model: nn.Module, genotype: Genotype) -> Iterator[nn.Module]:
-    """Build the network of a genotype with the weights that it has in a supernet.
-
-    The BN statistics of a supernet are those of other features, so BN is calibrated anew.
-
-    Args:
-        cfg: of the supernet.
-        model: a detector on the supernet; it does not change.
-    """
-    if isinstance(model, DistributedDataParallel):
-        model = model.module
-    cfg = without_sync(cfg)
+    """Build the network of a genotype with its weights in a supernet, and its own BN statistics."""
+    model, cfg = without_parallel(model), without_sync(cfg)
     cfg.MODEL.SUPERNET.PATH_SAMPLER = "fixed"
     for key, value in genotype.to_config().items():
         cfg.MODEL.GENOTYPE[key] = value
     found = build_model(cfg)
     supernet = find_supernet(model)
-    assert supernet is not None
-    has_paths = supernet.has_paths
+    has_paths = supernet is not None and supernet.has_paths
     weights = subnet_state_dict(model, genotype) if has_paths else model.state_dict()
     found.load_state_dict(decode_state_dict(found, weights))
     with calibrated_on_train(cfg, found):
@@ -46,13 +36,15 @@ def calibrated_on_train(cfg: CfgNode, model: nn.Module) -> AbstractContextManage
 
     All ranks calibrate on the same images, so they have nothing to synchronize.
     """
-    batches = build_fixed_batches(
-        cfg,
-        cfg.DATASETS.TRAIN,
-        num_images=cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES,
-        with_annotations=True,
-    )
+    number = cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES
+    datasets = cfg.DATASETS.TRAIN
+    batches = build_fixed_batches(cfg, datasets, num_images=number, with_annotations=True)
     return calibrated(model, batches)
+
+
+def without_parallel(model: nn.Module) -> nn.Module:
+    """Return the model inside DistributedDataParallel, or the model itself."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
 
 
 def replace_norms(node: CfgNode, replace: Callable[[str], str]) -> None:

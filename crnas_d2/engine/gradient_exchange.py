@@ -18,10 +18,7 @@ class GradientExchange:
 
     DistributedDataParallel all-reduces its buckets whole: of a supernet, the zeros of all paths
     that did not run, too. This hook packs the gradients that are used, and averages these, bucket
-    by bucket while the backward pass goes on, to the same values.
-
-    Attributes:
-        sent: bytes of gradients that this rank has all-reduced so far.
+    by bucket while the backward pass goes on, to the same values; ``sent`` counts their bytes.
 
     Args:
         used: returns the parameters whose gradients the step uses, the same on every rank. Others
@@ -29,8 +26,7 @@ class GradientExchange:
     """
 
     def __init__(self, used: Callable[[], Collection[nn.Parameter]]):
-        self.used = used
-        self.sent = 0
+        self.used, self.sent = used, 0
 
     def register(self, model: DistributedDataParallel) -> None:
         model.register_comm_hook(self, GradientExchange.average)
@@ -41,11 +37,8 @@ class GradientExchange:
     ) -> Future[torch.Tensor]:
         """Average the used gradients of a bucket over the ranks, in place."""
         whole, used = bucket.buffer(), self.used()
-        gradients = [
-            gradient
-            for parameter, gradient in zip(bucket.parameters(), bucket.gradients(), strict=True)
-            if parameter in used
-        ]
+        pairs = zip(bucket.parameters(), bucket.gradients(), strict=True)
+        gradients = [gradient for parameter, gradient in pairs if parameter in used]
         if not gradients:
             done: Future[torch.Tensor] = Future()
             done.set_result(whole)
@@ -75,9 +68,6 @@ class PathParameters:
     def __call__(self) -> set[nn.Parameter]:
         if not self._parameters or self._path != self.supernet.path:
             self._path = self.supernet.path
-            self._parameters = {
-                parameter
-                for module in active_modules(self.model)
-                for parameter in module.parameters(recurse=False)
-            }
+            active = active_modules(self.model)
+            self._parameters = {p for module in active for p in module.parameters(recurse=False)}
         return self._parameters

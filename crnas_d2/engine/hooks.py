@@ -13,15 +13,11 @@ logger = logging.getLogger(__name__)
 
 
 class ContinuedRandomness(HookBase):
-    """Save the states of the global generators with a checkpoint, those of every rank.
+    """Save the states of the global generators of every rank with a checkpoint, each ``period``.
 
     The states between two steps belong to the training: what evaluations and other hooks draw
-    changes nothing, because a resumed training does not repeat it.
-
-    Register it before all other hooks, on all ranks.
-
-    Args:
-        period: iterations between two checkpoints.
+    changes nothing, because a resumed training does not repeat it. Register it before all other
+    hooks, on all ranks.
     """
 
     def __init__(self, period: int):
@@ -48,19 +44,14 @@ class ContinuedRandomness(HookBase):
             logger.warning(
                 "The checkpoint is of %d processes, this training has %d: its random numbers are "
                 "others than those of an uninterrupted one.",
-                len(self._all),
-                comm.get_world_size(),
+                *(len(self._all), comm.get_world_size()),
             )
             return
         self._own = self._all[comm.get_rank()]
 
 
 class RepeatedPreciseBN(PreciseBN):
-    """Detectron2's hook, on the same images each time, so that a resumed training agrees.
-
-    Args:
-        hook: the one to replace, with a loader that can be resumed.
-    """
+    """Detectron2's hook, on the same images each time, so that a resumed training agrees."""
 
     def __init__(self, hook: PreciseBN):
         self.__dict__.update(vars(hook))

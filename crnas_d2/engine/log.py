@@ -30,24 +30,20 @@ def set_up(cfg: CfgNode, arguments: Namespace, *, terminal_level: int = logging.
     # First, in the same words as default_setup(), so that it finds the handlers as they are here.
     for named in ({"name": "fvcore"}, {"name": "crnas_d2"}, {}):
         setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), **named)
-    for name in ("detectron2", "fvcore", "crnas_d2"):
-        _arrange_handlers(logging.getLogger(name), terminal_level)
+    for logger in map(logging.getLogger, ("detectron2", "fvcore", "crnas_d2")):
+        streams = [h for h in logger.handlers if isinstance(h, logging.StreamHandler)]
+        shown = [handler for handler in streams if handler.stream in (sys.stdout, sys.__stdout__)]
+        for handler in shown[:-1]:  # of an earlier job in this process: each line would come twice
+            logger.removeHandler(handler)
+        for handler in shown[-1:]:
+            handler.setLevel(terminal_level)
+            handler.addFilter(_is_short)
+        for handler in streams:
+            has_colours = handler in shown and handler.stream.isatty()
+            formatter = handler.formatter
+            if not has_colours and formatter is not None and not isinstance(formatter, _Plain):
+                handler.setFormatter(_Plain(formatter))
     default_setup(hide_password(cfg), arguments)
-
-
-def _arrange_handlers(logger: logging.Logger, terminal_level: int) -> None:
-    streams = [h for h in logger.handlers if isinstance(h, logging.StreamHandler)]
-    shown = [handler for handler in streams if handler.stream in (sys.stdout, sys.__stdout__)]
-    for handler in shown[:-1]:  # of an earlier job in this process: each line would come twice
-        logger.removeHandler(handler)
-    for handler in shown[-1:]:
-        handler.setLevel(terminal_level)
-        handler.addFilter(_is_short)
-    for handler in streams:
-        has_colours = handler in shown and handler.stream.isatty()
-        formatter = handler.formatter
-        if not has_colours and formatter is not None and not isinstance(formatter, _Plain):
-            handler.setFormatter(_Plain(formatter))
 
 
 def _is_short(record: logging.LogRecord) -> bool:
@@ -71,20 +67,18 @@ def training_summary(
     """Return lines about a training.
 
     Args:
-        cfg: as the user wrote it.
-        scaled: for this number of processes.
+        cfg: as the user wrote it; ``scaled`` is for this number of processes.
         images: of ``DATASETS.TRAIN``; ``None`` if they have no length.
         start: the first iteration, above 0 in a resumed training.
     """
     solver, processes = scaled.SOLVER, comm.get_world_size()
     precision = f", mixed precision with {solver.AMP.PRECISION}" if solver.AMP.ENABLED else ""
-    parts = solver.GRADIENT_ACCUMULATION
+    parts, total = solver.GRADIENT_ACCUMULATION, solver.MAX_ITER * solver.IMS_PER_BATCH
     per_process = f"{solver.IMS_PER_BATCH // processes} per process"
     per_process += f", in {parts} micro-batches" if parts > 1 else ""
     epochs = ""
     if images is not None:
-        count = solver.MAX_ITER * solver.IMS_PER_BATCH / len(images)
-        epochs = f", {count:.3g} epochs of {len(images):,} images"
+        epochs = f", {total / len(images):.3g} epochs of {len(images):,} images"
     ending = f" to {solver.BASE_LR_END:.4g}"
     if solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR":
         reached = [f"{step:,}" for step in solver.STEPS if step < solver.MAX_ITER]

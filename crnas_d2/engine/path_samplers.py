@@ -11,7 +11,7 @@ from torch import nn
 
 from crnas_d2.common.registry import Registry
 from crnas_d2.modeling import Supernet
-from crnas_d2.space import Choice, Genotype, SearchSpace
+from crnas_d2.space import Genotype, SearchSpace
 
 from .gradient_exchange import PathParameters
 from .hooks import ContinuedRandomness
@@ -34,12 +34,10 @@ class PathSampler:
 
     Args:
         space: of the supernet; ``None`` for one network.
-        seed: of all samples.
     """
 
     def __init__(self, space: Any, seed: int = 0):
-        self.space = space
-        self.seed = seed
+        self.space, self.seed = space, seed
 
     def __call__(self, iteration: int) -> Genotype:
         """Return the genotype that runs in an iteration, the same on all ranks."""
@@ -75,9 +73,7 @@ class PathSampler:
     ) -> Callable[[], Collection[nn.Parameter]]:
         """Return a function that returns the parameters whose gradients the current step uses.
 
-        Args:
-            model: without DistributedDataParallel.
-            steps: of :meth:`build_steps`.
+        ``model`` is without DistributedDataParallel; ``steps`` are those of :meth:`build_steps`.
         """
         return PathParameters(model, supernet)
 
@@ -98,8 +94,7 @@ class FixedPath(PathSampler):
 class UniformPathSampler(PathSampler):
     """Single-path one-shot sampling: an option is sampled uniformly per choice (CR-NAS 3.3.1).
 
-    A sample depends only on the seed and the iteration. So all ranks sample the same path without
-    communication, and a resumed run samples the same paths as an uninterrupted one.
+    A sample depends only on the seed and the iteration, also on other ranks and in resumed runs.
     """
 
     space: SearchSpace
@@ -122,26 +117,21 @@ class FairPathSampler(PathSampler):
     space: SearchSpace
 
     def __call__(self, iteration: int) -> Genotype:
-        values = {choice.name: self._option(choice, iteration) for choice in self.space.choices}
+        values = {}
+        for choice in self.space.choices:
+            number = len(choice.options)
+            cycle, step = divmod(iteration, number)
+            # Each choice has an order of its own, so that all pairs of options meet.
+            random = Random(f"{self.seed}/{choice.name}/{cycle}")
+            values[choice.name] = random.sample(choice.options, number)[step]
         return self.space.genotype(self.space.active(values))
-
-    def _option(self, choice: Choice, iteration: int) -> int:
-        cycle, step = divmod(iteration, len(choice.options))
-        # Each choice has an order of its own, so that all pairs of options meet.
-        random = Random(f"{self.seed}/{choice.name}/{cycle}")
-        return random.sample(choice.options, len(choice.options))[step]
 
 
 class PathSampling(HookBase):
-    """Switch the supernet to the sampled path before each step.
-
-    Args:
-        path_sampler: maps an iteration to the genotype that runs in it.
-    """
+    """Switch the supernet to the path that is sampled for an iteration, before each step."""
 
     def __init__(self, supernet: Supernet, path_sampler: Callable[[int], Genotype]):
-        self.supernet = supernet
-        self.path_sampler = path_sampler
+        self.supernet, self.path_sampler = supernet, path_sampler
 
     def before_step(self) -> None:
         self.supernet.set_path(self.path_sampler(self.trainer.iter))

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from detectron2.config import CfgNode
@@ -26,11 +27,11 @@ _GIB = 2**30
 _KNOWN = ("GeneralizedRCNN", "ProposalNetwork", "RetinaNet", "ImageClassifier")
 
 
+@dataclass
 class GpuMemory:
     """Memory in bytes of a GPU."""
 
-    def __init__(self, device: torch.device):
-        self.device = device
+    device: torch.device
 
     def restart(self) -> None:
         """Return what is cached; measure the peak anew."""
@@ -66,24 +67,21 @@ def check_peak_memory(
 
     Args:
         cfg: scaled to the number of processes.
-        model: without DistributedDataParallel around it; it does not change, nor do the random
-            generators.
+        model: without DistributedDataParallel. It does not change, nor do the random generators.
         steps: of the training, the weights first.
         images: Detectron2's dicts of the training; none if they are not known.
 
     Raises:
         ValueError: the GPU has too little memory.
     """
-    device = next(model.parameters()).device
-    memory = find_memory(device)
+    memory = find_memory(next(model.parameters()).device)
     if memory is None:
         return
     if cfg.MODEL.META_ARCHITECTURE not in _KNOWN or cfg.MODEL.KEYPOINT_ON:
         logger.info("The peak of the memory is not checked: inputs of the model are not known.")
         return
-    parts = cfg.SOLVER.GRADIENT_ACCUMULATION
+    parts, supernet = cfg.SOLVER.GRADIENT_ACCUMULATION, find_supernet(model)
     number = cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size() // parts
-    supernet = find_supernet(model)
     # The loaders of a channel search do not group images by orientation.
     grouped = cfg.DATALOADER.ASPECT_RATIO_GROUPING and len(steps) == 1
     batch = largest_batch(cfg, images, number=number, grouped=grouped)
@@ -158,15 +156,14 @@ def _unchanged(model: nn.Module) -> Iterator[None]:
 
 def _explain(cfg: CfgNode, who: str, what: str, number: int, memory: GpuMemory) -> str:
     parts = cfg.SOLVER.GRADIENT_ACCUMULATION
-    changes = []
-    if number > 1:
-        divisor = next(n for n in range(2, number + 1) if number % n == 0)
-        changes.append(f"set SOLVER.GRADIENT_ACCUMULATION to {parts * divisor}")
-    if not cfg.SOLVER.AMP.ENABLED:
-        changes.append("set SOLVER.AMP.ENABLED to True")
-    if not find_architecture(cfg).classifies:
-        changes.append("lower INPUT.MIN_SIZE_TRAIN and MAX_SIZE_TRAIN")
-    advice = ", or ".join([*changes, "use a GPU with more memory"])
+    divisor = next((n for n in range(2, number + 1) if number % n == 0), 1)
+    changes = {
+        f"set SOLVER.GRADIENT_ACCUMULATION to {parts * divisor}": number > 1,
+        "set SOLVER.AMP.ENABLED to True": not cfg.SOLVER.AMP.ENABLED,
+        "lower INPUT.MIN_SIZE_TRAIN and MAX_SIZE_TRAIN": not find_architecture(cfg).classifies,
+        "use a GPU with more memory": True,
+    }
+    advice = ", or ".join(change for change, helps in changes.items() if helps)
     peak, total, others = memory.peak() / _GIB, memory.total() / _GIB, memory.of_others() / _GIB
     return (
         f"The memory of the GPU is too small for {who} in a step on {what}: the step needs more "

@@ -14,21 +14,16 @@ from torch.optim.lr_scheduler import LRScheduler
 from crnas_d2.common.errors import invalid
 from crnas_d2.modeling import find_supernet
 
-# Whether a schedule ends at SOLVER.BASE_LR_END.
-LR_SCHEDULERS = {
-    "WarmupMultiStepLR": False,
-    "WarmupCosineLR": True,
-    "WarmupLinearLR": True,
-    "WarmupStepWithFixedGammaLR": False,
-}
+# Schedules, and those that end at SOLVER.BASE_LR_END.
+_TO_END = ("WarmupCosineLR", "WarmupLinearLR")
+LR_SCHEDULERS = ("WarmupMultiStepLR", *_TO_END, "WarmupStepWithFixedGammaLR")
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
-    """Build Detectron2's optimizer with clipping that skips parameters without a gradient.
+    """Build Detectron2's optimizer, without alpha, with clipping for parameters off the path.
 
-    Detectron2 clips every parameter one by one, which in a supernet includes those of all paths:
-    slow with ``CLIP_TYPE: norm``, an error of torch with ``value``. The alpha of a channel supernet
-    is excluded, see :func:`build_alpha_optimizer`.
+    Detectron2 also clips parameters without a gradient: slow with ``CLIP_TYPE: norm``, an error of
+    torch with ``value``.
     """
     clip = cfg.SOLVER.CLIP_GRADIENTS
     if clip.ENABLED:
@@ -75,12 +70,9 @@ def check_lr_scheduler(cfg: CfgNode) -> None:
     settings, name = cfg.SOLVER, cfg.SOLVER.LR_SCHEDULER_NAME
     if name not in LR_SCHEDULERS:
         raise invalid("SOLVER.LR_SCHEDULER_NAME", name, f"one of {', '.join(LR_SCHEDULERS)}")
-    if LR_SCHEDULERS[name] and not 0 <= settings.BASE_LR_END <= settings.BASE_LR:
-        raise invalid(
-            "SOLVER.BASE_LR_END",
-            settings.BASE_LR_END,
-            but=f"{name} needs a value from 0 to SOLVER.BASE_LR, which is {settings.BASE_LR}",
-        )
+    if name in _TO_END and not 0 <= settings.BASE_LR_END <= settings.BASE_LR:
+        but = f"{name} needs a value from 0 to SOLVER.BASE_LR, which is {settings.BASE_LR}"
+        raise invalid("SOLVER.BASE_LR_END", settings.BASE_LR_END, but=but)
     if settings.WARMUP_METHOD not in ("constant", "linear"):
         raise invalid("SOLVER.WARMUP_METHOD", settings.WARMUP_METHOD, "'constant' or 'linear'")
 
@@ -91,9 +83,6 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: Optimizer) -> LRScheduler:
     In addition to Detectron2's schedules there is ``WarmupLinearLR``: ``SOLVER.BASE_LR`` at
     iteration 0, falling linearly to ``SOLVER.BASE_LR_END`` at ``SOLVER.MAX_ITER`` (DetNAS section
     4.1). As in the others, a warm-up replaces the first ``SOLVER.WARMUP_ITERS`` iterations.
-
-    Raises:
-        ValueError: see :func:`check_lr_scheduler`.
     """
     check_lr_scheduler(cfg)
     settings = cfg.SOLVER

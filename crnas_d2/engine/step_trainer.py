@@ -21,25 +21,15 @@ logger = logging.getLogger(__name__)
 
 
 def step_settings(cfg: CfgNode) -> dict[str, Any]:
-    """Return the arguments of a :class:`StepTrainer` that a config sets.
-
-    Raises:
-        ValueError: the images of a process cannot be split evenly.
-    """
-    parts = cfg.SOLVER.GRADIENT_ACCUMULATION
-    world_size = comm.get_world_size()
-    if cfg.SOLVER.IMS_PER_BATCH % (parts * world_size):
-        raise invalid(
-            "SOLVER.IMS_PER_BATCH",
-            cfg.SOLVER.IMS_PER_BATCH,
-            f"a multiple of {parts * world_size}, because {world_size} processes split their "
-            f"images into {parts} micro-batches each (SOLVER.GRADIENT_ACCUMULATION)",
-        )
-    amp = cfg.SOLVER.AMP
-    return {
-        "micro_batches": parts,
-        "precision": getattr(torch, amp.PRECISION) if amp.ENABLED else None,
-    }
+    """Return the arguments of a :class:`StepTrainer` that a config sets."""
+    images, parts = cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.GRADIENT_ACCUMULATION
+    world_size, amp = comm.get_world_size(), cfg.SOLVER.AMP
+    if images % (parts * world_size):
+        why = f"because {world_size} processes split their images into {parts} micro-batches each"
+        expected = f"a multiple of {parts * world_size}, {why} (SOLVER.GRADIENT_ACCUMULATION)"
+        raise invalid("SOLVER.IMS_PER_BATCH", images, expected)
+    precision = getattr(torch, amp.PRECISION) if amp.ENABLED else None
+    return {"micro_batches": parts, "precision": precision}
 
 
 class StepTrainer(SimpleTrainer):
@@ -48,10 +38,8 @@ class StepTrainer(SimpleTrainer):
     The images of this process are split into micro-batches, which run forward and backward one
     after the other. The loss of a step is the mean of theirs, and the optimizer takes one step, so
     a network without BN is trained as with all images at once, up to rounding and to what it draws
-    at random. All of them run the same path of a supernet, whose gradient would otherwise be a
-    mixture that no other run has. Processes exchange gradients in the last one only.
-
-    BN sees one micro-batch at a time, and its running statistics are updated for each.
+    at random. All of them run the same path of a supernet. Processes exchange gradients in the
+    last one only. BN sees one micro-batch at a time.
 
     Mixed precision is that of ``AMPTrainer``, on any device that has autocast; only ``float16``
     scales the loss, because gradients in ``bfloat16`` do not underflow.
@@ -72,8 +60,7 @@ class StepTrainer(SimpleTrainer):
     ):
         # Gradients of the step before would take memory during the forward pass.
         super().__init__(model, data_loader, optimizer, zero_grad_before_forward=True)
-        self.micro_batches = micro_batches
-        self.precision = precision
+        self.micro_batches, self.precision = micro_batches, precision
         self.device = next(model.parameters()).device.type
         self.grad_scaler = torch.amp.GradScaler(self.device, enabled=precision is torch.float16)
 
@@ -130,5 +117,4 @@ class StepTrainer(SimpleTrainer):
 
 
 def total_loss(losses: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Return the sum that is differentiated."""
     return reduce(add, losses.values())

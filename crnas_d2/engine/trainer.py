@@ -26,7 +26,7 @@ from crnas_d2.evaluation import build_evaluator
 from crnas_d2.layers import resolve_norm
 from crnas_d2.modeling import find_supernet
 
-from .found_network import found_network, replace_norms
+from .found_network import found_network, replace_norms, without_parallel
 from .gradient_exchange import GradientExchange
 from .hooks import RepeatedPreciseBN
 from .path_samplers import build_path_sampler
@@ -36,16 +36,12 @@ from .step_trainer import step_settings
 
 logger = logging.getLogger(__name__)
 
-# Detectron2's dense detectors keep a running mean of the number of positive anchors here, which is
-# not a tensor.
+# Where Detectron2's dense detectors keep a running mean of the positive anchors, not as a tensor.
 _NORMALIZER = "loss_normalizer"
 
 
 class Trainer(DefaultTrainer):
-    """Detectron2's default trainer, for models of which only a part runs in each step.
-
-    How its steps run, the path sampler decides, see :data:`PATH_SAMPLER_REGISTRY`.
-    """
+    """Detectron2's default trainer, whose steps are those of ``PATH_SAMPLER_REGISTRY``."""
 
     def __init__(self, cfg: CfgNode):
         # The steps of DefaultTrainer.__init__, which fixes the arguments of DDP. Here DDP needs
@@ -63,16 +59,13 @@ class Trainer(DefaultTrainer):
             find_unused_parameters=supernet is not None and supernet.has_paths,
             **({} if cfg.MODEL.DEVICE.startswith("cuda") else {"device_ids": None}),
         )
-        self._trainer = sampler.build_steps(
-            cfg, model, optimizer, self.build_train_loader, settings
-        )
+        parts = (model, optimizer, self.build_train_loader, settings)
+        self._trainer = sampler.build_steps(cfg, *parts)
         if isinstance(model, DistributedDataParallel) and supernet is not None:
-            used = sampler.used(model.module, supernet, self._trainer)
-            GradientExchange(used).register(model)
+            GradientExchange(sampler.used(model.module, supernet, self._trainer)).register(model)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = TrainingCheckpointer(
-            model,
-            cfg.OUTPUT_DIR,
+            *(model, cfg.OUTPUT_DIR),
             inherit=cfg.MODEL.INHERIT,
             network=describe_network(cfg),
             max_to_keep=cfg.SOLVER.CHECKPOINT_MAX_TO_KEEP,
@@ -80,15 +73,12 @@ class Trainer(DefaultTrainer):
             trainer=weakref.proxy(self),
         )
         self.results: dict | None = None
-        self.start_iter = 0
-        self.max_iter = cfg.SOLVER.MAX_ITER
-        self.cfg = cfg
+        self.cfg, self.start_iter, self.max_iter = cfg, 0, cfg.SOLVER.MAX_ITER
         # Before the other hooks, so that they see the path that will run.
         self.register_hooks(sampler.build_hooks(cfg, supernet))
         self.register_hooks(self.build_hooks())
 
     def state_dict(self) -> dict:
-        """Return all that a resumed training needs to equal an uninterrupted one."""
         state = super().state_dict()
         if hasattr(self.plain_model, _NORMALIZER):
             state[_NORMALIZER] = getattr(self.plain_model, _NORMALIZER)
@@ -108,8 +98,7 @@ class Trainer(DefaultTrainer):
     @property
     def plain_model(self) -> nn.Module:
         """The model without DistributedDataParallel around it."""
-        is_wrapped = isinstance(self.model, DistributedDataParallel)
-        return self.model.module if is_wrapped else self.model
+        return without_parallel(self.model)
 
     def train(self) -> dict | None:
         """Train up to ``SOLVER.MAX_ITER``; return the results of the last evaluation, if expected.
@@ -124,7 +113,6 @@ class Trainer(DefaultTrainer):
             self.checkpointer.save(Path(FINAL).stem, iteration=self.start_iter - 1)
         if self.start_iter < self.max_iter:
             parts = self._trainer.parts
-            # As far as the loaders tell them.
             datasets = [getattr(part.data_loader, "dataset", None) for part in parts]
             images = chain.from_iterable(getattr(data, "images", ()) for data in datasets)
             check_peak_memory(self.cfg, self.plain_model, parts, images)
@@ -133,10 +121,6 @@ class Trainer(DefaultTrainer):
         with unoptimized if on_cpu else nullcontext():
             self.results = super().train()
         return self.results
-
-    def checkpoint_size(self) -> int:
-        """Return the approximate size of a checkpoint in bytes."""
-        return checkpoint_size(self.cfg, self.plain_model)
 
     def build_writers(self) -> list[EventWriter]:
         metrics = Path(self.cfg.OUTPUT_DIR, "metrics.json")
@@ -151,10 +135,8 @@ class Trainer(DefaultTrainer):
         return [writer for writer in writers if not isinstance(writer, TensorboardXWriter)]
 
     def build_hooks(self) -> list[HookBase | None]:
-        return [
-            RepeatedPreciseBN(hook) if isinstance(hook, PreciseBN) else hook
-            for hook in super().build_hooks()
-        ]
+        hooks = super().build_hooks()
+        return [RepeatedPreciseBN(h) if isinstance(h, PreciseBN) else h for h in hooks]
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
@@ -176,12 +158,11 @@ class Trainer(DefaultTrainer):
 
         With ``SOLVER.REFERENCE_WORLD_SIZE`` set, images per process, learning rate per image and
         the total number of images stay the same: batch size and learning rates grow with the
-        number of processes; iterations, steps and periods shrink. Cosine and linear schedules are
-        functions of iteration / ``MAX_ITER``, so they keep their shape.
+        number of processes; iterations, steps and periods shrink. Cosine and linear schedules keep
+        their shape.
 
-        Alpha is trained in as many epochs, so with fewer processes in more steps. A step of Adam is
-        about as long as its learning rate, whatever the gradient is. So that alpha can move as far
-        in total, the rate grows with the number of processes, too.
+        A step of Adam is about as long as its learning rate, whatever the gradient is. So that
+        alpha can move as far in total, in other numbers of steps, its rate grows, too.
         """
         scaled = DefaultTrainer.auto_scale_workers(cfg, num_workers)
         if scaled is not cfg:
@@ -196,10 +177,7 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> dict:
-        """Score a network on ``DATASETS.TEST``; of a supernet, the one that its training has found.
-
-        A supernet has no score of its own.
-        """
+        """Score a network on ``DATASETS.TEST``; of a supernet, the one that it has found."""
         supernet = find_supernet(model)
         if supernet is None:
             return super().test(cfg, model, evaluators)
@@ -216,6 +194,6 @@ class Trainer(DefaultTrainer):
 
 def checkpoint_size(cfg: CfgNode, model: nn.Module) -> int:
     """Return the approximate size of a checkpoint in bytes: the weights and their momentum."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())
-    return weights + (cfg.SOLVER.MOMENTUM > 0) * sum(parameter.nbytes for parameter in trained)
+    momentum = sum(p.nbytes for p in model.parameters() if p.requires_grad)
+    return weights + (cfg.SOLVER.MOMENTUM > 0) * momentum

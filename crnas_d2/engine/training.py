@@ -18,7 +18,7 @@ from crnas_d2.modeling import find_supernet
 from .detects import check_trained_supernet
 from .found_network import calibrated_on_train, without_sync
 from .log import set_up, training_summary
-from .trainer import Trainer
+from .trainer import Trainer, checkpoint_size
 from .twins import save_twins
 
 logger = logging.getLogger(__name__)
@@ -27,12 +27,8 @@ logger = logging.getLogger(__name__)
 def train(cfg: CfgNode, *, resume: bool = False) -> Trainer:
     """Train the model of a config on this rank; write files to ``OUTPUT_DIR``.
 
-    Args:
-        cfg: that passes :func:`crnas_d2.engine.checks.check_training`.
-        resume: continue the training in ``OUTPUT_DIR``.
-
-    Returns:
-        the trainer after its last step.
+    The config has passed :func:`crnas_d2.engine.checks.check_training`. With ``resume``, the
+    training in ``OUTPUT_DIR`` is continued. Returns the trainer after its last step.
 
     Raises:
         JobError: the weights do not fit, or files cannot be written.
@@ -49,7 +45,7 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Trainer:
             lines += save_twins(cfg)
         logger.info("What runs:\n  %s", "\n  ".join(lines))
         if comm.is_main_process():
-            check_space(cfg.OUTPUT_DIR, trainer.checkpoint_size())
+            check_space(cfg.OUTPUT_DIR, checkpoint_size(trainer.cfg, trainer.plain_model))
         trainer.train()
         if comm.is_main_process():
             check_trained_supernet(trainer.cfg, trainer.plain_model)
@@ -59,20 +55,16 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Trainer:
 def evaluate(cfg: CfgNode) -> dict:
     """Evaluate ``MODEL.WEIGHTS`` on ``DATASETS.TEST`` on this rank.
 
-    If ``OUTPUT_DIR`` holds another run, files are written to ``OUTPUT_DIR/evaluation-<n>``.
-
-    Args:
-        cfg: that passes :func:`crnas_d2.engine.checks.check_evaluation`.
-
-    Returns:
-        the results, which are empty off the main process.
+    If ``OUTPUT_DIR`` holds another run, files are written to ``OUTPUT_DIR/evaluation-<n>``. The
+    config has passed :func:`crnas_d2.engine.checks.check_evaluation`. Returns the results, which
+    are empty off the main process.
 
     Raises:
         JobError: the weights do not fit, or the model is a supernet.
     """
     cfg = cfg.clone()
     cfg.defrost()
-    # That of the first rank, which makes it.
+    # The first rank makes it.
     cfg.OUTPUT_DIR = comm.all_gather(evaluation_folder(cfg.OUTPUT_DIR))[0]
     with _prepared(cfg, eval_only=True):
         cfg = without_sync(cfg)

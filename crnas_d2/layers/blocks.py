@@ -1,6 +1,5 @@
 """The blocks of MobileNetV2, EfficientNet-Lite and ShuffleNetV2, and the dilations of CR-NAS."""
 
-from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
 
@@ -126,8 +125,12 @@ class InvertedResidual(CNNBlockBase):
         return x + out if self.is_residual else out
 
 
-class _TwoBranchBlock(CNNBlockBase):
-    """One part of the output comes from a branch of convolutions, the other part bypasses it.
+class ShuffleBlock(CNNBlockBase):
+    """The block of ShuffleNetV2, with any kernel: DetNAS's operations 0, 1 and 2.
+
+    One part of the output comes from a branch of convolutions, the other part bypasses it. The
+    branch: 1x1 (ReLU), depthwise (linear, has the stride), 1x1 (ReLU). The width between its
+    convolutions is half of ``out_channels``.
 
     Stride 1 (figure 3c of the paper): half of the input passes unchanged, the other half goes
     through the branch. Stride 2 (figure 3d): the whole input goes through the branch, which
@@ -158,11 +161,13 @@ class _TwoBranchBlock(CNNBlockBase):
             self.projection = nn.Sequential(*projection)
         self.branch = nn.Sequential(*self.make_branch(channels, kernel_size, norm))
 
-    @abstractmethod
     def make_branch(
         self, channels: tuple[int, int, int], kernel_size: int, norm: str
     ) -> list[Conv2d]:
         """Build the convolutions of the branch, of channels in, between and out, in order."""
+        first, middle, last = channels
+        conv = conv_norm(first, middle, 1, norm, activation=nn.ReLU)
+        return [conv, *_separable(middle, last, kernel_size, norm, self.stride)]
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, in_channels, H, W)`` to ``(N, out_channels, H / stride, W / stride)``."""
@@ -173,26 +178,10 @@ class _TwoBranchBlock(CNNBlockBase):
         return torch.cat([passing, self.branch(x)], dim=1)
 
 
-class ShuffleBlock(_TwoBranchBlock):
-    """The block of ShuffleNetV2, with any kernel: DetNAS's operations 0, 1 and 2.
+class XceptionBlock(ShuffleBlock):
+    """DetNAS's operation 3, with another branch: three separable 3x3 convolutions.
 
-    Its branch: 1x1 (ReLU), depthwise (linear, has the stride), 1x1 (ReLU). The width inside is
-    half of ``out_channels``.
-    """
-
-    def make_branch(
-        self, channels: tuple[int, int, int], kernel_size: int, norm: str
-    ) -> list[Conv2d]:
-        first, middle, last = channels
-        conv = conv_norm(first, middle, 1, norm, activation=nn.ReLU)
-        return [conv, *_separable(middle, last, kernel_size, norm, self.stride)]
-
-
-class XceptionBlock(_TwoBranchBlock):
-    """DetNAS's operation 3: three separable 3x3 convolutions; the first has the stride.
-
-    Each is a depthwise convolution (linear) and a 1x1 (ReLU). The width between them is half of
-    ``out_channels``.
+    Each is a depthwise convolution (linear; the first has the stride) and a 1x1 (ReLU).
     """
 
     def make_branch(

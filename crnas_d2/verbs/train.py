@@ -24,8 +24,6 @@ from crnas_d2.engine.training import evaluate, train
 from crnas_d2.modeling import find_supernet
 from crnas_d2.report import write_found_network
 
-_WAIT = 10  # seconds
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     ports = default_argument_parser().get_default("dist_url")  # another one for each user
@@ -41,15 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Check a config, once, and run the training in all processes."""
+    flags = (args.resume, args.eval_only, args.program)
     if not dist.is_torchelastic_launched():
-        launch(
-            _run_on_rank,
-            args.num_gpus,
-            num_machines=args.num_machines,
-            machine_rank=args.machine_rank,
-            dist_url=args.dist_url,
-            args=(_load_checked(args), args.resume, args.eval_only, args.program),
-        )
+        machines = (args.num_gpus, args.num_machines, args.machine_rank, args.dist_url)
+        launch(_run_on_rank, *machines, args=(_load_checked(args), *flags))
         return
     if (args.num_gpus, args.num_machines, args.machine_rank) != (1, 1, 0):
         args.refuse(
@@ -57,27 +50,22 @@ def run(args: argparse.Namespace) -> None:
             "--machine-rank, which are --nproc-per-node, --nnodes and --node-rank of torchrun"
         )
     _join_torchrun()
-    _run_on_rank(_load_on_first_rank(args), args.resume, args.eval_only, args.program)
+    _run_on_rank(_load_on_first_rank(args), *flags)
     dist.destroy_process_group()
 
 
 def run_training(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> dict | None:
-    """Train or evaluate the model of a checked config on this rank.
+    """Train or, with ``eval_only``, evaluate the model of a checked config on this rank.
 
     If the training has found a network, as that of a channel supernet, it writes ``genotype.yaml``
     and ``report.html``.
-
-    Args:
-        resume: continue the training in ``OUTPUT_DIR``.
-        eval_only: evaluate ``MODEL.WEIGHTS`` on ``DATASETS.TEST``.
 
     Returns:
         with ``eval_only``, the results, which are empty off the main process; after a training,
         those of the last evaluation if ``TEST.EXPECTED_RESULTS`` is set, else ``None``.
 
     Raises:
-        JobError: the weights do not fit, the model to evaluate is a supernet, or files cannot be
-            written.
+        JobError: see :func:`train` and :func:`evaluate`.
     """
     if eval_only:
         return evaluate(cfg)
@@ -109,11 +97,7 @@ def _run_on_rank(cfg: CfgNode, resume: bool, eval_only: bool, program: str) -> N
 
 
 def _join_torchrun() -> None:
-    """Join the process group that ``torchrun`` describes in the environment.
-
-    Raises:
-        ValueError: there are more processes than GPUs on this machine.
-    """
+    """Join the process group that ``torchrun`` describes in the environment."""
     local_rank, local_size = (int(os.environ[f"LOCAL_{name}"]) for name in ("RANK", "WORLD_SIZE"))
     has_gpu = torch.cuda.is_available()
     if has_gpu:
@@ -129,10 +113,7 @@ def _join_torchrun() -> None:
 
 
 def _load_on_first_rank(args: argparse.Namespace) -> CfgNode:
-    """Return on all ranks the config that the first one has loaded and checked.
-
-    If that raises an error, the first rank raises it and the others end.
-    """
+    """Return the config that the first rank has checked; end all ranks if that fails."""
     cfg = error = None
     if comm.is_main_process():
         try:
@@ -143,8 +124,6 @@ def _load_on_first_rank(args: argparse.Namespace) -> CfgNode:
     if error is not None:
         raise error
     if has_failed:
-        # torchrun ends all processes with the first that ends, which should be the one that says
-        # why.
-        time.sleep(_WAIT)
+        time.sleep(10)  # torchrun ends all processes with the first, which should say why
         sys.exit(1)
     return cfg
