@@ -43,11 +43,7 @@ class AlternatingTrainer(TrainerBase):
         self.alpha_start, self.seed = alpha_start, seed
         self.model, self.optimizer = weights.model, weights.optimizer
         self.data_loader = weights.data_loader
-        self._used: set[nn.Parameter] = set()
-
-    def used(self) -> set[nn.Parameter]:
-        """The parameters that the running half updates; it drops all other gradients."""
-        return self._used
+        self.used: set[nn.Parameter] = set()  # those that the running half updates
 
     def run_step(self) -> None:
         self._run(self.weights, "weights")
@@ -60,7 +56,7 @@ class AlternatingTrainer(TrainerBase):
         torch.manual_seed(random.getrandbits(32))
         half.model.zero_grad(set_to_none=True)  # frees the gradients of the other half
         half.iter = self.iter
-        self._used = {p for group in half.optimizer.param_groups for p in group["params"]}
+        self.used = {p for group in half.optimizer.param_groups for p in group["params"]}
         half.run_step()
 
     def state_dict(self) -> dict:
@@ -112,7 +108,7 @@ class AlphaSampler(PathSampler):
     def used(
         self, model: nn.Module, supernet: Supernet, steps: AlternatingTrainer
     ) -> Callable[[], set[nn.Parameter]]:
-        return steps.used
+        return lambda: steps.used
 
 
 class AlphaProgress(HookBase):

@@ -61,9 +61,7 @@ def check_training(cfg: CfgNode, *, resume: bool = False) -> None:
     # A search would refuse an archval that was trained on, but only days later.
     check_config(cfg, ["TRAIN", "TEST"] + (["ARCHVAL"] if kind is not None else []))
     if not cfg.DATASETS.TRAIN:
-        raise ValueError(
-            "DATASETS.TRAIN is empty: name a config (--config-file) or the datasets to train on."
-        )
+        raise ValueError("DATASETS.TRAIN is empty: name a --config-file or datasets to train on.")
     if kind is not None:
         kind.check_training(cfg)
     if len(cfg.DATASETS.TEST) == 1:

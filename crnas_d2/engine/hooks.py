@@ -42,12 +42,12 @@ class ContinuedRandomness(HookBase):
         self._all = state["states"]
         if len(self._all) != comm.get_world_size():
             logger.warning(
-                "The checkpoint is of %d processes, this training has %d: its random numbers are "
-                "others than those of an uninterrupted one.",
-                *(len(self._all), comm.get_world_size()),
+                f"The checkpoint is of {len(self._all)} processes, this training has "
+                f"{comm.get_world_size()}: its random numbers are others than those of an "
+                "uninterrupted one."
             )
-            return
-        self._own = self._all[comm.get_rank()]
+        else:
+            self._own = self._all[comm.get_rank()]
 
 
 class RepeatedPreciseBN(PreciseBN):

@@ -5,6 +5,7 @@ import re
 import sys
 from argparse import Namespace
 from collections.abc import Sized
+from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.engine import default_setup
@@ -61,14 +62,12 @@ class _Plain(logging.Formatter):
         return _COLOURS.sub("", self.formatter.format(record))
 
 
-def training_summary(
-    cfg: CfgNode, scaled: CfgNode, images: Sized | None, start: int = 0
-) -> list[str]:
+def training_summary(cfg: CfgNode, scaled: CfgNode, images: Any, start: int = 0) -> list[str]:
     """Return lines about a training.
 
     Args:
         cfg: as the user wrote it; ``scaled`` is for this number of processes.
-        images: of ``DATASETS.TRAIN``; ``None`` if they have no length.
+        images: of ``DATASETS.TRAIN``, which may have no length.
         start: the first iteration, above 0 in a resumed training.
     """
     solver, processes = scaled.SOLVER, comm.get_world_size()
@@ -77,7 +76,7 @@ def training_summary(
     per_process = f"{solver.IMS_PER_BATCH // processes} per process"
     per_process += f", in {parts} micro-batches" if parts > 1 else ""
     epochs = ""
-    if images is not None:
+    if isinstance(images, Sized):
         epochs = f", {total / len(images):.3g} epochs of {len(images):,} images"
     ending = f" to {solver.BASE_LR_END:.4g}"
     if solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR":

@@ -108,10 +108,10 @@ class UniformPathSampler(PathSampler):
 class FairPathSampler(PathSampler):
     """Each option of a choice is sampled once per cycle, in a random order (FairNAS, ICCV 2021).
 
-    A choice with n options has cycles of n steps. Unlike in FairNAS, where the optimizer takes one
-    step for the gradients of a whole cycle, it takes one for each path. A choice that depends on
-    another one is not active in each step of its cycle, so its options are fair on average only.
-    A sample depends only on the seed and the iteration.
+    A choice with n options has cycles of n steps. The optimizer takes one step for each path, in
+    FairNAS one for the gradients of a whole cycle. A choice that depends on another one is not
+    active in each step of its cycle, so its options are fair on average only. A sample depends only
+    on the seed and the iteration.
     """
 
     space: SearchSpace

@@ -62,12 +62,11 @@ def check_peak_memory(
     """Run one step of the most expensive path on the largest images, and undo it.
 
     The state of the optimizers for all parameters is added, which they only have after all paths
-    were sampled. Gradients of other paths are not: they are freed before each step. On a CPU
-    nothing is checked.
+    were sampled. Gradients of other paths are not: they are freed before each step. The model and
+    the random generators do not change. On a CPU nothing is checked.
 
     Args:
         cfg: scaled to the number of processes.
-        model: without DistributedDataParallel. It does not change, nor do the random generators.
         steps: of the training, the weights first.
         images: Detectron2's dicts of the training; none if they are not known.
 
@@ -116,8 +115,7 @@ def _run(model: nn.Module, steps: Sequence[StepTrainer], batch: list[dict], *, p
         gradients = torch.autograd.grad(loss, trained, allow_unused=True)
         kept += [gradient for gradient in gradients if gradient is not None]
         del loss, gradients
-    if passes == 1:
-        # The optimizer adds the weight decay to a copy of all gradients.
+    if passes == 1:  # the optimizer adds the weight decay to a copy of all gradients
         kept += [torch.empty_like(gradient) for gradient in kept[1:]]
 
 

@@ -40,14 +40,12 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
         alpha.requires_grad_(True)
 
     def clip_gradients(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                if clip.CLIP_TYPE == "norm":
-                    nn.utils.clip_grad_norm_(parameter, clip.CLIP_VALUE, clip.NORM_TYPE)
-                else:
-                    nn.utils.clip_grad_value_(parameter, clip.CLIP_VALUE)
+        parameters = (p for group in optimizer.param_groups for p in group["params"])
+        for parameter in (p for p in parameters if p.grad is not None):
+            if clip.CLIP_TYPE == "norm":
+                nn.utils.clip_grad_norm_(parameter, clip.CLIP_VALUE, clip.NORM_TYPE)
+            else:
+                nn.utils.clip_grad_value_(parameter, clip.CLIP_VALUE)
 
     if clip.ENABLED:
         optimizer.register_step_pre_hook(clip_gradients)

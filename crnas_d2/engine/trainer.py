@@ -2,7 +2,6 @@
 
 import logging
 import weakref
-from collections.abc import Sized
 from contextlib import nullcontext
 from importlib.util import find_spec as find_module
 from itertools import chain
@@ -88,12 +87,6 @@ class Trainer(DefaultTrainer):
         super().load_state_dict(state)
         if _NORMALIZER in state:
             setattr(self.plain_model, _NORMALIZER, state[_NORMALIZER])
-
-    @property
-    def train_images(self) -> Sized | None:
-        """The images of ``DATASETS.TRAIN``; ``None`` if they have no length."""
-        images = getattr(self.data_loader, "dataset", None)
-        return images if isinstance(images, Sized) else None
 
     @property
     def plain_model(self) -> nn.Module:

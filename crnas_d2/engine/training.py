@@ -40,7 +40,8 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Trainer:
             trainer.resume_or_load(resume=resume)
         except ValueError as error:  # weights that do not fit
             raise JobError(str(error)) from error
-        lines = training_summary(cfg, trainer.cfg, trainer.train_images, trainer.start_iter)
+        images = getattr(trainer.data_loader, "dataset", None)
+        lines = training_summary(cfg, trainer.cfg, images, trainer.start_iter)
         if comm.is_main_process() and find_supernet(trainer.model) is not None:
             lines += save_twins(cfg)
         logger.info("What runs:\n  %s", "\n  ".join(lines))

@@ -34,10 +34,7 @@ def conv_norm(
     """
     conv_class = SamePadConv2d if pads_as_tensorflow and stride == 2 else Conv2d
     conv = conv_class(
-        in_channels,
-        out_channels,
-        kernel_size=kernel_size,
-        stride=stride,
+        *(in_channels, out_channels, kernel_size, stride),
         padding=kernel_size // 2,
         groups=groups,
         bias=False,

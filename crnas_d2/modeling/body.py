@@ -86,10 +86,9 @@ def replace_convs(
         actual = isinstance(base, Conv2d) and tuple(getattr(base, name) for name in names)
         if actual != (conv.channels, conv.conv_groups, (3, 3), None):
             raise ValueError(
-                f"The family '{family.name}' describes {conv.name} as a 3x3 convolution of "
-                f"{conv.channels} channels in {conv.conv_groups} groups, without bias, but the "
-                f"block has {base}. Its searchable_conv() must describe the blocks of its "
-                "make_stage()."
+                f"searchable_conv() of '{family.name}' describes {conv.name} as a 3x3 convolution "
+                f"of {conv.channels} channels in {conv.conv_groups} groups, without bias, but the "
+                f"block of make_stage() has {base}."
             )
         replaced[conv.name] = replace(conv, base)
         setattr(block, conv.attribute, replaced[conv.name])

@@ -29,8 +29,7 @@ class SinglePathSupernet(Supernet):
     has_paths = True
 
     def __init__(self, space: SearchSpace, choice_blocks: Mapping[str, Sequence[ChoiceBlock]]):
-        self.space = space
-        self.choice_blocks = choice_blocks
+        self.space, self.choice_blocks = space, choice_blocks
 
     def set_path(self, genotype: Genotype) -> None:
         for name, option in self.space.values(genotype).items():

@@ -53,19 +53,17 @@ class NASFPN(Backbone):
             available = {name: shape.stride for name, shape in shapes.items()}
             raise ValueError(
                 f"NAS-FPN got in_features {list(in_features)} with strides {strides}; it takes "
-                f"three features with strides [8, 16, 32], e.g. ['res3', 'res4', 'res5']. "
+                "three features with strides [8, 16, 32], e.g. ['res3', 'res4', 'res5']. "
                 f"The body has these strides: {available}."
             )
         if num_stacks < 1:
             raise ValueError(f"NAS-FPN got num_stacks {num_stacks}; expected 1 or more, e.g. 7.")
-
         self.bottom_up = bottom_up
         self.in_features = tuple(in_features)
         self.laterals = nn.ModuleList(
             neck_conv(Conv2d, shapes[name].channels, out_channels, 1, norm) for name in in_features
         )
         self.stacks = nn.ModuleList(PyramidStack(out_channels, norm) for _ in range(num_stacks))
-
         self._out_features = list(OUT_STRIDES)
         self._out_feature_strides = dict(OUT_STRIDES)
         self._out_feature_channels = dict.fromkeys(OUT_STRIDES, out_channels)
@@ -99,7 +97,6 @@ class PyramidStack(nn.Module):
 
     def __init__(self, channels: int, norm: str):
         super().__init__()
-
         conv = partial(neck_conv, ReLUConv2d, channels, channels, 3, norm)
         self.p4_first, self.p4_second = conv(), conv()
         self.p3, self.p4, self.p5, self.p7, self.p6 = (conv() for _ in range(5))
@@ -107,7 +104,6 @@ class PyramidStack(nn.Module):
     def forward(self, p3: Tensor, p4: Tensor, p5: Tensor, p6: Tensor, p7: Tensor) -> list[Tensor]:
         """All maps are (N, C, H, W) with the H and W of their level."""
         size3, size4, size5, size6, size7 = (level.shape[-2:] for level in (p3, p4, p5, p6, p7))
-
         # Cells 1 to 7: each sums two maps, or merges them by global pooling.
         p4_first = self.p4_first(_global_pooling(p6, p4, size4))
         p4_second = self.p4_second(p4_first + p4)
@@ -129,14 +125,9 @@ class ReLUConv2d(Conv2d):
 def neck_conv(
     conv_class: type[Conv2d], in_channels: int, out_channels: int, kernel_size: int, norm: str
 ) -> Conv2d:
-    conv = conv_class(
-        in_channels,
-        out_channels,
-        kernel_size=kernel_size,
-        padding=kernel_size // 2,
-        bias=norm == "",
-        norm=get_norm(norm, out_channels),
-    )
+    padding, norm_layer = kernel_size // 2, get_norm(norm, out_channels)
+    settings = {"padding": padding, "bias": norm == "", "norm": norm_layer}
+    conv = conv_class(in_channels, out_channels, kernel_size, **settings)
     weight_init.c2_xavier_fill(conv)
     return conv
 

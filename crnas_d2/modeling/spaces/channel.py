@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from detectron2.config import CfgNode
@@ -15,20 +15,17 @@ from crnas_d2.layers import ChannelMixedConv2d
 from crnas_d2.modeling.body import Stages, build_stages, replace_convs
 from crnas_d2.modeling.supernet import Supernet
 from crnas_d2.space import (
-    DILATION_SETS,
     FAMILY_REGISTRY,
     SPACE_REGISTRY,
     ChannelSpace,
-    Dilation,
     Family,
     Genotype,
     SearchableConv,
     SearchedConv,
     SpaceKind,
-    num_channel_groups,
-    parse_dilations,
     warn_without_plain_dilation,
 )
+from crnas_d2.space.dilations import DILATION_SETS, Dilation, num_channel_groups, parse_dilations
 
 _KEY = "MODEL.SUPERNET.CHANNEL"
 
@@ -44,12 +41,10 @@ class MixedSupernet(Supernet):
 
     def __init__(self, space: ChannelSpace, convs: Mapping[str, ChannelMixedConv2d]):
         assert tuple(convs) == space.names, (list(convs), space.names)
-        self.space = space
-        self.convs = convs
+        self.space, self.convs = space, convs
 
     @property
     def alphas(self) -> list[nn.Parameter]:
-        """One tensor (channel groups, dilations) per convolution."""
         return [conv.alpha for conv in self.convs.values()]
 
     def decode(self) -> Genotype:
@@ -79,6 +74,7 @@ class MixedSupernet(Supernet):
 
 
 @SPACE_REGISTRY.register("channel")
+@dataclass(eq=False)
 class ChannelKind(SpaceKind):
     """The dilations of channel groups, on the depths and operations of ``MODEL.GENOTYPE``.
 
@@ -98,19 +94,11 @@ class ChannelKind(SpaceKind):
     sharings = ("none", "weight")
     is_searched_in_training = trains_on_archval = True
 
-    def __init__(
-        self,
-        stages: Sequence[str] = ("res3", "res4", "res5"),
-        dilation_set: str = "C",
-        dilations: Sequence[Sequence] = (),
-        num_groups: int = 16,
-        channels_per_group: int = 0,
-    ):
-        self.stages = tuple(stages)
-        self.dilation_set = dilation_set
-        self.dilations = dilations
-        self.num_groups = num_groups
-        self.channels_per_group = channels_per_group
+    stages: Sequence[str] = ("res3", "res4", "res5")
+    dilation_set: str = "C"
+    dilations: Sequence[Sequence] = ()
+    num_groups: int = 16
+    channels_per_group: int = 0
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
