@@ -17,15 +17,19 @@ from crnas_d2.space import Genotype
 
 @contextmanager
 def found_network(cfg: CfgNode, model: nn.Module, genotype: Genotype) -> Iterator[nn.Module]:
-    """Build the network of a genotype with its weights in a supernet, and its own BN statistics."""
+    """Build the network of a genotype with its weights in a supernet, which does not change.
+
+    The BN statistics of a supernet are those of other features, so BN is calibrated anew.
+    """
     model, cfg = without_parallel(model), without_sync(cfg)
     cfg.MODEL.SUPERNET.PATH_SAMPLER = "fixed"
     for key, value in genotype.to_config().items():
         cfg.MODEL.GENOTYPE[key] = value
     found = build_model(cfg)
     supernet = find_supernet(model)
-    has_paths = supernet is not None and supernet.has_paths
-    weights = subnet_state_dict(model, genotype) if has_paths else model.state_dict()
+    assert supernet is not None
+    whole = not supernet.has_paths
+    weights = model.state_dict() if whole else subnet_state_dict(model, genotype)
     found.load_state_dict(decode_state_dict(found, weights))
     with calibrated_on_train(cfg, found):
         yield found

@@ -51,7 +51,10 @@ class ContinuedRandomness(HookBase):
 
 
 class RepeatedPreciseBN(PreciseBN):
-    """Detectron2's hook, on the same images each time, so that a resumed training agrees."""
+    """Detectron2's hook, on the same images each time, so that a resumed training agrees.
+
+    It replaces ``hook``, whose loader can be resumed.
+    """
 
     def __init__(self, hook: PreciseBN):
         self.__dict__.update(vars(hook))

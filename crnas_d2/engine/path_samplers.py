@@ -94,7 +94,8 @@ class FixedPath(PathSampler):
 class UniformPathSampler(PathSampler):
     """Single-path one-shot sampling: an option is sampled uniformly per choice (CR-NAS 3.3.1).
 
-    A sample depends only on the seed and the iteration, also on other ranks and in resumed runs.
+    A sample depends only on the seed and the iteration: all ranks sample the same path without
+    communication, and a resumed run the same paths as an uninterrupted one.
     """
 
     space: SearchSpace

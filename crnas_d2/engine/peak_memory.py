@@ -67,6 +67,7 @@ def check_peak_memory(
 
     Args:
         cfg: scaled to the number of processes.
+        model: without DistributedDataParallel around it.
         steps: of the training, the weights first.
         images: Detectron2's dicts of the training; none if they are not known.
 

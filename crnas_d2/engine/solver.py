@@ -20,10 +20,10 @@ LR_SCHEDULERS = ("WarmupMultiStepLR", *_TO_END, "WarmupStepWithFixedGammaLR")
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
-    """Build Detectron2's optimizer, without alpha, with clipping for parameters off the path.
+    """Build Detectron2's optimizer, without alpha; clipping skips parameters without a gradient.
 
-    Detectron2 also clips parameters without a gradient: slow with ``CLIP_TYPE: norm``, an error of
-    torch with ``value``.
+    Detectron2 clips these, too, one by one: slow with ``CLIP_TYPE: norm``, an error of torch with
+    ``value``. For alpha, see :func:`build_alpha_optimizer`.
     """
     clip = cfg.SOLVER.CLIP_GRADIENTS
     if clip.ENABLED:
@@ -81,6 +81,9 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: Optimizer) -> LRScheduler:
     In addition to Detectron2's schedules there is ``WarmupLinearLR``: ``SOLVER.BASE_LR`` at
     iteration 0, falling linearly to ``SOLVER.BASE_LR_END`` at ``SOLVER.MAX_ITER`` (DetNAS section
     4.1). As in the others, a warm-up replaces the first ``SOLVER.WARMUP_ITERS`` iterations.
+
+    Raises:
+        ValueError: see :func:`check_lr_scheduler`.
     """
     check_lr_scheduler(cfg)
     settings = cfg.SOLVER

@@ -21,7 +21,11 @@ logger = logging.getLogger(__name__)
 
 
 def step_settings(cfg: CfgNode) -> dict[str, Any]:
-    """Return the arguments of a :class:`StepTrainer` that a config sets."""
+    """Return the arguments of a :class:`StepTrainer` that a config sets.
+
+    Raises:
+        ValueError: the images of a process cannot be split evenly.
+    """
     images, parts = cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.GRADIENT_ACCUMULATION
     world_size, amp = comm.get_world_size(), cfg.SOLVER.AMP
     if images % (parts * world_size):
@@ -38,8 +42,9 @@ class StepTrainer(SimpleTrainer):
     The images of this process are split into micro-batches, which run forward and backward one
     after the other. The loss of a step is the mean of theirs, and the optimizer takes one step, so
     a network without BN is trained as with all images at once, up to rounding and to what it draws
-    at random. All of them run the same path of a supernet. Processes exchange gradients in the
-    last one only. BN sees one micro-batch at a time.
+    at random. All of them run the same path of a supernet, whose gradient would otherwise be a
+    mixture that no other run has. Processes exchange gradients in the last one only. BN sees one
+    micro-batch at a time, and its running statistics are updated for each.
 
     Mixed precision is that of ``AMPTrainer``, on any device that has autocast; only ``float16``
     scales the loss, because gradients in ``bfloat16`` do not underflow.

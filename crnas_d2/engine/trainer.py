@@ -64,7 +64,8 @@ class Trainer(DefaultTrainer):
             GradientExchange(sampler.used(model.module, supernet, self._trainer)).register(model)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = TrainingCheckpointer(
-            *(model, cfg.OUTPUT_DIR),
+            model,
+            cfg.OUTPUT_DIR,
             inherit=cfg.MODEL.INHERIT,
             network=describe_network(cfg),
             max_to_keep=cfg.SOLVER.CHECKPOINT_MAX_TO_KEEP,
@@ -154,8 +155,9 @@ class Trainer(DefaultTrainer):
         number of processes; iterations, steps and periods shrink. Cosine and linear schedules keep
         their shape.
 
-        A step of Adam is about as long as its learning rate, whatever the gradient is. So that
-        alpha can move as far in total, in other numbers of steps, its rate grows, too.
+        Alpha is trained in as many epochs, so with fewer processes in more steps. A step of Adam is
+        about as long as its learning rate, whatever the gradient is. So that alpha can move as far
+        in total, the rate grows with the number of processes, too.
         """
         scaled = DefaultTrainer.auto_scale_workers(cfg, num_workers)
         if scaled is not cfg:

@@ -30,11 +30,15 @@ def conv_norm(
         norm: a name that ``detectron2.layers.get_norm`` accepts.
         activation: applied in place after the norm; ``None`` for a linear convolution. A module,
             because TorchScript compiles no function that is an attribute.
+        eps: of a batch norm; default: torch's.
         pads_as_tensorflow: see :class:`SamePadConv2d`.
     """
     conv_class = SamePadConv2d if pads_as_tensorflow and stride == 2 else Conv2d
     conv = conv_class(
-        *(in_channels, out_channels, kernel_size, stride),
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride,
         padding=kernel_size // 2,
         groups=groups,
         bias=False,
@@ -78,6 +82,7 @@ class ConvBlock(CNNBlockBase):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """``(N, in_channels, H, W)`` to ``(N, out_channels, H / stride, W / stride)``."""
         return self.conv1(x)
 
 
@@ -117,6 +122,7 @@ class InvertedResidual(CNNBlockBase):
         self.is_residual = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
+        """``(N, in_channels, H, W)`` to ``(N, out_channels, H / stride, W / stride)``."""
         out = x if self.conv1 is None else self.conv1(x)
         out = self.conv3(self.conv2(out))
         return x + out if self.is_residual else out
@@ -136,6 +142,10 @@ class ShuffleBlock(CNNBlockBase):
     The paper splits the channels in the middle and shuffles the output. Here even channels of the
     input bypass the branch and odd ones go through it, as in the code of DetNAS's authors: the
     next block mixes both parts in the same way, and no channel has to be moved.
+
+    Args:
+        in_channels, out_channels: equal for stride 1; otherwise ``out_channels`` is larger.
+        kernel_size: of the depthwise convolutions.
     """
 
     def __init__(
@@ -203,7 +213,11 @@ def _separable(
 
 
 def set_dilation(block: CNNBlockBase, dilation: int) -> None:
-    """Dilate ``conv2`` of a block, which CR-NAS searches; its output size stays the same."""
+    """Dilate the convolution of a block that CR-NAS searches; its output size stays the same.
+
+    This is ``conv2`` in all our blocks: the middle convolution of a Bottleneck, the second of a
+    BasicBlock, the depthwise one of an inverted residual block.
+    """
     block.conv2.dilation = (dilation, dilation)
     block.conv2.padding = tuple(dilation * (size // 2) for size in block.conv2.kernel_size)
 

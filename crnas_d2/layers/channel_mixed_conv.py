@@ -111,12 +111,15 @@ class ChannelMixedConv2d(nn.Module):
         return y if self.activation is None else self.activation(y)
 
     def strongest_dilations(self) -> tuple[int, ...]:
-        """Return the index of the strongest, or first, dilation of each channel group (Eq. 4)."""
+        """Return the index of each group's strongest dilation, the first of equals (NATS Eq. 4)."""
         return tuple(self.alpha.detach().argmax(dim=1).tolist())
 
     @torch.no_grad()
     def entropy(self) -> Tensor:
-        """Return the entropy of each group's softmax, ``(channel groups,)``, in nats."""
+        """Return the entropy of each group's softmax, ``(channel groups,)``, in nats.
+
+        It falls from log(dilations) to 0 as a group decides on one dilation.
+        """
         return -(self.alpha.softmax(dim=1) * self.alpha.log_softmax(dim=1)).sum(dim=1)
 
     def extra_repr(self) -> str:

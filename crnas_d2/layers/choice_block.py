@@ -40,7 +40,9 @@ class ChoiceBlock(CNNBlockBase):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(N, in_channels, H, W)`` to ``(N, out_channels, H / stride, W / stride)``."""
         if self.chosen is None:
-            raise RuntimeError("The supernet has no active path: call set_path(genotype) first.")
+            raise RuntimeError(
+                "The supernet has no active path: call set_path(genotype) of it first."
+            )
         for module in self.active_children():
             x = module(x)
         return x
@@ -82,7 +84,7 @@ class PrefixDepthChoice(ChoiceBlock):
 
 
 class OperationChoice(ChoiceBlock):
-    """A block per operation, keyed by its index, with weights of its own.
+    """Blocks of equal shapes, one per operation and keyed by its index, with weights of their own.
 
     The choice block of single-path one-shot supernets (Guo et al. 2019, section 3.2).
     """

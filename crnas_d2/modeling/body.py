@@ -22,13 +22,16 @@ def build_backbone(
     sharing: str = "none",
     in_channels: int = 3,
 ) -> Backbone:
-    """Build a body from plain arguments, e.g. for a LazyConfig.
+    """Build a body for images of ``in_channels`` from plain arguments, e.g. for a LazyConfig.
 
     Args:
         kind: the kind of search space whose supernet to build; ``None`` for a single network.
         genotype: the network or, for a supernet, the part that all its networks have in common.
             Default: the family's baseline.
         sharing: which weights the options of a choice share.
+
+    Raises:
+        ValueError: with the given and the expected value.
     """
     spec = NetworkSpec.build(
         family, kind=kind, genotype=genotype, sharing=sharing, in_channels=in_channels
@@ -77,7 +80,11 @@ def replace_convs(
     stages: Mapping[str, Sequence[CNNBlockBase]],
     replace: Callable[[SearchedConv, Conv2d], nn.Module],
 ) -> dict[str, nn.Module]:
-    """Replace the searched convolutions of built stages; return the new ones by name."""
+    """Replace the searched convolutions of built stages in place; return the new ones by name.
+
+    Raises:
+        ValueError: the blocks differ from what the family's ``searchable_conv`` describes.
+    """
     replaced = {}
     for conv in space.convs:
         block = stages[conv.stage][conv.block]
@@ -88,7 +95,7 @@ def replace_convs(
             raise ValueError(
                 f"searchable_conv() of '{family.name}' describes {conv.name} as a 3x3 convolution "
                 f"of {conv.channels} channels in {conv.conv_groups} groups, without bias, but the "
-                f"block of make_stage() has {base}."
+                f"block of make_stage() has {base}: it must describe these blocks."
             )
         replaced[conv.name] = replace(conv, base)
         setattr(block, conv.attribute, replaced[conv.name])

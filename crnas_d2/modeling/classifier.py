@@ -28,6 +28,10 @@ class ImageClassifier(nn.Module):
         label_smoothing: fraction of the target that is spread evenly over all classes (Szegedy et
             al. 2016, section 7).
         pixel_mean, pixel_std: per channel, in the order and range of the images.
+
+    Raises:
+        ValueError: the backbone has several outputs, e.g. because of a neck; or no residual blocks
+            with ``zero_init_residual``.
     """
 
     @configurable

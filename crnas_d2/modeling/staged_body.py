@@ -55,7 +55,7 @@ class StagedBody(Backbone):
         self.freeze(freeze_at)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Map images (N, C, H, W) to features (N, channels, ceil(H / stride), ceil(W / stride))."""
+        """Map (N, C, H, W) to (N, channels, ceil(H / stride), ceil(W / stride)) by output."""
         features: dict[str, Tensor] = {}
         for name, part in self.named_children():  # the stem and the stages, in order
             x = part(x)

@@ -29,7 +29,11 @@ class Supernet:
     choice_blocks: Mapping[str, Sequence[ChoiceBlock]] = MappingProxyType({})
 
     def set_path(self, genotype: Genotype) -> None:
-        """Switch to a subnet of the space: until the next call, nothing else runs or changes."""
+        """Switch to one subnet: until the next call, nothing off its path runs or changes.
+
+        Raises:
+            ValueError: the genotype is not in the space.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no paths")
 
     @property

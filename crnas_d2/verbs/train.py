@@ -124,6 +124,8 @@ def _load_on_first_rank(args: argparse.Namespace) -> CfgNode:
     if error is not None:
         raise error
     if has_failed:
-        time.sleep(10)  # torchrun ends all processes with the first, which should say why
+        # torchrun ends all processes with the first that ends, which should be the one that says
+        # why.
+        time.sleep(10)
         sys.exit(1)
     return cfg

@@ -137,7 +137,7 @@ def test_every_block_of_the_supernet_has_four_candidates():
     assert len(blocks) == sum(DEPTHS)
     assert all(type(block) is OperationChoice for block in blocks)
     assert all(block.options == (0, 1, 2, 3) for block in blocks)
-    assert isinstance(supernet.res2[0].candidates["1"], ShuffleBlock)
+    assert type(supernet.res2[0].candidates["1"]) is ShuffleBlock
     names = set(fixed_names(supernet).values())
     assert {"stem.conv1.weight", "res3.1.branch.0.norm.weight"} <= names
     assert "res2.0.projection.0.weight" in names

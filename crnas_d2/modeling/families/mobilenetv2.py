@@ -60,11 +60,11 @@ class MobileNetV2Family(settings.SectionFamily):
     body = MobileNetV2
     stages = ("stem", *STAGES, "tail", "classifier")
     stage_options = (
-        *[(1,)] * 2,
-        *[(1, 2, 3, 4, 5)] * 2,
+        *[(1,)] * 2,  # stem, c16
+        *[(1, 2, 3, 4, 5)] * 2,  # c24, c32
         (3, 4, 5, 6, 7),
-        *[(2, 3, 4, 5, 6)] * 2,
-        *[(1,)] * 3,
+        *[(2, 3, 4, 5, 6)] * 2,  # c96, c160
+        *[(1,)] * 3,  # c320, tail, classifier
     )
     block_costs = (0.0, 0.0, 1.5, 1.0, 1.0, 0.75, 1.25, 0.0, 0.0, 0.0)
     operations = DILATIONS

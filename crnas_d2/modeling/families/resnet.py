@@ -149,7 +149,9 @@ class ResNetFamily(SectionFamily):
         # Detectron2 refuses other ResNets of basic blocks.
         fits = not self.has_basic_blocks or (self.res2_out_channels, self.num_groups) == (64, 1)
         return PlainResNet(
-            *(genotype.depths, dilations, self.has_basic_blocks),
+            genotype.depths,
+            dilations,
+            self.has_basic_blocks,
             is_known=is_published and fits and not dilations,
             has_known_depths=genotype.depths in self.published_depths.values(),
         )

@@ -58,7 +58,8 @@ class ShuffleNetV2Family(SectionFamily):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        key, self.has_published_channels = "MODEL.SHUFFLENETV2.CHANNELS", not self.channels
+        key = "MODEL.SHUFFLENETV2.CHANNELS"
+        self.has_published_channels = not self.channels
         if self.has_published_channels:
             fix = f"Set {key} for other channels"
             self.channels = published(self.section, CHANNELS, self.depth, "number of blocks", fix)

@@ -36,6 +36,9 @@ class NASFPN(Backbone):
         in_features: names of its features C3, C4, C5, with strides 8, 16, 32 in this order.
         norm: of every convolution, a name that ``detectron2.layers.get_norm`` accepts. The paper
             uses batch normalization.
+
+    Raises:
+        ValueError: ``in_features`` are not C3, C4, C5, or ``num_stacks`` is below 1.
     """
 
     def __init__(
@@ -78,8 +81,8 @@ class NASFPN(Backbone):
         s = 8, 16, 32, 64, 128; p3 to p5 round as the body does. They end with a norm, not a ReLU.
         """
         features = self.bottom_up(x)
-        inputs = (features[name] for name in self.in_features)
-        levels = [lateral(x) for lateral, x in zip(self.laterals, inputs, strict=True)]
+        laterals = zip(self.laterals, self.in_features, strict=True)
+        levels = [lateral(features[name]) for lateral, name in laterals]
         for _ in range(2):  # P6 and P7
             levels.append(F.max_pool2d(levels[-1], kernel_size=2, stride=2, ceil_mode=True))
         for stack in self.stacks:

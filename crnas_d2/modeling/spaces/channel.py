@@ -45,6 +45,7 @@ class MixedSupernet(Supernet):
 
     @property
     def alphas(self) -> list[nn.Parameter]:
+        """One tensor (channel groups, dilations) per convolution."""
         return [conv.alpha for conv in self.convs.values()]
 
     def decode(self) -> Genotype:
