@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from itertools import combinations
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 from crnas_d2.data.datasets.builtin import register_letters
 from crnas_d2.data.embedded import letters, scenes
+from crnas_d2.data.embedded.generated import MARKER
 from crnas_d2.data.embedded.glyphs import FONTS, LETTERS, load_glyphs
 from crnas_d2.data.embedded.letters import make_letters
 from crnas_d2.data.embedded.scenes import LetterScenes, Pose, draw_letter
@@ -53,6 +55,23 @@ def digest(root):
 
 def test_the_dataset_is_the_same_on_every_machine(root):
     assert digest(root) == GOLDEN
+
+
+def test_letters_are_whole_of_this_version_and_made_once(root, tmp_path, monkeypatch):
+    target = tmp_path / "letters"
+    with monkeypatch.context() as patch:
+        patch.setattr(letters, "_coco_records", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            make_letters(target, images=SMALL)
+        assert os.listdir(tmp_path) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(letters, "_VERSION", letters._VERSION - 1)
+        make_letters(target, images=dict.fromkeys(SMALL, 1))
+    make_letters(target, images=SMALL)
+    assert digest(target) == digest(root)
+    before = (target / MARKER).stat().st_mtime_ns
+    make_letters(target, images=SMALL)
+    assert (target / MARKER).stat().st_mtime_ns == before
 
 
 def test_made_twice_the_bytes_are_the_same(root, tmp_path):
