@@ -14,7 +14,7 @@ import trained_toy
 from scripts import metrics
 
 from crnas_d2 import Choice, Genotype, SearchSpace, run_search
-from crnas_d2.cost import LatencyCheck, LatencyTable
+from crnas_d2.cost.latency import LatencyCheck, LatencyTable
 from crnas_d2.runs.loaded_network import network_config
 from crnas_d2.space import AdditiveCost
 from crnas_d2.verbs.export.folder import run_export

@@ -14,19 +14,14 @@ from .detector_cost import (
     runnable_size,
 )
 from .entropy import Entropy
-from .latency import LATENCY_FILE, Latency, LatencyCheck, LatencyTable
-from .latency_meter import LatencyMeter
+from .latency import Latency
 from .step_memory import step_memory
 
 __all__ = [
-    "LATENCY_FILE",
     "Blocks",
     "CountedCost",
     "Entropy",
     "Latency",
-    "LatencyCheck",
-    "LatencyMeter",
-    "LatencyTable",
     "MACs",
     "NetworkCost",
     "Parameters",

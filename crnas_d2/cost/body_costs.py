@@ -16,10 +16,7 @@ from .counting import counting_macs
 
 @COST_REGISTRY.register("BLOCKS")
 class Blocks(Cost):
-    """CR-NAS's budget (section 3.2.1): the number of blocks.
-
-    Weighted by the ``block_costs`` of the family (A.2).
-    """
+    """CR-NAS's budget (section 3.2.1): blocks, weighted by the family's ``block_costs`` (A.2)."""
 
     unit = "blocks"
     example = "[16, 16]"
@@ -34,11 +31,8 @@ class Blocks(Cost):
         base = sum(weights[stage] * depth for stage, depth in fixed)
         # Any other choice than a depth leaves the number of blocks as it is.
         options = {
-            choice.name: {
-                option: weights[choice.stage] * option if choice.field == "depths" else 0.0
-                for option in choice.options
-            }
-            for choice in space.choices
+            c.name: {o: weights[c.stage] * o if c.field == "depths" else 0.0 for o in c.options}
+            for c in space.choices
         }
         return AdditiveCost(self.name, self.unit, space, options, base)
 
@@ -86,14 +80,10 @@ class Parameters(CountedCost):
 def most_expensive_path(
     spec: NetworkSpec, input_size: tuple[int, int] = (800, 1088)
 ) -> tuple[Genotype, int]:
-    """Return the path with the most MACs, and its MACs in the backbone body.
+    """Return the path of a single-path supernet with the most MACs, and its MACs in the body.
 
     MACs add up over the choices, so it has the most expensive option of each; of equal ones, the
-    first.
-
-    Args:
-        spec: of a single-path supernet.
-        input_size: (height, width) of the image, pixels.
+    first. The size is the (height, width) of the image, pixels.
     """
     cost = MACs().table(spec, input_size)
     values = cost.extreme(max)

@@ -23,12 +23,9 @@ def check_costs(cfg: CfgNode) -> set[str]:
 
 
 def build_costs(cfg: CfgNode, spec: NetworkSpec) -> dict[str, AdditiveCost]:
-    """Build the costs that are limited, minimized or reported, by name.
+    """Build the costs that are limited, minimized or reported, by name, of a single-path supernet.
 
     They are costs of the backbone body for one image of ``SEARCH.COST_INPUT_SIZE``.
-
-    Args:
-        spec: that of ``cfg``, a single-path supernet.
 
     Raises:
         ValueError: an unknown name, malformed limits, or a cost that cannot be computed.
@@ -43,12 +40,7 @@ def build_costs(cfg: CfgNode, spec: NetworkSpec) -> dict[str, AdditiveCost]:
 
 
 def build_budgets(cfg: CfgNode, costs: Mapping[str, AdditiveCost]) -> tuple[Budget, ...]:
-    """Build all budgets of ``SEARCH.BUDGET``.
-
-    :func:`~crnas_d2.space.check_budgets` checks that they are feasible.
-
-    Args:
-        costs: of :func:`build_costs`.
+    """Build all budgets of ``SEARCH.BUDGET`` on the costs of :func:`build_costs`.
 
     Raises:
         ValueError: malformed limits, or limits on a cost that all genotypes have in common.

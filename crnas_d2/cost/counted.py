@@ -1,10 +1,10 @@
-"""Costs that are counted while a supernet runs on the meta device."""
+"""Costs that are counted while a supernet runs, block by block, on the meta device."""
 
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from random import Random
 from typing import Any
 
@@ -13,10 +13,69 @@ from torch import nn
 
 from crnas_d2.common.meta_device import without_norms
 from crnas_d2.config import NetworkSpec
+from crnas_d2.modeling import Supernet, find_supernet
 from crnas_d2.space import AdditiveCost, Cost, SearchSpace
 
-from .block_events import BlockEvents, single_path
 from .counting import meta_body, meta_image
+
+
+def single_path(body: nn.Module) -> tuple[Supernet, SearchSpace]:
+    """Return the single-path supernet of a body, and its space."""
+    supernet = find_supernet(body)
+    assert supernet is not None and supernet.has_paths, "the body is not a single-path supernet"
+    assert isinstance(supernet.space, SearchSpace)
+    return supernet, supernet.space
+
+
+class BlockEvents:
+    """A context in which ``mark`` is called where a choice block begins and where it ends.
+
+    By name of a choice, ``shapes`` has those of its block's input and output.
+    """
+
+    def __init__(self, supernet: Supernet, mark: Callable[[], None]):
+        self.supernet, self.mark = supernet, mark
+        self.shapes: dict[str, tuple[torch.Size, torch.Size]] = {}
+        self._choices: list[str] = []  # by event: that whose block begins, or "" where one ends
+        self._hooks = ExitStack()
+
+    def __enter__(self) -> "BlockEvents":
+        for name, blocks in self.supernet.choice_blocks.items():
+            for block in blocks:
+                begins, ends = partial(self._begin, name), partial(self._end, name)
+                self._hooks.callback(block.register_forward_pre_hook(begins).remove)
+                self._hooks.callback(block.register_forward_hook(ends).remove)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hooks.close()
+
+    def _begin(self, name: str, *_: Any) -> None:
+        self._choices.append(name)
+        self.mark()
+
+    def _end(self, name: str, _: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        self.shapes[name] = inputs[0].shape, output.shape
+        self._choices.append("")
+        self.mark()
+
+    def own_parts(self, readings: Sequence[float]) -> dict[str, float]:
+        """Return how much a meter rose in the block of each choice, without inner choices.
+
+        Readings are those of the meter at each call of ``mark``.
+        """
+        own: dict[str, float] = {}
+        running: list[tuple[str, float]] = []  # a branch of blocks contains inner choices
+        inner: list[float] = [0]
+        for name, reading in zip(self._choices, readings, strict=True):
+            if name:
+                running.append((name, reading))
+                inner.append(0)
+                continue
+            name, before = running.pop()
+            own[name] = reading - before - inner.pop()
+            inner[-1] += reading - before
+        return own
 
 
 class CountedCost(Cost):
@@ -31,8 +90,7 @@ class CountedCost(Cost):
     def count(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> float:
         """Return the cost of one call of ``module``, without that of its children.
 
-        Args:
-            inputs, output: meta tensors, e.g. (N, C, H, W) with N = 1.
+        Inputs and output are meta tensors, e.g. (N, C, H, W) with N = 1.
         """
 
     @contextmanager
@@ -44,10 +102,10 @@ class CountedCost(Cost):
             nonlocal total
             total += self.count(module, inputs, output)
 
-        with ExitStack() as stack:
-            stack.enter_context(without_norms())
+        with ExitStack() as hooks:
+            hooks.enter_context(without_norms())
             for module in body.modules():
-                stack.callback(module.register_forward_hook(add).remove)
+                hooks.callback(module.register_forward_hook(add).remove)
             yield lambda: total
 
     def table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
@@ -89,10 +147,8 @@ def covering_values(space: SearchSpace, random: Random | None = None) -> Iterato
     """Yield the values of a few genotypes that contain every option of every choice.
 
     Their number is that of the options of the choice with the most; in a space with dependent
-    choices, this once for the parents and once for the others.
-
-    Args:
-        random: shuffles the options of each choice; default: in their own order.
+    choices, this once for the parents and once for the others. With ``random``, the options of
+    each choice are shuffled.
     """
     orders: Mapping[str, Sequence[int]] = {
         c.name: random.sample(c.options, len(c.options)) if random else c.options

@@ -17,15 +17,10 @@ from crnas_d2.modeling import build_body
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """The cost of a network or of a part of it.
+    """The cost of a network or of a part of it."""
 
-    Attributes:
-        macs: of convolutions and linear layers, for one image.
-        parameters: trainable or not, on the active path.
-    """
-
-    macs: int
-    parameters: int
+    macs: int  # of convolutions and linear layers, for one image
+    parameters: int  # trainable or not, on the active path
 
     def __add__(self, other: "NetworkCost") -> "NetworkCost":
         return NetworkCost(self.macs + other.macs, self.parameters + other.parameters)
@@ -38,8 +33,7 @@ class NetworkCost:
 def counting_macs(formulas: Mapping[Any, Any] | None = None) -> Iterator[Callable[[], int]]:
     """Count MACs in a context; the function that it gives returns the count so far.
 
-    Args:
-        formulas: of operators that count in another way, as ``FlopCounterMode`` takes them.
+    Formulas are those of operators that count in another way, as ``FlopCounterMode`` takes them.
     """
     mapping = dict(formulas or {})
     with without_norms(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
@@ -58,19 +52,12 @@ def count_macs(
 
 def count_parameters(module: nn.Module) -> int:
     """Count the parameters on the active path of a supernet, or all of any other network."""
-    return sum(
-        parameter.numel()
-        for part in active_modules(module)
-        for parameter in part.parameters(recurse=False)
-    )
+    parts = active_modules(module)
+    return sum(weight.numel() for part in parts for weight in part.parameters(recurse=False))
 
 
 def body_cost(spec: NetworkSpec, input_size: tuple[int, int]) -> NetworkCost:
-    """Return the cost of the backbone of one network, without its neck.
-
-    Args:
-        input_size: (height, width) of the image, pixels.
-    """
+    """Return the cost of one network's body for an image of (height, width) pixels."""
     body = meta_body(spec)
     return NetworkCost(count_macs(body, meta_image(spec, input_size)), count_parameters(body))
 

@@ -22,18 +22,11 @@ from .counting import NetworkCost, count_macs, count_parameters
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a detector that can run by itself.
-
-    Attributes:
-        name: e.g. ``box head``; the stages of a cascade have one name.
-        module: whose parameters it has.
-        run: its forward pass.
-        inputs: of ``run``.
-    """
+    """A part of a detector that can run by itself; the stages of a cascade have one name."""
 
     name: str
-    module: nn.Module
-    run: Callable[..., Any]
+    module: nn.Module  # whose parameters it has
+    run: Callable[..., Any]  # its forward pass
     inputs: tuple[Any, ...]
 
 
@@ -47,21 +40,16 @@ def meta_model(cfg: CfgNode) -> nn.Module:
 
 
 def meta_network(cfg: CfgNode) -> nn.Module:
-    """Build the network of ``cfg`` for inference on the meta device.
-
-    Raises:
-        ValueError: the config builds a supernet.
-    """
+    """Build the network of ``cfg``, which must be no supernet, for inference on the meta device."""
     model = meta_model(cfg).eval()
     if find_supernet(model) is not None:
-        raise invalid(
-            "MODEL.SUPERNET.SPACE",
-            cfg.MODEL.SUPERNET.SPACE,
-            "one network",
-            but=f"PATH_SAMPLER '{cfg.MODEL.SUPERNET.PATH_SAMPLER}' builds every network of a space",
-            fix="Set MODEL.SUPERNET.PATH_SAMPLER to 'fixed' and name its genotype, with a "
-            "genotype.yaml in _BASE_ or in MODEL.GENOTYPE",
+        space, sampler = cfg.MODEL.SUPERNET.SPACE, cfg.MODEL.SUPERNET.PATH_SAMPLER
+        but = f"PATH_SAMPLER '{sampler}' builds every network of a space"
+        fix = (
+            "Set MODEL.SUPERNET.PATH_SAMPLER to 'fixed' and name its genotype, with a "
+            "genotype.yaml in _BASE_ or in MODEL.GENOTYPE"
         )
+        raise invalid("MODEL.SUPERNET.SPACE", space, "one network", but=but, fix=fix)
     return model
 
 
@@ -98,6 +86,9 @@ def detector_cost(
 ) -> dict[str, NetworkCost]:
     """Return the cost of each part of a network for one image, without ROIAlign.
 
+    Parts are in the order in which they run: ``body``, ``neck``, then ``rpn``, ``box head`` and
+    ``mask head``, or the ``head`` of a RetinaNet, or the ``classifier``.
+
     CR-NAS (tables 1 and 3) counts 800x1088 pixels and, as its figures imply, 2000 proposals, 100
     masks, and each weight of a transposed convolution at every output pixel. So does this function,
     although the 2x2 convolution with stride 2 in a mask head computes a quarter of that.
@@ -107,10 +98,6 @@ def detector_cost(
         input_size: (height, width) of the image, pixels; see :func:`runnable_size`.
         num_proposals: regions of the box head, in each stage of a cascade.
         num_mask_rois: regions of the mask head.
-
-    Returns:
-        costs by part, in the order in which they run: ``body``, ``neck``, then ``rpn``, ``box
-        head`` and ``mask head``, or the ``head`` of a RetinaNet, or the ``classifier``.
 
     Raises:
         ValueError: the network has parts that are not counted.
@@ -124,8 +111,8 @@ def detector_cost(
         if body is not model.backbone:
             costs["neck"] = backbone - costs["body"]
         for part in detector_heads(model, features, num_proposals, num_mask_rois):
-            cost = _cost(part.module, part.run, *part.inputs)
-            costs[part.name] = costs.get(part.name, NetworkCost(0, 0)) + cost
+            before = costs.get(part.name, NetworkCost(0, 0))
+            costs[part.name] = before + _cost(part.module, part.run, *part.inputs)
     return costs
 
 
@@ -139,10 +126,8 @@ def register_heads(model: type) -> Callable[[Heads], Heads]:
 
     The door for the cost of a plug-in's detector. The function gets the model, the features of the
     backbone (meta tensors by name), and the numbers of proposals and of mask regions of all images
-    of a batch, and yields each part that runs after the backbone, in order.
-
-    Args:
-        model: the exact class, because a subclass may have more parts, as PanopticFPN has.
+    of a batch, and yields each part that runs after the backbone, in order. It is that of this
+    class only, because a subclass may have more parts, as PanopticFPN has.
     """
 
     def decorate(heads: Heads) -> Heads:
@@ -153,16 +138,9 @@ def register_heads(model: type) -> Callable[[Heads], Heads]:
 
 
 def detector_heads(
-    model: nn.Module,
-    features: dict[str, torch.Tensor],
-    num_proposals: int,
-    num_mask_rois: int,
+    model: nn.Module, features: dict[str, torch.Tensor], num_proposals: int, num_mask_rois: int
 ) -> Iterator[Part]:
-    """Yield the parts that run after the backbone, see :func:`register_heads`.
-
-    Raises:
-        ValueError: the network has parts that are not known.
-    """
+    """Yield the parts that run after the backbone, all of which must be known."""
     heads = _HEADS.get(type(model))
     if heads is None:
         raise _unknown("MODEL.META_ARCHITECTURE", model, *_HEADS)
@@ -171,10 +149,7 @@ def detector_heads(
 
 @register_heads(GeneralizedRCNN)
 def _rcnn_heads(
-    model: GeneralizedRCNN,
-    features: dict[str, torch.Tensor],
-    num_proposals: int,
-    num_mask_rois: int,
+    model: Any, features: dict[str, torch.Tensor], num_proposals: int, num_mask_rois: int
 ) -> Iterator[Part]:
     rpn, heads = model.proposal_generator, model.roi_heads
     if not isinstance(rpn, RPN):
@@ -204,15 +179,13 @@ def _rcnn_heads(
 
 
 @register_heads(RetinaNet)
-def _retinanet_head(model: RetinaNet, features: dict[str, torch.Tensor], *_: int) -> Iterator[Part]:
+def _retinanet_head(model: Any, features: dict[str, torch.Tensor], *_: int) -> Iterator[Part]:
     levels = [features[name] for name in model.head_in_features]
     yield Part("head", model.head, model.head, (levels,))
 
 
 @register_heads(ImageClassifier)
-def _linear_head(
-    model: ImageClassifier, features: dict[str, torch.Tensor], *_: int
-) -> Iterator[Part]:
+def _linear_head(model: Any, features: dict[str, torch.Tensor], *_: int) -> Iterator[Part]:
     # Global average pooling: (N, C, H, W) to (N, C).
     pooled = features[model.in_feature].mean(dim=(2, 3))
     yield Part("classifier", model.linear, model.linear, (pooled,))
@@ -223,16 +196,13 @@ def _image(model: Any, size: tuple[int, int]) -> torch.Tensor:
 
 
 def _cost(module: nn.Module, run: Callable[..., Any], *inputs: Any) -> NetworkCost:
-    formulas = {torch.ops.aten.convolution: _convolution_flops}
-    return NetworkCost(count_macs(run, *inputs, formulas=formulas), count_parameters(module))
+    def flops(image: torch.Size, weight: torch.Size, *_: Any, out_shape: Any, **__: Any) -> int:
+        # Every weight at every output pixel. PyTorch's own formula takes the height and width of
+        # the input for a transposed convolution.
+        return 2 * image[0] * math.prod(weight) * math.prod(out_shape[2:])
 
-
-def _convolution_flops(
-    x_shape: torch.Size, weight_shape: torch.Size, *_: Any, out_shape: torch.Size, **__: Any
-) -> int:
-    # Every weight at every output pixel. PyTorch's own formula takes the height and width of the
-    # input for a transposed convolution.
-    return 2 * x_shape[0] * math.prod(weight_shape) * math.prod(out_shape[2:])
+    macs = count_macs(run, *inputs, formulas={torch.ops.aten.convolution: flops})
+    return NetworkCost(macs, count_parameters(module))
 
 
 def _unknown(key: str, module: nn.Module, *known: type) -> ValueError:

@@ -38,10 +38,8 @@ class Entropy(CountedCost):
     @contextmanager
     def counting(self, body: Any) -> Iterator[Callable[[], float]]:
         self.weights = _level_weights(body)
-        self.offset = sum(
-            weight * math.log(body._out_feature_channels[name])
-            for name, weight in _levels(body).items()
-        )
+        channels = body._out_feature_channels
+        self.offset = sum(a * math.log(channels[name]) for name, a in _levels(body).items())
         with super().counting(body) as reading:
             yield reading
 

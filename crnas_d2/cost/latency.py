@@ -31,12 +31,7 @@ _CIRCUMSTANCES = ("torch", "threads")  # of a measurement; they may differ when 
 
 @dataclass(frozen=True)
 class LatencyCheck:
-    """The estimated and the measured latency of one network, milliseconds.
-
-    Attributes:
-        estimated: the sum over the table.
-        measured: that of the network as a whole.
-    """
+    """The sum over the table, and the measured latency of a whole network, milliseconds."""
 
     genotype: Genotype
     estimated: float
@@ -59,7 +54,7 @@ class LatencyTable:
     """
 
     cost: AdditiveCost
-    origin: Mapping[str, object] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
     checks: Sequence[LatencyCheck] = ()
 
     def networks_to_check(self) -> list[Genotype]:
@@ -95,32 +90,19 @@ class LatencyTable:
 
     def save(self, path: str | Path) -> None:
         """Write a JSON file, whole or not at all."""
-        content = {
-            "unit": UNIT,
-            "origin": self.origin,
-            "base": self.cost.base,
-            "choices": self.cost.options,
-            "checks": [
-                {**vars(check), "genotype": check.genotype.to_config()} for check in self.checks
-            ],
-        }
+        checks = [{**vars(check), "genotype": check.genotype.to_config()} for check in self.checks]
+        content = {"unit": UNIT, "origin": self.origin, "base": self.cost.base}
+        content |= {"choices": self.cost.options, "checks": checks}
         write_file(path, json.dumps(content, indent=2) + "\n")
 
     @classmethod
     def load(
-        cls, path: str | Path, name: str, space: SearchSpace, origin: Mapping[str, object]
+        cls, path: str | Path, name: str, space: SearchSpace, origin: Mapping[str, Any]
     ) -> "LatencyTable":
-        """Read a file of :meth:`save`.
+        """Read a file of :meth:`save`, which must be of the same device and network.
 
-        Args:
-            name: of the cost.
-            space: the genotypes.
-            origin: the expected device and network. Another version of torch is warned of, another
-                number of threads is not (workers share a processor): a resumed search must keep its
-                costs.
-
-        Raises:
-            ValueError: it was measured on another device or for another network.
+        Another version of torch is warned of, another number of threads is not (workers share a
+        processor): a resumed search must keep its costs.
         """
         try:
             content = json.loads(Path(path).read_text())
@@ -153,11 +135,9 @@ class LatencyTable:
                 "Continue where they were measured, or choose another OUTPUT_DIR. If you remove "
                 "the file, they are measured again, but a search in progress cannot be resumed."
             )
-        if known.get("torch") != origin.get("torch"):
-            logger.warning(
-                "%s was measured with torch %s; this is %s. Its latencies are kept.",
-                *(path, known.get("torch"), origin.get("torch")),
-            )
+        if (then := known.get("torch")) != (now := origin.get("torch")):
+            text = "%s was measured with torch %s; this is %s. Its latencies are kept."
+            logger.warning(text, path, then, now)
         options = {choice: choices[choice] for choice in space.names}
         return cls(AdditiveCost(name, UNIT, space, options, base), known, checks)
 
@@ -178,29 +158,19 @@ class Latency(Cost):
         self.device = torch.device(device)
         self.path = Path(path)
         if self.device.type not in ("cpu", "cuda"):
-            raise invalid(
-                "MODEL.DEVICE",
-                device,
-                "cpu or cuda",
-                but="no latency is measured on it",
-                fix="Set SEARCH.BUDGET.LATENCY to [], and take LATENCY out of SEARCH.COSTS and "
-                "SEARCH.SECOND_OBJECTIVE",
-            )
+            but, where = "no latency is measured on it", "SEARCH.COSTS and SEARCH.SECOND_OBJECTIVE"
+            fix = f"Set SEARCH.BUDGET.LATENCY to [], and take LATENCY out of {where}"
+            raise invalid("MODEL.DEVICE", device, "cpu or cuda", but=but, fix=fix)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         return {"device": cfg.MODEL.DEVICE, "path": os.path.join(cfg.OUTPUT_DIR, LATENCY_FILE)}
 
     def table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
-        """Return the latency of every genotype, see :meth:`open_table`."""
         return self.open_table(spec, input_size).cost
 
     def open_table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> LatencyTable:
-        """Return the table in the file; if there is none, measure, check and write it first.
-
-        Raises:
-            ValueError: the file was measured on another device or for another network.
-        """
+        """Return the table in the file; if there is none, measure, check and write it first."""
         assert isinstance(spec.space, SearchSpace), spec
         # Identifies the network without a list of all config keys that shape it.
         digests = [cost().table(spec, input_size).digest for cost in (MACs, Parameters)]

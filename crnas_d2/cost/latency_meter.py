@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from random import Random
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,18 +17,19 @@ from crnas_d2.config import NetworkSpec
 from crnas_d2.modeling import build_body
 from crnas_d2.space import AdditiveCost, Genotype
 
-from .block_events import BlockEvents, single_path
-from .counted import covering_values
+from .counted import BlockEvents, covering_values, single_path
 
 UNIT = "ms"
 
 _WARM_UP = 2  # rounds, in which memory is allocated and kernels are chosen
 _LEAST_ROUNDS, _MOST_ROUNDS = 5, 50
-_MOST_SECONDS = 60  # for all rounds, unless the least number takes longer
 
 
 class Clock:
     """Takes the time at several points of a computation."""
+
+    def __init__(self) -> None:
+        self.marks: list[Any] = []
 
     @abstractmethod
     def mark(self) -> None:
@@ -39,9 +41,6 @@ class Clock:
 
 
 class CPUClock(Clock):
-    def __init__(self) -> None:
-        self.marks: list[float] = []
-
     def mark(self) -> None:
         self.marks.append(time.perf_counter())
 
@@ -54,8 +53,8 @@ class CUDAClock(Clock):
     """Uses events in the stream, so that nothing waits for the device before the last mark."""
 
     def __init__(self, device: torch.device):
+        super().__init__()
         self.device = device
-        self.marks: list[torch.cuda.Event] = []
 
     def mark(self) -> None:
         if not self.marks:
@@ -72,11 +71,7 @@ class CUDAClock(Clock):
 def build_meter(
     spec: NetworkSpec, device: torch.device, input_size: tuple[int, int]
 ) -> "LatencyMeter":
-    """Build the meter of a supernet with random weights.
-
-    Args:
-        input_size: (height, width) of the image, pixels.
-    """
+    """Build the meter of a supernet with random weights, for images of (height, width) pixels."""
     # Measuring must not change the random numbers of what follows.
     with torch.random.fork_rng(devices=[]):
         body = build_body(spec).to(device)
@@ -94,21 +89,14 @@ class LatencyMeter:
     Args:
         body: a supernet backbone, which is put into eval mode; any path may be active afterwards.
         image: (1, C, H, W), on the device of the body.
-        clock: of that device.
         most_seconds: limits the number of rounds, but five are always run. A round runs each option
             of each choice at least once, see :func:`crnas_d2.cost.counted.covering_values`.
     """
 
     def __init__(
-        self,
-        body: nn.Module,
-        image: torch.Tensor,
-        clock: Clock,
-        most_seconds: float = _MOST_SECONDS,
+        self, body: nn.Module, image: torch.Tensor, clock: Clock, most_seconds: float = 60
     ):
-        self.body = body.eval()
-        self.image = image
-        self.clock = clock
+        self.body, self.image, self.clock = body.eval(), image, clock
         self.most_seconds = most_seconds
         self.supernet, self.space = single_path(body)
 
@@ -130,10 +118,8 @@ class LatencyMeter:
         medians = self._medians(run_round, "latency of blocks")
         # A choice without a block, or after the last output, was never timed and costs nothing.
         options = {
-            choice.name: {
-                option: medians.get((choice.name, option), 0.0) for option in choice.options
-            }
-            for choice in self.space.choices
+            c.name: {option: medians.get((c.name, option), 0.0) for option in c.options}
+            for c in self.space.choices
         }
         return AdditiveCost(name, UNIT, self.space, options, medians["rest"])
 

@@ -12,13 +12,7 @@ from .detector_cost import detector_heads
 
 
 def step_memory(
-    model: nn.Module,
-    size: tuple[int, int],
-    images: int,
-    proposals: int,
-    mask_rois: int,
-    *,
-    trains: bool,
+    model: Any, size: tuple[int, int], images: int, proposals: int, mask_rois: int, *, trains: bool
 ) -> int:
     """Return the peak memory in bytes of a forward and, in a training, a backward pass.
 
@@ -48,19 +42,14 @@ def step_memory(
 def _forward(
     model: Any, size: tuple[int, int], images: int, proposals: int, mask_rois: int
 ) -> list[torch.Tensor]:
-    batch = torch.empty(images, len(model.pixel_mean), *size, device="meta")
-    features = model.backbone(batch)
+    features = model.backbone(torch.empty(images, len(model.pixel_mean), *size, device="meta"))
     parts = detector_heads(model, features, images * proposals, images * mask_rois)
     # Each part is made when the one before has run, so that its regions are counted only then.
     return [tensor for part in parts for tensor in tree_leaves(part.run(*part.inputs))]
 
 
 class _PeakMemory(TorchDispatchMode):
-    """Counts the bytes of the tensors that are alive at once; those of a model were there before.
-
-    Attributes:
-        peak: the most so far.
-    """
+    """Counts the most bytes of tensors alive at once, without those that a model had before."""
 
     def __init__(self, model: nn.Module):
         super().__init__()  # type: ignore[no-untyped-call]

@@ -17,11 +17,11 @@ from crnas_d2.evaluation import (
     student_quantile,
 )
 
+from .metrics import MAIN
 from .origin import Origin
-from .run import Run, group_by_setup
+from .run import Run
 
 Interval = tuple[float, float]
-_MAIN = "bbox/AP"
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,26 @@ class Comparison:
         Raises:
             ValueError: runs tested on different datasets, or with costs at different input sizes.
         """
-        check_comparable(runs)
+        first = runs[0]
+        for run in runs[1:]:
+            for key, ours, theirs in (
+                ("DATASETS.TEST", (first.dataset,), (run.dataset,)),
+                ("SEARCH.COST_INPUT_SIZE", first.input_size, run.input_size),
+            ):
+                if ours != theirs:
+                    raise ValueError(
+                        f"{first.name} and {run.name} cannot be compared: their {key} is {ours} "
+                        f"and {theirs}; expected the same."
+                    )
         resampled, num_images = _resample(runs)
+        groups: dict[str, list[Run]] = {}
+        for run in runs:
+            groups.setdefault(run.setup, []).append(run)
         networks = []
-        for group in group_by_setup(runs):
+        for group in groups.values():
             known = [resampled[run.name] for run in group] if resampled else []
             networks.append(TrainedNetwork(group, np.mean(known, axis=0) if known else None))
-        freedom = sum(len(network.runs) - 1 for network in networks)
-        squares = sum(float(np.var(network.scores)) * len(network.runs) for network in networks)
-        spread = math.sqrt(squares / freedom) if freedom else math.nan
+        spread, freedom = pooled_deviation([network.scores for network in networks])
         return cls(runs, networks, num_images, spread, freedom)
 
     @property
@@ -116,23 +127,16 @@ class Comparison:
         return [(image, upright_picture(image["file_name"])) for image in chosen]
 
 
-def check_comparable(runs: Sequence[Run]) -> None:
-    """Check that the scores and costs of runs may stand in one table.
+def pooled_deviation(networks: Sequence[Sequence[float] | np.ndarray]) -> tuple[float, int]:
+    """Return the standard deviation of one training over its seeds, and its degrees of freedom.
 
-    Raises:
-        ValueError: they were tested on different datasets, or cost at different input sizes.
+    Args:
+        networks: the scores of the trainings of each; NaN and 0 if none was trained twice.
     """
-    first = runs[0]
-    for run in runs[1:]:
-        for key, ours, theirs in (
-            ("DATASETS.TEST", (first.dataset,), (run.dataset,)),
-            ("SEARCH.COST_INPUT_SIZE", first.input_size, run.input_size),
-        ):
-            if ours != theirs:
-                raise ValueError(
-                    f"{first.name} and {run.name} cannot be compared: their {key} is {ours} and "
-                    f"{theirs}; expected the same."
-                )
+    freedom = sum(len(scores) - 1 for scores in networks)
+    # Squared deviations from each network's mean over degrees of freedom.
+    squares = sum(float(np.var(scores)) * len(scores) for scores in networks)
+    return (math.sqrt(squares / freedom), freedom) if freedom else (math.nan, 0)
 
 
 def upright_picture(path: str) -> Image.Image:
@@ -149,15 +153,14 @@ def upright_picture(path: str) -> Image.Image:
 
 def _resample(runs: Sequence[Run]) -> tuple[dict[str, np.ndarray], int]:
     """Return the AP of the runs on the same samples of the images, and their number."""
-    detections = {run.name: run.detections for run in runs}
-    if not all(detections.values()):
+    if not all(run.detections for run in runs):
         return {}, 0
     settings: dict[str, Any] = {"tasks": ("bbox",), "distributed": False, "keeps_images": True}
     evaluator = FastCOCOEvaluator(runs[0].dataset, **settings)
     resampled, num_images = {}, 0
-    for name, found in detections.items():
-        results = evaluator.image_results_of(list(found or ()), _MAIN)
+    for run in runs:
+        results = evaluator.image_results_of(list(run.detections or ()), MAIN)
         assert results is not None
         num_images = results.num_images
-        resampled[name] = results.scores(resampled_images(num_images))
+        resampled[run.name] = results.scores(resampled_images(num_images))
     return resampled, num_images

@@ -1,10 +1,9 @@
 """A trained network to use: of a run, of an exported folder, or of a config with weights."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from detectron2.config import CfgNode
 from torch import nn
@@ -47,11 +46,7 @@ def network_config(
     Args:
         run: OUTPUT_DIR of a finished training, or a folder that ``export`` has written.
         config_file: instead, whose ``MODEL.WEIGHTS``, or that of ``overrides``, has the weights.
-        overrides: ``KEY VALUE`` pairs.
         device: ``cpu`` or ``cuda``; default: that of the config.
-
-    Raises:
-        ValueError: what is missing, or that the folder holds a supernet.
     """
     if bool(run) == bool(config_file):
         raise ValueError("Name the network by either --run FOLDER or --config-file FILE.")
@@ -119,19 +114,13 @@ def load_network(cfg: CfgNode) -> LoadedNetwork:
             f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS} are those of a channel search, whose BN statistics "
             "belong to the mixture of all dilations: train the found network from them first."
         )
-    return LoadedNetwork(cfg, model.eval(), _classes(cfg, content), find_spec(cfg))
-
-
-def _classes(cfg: CfgNode, content: Mapping[str, Any]) -> ClassNames:
-    """Return the classes that weights, folder or dataset name; numbers if none of them does."""
+    # Classes are those that the weights, their folder or the dataset name.
     count, weights = num_classes(cfg), cfg.MODEL.WEIGHTS
     beside = read_record(Path(weights).with_name(f"{CLASSES}.json"))
-    for record in (content.get(CLASSES), beside):
-        found = ClassNames.from_record(record)
-        if found is not None and len(found.names) == count:
-            return found
-    found = find_classes(cfg)
-    if found is None:
+    named = [ClassNames.from_record(record) for record in (content.get(CLASSES), beside)]
+    classes = next((c for c in named if c and len(c.names) == count), None) or find_classes(cfg)
+    if classes is None:
         text = "%s does not name its %d classes, and its dataset is not here: they are numbered."
         logger.warning(text, weights, count)
-    return found or ClassNames.numbers(count)
+        classes = ClassNames.numbers(count)
+    return LoadedNetwork(cfg, model.eval(), classes, find_spec(cfg))

@@ -14,6 +14,7 @@ from detectron2.config import CfgNode
 from crnas_d2.checkpoint import FINAL, read_file
 from crnas_d2.config import spell
 
+MAIN = "bbox/AP"  # the metric of a detector
 PROVENANCE = "provenance.json"  # the record of an exported folder
 _LOG = "metrics.json"
 _SCORE = re.compile("/(AP|top)")  # of COCO, VOC and classifiers
@@ -32,11 +33,7 @@ class TrainingMetrics:
 
     @classmethod
     def read(cls, folder: str | Path) -> "TrainingMetrics":
-        """Read ``metrics.json``; skip truncated lines, because the process may have died.
-
-        Raises:
-            ValueError: the folder has no ``metrics.json``.
-        """
+        """Read ``metrics.json``; skip truncated lines, because the process may have died."""
         log = Path(folder) / _LOG
         if not log.is_file():
             raise ValueError(f"{folder} holds no training: {_LOG} is missing.")
@@ -62,15 +59,11 @@ class TrainingMetrics:
         return sorted(values.items())
 
     def after(self, steps: int, metric: str = "") -> dict[str, float] | None:
-        """Return the metrics by ``task/name`` after a number of steps, if they were evaluated.
-
-        Args:
-            metric: that the evaluation must have; default: any average precision or accuracy.
-        """
+        """Return the metrics by ``task/name`` after a number of steps, if they were evaluated."""
         return dict(self._evaluations(metric)).get(steps)
 
     def _evaluations(self, metric: str) -> list[tuple[int, dict[str, float]]]:
-        """Return metrics, each with the number of steps after which they were measured."""
+        """Return evaluations of a metric, default any AP or accuracy, each after which step."""
         found, last = [], -1
         for entry in self.entries:
             iteration = entry.get("iteration", 0)
@@ -87,13 +80,9 @@ class TrainingMetrics:
         return found
 
     def final(self, cfg: CfgNode, metric: str) -> dict[str, float]:
-        """Return the metrics of the final weights.
+        """Return the metrics of the final weights of a training that ``metric`` judges.
 
-        Args:
-            metric: that the training is judged by, e.g. ``bbox/AP``.
-
-        Raises:
-            ValueError: the training has not ended, or not with an evaluation.
+        Raises ValueError if it has not ended, or not with an evaluation.
         """
         evaluations = self._evaluations(metric)
         if not evaluations:

@@ -33,12 +33,8 @@ def split_name(text: str) -> tuple[str, str]:
 def find_genotype(text: str) -> NamedGenotype:
     """Read a genotype: ``SOURCE``, or ``NAME=SOURCE`` to print another name.
 
-    Args:
-        text: a published network (``CR-NAS/CR-R50``), a ``genotype.yaml`` or another config, or a
-            folder with one of a search, a training or an export.
-
-    Raises:
-        ValueError: there is no such network, or it is a supernet.
+    A source is a published network (``CR-NAS/CR-R50``), a ``genotype.yaml`` or another config, or a
+    folder with one of a search, a training or an export, but no supernet.
     """
     name, source = split_name(text)
     path = Path(source)

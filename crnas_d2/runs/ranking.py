@@ -11,10 +11,12 @@ import numpy as np
 from crnas_d2.evaluation.rank_correlation import Correlation, rank_correlation
 from crnas_d2.space import Genotype
 
+from .comparison import pooled_deviation
+from .metrics import MAIN
 from .results import Result, genotype_of, metric_of, read_entries, read_results, score_of
 
 MACS, PARAMETERS = "MACs", "parameters"
-_SHORT = {"bbox/AP": "AP", "classification/top1": "top-1"}
+_SHORT = {MAIN: "AP", "classification/top1": "top-1"}
 
 Results = Mapping[Genotype, Sequence[Result]]
 Scores = Mapping[Genotype, float]
@@ -59,11 +61,7 @@ class Ranking:
     @property
     def noise(self) -> tuple[float, int]:
         """The standard deviation of one training, pooled, and its degrees of freedom."""
-        repeated = [scores for g in self.runs if len(scores := self.scores(g)) > 1]
-        freedom = sum(len(scores) - 1 for scores in repeated)
-        # Squared deviations from each network's mean over degrees of freedom.
-        squares = sum(float(np.var(scores)) * len(scores) for scores in repeated)
-        return (math.sqrt(squares / freedom), freedom) if freedom else (math.nan, 0)
+        return pooled_deviation([self.scores(genotype) for genotype in self.runs])
 
     def common(self, rival: str) -> list[Genotype]:
         """Return the networks that a rival ranks, too."""
@@ -96,13 +94,21 @@ def read_ranking(results: Path, others: Sequence[Path] = ()) -> Ranking:
         name: {genotype: of[0][key] for genotype, of in runs.items()}
         for name, key in ((MACS, "macs"), (PARAMETERS, "params"))
     }
-    rivals |= _scores_of_pretraining(runs)
+    # The mean result of the pretraining of each network, by the name of its metric.
+    pretrained: dict[str, dict[Genotype, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for genotype, of in runs.items():
+        for before in (run["pretraining"] for run in of if "pretraining" in run):
+            if before["score"] is not None:
+                name = _SHORT.get(before["metric"], before["metric"])
+                pretrained[name][genotype].append(before["score"])
+    for name, lists in pretrained.items():
+        rivals[name] = {genotype: float(np.mean(scores)) for genotype, scores in lists.items()}
     for path in others:
         if "runs" in read_results(path):
             values = Ranking(*_read_runs(path)[:2], {}).truth
         else:
-            scores = {genotype_of(e): e["fitness"] for e in read_entries(path, "scores")}
-            values = {genotype: s for genotype, s in scores.items() if math.isfinite(s)}
+            fitness = {genotype_of(e): e["fitness"] for e in read_entries(path, "scores")}
+            values = {genotype: s for genotype, s in fitness.items() if math.isfinite(s)}
         if not set(values) & set(runs):
             raise ValueError(f"{path} and {results} have no network in common.")
         number, name = 1, path.stem
@@ -116,7 +122,7 @@ def read_ranking(results: Path, others: Sequence[Path] = ()) -> Ranking:
 def _read_runs(file: Path) -> tuple[str, Results, int]:
     """Return the metric, the trainings with a finite result, and the number of the others."""
     entries = read_entries(file, "runs")
-    metrics = sorted({metric_of(run) for run in entries}) or ["bbox/AP"]
+    metrics = sorted({metric_of(run) for run in entries}) or [MAIN]
     if len(metrics) > 1:
         raise ValueError(
             f"{file} holds trainings that are judged by {' and '.join(metrics)}; expected those of "
@@ -128,17 +134,3 @@ def _read_runs(file: Path) -> tuple[str, Results, int]:
         if math.isfinite(score_of(run, metric)):
             runs[genotype_of(run)].append(run)
     return metric, dict(runs), len(entries) - sum(map(len, runs.values()))
-
-
-def _scores_of_pretraining(runs: Results) -> dict[str, Scores]:
-    """Return the mean result of the pretraining of each network, by the name of its metric."""
-    found: dict[str, dict[Genotype, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for genotype, of in runs.items():
-        for before in (run["pretraining"] for run in of if "pretraining" in run):
-            if before["score"] is not None:
-                name = _SHORT.get(before["metric"], before["metric"])
-                found[name][genotype].append(before["score"])
-    return {
-        name: {genotype: float(np.mean(each)) for genotype, each in scores.items()}
-        for name, scores in found.items()
-    }

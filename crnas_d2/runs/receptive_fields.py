@@ -22,15 +22,11 @@ Record = dict[str, Any]  # Detectron2's of an image
 
 
 def field_images(cfg: CfgNode, paths: Sequence[str], number: int) -> list[Record]:
-    """Choose the images on which fields are measured, as entries of Detectron2's datasets.
+    """Choose at most ``number`` images to measure fields on, as entries of Detectron2's datasets.
 
     Args:
         cfg: of a network; its ``SEED`` samples the images.
         paths: images and folders; empty: ``DATASETS.TEST``, else ``DATASETS.TRAIN``.
-        number: of images, if there are more.
-
-    Raises:
-        ValueError: a path without images, or no dataset.
     """
     if paths:
         files = [str(p.file) for p in find_pictures(paths) if not p.is_video]
@@ -42,8 +38,8 @@ def field_images(cfg: CfgNode, paths: Sequence[str], number: int) -> list[Record
     key = "TEST" if cfg.DATASETS.TEST else "TRAIN"
     names = tuple(cfg.DATASETS[key])
     if not names:
-        fix = "name images or folders with --images."
-        raise ValueError(f"DATASETS.TEST and DATASETS.TRAIN are empty: {fix}")
+        text = "DATASETS.TEST and DATASETS.TRAIN are empty: name images or folders with --images."
+        raise ValueError(text)
     register_datasets(cfg)
     check_datasets(f"DATASETS.{key}", names)
     return fixed_images(cfg, names, num_images=number)
@@ -57,7 +53,6 @@ def measure_fields(
     Args:
         networks: configs of :func:`~crnas_d2.runs.loaded_network.network_config`, by name. Each
             reads the images at the size of its inference.
-        images: of :func:`field_images`.
         features: default: the usual ones of each network.
 
     Raises:

@@ -12,8 +12,9 @@ from crnas_d2.common.files import write_file
 from crnas_d2.config import spell
 from crnas_d2.space import Genotype
 
+from .metrics import MAIN
+
 Result = dict[str, Any]  # of a network, as JSON has it
-_MAIN = "bbox/AP"
 
 
 def read_results(file: Path) -> Result:
@@ -48,13 +49,13 @@ def plain(genotype: Genotype) -> Genotype:
 
 def score_of(result: Mapping[str, Any], metric: str) -> float:
     """Return a result of a training, NaN if it has none; ``AP`` is what files call ``bbox/AP``."""
-    score = result["AP"] if metric == _MAIN else result[metric]
+    score = result["AP"] if metric == MAIN else result[metric]
     return math.nan if score is None else score
 
 
 def metric_of(result: Mapping[str, Any]) -> str:
     """Return what a training is judged by: the one result with a ``/``, else AP."""
-    return next((key for key in result if "/" in key), _MAIN)
+    return next((key for key in result if "/" in key), MAIN)
 
 
 def add_entry(
@@ -66,11 +67,7 @@ def add_entry(
 ) -> None:
     """Add an entry, unless it is there, to ``{"command": ..., "settings": ..., key: [...]}``.
 
-    Args:
-        settings: what all entries have in common; see :func:`check_settings`.
-
-    Raises:
-        ValueError: the file holds entries with other settings.
+    Settings are what all entries have in common, see :func:`check_settings`.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(f"{file}.lock", "w") as lock:

@@ -1,7 +1,6 @@
 """A network that was trained and evaluated, as its OUTPUT_DIR has it."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import mul
@@ -17,19 +16,15 @@ from crnas_d2.cost import NetworkCost, body_cost
 from crnas_d2.data import register_coco_format
 from crnas_d2.space import ChannelSpace, Genotype
 
-from .metrics import TrainingMetrics
+from .metrics import MAIN, TrainingMetrics
 
-_MAIN = "bbox/AP"
 # What may differ between two trainings of one network that only differ in their seed.
 _OF_A_RUN = ("SEED", "OUTPUT_DIR", "MODEL.WEIGHTS", "MODEL.DEVICE", "DATALOADER.NUM_WORKERS")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A network that was trained and evaluated, with spec and cost of its backbone body.
-
-    Metrics are those of the final weights, e.g. ``{"bbox/AP": 61.2}``.
-    """
+    """A network that was trained and evaluated, with the cost of its body and its final metrics."""
 
     name: str
     folder: Path
@@ -41,7 +36,7 @@ class Run:
 
     @property
     def ap(self) -> float:
-        return self.metrics[_MAIN]
+        return self.metrics[MAIN]
 
     @property
     def dataset(self) -> str:
@@ -73,15 +68,14 @@ class Run:
 def load_run(name: str, folder: str | Path, cfg: CfgNode | None = None) -> Run:
     """Read what a finished training left in its OUTPUT_DIR; ``cfg`` is its ``config.yaml``.
 
-    Raises:
-        ValueError: the folder holds no finished training that was evaluated on one dataset.
+    Raises ValueError if it is not finished, or was not evaluated on one dataset.
     """
     cfg = load_saved_config(folder) if cfg is None else cfg
     if len(cfg.DATASETS.TEST) != 1:
         expected = "one dataset, on which the networks are compared"
         raise invalid(f"DATASETS.TEST of {folder}", tuple(cfg.DATASETS.TEST), expected)
     log = TrainingMetrics.read(folder)
-    metrics = log.final(cfg, _MAIN)
+    metrics = log.final(cfg, MAIN)
     spec = NetworkSpec.from_config(cfg)
     cost = body_cost(spec, tuple(cfg.SEARCH.COST_INPUT_SIZE))
     return Run(name, Path(folder), cfg, spec, cost, log, metrics)
@@ -111,11 +105,3 @@ def dilated_share(space: ChannelSpace, genotype: Genotype) -> float:
     widths = [conv.channels for conv in space.convs]
     plain = [shares.get((1, 1), 0.0) for shares in space.dilation_shares(genotype)]
     return 1 - sum(map(mul, widths, plain)) / sum(widths)
-
-
-def group_by_setup(runs: Sequence[Run]) -> list[list[Run]]:
-    """Return the trainings that differ in their seeds only together, in their order."""
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(run.setup, []).append(run)
-    return list(groups.values())

@@ -37,10 +37,9 @@ class SearchResult:
 
     Attributes:
         candidates: the best first; at least one complete genotype with a fitness.
-        costs: those that have a column, by name.
         metric: the name of the fitness.
-        scored: on what candidates were scored, and how.
         scope: what the costs count, e.g. ``backbone body, 192x192 pixels``.
+        scored: on what candidates were scored, and how.
         trained_metric: the name of the fitness of finalists, if it is another.
         second_objective: the cost of the Pareto front; default: each cost that differs has one.
         finalists: the best first; the first one is the best network, if there are any.
@@ -75,14 +74,13 @@ class SearchResult:
         space = cast(SearchSpace, spec.space)
         score = SCORE_REGISTRY.get(cfg.SEARCH.SCORE)
         seen = {"archval": ", ".join(cfg.DATASETS.ARCHVAL), "weights": cfg.MODEL.WEIGHTS}
-        origin = Origin(
-            [cfg.OUTPUT_DIR],
-            [cfg.SEED],
-            "evaluations, summed over workers",
-            sum(candidate.seconds for candidate in candidates),
-            {"algorithm": cfg.SEARCH.ALGORITHM, **(seen if score.uses_supernet else {})},
-        )
-        complete = {c.genotype: fitness_of(c) for c in _complete(candidates, space)}
+        more = {"algorithm": cfg.SEARCH.ALGORITHM, **(seen if score.uses_supernet else {})}
+        seconds, work = sum(c.seconds for c in candidates), "evaluations, summed over workers"
+        complete = {
+            candidate.genotype: candidate.fitness
+            for candidate in candidates
+            if candidate.fitness is not None and space.is_complete(candidate.genotype)
+        }
         height, width = cfg.SEARCH.COST_INPUT_SIZE
         return cls(
             space,
@@ -99,7 +97,7 @@ class SearchResult:
             FitnessNoise.read(cfg.OUTPUT_DIR, complete),
             _baseline(cfg, spec),
             finalists,
-            origin,
+            Origin([cfg.OUTPUT_DIR], [cfg.SEED], work, seconds, more),
             cfg.SEARCH.RACING.ENABLED,
         )
 
@@ -111,7 +109,7 @@ class SearchResult:
     @cached_property
     def complete(self) -> list[Candidate]:
         """Those with a fitness and all choices."""
-        return _complete(self.candidates, self.space)
+        return [c for c in self.succeeded if self.space.is_complete(c.genotype)]
 
     @property
     def best(self) -> Candidate:
@@ -138,10 +136,7 @@ class SearchResult:
         return [cost for cost in costs if len({cost(c.genotype) for c in self.complete}) > 1]
 
     def pareto_front(self, cost: Callable[[Genotype], float]) -> list[Candidate]:
-        """Return the candidates that no other dominates in fitness and cost, the cheapest first.
-
-        Of candidates with equal fitness and cost, one is there.
-        """
+        """Return the candidates that no other dominates, the cheapest first; of equals one."""
         front: list[Candidate] = []
         # The best first at equal cost: one on the front has a higher fitness than all before it.
         for candidate in sorted(self.complete, key=lambda c: (cost(c.genotype), -fitness_of(c))):
@@ -151,16 +146,15 @@ class SearchResult:
 
     def write_genotype(self, path: str | Path, family: str) -> None:
         """Write the best genotype as a fragment of a config, with its scores as a comment."""
-        comment = (
-            f"{self.best.genotype}, the best of {len(self.candidates)} candidates\n"
-            f"{self.metric} {self.best.fitness} {self.scored}"
-        )
-        if self.finalists:
-            comment += (
-                f"\n{self.trained_metric} {self.finalists[0].fitness} after its own training, the "
-                f"best of {len(self.finalists)} finalists"
-            )
-        self.best.genotype.to_yaml(path, family=family, comment=comment)
+        best, finalists = self.best, self.finalists
+        lines = [
+            f"{best.genotype}, the best of {len(self.candidates)} candidates",
+            f"{self.metric} {best.fitness} {self.scored}",
+        ]
+        if finalists:
+            trained = f"{self.trained_metric} {finalists[0].fitness} after its own training"
+            lines.append(f"{trained}, the best of {len(finalists)} finalists")
+        best.genotype.to_yaml(path, family=family, comment="\n".join(lines))
 
     def write_candidates(self, path: str | Path) -> None:
         """Write one line per evaluated genotype, the best first, numbers in full precision.
@@ -168,21 +162,21 @@ class SearchResult:
         What is not known is empty: an interval, and of a prefix the costs and the choices that are
         still open. The column ``images``, if evaluations were stopped early, says after how many.
         """
-        space = self.space
+        space, rows = self.space, []
         intervals = self.noise.intervals if self.noise is not None else {}
-        rows: list[dict[str, object]] = []
         metrics = dict.fromkeys(name for c in self.candidates for name in c.metrics)
         for candidate in self.candidates:
             genotype = candidate.genotype
             low, high = intervals.get(genotype, ("", ""))
-            row: dict[str, object] = dict.fromkeys(space.names, "")
-            row |= space.values(genotype, partial=True)
-            row["fitness"] = "failed" if candidate.fitness is None else candidate.fitness
-            row |= {"fitness_low": low, "fitness_high": high}
-            row |= {name: candidate.metrics.get(name, "") for name in metrics}
             is_complete = space.is_complete(genotype)
-            for name, cost in self.costs.items():
-                row[name.lower()] = cost(genotype) if is_complete else ""
+            row: dict[str, object] = {
+                **dict.fromkeys(space.names, ""),
+                **space.values(genotype, partial=True),
+                "fitness": "failed" if candidate.fitness is None else candidate.fitness,
+                **{"fitness_low": low, "fitness_high": high},
+                **{name: candidate.metrics.get(name, "") for name in metrics},
+                **{n.lower(): c(genotype) if is_complete else "" for n, c in self.costs.items()},
+            }
             if self.num_stopped:
                 row["images"] = "" if candidate.images is None else candidate.images
             rows.append({**row, "seconds": f"{candidate.seconds:.2f}"})
@@ -196,10 +190,6 @@ def fitness_of(candidate: Candidate) -> float:
     """Return the fitness of a candidate that has one."""
     assert candidate.fitness is not None, candidate
     return candidate.fitness
-
-
-def _complete(candidates: Sequence[Candidate], space: SearchSpace) -> list[Candidate]:
-    return [c for c in candidates if c.fitness is not None and space.is_complete(c.genotype)]
 
 
 def _baseline(cfg: CfgNode, spec: NetworkSpec) -> Baseline | None:

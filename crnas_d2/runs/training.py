@@ -20,14 +20,12 @@ from crnas_d2.config.checks import find_spec
 from crnas_d2.cost import body_cost
 from crnas_d2.space import Genotype
 
-from .metrics import TrainingMetrics
+from .metrics import MAIN, TrainingMetrics
 from .results import Result
 
 # Of a search: the training of one network reads none of them.
 _SPACE_KEYS = ("SPACE", "PATH_SAMPLER", "SHARING", "STAGE_OPTIONS", "OPERATION_OPTIONS")
 _OF_SPACES = ("DATASETS.ARCHVAL", *(f"MODEL.SUPERNET.{key}" for key in _SPACE_KEYS))
-_OF_SEARCHES: tuple[str, ...] = ("SEARCH.",)
-_WITHOUT_EFFECT: tuple[str, ...] = ("OUTPUT_DIR", "MODEL.DEVICE")
 
 
 @dataclass(frozen=True)
@@ -59,11 +57,12 @@ class Training:
 
     @cached_property
     def _loaded(self) -> CfgNode:
-        genotype = self.genotype.to_config().items()
-        named = [item for key, value in genotype for item in (f"MODEL.GENOTYPE.{key}", str(value))]
-        # Said once by who read the config first, not for each network.
-        device = [] if torch.cuda.is_available() else ["MODEL.DEVICE", "cpu"]
-        overrides = [*self.overrides, *named, "SEED", str(self.seed), *device]
+        overrides = [*self.overrides, "SEED", str(self.seed)]
+        for key, value in self.genotype.to_config().items():
+            overrides += [f"MODEL.GENOTYPE.{key}", str(value)]
+        if not torch.cuda.is_available():
+            # Said once by who read the config first, not for each network.
+            overrides += ["MODEL.DEVICE", "cpu"]
         cfg = load_config(self.config_file, overrides)
         # One network, which need not be one of the space.
         cfg.MODEL.SUPERNET.SPACE, cfg.MODEL.SUPERNET.PATH_SAMPLER = "none", "fixed"
@@ -87,9 +86,8 @@ class Training:
     @property
     def main_metric(self) -> str:
         """The name of the result that counts, as ``task/name``."""
-        if self.metric:
-            return self.metric
-        return "classification/top1" if find_architecture(self._loaded).classifies else "bbox/AP"
+        default = "classification/top1" if find_architecture(self._loaded).classifies else MAIN
+        return self.metric or default
 
     def _metrics(self, cfg: CfgNode) -> dict[str, float] | None:
         """Return the metrics of the final weights; ``None`` if the training is not finished."""
@@ -115,7 +113,7 @@ class Training:
             "genotype": self.genotype.to_config(),
             "seed": self.seed,
             **{name: scores[key] for name, key in boxes.items() if key in scores},
-            **({} if metric == "bbox/AP" else {metric: scores[metric]}),
+            **({} if metric == MAIN else {metric: scores[metric]}),
             "macs": cost.macs,
             "params": cost.parameters,
             "iterations": cfg.SOLVER.MAX_ITER,
@@ -125,7 +123,7 @@ class Training:
         if self.pretraining is not None and before is not None:
             metric = self.pretraining.main_metric
             kept = {key: before[key] for key in ("iterations", "seconds", "config_digest")}
-            score = before["AP" if metric == "bbox/AP" else metric]
+            score = before["AP" if metric == MAIN else metric]
             result["pretraining"] = {"metric": metric, "score": score, **kept}
         return result
 
@@ -136,19 +134,17 @@ def training_settings(cfg: CfgNode) -> dict[str, object]:
     Neither the device, nor where files lie, nor what only a search reads, nor how a config names
     its network makes it another training.
     """
-    spec = find_spec(cfg)
-    if spec is None or spec.is_supernet:
-        genotype, unread, sections = None, _WITHOUT_EFFECT, _OF_SEARCHES
-    else:
-        genotype, unread = spec.genotype, _WITHOUT_EFFECT + _OF_SPACES
-        sections = (*_OF_SEARCHES, "MODEL.GENOTYPE.")
     settings = {
         key: value
         for key, value in changed_settings(cfg).items()
-        if key not in unread and not key.startswith(sections)
+        if key not in ("OUTPUT_DIR", "MODEL.DEVICE") and not key.startswith("SEARCH.")
     }
-    if genotype is not None:
-        for name, value in genotype.to_config().items():
+    spec = find_spec(cfg)
+    if spec is not None and not spec.is_supernet:
+        for key in list(settings):
+            if key in _OF_SPACES or key.startswith("MODEL.GENOTYPE."):
+                del settings[key]
+        for name, value in spec.genotype.to_config().items():
             if name != "OPS" or any(value):  # the first operation everywhere is what none means
                 settings[f"MODEL.GENOTYPE.{name}"] = value
     if cfg.MODEL.WEIGHTS:
@@ -158,13 +154,12 @@ def training_settings(cfg: CfgNode) -> dict[str, object]:
 
 def common_settings(training: Training) -> dict[str, object]:
     """Return what all networks and seeds of a list of trainings must have in common."""
-    found = {}
-    for stage in training.stages:
-        head = "" if stage is training else "pretraining: "
-        for key, value in training_settings(stage.config(with_weights=False)).items():
-            if key != "SEED" and not key.startswith("MODEL.GENOTYPE."):
-                found[head + key] = value
-    return found
+    return {
+        f"{'' if stage is training else 'pretraining: '}{key}": value
+        for stage in training.stages
+        for key, value in training_settings(stage.config(with_weights=False)).items()
+        if key != "SEED" and not key.startswith("MODEL.GENOTYPE.")
+    }
 
 
 def config_digest(cfg: CfgNode) -> str:
@@ -173,10 +168,7 @@ def config_digest(cfg: CfgNode) -> str:
 
 
 def finished_trainings(folders: Iterable[Path]) -> dict[str, Path]:
-    """Find finished trainings in folders and their subfolders, by the digest of their config.
-
-    Those whose config or weights cannot be read any more are left out.
-    """
+    """Find finished trainings in folders and below, by digest; leave out what cannot be read."""
     found: dict[str, Path] = {}
     for folder in folders:
         if not folder.is_dir():

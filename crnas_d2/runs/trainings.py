@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import torch
@@ -25,10 +25,9 @@ def check_trainings(trainings: Sequence[Training], results: Path) -> None:
     """Check all trainings, and that the results are of their setup, before the first one starts."""
     for stage in trainings[0].stages:
         cfg = stage.config(with_weights=False)
-        if len(cfg.DATASETS.TEST) != 1:
-            expected = "one dataset, whose score is the result of a network"
-            key = f"DATASETS.TEST of {stage.config_file}"
-            raise invalid(key, tuple(cfg.DATASETS.TEST), expected)
+        key, tested = f"DATASETS.TEST of {stage.config_file}", tuple(cfg.DATASETS.TEST)
+        if len(tested) != 1:
+            raise invalid(key, tested, "one dataset, whose score is the result of a network")
         check_training(cfg, resume=True)
     # Datasets and all else are those of the first one.
     for training in trainings[1:]:
@@ -44,19 +43,16 @@ def train_all(
     num_workers: int = 1,
     settings: Mapping[str, object] | None = None,
 ) -> Iterator[Result]:
-    """Train what is not trained yet, several at a time, with one thread each.
+    """Train what is not trained yet, several at a time, with one thread each; yield the results.
 
     A stopped training is resumed, and one that another process works on is skipped, so that
     processes with the same call on a shared folder share the work. Each training has a GPU of its
-    own as long as there are enough.
+    own as long as there are enough. Finished ones are yielded first, then each as it ends.
 
     Args:
         results: a JSON file, ``{"command": ..., "settings": ..., "runs": [...]}``, to which results
             are added as they come.
         settings: :func:`common_settings` of all; ``None`` if they start from different weights.
-
-    Yields:
-        the results of those that are finished already, then each as it ends.
 
     Raises:
         JobError: trainings failed, after all others have ended; the message names a log.
@@ -96,10 +92,8 @@ def train_all(
     if failed:
         before = failed[0].pretraining
         stage = before if before is not None and before.result() is None else failed[0]
-        raise JobError(
-            f"The training of {stage.genotype} failed, see {_log(stage)}."
-            + (f" {len(failed) - 1} more failed." if len(failed) > 1 else "")
-        )
+        more = f" {len(failed) - 1} more failed." if len(failed) > 1 else ""
+        raise JobError(f"The training of {stage.genotype} failed, see {_log(stage)}.{more}")
 
 
 def _log(training: Training) -> Path:
@@ -123,21 +117,12 @@ def _train(training: Training, place: int) -> None:
     if cfg.MODEL.DEVICE == "cuda":
         torch.cuda.set_device(place % torch.cuda.device_count())
     os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
-    with _locked(Path(cfg.OUTPUT_DIR) / "lock") as is_ours:
-        if not is_ours or training.result() is not None:
-            return
-        with open(_log(training), "a") as log, redirect_stdout(log), redirect_stderr(log):
-            check_training(cfg, resume=True)
-            train(cfg, resume=True)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Whether this process has the lock of a file, which ends with it."""
-    with open(path, "w") as stream:
+    with open(Path(cfg.OUTPUT_DIR) / "lock", "w") as lock:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # of another process
             return
-        yield True
+        if training.result() is None:
+            with open(_log(training), "a") as log, redirect_stdout(log), redirect_stderr(log):
+                check_training(cfg, resume=True)
+                train(cfg, resume=True)

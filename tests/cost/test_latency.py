@@ -10,16 +10,10 @@ import toy
 from detectron2.layers import CNNBlockBase
 
 from crnas_d2.config import NetworkSpec
-from crnas_d2.cost import (
-    Latency,
-    LatencyCheck,
-    LatencyMeter,
-    LatencyTable,
-    build_costs,
-    latency_meter,
-)
+from crnas_d2.cost import build_costs, latency_meter
 from crnas_d2.cost import latency as latency_module
-from crnas_d2.cost.latency_meter import Clock, CPUClock, build_meter
+from crnas_d2.cost.latency import Latency, LatencyCheck, LatencyTable
+from crnas_d2.cost.latency_meter import Clock, CPUClock, LatencyMeter, build_meter
 from crnas_d2.layers import ChoiceBlock, active_modules
 from crnas_d2.modeling.families import ResNetFamily
 from crnas_d2.modeling.spaces import OperationKind
