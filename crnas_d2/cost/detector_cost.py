@@ -40,7 +40,7 @@ def meta_model(cfg: CfgNode) -> nn.Module:
 
 
 def meta_network(cfg: CfgNode) -> nn.Module:
-    """Build the network of ``cfg``, which must be no supernet, for inference on the meta device."""
+    """Build the network of ``cfg`` on the meta device; raise ValueError if it is a supernet."""
     model = meta_model(cfg).eval()
     if find_supernet(model) is not None:
         space, sampler = cfg.MODEL.SUPERNET.SPACE, cfg.MODEL.SUPERNET.PATH_SAMPLER
@@ -140,7 +140,7 @@ def register_heads(model: type) -> Callable[[Heads], Heads]:
 def detector_heads(
     model: nn.Module, features: dict[str, torch.Tensor], num_proposals: int, num_mask_rois: int
 ) -> Iterator[Part]:
-    """Yield the parts that run after the backbone, all of which must be known."""
+    """Yield the parts that run after the backbone; raise ValueError if they are not known."""
     heads = _HEADS.get(type(model))
     if heads is None:
         raise _unknown("MODEL.META_ARCHITECTURE", model, *_HEADS)

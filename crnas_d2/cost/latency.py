@@ -99,7 +99,7 @@ class LatencyTable:
     def load(
         cls, path: str | Path, name: str, space: SearchSpace, origin: Mapping[str, Any]
     ) -> "LatencyTable":
-        """Read a file of :meth:`save`, which must be of the same device and network.
+        """Read a file of :meth:`save`; raise ValueError if it is of another device or network.
 
         Another version of torch is warned of, another number of threads is not (workers share a
         processor): a resumed search must keep its costs.
@@ -170,7 +170,10 @@ class Latency(Cost):
         return self.open_table(spec, input_size).cost
 
     def open_table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> LatencyTable:
-        """Return the table in the file; if there is none, measure, check and write it first."""
+        """Return the table in the file; if there is none, measure, check and write it first.
+
+        Raises ValueError if the file was measured on another device or for another network.
+        """
         assert isinstance(spec.space, SearchSpace), spec
         # Identifies the network without a list of all config keys that shape it.
         digests = [cost().table(spec, input_size).digest for cost in (MACs, Parameters)]

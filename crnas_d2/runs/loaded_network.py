@@ -47,6 +47,8 @@ def network_config(
         run: OUTPUT_DIR of a finished training, or a folder that ``export`` has written.
         config_file: instead, whose ``MODEL.WEIGHTS``, or that of ``overrides``, has the weights.
         device: ``cpu`` or ``cuda``; default: that of the config.
+
+    Raises ValueError for what is missing, or if it is a supernet.
     """
     if bool(run) == bool(config_file):
         raise ValueError("Name the network by either --run FOLDER or --config-file FILE.")

@@ -33,7 +33,10 @@ class TrainingMetrics:
 
     @classmethod
     def read(cls, folder: str | Path) -> "TrainingMetrics":
-        """Read ``metrics.json``; skip truncated lines, because the process may have died."""
+        """Read ``metrics.json``; skip truncated lines, because the process may have died.
+
+        Raises ValueError if the folder has none.
+        """
         log = Path(folder) / _LOG
         if not log.is_file():
             raise ValueError(f"{folder} holds no training: {_LOG} is missing.")

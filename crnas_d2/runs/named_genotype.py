@@ -34,7 +34,8 @@ def find_genotype(text: str) -> NamedGenotype:
     """Read a genotype: ``SOURCE``, or ``NAME=SOURCE`` to print another name.
 
     A source is a published network (``CR-NAS/CR-R50``), a ``genotype.yaml`` or another config, or a
-    folder with one of a search, a training or an export, but no supernet.
+    folder with one of a search, a training or an export. Raises ValueError if there is no such
+    network, or it is a supernet.
     """
     name, source = split_name(text)
     path = Path(source)

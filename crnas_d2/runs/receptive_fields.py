@@ -27,6 +27,8 @@ def field_images(cfg: CfgNode, paths: Sequence[str], number: int) -> list[Record
     Args:
         cfg: of a network; its ``SEED`` samples the images.
         paths: images and folders; empty: ``DATASETS.TEST``, else ``DATASETS.TRAIN``.
+
+    Raises ValueError for a path without images, or without a dataset.
     """
     if paths:
         files = [str(p.file) for p in find_pictures(paths) if not p.is_video]

@@ -67,7 +67,7 @@ def add_entry(
 ) -> None:
     """Add an entry, unless it is there, to ``{"command": ..., "settings": ..., key: [...]}``.
 
-    Settings are what all entries have in common, see :func:`check_settings`.
+    Settings are what all entries have in common; other ones raise, see :func:`check_settings`.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(f"{file}.lock", "w") as lock:
@@ -86,7 +86,7 @@ def add_entry(
 
 
 def check_settings(file: Path, settings: Mapping[str, Any]) -> None:
-    """Check that a file, if there is one, holds trainings with these settings only.
+    """Raise ValueError if a file that exists holds trainings with other settings.
 
     A file that says nothing about its settings is that of an earlier version.
     """

@@ -168,7 +168,10 @@ def config_digest(cfg: CfgNode) -> str:
 
 
 def finished_trainings(folders: Iterable[Path]) -> dict[str, Path]:
-    """Find finished trainings in folders and below, by digest; leave out what cannot be read."""
+    """Find finished trainings in folders and below them, by the digest of their config.
+
+    Those whose config or weights cannot be read any more are left out.
+    """
     found: dict[str, Path] = {}
     for folder in folders:
         if not folder.is_dir():
