@@ -10,7 +10,7 @@ from detectron2.config import CfgNode
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from crnas_d2.common.errors import did_you_mean, invalid
+from crnas_d2.common.errors import invalid
 from crnas_d2.space import Budget, Genotype, SearchSpace, feasible_genotypes
 
 from .candidates import Candidate
@@ -114,9 +114,8 @@ class RandomSearcher(SampledSearcher):
     ):
         super().__init__(space, budgets, **size)
         # The first generation of evolution is random, so random search is a single generation.
-        self.sampler = EvolutionSampler(
-            space, self.is_feasible, population_size=self.total, seed=seed
-        )
+        total, is_feasible = self.total, self.is_feasible
+        self.sampler = EvolutionSampler(space, is_feasible, population_size=total, seed=seed)
 
 
 @SEARCHER_REGISTRY.register("optuna")
@@ -159,41 +158,35 @@ def build_sampler(name: str, seed: int) -> BaseSampler:
     key, classes = "SEARCH.OPTUNA.SAMPLER", inspect.getmembers(optuna.samplers, inspect.isclass)
     known = {n: c for n, c in classes if issubclass(c, BaseSampler) and not inspect.isabstract(c)}
     if name not in known:
-        raise ValueError(
-            f"{key} is '{name}'; optuna.samplers has {', '.join(sorted(known))}."
-            f"{did_you_mean(name, known)}"
-        )
+        raise invalid(key, name, f"one of optuna.samplers: {', '.join(sorted(known))}", known=known)
     if name in ("BruteForceSampler", "GridSampler"):
-        raise ValueError(
-            f"{key} is '{name}', which lists all genotypes; use SEARCH.ALGORITHM 'exhaustive'."
-        )
-    kind: type[BaseSampler] = known[name]
-    is_seeded = "seed" in inspect.signature(kind).parameters and seed >= 0
-    try:
-        return _seeded(kind, seed) if is_seeded else kind()
-    except (TypeError, ImportError) as error:
-        raise ValueError(
-            f"{key} is '{name}', which cannot be built from its default arguments ({error}). Use "
-            "e.g. 'TPESampler' or 'NSGAIISampler'."
-        ) from error
-
-
-def _seeded(kind: Any, seed: int) -> BaseSampler:
-    """Build a sampler that begins anew with each trial, seeded by the trial's number.
-
-    Otherwise a resumed search, or each worker, would draw the same numbers again. What a sampler
-    has learned it reads from the study anyway.
-    """
+        exhaustive = "Use SEARCH.ALGORITHM 'exhaustive'"
+        raise invalid(key, name, but="it lists all genotypes", fix=exhaustive)
+    kind: Any = known[name]
 
     class Seeded(kind):  # type: ignore[misc]
+        """Begins anew with each trial, seeded by its number.
+
+        Otherwise a resumed search, or each worker, would draw the same numbers again. What a
+        sampler has learned it reads from the study anyway.
+        """
+
         def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
             kind.__init__(self, seed=Random(f"{seed}/{trial.number}").getrandbits(32))
             super().before_trial(study, trial)
 
         def __str__(self) -> str:
-            return str(kind.__name__)
+            return name
 
-    return Seeded(seed=seed)
+    is_seeded = "seed" in inspect.signature(kind).parameters and seed >= 0
+    try:
+        sampler: BaseSampler = Seeded(seed=seed) if is_seeded else kind()
+    except (TypeError, ImportError) as error:
+        raise ValueError(
+            f"{key} is '{name}', which cannot be built from its default arguments ({error}). Use "
+            "e.g. 'TPESampler' or 'NSGAIISampler'."
+        ) from error
+    return sampler
 
 
 def _check(key: str, value: float, expected: str, is_right: bool) -> None:

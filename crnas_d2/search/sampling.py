@@ -24,11 +24,10 @@ def sample_over_cost(
     number: int,
     seed: int,
 ) -> list[Genotype]:
-    """Sample different feasible genotypes evenly over the range of a cost.
+    """Sample different feasible genotypes evenly over the range of a cost, the cheapest first.
 
     The range of the costs of many random genotypes is divided into ``number`` equal parts, and one
-    genotype is taken at random from each; those of empty parts are taken at random from the rest.
-    The cheapest comes first.
+    is taken at random from each; those of empty parts are taken at random from the rest.
     """
     random = Random(f"{seed}/networks")
     pool = _sample(space, budgets, _POOL * number, random, _PATIENCE)

@@ -66,15 +66,12 @@ class Searcher(ABC):
     def certain(self, candidates: Collection[Candidate]) -> list[Genotype]:
         """Return genotypes that will be evaluated, whatever the results that are still missing.
 
-        A worker that would wait for others begins with them. They may include what runs now.
+        A worker that would wait for others begins with them. Some may be running.
         """
         return []
 
     def explore(self, known: Collection[Genotype], number: int) -> Genotype:
-        """Return an unknown candidate for trial ``number`` of a sampler that repeats itself.
-
-        Only for a searcher that answers duplicates.
-        """
+        """Return an unknown candidate for trial ``number``, if it answers duplicates."""
         raise NotImplementedError(f"{self.name} answers duplicates, but has no explore().")
 
     def may_ask(self, candidates: Collection[Candidate], num_running: int) -> bool:

@@ -12,6 +12,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
+from crnas_d2.common.errors import invalid
 from crnas_d2.space import Genotype
 
 from .candidates import (
@@ -123,10 +124,8 @@ class Steps:
             logger.info("%s: %s = %s, %s", genotype, self.metric, evaluation.fitness, seen)
             return [evaluation.fitness]
         if evaluation and self.metric not in evaluation:
-            raise ValueError(
-                f"SEARCH.METRIC is '{self.metric}', which the evaluator does not return; it "
-                f"returns {', '.join(sorted(evaluation))}."
-            )
+            names = ", ".join(sorted(evaluation))
+            raise invalid("SEARCH.METRIC", self.metric, f"what the evaluator returns: {names}")
         fitness = evaluation.get(self.metric, math.nan)
         trial.set_user_attr(METRICS, {k: v for k, v in evaluation.items() if math.isfinite(v)})
         logger.info("%s: %s = %s", genotype, self.metric, fitness)
@@ -167,8 +166,8 @@ class Steps:
             *earlier, trial = self.study.get_trials(deepcopy=False)[: number + 1]
             genotypes = [genotype_of(other, self.space) for other in earlier]
             pairs = list(zip(earlier, genotypes, strict=True))
-            # Their parameters are written one by one. Without waiting, two workers that propose the
-            # same genotype at the same time would both evaluate it.
+            # Their parameters are written one by one. Without waiting, two workers that propose
+            # one genotype at the same time would both evaluate it.
             is_written = all(g is not None or o.state != TrialState.RUNNING for o, g in pairs)
             if is_written or time.monotonic() >= deadline:
                 same = genotype_of(trial, self.space)

@@ -50,10 +50,9 @@ def prepare_sqlite(storage: RDBStorage, file: str, *, for_workers: bool) -> None
     Each transaction locks the whole file at its start. Otherwise two workers could both read that a
     trial is waiting before either takes it: SQLite ignores the row locks that Optuna asks for.
 
-    A candidate takes about 10 transactions that write, and each would wait for the disk twice. On a
-    local disk they are appended to ``search.db-wal`` instead, which is synced once in a while: a
-    killed worker loses nothing, a power cut the last candidates, never the study. This needs shared
-    memory, which machines with a network share have not; there, every transaction is synced.
+    A candidate takes about 10 transactions that write, each of which waits for the disk twice. On a
+    local disk, whose machine has shared memory, they are appended to ``search.db-wal`` instead,
+    synced once in a while: a killed worker loses nothing, a power cut only the last candidates.
     """
     engine, uses_wal = storage.engine, for_workers and is_on_local_disk(file)
 

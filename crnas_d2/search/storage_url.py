@@ -24,19 +24,14 @@ class StorageError(Exception):
 
 
 def study_url(cfg: CfgNode) -> str:
-    """Return the URL of the study: ``SEARCH.STORAGE``, else a file in ``OUTPUT_DIR``.
-
-    ``SEARCH.STORAGE`` may be ``$NAME`` of an environment variable that holds it.
-    """
+    """Return the URL of the study: ``SEARCH.STORAGE``, or what its ``$NAME`` holds, else a file."""
     storage = str(cfg.SEARCH.STORAGE)
     if storage.startswith("$"):
         name = storage[1:].removeprefix("{").removesuffix("}")
         if value := os.environ.get(name):
             return value
-        raise ValueError(
-            f"SEARCH.STORAGE is '${name}', but the environment has no variable {name}: export it, "
-            "with the URL of the storage."
-        )
+        missing = f"SEARCH.STORAGE is '${name}', but the environment has no variable {name}"
+        raise ValueError(f"{missing}: export it, with the URL of the storage.")
     if storage:
         return storage
     path = os.path.abspath(os.path.join(cfg.OUTPUT_DIR, "search.db"))

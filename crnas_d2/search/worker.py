@@ -29,11 +29,8 @@ def run_worker(
     """Evaluate what the searcher proposes, along with other workers, until the search is over.
 
     A candidate fails if its fitness is missing or not finite, or if its evaluation raises an
-    exception for the second time; it is evaluated again after the first time.
-
-    Args:
-        metric, second_objective, stops_early: see :class:`Steps`.
-        after_candidate: called after each evaluation and while waiting for others.
+    exception for the second time; it is evaluated again after the first time. ``after_candidate``
+    is called after each evaluation and while waiting for others; for the rest, see :class:`Steps`.
 
     Raises:
         ValueError, StorageError: no metric, no new proposal, failures only, or no storage.
@@ -61,8 +58,7 @@ def run_worker(
 def pause_after(seconds: float) -> float:
     """Return how long a worker pauses between looks at the study, by the length of an evaluation.
 
-    Long compared with a look, because waiting workers must not keep the storage busy; short
-    compared with an evaluation, whose end should soon be noticed.
+    Long compared with a look, which keeps the storage busy; short compared with an evaluation.
     """
     return min(max(0.02 * seconds, 0.1), 10.0)
 

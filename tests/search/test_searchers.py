@@ -195,7 +195,7 @@ REFUSED = [  # the algorithm, settings of SEARCH, and a part of the message
     ),
     (
         *("optuna", {"OPTUNA.SAMPLER": "NSGAISampler"}),
-        r"'NSGAISampler'; optuna\.samplers has .*NSGAIISampler.* Did you mean",
+        r"'NSGAISampler'; expected one of optuna\.samplers: .*NSGAIISampler.* Did you mean",
     ),
     (
         *("optuna", {"OPTUNA.SAMPLER": "PartialFixedSampler"}),
@@ -203,7 +203,7 @@ REFUSED = [  # the algorithm, settings of SEARCH, and a part of the message
     ),
     (
         *("optuna", {"OPTUNA.SAMPLER": "GridSampler"}),
-        "'GridSampler', which lists all genotypes; use .*'exhaustive'",
+        r"'GridSampler', but it lists all genotypes\. Use .*'exhaustive'",
     ),
     (
         *("evolution", {"SECOND_OBJECTIVE": "MACS"}),
