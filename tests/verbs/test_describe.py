@@ -9,8 +9,8 @@ from crnas_d2.cost import build_budgets, build_costs, latency_meter
 from crnas_d2.data import register_coco_format
 from crnas_d2.engine.scores import SCORE_REGISTRY
 from crnas_d2.search import StudySettings, build_searcher, study_url
-from crnas_d2.verbs.search import describe
-from crnas_d2.verbs.search.describe import describe_search
+from crnas_d2.verbs.search import job
+from crnas_d2.verbs.search.job import describe_search
 
 GREEDY = {"SEARCH.ALGORITHM": "greedy", "SEARCH.BUDGET.BLOCKS": []}
 SIZE = {"POPULATION": 3, "GENERATIONS": 2, "PARENTS": 2}
@@ -161,7 +161,7 @@ def test_a_search_goes_on_with_a_later_version_that_has_another_key(config, monk
 
     open_config(config(), resume=False)
     later = lambda *plugins: with_new_keys(default_config(*plugins))  # noqa: E731
-    for module in (describe, loading):
+    for module in (job, loading):
         monkeypatch.setattr(module, "default_config", later)
     cfg = with_new_keys(config())
     open_config(cfg)

@@ -46,19 +46,18 @@ def train_finalists(
     chosen = list(islice(scored, number))
     folder = job.output / "finalists"
     folder.mkdir(exist_ok=True)
-    config_file = folder / "recipe.yaml"
-    config_file.write_text(config.dump())
+    file = str(folder / "recipe.yaml")
+    Path(file).write_text(config.dump())
     print(f"The {len(chosen)} best candidates are trained by themselves, in {folder}:")
     runs = []
     for genotype in (candidate.genotype for candidate in chosen):
         start: tuple[str, ...] = ()
         if save is not None:
-            file = folder / f"{text_digest(str(genotype))}.pth"
-            if not file.exists():
-                save(genotype, file)
-            start = ("MODEL.WEIGHTS", str(file))
-        name = str(config_file)
-        runs.append(Training(genotype, config.SEED, name, start, folder, metric=metric))
+            weights = folder / f"{text_digest(str(genotype))}.pth"
+            if not weights.exists():
+                save(genotype, weights)
+            start = ("MODEL.WEIGHTS", str(weights))
+        runs.append(Training(genotype, config.SEED, file, start, folder, metric=metric))
         check_training(runs[-1].config(), resume=True)
     command = shlex.join(without_password(argument) for argument in sys.argv)
     list(train_all(runs, job.output / "finalists.json", command, job.num_workers))
@@ -66,9 +65,8 @@ def train_finalists(
     for candidate, run in zip(chosen, runs, strict=True):
         result = run.result()
         assert result is not None, candidate
-        weights = str(folder / result["config_digest"] / "model_final.pth")
-        fitness = score_of(result, metric)
-        finalists.append(Finalist(candidate, fitness, result["seconds"], weights))
+        final = str(folder / result["config_digest"] / "model_final.pth")
+        finalists.append(Finalist(candidate, score_of(result, metric), result["seconds"], final))
     return sorted(finalists, key=lambda finalist: -finalist.fitness)
 
 
@@ -79,11 +77,11 @@ def training_config(cfg: CfgNode) -> CfgNode:
     config.MODEL.SUPERNET.PATH_SAMPLER = "fixed"
     config.MODEL.INHERIT = False  # the weights are already those of the network
     config.DATASETS.TEST = cfg.DATASETS.ARCHVAL
-    scale = cfg.SEARCH.FINALISTS.MAX_ITER / cfg.SOLVER.MAX_ITER
-    config.SOLVER.STEPS = tuple(int(step * scale) for step in cfg.SOLVER.STEPS)
-    config.SOLVER.WARMUP_ITERS = int(cfg.SOLVER.WARMUP_ITERS * scale)
-    config.SOLVER.MAX_ITER = cfg.SEARCH.FINALISTS.MAX_ITER
-    config.SOLVER.BASE_LR = cfg.SEARCH.FINALISTS.BASE_LR
+    solver, finalists = config.SOLVER, cfg.SEARCH.FINALISTS
+    scale = finalists.MAX_ITER / solver.MAX_ITER
+    solver.STEPS = tuple(int(step * scale) for step in solver.STEPS)
+    solver.WARMUP_ITERS = int(solver.WARMUP_ITERS * scale)
+    solver.MAX_ITER, solver.BASE_LR = finalists.MAX_ITER, finalists.BASE_LR
     config.TEST.EVAL_PERIOD = 0
     config.SEARCH.STORAGE = ""  # may have a password
     return config

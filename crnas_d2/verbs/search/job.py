@@ -1,59 +1,59 @@
-"""The job of a search: its checked settings, made once from a config."""
+"""The job of a search: its checked settings, made once from a config, and what identifies it."""
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, fields
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
 
+from crnas_d2.checkpoint.files import fetch_weights
+from crnas_d2.common.digests import sha256
 from crnas_d2.common.errors import invalid
 from crnas_d2.common.files import check_writable
+from crnas_d2.config import NetworkSpec, changed_settings, default_config
 from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.engine.checks import check_config, check_search
 from crnas_d2.engine.log import describe_seed
 from crnas_d2.engine.scores import SCORE_REGISTRY, Score, build_score
+from crnas_d2.engine.subnets import image_files
 from crnas_d2.evaluation import evaluator_builder
 from crnas_d2.search import Searcher, StudySettings, build_searcher, study_url, without_password
 from crnas_d2.space import AdditiveCost, SearchSpace, check_budgets
 
-from .describe import describe_search
 from .racing import RaceSettings
+
+# Sections and keys of a config that change what a candidate scores.
+_SCORING = (
+    *("MODEL.", "INPUT.", "TEST.", "SEARCH.BN_CALIBRATION.", "SEARCH.IMS_PER_BATCH.", "SEED."),
+    *("SEARCH.PRECISION.", "SEARCH.CHANNELS_LAST."),
+)
+_IRRELEVANT = ("MODEL.DEVICE", "MODEL.WEIGHTS")  # the digest of the weights counts, not their path
 
 
 @dataclass(frozen=True)
 class SearchJob:
-    """What all workers of a search have in common, checked; each process gets a copy of it.
+    """What all workers of a search have in common, checked; each process gets a copy of it."""
 
-    Attributes:
-        num_workers: processes on this machine.
-        searcher: proposes the candidates. Each process builds its own with ``build_searcher``,
-            because a sampler may have a random state.
-        build_score: on a supernet, which is loaded if it is not given; in each process anew.
-        metric: the name of the fitness.
-        inherits: whether the weights are those of a trained detector, not of a supernet.
-        costs: by name, those that are limited, minimized or reported.
-        second_objective: the cost to minimize, if there is one.
-        summary: lines that are shown when the search begins.
-    """
-
-    num_workers: int
+    num_workers: int  # processes on this machine
     device: str
     output: Path
-    searcher: Searcher
+    spec: NetworkSpec  # of the supernet
     build_searcher: Callable[[], Searcher]
     score: type[Score]
+    # On a supernet, which is loaded if it is not given; in each process anew.
     build_score: Callable[..., Score]
-    metric: str
-    inherits: bool
-    costs: Mapping[str, AdditiveCost]
-    second_objective: AdditiveCost | None
+    metric: str  # the name of the fitness
+    inherits: bool  # whether the weights are those of a trained detector, not of a supernet
+    costs: Mapping[str, AdditiveCost]  # by name, those that are limited, minimized or reported
+    second_objective: AdditiveCost | None  # to minimize
     racing: RaceSettings | None
     study: StudySettings
-    summary: tuple[str, ...]
+    summary: tuple[str, ...]  # lines that are shown when the search begins
 
     @classmethod
     def from_config(cls, cfg: CfgNode, num_workers: int = 1) -> "SearchJob":
@@ -104,7 +104,7 @@ class SearchJob:
             num_workers=num_workers,
             device=cfg.MODEL.DEVICE,
             output=Path(cfg.OUTPUT_DIR),
-            searcher=searcher,
+            spec=spec,
             build_searcher=partial(type(searcher), space, budgets, **searcher.from_config(cfg)),
             score=score,
             build_score=partial(build_score, cfg),
@@ -117,15 +117,60 @@ class SearchJob:
             summary=lines,
         )
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "searcher": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, searcher=state["build_searcher"]())
+    @cached_property
+    def searcher(self) -> Searcher:
+        """What proposes the candidates: of each process its own, whose sampler has a state."""
+        return self.build_searcher()
 
     @property
     def space(self) -> SearchSpace:
         return self.searcher.space
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def describe_search(
+    cfg: CfgNode,
+    searcher: Searcher,
+    costs: Mapping[str, AdditiveCost],
+    score: type[Score],
+    racing: RaceSettings | None,
+) -> dict[str, object]:
+    """Describe a search as plain JSON data: with the same description, scores can be compared.
+
+    Settings are those of the algorithm and those that change a score, if they differ from the
+    defaults, so that a setting that a later version adds does not prevent resuming.
+    """
+    settings = searcher.from_config(cfg)
+    usual = searcher.from_config(default_config(cfg.PLUGINS))
+    second = cfg.SEARCH.SECOND_OBJECTIVE
+    compared = {budget.cost.name for budget in searcher.budgets} | ({second} if second else set())
+    seen: dict[str, object] = {}
+    if score.uses_supernet:  # files by their content: their path does not change a score
+        for key, names in (("archval", cfg.DATASETS.ARCHVAL), ("archtrain", cfg.DATASETS.TRAIN)):
+            files = [(name, MetadataCatalog.get(name).get("json_file")) for name in names]
+            seen[key] = [[name, sha256(file) if file else None] for name, file in files]
+        seen |= {f"{use} images": sha256(*files) for use, files in image_files(cfg).items()}
+        seen["weights"] = sha256(fetch_weights(cfg.MODEL.WEIGHTS))
+    return {
+        "space": {choice.name: choice.options for choice in searcher.space.choices},
+        "base": str(searcher.space.base),
+        "algorithm": searcher.name,
+        **{f"{searcher.name}: {k}": v for k, v in settings.items() if v != usual.get(k)},
+        "second objective": second,
+        **{budget.key: [budget.low, budget.high] for budget in searcher.budgets},
+        # The same limits on other costs, e.g. on new latencies, admit other candidates.
+        **{f"digest of the costs of {name}": costs[name].digest for name in sorted(compared)},
+        "metric": score.metric(cfg),
+        **({"SEARCH.RACING": racing.describe()} if racing else {}),
+        **seen,
+        **{
+            key: value
+            for key, value in changed_settings(cfg).items()
+            if f"{key}.".startswith(_SCORING) and key not in _IRRELEVANT
+        },
+    }
 
 
 def _check_results(cfg: CfgNode) -> None:

@@ -63,18 +63,14 @@ def _obstacle(cfg: CfgNode, searcher: Searcher, score: type[Score]) -> str:
     if not score.uses_supernet:
         return f"SEARCH.SCORE '{score.name}' looks at no images:"
     if searcher.num_decisive is None:
-        return (
-            f"SEARCH.ALGORITHM '{searcher.name}' depends on more than its best candidates: use "
-            "'exhaustive' or 'evolution', or"
-        )
+        why = f"SEARCH.ALGORITHM '{searcher.name}' depends on more than its best candidates"
+        return f"{why}: use 'exhaustive' or 'evolution', or"
     if second := cfg.SEARCH.SECOND_OBJECTIVE:
         return f"SEARCH.SECOND_OBJECTIVE '{second}' needs the fitness of all candidates:"
     archval = cfg.DATASETS.ARCHVAL[0]
     if not (builder := evaluator_builder(cfg, archval)).gives_images:
-        return (
-            f"the evaluator of {archval}, '{builder.name}', says nothing of single images: "
-            "register the data in COCO's format, or"
-        )
+        why = f"the evaluator of {archval}, '{builder.name}', says nothing of single images"
+        return f"{why}: register the data in COCO's format, or"
     return ""
 
 
@@ -93,9 +89,9 @@ def rival_finder(
     last: dict[Genotype, Rival] = {}
 
     def find() -> Rival | None:
-        done = evaluated(study, space)
-        whole = ((c.genotype, c.fitness) for c in done if c.images is None)
-        for genotype, fitness in islice(whole, num_kept - 1, None):
+        whole = (c for c in evaluated(study, space) if c.images is None)
+        for candidate in islice(whole, num_kept - 1, None):
+            genotype, fitness = candidate.genotype, candidate.fitness
             if fitness is None:
                 break  # those without one are the last
             if genotype not in last:

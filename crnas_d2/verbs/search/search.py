@@ -13,7 +13,6 @@ from detectron2.config import CfgNode
 
 from crnas_d2.common.errors import JobError
 from crnas_d2.common.output import prepare_output
-from crnas_d2.config import NetworkSpec
 from crnas_d2.engine.detects import base_network, check_detects
 from crnas_d2.engine.log import set_up
 from crnas_d2.engine.subnets import load_supernet, save_subnet
@@ -25,8 +24,6 @@ from .workers import evaluate_all
 
 logger = logging.getLogger(__name__)
 
-WEIGHTS = "model_best.pth"  # of the best network, in OUTPUT_DIR
-
 
 def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> Candidate:
     """Score the subnets of a trained supernet; write results to ``OUTPUT_DIR``; return the best.
@@ -34,8 +31,7 @@ def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> C
     They are ``genotype.yaml``, ``candidates.csv``, ``report.html`` and ``model_best.pth``: the
     weights of the best network in the supernet, from which it can be fine-tuned, or those of the
     best finalist (none if ``SEARCH.SCORE`` needs no supernet). The study, ``search.db``, is the
-    only state, so that a stopped search can be resumed. The terminal shows a progress bar, log.txt
-    gets a line per candidate.
+    only state, so that a stopped search can be resumed.
 
     Args:
         cfg: of the supernet's training, with its checkpoint in ``MODEL.WEIGHTS``.
@@ -63,8 +59,8 @@ def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> C
         evaluate = job.build_score(model)
         if model is not None and job.inherits and not resume:
             warning = check_detects(cfg, model, base_network(job.space))
-            if warning:  # the log is not shown on the terminal
-                print(warning, file=sys.stderr)
+            if warning:
+                print(warning, file=sys.stderr)  # the log is not shown on the terminal
         with _refused():
             study = job.study.open(resume=resume)
             evaluate_all(job, evaluate, study)
@@ -79,15 +75,15 @@ def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> C
 
         save = None if model is None else partial(save_subnet, cfg, model)
         finalists = train_finalists(job, training_config(cfg), save, candidates)
-        spec = NetworkSpec.from_config(cfg)
-        result = SearchResult.of(cfg, spec, candidates, job.costs, finalists)
-        result.write_genotype(job.output / "genotype.yaml", spec.family.name)
+        result = SearchResult.of(cfg, job.spec, candidates, job.costs, finalists)
+        result.write_genotype(job.output / "genotype.yaml", job.spec.family.name)
         result.write_candidates(job.output / "candidates.csv")
         write_search(result, job.output / "report.html")
+        weights = job.output / "model_best.pth"
         if finalists:
-            shutil.copyfile(finalists[0].weights, job.output / WEIGHTS)
+            shutil.copyfile(finalists[0].weights, weights)
         elif save is not None:
-            save(result.best.genotype, job.output / WEIGHTS)
+            save(result.best.genotype, weights)
         return result.best
 
 
