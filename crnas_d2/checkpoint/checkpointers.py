@@ -24,8 +24,7 @@ logger = logging.getLogger(__name__)
 class SafeCheckpointer(DetectionCheckpointer):
     """A Detectron2 checkpointer that reads files as data, and names them in its errors.
 
-    Args:
-        network: of :func:`describe_network`; without it, what files say is not compared.
+    It compares what files say with ``network``, of :func:`describe_network`, if that is given.
     """
 
     def __init__(
@@ -44,11 +43,8 @@ class SafeCheckpointer(DetectionCheckpointer):
     ) -> dict[str, Any]:
         """Load the weights, and the state of all or the given checkpointables.
 
-        Args:
-            weights: a path or URL, or what :func:`read_weights` has read; "" for none.
-
-        Raises:
-            ValueError: the file cannot be read, or does not fit.
+        Weights are a path or URL, or what :func:`read_weights` has read; "" for none. Raises
+        ValueError if the file cannot be read, or does not fit.
         """
         if not weights:
             return super().load("", checkpointables)
@@ -77,6 +73,8 @@ class TrainingCheckpointer(SafeCheckpointer):
     Caffe2 files without BN statistics have them folded into scale and shift, which is right for
     ``FrozenBN`` only. So a supernet should start from torchvision's.
 
+    ``load`` raises ValueError if no tensor of the body fits, or the file has no weights.
+
     Attributes:
         resumed: the name of the file from which the training continues, or "".
         matched: after ``load``, what the model took from the file.
@@ -88,9 +86,6 @@ class TrainingCheckpointer(SafeCheckpointer):
             :mod:`crnas_d2.checkpoint.inheritance`.
         max_to_keep: of the periodic checkpoints, the newest; 0 for all.
         record: plain data that is written into every checkpoint, by its key.
-
-    Raises:
-        ValueError: on ``load``, if no tensor of the body fits, or the file has no weights.
     """
 
     def __init__(
@@ -99,12 +94,11 @@ class TrainingCheckpointer(SafeCheckpointer):
         save_dir: str = "",
         *,
         inherit: bool = False,
-        network: Mapping[str, object] | None = None,
         max_to_keep: int = 0,
         record: Mapping[str, object] | None = None,
-        **checkpointables: Any,
+        **others: Any,
     ):
-        super().__init__(model, save_dir, network=network, **checkpointables)
+        super().__init__(model, save_dir, **others)
         self.record = dict(record or {})
         self.files = RunFiles(save_dir, max_to_keep)
         self.resumed = self.other_settings = ""
@@ -113,8 +107,7 @@ class TrainingCheckpointer(SafeCheckpointer):
     def save(self, name: str, **extra: Any) -> None:
         """Write ``<name>.pth`` as a whole, and then delete periodic checkpoints beyond the limit.
 
-        Raises:
-            OSError: nothing is written, e.g. because the disk is full.
+        Raises OSError if it cannot be written, e.g. because the disk is full; nothing has changed.
         """
         if not self.save_dir or not self.save_to_disk:
             return
@@ -130,9 +123,7 @@ class TrainingCheckpointer(SafeCheckpointer):
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
         """Continue from the newest whole checkpoint, if there is one to resume, else load ``path``.
 
-        Raises:
-            ValueError: all checkpoints are damaged; or the one to resume, or the file, does not
-                fit.
+        Raises ValueError if all checkpoints are damaged, or what is to be loaded does not fit.
         """
         files = self.files.newest_first() if resume else []
         if not files:
@@ -181,20 +172,18 @@ class TrainingCheckpointer(SafeCheckpointer):
     def _check_same_training(self, file: WeightFile, matched: MatchedWeights) -> None:
         """Raise ValueError if a checkpoint to resume is that of another training."""
         found = differences(file.convention, self.network, same_training=True)
-        if found:
-            raise ValueError(
-                f"OUTPUT_DIR {self.save_dir} holds a training with other settings: resume it with "
-                f"{overrides(found)}, or choose another OUTPUT_DIR."
-            )
         shapes = [name for name, *_ in matched.wrong_shape]
         lacking = [] if self._inherit else matched.initialised
         others = [*shapes, *lacking, *(name for name, _ in matched.unused)]
-        if others:
-            raise ValueError(
-                f"OUTPUT_DIR {self.save_dir} holds the training of another network, which differs "
-                f"in {format_few(others)}: resume it with its own config, or choose another "
-                "OUTPUT_DIR."
-            )
+        if found:
+            what = f"a training with other settings: resume it with {overrides(found)}"
+        elif others:
+            what = f"the training of another network, which differs in {format_few(others)}: "
+            what += "resume it with its own config"
+        else:
+            return
+        fix = "or choose another OUTPUT_DIR."
+        raise ValueError(f"OUTPUT_DIR {self.save_dir} holds {what}, {fix}")
 
     def _warn_of_other_settings(self, file: WeightFile) -> None:
         found = differences(file.convention, self.network)
@@ -208,8 +197,7 @@ class TrainingCheckpointer(SafeCheckpointer):
             logger.warning(
                 "MODEL.WEIGHTS %s were trained with other settings, which no shape shows. To start "
                 "from them as they were trained, add the overrides %s",
-                file.path,
-                self.other_settings,
+                *(file.path, self.other_settings),
             )
 
 
@@ -221,18 +209,11 @@ class StrictCheckpointer(SafeCheckpointer):
     """A Detectron2 checkpointer that raises ValueError unless the weights fit the model exactly.
 
     Detectron2 warns and continues with random weights, which is right before a training but never
-    before an evaluation. A network with decoded channels also takes the weights of its base network
-    or supernet.
-
-    Attributes:
-        of_search: whether a file was loaded that a channel search has trained, as a mixture.
-
-    Raises:
-        ValueError: on ``load``, with the names and shapes that differ, or the settings with which
-            the weights were trained.
+    before an evaluation. The error of ``load`` names what differs: tensors, shapes, or settings of
+    the training. A network with decoded channels also takes weights of its base or its supernet.
     """
 
-    of_search = False
+    of_search = False  # whether a channel search has trained the loaded file, as a mixture
 
     def _take(self, file: WeightFile) -> None:
         found = differences(file.convention, self.network)
@@ -249,11 +230,7 @@ class StrictCheckpointer(SafeCheckpointer):
             "the file holds, the model has no place for": incompatible.unexpected_keys,
             "differ in shape (name, file, model)": incompatible.incorrect_shapes,
         }
-        parts = [
-            f"{len(names)} that {what}: {format_few(names)}"
-            for what, names in problems.items()
-            if names
-        ]
+        parts = [f"{len(n)} that {what}: {format_few(n)}" for what, n in problems.items() if n]
         if parts:
             raise ValueError(
                 f"MODEL.WEIGHTS do not fit this model. Tensors: {'; '.join(parts)}. Use the config "

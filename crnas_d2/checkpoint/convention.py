@@ -18,8 +18,7 @@ _DEPTHS, _OPS = "MODEL.GENOTYPE.DEPTHS", "MODEL.GENOTYPE.OPS"
 def describe_network(cfg: CfgNode, genotype: Genotype | None = None) -> dict[str, object]:
     """Return, by config key, what a checkpoint says about its network besides the weights.
 
-    Args:
-        genotype: of the network in the checkpoint, if the config is that of a supernet.
+    The genotype is that of the network in the checkpoint, if the config is that of a supernet.
     """
     found: dict[str, object] = {
         "INPUT.FORMAT": cfg.INPUT.FORMAT,
@@ -51,10 +50,8 @@ def differences(
     """Return the values of a file that differ from those of a network, by config key.
 
     Only keys that both have are compared, and operations only of networks of the same depths.
-
-    Args:
-        same_training: whether the file is to be resumed. Otherwise a network may take the weights
-            of a supernet, and one with decoded channels those of its base.
+    Unless the file is to be resumed, as the ``same_training``, a network may take the weights of a
+    supernet, and one with decoded channels those of its base.
     """
     ignored = set() if same_training else {_SPACE, _CHANNELS}
     if file.get(_DEPTHS) != own.get(_DEPTHS):

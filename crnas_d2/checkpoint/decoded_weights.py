@@ -21,29 +21,37 @@ def decode_state_dict(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[s
     convolution: its norm and the inputs of the next convolution; and, if it is a grouped one, the
     outputs of the convolution before it and their norm.
 
+    Weights are by name in ``model`` or, where the names differ, in its base network or supernet.
     The network's own weights, and those of a model without decoded convolutions, stay unchanged.
 
-    Args:
-        weights: by name in ``model`` or, where the names differ, in its base network or supernet.
-
-    Raises:
-        ValueError: they belong to another genotype, or to a search over other dilations.
+    Raises ValueError if they belong to another genotype, or to a search over other dilations; warns
+    if that search chose otherwise.
     """
     decoded = dict(weights)
     _check_owner(model, decoded)
-    _warn_of_other_choices(model, decoded)
-    for place, conv in model.named_modules():
-        if hasattr(conv, "dilation_choice"):
-            _decode_conv(place, conv, decoded)
+    convs = {n: part for n, part in model.named_modules() if hasattr(part, "dilation_choice")}
+    searched = {n: conv for n, conv in convs.items() if f"{n}.alpha" in decoded}
+    others = [
+        name
+        for name, conv in searched.items()
+        if tuple(decoded[f"{name}.alpha"].argmax(dim=1).tolist()) != conv.dilation_choice
+    ]
+    if others:
+        logger.warning(
+            "MODEL.WEIGHTS are those of a search whose dilation choices differ from MODEL.GENOTYPE "
+            "in %d of %d convolutions (%s).",
+            *(len(others), len(searched), format_few(others)),
+        )
+    for name, conv in convs.items():
+        _decode_conv(name, conv, decoded)
     return decoded
 
 
 def _decode_conv(name: str, conv: Any, weights: dict[str, Tensor]) -> None:
     """Replace the weight of one convolution, and reorder its neighbours; ``weights`` is changed."""
+    keys = [f"{name}.weight"]
     if f"{name}.alpha" in weights:  # a mixed convolution
         keys = [f"{name}.weights.{index}" for index in range(len(weights[f"{name}.dilation_set"]))]
-    else:
-        keys = [f"{name}.weight"]
     replicas = {key: weights[key] for key in keys if key in weights}
     if not replicas:
         return  # the weights are decoded already
@@ -110,19 +118,3 @@ def _check_owner(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
                 f"MODEL.WEIGHTS are those of other dilations: {name} has {found.tolist()}; "
                 f"expected {'none' if expected is None else expected.tolist()}. {fix}"
             )
-
-
-def _warn_of_other_choices(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Warn if the search chose other dilations than the genotype that takes its weights."""
-    found = {
-        name: tuple(weights[f"{name}.alpha"].argmax(dim=1).tolist()) == conv.dilation_choice
-        for name, conv in model.named_modules()
-        if hasattr(conv, "dilation_choice") and f"{name}.alpha" in weights
-    }
-    others = [name for name, is_same in found.items() if not is_same]
-    if others:
-        logger.warning(
-            "MODEL.WEIGHTS are those of a search whose dilation choices differ from MODEL.GENOTYPE "
-            "in %d of %d convolutions (%s).",
-            *(len(others), len(found), format_few(others)),
-        )

@@ -27,9 +27,7 @@ class UnreadableFileError(ValueError):
 def write_weights(content: dict[str, Any], path: str | Path) -> None:
     """Write tensors and plain types to a ``.pth`` file, whole or not at all.
 
-    Raises:
-        OSError: nothing has been written, e.g. because the disk is full. The file that was there
-            before is unchanged.
+    Raises OSError if it cannot, e.g. because the disk is full; a file that was there is unchanged.
     """
     try:
         with whole_file(path) as stream:
@@ -46,8 +44,7 @@ def write_weights(content: dict[str, Any], path: str | Path) -> None:
 def fetch_weights(path: str) -> str:
     """Return the local path of ``MODEL.WEIGHTS``, after a download if it is a URL.
 
-    Raises:
-        ValueError: there is no such file, or the URL cannot be reached.
+    Raises ValueError if there is no such file, or the URL cannot be reached.
     """
     if os.path.isdir(path):
         raise ValueError(f"MODEL.WEIGHTS {path} is a folder; name the file of weights in it.")
@@ -96,11 +93,17 @@ def _download_address(url: str) -> str:
 def read_file(path: str) -> dict[str, Any]:
     """Read a ``.pth`` or, from a model zoo, a ``.pkl`` file, without running code that is in it.
 
-    Raises:
-        UnreadableFileError: the file is no dict of arrays, tensors and plain types.
+    Raises UnreadableFileError if it is no dict of arrays, tensors and plain types.
     """
     try:
-        content = _load(path)
+        if os.path.getsize(path) == 0:
+            raise UnreadableFileError(f"{path} is empty. Copy it again, or name another file.")
+        if path.endswith(".pkl"):
+            with open(path, "rb") as stream:
+                content = _ArrayUnpickler(stream, encoding="latin1").load()
+        else:
+            _check_archive(path)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except UnreadableFileError:
         raise
     except OSError as error:
@@ -129,21 +132,14 @@ def read_file(path: str) -> dict[str, Any]:
     return dict(content)
 
 
-def _load(path: str) -> Any:
-    if os.path.getsize(path) == 0:
-        raise UnreadableFileError(f"{path} is empty. Copy it again, or name another file.")
-    if path.endswith(".pkl"):
-        with open(path, "rb") as stream:
-            return _ArrayUnpickler(stream, encoding="latin1").load()
+def _check_archive(path: str) -> None:
+    """Compare the checksums of a zip archive, which torch itself does not."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # torch itself does not compare the checksums
+            damaged = archive.testzip()
         if damaged:
-            raise UnreadableFileError(
-                f"{path} is damaged: the checksum of {damaged} is wrong. Copy it again, or name "
-                "another file."
-            )
-    return torch.load(path, map_location="cpu", weights_only=True)
+            why = f"the checksum of {damaged} is wrong. Copy it again, or name another file."
+            raise UnreadableFileError(f"{path} is damaged: {why}")
 
 
 def _encode_latin1(text: str, encoding: str) -> bytes:

@@ -22,10 +22,8 @@ from crnas_d2.layers import ChoiceBlock
 class Inheritance:
     """What the blocks of a body take from a base network.
 
-    Attributes:
-        copied: names of blocks that take all weights from the base, with larger kernels padded.
-        identities: names of blocks that the base does not have and that start as the identity.
-        from_scratch: names of blocks with another structure than that of the base.
+    Each block has its name in one of the lists: it takes all weights, with larger kernels padded;
+    the base does not have it; or it has another structure than that of the base.
     """
 
     copied: list[str] = field(default_factory=list)
@@ -47,12 +45,8 @@ class Inheritance:
 def pad_kernel(weight: Tensor, shape: Size) -> Tensor | None:
     """Pad the weight of a convolution with zeros to a larger kernel that computes the same.
 
-    Args:
-        weight: (out_channels, in_channels / groups, k, k).
-        shape: (out_channels, in_channels / groups, K, K), with K - k even.
-
-    Returns:
-        the weight of that shape; ``None`` if the shapes do not allow it.
+    From (out_channels, in_channels / groups, k, k) to K, K with K - k even; ``None`` if the shapes
+    do not allow it.
     """
     if weight.dim() != 4 or len(shape) != 4 or weight.shape[:2] != shape[:2]:
         return None
@@ -66,13 +60,12 @@ def pad_kernel(weight: Tensor, shape: Size) -> Tensor | None:
 def inherit_blocks(
     model: nn.Module, tensors: dict[str, Tensor], unimportant: Sequence[str]
 ) -> Inheritance:
-    """Decide block by block what a model takes from a base network.
+    """Decide block by block what a model with a body of ours takes from a base network.
 
     A block only some of whose weights match has another structure, and takes none of them. A block
     without any match becomes the identity, if its family can do that.
 
     Args:
-        model: with a body of ours.
         tensors: the matching tensors by name; changed in place.
         unimportant: suffixes of the names of tensors that files may lack.
     """

@@ -10,8 +10,8 @@ from crnas_d2.common.formats import format_few
 
 from .decoded_weights import decode_state_dict
 from .inheritance import Inheritance, inherit_blocks, pad_kernel
-from .published import to_detectron2_names
 from .subnet_weights import fixed_names
+from .weight_file import to_detectron2_names
 
 # Of the body of a network: under a neck, in a detector or classifier without one, in a backbone
 # with a neck but no detector. A bare body has no prefix.
@@ -36,8 +36,7 @@ class MatchedWeights:
         initialised: names in the model that the file has nothing for.
         unused: ``(name in the file, Detectron2's name)`` that the model has no place for.
         wrong_shape: ``(name in the model, shape in the file, shape in the model)``.
-        ambiguous: ``(names in the file, names in the model)`` that could be paired in more than
-            one way; none of them is taken.
+        ambiguous: ``(names in the file, names in the model)`` of several pairings, none taken.
         inherited: what the blocks of the body take from a base network, if they inherit.
     """
 
@@ -71,18 +70,15 @@ class MatchedWeights:
         """Describe the match in a few lines, grouped by parts of the network."""
         body = self.in_body(self.tensors)
         others = len(list(filter(_important, self.tensors))) - len(body)
+        kept = [(name, name) for name in self.initialised if _important(name)]
+        unused = [(file, name) for file, name in self.unused if _important(name)]
         shapes = [(f"{name} {file} {model}", name) for name, file, model in self.wrong_shape]
+        ambiguous = [f"{format_few(files)}; {format_few(names)}" for files, names in self.ambiguous]
         sections = {
-            "Keep their initialisation:": self._grouped(
-                (name, name) for name in self.initialised if _important(name)
-            ),
-            "In the file, without a place in the model:": self._grouped(
-                pair for pair in self.unused if _important(pair[1])
-            ),
+            "Keep their initialisation:": self._grouped(kept),
+            "In the file, without a place in the model:": self._grouped(unused),
             "Not loaded, because they differ in shape (name, file, model):": self._grouped(shapes),
-            "Not loaded, because they are ambiguous (file, model):": [
-                f"{format_few(files)}; {format_few(names)}" for files, names in self.ambiguous
-            ],
+            "Not loaded, because they are ambiguous (file, model):": ambiguous,
         }
         lines = [
             f"{len(body)} tensors of the body loaded (of them "
@@ -99,10 +95,7 @@ class MatchedWeights:
         for shown, name in pairs:
             prefix = self.body if name.startswith(self.body) else ""
             groups[prefix + name.removeprefix(prefix).split(".")[0]].append(shown)
-        return [
-            f"{group}.*: {len(names)} tensors ({format_few(names)})"
-            for group, names in groups.items()
-        ]
+        return [f"{key}.*: {len(n)} tensors ({format_few(n)})" for key, n in groups.items()]
 
 
 def match_weights(
@@ -123,7 +116,6 @@ def match_weights(
     or supernet through :func:`decode_state_dict`.
 
     Args:
-        weights: by the names of the file.
         author: ``__author__`` of the file, see :func:`to_detectron2_names`.
         by_suffix: whether, outside of the body, a name of the file may be the end of one in the
             model (``matching_heuristics`` of Detectron2's converted files).
@@ -148,7 +140,12 @@ def match_weights(
         is_known = moved in targets or moved.startswith(decoded)
         is_body = name.startswith(file_body) and (file_body or is_known)
         places[moved if is_body else name].append((file_name, tensor))
-    places = _decoded(model, places)
+    # Weights of another network are decoded for decoded convolutions.
+    single = {place: sources[0] for place, sources in places.items() if len(sources) == 1}
+    known = decode_state_dict(model, {place: tensor for place, (_, tensor) in single.items()})
+    places = {place: sources for place, sources in places.items() if place not in single}
+    for place, tensor in known.items():
+        places[place] = [(single[place][0] if place in single else place, tensor)]
 
     # Step 3: each tensor of the model takes its own place, else that of the fixed network; outside
     # the body also the longest unused suffix of its name.
@@ -194,17 +191,6 @@ def _body_prefix(names: Iterable[str]) -> str:
     """Return the prefix of the body among all names of a network."""
     names = list(names)
     return next((p for p in _BODY_PREFIXES if any(name.startswith(p) for name in names)), "")
-
-
-def _decoded(
-    model: nn.Module, places: Mapping[str, list[tuple[str, Tensor]]]
-) -> dict[str, list[tuple[str, Tensor]]]:
-    """Return the places after decoding weights of another network for decoded convolutions."""
-    single = {place: sources[0][1] for place, sources in places.items() if len(sources) == 1}
-    result = {place: sources for place, sources in places.items() if place not in single}
-    for place, tensor in decode_state_dict(model, single).items():
-        result[place] = [(places[place][0][0] if place in single else place, tensor)]
-    return result
 
 
 def _important(name: str) -> bool:

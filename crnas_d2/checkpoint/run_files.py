@@ -18,19 +18,16 @@ _PERIODIC = re.compile(r"model_\d{7,}\.pth")
 class RunFiles:
     """``model_<iteration>.pth``, ``model_final.pth``, and ``last_checkpoint``, which names one.
 
-    Args:
-        max_to_keep: of the periodic checkpoints, the newest; 0 for all.
+    Of the periodic checkpoints, the newest ``max_to_keep`` stay; 0 for all.
     """
 
     def __init__(self, folder: str, max_to_keep: int = 0):
-        self.folder = Path(folder)
-        self.max_to_keep = max_to_keep
+        self.folder, self.max_to_keep = Path(folder), max_to_keep
 
     def write(self, name: str, content: dict[str, Any]) -> None:
         """Write one file, name it in ``last_checkpoint``, and delete those beyond the limit.
 
-        Raises:
-            OSError: it is not written; all others are as before.
+        Raises OSError if it is not written; all others are as before.
         """
         for partial in self.folder.glob(f"model_*{PARTIAL}"):  # of a process that was killed
             partial.unlink()

@@ -37,14 +37,9 @@ def fixed_names(model: nn.Module) -> dict[str, str]:
 def subnet_state_dict(model: nn.Module, genotype: Genotype) -> dict[str, Tensor]:
     """Return the weights of one subnet, under the names of the fixed network of ``genotype``.
 
-    With them, a searched network can start from what the supernet learned. The tensors are the
-    model's own, as in ``state_dict()``; the supernet stays on the path of ``genotype``.
-
-    Args:
-        model: a supernet backbone, or a detector on one.
-
-    Raises:
-        ValueError: the genotype is outside the space.
+    With them, a searched network can start from what the supernet, or the detector on one, learned.
+    The tensors are the model's own, as in ``state_dict()``; the supernet stays on the path of
+    ``genotype``. Raises ValueError if that is outside the space.
     """
     supernet = find_supernet(model)
     assert supernet is not None and supernet.has_paths, "the model has no single-path supernet"

@@ -1,8 +1,7 @@
 """Costs of networks, for limits, objectives and reports; registered in COST_REGISTRY."""
 
-from .body_costs import Blocks, MACs, Parameters, most_expensive_path
 from .build import build_budgets, build_costs, check_costs
-from .counted import CountedCost
+from .counted import Blocks, CountedCost, MACs, Parameters, most_expensive_path
 from .counting import NetworkCost, body_cost, count_macs, count_parameters
 from .detector_cost import (
     Part,

@@ -11,8 +11,7 @@ from crnas_d2.space import COST_REGISTRY, AdditiveCost, Budget, parse_limits
 def check_costs(cfg: CfgNode) -> set[str]:
     """Return the names of all costs that are limited, minimized or reported.
 
-    Raises:
-        ValueError: an unknown name, or malformed limits.
+    Raises ValueError for an unknown name, or malformed limits.
     """
     wanted = [("SEARCH.COSTS", name) for name in cfg.SEARCH.COSTS]
     if cfg.SEARCH.SECOND_OBJECTIVE:
@@ -25,10 +24,8 @@ def check_costs(cfg: CfgNode) -> set[str]:
 def build_costs(cfg: CfgNode, spec: NetworkSpec) -> dict[str, AdditiveCost]:
     """Build the costs that are limited, minimized or reported, by name, of a single-path supernet.
 
-    They are costs of the backbone body for one image of ``SEARCH.COST_INPUT_SIZE``.
-
-    Raises:
-        ValueError: an unknown name, malformed limits, or a cost that cannot be computed.
+    They are costs of the backbone body for one image of ``SEARCH.COST_INPUT_SIZE``. Raises
+    ValueError for an unknown name, malformed limits, or a cost that cannot be computed.
     """
     names = check_costs(cfg)
     height, width = cfg.SEARCH.COST_INPUT_SIZE
@@ -42,17 +39,15 @@ def build_costs(cfg: CfgNode, spec: NetworkSpec) -> dict[str, AdditiveCost]:
 def build_budgets(cfg: CfgNode, costs: Mapping[str, AdditiveCost]) -> tuple[Budget, ...]:
     """Build all budgets of ``SEARCH.BUDGET`` on the costs of :func:`build_costs`.
 
-    Raises:
-        ValueError: malformed limits, or limits on a cost that all genotypes have in common.
+    Raises ValueError for malformed limits, or those on a cost that all genotypes have in common.
     """
     budgets = tuple(Budget(costs[name], *limits) for name, limits in _limits(cfg).items())
     for budget in budgets:
         least, greatest = budget.cost.range
         if least == greatest:
-            raise ValueError(
-                f"{budget.limits} limits nothing: all networks of the {budget.cost.space.kind} "
-                f"space have the same {budget.cost.unit}. Set it to []."
-            )
+            kind, unit = budget.cost.space.kind, budget.cost.unit
+            text = f"limits nothing: all networks of the {kind} space have the same {unit}."
+            raise ValueError(f"{budget.limits} {text} Set it to [].")
     return budgets
 
 
@@ -60,8 +55,7 @@ def _limits(cfg: CfgNode) -> dict[str, tuple[float, float]]:
     """Return the limits by name of the cost, without costs that have none."""
     found = {}
     for name, cost in COST_REGISTRY:
-        limits = cfg.SEARCH.BUDGET.get(name, [])
-        limits = parse_limits(f"SEARCH.BUDGET.{name}", limits, cost.example)
-        if limits is not None:
+        given = cfg.SEARCH.BUDGET.get(name, [])
+        if (limits := parse_limits(f"SEARCH.BUDGET.{name}", given, cost.example)) is not None:
             found[name] = limits
     return found

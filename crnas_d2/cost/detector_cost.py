@@ -61,8 +61,8 @@ def find_body(model: Any) -> Backbone:
 def runnable_size(model: Any, input_size: tuple[int, int]) -> tuple[int, int]:
     """Return ``input_size``, padded as the detector pads its images if it cannot run otherwise.
 
-    The neck adds maps of different strides, so a detector pads images to multiples of its
-    ``size_divisibility``. Many other sizes happen to run as well, and are not padded.
+    The neck adds maps of different strides, hence multiples of ``size_divisibility``. Many other
+    sizes happen to run as well, and are not padded.
     """
     step = model.backbone.size_divisibility
     if step > 1 and not any(side % step for side in input_size):
@@ -74,7 +74,7 @@ def runnable_size(model: Any, input_size: tuple[int, int]) -> tuple[int, int]:
         if step <= 1:
             raise
         height, width = (math.ceil(side / step) * step for side in input_size)
-        return height, width
+        input_size = height, width
     return input_size
 
 
@@ -99,8 +99,7 @@ def detector_cost(
         num_proposals: regions of the box head, in each stage of a cascade.
         num_mask_rois: regions of the mask head.
 
-    Raises:
-        ValueError: the network has parts that are not counted.
+    Raises ValueError if the network has parts that are not counted.
     """
     image = _image(model, runnable_size(model, input_size))
     body = find_body(model)
@@ -117,7 +116,6 @@ def detector_cost(
 
 
 Heads = Callable[[Any, dict[str, torch.Tensor], int, int], Iterator[Part]]
-
 _HEADS: dict[type, Heads] = {}
 
 
@@ -206,7 +204,5 @@ def _cost(module: nn.Module, run: Callable[..., Any], *inputs: Any) -> NetworkCo
 
 
 def _unknown(key: str, module: nn.Module, *known: type) -> ValueError:
-    names = ", ".join(kind.__name__ for kind in known)
-    return ValueError(
-        f"{key} makes a {type(module).__name__}, which is not counted; expected one of {names}."
-    )
+    expected = f"expected one of {', '.join(kind.__name__ for kind in known)}."
+    return ValueError(f"{key} makes a {type(module).__name__}, which is not counted; {expected}")

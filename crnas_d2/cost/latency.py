@@ -18,7 +18,7 @@ from crnas_d2.common.files import write_file
 from crnas_d2.config import NetworkSpec
 from crnas_d2.space import COST_REGISTRY, AdditiveCost, Cost, Genotype, SearchSpace
 
-from .body_costs import MACs, Parameters
+from .counted import MACs, Parameters
 from .latency_meter import UNIT, build_meter
 
 logger = logging.getLogger(__name__)
@@ -158,8 +158,11 @@ class Latency(Cost):
         self.device = torch.device(device)
         self.path = Path(path)
         if self.device.type not in ("cpu", "cuda"):
-            but, where = "no latency is measured on it", "SEARCH.COSTS and SEARCH.SECOND_OBJECTIVE"
-            fix = f"Set SEARCH.BUDGET.LATENCY to [], and take LATENCY out of {where}"
+            fix = (
+                "Set SEARCH.BUDGET.LATENCY to [], and take LATENCY out of SEARCH.COSTS and "
+                "SEARCH.SECOND_OBJECTIVE"
+            )
+            but = "no latency is measured on it"
             raise invalid("MODEL.DEVICE", device, "cpu or cuda", but=but, fix=fix)
 
     @classmethod

@@ -4,7 +4,7 @@ import statistics
 import time
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from random import Random
 from typing import Any
@@ -20,6 +20,7 @@ from crnas_d2.space import AdditiveCost, Genotype
 from .counted import BlockEvents, covering_values, single_path
 
 UNIT = "ms"
+Timed = tuple[object, float]  # a part of a network, and its milliseconds
 
 _WARM_UP = 2  # rounds, in which memory is allocated and kernels are chosen
 _LEAST_ROUNDS, _MOST_ROUNDS = 5, 50
@@ -104,7 +105,7 @@ class LatencyMeter:
         """Time every option of every choice, and the rest of the body, as a cost."""
         random = Random(0)
 
-        def run_round() -> Iterator[tuple[object, float]]:
+        def run_round() -> Iterator[Timed]:
             """Run all options at least once, in random combinations."""
             for values in covering_values(self.space, random):
                 self.supernet.set_path(self.space.genotype(values))
@@ -127,7 +128,7 @@ class LatencyMeter:
         """Return the milliseconds of different networks, without marks at their blocks."""
         random = Random(0)
 
-        def run_round() -> Iterator[tuple[object, float]]:
+        def run_round() -> Iterator[Timed]:
             # In a new order each time, because disturbances may come at regular intervals.
             for genotype in random.sample(genotypes, len(genotypes)):
                 self.supernet.set_path(genotype)
@@ -138,9 +139,7 @@ class LatencyMeter:
         medians = self._medians(run_round, "latency of networks")
         return {genotype: medians[genotype] for genotype in genotypes}
 
-    def _medians(
-        self, run_round: Callable[[], Iterable[tuple[object, float]]], what: str
-    ) -> dict[object, float]:
+    def _medians(self, run_round: Callable[[], Iterator[Timed]], what: str) -> dict[object, float]:
         """Run rounds for a while; return the median of each part's milliseconds."""
         elapsed = [sum(part for _, part in run_round()) for _ in range(_WARM_UP)][-1]
         in_time = int(1e3 * self.most_seconds / elapsed) if elapsed else _MOST_ROUNDS

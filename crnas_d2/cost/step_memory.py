@@ -25,8 +25,7 @@ def step_memory(
         images: per process.
         proposals, mask_rois: regions per image that a detector runs on.
 
-    Raises:
-        ValueError: the network has parts that are not known.
+    Raises ValueError if the network has parts that are not known.
     """
     model.train(trains)
     model.zero_grad(set_to_none=True)
@@ -62,10 +61,8 @@ class _PeakMemory(TorchDispatchMode):
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         result = function(*args, **(kwargs or {}))
-        for value in tree_leaves(result):
-            if not isinstance(value, torch.Tensor):
-                continue
-            storage = value.untyped_storage()  # views and in-place results share one
+        for tensor in filter(torch.is_tensor, tree_leaves(result)):
+            storage = tensor.untyped_storage()  # views and in-place results share one
             if storage not in self._known:
                 self._known.add(storage)
                 self._alive += storage.nbytes()

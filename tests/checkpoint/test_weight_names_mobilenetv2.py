@@ -8,7 +8,7 @@ from detectron2.modeling import build_model
 from torch import nn
 
 from crnas_d2.checkpoint import TrainingCheckpointer, fixed_names
-from crnas_d2.checkpoint.published import to_detectron2_names
+from crnas_d2.checkpoint.weight_file import to_detectron2_names
 
 FAMILY = {"MODEL.SUPERNET.FAMILY": "mobilenetv2"}
 CLASSIFIER = {
