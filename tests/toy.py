@@ -1,6 +1,7 @@
 """A detector and a dataset small enough for tests: seconds on a CPU, nothing downloaded."""
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,15 @@ def build_body(family: str, *overrides: dict):
 
 def images(size: int = SIZE) -> torch.Tensor:
     return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+@contextmanager
+def unchanged(module):
+    """Check that no weight and no statistic of a module differs afterwards."""
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    yield
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, before[name]), name
 
 
 def randomize_norms(model) -> None:

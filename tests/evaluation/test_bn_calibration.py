@@ -14,14 +14,26 @@ from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype
 
 PATH = Genotype(depths=(2, 1, 2, 3))
-ON_PATH = ("stem.", "res2.0.branches.2.", "res3.0.branches.1.", "res4.0.branches.2.") + (
-    "res5.0.branches.3.",
-)
+ON_PATH = ("stem.", *(f"res{i}.0.branches.{n}." for i, n in enumerate(PATH.depths, start=2)))
+HEAD = {"MODEL.ROI_BOX_HEAD.NORM": "BN", "MODEL.ROI_BOX_HEAD.NUM_CONV": 1}
+
+
+def built(*overrides):
+    """A config and its supernet, on the path and with random weights."""
+    torch.manual_seed(0)
+    cfg = toy.supernet_config(*overrides)
+    model = Trainer.build_model(cfg).eval()
+    find_supernet(model).set_path(PATH)
+    return cfg, model
+
+
+def images_of(cfg):
+    return build_fixed_batches(cfg, cfg.DATASETS.TRAIN, num_images=8, with_annotations=True)
 
 
 @pytest.fixture
 def batches(trained):
-    return build_fixed_batches(trained, trained.DATASETS.TRAIN, num_images=8, with_annotations=True)
+    return images_of(trained)
 
 
 @pytest.fixture
@@ -40,17 +52,15 @@ def is_on_path(name):
 
 def everything(model):
     """All that a calibration could leave behind."""
-    return (
-        copied(model.state_dict()),
-        {name: module.training for name, module in model.named_modules()},
-        {name: layer.momentum for name, layer in norms(model).items()},
-    )
+    modes = {name: module.training for name, module in model.named_modules()}
+    momenta = {name: layer.momentum for name, layer in norms(model).items()}
+    return copied(model.state_dict()), modes, momenta
 
 
 def assert_untouched(model, before):
-    after = everything(model)
-    assert_same(after[0], before[0])
-    assert after[1:] == before[1:]
+    state, *others = everything(model)
+    assert_same(state, before[0])
+    assert others == [*before[1:]]
 
 
 def copied(state):
@@ -160,17 +170,9 @@ def test_the_order_of_the_batches_does_not_matter(supernet, batches):
 
 
 def test_norms_of_the_heads_and_the_neck_see_the_proposals_of_training(toy_datasets):
-    torch.manual_seed(0)
-    overrides = {
-        "MODEL.ROI_BOX_HEAD.NORM": "BN",
-        "MODEL.ROI_BOX_HEAD.NUM_CONV": 2,
-        "MODEL.ROI_BOX_HEAD.CONV_DIM": 8,
-        "MODEL.FPN.NORM": "BN",
-    }
-    cfg = toy.supernet_config(toy_datasets, overrides)
-    model = Trainer.build_model(cfg).eval()
-    find_supernet(model).set_path(PATH)
-    batches = build_fixed_batches(cfg, cfg.DATASETS.TRAIN, num_images=8, with_annotations=True)
+    head = HEAD | {"MODEL.ROI_BOX_HEAD.NUM_CONV": 2, "MODEL.ROI_BOX_HEAD.CONV_DIM": 8}
+    cfg, model = built(toy_datasets, head, {"MODEL.FPN.NORM": "BN"})
+    batches = images_of(cfg)
     heads = [name for name in norms(model) if name.startswith("roi_heads.")]
     neck = [name for name in norms(model) if name.startswith("backbone.fpn_")]
     assert len(heads) == 2 and len(neck) == 8
@@ -190,17 +192,11 @@ def test_norms_of_the_heads_and_the_neck_see_the_proposals_of_training(toy_datas
 
 
 def test_images_that_are_decoded_again_give_the_same_statistics(toy_datasets, caplog):
-    head = {"MODEL.ROI_BOX_HEAD.NORM": "BN", "MODEL.ROI_BOX_HEAD.NUM_CONV": 1}
     results = []
     for cache in (1.0, 0.0):
-        cfg = toy.supernet_config(toy_datasets, head, {"SEARCH.IMAGE_CACHE": cache})
-        torch.manual_seed(0)
-        model = Trainer.build_model(cfg).eval()
-        find_supernet(model).set_path(PATH)
+        cfg, model = built(toy_datasets, HEAD, {"SEARCH.IMAGE_CACHE": cache})
         with caplog.at_level(logging.WARNING, logger="crnas_d2"):
-            batches = build_fixed_batches(
-                cfg, cfg.DATASETS.TRAIN, num_images=8, with_annotations=True
-            )
+            batches = images_of(cfg)
         assert ("decodes them again" in caplog.text) == (cache == 0)
         with calibrated(model, batches):
             results.append(copied(model.state_dict()))
@@ -209,10 +205,8 @@ def test_images_that_are_decoded_again_give_the_same_statistics(toy_datasets, ca
 
 
 def test_the_result_equals_that_of_the_calibrated_fixed_network(supernet, batches):
-    fixed_config = toy.supernet_config(
-        {"MODEL.SUPERNET.PATH_SAMPLER": "fixed", "MODEL.GENOTYPE.DEPTHS": list(PATH.depths)}
-    )
-    fixed = Trainer.build_model(fixed_config).eval()
+    path = {"MODEL.SUPERNET.PATH_SAMPLER": "fixed", "MODEL.GENOTYPE.DEPTHS": list(PATH.depths)}
+    fixed = Trainer.build_model(toy.supernet_config(path)).eval()
     weights = {}
     for name, value in supernet.state_dict().items():
         if not any(f"res{i}." in name for i in range(2, 6)):
@@ -223,10 +217,9 @@ def test_the_result_equals_that_of_the_calibrated_fixed_network(supernet, batche
     fixed.load_state_dict(weights)
     with torch.no_grad(), calibrated(supernet, batches), calibrated(fixed, batches):
         for ours, theirs in zip(supernet(batches[0]), fixed(batches[0]), strict=True):
-            assert torch.equal(ours["instances"].scores, theirs["instances"].scores)
-            assert torch.equal(
-                ours["instances"].pred_boxes.tensor, theirs["instances"].pred_boxes.tensor
-            )
+            ours, theirs = ours["instances"], theirs["instances"]
+            assert torch.equal(ours.scores, theirs.scores)
+            assert torch.equal(ours.pred_boxes.tensor, theirs.pred_boxes.tensor)
 
 
 def test_batch_statistics_normalize_each_batch_by_itself_and_leave_no_trace(supernet, batches):
@@ -248,10 +241,8 @@ def test_batch_statistics_normalize_each_batch_by_itself_and_leave_no_trace(supe
 
 
 def test_batch_statistics_leave_the_head_with_those_of_training(toy_datasets):
-    head = {"MODEL.ROI_BOX_HEAD.NUM_CONV": 1, "MODEL.ROI_BOX_HEAD.NORM": "BN"}
-    model = Trainer.build_model(toy.supernet_config(toy_datasets, head)).train()
-    find_supernet(model).set_path(PATH)
-    with batch_statistics(model):
+    _, model = built(toy_datasets, HEAD)
+    with batch_statistics(model.train()):
         in_training = {name for name, layer in norms(model).items() if layer.training}
     assert in_training == {name for name in norms(model) if is_on_path(name)}
     assert any(name.startswith("roi_heads.") for name in norms(model))

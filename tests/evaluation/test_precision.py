@@ -67,10 +67,8 @@ def test_channels_last_scores_the_same_to_rounding(build, trained_supernet):
 
 
 def test_channels_last_changes_no_weight(trained_supernet):
-    before = {name: value.clone() for name, value in trained_supernet.state_dict().items()}
-    use_channels_last(trained_supernet)
-    for name, value in trained_supernet.state_dict().items():
-        assert torch.equal(value, before[name]), name
+    with toy.unchanged(trained_supernet):
+        use_channels_last(trained_supernet)
 
 
 def test_what_a_device_does_not_offer_is_refused(monkeypatch):
