@@ -12,7 +12,7 @@ from crnas_d2 import Genotype, load_config
 from crnas_d2.checkpoint import StrictCheckpointer, describe_network, write_weights
 from crnas_d2.common.errors import JobError, one_line_errors
 from crnas_d2.config.checks import check_model
-from crnas_d2.engine import Trainer, detects, subnets
+from crnas_d2.engine import Trainer, detects
 from crnas_d2.engine.checks import check_resumable, check_search, check_training
 from crnas_d2.engine.log import training_summary
 from crnas_d2.engine.peak_memory import _explain
@@ -122,7 +122,7 @@ def test_the_warning_about_weights_that_detect_nothing_is_quoted(monkeypatch):
     monkeypatch.setattr(detects, "SubnetEvaluator", Nothing)
     monkeypatch.setattr(detects, "build_fixed_batches", lambda *args, **kwargs: [images])
     monkeypatch.setattr(detects, "build_evaluator", lambda *args, **kwargs: None)
-    monkeypatch.setattr(subnets, "calibration_batches", lambda cfg: [])
+    monkeypatch.setattr(detects, "calibration", lambda cfg: None)
     cfg = config("supernet-inherit")
     assert detects.check_detects(cfg, None, Genotype(depths=(3, 4, 6, 3))) in QUOTED
 

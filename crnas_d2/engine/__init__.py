@@ -1,8 +1,8 @@
 """Training: trainers, hooks, path samplers and schedules."""
 
 from .alternating_trainer import AlphaProgress, AlternatingTrainer, first_alpha_step
-from .found_network import calibrated_on_train, without_sync
-from .gradient_exchange import GradientExchange, PathParameters
+from .found_network import calibration, without_sync
+from .gradient_exchange import GradientExchange, path_parameters
 from .path_samplers import (
     PATH_SAMPLER_REGISTRY,
     FairPathSampler,
@@ -19,14 +19,14 @@ __all__ = [
     "AlternatingTrainer",
     "FairPathSampler",
     "GradientExchange",
-    "PathParameters",
     "PathSampler",
     "PathSampling",
     "Trainer",
     "UniformPathSampler",
-    "calibrated_on_train",
+    "calibration",
     "check_lr_scheduler",
     "checkpoint_size",
     "first_alpha_step",
+    "path_parameters",
     "without_sync",
 ]

@@ -54,10 +54,7 @@ def check_config(cfg: CfgNode, dataset_keys: Sequence[str]) -> NetworkSpec | Non
 
 
 def check_training(cfg: CfgNode, *, resume: bool = False) -> None:
-    """Check a config before :func:`crnas_d2.engine.training.train`.
-
-    Unless it is resumed, ``OUTPUT_DIR`` may not hold another run.
-    """
+    """Check a config before :func:`train`; only a resumed one may have a run in ``OUTPUT_DIR``."""
     check_writable(cfg.OUTPUT_DIR)
     spec = find_spec(cfg)
     kind = None if spec is None else spec.kind

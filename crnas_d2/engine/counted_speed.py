@@ -30,23 +30,17 @@ _ASPECT = 4 / 3  # of most photographs
 
 @dataclass(frozen=True)
 class MacsPerImage:
-    """Multiply-adds of a forward pass for one image, of a supernet those of the mean path.
+    """Multiply-adds of a forward pass for one image, of a supernet those of the mean path."""
 
-    Attributes:
-        counted: as the papers and ``analyze`` count them.
-        training, inference: with as many regions as there are then.
-    """
-
-    counted: float
-    training: float
-    inference: float
+    counted: float  # as the papers and analyze count them
+    training: float  # with as many regions as there are then
+    inference: float  # the same
 
 
 class CountedNetwork:
     """A network, or a supernet with its most expensive path, on the meta device.
 
-    Args:
-        searcher: for the mean cost of its candidates; default: that of uniformly sampled paths.
+    The mean cost is that of a searcher's candidates; default: that of uniformly sampled paths.
 
     Raises:
         ValueError: the network has parts that are not known.
@@ -82,19 +76,14 @@ class CountedNetwork:
         )
 
     def training_speed(self, images: int, num_processes: int = 1) -> Speed:
-        """Return sizes of a training, without times.
-
-        Args:
-            images: per process.
-            num_processes: with several, DistributedDataParallel copies the gradients.
-        """
+        """Return sizes of a training on ``images`` per process, without times."""
         if images not in self._peaks:
             size = widest_size(self.cfg, in_training=True)
             regions = self._training_regions
             self._peaks[images] = step_memory(self.model, size, images, *regions, trains=True)
-        copies = sum(p.nbytes for p in self.model.parameters()) if num_processes > 1 else 0
-        per_image = self._peaks[images] // images
-        base = self.checkpoint + copies
+        base, per_image = self.checkpoint, self._peaks[images] // images
+        if num_processes > 1:  # DistributedDataParallel copies the gradients
+            base += sum(p.nbytes for p in self.model.parameters())
         return Speed(None, None, base, per_image, self.checkpoint, self.weights)
 
     def search_speed(self) -> Speed:
@@ -118,28 +107,26 @@ class CountedNetwork:
     def _count(self, size: tuple[int, int]) -> dict[str, float]:
         """Count the parts of a forward pass with one region; of a supernet, the mean path."""
         self.model.eval()
-        macs: dict[str, float] = {
-            part: cost.macs for part, cost in detector_cost(self.model, size, 1, 1).items()
-        }
+        parts = detector_cost(self.model, size, 1, 1).items()
+        macs: dict[str, float] = {part: cost.macs for part, cost in parts}
         if self._has_paths:
-            macs["body"] = _mean(self._table(size), self.searcher)
+            macs["body"] = self._mean(self._table(size))
         return macs
 
     def _table(self, size: tuple[int, int]) -> AdditiveCost:
         assert self.spec is not None  # of a supernet
         return MACs().table(self.spec, size)
 
-
-def _mean(table: AdditiveCost, searcher: Searcher | None) -> float:
-    """Return the mean cost of the candidates of a search, or of all paths alike."""
-    found: Sequence[Genotype] = ()
-    if searcher is not None and searcher.genotypes is not None:
-        found = searcher.genotypes
-    elif searcher is not None and searcher.budgets:
-        random = Random(0)
-        sampled = (table.space.sample(random) for _ in range(_SAMPLED))
-        found = [genotype for genotype in sampled if searcher.is_feasible(genotype)]
-    return sum(map(table, found)) / len(found) if found else table.mean
+    def _mean(self, table: AdditiveCost) -> float:
+        """Return the mean cost of the candidates of a search, or of all paths alike."""
+        searcher, random = self.searcher, Random(0)
+        found: Sequence[Genotype] = ()
+        if searcher is not None and searcher.genotypes is not None:
+            found = searcher.genotypes
+        elif searcher is not None and searcher.budgets:
+            sampled = (table.space.sample(random) for _ in range(_SAMPLED))
+            found = [genotype for genotype in sampled if searcher.is_feasible(genotype)]
+        return sum(map(table, found)) / len(found) if found else table.mean
 
 
 def usual_size(cfg: CfgNode, *, in_training: bool) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from crnas_d2.modeling import find_supernet
 from crnas_d2.search import Stopped
 from crnas_d2.space import Genotype, SearchSpace
 
-from .subnets import calibration
+from .found_network import calibration
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +36,7 @@ def check_trained_supernet(cfg: CfgNode, model: nn.Module) -> None:
 def check_detects(cfg: CfgNode, model: nn.Module, genotype: Genotype) -> str:
     """Score one subnet on a part of archval, on this process alone; log the score.
 
-    Returns:
-        a warning, which has been logged, if a detector detects next to nothing, else "".
+    Return a warning, which has been logged, if a detector detects next to nothing, else "".
     """
     if not _has_detections(cfg):
         return ""

@@ -18,21 +18,13 @@ _STUDY = 4096  # bytes on the disk of a candidate in a study, without what it sc
 
 @dataclass(frozen=True)
 class Work:
-    """What one run of a config does.
+    """What one run of a config does."""
 
-    Attributes:
-        text: e.g. ``1,200 iterations of 8 images``.
-        steps: of an optimizer.
-        trained: images that pass forward and backward.
-        scored: images that pass forward alone.
-        candidates: of a search.
-    """
-
-    text: str
-    steps: int = 0
-    trained: int = 0
-    scored: int = 0
-    candidates: int = 0
+    text: str  # e.g. 1,200 iterations of 8 images
+    steps: int = 0  # of an optimizer
+    trained: int = 0  # images that pass forward and backward
+    scored: int = 0  # images that pass forward alone
+    candidates: int = 0  # of a search
 
     def __str__(self) -> str:
         return self.text
@@ -45,20 +37,14 @@ class Work:
 
 @dataclass(frozen=True)
 class Speed:
-    """What an image costs; ``None`` where it was neither measured nor counted.
+    """What an image costs; ``None`` where it was neither measured nor counted."""
 
-    Attributes:
-        train, infer: seconds per image of a training step, and of inference.
-        base, per_image: memory in bytes of a process, and of each image of a batch.
-        checkpoint, weights: sizes of their files in bytes.
-    """
-
-    train: float | None
-    infer: float | None
-    base: int | None
-    per_image: int | None
-    checkpoint: int
-    weights: int
+    train: float | None  # seconds per image of a training step
+    infer: float | None  # seconds per image of inference
+    base: int | None  # bytes of memory of a process
+    per_image: int | None  # bytes of memory of each image of a batch
+    checkpoint: int  # bytes of a file
+    weights: int  # bytes of a file without the state of the optimizer
 
     def estimate(self, work: Work, images: int, disk: float) -> "Estimate":
         """Return the estimate of work that holds ``images`` at a time in the memory."""
@@ -72,28 +58,19 @@ class Speed:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one training or search takes.
-
-    Attributes:
-        seconds: on one device; ``None`` if unknown.
-        memory: of one process, in bytes; ``None`` if unknown.
-        disk: in bytes.
-    """
+    """What one training or search takes; ``None`` where that is unknown."""
 
     work: Work
-    seconds: float | None
-    memory: float | None
-    disk: float
+    seconds: float | None  # on one device
+    memory: float | None  # bytes of one process
+    disk: float  # bytes
 
 
 def training_work(cfg: CfgNode, tested: int = 0) -> Work:
-    """Return the work of a training.
+    """Return the work of a training, of which ``DATASETS.TEST`` has ``tested`` images.
 
     A channel search takes, in an iteration that also trains alpha, a second step on as many
     images. Supernets of other spaces are not evaluated.
-
-    Args:
-        tested: number of images of ``DATASETS.TEST``.
     """
     solver = cfg.SOLVER
     text = f"{solver.MAX_ITER:,} iterations of {solver.IMS_PER_BATCH} images"
@@ -111,13 +88,10 @@ def training_work(cfg: CfgNode, tested: int = 0) -> Work:
 
 
 def search_work(cfg: CfgNode, archval: int) -> Work:
-    """Return the work of the search of a supernet.
+    """Return the work of the search of a supernet on ``archval`` images.
 
     Each candidate passes archval and, before it, the images on which its BN is calibrated. The BN
     of a prefix is that of each mini-batch, or calibrated for each one.
-
-    Args:
-        archval: number of images in it.
 
     Raises:
         ValueError: settings that cannot be searched with, or the algorithm does not know how many
@@ -125,21 +99,18 @@ def search_work(cfg: CfgNode, archval: int) -> Work:
     """
     searcher = budgeted_searcher(cfg)
     if searcher.total is None:
-        raise invalid(
-            "SEARCH.ALGORITHM",
-            cfg.SEARCH.ALGORITHM,
-            "one that knows in advance how many candidates it evaluates, which an estimate needs",
-        )
-    text = f"{searcher.total:,} candidates"
-    images = 0
+        expected = "one that knows in advance how many candidates it evaluates"
+        fix = "An estimate needs that"
+        raise invalid("SEARCH.ALGORITHM", cfg.SEARCH.ALGORITHM, expected, fix=fix)
+    text, images = f"{searcher.total:,} candidates", 0
     if SCORE_REGISTRY.get(cfg.SEARCH.SCORE).uses_supernet:
         calibration = cfg.SEARCH.BN_CALIBRATION
         batches = math.ceil(archval / cfg.SEARCH.IMS_PER_BATCH)
         by_batch = calibration.PARTIAL == "batch"
         of_prefix = 0 if by_batch else batches * calibration.NUM_IMAGES
         whole = searcher.total - searcher.num_prefixes
-        images = searcher.total * archval
-        images += whole * calibration.NUM_IMAGES + searcher.num_prefixes * of_prefix
+        images = searcher.total * archval + whole * calibration.NUM_IMAGES
+        images += searcher.num_prefixes * of_prefix
         most = "at most " if cfg.SEARCH.RACING.ENABLED else ""  # and so are the passes
         text += f" on {most}{archval:,} images"
     finalists, steps = cfg.SEARCH.FINALISTS, 0
@@ -168,16 +139,13 @@ def budgeted_searcher(cfg: CfgNode) -> Searcher:
 def estimate_training(
     cfg: CfgNode, speed: Speed, *, tested: int = 0, num_processes: int = 1
 ) -> Estimate:
-    """Return what a training takes; one that also trains alpha takes two passes per iteration.
+    """Return what a training takes whose batches are shared by a number of processes.
 
-    Args:
-        tested: number of images of ``DATASETS.TEST``.
-        num_processes: that share a batch.
+    ``DATASETS.TEST`` has ``tested`` images.
     """
     solver = cfg.SOLVER
-    kept = min(
-        solver.CHECKPOINT_MAX_TO_KEEP or math.inf, solver.MAX_ITER // solver.CHECKPOINT_PERIOD
-    )
+    written = solver.MAX_ITER // solver.CHECKPOINT_PERIOD
+    kept = min(solver.CHECKPOINT_MAX_TO_KEEP or math.inf, written)
     disk = (kept + 2) * speed.checkpoint  # the final one, and one that is being written
     parts = num_processes * solver.GRADIENT_ACCUMULATION  # of a batch, one after another or not
     images = math.ceil(solver.IMS_PER_BATCH / parts)
@@ -185,11 +153,7 @@ def estimate_training(
 
 
 def estimate_search(cfg: CfgNode, speed: Speed, archval: int) -> Estimate:
-    """Return what the search of a config takes.
-
-    Args:
-        archval: number of images in it.
-    """
+    """Return what the search of a config takes on ``archval`` images."""
     work = search_work(cfg, archval)
     # Each finalist keeps what a training keeps, which is more than a study and its image results.
     finalists = cfg.SEARCH.FINALISTS.NUMBER * 3 * speed.checkpoint

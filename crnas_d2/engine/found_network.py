@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
@@ -31,19 +33,24 @@ def found_network(cfg: CfgNode, model: nn.Module, genotype: Genotype) -> Iterato
     whole = not supernet.has_paths
     weights = model.state_dict() if whole else subnet_state_dict(model, genotype)
     found.load_state_dict(decode_state_dict(found, weights))
-    with calibrated_on_train(cfg, found):
+    with calibration(cfg)(found):
         yield found
 
 
-def calibrated_on_train(cfg: CfgNode, model: nn.Module) -> AbstractContextManager[None]:
-    """Calibrate BN on ``SEARCH.BN_CALIBRATION.NUM_IMAGES`` of ``DATASETS.TRAIN``, within a context.
+def calibration(cfg: CfgNode) -> Callable[[nn.Module], AbstractContextManager[None]]:
+    """Return a factory of contexts in which the BN statistics of a model fit its active path.
 
     All ranks calibrate on the same images, so they have nothing to synchronize.
     """
-    number = cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES
-    datasets = cfg.DATASETS.TRAIN
-    batches = build_fixed_batches(cfg, datasets, num_images=number, with_annotations=True)
-    return calibrated(model, batches)
+    return partial(calibrated, batches=build_fixed_batches(cfg, **calibration_images(cfg)))
+
+
+def calibration_images(cfg: CfgNode) -> dict[str, Any]:
+    return {
+        "dataset_names": cfg.DATASETS.TRAIN,
+        "num_images": cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES,
+        "with_annotations": True,
+    }
 
 
 def without_parallel(model: nn.Module) -> nn.Module:

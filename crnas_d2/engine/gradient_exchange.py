@@ -1,6 +1,7 @@
 """Which gradients the processes of a training average: those that its step uses."""
 
 from collections.abc import Callable, Collection
+from functools import lru_cache
 
 import torch
 import torch.distributed as dist
@@ -57,17 +58,11 @@ class GradientExchange:
         return dist.all_reduce(packed, async_op=True).get_future().then(unpack)
 
 
-class PathParameters:
-    """The parameters on the active path of the supernet in a model."""
+def path_parameters(model: nn.Module, supernet: Supernet) -> Callable[[], set[nn.Parameter]]:
+    """Return a function that returns the parameters on the active path of a supernet."""
 
-    def __init__(self, model: nn.Module, supernet: Supernet):
-        self.model, self.supernet = model, supernet
-        self._path: Genotype | None = None
-        self._parameters: set[nn.Parameter] = set()
+    @lru_cache(maxsize=1)
+    def on_path(path: Genotype | None) -> set[nn.Parameter]:
+        return {p for module in active_modules(model) for p in module.parameters(recurse=False)}
 
-    def __call__(self) -> set[nn.Parameter]:
-        if not self._parameters or self._path != self.supernet.path:
-            self._path = self.supernet.path
-            active = active_modules(self.model)
-            self._parameters = {p for module in active for p in module.parameters(recurse=False)}
-        return self._parameters
+    return lambda: on_path(supernet.path)

@@ -1,17 +1,21 @@
 """The log of a job: the terminal, ``log.txt``, and the lines on what really runs."""
 
+import csv
 import logging
 import re
 import sys
 from argparse import Namespace
 from collections.abc import Sized
+from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
 from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from crnas_d2.data import archval_twins
 from crnas_d2.search import hide_password
 
 # Beginnings of messages of a hundred lines and more.
@@ -22,11 +26,8 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 def set_up(cfg: CfgNode, arguments: Namespace, *, terminal_level: int = logging.INFO) -> None:
     """Run Detectron2's ``default_setup``, with the long texts in ``log.txt`` only.
 
-    The file has no colours, nor has an output that is no terminal.
-
-    Args:
-        arguments: of the command line, for the log.
-        terminal_level: of the messages that are shown.
+    The file has no colours, nor has an output that is no terminal. ``arguments``, of the command
+    line, are logged; ``terminal_level`` is that of the messages that are shown.
     """
     # First, in the same words as default_setup(), so that it finds the handlers as they are here.
     for named in ({"name": "fvcore"}, {"name": "crnas_d2"}, {}):
@@ -105,3 +106,19 @@ def training_summary(cfg: CfgNode, scaled: CfgNode, images: Any, start: int = 0)
 
 def describe_seed(cfg: CfgNode) -> str:
     return str(cfg.SEED) if cfg.SEED >= 0 else "none (SEED -1), so that no two runs are alike"
+
+
+def save_twins(cfg: CfgNode) -> list[str]:
+    """List the images of archval that are left out, if any, in a file; return lines for the log."""
+    twins = archval_twins(cfg) if cfg.DATASETS.ARCHVAL else {}
+    if not twins:
+        return []
+    path = Path(cfg.OUTPUT_DIR, "archval_twins.csv")
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("image", "same_as", "in"))
+        writer.writerows((file, *twin) for file, twin in sorted(twins.items()))
+    images = sum(len(DatasetCatalog.get(name)) for name in cfg.DATASETS.ARCHVAL)
+    keys = " and ".join(dict.fromkeys(key for _, key in twins.values()))
+    count = f"{len(twins):,} of {images:,} images"
+    return [f"left out of archval: {count}, which are also in {keys}: {path}"]

@@ -13,7 +13,7 @@ from crnas_d2.common.registry import Registry
 from crnas_d2.modeling import Supernet
 from crnas_d2.space import Genotype, SearchSpace
 
-from .gradient_exchange import PathParameters
+from .gradient_exchange import path_parameters
 from .hooks import ContinuedRandomness
 from .step_trainer import StepTrainer
 
@@ -75,7 +75,7 @@ class PathSampler:
 
         ``model`` is without DistributedDataParallel; ``steps`` are those of :meth:`build_steps`.
         """
-        return PathParameters(model, supernet)
+        return path_parameters(model, supernet)
 
 
 def build_path_sampler(cfg: CfgNode, supernet: Supernet | None) -> PathSampler:

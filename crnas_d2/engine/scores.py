@@ -16,7 +16,8 @@ from crnas_d2.evaluation.bn_calibration import batch_statistics
 from crnas_d2.search import Stopped
 from crnas_d2.space import Genotype
 
-from .subnets import calibration, load_supernet
+from .found_network import calibration
+from .subnets import load_supernet
 
 SCORE_REGISTRY = Registry("SCORE", "SEARCH.SCORE")
 """Scores by the names of ``SEARCH.SCORE``; each a subclass of :class:`Score`."""

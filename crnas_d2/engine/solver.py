@@ -80,10 +80,8 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: Optimizer) -> LRScheduler:
 
     In addition to Detectron2's schedules there is ``WarmupLinearLR``: ``SOLVER.BASE_LR`` at
     iteration 0, falling linearly to ``SOLVER.BASE_LR_END`` at ``SOLVER.MAX_ITER`` (DetNAS section
-    4.1). As in the others, a warm-up replaces the first ``SOLVER.WARMUP_ITERS`` iterations.
-
-    Raises:
-        ValueError: see :func:`check_lr_scheduler`.
+    4.1). As in the others, a warm-up replaces the first ``SOLVER.WARMUP_ITERS`` iterations. Errors
+    are those of :func:`check_lr_scheduler`.
     """
     check_lr_scheduler(cfg)
     settings = cfg.SOLVER

@@ -21,11 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def step_settings(cfg: CfgNode) -> dict[str, Any]:
-    """Return the arguments of a :class:`StepTrainer` that a config sets.
-
-    Raises:
-        ValueError: the images of a process cannot be split evenly.
-    """
+    """Return arguments of a :class:`StepTrainer`; raise ValueError for images that do not split."""
     images, parts = cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.GRADIENT_ACCUMULATION
     world_size, amp = comm.get_world_size(), cfg.SOLVER.AMP
     if images % (parts * world_size):

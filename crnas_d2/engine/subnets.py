@@ -1,10 +1,6 @@
 """The subnets of a trained supernet: their images and their weights."""
 
-from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from detectron2.config import CfgNode
 from torch import nn
@@ -12,11 +8,12 @@ from torch import nn
 from crnas_d2 import checkpoint
 from crnas_d2.checkpoint import describe_network
 from crnas_d2.config import spell
-from crnas_d2.data import build_fixed_batches, class_record, fixed_images
+from crnas_d2.data import class_record, fixed_images
 from crnas_d2.engine import Trainer
-from crnas_d2.evaluation import calibrated
 from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype
+
+from .found_network import calibration, calibration_images
 
 
 def load_supernet(cfg: CfgNode) -> nn.Module:
@@ -65,23 +62,5 @@ def image_files(cfg: CfgNode) -> dict[str, list[str]]:
     """Return the files of the images on which a score depends: of archval, of the calibration."""
     return {
         "archval": [d["file_name"] for d in fixed_images(cfg, cfg.DATASETS.ARCHVAL)],
-        "calibration": [d["file_name"] for d in fixed_images(cfg, **_calibration(cfg))],
-    }
-
-
-def calibration_batches(cfg: CfgNode) -> Collection[list[dict[str, Any]]]:
-    """Build the images of archtrain with which the BN of a subnet is calibrated."""
-    return build_fixed_batches(cfg, **_calibration(cfg))
-
-
-def calibration(cfg: CfgNode) -> Callable[[nn.Module], AbstractContextManager[None]]:
-    """Return a factory of contexts in which the BN statistics of a model fit its active path."""
-    return partial(calibrated, batches=calibration_batches(cfg))
-
-
-def _calibration(cfg: CfgNode) -> dict[str, Any]:
-    return {
-        "dataset_names": cfg.DATASETS.TRAIN,
-        "num_images": cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES,
-        "with_annotations": True,
+        "calibration": [d["file_name"] for d in fixed_images(cfg, **calibration_images(cfg))],
     }

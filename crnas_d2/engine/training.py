@@ -16,19 +16,18 @@ from crnas_d2.data import check_data, register_datasets
 from crnas_d2.modeling import find_supernet
 
 from .detects import check_trained_supernet
-from .found_network import calibrated_on_train, without_sync
-from .log import set_up, training_summary
+from .found_network import calibration, without_sync
+from .log import save_twins, set_up, training_summary
 from .trainer import Trainer, checkpoint_size
-from .twins import save_twins
 
 logger = logging.getLogger(__name__)
 
 
 def train(cfg: CfgNode, *, resume: bool = False) -> Trainer:
-    """Train the model of a config on this rank; write files to ``OUTPUT_DIR``.
+    """Train, or continue, the model of a config on this rank; return the trainer after it.
 
-    The config has passed :func:`crnas_d2.engine.checks.check_training`. With ``resume``, the
-    training in ``OUTPUT_DIR`` is continued. Returns the trainer after its last step.
+    The config has passed :func:`crnas_d2.engine.checks.check_training`; files are written to
+    ``OUTPUT_DIR``.
 
     Raises:
         JobError: the weights do not fit, or files cannot be written.
@@ -87,7 +86,7 @@ def evaluate(cfg: CfgNode) -> dict:
             return Trainer.test(cfg, model)
         # The BN statistics of a search are those of its mixture.
         logger.info("Calibrating BN on images of DATASETS.TRAIN.")
-        with calibrated_on_train(cfg, model):
+        with calibration(cfg)(model):
             return Trainer.test(cfg, model)
 
 

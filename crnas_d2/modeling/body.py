@@ -82,8 +82,7 @@ def replace_convs(
 ) -> dict[str, nn.Module]:
     """Replace the searched convolutions of built stages in place; return the new ones by name.
 
-    Raises:
-        ValueError: the blocks differ from what the family's ``searchable_conv`` describes.
+    Raise ValueError for blocks that are not as the family's ``searchable_conv`` describes them.
     """
     replaced = {}
     for conv in space.convs:

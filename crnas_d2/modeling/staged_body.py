@@ -17,12 +17,10 @@ class StagedBody(Backbone):
         out_features: keys of ``outputs``.
         freeze_at: how many parts of the network to freeze, as in Detectron2's ResNet: 1 for the
             stem, 2 for all up to ``res2``, 3 for all up to ``res3`` and so on.
-
-    Attributes:
-        outputs: set by a subclass: for each output, in order, the stages since the previous one.
-            Outputs have ResNet's names, so necks and heads need no other config.
     """
 
+    # Set by a subclass: for each output, in order, the stages since the previous one. Outputs have
+    # ResNet's names, so necks and heads need no other config.
     outputs: Mapping[str, Sequence[str]]
 
     def __init__(

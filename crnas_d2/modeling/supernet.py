@@ -15,17 +15,12 @@ class Supernet:
     The body is a backbone like any other; its attribute ``supernet`` is this object, which refers
     to modules of the body and has no weights of its own. The defaults are those of a supernet that
     runs whole and whose training finds nothing.
-
-    Attributes:
-        has_paths: whether it runs one subnet at a time, see :class:`SinglePathSupernet`.
-        path: the active genotype; ``None`` before the first :meth:`set_path`, or without paths.
-        choice_blocks: with paths, the modules that implement each choice, keyed by its name; costs
-            are counted in them.
     """
 
     space: SearchSpace | ChannelSpace
-    has_paths: bool = False
-    path: Genotype | None = None
+    has_paths: bool = False  # whether it runs one subnet at a time, see SinglePathSupernet
+    path: Genotype | None = None  # the active one; None before set_path(), or without paths
+    # With paths, the modules that implement each choice, by its name; costs are counted in them.
     choice_blocks: Mapping[str, Sequence[ChoiceBlock]] = MappingProxyType({})
 
     def set_path(self, genotype: Genotype) -> None:

@@ -25,8 +25,8 @@ from crnas_d2.data import (
     register_coco_format,
     register_image_folders,
 )
+from crnas_d2.engine.log import save_twins
 from crnas_d2.engine.subnets import image_files
-from crnas_d2.engine.twins import save_twins
 from crnas_d2.evaluation import build_evaluator
 
 pytestmark = pytest.mark.usefixtures("registered")

@@ -9,7 +9,7 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 
 from crnas_d2.data import register_coco_format, register_image_folders
-from crnas_d2.engine import GradientExchange, PathParameters, Trainer, peak_memory
+from crnas_d2.engine import GradientExchange, Trainer, path_parameters, peak_memory
 from crnas_d2.layers import active_modules
 from crnas_d2.modeling import find_supernet
 
@@ -166,7 +166,7 @@ def test_micro_batches_of_several_processes_are_the_whole_batch(ranks):
 def test_the_parameters_on_a_path_are_those_of_its_modules(toy_datasets):
     model = Trainer.build_model(toy.supernet_config(toy_datasets))
     supernet = find_supernet(model)
-    on_path = PathParameters(model, supernet)
+    on_path = path_parameters(model, supernet)
     for genotype in supernet.space:
         supernet.set_path(genotype)
         names = {name for name, parameter in model.named_parameters() if parameter in on_path()}

@@ -37,11 +37,7 @@ def start(cfg, **flags):
 def trained(toy_datasets, tmp_path_factory):
     cfg = config(toy_datasets, tmp_path_factory.mktemp("trained") / "run", TEST)
     start(cfg)
-    for name in (
-        "detectron2",
-        "fvcore",
-        "crnas_d2",
-    ):  # whose log.txt another process would not have
+    for name in ("detectron2", "fvcore", "crnas_d2"):  # no other process has their log.txt
         logging.getLogger(name).handlers.clear()
     return cfg
 

@@ -22,7 +22,7 @@ def gradient_exchange(device: str, config: str = str(CONFIG)) -> Sides:
 
     from crnas_d2.config import load_config
     from crnas_d2.data.images.random_images import random_images
-    from crnas_d2.engine import GradientExchange, PathParameters, Trainer
+    from crnas_d2.engine import GradientExchange, Trainer, path_parameters
     from crnas_d2.modeling import find_supernet
 
     images = ["INPUT.MIN_SIZE_TRAIN", (128,), "SOLVER.IMS_PER_BATCH", 1]
@@ -33,7 +33,7 @@ def gradient_exchange(device: str, config: str = str(CONFIG)) -> Sides:
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
     model = Trainer.build_model(cfg)
     supernet = find_supernet(model)
-    exchange = GradientExchange(PathParameters(model, supernet))
+    exchange = GradientExchange(path_parameters(model, supernet))
     state = {"is_ours": True, "bytes": 0}
 
     def hook(_, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:

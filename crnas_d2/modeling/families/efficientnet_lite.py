@@ -81,10 +81,6 @@ class EfficientNetLiteFamily(SectionFamily):
 
     Its stages are the stem, seven stages of inverted residual blocks named after their channels in
     variant 0, and the head.
-
-    Args:
-        variant: 0, 1 or 2 for Lite0, Lite1, Lite2.
-        norm, out_features, freeze_at: see :class:`SectionFamily`.
     """
 
     body = EfficientNetLite
@@ -102,7 +98,7 @@ class EfficientNetLiteFamily(SectionFamily):
         "MODEL.PIXEL_STD": [128.0, 128.0, 128.0],
     }
 
-    variant: int = 0
+    variant: int = 0  # 0, 1 or 2 for Lite0, Lite1, Lite2
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:

@@ -51,10 +51,6 @@ class MobileNetV2Family(settings.SectionFamily):
     Its stages are the stem, seven stages of inverted residual blocks named after their channels,
     and the two layers of the tail, the last of which is the classifier's. CR-NAS varies five of
     the stages, whose blocks differ in cost.
-
-    Args:
-        width_mult: factor of all channels, which are rounded to multiples of 8.
-        norm, out_features, freeze_at: see :class:`SectionFamily`.
     """
 
     body = MobileNetV2
@@ -73,7 +69,7 @@ class MobileNetV2Family(settings.SectionFamily):
     published_convention = settings.TORCHVISION_INPUT
     published_depths = (1, 1, 2, 3, 4, 3, 3, 1, 1, 1)
 
-    width_mult: float = 1.0
+    width_mult: float = 1.0  # of all channels, which are rounded to multiples of 8
 
     def __post_init__(self) -> None:
         if self.width_mult <= 0:

@@ -33,11 +33,6 @@ class ResNetFamily(SectionFamily):
 
     A network is a plain Detectron2 ``ResNet`` with the parameter names of Detectron2's model zoo;
     the channel space and its genotypes replace one convolution in some of its blocks.
-
-    Args:
-        depth: 18 and 34 use BasicBlock, any other depth Bottleneck. It also selects the
-            allocation of the baseline.
-        norm, out_features, freeze_at: see :class:`SectionFamily`. Others: as in ``MODEL.RESNETS``.
     """
 
     stages = ("res2", "res3", "res4", "res5")
@@ -61,6 +56,8 @@ class ResNetFamily(SectionFamily):
         152: (3, 8, 36, 3),
     }
 
+    # As in MODEL.RESNETS. 18 and 34 use BasicBlock, any other depth Bottleneck; the depth also
+    # selects the allocation of the baseline.
     depth: int = 50
     _: KW_ONLY
     stem_out_channels: int = 64

@@ -23,11 +23,7 @@ TORCHVISION_INPUT = {
 
 @dataclass(eq=False, kw_only=True)
 class SectionFamily(Family):
-    """A family with a section of ``MODEL``, whose keys are the fields of a dataclass.
-
-    Args:
-        norm, out_features: as in the section.
-        freeze_at: as in ``MODEL.BACKBONE``.
+    """A family, a dataclass whose fields are the keys of its section of ``MODEL``.
 
     Raises:
         ValueError: ``out_features`` are empty, or not among the outputs of :attr:`body`.
@@ -36,7 +32,7 @@ class SectionFamily(Family):
     body: ClassVar[type[StagedBody] | None] = None
     norm: str = "BN"
     out_features: Sequence[str] = ("res2", "res3", "res4", "res5")
-    freeze_at: int = 0
+    freeze_at: int = 0  # of MODEL.BACKBONE
 
     def __post_init__(self) -> None:
         features, outputs = list(self.out_features), [] if self.body is None else self.body.outputs

@@ -36,13 +36,7 @@ class ShuffleNetV2(StagedBody):
 @FAMILY_REGISTRY.register("shufflenetv2")
 @dataclass(eq=False)
 class ShuffleNetV2Family(SectionFamily):
-    """ShuffleNetV2; only operations vary (DetNAS section 3.2). Reads no key of ``MODEL.RESNETS``.
-
-    Args:
-        depth: blocks of the published network, 20 or 40.
-        channels: of the stem and of the four stages; empty: those published for ``depth``.
-        norm, out_features, freeze_at: see :class:`SectionFamily`.
-    """
+    """ShuffleNetV2; only operations vary (DetNAS section 3.2). Reads no ``MODEL.RESNETS``."""
 
     body = ShuffleNetV2
     stages = STAGES
@@ -52,9 +46,9 @@ class ShuffleNetV2Family(SectionFamily):
     )
     section = "SHUFFLENETV2"
 
-    depth: int = 20
+    depth: int = 20  # blocks of the published network, 20 or 40
     _: KW_ONLY
-    channels: Sequence[int] = ()
+    channels: Sequence[int] = ()  # of the stem and the four stages; empty: those of depth
 
     def __post_init__(self) -> None:
         super().__post_init__()

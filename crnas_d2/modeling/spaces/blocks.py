@@ -1,6 +1,7 @@
 """The spaces of blocks: their numbers (CR-NAS 3.2.1), operations (3.2.2; DetNAS 3.2), or both."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from detectron2.config import CfgNode
@@ -20,17 +21,12 @@ from crnas_d2.space import FAMILY_REGISTRY, SPACE_REGISTRY, Choice, Family, Geno
 _STAGE_OPTIONS = "MODEL.SUPERNET.STAGE_OPTIONS"
 
 
+@dataclass(eq=False)
 class BlockKind(SinglePathKind):
-    """Choices of blocks: how many a stage has, what each does, or both, as ``fields`` says.
+    """Choices of blocks: how many a stage has, what each does, or both, as ``fields`` says."""
 
-    Args:
-        options: numbers of blocks, one list per stage; empty for those of the family.
-        operations: indices of the operations to choose from; empty for all of the family.
-    """
-
-    def __init__(self, options: Sequence[Sequence[int]] = (), operations: Sequence[int] = ()):
-        self.options = options
-        self.operations = operations
+    options: Sequence[Sequence[int]] = ()  # blocks, a list per stage; empty for the family's
+    operations: Sequence[int] = ()  # indices of those to choose from; empty for all of the family
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:

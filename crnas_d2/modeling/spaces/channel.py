@@ -80,13 +80,6 @@ class ChannelKind(SpaceKind):
     """The dilations of channel groups, on the depths and operations of ``MODEL.GENOTYPE``.
 
     Its supernet is mixed: all of it runs in every step, and it is searched while it is trained.
-
-    Args:
-        stages: those in which one convolution of each block is searched.
-        dilation_set: the candidate dilations, a name in ``DILATION_SETS``.
-        dilations: candidates as one list per stage; they override ``dilation_set``.
-        num_groups: channel groups of each convolution.
-        channels_per_group: size of the channel groups instead; 0 to use ``num_groups``.
     """
 
     fields = ("channels",)
@@ -95,11 +88,11 @@ class ChannelKind(SpaceKind):
     sharings = ("none", "weight")
     is_searched_in_training = trains_on_archval = True
 
-    stages: Sequence[str] = ("res3", "res4", "res5")
-    dilation_set: str = "C"
-    dilations: Sequence[Sequence] = ()
-    num_groups: int = 16
-    channels_per_group: int = 0
+    stages: Sequence[str] = ("res3", "res4", "res5")  # one convolution of each block is searched
+    dilation_set: str = "C"  # the candidate dilations, a name in DILATION_SETS
+    dilations: Sequence[Sequence] = ()  # one list per stage; they override dilation_set
+    num_groups: int = 16  # channel groups of each convolution
+    channels_per_group: int = 0  # size of the channel groups instead; 0 to use num_groups
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:

@@ -14,9 +14,8 @@ from detectron2.config import CfgNode
 from crnas_d2.common.errors import JobError
 from crnas_d2.common.output import prepare_output
 from crnas_d2.engine.detects import base_network, check_detects
-from crnas_d2.engine.log import set_up
+from crnas_d2.engine.log import save_twins, set_up
 from crnas_d2.engine.subnets import load_supernet, save_subnet
-from crnas_d2.engine.twins import save_twins
 from crnas_d2.search import Candidate, StorageError, evaluated
 
 from .job import SearchJob
