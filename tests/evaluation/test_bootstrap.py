@@ -25,6 +25,7 @@ from crnas_d2.evaluation import (
     NoiseFiles,
     difference_interval,
     images_to_tell,
+    noise,
     resampled_images,
     score_interval,
     student_quantile,
@@ -44,18 +45,10 @@ def make_content(seed):
         for _ in range(0 if image == 3 else int(random.integers(1, 7))):
             side = float(random.choice([20, 60, 150]))
             x, y = random.uniform(0, 200, 2)
-            category = int(random.integers(1, 4))
-            crowd = int(random.random() < 0.25)
-            box = {"image_id": image, "category_id": category}
-            annotations.append(
-                {
-                    **box,
-                    "id": len(annotations) + 1,
-                    "bbox": [x, y, side, side],
-                    "area": side * side,
-                    "iscrowd": crowd,
-                }
-            )
+            box = {"image_id": image, "category_id": int(random.integers(1, 4))}
+            area = {"area": side * side, "iscrowd": int(random.random() < 0.25)}
+            number = {"id": len(annotations) + 1}
+            annotations.append({**box, **number, "bbox": [x, y, side, side], **area})
             for _ in range(2 if image != 5 else 0):
                 jitter = random.normal(0, 0.05 * side, 4)
                 bbox = (np.array([x, y, side, side]) + jitter).tolist()
@@ -116,53 +109,58 @@ def by_pycocotools(content, detections, counts, task="bbox"):
     return np.where(values < 0, np.nan, values)
 
 
-def evaluated(content, detections, tmp_path):
-    """Our evaluator after it has scored the detections."""
-    file = tmp_path / "resampled.json"
-    toy.write_json(file, content["images"], content["annotations"], content["categories"])
-    register_coco_format([["resampled", str(file), str(tmp_path)]])
-    DatasetCatalog.get("resampled")  # fills in the metadata
-    evaluator = FastCOCOEvaluator(
-        "resampled", tasks=("bbox",), distributed=False, keeps_images=True
-    )
-    evaluator.reset()
-    instances = [{**d, "category_id": d["category_id"] - 1} for d in detections]
-    evaluator._predictions = [{"image_id": 1, "instances": instances}]
-    return evaluator, evaluator.evaluate()
+@pytest.fixture
+def evaluated(tmp_path, registered):
+    def evaluate(content, detections):
+        """Our evaluator after it has scored the detections, and the scores."""
+        file, in_search = tmp_path / "resampled.json", {"distributed": False, "keeps_images": True}
+        toy.write_json(file, content["images"], content["annotations"], content["categories"])
+        register_coco_format([["resampled", str(file), str(tmp_path)]])
+        DatasetCatalog.get("resampled")  # fills in the metadata
+        evaluator = FastCOCOEvaluator("resampled", tasks=("bbox",), **in_search)
+        evaluator.reset()
+        instances = [{**d, "category_id": d["category_id"] - 1} for d in detections]
+        evaluator._predictions = [{"image_id": 1, "instances": instances}]
+        return evaluator, evaluator.evaluate()
+
+    return evaluate
+
+
+def assert_scores(matches, counts, expected):
+    np.testing.assert_allclose(matches.scores(counts), expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_score_of_repeated_images_is_that_of_pycocotools(tmp_path, registered, seed):
+def test_the_score_of_repeated_images_is_that_of_pycocotools(evaluated, seed):
     content, detections = make_content(seed)
-    evaluator, results = evaluated(content, detections, tmp_path)
+    evaluator, results = evaluated(content, detections)
     counts = resampled_images(NUM_IMAGES, 12, seed=seed)
     assert (counts.sum(axis=1) == NUM_IMAGES).all() and counts.max() > 2
     expected = np.array([by_pycocotools(content, detections, row) for row in counts])
     assert np.ptp(expected[:, 0]) > 5
     for column, metric in enumerate(METRICS):
-        matches = evaluator.image_results(f"bbox/{metric}")
-        np.testing.assert_allclose(matches.scores(counts), expected[:, column], atol=1e-9)
+        assert_scores(evaluator.image_results(f"bbox/{metric}"), counts, expected[:, column])
     for metric in (*METRICS, "AP-b"):
         found = whole(evaluator.image_results(f"bbox/{metric}"))
         assert found == pytest.approx(results["bbox"][metric], abs=1e-9)
 
 
 @pytest.mark.parametrize("task", ["segm", "keypoints"])
-def test_masks_and_key_points_are_resampled_too(tmp_path, registered, task):
+def test_masks_and_key_points_are_resampled_too(evaluated, task):
     content, detections = make_content(4)
     random = np.random.default_rng(4)
     with_shapes(content["annotations"], random)
     with_shapes(detections, random)
     if task == "segm":  # as Detectron2 does; else pycocotools takes the area of the box
         detections = [{k: v for k, v in d.items() if k != "bbox"} for d in detections]
-    evaluator, _ = evaluated(content, [], tmp_path)
+    evaluator, _ = evaluated(content, [])
     counts = resampled_images(NUM_IMAGES, 5, seed=1)
     expected = np.array([by_pycocotools(content, detections, row, task) for row in counts])
     # Those of key points have no APs.
     metrics = METRICS if task == "segm" else ["AP", "AP50", "AP75", "APm", "APl"]
     for column, metric in enumerate(metrics):
         matches = evaluator.image_results_of(detections, f"{task}/{metric}")
-        np.testing.assert_allclose(matches.scores(counts), expected[:, column], atol=1e-9)
+        assert_scores(matches, counts, expected[:, column])
     assert evaluator.image_results_of(detections, "keypoints/APs") is None
     assert evaluator.image_results_of([], f"{task}/AP") is None
 
@@ -202,9 +200,9 @@ def test_the_same_images_tell_apart_what_their_intervals_do_not():
     assert images_to_tell(0.5, spread, 80) == pytest.approx(4 * images_to_tell(1, spread, 80), 0.01)
 
 
-def test_a_part_of_the_images_scores_as_if_there_were_no_others(tmp_path, registered):
+def test_a_part_of_the_images_scores_as_if_there_were_no_others(evaluated):
     content, detections = make_content(3)
-    evaluator, _ = evaluated(content, detections, tmp_path)
+    evaluator, _ = evaluated(content, detections)
     part = np.array([0, 2, 3, 7])
     matches = evaluator.image_results("bbox/AP")
     counts = np.zeros(NUM_IMAGES, int)
@@ -218,9 +216,8 @@ def test_without_objects_there_is_no_score():
     assert np.isnan(matches.scores(resampled_images(3, 5))).all()
 
 
-def test_metrics_without_images_have_no_results(tmp_path, registered):
-    content, detections = make_content(0)
-    evaluator, _ = evaluated(content, detections, tmp_path)
+def test_metrics_without_images_have_no_results(evaluated):
+    evaluator, _ = evaluated(*make_content(0))
     assert evaluator.image_results("bbox/AR") is None
     assert evaluator.image_results("segm/AP") is None
 
@@ -239,39 +236,42 @@ def test_accuracy_is_resampled_too():
     assert results.hits.tolist() == [True, False, True, True] and images.tolist() == [0, 1, 2, 3]
     results = evaluator.image_results("classification/top1")
     assert evaluator.evaluate()["classification"]["top1"] == whole(results) == 75
-    np.testing.assert_array_equal(
-        results.scores(np.array([[0, 4, 0, 0], [2, 2, 0, 0], [1, 1, 1, 1]])), [0, 50, 75]
-    )
+    counts = np.array([[0, 4, 0, 0], [2, 2, 0, 0], [1, 1, 1, 1]])
+    np.testing.assert_array_equal(results.scores(counts), [0, 50, 75])
     assert evaluator.image_results("classification/top9") is None
 
 
 BEST, NEAR, FAR, ELSEWHERE = (Genotype((1, 1, 1, n)) for n in range(1, 5))
+HALF = ImageHits(np.array([True, False]))
 
 
-def test_the_noise_of_a_search_is_read_from_its_files(tmp_path):
+@pytest.fixture
+def files(tmp_path):
+    return NoiseFiles(tmp_path)
+
+
+def test_the_noise_of_a_search_is_read_from_its_files(tmp_path, files):
     hits = np.arange(400) % 10 < 8
     near, far = hits.copy(), hits.copy()
     near[[0, 1, 8, 18, 28]] ^= True  # two lost, three won back: 80.25 of 100
     far[:100] = False
-    files = NoiseFiles(tmp_path)
     results = {BEST: ImageHits(near), NEAR: ImageHits(hits), FAR: ImageHits(far)}
     fitness = {genotype: whole(result) for genotype, result in results.items()}
     for genotype, result in results.items():
         files.write(genotype, fitness[genotype], result)
-    noise = FitnessNoise.read(tmp_path, {**fitness, ELSEWHERE: 10.0})
-    assert noise.tied == [NEAR] and noise.num_images == 400
-    assert noise.is_tied(BEST) and not noise.is_tied(FAR) and not noise.is_tied(ELSEWHERE)
-    assert set(noise.intervals) == {BEST, NEAR, FAR}
-    for genotype, (low, high) in noise.intervals.items():
+    found = FitnessNoise.read(tmp_path, {**fitness, ELSEWHERE: 10.0})
+    assert found.tied == [NEAR] and found.num_images == 400
+    assert found.is_tied(BEST) and not found.is_tied(FAR) and not found.is_tied(ELSEWHERE)
+    assert set(found.intervals) == {BEST, NEAR, FAR}
+    for genotype, (low, high) in found.intervals.items():
         assert low < fitness[genotype] < high
     # sqrt(p (1 - p) / n), in percent
-    low, high = noise.intervals[NEAR]
+    low, high = found.intervals[NEAR]
     assert high - low == pytest.approx(2 * 1.96 * 100 * np.sqrt(0.8 * 0.2 / 400), rel=0.15)
 
 
-def test_a_file_of_another_search_is_left_out(tmp_path):
-    files = NoiseFiles(tmp_path)
-    files.write(BEST, 50.0, ImageHits(np.array([True, False])))
+def test_a_file_of_another_search_is_left_out(tmp_path, files):
+    files.write(BEST, 50.0, HALF)
     assert files.read(BEST, 50.0)["hits"].tolist() == [True, False]
     assert files.read(BEST, 51.0) is None and FitnessNoise.read(tmp_path, {BEST: 51.0}) is None
     assert FitnessNoise.read(tmp_path, {NEAR: 1.0, BEST: 50.0}) is None
@@ -280,42 +280,37 @@ def test_a_file_of_another_search_is_left_out(tmp_path):
     assert files.read(BEST, 50.0) is None
 
 
-def test_a_candidate_of_other_samples_has_no_interval(tmp_path, monkeypatch):
-    files, hits = NoiseFiles(tmp_path), np.array([True, False])
-    files.write(BEST, 50.0, ImageHits(hits))
-    monkeypatch.setattr(
-        "crnas_d2.evaluation.noise.resampled_images", lambda n: resampled_images(n, 99)
-    )
-    files.write(NEAR, 50.0, ImageHits(hits))
+def test_a_candidate_of_other_samples_has_no_interval(tmp_path, files, monkeypatch):
+    files.write(BEST, 50.0, HALF)
+    monkeypatch.setattr(noise, "resampled_images", lambda n: resampled_images(n, 99))
+    files.write(NEAR, 50.0, HALF)
     files.write(FAR, 25.0, ImageHits(np.array([True, False, False, False])))
-    noise = FitnessNoise.read(tmp_path, {BEST: 50.0, NEAR: 50.0, FAR: 25.0})
-    assert list(noise.intervals) == [BEST] and not noise.behind and not noise.tied
+    found = FitnessNoise.read(tmp_path, {BEST: 50.0, NEAR: 50.0, FAR: 25.0})
+    assert list(found.intervals) == [BEST] and not found.behind and not found.tied
 
 
-def test_a_fitness_that_does_not_come_from_the_results_has_no_file(tmp_path):
-    NoiseFiles(tmp_path).write(BEST, 49.0, ImageHits(np.array([True, False])))
-    assert NoiseFiles(tmp_path).read(BEST, 49.0) is None
+def test_a_fitness_that_does_not_come_from_the_results_has_no_file(files):
+    files.write(BEST, 49.0, HALF)
+    assert files.read(BEST, 49.0) is None
 
 
-def test_large_results_are_not_kept_but_their_scores_are(tmp_path, monkeypatch):
-    monkeypatch.setattr("crnas_d2.evaluation.noise._MOST_KEPT", 1)
-    files = NoiseFiles(tmp_path)
-    files.write(BEST, 50.0, ImageHits(np.array([True, False])))
+def test_large_results_are_not_kept_but_their_scores_are(files, monkeypatch):
+    monkeypatch.setattr(noise, "_MOST_KEPT", 1)
+    files.write(BEST, 50.0, HALF)
     assert set(files.read(BEST, 50.0)) == {"num_images", "resampled"}
 
 
-@pytest.mark.parametrize(
-    "state",
-    [
-        None,
-        ([1], [1], [0.5], [False], [False]),
-        ([1, 1], [1], [0.5], [False], [False], []),
-        ([1], [1], [0.5], [False], [7], []),
-    ],
-    ids=["none", "shorter", "shape", "type"],
-)
+STATES = {
+    "none": None,
+    "shorter": ([1], [1], [0.5], [False], [False]),
+    "shape": ([1, 1], [1], [0.5], [False], [False], []),
+    "type": ([1], [1], [0.5], [False], [7], []),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
 def test_another_layout_of_faster_coco_eval_is_refused_with_its_version(state):
-    image = SimpleNamespace(__getstate__=lambda: state)
+    image = SimpleNamespace(__getstate__=lambda: STATES[state])
     with pytest.raises(JobError, match=r"faster-coco-eval \d\S+ .*expected a version from 1\.6\.5"):
         _state(image, num_thresholds=1)
 

@@ -32,10 +32,7 @@ def hard_dataset(tmp_path, registered):
     for annotation in annotations[::5]:
         annotation["iscrowd"] = 1
     for scale, image_id in ((200, 1), (5, 2)):
-        box = {"bbox": [10, 10, scale, scale], "area": scale * scale}
-        annotations.append(
-            {**box, "id": 1000 + image_id, "image_id": image_id, "category_id": 1, "iscrowd": 0}
-        )
+        annotations.append(toy.annotation(1000 + image_id, image_id, 1, 10, 10, scale, scale))
     content["annotations"] = annotations
     Path(json_file).write_text(json.dumps(content))
     register_coco_format([[name, json_file, image_root]])
@@ -133,7 +130,7 @@ def test_a_plug_in_scores_its_datasets(toy_datasets, monkeypatch):
 
 @pytest.mark.parametrize("classes", [["one"], ["one", "two"]])
 def test_the_metrics_that_are_named_are_those_that_come(
-    hard_dataset, toy_datasets, registered, tmp_path, classes
+    hard_dataset, toy_datasets, tmp_path, classes
 ):
     for annotation in hard_dataset["annotations"]:
         annotation["category_id"] = min(annotation["category_id"], len(classes))
@@ -173,7 +170,6 @@ def test_a_search_leaves_no_predictions_in_the_output_folder(
     cfg.OUTPUT_DIR = str(tmp_path / "output")
     evaluator = build_evaluator(cfg, "toy_archval", in_search=True)
     find_supernet(trained_supernet).set_path(Genotype(depths=toy.ELIGIBLE[0]))
-    inference_on_dataset(
-        trained_supernet, build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL), evaluator
-    )
+    archval = build_fixed_batches(cfg, cfg.DATASETS.ARCHVAL)
+    inference_on_dataset(trained_supernet, archval, evaluator)
     assert not (tmp_path / "output").exists()

@@ -142,12 +142,8 @@ def test_a_race_sees_no_image_twice_and_scores_as_without_it(scored, monkeypatch
 
     # Against a rival that finds everything where this one does not.
     seen.clear()
-    perfect = DetectionMatches.from_images(
-        [
-            [(np.ones(n), np.ones((10, n), bool), np.zeros((10, n), bool), n) for n in objects]
-            for objects in every.objects
-        ]
-    )
+    found = {n: (np.ones(n), np.ones((10, n), bool), np.zeros((10, n), bool), n) for n in range(99)}
+    perfect = DetectionMatches.from_images([[found[n] for n in row] for row in every.objects])
     assert whole(perfect) == 100
     race = Race("bbox/AP", (2, 4), 0.5, lambda: Rival(100.0, perfect))
     stopped = evaluate(genotype, race)
