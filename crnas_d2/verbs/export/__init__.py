@@ -18,19 +18,11 @@ from .formats import FORMATS
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, metavar="FOLDER", help="the folder to write")
-    parser.add_argument(
-        "--formats",
-        nargs="+",
-        choices=list(FORMATS),
-        default=[],
-        help="of body and neck, in addition; each is compared with the network",
-    )
+    text = "of body and neck, in addition; each is compared with the network"
+    parser.add_argument("--formats", nargs="+", choices=list(FORMATS), default=[], help=text)
     add_input_size(parser, "the formats' example and of the latency")
-    parser.add_argument(
-        "--baseline",
-        metavar="FOLDER",
-        help="another run or exported folder: measures the latency of both, in all formats",
-    )
+    text = "another run or exported folder: measures the latency of both, in all formats"
+    parser.add_argument("--baseline", metavar="FOLDER", help=text)
     add_overwrite(parser, "an exported folder")
     add_trained_network(parser)
 
@@ -51,11 +43,8 @@ def run(args: argparse.Namespace) -> None:
     for name, difference in export.differences.items():
         print(f"{FORMATS[name].file}: differs from the network by at most {difference:.1g}")
     if export.latencies:
-        print(
-            "\nBody and neck, milliseconds for one image on the CPU (medians of alternating runs)"
-        )
-        rows = [
-            [name, both["baseline"], both["exported"], both["exported"] / both["baseline"]]
-            for name, both in export.latencies.items()
-        ]
+        how = "milliseconds for one image on the CPU (medians of alternating runs)"
+        print(f"\nBody and neck, {how}")
+        pairs = [(name, x["baseline"], x["exported"]) for name, x in export.latencies.items()]
+        rows = [[name, baseline, ours, ours / baseline] for name, baseline, ours in pairs]
         print(tabulate(rows, headers=["", "baseline", "exported", "ratio"], floatfmt=".2f"))

@@ -21,12 +21,7 @@ from crnas_d2.common.errors import JobError
 from crnas_d2.common.files import check_new_folder, whole_folder
 from crnas_d2.cost.latency import device_name
 from crnas_d2.data import CLASSES
-from crnas_d2.runs.loaded_network import (
-    EXPORTED,
-    LoadedNetwork,
-    load_network,
-    network_config,
-)
+from crnas_d2.runs.loaded_network import EXPORTED, LoadedNetwork, load_network, network_config
 from crnas_d2.runs.metrics import PROVENANCE, metrics_of, read_record
 from crnas_d2.runs.origin import own_version
 
@@ -34,23 +29,16 @@ from .formats import FORMATS, BodyAndNeck, check_formats
 from .latency import measure_latencies
 from .plain import PlainNetwork, describe_plain
 
-LATENCY = "latency.json"
-
 
 @dataclass
 class Export:
-    """What was exported.
+    """What was exported."""
 
-    Attributes:
-        needs: to build the network from ``config.yaml``.
-        why: a sentence, where Detectron2 alone is not enough.
-        differences: of each format from the network, the largest absolute one.
-        latencies: milliseconds by format, then by ``baseline`` and ``exported``.
-    """
-
-    needs: str
-    why: str
+    needs: str  # to build the network from ``config.yaml``
+    why: str  # a sentence, where Detectron2 alone is not enough
+    # Of each format from the network, the largest absolute one.
     differences: dict[str, float] = field(default_factory=dict)
+    # Milliseconds by format, then by ``baseline`` and ``exported``.
     latencies: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
@@ -68,7 +56,7 @@ def run_export(
     """Write ``config.yaml``, ``model.pth``, ``classes.json``, ``provenance.json`` and the formats.
 
     A plain config is built, too, and its backbone compared with the network. Each format is
-    compared with the network at two sizes.
+    compared with the network at two sizes. After an error, nothing is written.
 
     Args:
         cfg: of :func:`~crnas_d2.runs.loaded_network.network_config`.
@@ -78,9 +66,6 @@ def run_export(
             ``SEARCH.COST_INPUT_SIZE``.
         baseline: another run or exported folder, whose latency is measured as well.
         command: for the provenance.
-
-    Raises:
-        JobError, ValueError: with what is wrong and what to do; then nothing is written.
     """
     check_formats(formats)
     inputs = [path for path in (folder, baseline) if path]
@@ -108,12 +93,9 @@ def run_export(
                 "baseline": baseline,
                 "milliseconds": export.latencies,
             }
-            (unfinished / LATENCY).write_text(json.dumps(record, indent=1))
-        record = {
-            "command": command,
-            **_provenance(network, plain),
-            **_interface(network, body, export, unfinished),
-        }
+            (unfinished / "latency.json").write_text(json.dumps(record, indent=1))
+        record = {"command": command, **_provenance(network, plain)}
+        record |= _interface(network, body, export, unfinished)
         (unfinished / PROVENANCE).write_text(json.dumps(record, indent=1))
     return export
 
@@ -135,22 +117,15 @@ def _write_network(network: LoadedNetwork, plain: PlainNetwork, folder: Path) ->
         "network": describe_network(network.cfg),
     }
     write_weights(content, folder / EXPORTED)
-    if network.spec is not None:
-        spec = network.spec
+    if (spec := network.spec) is not None:
         channel = spec.channels.to_config() if spec.channels is not None else None
-        comment = "The network of this folder."
-        spec.genotype.to_yaml(
-            folder / "genotype.yaml", family=spec.family.name, comment=comment, channel=channel
-        )
+        settings = {"family": spec.family.name, "comment": "The network of this folder."}
+        spec.genotype.to_yaml(folder / "genotype.yaml", **settings, channel=channel)
 
 
 @torch.no_grad()
 def _check_plain(body: BodyAndNeck, folder: Path) -> None:
-    """Build the backbone of a plain config as Detectron2 does; compare it with the network.
-
-    Raises:
-        JobError: it differs.
-    """
+    """Raise JobError if Detectron2 builds another backbone from a plain config."""
     cfg = get_cfg()
     cfg.merge_from_file(str(folder / "config.yaml"))
     if (folder / "backbone.py").exists():
@@ -160,17 +135,14 @@ def _check_plain(body: BodyAndNeck, folder: Path) -> None:
     images = torch.randn(body.example)
     found, expected = plain(images), body.backbone(images)
     if any(not torch.equal(found[name], expected[name]) for name in expected):
-        raise JobError(
-            "The plain config computes something else than the network. Please report this, with "
-            "config.yaml of the run."
-        )
+        fix = "Please report this, with config.yaml of the run."
+        raise JobError(f"The plain config computes something else than the network. {fix}")
 
 
 def _provenance(network: LoadedNetwork, plain: PlainNetwork) -> dict[str, object]:
     """Return where a network comes from."""
     cfg, spec = network.cfg, network.spec
-    before = read_record(network.folder / PROVENANCE)
-    source = cfg.MODEL.WEIGHTS
+    before, source = read_record(network.folder / PROVENANCE), cfg.MODEL.WEIGHTS
     metrics = metrics_of(source)
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

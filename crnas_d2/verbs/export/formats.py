@@ -29,31 +29,24 @@ class BodyAndNeck(nn.Module):
         channels: of the images.
         size: (height, width) of the images with which it is exported and timed, in pixels; padded
             as the detector pads them.
-
-    Attributes:
-        names: of the maps.
-        example: (1, channels, height, width) of those images.
-        step: both sides of an image are multiples of it.
-        least: the smallest side of a graph for all sizes; the coarsest map then has two pixels.
     """
 
     def __init__(self, backbone: Backbone, channels: int, size: Sequence[int]):
         super().__init__()
         self.backbone = backbone
-        self.names = list(backbone.output_shape())
-        self.step = max(1, backbone.size_divisibility)
+        self.names = list(backbone.output_shape())  # of the maps
+        self.step = max(1, backbone.size_divisibility)  # of both sides of an image
         coarsest = max(shape.stride for shape in backbone.output_shape().values())
+        # The smallest side of a graph for all sizes; the coarsest map then has two pixels.
         self.least = (coarsest // self.step + 1) * self.step
         height, width = (-(-side // self.step) * self.step for side in size)
         self.example = (1, channels, height, width)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """
+        """Return the maps of ``names``, (N, channels, H / stride, W / stride) each.
+
         Args:
             images: (N, C, H, W), normalized, in ``INPUT.FORMAT``.
-
-        Returns:
-            the maps of ``names``, (N, channels, H / stride, W / stride) each.
         """
         features = self.backbone(images)
         return tuple(features[name] for name in self.names)
@@ -66,26 +59,16 @@ class BodyAndNeck(nn.Module):
 
 @dataclass(frozen=True)
 class Format:
-    """A format of body and neck.
+    """A format of body and neck: how to write a file, and to load it to run on images."""
 
-    Attributes:
-        file: its name in the folder.
-        write: writes it.
-        load: returns a function from images to maps.
-    """
-
-    file: str
+    file: str  # its name in the folder
     write: Callable[[BodyAndNeck, Path], None]
     load: Callable[[Path], Runner]
 
     def export(self, network: BodyAndNeck, folder: Path) -> float:
-        """Write the file and compare it with the network.
+        """Write the file; return its largest absolute difference from the network.
 
-        Returns:
-            the largest absolute difference.
-
-        Raises:
-            JobError: it cannot be written, or computes something else.
+        Raises JobError if it cannot be written, or computes something else.
         """
         path = folder / self.file
         with warnings.catch_warnings(), torch.no_grad():
@@ -93,10 +76,8 @@ class Format:
             try:
                 self.write(network, path)
             except Exception as error:  # exporters raise many types
-                raise JobError(
-                    f"{self.file} cannot be made of this network ({_reason(error)}). Leave this "
-                    "format out."
-                ) from error
+                why = f"cannot be made of this network ({_reason(error)})"
+                raise JobError(f"{self.file} {why}. Leave this format out.") from error
             return self._compare(network, self.load(path))
 
     def _compare(self, network: BodyAndNeck, run: Runner) -> float:
@@ -133,9 +114,8 @@ def _program(network: BodyAndNeck) -> torch.export.ExportedProgram:
     _, channels, height, width = network.example
     if not network.takes_all_sizes:
         return torch.export.export(network, (torch.zeros(network.example),))
-    sides = [
-        torch.export.Dim(name, min=network.least // network.step) for name in ("height", "width")
-    ]
+    least = network.least // network.step
+    sides = [torch.export.Dim(name, min=least) for name in ("height", "width")]
     if network.step > 1:
         sides = [network.step * side for side in sides]
     shape = {0: torch.export.Dim("batch"), 2: sides[0], 3: sides[1]}
@@ -147,9 +127,7 @@ def _program(network: BodyAndNeck) -> torch.export.ExportedProgram:
 def _write_onnx(network: BodyAndNeck, path: Path) -> None:
     with quiet("torch.onnx"):
         torch.onnx.export(
-            _program(network),
-            (),
-            str(path),
+            *(_program(network), (), str(path)),
             input_names=["images"],
             output_names=network.names,
             dynamo=True,
@@ -182,10 +160,7 @@ FORMATS = {
     ),
     "torchscript": Format(
         "backbone.ts",
-        lambda network, path: torch.jit.save(
-            torch.jit.trace(network, torch.zeros(network.example)),
-            str(path),
-        ),
+        lambda network, path: torch.jit.trace(network, torch.zeros(network.example)).save(path),
         lambda path: torch.jit.load(str(path)),
     ),
 }

@@ -18,13 +18,11 @@ from crnas_d2.runs.loaded_network import EXPORTED
 from crnas_d2.space import PlainResNet
 
 # By our neck: Detectron2's builder of the same one, and the function of backbone.py.
+_RETINANET = ("build_retinanet_resnet_fpn_backbone", "with_retinanet_fpn")
 _BUILDERS = {
     "build_supernet_backbone": ("build_resnet_backbone", "body_alone"),
     "build_supernet_fpn_backbone": ("build_resnet_fpn_backbone", "with_fpn"),
-    "build_supernet_retinanet_fpn_backbone": (
-        "build_retinanet_resnet_fpn_backbone",
-        "with_retinanet_fpn",
-    ),
+    "build_supernet_retinanet_fpn_backbone": _RETINANET,
 }
 # Of searches and trainings: nothing that one trained network needs.
 _DROPPED = ("SEARCH.", "SOLVER.", "DATASETS.", "DATALOADER.", "MODEL.INHERIT")
@@ -36,20 +34,13 @@ _SEARCHED = {
 
 @dataclass(frozen=True)
 class PlainNetwork:
-    """What an exported folder needs besides its weights.
+    """What an exported folder needs besides its weights."""
 
-    Attributes:
-        config: the content of ``config.yaml``.
-        needs: what has to be installed or imported to build the network.
-        why: a sentence, where Detectron2 alone is not enough.
-        backbone_file: the content of ``backbone.py``; empty if there is none.
-        ours: settings by key with which this package builds the network from ``config.yaml``.
-    """
-
-    config: str
-    needs: str
-    why: str = ""
-    backbone_file: str = ""
+    config: str  # the content of ``config.yaml``
+    needs: str  # what has to be installed or imported to build the network
+    why: str = ""  # a sentence, where Detectron2 alone is not enough
+    backbone_file: str = ""  # the content of ``backbone.py``; empty if there is none
+    # Settings by key with which this package builds the network from ``config.yaml``.
     ours: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -84,10 +75,8 @@ def describe_plain(cfg: CfgNode, spec: NetworkSpec | None, backbone: nn.Module) 
         return PlainNetwork(yaml.safe_dump(content), "detectron2")
     values = {"FAMILY": spec.family.name, **spec.genotype.to_config()}
     values.pop("CHANNELS", None)  # all of them have the dilation of the base network
-    ours = {
-        "MODEL.BACKBONE.NAME": cfg.MODEL.BACKBONE.NAME,
-        **{f"MODEL.GENOTYPE.{key}": value for key, value in values.items()},
-    }
+    ours = {"MODEL.BACKBONE.NAME": cfg.MODEL.BACKBONE.NAME}
+    ours |= {f"MODEL.GENOTYPE.{key}": value for key, value in values.items()}
     builder, function = _BUILDERS[cfg.MODEL.BACKBONE.NAME]
     # The pyramid of Detectron2's builder ends with res5.
     if resnet.is_known and (function != "with_fpn" or "res5" in cfg.MODEL.FPN.IN_FEATURES):
