@@ -36,7 +36,19 @@ def calibrated(model: Any, batches: Batches) -> Iterator[None]:
             layer.reset_running_stats()
             layer.momentum = None  # PyTorch's setting for a cumulative average
             layer.train()
-        _forward(model, layers, batches)
+        with torch.no_grad():
+            # Without BN in a head, the backbone alone is enough, and faster.
+            if set(layers) <= set(active_modules(model.backbone)):
+                for batch in batches:
+                    model.backbone(model.preprocess_image(batch).tensor)
+            else:
+                # The heads sample proposals; a fixed seed gives every subnet the same samples.
+                with torch.random.fork_rng(), EventStorage():
+                    iterator = iter(batches)  # a loader draws a random number here, a list none
+                    torch.manual_seed(0)
+                    model.train()
+                    for batch in iterator:
+                        model(batch)
         model.eval()  # from here on the new statistics are fixed
         yield
 
@@ -79,19 +91,3 @@ def restored(model: nn.Module, layers: Collection[_BatchNorm] = ()) -> Iterator[
 def _layers_on_path(model: nn.Module) -> list[_BatchNorm]:
     found = (module for module in active_modules(model) if isinstance(module, _BatchNorm))
     return [layer for layer in found if layer.track_running_stats]
-
-
-def _forward(model: Any, layers: list[_BatchNorm], batches: Batches) -> None:
-    with torch.no_grad():
-        # Without BN in a head, the backbone alone is enough, and faster.
-        if set(layers) <= set(active_modules(model.backbone)):
-            for batch in batches:
-                model.backbone(model.preprocess_image(batch).tensor)
-            return
-        # The heads sample proposals; a fixed seed gives every subnet the same samples.
-        with torch.random.fork_rng(), EventStorage():
-            iterator = iter(batches)  # a loader draws a random number here, a list of batches none
-            torch.manual_seed(0)
-            model.train()
-            for batch in iterator:
-                model(batch)

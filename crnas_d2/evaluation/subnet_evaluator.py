@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from itertools import count
 from random import Random
 from typing import Any
@@ -22,8 +23,10 @@ from .precision import Precision
 from .racing import Race
 
 Images = list[dict[str, Any]]  # Detectron2's inputs, or its outputs for them
+Calibration = Callable[[nn.Module], AbstractContextManager[None]]
 
 
+@dataclass(eq=False)
 class SubnetEvaluator:
     """Score one subnet after another. Each worker builds one and keeps it in memory.
 
@@ -31,35 +34,21 @@ class SubnetEvaluator:
     each mini-batch of archval, and the predictions of all these networks give one score (CR-NAS
     section 3.3.2). All prefixes of the same length get the same samples, so their scores do not
     differ because of the samples.
-
-    Args:
-        model: a detector on a supernet, with trained weights.
-        batches: the images of archval; in a race, in a random order.
-        evaluator: turns predictions into metrics.
-        calibrate: a context in which the BN statistics fit the active path; ``calibrate_partial``
-            is that for the network of a single mini-batch.
-        seed: of the sampled completions.
-        precision: of the predictions, see :func:`build_precision`; not of the calibration.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        batches: Batches,
-        evaluator: DatasetEvaluator,
-        calibrate: Callable[[nn.Module], AbstractContextManager[None]],
-        calibrate_partial: Callable[[nn.Module], AbstractContextManager[None]] | None = None,
-        seed: int = 0,
-        precision: Precision = nullcontext,
-    ):
-        self.model = model
-        supernet = find_supernet(model)
+    model: nn.Module  # a detector on a supernet, with trained weights
+    batches: Batches  # the images of archval; in a race, in a random order
+    evaluator: DatasetEvaluator  # turns predictions into metrics
+    calibrate: Calibration  # a context in which the BN statistics fit the active path
+    calibrate_partial: Calibration | None = None  # the same for the network of one mini-batch
+    seed: int = 0  # of the sampled completions
+    precision: Precision = nullcontext  # of the predictions, not of the calibration
+
+    def __post_init__(self) -> None:
+        supernet = find_supernet(self.model)
         assert supernet is not None and supernet.has_paths, "the model has no supernet backbone"
         assert isinstance(supernet.space, SearchSpace)
         self.supernet, self.space = supernet, supernet.space
-        self.batches, self.evaluator = batches, evaluator
-        self.calibrate, self.calibrate_partial = calibrate, calibrate_partial or calibrate
-        self.seed, self.precision = seed, precision
 
     def __call__(self, genotype: Genotype, race: Race | None = None) -> dict[str, float] | Stopped:
         """Return the metrics of a subnet or a prefix, unrounded: ``{"bbox/AP": 31.4, ...}``.
@@ -76,7 +65,7 @@ class SubnetEvaluator:
             context: AbstractContextManager[None] = nullcontext()
             if not is_complete:
                 self.supernet.set_path(self._completion(genotype, number))
-                context = self.calibrate_partial(self.model)
+                context = (self.calibrate_partial or self.calibrate)(self.model)
             elif race is not None and number in race.pauses:
                 results, images = self.evaluator.results_so_far(race.metric)
                 share = number / len(self.batches)

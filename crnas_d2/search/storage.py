@@ -106,27 +106,25 @@ class PatientStorage:
                         f"{study} could not be reached{waited}: {cause}. Check SEARCH.STORAGE and "
                         "its server; nothing is lost, continue with --resume."
                     ) from error
-                self._note_outage(cause)
+                self._note(outage=cause)
                 time.sleep(min(_RETRY, self.patience))
             else:
                 if deadline is not None:
-                    self._note_return()
+                    self._note()
                 return result
 
-    def _note_outage(self, cause: str) -> None:
+    def _note(self, outage: str = "") -> None:
+        """Log that an outage has begun, or that there is none any more."""
         with self._lock:
-            if self._away_since is None:
-                self._away_since = time.monotonic()
-                away = f"is away ({cause}); waiting for it, at most {self.patience:.0f} s."
+            now, since = time.monotonic(), self._away_since
+            if outage and since is None:
+                away = f"is away ({outage}); waiting for it, at most {self.patience:.0f} s."
                 logger.warning("The study in %s %s", self.place, away)
-
-    def _note_return(self) -> None:
-        with self._lock:
-            self.available_since = time.monotonic()
-            if self._away_since is not None:
-                seconds = self.available_since - self._away_since
-                logger.warning("The study in %s is back after %.0f s.", self.place, seconds)
-                self._away_since = None
+                self._away_since = now
+            elif not outage:
+                self.available_since, self._away_since = now, None
+                if since is not None:
+                    logger.warning("The study in %s is back after %.0f s.", self.place, now - since)
 
 
 def _is_away(error: BaseException) -> bool:
