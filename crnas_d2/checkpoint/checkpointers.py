@@ -136,19 +136,14 @@ class TrainingCheckpointer(SafeCheckpointer):
                 continue
             self.resumed = name
             return self.load(file)
-        raise ValueError(
-            f"OUTPUT_DIR {self.save_dir} has no whole checkpoint, {', '.join(files)} cannot be "
-            "read (see above). Choose another OUTPUT_DIR, to start again."
-        )
+        why = f"{', '.join(files)} cannot be read (see above)"
+        fix = "Choose another OUTPUT_DIR, to start again."
+        raise ValueError(f"OUTPUT_DIR {self.save_dir} has no whole checkpoint, {why}. {fix}")
 
     def _take(self, file: WeightFile) -> None:
-        matched = match_weights(
-            self.model,
-            file.tensors,
-            author=file.content.get("__author__"),
-            by_suffix=file.content.get("matching_heuristics", False),
-            inherit=self._inherit,
-        )
+        author = file.content.get("__author__")
+        by_suffix = file.content.get("matching_heuristics", False)
+        matched = match_weights(self.model, file.tensors, author, by_suffix, self._inherit)
         if self.resumed:
             self._check_same_training(file, matched)
         else:
@@ -218,10 +213,9 @@ class StrictCheckpointer(SafeCheckpointer):
     def _take(self, file: WeightFile) -> None:
         found = differences(file.convention, self.network)
         if found:
-            raise ValueError(
-                f"MODEL.WEIGHTS {file.path} were trained with other settings, so the scores would "
-                f"be wrong. Add the overrides {overrides(found)}"
-            )
+            why = "were trained with other settings, so the scores would be wrong."
+            fix = f"Add the overrides {overrides(found)}"
+            raise ValueError(f"MODEL.WEIGHTS {file.path} {why} {fix}")
         self.of_search = any(name.endswith(".alpha") for name in file.tensors)
         decoded = decode_state_dict(self.model, file.tensors)
         incompatible = self._load_model({**file.content, "model": decoded})
@@ -232,7 +226,6 @@ class StrictCheckpointer(SafeCheckpointer):
         }
         parts = [f"{len(n)} that {what}: {format_few(n)}" for what, n in problems.items() if n]
         if parts:
-            raise ValueError(
-                f"MODEL.WEIGHTS do not fit this model. Tensors: {'; '.join(parts)}. Use the config "
-                "with which the weights were trained."
-            )
+            fix = "Use the config with which the weights were trained."
+            tensors = f"Tensors: {'; '.join(parts)}."
+            raise ValueError(f"MODEL.WEIGHTS do not fit this model. {tensors} {fix}")

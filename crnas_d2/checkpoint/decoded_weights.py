@@ -107,14 +107,13 @@ def _check_owner(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
             fix = "MODEL.SUPERNET.CHANNEL must name the dilations of the search that found it."
         else:
             if kind == "alpha" and is_mixed and found.shape != conv.alpha.shape:
+                what = f"{key} has the shape {tuple(found.shape)}, (channel groups, dilations)"
                 raise ValueError(
-                    f"MODEL.WEIGHTS are those of another search: {key} has the shape "
-                    f"{tuple(found.shape)}, (channel groups, dilations); expected "
+                    f"MODEL.WEIGHTS are those of another search: {what}; expected "
                     f"{tuple(conv.alpha.shape)}. MODEL.SUPERNET.CHANNEL must be that of the search."
                 )
             continue
         if expected is None or not torch.equal(found.cpu(), expected.cpu()):
-            raise ValueError(
-                f"MODEL.WEIGHTS are those of other dilations: {name} has {found.tolist()}; "
-                f"expected {'none' if expected is None else expected.tolist()}. {fix}"
-            )
+            wanted = "none" if expected is None else expected.tolist()
+            what = f"{name} has {found.tolist()}; expected {wanted}. {fix}"
+            raise ValueError(f"MODEL.WEIGHTS are those of other dilations: {what}")

@@ -19,6 +19,8 @@ from iopath.common.file_io import get_cache_dir
 
 from crnas_d2.common.files import whole_file
 
+STATE_DICT = "expected a state dict, tensors by name, at the top or under 'model'."
+
 
 class UnreadableFileError(ValueError):
     """A file of weights is damaged, or holds something else; the message has its path."""
@@ -59,10 +61,8 @@ def fetch_weights(path: str) -> str:
         why = _line(getattr(error, "reason", None) or error)  # of a URLError
         url = _download_address(url)
         if not url.startswith(("http://", "https://")):
-            raise ValueError(
-                f"MODEL.WEIGHTS {path} cannot be fetched ({why}). Check the address, or set "
-                "MODEL.WEIGHTS to the path of a file."
-            ) from error
+            fix = "Check the address, or set MODEL.WEIGHTS to the path of a file."
+            raise ValueError(f"MODEL.WEIGHTS {path} cannot be fetched ({why}). {fix}") from error
         cached = os.path.join(get_cache_dir(), urlparse(url).path.lstrip("/"))
         raise ValueError(
             f"MODEL.WEIGHTS {path} cannot be downloaded from {url} ({why}). Without a network, "
@@ -70,10 +70,8 @@ def fetch_weights(path: str) -> str:
             "its path."
         ) from error
     if not os.path.isfile(local):
-        raise ValueError(
-            f"MODEL.WEIGHTS is {path}, which does not exist. Run the training that writes it, or "
-            "name another file."
-        )
+        fix = "Run the training that writes it, or name another file."
+        raise ValueError(f"MODEL.WEIGHTS is {path}, which does not exist. {fix}")
     return local
 
 
@@ -125,10 +123,7 @@ def read_file(path: str) -> dict[str, Any]:
             "format; expected a .pth of torch.save or a .pkl of a model zoo."
         ) from error
     if not isinstance(content, Mapping):
-        raise UnreadableFileError(
-            f"{path} holds a {type(content).__name__}; expected a state dict, tensors by name, at "
-            "the top or under 'model'."
-        )
+        raise UnreadableFileError(f"{path} holds a {type(content).__name__}; {STATE_DICT}")
     return dict(content)
 
 

@@ -12,22 +12,16 @@ from torch import Tensor
 
 from crnas_d2.space import FAMILY_REGISTRY, Family
 
-from .files import UnreadableFileError, fetch_weights, read_file
+from .files import STATE_DICT, UnreadableFileError, fetch_weights, read_file
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """What a file of weights holds; any checkpointer of ours loads it.
+    """What a file of weights holds; any checkpointer of ours loads it."""
 
-    Attributes:
-        path: as ``MODEL.WEIGHTS`` names it.
-        tensors: by their names in the file.
-        content: the rest of the file, e.g. ``iteration``, or Detectron2's ``__author__``.
-    """
-
-    path: str
-    tensors: Mapping[str, Tensor]
-    content: Mapping[str, Any]
+    path: str  # as MODEL.WEIGHTS names it
+    tensors: Mapping[str, Tensor]  # by their names in the file
+    content: Mapping[str, Any]  # the rest, e.g. iteration, or Detectron2's __author__
 
     @property
     def convention(self) -> Mapping[str, object]:
@@ -79,8 +73,7 @@ def read_weights(path: str, key: str = "MODEL.WEIGHTS ") -> WeightFile:
 
 def _as_tensors(filename: str, weights: object) -> dict[str, Tensor]:
     def refuse(what: str) -> UnreadableFileError:
-        expected = "expected a state dict, tensors by name, at the top or under 'model'"
-        return UnreadableFileError(f"{filename}{what}; {expected}.")
+        return UnreadableFileError(f"{filename}{what}; {STATE_DICT}")
 
     if not isinstance(weights, Mapping):
         raise refuse(f": the weights are of type {type(weights).__name__}")

@@ -117,9 +117,8 @@ class LatencyTable:
                 for check in content["checks"]
             ]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{path} is not a table of latencies ({error!r}). Remove it to have them measured."
-            ) from error
+            what = f"is not a table of latencies ({error!r}). Remove it to have them measured."
+            raise ValueError(f"{path} {what}") from error
         origin = json.loads(json.dumps(origin))
         different = [
             f"{key} was {known.get(key)!r} and is {value!r}"

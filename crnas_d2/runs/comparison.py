@@ -68,8 +68,7 @@ class Comparison:
     def of(cls, runs: Sequence[Run]) -> "Comparison":
         """Compare runs, that of the reference first.
 
-        Raises:
-            ValueError: runs tested on different datasets, or with costs at different input sizes.
+        Raises ValueError if they were tested on different datasets, or cost at different sizes.
         """
         first = runs[0]
         for run in runs[1:]:
@@ -78,10 +77,8 @@ class Comparison:
                 ("SEARCH.COST_INPUT_SIZE", first.input_size, run.input_size),
             ):
                 if ours != theirs:
-                    raise ValueError(
-                        f"{first.name} and {run.name} cannot be compared: their {key} is {ours} "
-                        f"and {theirs}; expected the same."
-                    )
+                    why = f"their {key} is {ours} and {theirs}; expected the same."
+                    raise ValueError(f"{first.name} and {run.name} cannot be compared: {why}")
         resampled, num_images = _resample(runs)
         groups: dict[str, list[Run]] = {}
         for run in runs:

@@ -59,17 +59,13 @@ def network_config(
     cfg = load_config(file, overrides)
     cfg.MODEL.INHERIT = False  # how its training began
     if not cfg.MODEL.WEIGHTS:
-        raise ValueError(
-            f"{file} names no trained weights: add --opts MODEL.WEIGHTS FILE, or name the folder "
-            "of a run with --run."
-        )
+        fix = "add --opts MODEL.WEIGHTS FILE, or name the folder of a run with --run."
+        raise ValueError(f"{file} names no trained weights: {fix}")
     spec = find_spec(cfg)
     if spec is not None and spec.is_supernet:
-        raise ValueError(
-            f"{file} is that of a supernet (MODEL.SUPERNET.SPACE is "
-            f"'{cfg.MODEL.SUPERNET.SPACE}'), which is no network to use: search it, train the "
-            "network of its genotype.yaml, and name that run."
-        )
+        which = f"a supernet (MODEL.SUPERNET.SPACE is '{cfg.MODEL.SUPERNET.SPACE}')"
+        fix = "search it, train the network of its genotype.yaml, and name that run."
+        raise ValueError(f"{file} is that of {which}, which is no network to use: {fix}")
     check_model(cfg)
     return cfg
 
@@ -78,10 +74,8 @@ def _overrides_of(folder: Path) -> list[str]:
     """Return the overrides that a run or an exported folder asks for."""
     if not (folder / "config.yaml").is_file():
         what = "does not exist" if not folder.exists() else "has no config.yaml"
-        raise ValueError(
-            f"--run {folder} {what}; expected OUTPUT_DIR of a finished training, or a folder that "
-            "export has written."
-        )
+        expected = "OUTPUT_DIR of a finished training, or a folder that export has written."
+        raise ValueError(f"--run {folder} {what}; expected {expected}")
     if (folder / PROVENANCE).is_file():
         ours = read_record(folder / PROVENANCE).get("crnas_d2", {})
         overrides = [str(item) for pair in ours.items() for item in pair]
@@ -101,8 +95,7 @@ def _overrides_of(folder: Path) -> list[str]:
 def load_network(cfg: CfgNode) -> LoadedNetwork:
     """Build the network of a config of :func:`network_config`; load its weights strictly.
 
-    Raises:
-        JobError: the weights cannot be read, do not fit, or are those of a mixture.
+    Raises JobError if the weights cannot be read, do not fit, or are those of a mixture.
     """
     cfg = without_sync(cfg)
     model = Trainer.build_model(cfg)
@@ -116,7 +109,7 @@ def load_network(cfg: CfgNode) -> LoadedNetwork:
             f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS} are those of a channel search, whose BN statistics "
             "belong to the mixture of all dilations: train the found network from them first."
         )
-    # Classes are those that the weights, their folder or the dataset name.
+    # The classes that the weights, their folder or the dataset name.
     count, weights = num_classes(cfg), cfg.MODEL.WEIGHTS
     beside = read_record(Path(weights).with_name(f"{CLASSES}.json"))
     named = [ClassNames.from_record(record) for record in (content.get(CLASSES), beside)]

@@ -61,22 +61,19 @@ def find_genotype(text: str) -> NamedGenotype:
         return NamedGenotype(name, genotype, family)
     spec = NetworkSpec.from_config(cfg)
     if spec.is_supernet:
-        raise ValueError(
-            f"{source} is that of a supernet, which has many networks: name one of them, e.g. the "
-            "genotype.yaml that its search has written."
-        )
+        fix = "name one of them, e.g. the genotype.yaml that its search has written."
+        raise ValueError(f"{source} is that of a supernet, which has many networks: {fix}")
     return NamedGenotype(name, spec.genotype, family, spec.channels)
 
 
 def _config_of_folder(folder: Path) -> CfgNode:
     config, genotype = folder / "config.yaml", folder / "genotype.yaml"
+    if not config.is_file() and not genotype.is_file():
+        expected = "expected that of a search, a training or an export."
+        what = "has neither a genotype.yaml nor a config.yaml"
+        raise ValueError(f"The folder {folder} {what}; {expected}")
     if not config.is_file():
-        if genotype.is_file():
-            return load_config(str(genotype), _CPU)
-        raise ValueError(
-            f"The folder {folder} has neither a genotype.yaml nor a config.yaml; expected that of "
-            "a search, a training or an export."
-        )
+        return load_config(str(genotype), _CPU)
     cfg = load_config(str(config), _CPU)
     if genotype.is_file():  # what a search has found, in the network of its config
         cfg.MODEL.SUPERNET.SPACE = "none"

@@ -28,8 +28,8 @@ class Ranking:
 
     Attributes:
         runs: by genotype, one for each seed.
-        rivals: scores by name of the ranking and genotype: MACs, parameters, the metric of the
-            pretraining, files of scores and of other trainings.
+        rivals: by name of the ranking: MACs, parameters, the metric of the pretraining, files of
+            scores and of other trainings.
         without_result: number of runs that are left out, because their result is not finite.
     """
 
@@ -84,8 +84,7 @@ def read_ranking(results: Path, others: Sequence[Path] = ()) -> Ranking:
         results: ``{"runs": [...]}``, from ``crnas-d2 correlate train``.
         others: ``{"scores": [...]}``, from ``crnas-d2 correlate score``, or other ``results``.
 
-    Raises:
-        ValueError: a file cannot be read, or has no network in common with the results.
+    Raises ValueError if a file cannot be read, or has no network in common with the results.
     """
     metric, runs, without = _read_runs(results)
     if not runs:
@@ -124,10 +123,9 @@ def _read_runs(file: Path) -> tuple[str, Results, int]:
     entries = read_entries(file, "runs")
     metrics = sorted({metric_of(run) for run in entries}) or [MAIN]
     if len(metrics) > 1:
-        raise ValueError(
-            f"{file} holds trainings that are judged by {' and '.join(metrics)}; expected those of "
-            "one config. Keep them in a file each, and name both."
-        )
+        expected = "expected those of one config. Keep them in a file each, and name both."
+        by = " and ".join(metrics)
+        raise ValueError(f"{file} holds trainings that are judged by {by}; {expected}")
     [metric] = metrics
     runs = defaultdict(list)
     for run in entries:

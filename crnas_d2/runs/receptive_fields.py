@@ -57,8 +57,7 @@ def measure_fields(
             reads the images at the size of its inference.
         features: default: the usual ones of each network.
 
-    Raises:
-        JobError, ValueError: weights or images that cannot be read, an unknown feature.
+    Raises JobError or ValueError if weights or images cannot be read, or a feature is not known.
     """
     fields, total = {}, len(networks) * len(images)
     with progress_bar(total=total, unit="img", desc="Receptive fields") as bar:

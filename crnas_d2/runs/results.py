@@ -33,9 +33,8 @@ def read_entries(file: Path, key: str) -> list[Result]:
     entries = read_results(file).get(key)
     if isinstance(entries, list) and all(isinstance(e, dict) and "genotype" in e for e in entries):
         return entries
-    raise ValueError(
-        f"{file} holds no list of {key}; expected a file that {spell('correlate')} has written."
-    )
+    expected = f"expected a file that {spell('correlate')} has written."
+    raise ValueError(f"{file} holds no list of {key}; {expected}")
 
 
 def genotype_of(entry: Mapping[str, Any]) -> Genotype:

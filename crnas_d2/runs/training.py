@@ -86,8 +86,9 @@ class Training:
     @property
     def main_metric(self) -> str:
         """The name of the result that counts, as ``task/name``."""
-        default = "classification/top1" if find_architecture(self._loaded).classifies else MAIN
-        return self.metric or default
+        if self.metric:
+            return self.metric
+        return "classification/top1" if find_architecture(self._loaded).classifies else MAIN
 
     def _metrics(self, cfg: CfgNode) -> dict[str, float] | None:
         """Return the metrics of the final weights; ``None`` if the training is not finished."""
@@ -102,8 +103,7 @@ class Training:
         if self.pretraining is not None and before is None:
             return None
         cfg, metric = self.config(), self.main_metric
-        metrics = self._metrics(cfg)
-        if metrics is None:
+        if (metrics := self._metrics(cfg)) is None:
             return None
         cost = body_cost(NetworkSpec.from_config(cfg), tuple(cfg.SEARCH.COST_INPUT_SIZE))
         # None for a score that is not finite, e.g. of a network that detects nothing.

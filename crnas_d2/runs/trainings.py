@@ -54,9 +54,8 @@ def train_all(
             are added as they come.
         settings: :func:`common_settings` of all; ``None`` if they start from different weights.
 
-    Raises:
-        JobError: trainings failed, after all others have ended; the message names a log.
-        ValueError: the file holds results of another setup.
+    Raises JobError if trainings failed, after all others have ended; it names a log. Raises
+    ValueError if the file holds results of another setup.
     """
     os.environ["OMP_NUM_THREADS"] = "1"  # of the child processes, so that all round sums alike
     waiting = []
