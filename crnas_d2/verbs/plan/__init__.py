@@ -31,47 +31,28 @@ def _size(text: str) -> tuple[str, int]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("configs", nargs="*", metavar="CONFIG", help="trainings and searches")
-    parser.add_argument(
-        "--search",
-        nargs="+",
-        default=[],
-        metavar="CONFIG",
-        help="searches whose config is that of the training, too",
+    add = parser.add_argument
+    add("configs", nargs="*", metavar="CONFIG", help="trainings and searches")
+    text = "searches whose config is that of the training, too"
+    add("--search", nargs="+", default=[], metavar="CONFIG", help=text)
+    text = (
+        "that share a training, or the candidates of a search; default: as in the config "
+        "(SOLVER.REFERENCE_WORLD_SIZE)"
     )
-    parser.add_argument(
-        "--num-gpus",
-        type=int,
-        default=0,
-        metavar="N",
-        help="that share a training, or the candidates of a search; default: as in the config "
-        "(SOLVER.REFERENCE_WORLD_SIZE)",
-    )
+    add("--num-gpus", type=int, default=0, metavar="N", help=text)
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument("--measure", action="store_true", help="time each network on this machine")
-    pace.add_argument(
-        "--seconds-per-image",
-        type=positive_float,
-        nargs="+",
-        metavar="S",
-        help="of a training step and, if there are two, of inference; on one GPU",
+    text = "of a training step and, if there are two, of inference; on one GPU"
+    pace.add_argument("--seconds-per-image", type=positive_float, nargs="+", metavar="S", help=text)
+    text = (
+        "10^12 multiply-adds per second and GPU; default: %(default)s, about that of Faster R-CNN "
+        "with ResNet-50 on a V100 by Detectron2's model zoo"
     )
     pace.add_argument(
-        "--tmacs-per-second",
-        type=positive_float,
-        default=_TMACS,
-        metavar="T",
-        help="10^12 multiply-adds per second and GPU; default: %(default)s, about that of Faster "
-        "R-CNN with ResNet-50 on a V100 by Detectron2's model zoo",
+        "--tmacs-per-second", type=positive_float, default=_TMACS, metavar="T", help=text
     )
-    parser.add_argument(
-        "--images",
-        type=_size,
-        action="append",
-        default=[],
-        metavar="NAME=NUMBER",
-        help="size of a dataset; may be repeated",
-    )
+    text = "size of a dataset; may be repeated"
+    add("--images", type=_size, action="append", default=[], metavar="NAME=NUMBER", help=text)
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--markdown", action="store_true", help="a table for a README")
     output.add_argument("--json", action="store_true", help="plain numbers")

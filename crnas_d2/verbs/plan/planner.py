@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from detectron2.config import CfgNode
 
@@ -38,9 +38,7 @@ def macs_pace(macs_per_second: float) -> Pace:
 
 def given_pace(training: float, inference: float | None = None) -> Pace:
     """Return a pace in seconds per image; inference is a third of training unless it is given."""
-    if inference is None:
-        inference = training / (1 + _BACKWARD)
-    return lambda *_: (training, inference)
+    return lambda *_: (training, training / (1 + _BACKWARD) if inference is None else inference)
 
 
 def measured_pace(cfg: CfgNode, _: MacsPerImage) -> tuple[float | None, float | None]:
@@ -51,23 +49,15 @@ def measured_pace(cfg: CfgNode, _: MacsPerImage) -> tuple[float | None, float | 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one run of a config takes.
+    """What one run of a config takes."""
 
-    Attributes:
-        file: the config.
-        verb: ``train`` or ``search``.
-        estimate: its seconds are those of all devices together.
-        macs: of one image.
-        num_processes: GPUs of a training, workers of a search.
-        notes: what else to know, e.g. a ``genotype.yaml`` that no search has written yet, without
-            which the plan is that of the base network.
-    """
-
-    file: str
-    verb: str
-    estimate: Estimate
+    file: str  # the config
+    verb: str  # train or search
+    estimate: Estimate  # its seconds are those of all devices together
     macs: MacsPerImage
-    num_processes: int
+    num_processes: int  # GPUs of a training, workers of a search
+    # What else to know, e.g. a genotype.yaml that no search has written yet, without which the
+    # plan is that of the base network.
     notes: tuple[str, ...] = ()
 
     @property
@@ -100,26 +90,21 @@ class Plan:
         }
 
 
+@dataclass
 class Planner:
-    """Plans configs; nothing is trained, and neither data nor weights are needed.
+    """Plans configs; nothing is trained, and neither data nor weights are needed."""
 
-    Args:
-        num_processes: GPUs of a training, workers of a search; 0: ``SOLVER.REFERENCE_WORLD_SIZE``
-            of the config, or 1.
-    """
-
-    def __init__(self, pace: Pace, sizes: DatasetSizes, *, num_processes: int = 0):
-        self.pace, self.sizes, self.num_processes = pace, sizes, num_processes
-        self._networks: dict[str, CountedNetwork] = {}
+    pace: Pace
+    sizes: DatasetSizes
+    # GPUs of a training, workers of a search; 0: SOLVER.REFERENCE_WORLD_SIZE of the config, or 1.
+    num_processes: int = 0
+    _networks: dict[str, CountedNetwork] = field(default_factory=dict)
 
     def plan(self, file: str, overrides: Sequence[str], *, searches: bool = False) -> Plan:
-        """Plan one config.
+        """Plan one config, or raise ValueError with the key and the fix.
 
         Args:
             searches: that it is searched, also if :func:`is_search` cannot tell.
-
-        Raises:
-            ValueError: a config that cannot be planned, with the key and the fix.
         """
         skipped: list[str] = []
         cfg = load_config(file, overrides, skipped=skipped)
@@ -129,11 +114,8 @@ class Planner:
             raise ValueError(f"{file} has no supernet to search: plan it as a training.")
         if searches or is_search(file, cfg):
             network = self._network(cfg, budgeted_searcher(cfg))
-            archval = (
-                self.sizes.count(cfg, "ARCHVAL")
-                if SCORE_REGISTRY.get(cfg.SEARCH.SCORE).uses_supernet
-                else 0
-            )
+            uses_images = SCORE_REGISTRY.get(cfg.SEARCH.SCORE).uses_supernet
+            archval = self.sizes.count(cfg, "ARCHVAL") if uses_images else 0
             notes += _kept_images(cfg, archval)
             speed = self._timed(network.search_speed(), cfg, network)
             estimate = estimate_search(cfg, speed, archval)
@@ -171,9 +153,8 @@ def is_search(file: str, cfg: CfgNode) -> bool:
         return False
     if not SCORE_REGISTRY.get(cfg.SEARCH.SCORE).uses_supernet:
         return True
-    return bool(cfg.MODEL.WEIGHTS) and any(
-        folder and f"{folder}/model_final.pth" == cfg.MODEL.WEIGHTS for folder in _folders(file)
-    )
+    trained = [f"{folder}/model_final.pth" for folder in _folders(file) if folder]
+    return cfg.MODEL.WEIGHTS in trained
 
 
 def _has_paths(cfg: CfgNode) -> bool:
@@ -185,8 +166,7 @@ def _folders(file: str) -> list[str]:
     """Return ``OUTPUT_DIR`` of all configs that one inherits from."""
     found = []
     for base in inherited_files(file):
-        content = read_config_file(base, skipped=[])
-        found += [content.get("OUTPUT_DIR", ""), *_folders(base)]
+        found += [read_config_file(base, skipped=[]).get("OUTPUT_DIR", ""), *_folders(base)]
     return found
 
 

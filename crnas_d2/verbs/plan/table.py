@@ -43,11 +43,7 @@ def total(plans: Sequence[Plan]) -> list[str]:
 
 
 def scope(plans: Sequence[Plan], how: str) -> Iterator[str]:
-    """Yield sentences that say what the numbers count.
-
-    Args:
-        how: where the hours come from.
-    """
+    """Yield sentences that say what the numbers count; ``how``: where the hours come from."""
     numbers = " or ".join(map(str, sorted({plan.num_processes for plan in plans})))
     yield (
         "MACs: multiply-adds of a forward pass for one image, as crnas-d2 analyze counts them; of "

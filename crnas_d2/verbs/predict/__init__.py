@@ -9,24 +9,16 @@ from .job import run_prediction
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="image, folder of images, or video"
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="INPUT", help="image, folder of images, or video")
+    text = "for pictures/, predictions.json (COCO results) and images.json"
+    add("--output", required=True, metavar="FOLDER", help=text)
+    text = (
+        "leave out detections below it; default: %(default)s. 0 keeps all that the network gives, "
+        "e.g. to compute AP"
     )
-    parser.add_argument(
-        "--output",
-        required=True,
-        metavar="FOLDER",
-        help="for pictures/, predictions.json (COCO results) and images.json",
-    )
-    parser.add_argument(
-        "--score-threshold",
-        type=float,
-        default=0.5,
-        metavar="SCORE",
-        help="leave out detections below it; default: %(default)s. 0 keeps all that the network "
-        "gives, e.g. to compute AP",
-    )
-    parser.add_argument("--no-pictures", action="store_true", help="write the JSON files only")
+    add("--score-threshold", type=float, default=0.5, metavar="SCORE", help=text)
+    add("--no-pictures", action="store_true", help="write the JSON files only")
     add_overwrite(parser, "earlier predictions")
     add_trained_network(parser)
 
@@ -42,8 +34,6 @@ def run(args: argparse.Namespace) -> None:
         with_pictures=not args.no_pictures,
         overwrite=args.overwrite,
     )
-    print(
-        f"{len(prediction.results)} detections in {len(prediction.images)} images"
-        + (f", {len(prediction.skipped)} skipped" if prediction.skipped else "")
-        + f": {args.output}"
-    )
+    found = f"{len(prediction.results)} detections in {len(prediction.images)} images"
+    skipped = f", {len(prediction.skipped)} skipped" if prediction.skipped else ""
+    print(f"{found}{skipped}: {args.output}")

@@ -4,12 +4,8 @@ from colorsys import hsv_to_rgb
 
 import numpy as np
 import torch
+from detectron2.data import detection_utils
 from detectron2.data.catalog import Metadata
-from detectron2.data.detection_utils import (
-    build_augmentation,
-    convert_image_to_rgb,
-    convert_PIL_to_numpy,
-)
 from detectron2.data.transforms import AugInput, AugmentationList
 from detectron2.structures import Instances
 from PIL import Image
@@ -30,7 +26,9 @@ class Detector:
     def __init__(self, network: LoadedNetwork, score_threshold: float):
         self.network = network
         self.format = network.cfg.INPUT.FORMAT
-        self.augmentation = AugmentationList(build_augmentation(network.cfg, is_train=False))
+        self.augmentation = AugmentationList(
+            detection_utils.build_augmentation(network.cfg, is_train=False)
+        )
         self.score_threshold = score_threshold
 
     @torch.no_grad()
@@ -48,17 +46,15 @@ class Detector:
         """Turn a frame of a video into ``INPUT.FORMAT``, as Detectron2 reads images."""
         if self.format == "BGR":
             return frame
-        return convert_PIL_to_numpy(Image.fromarray(frame[:, :, ::-1]), self.format)
+        return detection_utils.convert_PIL_to_numpy(Image.fromarray(frame[:, :, ::-1]), self.format)
 
     def draw(self, image: np.ndarray, instances: Instances) -> np.ndarray:
         """Draw boxes, masks and key points with the names and scores of their classes.
 
         Args:
             image: (H, W, C) of ``INPUT.FORMAT``; a grey one stays grey.
-            instances: on the CPU.
 
-        Returns:
-            RGB, (H', W', 3), enlarged to a longer side of at least 640 pixels.
+        Returns RGB, (H', W', 3), enlarged to a longer side of at least 640 pixels.
         """
         # Needs OpenCV, which only those who draw have to install.
         from detectron2.utils.visualizer import GenericMask, Visualizer
@@ -66,7 +62,7 @@ class Detector:
         names = self.network.classes.names
         height, width = image.shape[:2]
         scale = max(1.0, _LEAST / max(height, width))
-        rgb = convert_image_to_rgb(image, self.format)
+        rgb = detection_utils.convert_image_to_rgb(image, self.format)
         drawn = Visualizer(rgb, Metadata(thing_classes=list(names)), scale=scale)
         boxes, classes = instances.pred_boxes.tensor.numpy(), instances.pred_classes.tolist()
         # One colour per class, in all images.
@@ -78,10 +74,8 @@ class Detector:
         drawn.overlay_instances(
             boxes=boxes, masks=masks, keypoints=points, assigned_colors=colours, alpha=0.4
         )
-        # Visualizer's own labels are too small to read in small images.
-        size = (
-            min(20, max(12, scale * max(height, width) / 50)) / scale
-        )  # times scale in the output
+        # Visualizer's own labels are too small to read in small images. Times scale in the output.
+        size = min(20, max(12, scale * max(height, width) / 50)) / scale
         scores = instances.scores.tolist()
         for box, index, score, colour in zip(boxes, classes, scores, colours, strict=True):
             left, top = np.clip(box[:2], 0, (width - 1, height - 1))

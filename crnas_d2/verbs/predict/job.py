@@ -33,19 +33,13 @@ _DRAWN_AS = (".jpeg", ".jpg", ".png", ".webp")  # other images are drawn as PNG
 
 @dataclass
 class Prediction:
-    """Detections on images.
-
-    Attributes:
-        images: ``{"id", "file_name", "width", "height"}`` each, sizes in pixels; a frame of a video
-            also has ``"frame"``, from 0 on.
-        results: detections in COCO's format.
-        skipped: a sentence for each image that cannot be read.
-    """
+    """Detections on images."""
 
     classes: ClassNames
+    # {"id", "file_name", "width", "height"}, in pixels; of a video also "frame", from 0 on.
     images: list[dict[str, Any]] = field(default_factory=list)
-    results: list[dict[str, Any]] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
+    results: list[dict[str, Any]] = field(default_factory=list)  # in COCO's format
+    skipped: list[str] = field(default_factory=list)  # a sentence for each unreadable image
 
     def add(self, entry: dict[str, Any], image: np.ndarray, instances: Instances) -> None:
         """Add an image, which ``entry`` names, and its detections."""
@@ -87,18 +81,14 @@ def run_prediction(
             itself gives none below its ``SCORE_THRESH_TEST``.
         with_pictures: whether to draw. Drawing and videos need OpenCV.
 
-    Raises:
-        JobError, ValueError: with what is wrong and what to do; then nothing is written.
+    After a JobError or ValueError, which says what to do, nothing is written.
     """
     if not 0 <= score_threshold <= 1:
         raise invalid("--score-threshold", score_threshold, "0 to 1")
     if not find_architecture(cfg).detects:
-        raise invalid(
-            "MODEL.META_ARCHITECTURE",
-            cfg.MODEL.META_ARCHITECTURE,
-            f"one of {', '.join(detectors())}",
-            but="it is not known to detect objects",
-        )
+        name, expected = cfg.MODEL.META_ARCHITECTURE, f"one of {', '.join(detectors())}"
+        but = "it is not known to detect objects"
+        raise invalid("MODEL.META_ARCHITECTURE", name, expected, but=but)
     pictures = find_pictures(inputs)
     above = Path(output).resolve().parents
     for path in inputs:
@@ -108,7 +98,13 @@ def run_prediction(
                 "drawn pictures: choose another folder."
             )
     check_new_folder(output, PREDICTIONS, overwrite=overwrite, inputs=inputs)
-    _check_opencv(pictures, with_pictures)
+    if find_module("cv2") is None:
+        video = next((picture.file for picture in pictures if picture.is_video), None)
+        install = "with OpenCV, which is not installed: pip install 'crnas-d2[predict]'"
+        if video is not None:
+            raise ValueError(f"The video {video} is read {install}.")
+        if with_pictures:
+            raise ValueError(f"Pictures are drawn {install}, or add --no-pictures.")
     network = load_network(cfg)
     detector, prediction = Detector(network, score_threshold), Prediction(network.classes)
     with whole_folder(output) as unfinished:
@@ -122,17 +118,6 @@ def run_prediction(
     return prediction
 
 
-def _check_opencv(pictures: Sequence[Picture], with_pictures: bool) -> None:
-    if find_module("cv2") is not None:
-        return
-    video = next((picture.file for picture in pictures if picture.is_video), None)
-    install = "with OpenCV, which is not installed: pip install 'crnas-d2[predict]'"
-    if video is not None:
-        raise ValueError(f"The video {video} is read {install}.")
-    if with_pictures:
-        raise ValueError(f"Pictures are drawn {install}, or add --no-pictures.")
-
-
 def _predict_all(
     detector: Detector, pictures: Sequence[Picture], prediction: Prediction, drawn: Path | None
 ) -> None:
@@ -140,9 +125,10 @@ def _predict_all(
     with progress_bar(total=len(pictures), unit="img", desc="Predicting") as bar:
         for picture in pictures:
             images: Iterable[np.ndarray]
+            video = None
             try:
-                video = VideoReader(picture.file) if picture.is_video else None
-                if video is not None:
+                if picture.is_video:
+                    video = VideoReader(picture.file)
                     images = map(detector.from_bgr, video)
                     bar.total = (bar.total or 0) + max(1, video.count) - 1
                 else:

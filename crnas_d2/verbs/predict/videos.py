@@ -12,14 +12,11 @@ _USUAL_RATE = 25.0  # where a file states none
 
 
 class VideoReader:
-    """The frames of a video file.
+    """The frames of a video file, or an ImageError.
 
     Attributes:
         rate: frames per second.
         count: of the frames, as the file states it; 0 if it does not.
-
-    Raises:
-        ImageError: the file cannot be read.
     """
 
     def __init__(self, file: Path):
@@ -31,10 +28,8 @@ class VideoReader:
         self.count = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         was_read, self._first = self._capture.read()
         if not was_read:
-            raise ImageError(
-                f"The video {file} cannot be used: OpenCV reads no frame of it. Restore the file, "
-                "or convert it to MP4."
-            )
+            fix = "Restore the file, or convert it to MP4."
+            raise ImageError(f"The video {file} cannot be used: OpenCV reads no frame of it. {fix}")
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield the frames, (H, W, 3), BGR; once."""
@@ -46,22 +41,14 @@ class VideoReader:
 
 
 class VideoWriter:
-    """An MP4 file (MPEG-4), whose size is that of its first frame.
-
-    Args:
-        rate: frames per second.
-    """
+    """An MP4 file (MPEG-4) of ``rate`` frames per second, whose size is that of its first frame."""
 
     def __init__(self, file: Path, rate: float):
         self.file, self.rate = file, rate
         self._writer: Any = None
 
     def write(self, frame: np.ndarray) -> None:
-        """Add a frame, RGB, (H, W, 3).
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """Add a frame, RGB, (H, W, 3); raise OSError if it cannot be written."""
         import cv2
 
         # The codec needs even sides.
