@@ -45,8 +45,8 @@ def cannot_win(
     population correction).
 
     Args:
-        scores, rival_scores: on the images seen, then on samples of them, ``(1 + samples,)``, the
-            same ones for both; NaN ones are left out.
+        scores, rival_scores: on the images seen, then on samples of them, the same ones for both,
+            ``(1 + samples,)``.
         share: of all images that were seen, below 1.
         confidence: probability with which it has to stay behind.
     """

@@ -64,18 +64,17 @@ def genotype_of(trial: FrozenTrial, space: SearchSpace) -> Genotype | None:
 
 
 def decided_genotype(trial: FrozenTrial, space: SearchSpace) -> Genotype:
-    """Return the genotype of a trial that has all its parameters, e.g. of one with a result."""
+    """Return the genotype of a trial that has one, e.g. because it has a result."""
     genotype = genotype_of(trial, space)
     assert genotype is not None, trial.number
     return genotype
 
 
-def enqueue(study: optuna.Study, space: SearchSpace, genotypes: Iterable[Genotype]) -> int:
-    """Enqueue those genotypes that are not evaluated, running or waiting; return their number."""
+def enqueue(study: optuna.Study, space: SearchSpace, genotypes: Iterable[Genotype]) -> None:
+    """Enqueue those genotypes that are not evaluated, running or waiting."""
     known = taken_care_of(study.get_trials(deepcopy=False), space)
-    new = [genotype for genotype in genotypes if genotype not in known]
     kinds = {choice.name: CategoricalDistribution(choice.options) for choice in space.choices}
-    for genotype in new:
+    for genotype in (genotype for genotype in genotypes if genotype not in known):
         values = space.values(genotype, partial=True)
         trial = optuna.create_trial(
             state=TrialState.WAITING,
@@ -84,7 +83,6 @@ def enqueue(study: optuna.Study, space: SearchSpace, genotypes: Iterable[Genotyp
             user_attrs={ENQUEUED: values},
         )
         study.add_trial(trial)
-    return len(new)
 
 
 def has_result(trial: FrozenTrial) -> bool:

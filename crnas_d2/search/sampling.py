@@ -30,7 +30,7 @@ def sample_over_cost(
     is taken at random from each; those of empty parts are taken at random from the rest.
     """
     random = Random(f"{seed}/networks")
-    pool = _sample(space, budgets, _POOL * number, random, _PATIENCE)
+    pool = feasible_samples(space, budgets, _POOL * number, random, patience=_PATIENCE)
     if len(pool) < number:
         pool = sample_genotypes(space, budgets, number, seed)
     costs = {genotype: cost(genotype) for genotype in pool}
@@ -51,31 +51,24 @@ def feasible_samples(
     budgets: Sequence[Budget],
     number: int,
     random: Random,
+    *,
     known: Collection[Genotype] = (),
+    patience: int | None = None,
 ) -> list[Genotype]:
-    """Sample different feasible genotypes that are not known; raise ValueError for too few."""
-    found = _sample(space, budgets, number, random, _MOST_SAMPLES, known)
-    if len(found) < number:
+    """Sample different feasible genotypes that are not known.
+
+    After many samples in a row that gave nothing new, raise ValueError; with ``patience``, return
+    what there is after so many.
+    """
+    found: dict[Genotype, None] = {}
+    in_vain = 0
+    while len(found) < number and in_vain < (patience or _MOST_SAMPLES):
+        genotype, in_vain = space.sample(random), in_vain + 1
+        if genotype not in found and genotype not in known and is_feasible(genotype, budgets):
+            found[genotype], in_vain = None, 0
+    if len(found) < number and patience is None:
         raise ValueError(
             f"{_MOST_SAMPLES:,} samples gave only {len(found)} genotypes that satisfy "
             f"SEARCH.BUDGET, not {number}. Ask for fewer, or widen the budget."
         )
-    return found
-
-
-def _sample(
-    space: SearchSpace,
-    budgets: Sequence[Budget],
-    number: int,
-    random: Random,
-    patience: int,
-    known: Collection[Genotype] = (),
-) -> list[Genotype]:
-    """Sample until there are enough, or until so many samples in a row gave nothing new."""
-    found: dict[Genotype, None] = {}
-    in_vain = 0
-    while len(found) < number and in_vain < patience:
-        genotype, in_vain = space.sample(random), in_vain + 1
-        if genotype not in found and genotype not in known and is_feasible(genotype, budgets):
-            found[genotype], in_vain = None, 0
     return list(found)

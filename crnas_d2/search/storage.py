@@ -14,10 +14,10 @@ from typing import Any
 import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
-from sqlalchemy import exc
+from sqlalchemy import exc, make_url
 
 from .storage_files import check_sqlite, open_journal, prepare_sqlite
-from .storage_url import StorageError, check_url, connect_args, file_of, shown
+from .storage_url import StorageError, check_url, file_of, shown
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,6 @@ def open_storage(url: str, *, patience: float = 0, for_workers: bool = False) ->
     """Open the storage of a study, and create its file or its tables if they are missing.
 
     Args:
-        url: an SQLAlchemy URL, or the path of a journal file.
         patience: seconds for which to wait for a storage that is away, here and later.
         for_workers: whether candidates will be written; an SQLite file is prepared for that.
 
@@ -149,8 +148,15 @@ def _first_line(error: BaseException) -> str:
 def _open_database(url: str, for_workers: bool) -> BaseStorage:
     if (file := file_of(url)) is not None:
         check_sqlite(file)
+    parsed, arguments = make_url(url), {}
+    if parsed.get_backend_name() == "sqlite":
+        arguments = {"timeout": 60}  # seconds that a transaction waits for others
+    elif parsed.get_backend_name() == "postgresql" and "psycopg" in parsed.get_driver_name():
+        # They let it notice a lost connection; the URL wins.
+        usual = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10}
+        arguments = {key: value for key, value in usual.items() if key not in parsed.query}
     template = url.replace("{", "{{").replace("}", "}}")  # Optuna formats it
-    engine = {"pool_pre_ping": True, "connect_args": connect_args(url)}
+    engine = {"pool_pre_ping": True, "connect_args": arguments}
     for attempt in count(1):
         try:
             storage = RDBStorage(template, engine_kwargs=engine)

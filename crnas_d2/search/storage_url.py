@@ -98,18 +98,6 @@ def file_of(url: str) -> str | None:
     return parsed.database
 
 
-def connect_args(url: str) -> dict[str, object]:
-    """Return arguments of the driver that let it notice a lost connection; the URL wins."""
-    from sqlalchemy.engine import make_url
-
-    parsed, usual = make_url(url), {}
-    if parsed.get_backend_name() == "sqlite":
-        return {"timeout": 60}  # seconds that a transaction waits for others
-    if parsed.get_backend_name() == "postgresql" and "psycopg" in parsed.get_driver_name():
-        usual = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10}
-    return {key: value for key, value in usual.items() if key not in parsed.query}
-
-
 def _parsed(url: str) -> "URL | None":
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
