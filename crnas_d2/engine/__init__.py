@@ -1,7 +1,7 @@
 """Training: trainers, hooks, path samplers and schedules."""
 
 from .alternating_trainer import AlphaProgress, AlternatingTrainer, first_alpha_step
-from .found_network import calibration, without_sync
+from .found_network import without_sync
 from .gradient_exchange import GradientExchange, path_parameters
 from .path_samplers import (
     PATH_SAMPLER_REGISTRY,
@@ -23,7 +23,6 @@ __all__ = [
     "PathSampling",
     "Trainer",
     "UniformPathSampler",
-    "calibration",
     "check_lr_scheduler",
     "checkpoint_size",
     "first_alpha_step",

@@ -30,9 +30,8 @@ _ENOUGH = 8.0  # seconds, after which no further step is timed
 def measure_speed(cfg: CfgNode, *, timed: bool = True, random_images: bool = False) -> Speed:
     """Build the model of a config and time steps on the first images of ``DATASETS.TRAIN``.
 
-    Args:
-        timed: ``False`` where the device of the config is not at hand: only sizes are known then.
-        random_images: time steps on random images, because the dataset may not be at hand.
+    Only sizes are known without ``timed``, where the device of the config is not at hand; steps are
+    timed on ``random_images`` where the dataset may not be.
     """
     on_gpu = cfg.MODEL.DEVICE.startswith("cuda")
     before = _peak_memory(on_gpu)

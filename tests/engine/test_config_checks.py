@@ -42,6 +42,8 @@ CHANNEL = {
     "MODEL.SUPERNET.PATH_SAMPLER": "alpha",
     "MODEL.SUPERNET.CHANNEL.NUM_GROUPS": 4,
 }
+RETINANET = {"META_ARCHITECTURE": "RetinaNet", "FPN.IN_FEATURES": ["res9"]}
+RES9 = r"FPN\.IN_FEATURES is \['res9'\]; expected some of .*res2, res3"
 DETECTRON2 = {"MODEL.BACKBONE.NAME": "build_resnet_fpn_backbone", "MODEL.RESNETS.DEPTH": 50}
 CONFIGS = {
     "supernet": toy.supernet_config,
@@ -87,6 +89,8 @@ REFUSED = {
         ({"RPN.IN_FEATURES": ["p9"]}, "model cannot be built .KeyError in rpn.py.: 'p9'"),
         ({"FPN.IN_FEATURES": []}, r"FPN\.IN_FEATURES is \[\]; expected some of .*res2, res3"),
         ({"FPN.IN_FEATURES": ["res7"]}, r"FPN\.IN_FEATURES is \['res7'\]; expected some"),
+        ({**RETINANET, "BACKBONE.NAME": "build_supernet_retinanet_fpn_backbone"}, RES9),
+        ({**RETINANET, "BACKBONE.NAME": "build_supernet_nasfpn_backbone"}, RES9),
         ({"ANCHOR_GENERATOR.SIZES": [[8], [16]]}, "cannot be built.*Got sizes of length 2"),
         ({"RPN.IOU_LABELS": [0, 1]}, r"cannot be built .AssertionError in matcher\.py"),
         ({"DEVICE": "meta"}, "MODEL.DEVICE is 'meta', but it holds no values"),
