@@ -1,8 +1,8 @@
 """Datasets, from files to the inputs of a model; importing it registers the built-in ones.
 
 The rooms, each of which may import those before it: ``annotations`` (files of annotations),
-``images`` (files of images), ``embedded`` (generated datasets), ``datasets`` (registered ones) and
-``loaders``.
+``images`` (files of images), ``layouts`` (folders as labelling tools write them), ``embedded``
+(generated datasets), ``datasets`` (registered ones) and ``loaders``.
 """
 
 from .datasets import builtin  # noqa: F401  (registration)
@@ -13,15 +13,18 @@ from .datasets.registration import register_coco_format, register_datasets, regi
 from .datasets.sizes import DatasetSizes
 from .embedded import make_letters, make_letters_crops
 from .images.files import ImageError
+from .layouts import LAYOUT_REGISTRY, Layout, find_layout
 from .loaders.build import build_resumable_loader, build_test_loader, build_train_loader
 from .loaders.fixed_batches import build_fixed_batches, fixed_images
 from .loaders.resumable import ResumableLoader
 
 __all__ = [
     "CLASSES",
+    "LAYOUT_REGISTRY",
     "ClassNames",
     "DatasetSizes",
     "ImageError",
+    "Layout",
     "ResumableLoader",
     "archval_twins",
     "build_fixed_batches",
@@ -36,6 +39,7 @@ __all__ = [
     "check_task",
     "class_record",
     "find_classes",
+    "find_layout",
     "fixed_images",
     "kept_ids",
     "make_letters",

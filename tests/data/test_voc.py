@@ -7,8 +7,8 @@ from detectron2.data.datasets import load_coco_json, load_voc_instances
 from detectron2.structures import BoxMode
 from voc_toy import write_voc
 
-from crnas_d2.data.annotations.voc import voc_files, voc_to_coco
 from crnas_d2.data.images.files import read_image_files
+from crnas_d2.data.layouts.voc import voc_files, voc_part
 from crnas_d2.verbs.prepare.annotation_report import check_annotations
 
 IMAGES = {
@@ -32,7 +32,7 @@ def loaded_as_coco(tmp_path):
 
     def load(folder, image_set, names):
         json_file = tmp_path / "converted.json"
-        json_file.write_text(json.dumps(voc_to_coco(voc_files(folder, image_set), folder, names)))
+        json_file.write_text(json.dumps(voc_part(voc_files(folder, image_set), folder, names).coco))
         return load_coco_json(str(json_file), str(folder), name)
 
     yield load
@@ -68,7 +68,7 @@ def test_bccd_is_read_as_detectron2_reads_it(loaded_as_coco, image_set):
 
 def test_bccd_has_two_boxes_with_equal_corners():
     folder = real_data.folder("bccd")
-    coco = voc_to_coco(voc_files(folder), folder)
+    coco = voc_part(voc_files(folder), folder).coco
     files = read_image_files([image["file_name"] for image in coco["images"]], folder)
     report = check_annotations(coco, files)
     assert report.counts() == {"VOC boxes with equal corners": 2}
@@ -78,7 +78,7 @@ def test_bccd_has_two_boxes_with_equal_corners():
 
 
 def test_difficult_objects_are_objects_with_a_flag(voc):
-    annotations = voc_to_coco(voc_files(voc), voc)["annotations"]
+    annotations = voc_part(voc_files(voc), voc).coco["annotations"]
     assert [a["difficult"] for a in annotations] == [0, 1, 0, 1, 0]
     assert {a["iscrowd"] for a in annotations} == {0}
     assert annotations[0]["bbox"] == [0, 0, 60, 40]
@@ -86,7 +86,7 @@ def test_difficult_objects_are_objects_with_a_flag(voc):
 
 
 def test_names_are_sorted_and_ids_count_from_one(voc):
-    coco = voc_to_coco(voc_files(voc), voc)
+    coco = voc_part(voc_files(voc), voc).coco
     assert coco["categories"] == [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
     assert [image["id"] for image in coco["images"]] == [1, 2, 3, 4]
     assert [a["id"] for a in coco["annotations"]] == [1, 2, 3, 4, 5]
@@ -95,7 +95,7 @@ def test_names_are_sorted_and_ids_count_from_one(voc):
 def test_images_are_named_from_a_common_folder_and_by_the_file_that_is_there(voc):
     (voc / "JPEGImages" / "a1.jpg").rename(voc / "JPEGImages" / "a1.PNG")
     (voc / "JPEGImages" / "a2.jpg").unlink()
-    names = [image["file_name"] for image in voc_to_coco(voc_files(voc), voc.parent)["images"]]
+    names = [image["file_name"] for image in voc_part(voc_files(voc), voc.parent).coco["images"]]
     assert names[:3] == [f"VOC/JPEGImages/{name}" for name in ("a1.PNG", "a2.jpg", "b1.jpg")]
 
 
@@ -107,7 +107,7 @@ def test_the_named_image_wins_and_other_files_are_no_images(voc):
         file = voc / "Annotations" / f"{name}.xml"
         described = f"<annotation><filename>{described}</filename>"
         file.write_text(file.read_text().replace("<annotation>", described))
-    names = [image["file_name"] for image in voc_to_coco(voc_files(voc), voc)["images"]]
+    names = [image["file_name"] for image in voc_part(voc_files(voc), voc).coco["images"]]
     assert names == [f"JPEGImages/{name}.jpg" for name in ("a1", "0002", "b1", "b2")]
 
 
@@ -117,7 +117,10 @@ def test_the_named_image_wins_and_other_files_are_no_images(voc):
         (lambda voc: (voc / "Annotations" / "a1.xml").unlink(), "names 1 images without annotat"),
         (lambda voc: (voc / "ImageSets/Main/train.txt").unlink(), r"image sets \['test', 'trainv"),
         (lambda voc: (voc / "JPEGImages").rename(voc / "images"), "is not a VOC folder"),
-        (lambda voc: (voc / "Annotations/a1.xml").write_text("<a"), r"a1\.xml is not a VOC annot"),
+        (
+            lambda voc: (voc / "Annotations/a1.xml").write_text("<a"),
+            r"a1\.xml: it is not an XML",
+        ),
         (
             lambda voc: write_voc(voc, {"a1": [("cow", 0, 1, 1, 2, 2)]}, {}),
             r"an object 'cow'; expected one of \['cat', 'dog'\]",
@@ -136,4 +139,4 @@ def test_the_named_image_wins_and_other_files_are_no_images(voc):
 def test_a_faulty_folder_is_refused(voc, spoil, words):
     spoil(voc)
     with pytest.raises(ValueError, match=words):
-        voc_to_coco(voc_files(voc, "train"), voc, ["cat", "dog"])
+        voc_part(voc_files(voc, "train"), voc, ["cat", "dog"])

@@ -1,6 +1,7 @@
 """Read, select from and write COCO JSON files."""
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,11 @@ def read_coco(file: AnyPath, *, needs_annotations: bool = True) -> Record:
         raise ValueError(f"{file} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is not JSON: {error}.") from error
+    return check_structure(coco, file, needs_annotations=needs_annotations)
+
+
+def check_structure(coco: Any, file: AnyPath, *, needs_annotations: bool = True) -> Record:
+    """Return what a COCO file holds, if it has the structure that :func:`read_coco` demands."""
     found = coco if isinstance(coco, dict) else {}
     absent = set() if needs_annotations else {"annotations"} - found.keys()
     if not all(isinstance(found.get(key), list) for key in _KEYS.keys() - absent):
@@ -55,6 +61,24 @@ def read_coco(file: AnyPath, *, needs_annotations: bool = True) -> Record:
     if not coco["categories"]:
         raise ValueError(f"{file} has no categories; a detector needs at least one.")
     return found
+
+
+def parse_json(text: str) -> tuple[Any, list[str]]:
+    """Parse JSON, and list the objects in which a key occurs twice, with the key.
+
+    Raises:
+        ValueError, RecursionError: it is not JSON.
+    """
+    repeated: list[str] = []
+
+    def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        record = dict(pairs)
+        if len(record) < len(pairs):
+            keys = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+            repeated.append(f"{', '.join(keys)} of {str(record)[:80]}")
+        return record
+
+    return json.loads(text, object_pairs_hook=build), repeated
 
 
 def subset(coco: Record, image_ids: Collection[int], info: Mapping[str, object]) -> Record:

@@ -10,8 +10,8 @@ from crnas_d2.common.files import AnyPath
 from crnas_d2.data.annotations.coco import Record, read_coco, subset
 from crnas_d2.data.annotations.part import Part
 from crnas_d2.data.annotations.splits import split_coco
-from crnas_d2.data.annotations.voc import voc_files, voc_to_coco
 from crnas_d2.data.images.files import read_image_files
+from crnas_d2.data.layouts.voc import voc_files, voc_part
 
 from .annotation_report import Report, check_annotations
 
@@ -59,11 +59,11 @@ def read_voc_parts(folder: AnyPath, image_sets: Mapping[str, str | None]) -> dic
     for name, image_set in image_sets.items():
         files[name] = [file for file in voc_files(folder, image_set) if file not in taken]
         taken.update(files[name])
-    everything = voc_to_coco([file for some in files.values() for file in some], folder)
-    names = [category["name"] for category in everything["categories"]]
+    everything = voc_part([file for some in files.values() for file in some], folder)
+    names = [category["name"] for category in everything.coco["categories"]]
     return {
         name: Part(
-            voc_to_coco(some, folder, names),
+            voc_part(some, folder, names).coco,
             Path(folder),
             {f"{len(some)} files of Annotations, by name or image set": sha256(*some)},
         )

@@ -8,7 +8,7 @@ from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 
 from crnas_d2.common.digests import sha256
 from crnas_d2.data.annotations.coco import Record, read_coco, subset
-from crnas_d2.data.annotations.voc import voc_files, voc_to_coco
+from crnas_d2.data.layouts.voc import voc_files, voc_part
 
 HELD_OUT = 5000  # images of archval, in CR-NAS and in DetNAS
 
@@ -57,7 +57,7 @@ def voc0712(root: Path) -> Source:
         image_set = Path(folder, "ImageSets", "Main", "trainval.txt")
         files[image_set.as_posix()] = sha256(root / image_set)
         files[f"{folder}/Annotations, in the order of the image set"] = sha256(*of_year)
-    coco = voc_to_coco(annotations, root, CLASS_NAMES)
+    coco = voc_part(annotations, root, CLASS_NAMES).coco
     return Source(
         *(coco, files, lambda part: root / "voc_0712" / f"instances_{part}.json"),
         *(root, root / "VOC2012" / "JPEGImages"),

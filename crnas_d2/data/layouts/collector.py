@@ -1,0 +1,265 @@
+"""What the reader of a layout collects: the images and objects of each part, and its findings."""
+
+import itertools
+import math
+import os
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from crnas_d2.common.digests import sha256
+from crnas_d2.common.formats import format_few
+from crnas_d2.common.progress import progress_bar
+from crnas_d2.data.annotations.coco import Record
+from crnas_d2.data.annotations.part import Part
+from crnas_d2.data.images.files import _upright_size as upright_size
+
+from .folder import Folder
+
+BACKGROUND = "images without labels, read as background"
+NO_FILE = "images without an annotation file"
+OTHER_IMAGE = "annotation files that name another image"
+REPEATED_KEYS = "keys that occur twice in a JSON object"
+ODD_IDS = "ids written as text or decimals"
+BASE_NAMES = "file names found by their base name"
+MISSING = "image files that are missing"
+NOT_LISTED = "annotation files that no image set lists"
+NOT_THERE = "parts that are named, but not there"
+FROM_MASKS = "boxes read from masks"
+ROTATED = "rotated boxes, read as upright ones"
+POLYGONS = "polygons, read as masks and boxes"
+ROUND = "ellipses and circles, read as boxes"
+POINTS = "points and lines, left out"
+
+_FEW = 5000  # files that are read without a progress bar
+Point = tuple[float, float]
+Box = list[float]
+
+
+class Collector:
+    """Collects images and objects of the parts of a dataset, numbered from 1 in each part.
+
+    Args:
+        names: of the classes by id, which objects have instead of a name; without, all names that
+            occur are classes, sorted, with ids from 1.
+    """
+
+    def __init__(self, folder: Folder, names: Mapping[int, str] | None = None):
+        self.folder = folder
+        self.names = names
+        self.problems: list[str] = []
+        self._images: dict[str, list[Record]] = defaultdict(list)
+        self._annotations: dict[str, list[Record]] = defaultdict(list)
+        self._findings: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        self._sources: dict[str, dict[str, None]] = defaultdict(dict)
+
+    def note(self, part: str, kind: str, place: str) -> None:
+        self._findings[part][kind].append(place)
+
+    @contextmanager
+    def problem_of(self, place: str) -> Iterator[None]:
+        """Keep what is raised in the body about a file or record, to tell all of it in the end."""
+        try:
+            yield
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            name = "" if isinstance(error, ValueError) else f"{type(error).__name__} "
+            self.problems.append(f"{place}: {name}{error}")
+
+    def add_image(self, part: str, file: str, size: Any, *sources: str, **more: Any) -> Record:
+        """Add an image.
+
+        Args:
+            file: relative to the folder.
+            size: width and height in pixels, as far as they are known.
+            sources: the files of its annotations.
+        """
+        width, height = map(whole, size)
+        images = self._images[part]
+        image = {"id": len(images) + 1, "file_name": file, "width": width, "height": height}
+        images.append(image | more)
+        self._sources[part].update(dict.fromkeys(filter(None, sources)))
+        return images[-1] | {"part": part}
+
+    def find_image(self, part: str, name: str, bases: Sequence[str]) -> str:
+        """Return the file that annotations name, or the name; note how it was found."""
+        file, words = self.folder.find_image(name, bases)
+        if words:
+            self.note(part, BASE_NAMES if file else MISSING, words)
+        return file or name
+
+    def add_object(self, image: Record, name: str | int, shape: Record, **more: Any) -> None:
+        """Add an object: the shape has its ``bbox``, see :func:`polygon` and others."""
+        annotations = self._annotations[image["part"]]
+        annotation = {"id": len(annotations) + 1, "image_id": image["id"], "category_id": name}
+        area = shape["bbox"][2] * shape["bbox"][3]
+        annotations.append(annotation | {"area": area, "iscrowd": 0} | shape | more)
+
+    def note_unused(self, labelled: Collection[str] = ()) -> None:
+        """Note the images without annotations in the folders of those that have some.
+
+        Args:
+            labelled: stems of images that have annotations elsewhere.
+        """
+        used = {i["file_name"]: part for part, images in self._images.items() for i in images}
+        folders = {os.path.dirname(image): part for image, part in used.items()}
+        for image in self.folder.images:
+            part = folders.get(os.path.dirname(image))
+            if part is not None and image not in used and Path(image).stem not in labelled:
+                self.note(part, NO_FILE, image)
+
+    def parts(self) -> dict[str, Part]:
+        """Return all parts; they have the same categories.
+
+        Raises:
+            ValueError: the problems that were kept, or no image.
+        """
+        if self.problems:
+            count = f" ({len(self.problems)} such places)" if len(self.problems) > 1 else ""
+            raise ValueError(format_few(self.problems) + count)
+        if not any(self._images.values()):
+            raise ValueError(f"{self.folder.root}: no images are annotated.")
+        names = self.names
+        if names is None:
+            found = {a["category_id"] for some in self._annotations.values() for a in some}
+            names = dict(enumerate(sorted(found), start=1))
+            ids = {name: number for number, name in names.items()}
+            for annotation in itertools.chain(*self._annotations.values()):
+                annotation["category_id"] = ids[annotation["category_id"]]
+        categories = [{"id": number, "name": name} for number, name in names.items()]
+        parts = {}
+        for part, images in self._images.items():
+            annotations = self._annotations[part]
+            coco = {"info": {}, "images": images, "annotations": annotations}
+            sources = digests(self.folder, list(self._sources[part]))
+            findings = {kind: list(places) for kind, places in self._findings[part].items()}
+            parts[part] = Part(
+                {**coco, "categories": categories}, self.folder.root, sources, findings
+            )
+        return in_order(parts)
+
+
+def in_order(parts: dict[str, Part]) -> dict[str, Part]:
+    """Return train, val and test in this order; one part alone is ``train``, as is one of no name.
+
+    Raises:
+        ValueError: several parts, and none to train on.
+    """
+    parts = {part or "train": content for part, content in parts.items()}
+    if len(parts) == 1:
+        return {"train": next(iter(parts.values()))}
+    if "train" not in parts:
+        raise ValueError(f"The parts are {', '.join(parts)}; expected one named train.")
+    return {part: parts[part] for part in ("train", "val", "test") if part in parts}
+
+
+def digests(folder: Folder, files: Sequence[str]) -> dict[str, str]:
+    """Return the sha256 of each source file; that of many is one."""
+    paths = [folder.root / file for file in files]
+    if len(files) <= 3:
+        return {file: sha256(path) for file, path in zip(files, paths, strict=True)}
+    where = os.path.commonpath([os.path.dirname(file) or "." for file in files])
+    return {f"{len(files)} files *{paths[0].suffix} of {where or '.'}/": sha256(*paths)}
+
+
+def progress(items: Sequence[Any], title: str = "Reading annotations") -> Iterable[Any]:
+    """Return the items, with a progress bar if they are many."""
+    return progress_bar(items, desc=title, unit="file", disable=len(items) < _FEW)
+
+
+def read_sizes(root: Path, files: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Return width and height of images, upright by their EXIF orientation; (0, 0) if unreadable.
+
+    Only heads of files are read: 100,000 take about 10 s.
+    """
+
+    def read(file: str) -> tuple[int, int]:
+        try:
+            with Image.open(root / file) as image:
+                return upright_size(image)
+        except Exception:  # decoders raise many types; prepare names them when it decodes all
+            return 0, 0
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        bar = progress_bar(
+            pool.map(read, files, chunksize=64),
+            total=len(files),
+            desc="Sizes of images",
+            unit="img",
+            disable=len(files) < _FEW,
+        )
+        return dict(zip(files, bar, strict=True))
+
+
+def whole(value: Any) -> Any:
+    """Return a number that is written as text or as a decimal as a whole one, if it is one."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return value
+    if isinstance(value, bool | int) or not number.is_integer():
+        return value
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else int(number)
+
+
+def box_of(points: Sequence[Point]) -> Record:
+    """Return the upright box around points.
+
+    Raises:
+        ValueError: a coordinate that is no finite number, or no points.
+    """
+    xs, ys = zip(*((float(x), float(y)) for x, y in points), strict=True)
+    if not all(map(math.isfinite, xs + ys)):
+        raise ValueError(f"coordinates {format_few(points)} that are no finite numbers")
+    return {"bbox": [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]}
+
+
+def polygon(points: Sequence[Point]) -> Record:
+    """Return box, area and segmentation of a polygon."""
+    if len(points) < 3:
+        raise ValueError(f"a polygon of {len(points)} points; expected 3 or more")
+    box = box_of(points)
+    x, y = np.asarray(points, dtype=float).T
+    area = abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
+    flat = [float(value) for point in points for value in point]
+    return box | {"area": area, "segmentation": [flat]}
+
+
+def rotated(box: Box, degrees: float, about: Point) -> Record:
+    """Return the upright hull of a box that is turned clockwise, as seen on the screen."""
+    left, top, width, height = box
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    corners = [(left + x - about[0], top + y - about[1]) for x in (0, width) for y in (0, height)]
+    turned = [(about[0] + x * cos - y * sin, about[1] + x * sin + y * cos) for x, y in corners]
+    return box_of(turned)
+
+
+def ellipse(center: Point, radii: Point, degrees: float = 0.0) -> Record:
+    """Return the upright box around an ellipse that is turned clockwise."""
+    (x, y), (a, b) = center, radii
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    width, height = math.hypot(a * cos, b * sin), math.hypot(a * sin, b * cos)
+    return box_of([(x - width, y - height), (x + width, y + height)])
+
+
+def mask(pixels: np.ndarray[Any, Any], left: int, top: int, size: Sequence[int]) -> Record:
+    """Return box, area and segmentation of a mask (H, W) whose upper left pixel is given.
+
+    Args:
+        size: width and height of the image.
+    """
+    whole_mask = np.zeros((size[1], size[0]), np.uint8, order="F")
+    inside = whole_mask[top : top + pixels.shape[0], left : left + pixels.shape[1]]
+    if top < 0 or left < 0 or inside.shape != pixels.shape:
+        raise ValueError("a mask that leaves its image")
+    inside[:] = pixels
+    rle = coco_mask.encode(whole_mask)
+    box, area = coco_mask.toBbox(rle).tolist(), float(coco_mask.area(rle))
+    text = {"size": list(map(int, rle["size"])), "counts": rle["counts"].decode()}
+    return {"bbox": box, "area": area, "segmentation": text}

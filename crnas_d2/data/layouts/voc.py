@@ -1,0 +1,183 @@
+"""PASCAL VOC: an xml file per image, with the boxes of Detectron2's VOC loader."""
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from crnas_d2.common.errors import invalid
+from crnas_d2.common.files import AnyPath
+from crnas_d2.common.formats import format_few
+from crnas_d2.data.annotations.coco import Record
+from crnas_d2.data.annotations.part import Part
+
+from .collector import BASE_NAMES, NOT_LISTED, OTHER_IMAGE, ROTATED, Collector, progress, rotated
+from .folder import PARTS, Folder, part_of, read_text
+from .layout import LAYOUT_REGISTRY, Layout
+from .xml_files import parse_xml, xml_files
+
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_MASKS = {"SegmentationClass", "SegmentationObject"}  # folders without photographs
+
+
+@LAYOUT_REGISTRY.register("VOC")
+class VOC(Layout):
+    looked_for = ".xml files with <annotation>, in Annotations/ or beside images"
+
+    @classmethod
+    def find(cls, folder: Folder) -> str:
+        files = xml_files(folder, "annotation")
+        return f"{os.path.dirname(files[0]) or '.'}/*.xml" if files else ""
+
+    def read(self) -> dict[str, Part]:
+        collector = Collector(self.folder)
+        files = xml_files(self.folder, "annotation")
+        parts = {file: part_of(os.path.dirname(file)) for file in files}
+        if lists := [f for f in self.folder.files if "ImageSets/Main/" in f and f.endswith(".txt")]:
+            parts = self._listed(files, lists, collector) or parts
+        for file, part in progress(list(parts.items())):
+            with collector.problem_of(file):
+                _read(file, part, collector)
+        for file in files:
+            if file not in parts:
+                collector.note("train", NOT_LISTED, file)
+        collector.note_unused({Path(file).stem for file in files if file not in parts})
+        return collector.parts()
+
+    def _listed(
+        self, files: Sequence[str], lists: Sequence[str], collector: Collector
+    ) -> dict[str, str]:
+        """Return the parts by image set; an image of several is in test, else val, else train."""
+        parts: dict[str, str] = {}
+        for part in ("test", "val", "train"):
+            for listed in lists:
+                if PARTS.get(Path(listed).stem) == part:
+                    root = listed.partition("ImageSets/")[0]
+                    by_id = {Path(f).stem: f for f in files if f.startswith(root)}
+                    for line in filter(None, read_text(self.folder.root / listed).split("\n")):
+                        name = next((n for n in (line.strip(), line.split()[0]) if n in by_id), "")
+                        if name:
+                            parts.setdefault(by_id[name], part)
+                        elif not self.folder.with_stem(line.split()[0], root):
+                            words = "there is neither an annotation file nor an image"
+                            collector.problems.append(f"{listed}: of {line.strip()} {words}")
+        return parts
+
+
+def voc_files(folder: AnyPath, image_set: str | None = None) -> list[Path]:
+    """List the annotation files of an image set, or all files if it is ``None``.
+
+    Raises:
+        ValueError: no VOC folder, no such image set, or missing annotations.
+    """
+    annotations = Path(folder) / "Annotations"
+    if not annotations.is_dir() or not (Path(folder) / "JPEGImages").is_dir():
+        raise ValueError(f"{folder} is not a VOC folder: Annotations/ or JPEGImages/ is missing.")
+    if image_set is None:
+        return sorted(annotations.glob("*.xml"))
+    list_file = Path(folder) / "ImageSets" / "Main" / f"{image_set}.txt"
+    if not list_file.is_file():
+        sets = sorted(path.stem for path in list_file.parent.glob("*.txt"))
+        raise ValueError(f"{list_file} does not exist; the folder has the image sets {sets}.")
+    lines = [line.split() for line in read_text(list_file).splitlines() if line.strip()]
+    files = [annotations / f"{words[0]}.xml" for words in lines]
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        raise ValueError(
+            f"{list_file} names {len(missing)} images without annotations; the first missing file "
+            f"is {missing[0]}."
+        )
+    return files
+
+
+def voc_part(
+    files: Sequence[AnyPath], image_root: AnyPath, class_names: Sequence[str] | None = None
+) -> Part:
+    """Read annotation files ``<folder>/Annotations/<id>.xml`` as one part.
+
+    A box runs from ``(xmin - 1, ymin - 1)`` to ``(xmax, ymax)``, as in
+    ``detectron2/data/datasets/pascal_voc.py``. Objects marked *difficult* are ordinary objects, as
+    there, with the flag in the key ``difficult``. ``voc_box`` keeps the corners of the file. As
+    there, the image is that of the file's own name; only without it, that of its ``filename``.
+    Image names are relative to ``image_root``.
+
+    Args:
+        files: from :func:`voc_files`, of one or more folders.
+        class_names: in the order of the category ids, which start at 1; ``None`` for all names
+            that occur, sorted.
+
+    Raises:
+        ValueError: a file that is not a VOC annotation, or an object of an unknown class.
+    """
+    names = [Path(os.path.relpath(file, image_root)).as_posix() for file in files]
+    folder = Folder(image_root, sorted({os.path.dirname(os.path.dirname(name)) for name in names}))
+    classes = None if class_names is None else dict(enumerate(class_names, start=1))
+    collector = Collector(folder, classes)
+    for name in names:
+        with collector.problem_of(name):
+            _read(name, "train", collector)
+    return collector.parts()["train"]
+
+
+def _read(file: str, part: str, collector: Collector) -> None:
+    tree = parse_xml(collector.folder.root / file)
+    size = [tree.findtext(f"size/{side}") or 0 for side in ("width", "height")]
+    image = collector.add_image(part, _image_of(file, tree, part, collector), size, file)
+    numbers = {name: number for number, name in (collector.names or {}).items()}
+    for element in tree.findall("object"):
+        name = (element.findtext("name") or "").strip()
+        if not name or (collector.names is not None and name not in numbers):
+            known = list(numbers) or "classes with a name"
+            raise ValueError(f"it has an object '{name}'; expected one of {known}.")
+        shape, is_rotated = _shape(element, name)
+        if is_rotated:
+            collector.note(part, ROTATED, f"{name} in {file}")
+        difficult = element.findtext("difficult") or "0"
+        if difficult.strip() not in ("0", "1"):
+            raise invalid(f"difficult of an object '{name}'", difficult, "0 or 1")
+        key = numbers.get(name, name)
+        collector.add_object(image, key, shape, difficult=int(difficult))
+
+
+def _shape(element: Element, name: str) -> tuple[Record, bool]:
+    """Return box and corners of an object, and whether it is rotated (by radians)."""
+    try:
+        corners = [float(element.findtext(f"bndbox/{key}") or "") for key in _CORNERS]
+    except ValueError as error:
+        keys = ("cx", "cy", "w", "h", "angle")  # of roLabelImg
+        texts = [element.findtext(f"robndbox/{key}") for key in keys]
+        if None in texts:
+            words = ", ".join(_CORNERS)
+            raise ValueError(f"an object '{name}' has no bndbox of numbers {words}.") from error
+        x, y, width, height, angle = (float(text or "") for text in texts)
+        box = [x - width / 2, y - height / 2, width, height]
+        return rotated(box, math.degrees(angle), (x, y)), True
+    xmin, ymin, xmax, ymax = corners
+    box = [xmin - 1, ymin - 1, xmax - (xmin - 1), ymax - (ymin - 1)]
+    return {"bbox": box, "voc_box": corners}, False
+
+
+def _image_of(file: str, tree: Element, part: str, collector: Collector) -> str:
+    """Return the image of an annotation file: that of its own name, else its ``<filename>``."""
+    near, stem = os.path.dirname(file), Path(file).stem
+    stated = (tree.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2]
+    own, named = (list(_images(collector.folder, name, near)) for name in (stem, Path(stated).stem))
+    named = [image for image in named if image.endswith(f"/{stated}") or image == stated]
+    both = [image for image in own if image in named]
+    if own and named and not both:
+        words = f"{file}: {own[0]}, <filename> {named[0]}"
+        collector.note(part, OTHER_IMAGE, words)
+    found = both or own or named
+    if len({os.path.dirname(image) for image in found}) > 1:
+        raise ValueError(f"its image may be {format_few(found)}")
+    if not found:
+        beside = near.replace("Annotations", "JPEGImages")
+        return os.path.join(beside, stated if Path(stated).stem == stem else f"{stem}.jpg")
+    if Path(found[0]).stem not in (stem, Path(stated).stem):
+        collector.note(part, BASE_NAMES, f"{file} = {found[0]}")
+    return min(found)
+
+
+def _images(folder: Folder, stem: str, near: str) -> Iterator[str]:
+    return (image for image in folder.with_stem(stem, near) if not _MASKS & {*image.split("/")})
