@@ -4,7 +4,7 @@ A reader finds images by name (:mod:`.folder`) and collects objects and findings
 (:mod:`.collector`); :mod:`.layout` is the door to it.
 """
 
-from . import coco, voc, yolo  # noqa: F401  (registration)
+from . import coco, cvat, label_studio, labelme, via, voc, yolo  # noqa: F401  (registration)
 from .layout import LAYOUT_REGISTRY, Layout, find_layout
 
 __all__ = ["LAYOUT_REGISTRY", "Layout", "find_layout"]

@@ -231,11 +231,27 @@ def polygon(points: Sequence[Point]) -> Record:
     return box | {"area": area, "segmentation": [flat]}
 
 
+def joined(shapes: Sequence[Record]) -> Record:
+    """Return one object of several shapes; it has a mask if each of them is a polygon."""
+    if len(shapes) == 1:
+        return shapes[0]
+    corners = [(x, y) for s in shapes for x, y in _corners(s["bbox"])]
+    polygons = [s["segmentation"] for s in shapes if isinstance(s.get("segmentation"), list)]
+    if len(polygons) < len(shapes):
+        return box_of(corners)
+    area = sum(shape["area"] for shape in shapes)
+    return box_of(corners) | {"area": area, "segmentation": list(itertools.chain(*polygons))}
+
+
+def _corners(box: Box) -> list[Point]:
+    left, top, width, height = box
+    return [(left + x, top + y) for x in (0, width) for y in (0, height)]
+
+
 def rotated(box: Box, degrees: float, about: Point) -> Record:
     """Return the upright hull of a box that is turned clockwise, as seen on the screen."""
-    left, top, width, height = box
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    corners = [(left + x - about[0], top + y - about[1]) for x in (0, width) for y in (0, height)]
+    corners = [(x - about[0], y - about[1]) for x, y in _corners(box)]
     turned = [(about[0] + x * cos - y * sin, about[1] + x * sin + y * cos) for x, y in corners]
     return box_of(turned)
 

@@ -129,7 +129,7 @@ class Folder:
                 return path, ""
             if path.startswith("..") and (self.root / path).is_file():
                 return path, ""
-        wanted = PurePosixPath(_plain_name(name))
+        wanted = PurePosixPath(plain_name(name))
         found = self._by_stem.get(wanted.stem.lower(), [])
         found = [f for f in found if PurePosixPath(f).name.lower() == wanted.name.lower()]
         end = str(wanted).lower().split("/")[::-1]
@@ -209,7 +209,7 @@ def _walk(root: Path, below: str) -> Iterator[str]:
                 yield file if prefix == "." else f"{prefix}/{file}"
 
 
-def _plain_name(name: str) -> str:
+def plain_name(name: str) -> str:
     """Return the path in a name that may be a URL or have backslashes."""
     if "?d=" in name:  # Label Studio
         return unquote(name.partition("?d=")[2])
