@@ -13,22 +13,15 @@ import time
 from pathlib import Path
 
 STOPPED = "Stopped; the same command resumes."
-_FOLDERS = {
-    "letters": "demo",
-    "crnas": "demo-crnas",
-    "detnas": "demo-detnas",
-    "nats": "demo-nats",
-}
+_FOLDERS = {"letters": "demo", **{n: f"demo-{n}" for n in ("crnas", "detnas", "nats")}}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "name", nargs="?", default="letters", choices=_FOLDERS, help="default: letters"
-    )
-    parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="default: output/demo, output/demo-crnas, ..."
-    )
-    parser.add_argument("--seed", type=int, default=1, help="of all steps (default: 1)")
+    add = parser.add_argument
+    add("name", nargs="?", default="letters", choices=_FOLDERS, help="default: letters")
+    text = "default: output/demo, output/demo-crnas, ..."
+    add("--output", type=Path, metavar="DIR", help=text)
+    add("--seed", type=int, default=1, help="of all steps (default: 1)")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,6 +1,6 @@
 """The demos: each trains and searches on letters, then compares what it has found."""
 
-from .steps import LETTERS, Demo, run_verb, train, train_in_pairs
+from .steps import LETTERS, Demo, run_verb, train
 
 # Iterations of the trainings; the configs have more.
 DETECTOR, FINETUNING = 1200, 1000
@@ -79,7 +79,7 @@ def detnas(demo: Demo) -> None:
     for number in range(1, NUM_RANDOM + 1):
         name = f"random-{number}"
         configs[name] = demo.config(name, network, f"random/{name}.yaml")
-    train_in_pairs([demo.training(name, c, FROM_SCRATCH) for name, c in configs.items()])
+    train(*(demo.training(name, c, FROM_SCRATCH) for name, c in configs.items()))
     demo.compare(list(configs), ["search"])
 
 
@@ -99,11 +99,11 @@ def nats(demo: Demo) -> None:
     found = demo.config("found", _FINETUNE, _GENOTYPE)
     settings = {"baseline": (_FINETUNE, ()), "found": (found, ("MODEL.INHERIT", "False"))}
     trainings = [
-        demo.training(f"{name}-{seed}", config, FINETUNING, *weights, *overrides, seed=seed)
+        demo.training(f"{name}-{seed}", config, FINETUNING, *weights, *overrides, "SEED", seed)
         for seed in (demo.seed, demo.seed + 1)
         for name, (config, overrides) in settings.items()
     ]
-    train_in_pairs(trainings)
+    train(*trainings)
     demo.compare([training.title for training in trainings], ["search"])
 
 

@@ -22,12 +22,7 @@ _QUIET = {"PYTHONWARNINGS": "ignore"}
 
 
 class BackgroundTraining:
-    """One training in the background; its progress is read from its metrics.json.
-
-    Args:
-        folder: its OUTPUT_DIR; the name is that of its progress bar.
-        overrides: KEY, VALUE, ...
-    """
+    """A training in the background, in ``folder``; its metrics.json tells how far it is."""
 
     def __init__(self, config: str, folder: Path, overrides: Sequence[object]):
         self.folder, self.title = folder, folder.name
@@ -61,22 +56,19 @@ class BackgroundTraining:
 
 
 def train(*trainings: BackgroundTraining) -> None:
-    """Run trainings at the same time, until all have ended."""
-    for training in trainings:
-        training.start()
-    while any([training.is_running() for training in trainings]):
-        time.sleep(1)
-    for training in trainings:
-        training.bar.close()
-    for training in trainings:
-        if training.process.returncode != 0:
-            sys.exit(f"Training failed: see {training.folder / 'stdout.txt'}, then run this again.")
-
-
-def train_in_pairs(trainings: Sequence[BackgroundTraining]) -> None:
     """Run two trainings at a time, which uses cores better than one small training does."""
-    for start in range(0, len(trainings), 2):
-        train(*trainings[start : start + 2])
+    for first in range(0, len(trainings), 2):
+        pair = trainings[first : first + 2]
+        for training in pair:
+            training.start()
+        while any([training.is_running() for training in pair]):
+            time.sleep(1)
+        for training in pair:
+            training.bar.close()
+        for training in pair:
+            if training.process.returncode != 0:
+                log = training.folder / "stdout.txt"
+                sys.exit(f"Training failed: see {log}, then run this again.")
 
 
 def run_verb(verb: str, *arguments: object, log: Path | None = None) -> None:
@@ -89,12 +81,7 @@ def run_verb(verb: str, *arguments: object, log: Path | None = None) -> None:
 
 
 class Demo:
-    """The steps of a demo on letters.
-
-    Args:
-        output: the folder of the demo.
-        seed: of all trainings and searches.
-    """
+    """The steps of a demo on letters, all with one seed, in the folder ``output``."""
 
     def __init__(self, output: Path, seed: int):
         self.output, self.seed = output, seed
@@ -114,15 +101,10 @@ class Demo:
         return "MODEL.WEIGHTS", self.output / folder / name
 
     def training(
-        self,
-        title: str,
-        config: str,
-        iterations: int,
-        *overrides: object,
-        seed: int | None = None,
+        self, title: str, config: str, iterations: int, *overrides: object
     ) -> BackgroundTraining:
-        """Return a training in the folder ``title``."""
-        settings = ("SOLVER.MAX_ITER", iterations, "SEED", self.seed if seed is None else seed)
+        """Return a training in the folder ``title``; the overrides may have another seed."""
+        settings = ("SOLVER.MAX_ITER", iterations, "SEED", self.seed)
         return BackgroundTraining(config, self.output / title, (*settings, *overrides))
 
     def train_detector(self, iterations: int) -> None:
@@ -131,11 +113,7 @@ class Demo:
         train(self.training("detector", f"{LETTERS}/baseline.yaml", iterations, *archtrain))
 
     def search(self, config: str, supernet: str | None, folder: str) -> None:
-        """Search, and print the found genotype.yaml.
-
-        Args:
-            supernet: the folder of its training; ``None`` if the score needs none.
-        """
+        """Search the supernet of a folder, if the score needs one; print what was found."""
         run_verb(
             *("search", "--config-file", config, "--resume"),
             # More than eight do not help on such small images.

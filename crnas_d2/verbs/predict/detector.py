@@ -19,8 +19,7 @@ _GOLDEN = 0.618034  # of the circle of hues, so that classes with near numbers d
 class Detector:
     """A network that takes images as they are read; ``format`` is their ``INPUT.FORMAT``.
 
-    Args:
-        score_threshold: below which detections are left out.
+    Detections below ``score_threshold`` are left out.
     """
 
     def __init__(self, network: LoadedNetwork, score_threshold: float):
