@@ -19,18 +19,10 @@ from .arguments import add_config_file, add_input_size, positive_int
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_input_size(parser)
-    parser.add_argument(
-        "--num-proposals",
-        type=positive_int,
-        default=2000,
-        help="regions of the box head, in each stage of a cascade; default: %(default)s",
-    )
-    parser.add_argument(
-        "--num-mask-rois",
-        type=positive_int,
-        default=100,
-        help="regions of the mask head; default: %(default)s",
-    )
+    text = "regions of the box head, in each stage of a cascade; default: %(default)s"
+    parser.add_argument("--num-proposals", type=positive_int, default=2000, help=text)
+    text = "regions of the mask head; default: %(default)s"
+    parser.add_argument("--num-mask-rois", type=positive_int, default=100, help=text)
     add_config_file(parser)
 
 
@@ -49,9 +41,7 @@ def run(args: argparse.Namespace) -> None:
         for part, cost in [*costs.items(), ("total", total)]
     ]
     fields = receptive_fields(find_body(model), len(cfg.MODEL.PIXEL_MEAN))
-    field_rows = [
-        [name, field.stride, "{} x {}".format(*field.size)] for name, field in fields.items()
-    ]
+    field_rows = [[name, f.stride, "{} x {}".format(*f.size)] for name, f in fields.items()]
     print(f"{args.config_file}: {type(model).__name__}, {cfg.MODEL.BACKBONE.NAME}")
     print(f"genotype: {spec.genotype if spec else 'none'}\n")
     print(_table(["part", "MACs", "parameters"], cost_rows), end="\n\n")
@@ -82,8 +72,6 @@ def _scope(
     if "box head" in parts:
         yield f"Box head: {args.num_proposals} proposals (in each stage of a cascade)."
     if "mask head" in parts:
-        yield (
-            f"Mask head: {args.num_mask_rois} regions, its transposed convolution counted at its "
-            "output size, as in CR-NAS."
-        )
+        where = "its transposed convolution counted at its output size, as in CR-NAS"
+        yield f"Mask head: {args.num_mask_rois} regions, {where}."
     yield "Receptive field: height x width in pixels, theoretical, of the body's features."

@@ -29,20 +29,14 @@ def add_config_file(parser: ArgumentParser, help: str = "path to config file") -
 
 def add_trailing_overrides(parser: ArgumentParser) -> None:
     """Add ``KEY VALUE ...`` after all other arguments, as ``args.opts``."""
-    parser.add_argument(
-        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides of the config"
-    )
+    rest, text = argparse.REMAINDER, "overrides of the config"
+    parser.add_argument("opts", nargs=rest, metavar="KEY VALUE", help=text)
 
 
 def add_overrides(parser: ArgumentParser, of: str = "the config", example: str = _EXAMPLE) -> None:
     """Add ``--opts KEY VALUE ...`` for a verb that takes other arguments without a name."""
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        metavar="KEY VALUE",
-        help=f"overrides of {of}, at the end, e.g. --opts {example}",
-    )
+    rest, text = argparse.REMAINDER, f"overrides of {of}, at the end, e.g. --opts {example}"
+    parser.add_argument("--opts", nargs=rest, default=[], metavar="KEY VALUE", help=text)
 
 
 def add_device(parser: ArgumentParser) -> None:
@@ -54,24 +48,17 @@ def add_overwrite(parser: ArgumentParser, what: str = "the file") -> None:
 
 
 def add_input_size(parser: ArgumentParser, of: str = "the image") -> None:
+    names, text = ("HEIGHT", "WIDTH"), "in pixels; default: the config's SEARCH.COST_INPUT_SIZE"
     parser.add_argument(
-        "--input-size",
-        nargs=2,
-        type=positive_int,
-        metavar=("HEIGHT", "WIDTH"),
-        help=f"of {of}, in pixels; default: the config's SEARCH.COST_INPUT_SIZE",
+        "--input-size", nargs=2, type=positive_int, metavar=names, help=f"of {of}, {text}"
     )
 
 
 def add_trained_network(parser: ArgumentParser) -> None:
     """Add the arguments that name a trained network."""
-    parser.add_argument(
-        "--run",
-        metavar="FOLDER",
-        help="OUTPUT_DIR of a finished training, or a folder that export has written",
-    )
-    parser.add_argument(
-        "--config-file", metavar="FILE", help="instead of --run; the weights are MODEL.WEIGHTS"
-    )
+    text = "OUTPUT_DIR of a finished training, or a folder that export has written"
+    parser.add_argument("--run", metavar="FOLDER", help=text)
+    text = "instead of --run; the weights are MODEL.WEIGHTS"
+    parser.add_argument("--config-file", metavar="FILE", help=text)
     add_device(parser)
     add_overrides(parser)

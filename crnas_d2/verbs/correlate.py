@@ -50,11 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--genotypes", type=Path, metavar="FILE", help="YAML list of MODEL.GENOTYPE")
     add("--space", metavar="FILE", help="config of a search to sample from")
     add("--number", type=positive_int, default=24, help="networks to sample from --space")
-    text = (
-        "stratified: evenly over the range of MACs; default: %(default)s, to which a larger "
-        "--number adds"
-    )
-    add("--sampling", choices=SAMPLINGS, default="random", help=text)
+    text = "stratified: evenly over the range of MACs; default: %(default)s, which a larger "
+    add("--sampling", choices=SAMPLINGS, default="random", help=f"{text}--number adds to")
     add("--seeds", type=int, nargs="+", default=[1])
     add("--runs", type=Path, required=True, metavar="DIR", help="for the trainings")
     text = "folders with finished trainings; one with the same config is not trained again"
@@ -65,10 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--pretrain-opts", nargs="+", default=[], metavar="KEY VALUE", help=text)
 
     score = jobs.add_parser("score", help="score the networks of RESULTS.json in a supernet")
-    score.add_argument("results", type=Path, metavar="RESULTS.json")
-    score.add_argument("scores", type=Path, metavar="SCORES.json")
-    score.add_argument("--config-file", required=True, help="of the search")
-    score.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="overrides")
+    add = score.add_argument
+    add("results", type=Path, metavar="RESULTS.json")
+    add("scores", type=Path, metavar="SCORES.json")
+    add("--config-file", required=True, help="of the search")
+    add("--opts", nargs="+", default=[], metavar="KEY VALUE", help="overrides")
 
     report = jobs.add_parser("report", help="seeds, spread and rank correlations")
     add = report.add_argument
@@ -99,14 +97,13 @@ def train(args: argparse.Namespace, command: str) -> None:
     family = load_config(args.config_file, args.opts).MODEL.SUPERNET.FAMILY
     genotypes = find_genotypes(args, family)
     where = {"root": args.runs, "elsewhere": finished_trainings(args.reuse)}
+    first, second = tuple(args.pretrain_opts), tuple(args.opts)
     trainings = []
     for seed, genotype in itertools.product(args.seeds, genotypes):  # all with one seed first
         network, before = (genotype, seed), None
         if args.pretrain_config:
-            options = tuple(args.pretrain_opts)
-            before = Training(*network, args.pretrain_config, options, **where)
-        options = tuple(args.opts)
-        trainings.append(Training(*network, args.config_file, options, pretraining=before, **where))
+            before = Training(*network, args.pretrain_config, first, **where)
+        trainings.append(Training(*network, args.config_file, second, pretraining=before, **where))
     check_trainings(trainings, args.results)
     settings, metric, done = common_settings(trainings[0]), trainings[0].main_metric, 0
     for result in train_all(trainings, args.results, command, args.num_workers, settings):
@@ -144,8 +141,7 @@ def find_genotypes(args: argparse.Namespace, family: str) -> list[Genotype]:
         check_family(args.space, cfg.MODEL.SUPERNET.FAMILY)
         found += sample_networks(cfg, args.number, args.sampling)
     if not found:
-        fix = "give --networks, --genotypes, --space, or several."
-        raise ValueError(f"There is nothing to train: {fix}")
+        raise ValueError("Nothing to train: give --networks, --genotypes, --space, or several.")
     return list(dict.fromkeys(found))
 
 
@@ -155,8 +151,7 @@ def score_networks(cfg: CfgNode, results: Path, scores: Path, command: str) -> I
     Args:
         cfg: of a search. Only the networks to score are others.
         results: of :func:`~crnas_d2.runs.trainings.train_all`.
-        scores: a JSON file, ``{"command": ..., "scores": [...]}``, to which a genotype and its
-            fitness are added as they come.
+        scores: a JSON file, ``{"command": ..., "scores": [...]}``, to which genotypes are added.
     """
     score = SCORE_REGISTRY.get(cfg.SEARCH.SCORE)
     check_config(cfg, ["TRAIN", "ARCHVAL"] if score.uses_supernet else [])

@@ -34,22 +34,12 @@ LABGYM = "labgym==3.1.2"
 LABGYM_SHA256 = "a2900cff8a3fb508e1975f19b5f9abd9f261966db87b0c332697fb4138c1cb2b"
 
 # install_requires of upstream's setup.py, and setuptools: detectron2.model_zoo needs pkg_resources.
-REQUIREMENTS = """Pillow>=7.1
-matplotlib
-pycocotools>=2.0.2
-termcolor>=1.1
-yacs>=0.1.8
-tabulate
-cloudpickle
-tqdm>4.29.0
-tensorboard
-fvcore>=0.1.5,<0.1.6
-iopath>=0.1.7,<0.1.10
-omegaconf>=2.1,<2.4
-hydra-core>=1.1
-black
-packaging
-setuptools<81""".splitlines()
+REQUIREMENTS = (
+    *("Pillow>=7.1", "matplotlib", "pycocotools>=2.0.2", "termcolor>=1.1", "yacs>=0.1.8"),
+    *("tabulate", "cloudpickle", "tqdm>4.29.0", "tensorboard", "fvcore>=0.1.5,<0.1.6"),
+    *("iopath>=0.1.7,<0.1.10", "omegaconf>=2.1,<2.4", "hydra-core>=1.1", "black", "packaging"),
+    "setuptools<81",
+)
 
 METADATA = f"""Metadata-Version: 2.1
 Name: detectron2
@@ -153,7 +143,6 @@ def build_wheel(labgym_wheel: Path, folder: Path) -> Path:
 def install_from_index(labgym_wheel: Path | None, options: list[str]) -> None:
     """Install the copy in LabGym's wheel, which is downloaded unless it is given."""
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
         if labgym_wheel is None:
             pip(
                 # LabGym's own code requires Python < 3.11; its copy of Detectron2 does not.
@@ -162,10 +151,10 @@ def install_from_index(labgym_wheel: Path | None, options: list[str]) -> None:
                 hint="Check that pip reaches its package index. Without a network, download that "
                 "wheel on\nanother machine and pass it with --labgym-wheel; or use --source git.",
             )
-            labgym_wheel = next(folder.glob("*.whl"))
+            labgym_wheel = next(Path(temporary).glob("*.whl"))
         check_sha256(labgym_wheel)
         pip(
-            *("install", "--quiet", *options, str(build_wheel(labgym_wheel, folder))),
+            *("install", "--quiet", *options, str(build_wheel(labgym_wheel, Path(temporary)))),
             hint="The line with ERROR says why. A dependency that cannot be found or built: "
             "install that\none first, or Detectron2 alone with --no-deps. An environment that must "
             "not be changed:\nuse a virtual environment (`make env`).",
@@ -184,16 +173,14 @@ def install_from_git(ref: str, options: list[str]) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--source", choices=["index", "git"], default="index")
-    parser.add_argument("--ref", default=COMMIT, help="git: commit, tag or branch (%(default)s)")
-    parser.add_argument("--labgym-wheel", type=Path, help=f"index: a downloaded wheel of {LABGYM}")
-    parser.add_argument(
-        "--constraint",
-        type=Path,
-        default=CONSTRAINTS if CONSTRAINTS.exists() else None,
-        help="pip constraints for the dependencies (default: constraints.txt of a clone)",
-    )
-    parser.add_argument("--no-deps", action="store_true", help="install Detectron2 alone")
+    add = parser.add_argument
+    add("--source", choices=["index", "git"], default="index")
+    add("--ref", default=COMMIT, help="git: commit, tag or branch (%(default)s)")
+    add("--labgym-wheel", type=Path, help=f"index: a downloaded wheel of {LABGYM}")
+    text = "pip constraints for the dependencies (default: constraints.txt of a clone)"
+    usual = CONSTRAINTS if CONSTRAINTS.exists() else None
+    add("--constraint", type=Path, default=usual, help=text)
+    add("--no-deps", action="store_true", help="install Detectron2 alone")
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
@@ -216,9 +203,7 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> int:
             install_from_git(args.ref, options)
         importlib.invalidate_caches()
         if (found := find_detectron2()) is None:
-            raise InstallError(
-                f"pip installed it where {sys.executable} does not look for modules."
-            )
+            raise InstallError(f"pip installed it where {sys.executable} looks for no modules.")
     except InstallError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1

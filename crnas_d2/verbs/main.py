@@ -17,21 +17,9 @@ from . import install_detectron2
 # first line alone in the list of verbs; it has ``add_arguments(parser)`` and ``run(args)``, and
 # ``STOPPED`` if an interrupted run can be continued.
 VERBS = (
-    "demo",
-    "prepare",
-    "plan",
-    "train",
-    "search",
-    "compare",
-    "analyze",
-    "sketch",
-    "receptive-field",
-    "correlate",
-    "sample",
-    "predict",
-    "export",
-    "prepare-archval",
-    "install-detectron2",
+    *("demo", "prepare", "plan", "train", "search", "compare", "analyze", "sketch"),
+    *("receptive-field", "correlate", "sample", "predict", "export"),
+    *("prepare-archval", "install-detectron2"),
 )
 
 
@@ -52,9 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif verb == "install-detectron2":
         sys.exit(install_detectron2.main(arguments, program))
     elif verb not in VERBS:
-        sys.exit(
-            f"crnas-d2: '{verb}' is no verb.{did_you_mean(verb, VERBS)} crnas-d2 --help lists all."
-        )
+        near = did_you_mean(verb, VERBS)
+        sys.exit(f"crnas-d2: '{verb}' is no verb.{near} crnas-d2 --help lists all.")
     elif install_detectron2.find_detectron2() is None:
         sys.exit("crnas-d2: Detectron2 is not installed: run crnas-d2 install-detectron2.")
     else:
@@ -74,11 +61,8 @@ def run_verb(verb: str, arguments: Sequence[str] | None, program: str) -> None:
     module = import_module(f"crnas_d2.verbs.{verb.replace('-', '_')}")
     gc.freeze()
     gc.enable()
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description=module.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(program, description=module.__doc__, formatter_class=layout)
     module.add_arguments(parser)
     # For a process that a verb starts, a check of several arguments, and a record of the command.
     parser.set_defaults(program=program, refuse=parser.error, arguments=arguments)
@@ -88,22 +72,18 @@ def run_verb(verb: str, arguments: Sequence[str] | None, program: str) -> None:
 
 def overview() -> str:
     """Return the list of verbs, each with the first line of its docstring."""
-    width = max(map(len, VERBS))
-    # Read, not imported: importing all verbs takes seconds.
-    lines = []
+    lines = [
+        "usage: crnas-d2 VERB ...\n",
+        "Search better detection backbones at equal cost, inside Detectron2.\n",
+        "verbs:",
+    ]
     for verb in VERBS:
+        # Read, not imported: importing all verbs takes seconds.
         folder = Path(__file__).with_name(verb.replace("-", "_"))
         file = folder.with_suffix(".py")
         file = file if file.exists() else folder / "__init__.py"
         docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
         summary = docstring.partition("\n")[0]
-        lines.append(f"  {verb:{width}}  {summary}")
-    return "\n".join(
-        [
-            "usage: crnas-d2 VERB ...\n",
-            "Search better detection backbones at equal cost, inside Detectron2.\n",
-            "verbs:",
-            *lines,
-            "\ncrnas-d2 VERB --help says more about one; crnas-d2 --version has the version.",
-        ]
-    )
+        lines.append(f"  {verb:{max(map(len, VERBS))}}  {summary}")
+    more = "crnas-d2 VERB --help says more about one; crnas-d2 --version has the version."
+    return "\n".join([*lines, f"\n{more}"])
