@@ -133,6 +133,11 @@ def add_crnas_config(cfg: CN) -> None:
     cfg.DATASETS.COCO_FORMAT = []
     # Your own classification datasets, a folder per class as in ImageNet: a list of [name, folder].
     cfg.DATASETS.IMAGE_FOLDERS = []
+    # [LOW, HIGH], in values of the files: images of more than 8 bits per channel (16-bit, 32-bit,
+    # float) are mapped linearly, from LOW to 0 and from HIGH to 255, and clipped, as soon as they
+    # are read. Those of 8 bits stay as they are. Empty: images of more than 8 bits are refused,
+    # because Detectron2 turns them white.
+    cfg.INPUT.DEPTH_RANGE = []
     # Images of a classifier: ImageNet's usual augmentation, and INPUT.RANDOM_FLIP (horizontal or
     # none) and INPUT.FORMAT as in detection.
     cfg.INPUT.CLASSIFICATION = CN()

@@ -68,6 +68,7 @@ _SHARE = _number("from 0 to 1", lambda value: 0 <= value <= 1)
 _COUNT, _SIZE = _whole(0), _whole(1)
 _TEXT = Rule("text", lambda value: isinstance(value, str) and bool(value.strip()))
 _BOX_WEIGHTS = _list_of(_POSITIVE, "4 numbers above 0", length=4)
+_PAIR = _list_of(_ANY, "", length=2)
 _AREA = _list_of(_POSITIVE, "", length=2)
 _NORM = _one_of(
     *("BN", "SyncBN", "FrozenBN", "GN", "LN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N", "")
@@ -160,6 +161,10 @@ _RULES: dict[str, Rule] = {
     "INPUT: MIN_SIZE_TRAIN_SAMPLING": _one_of("choice", "range"),
     "INPUT: RANDOM_FLIP": _one_of("horizontal", "vertical", "none"),
     "INPUT: FORMAT": _one_of("BGR", "RGB", "L", "YUV-BT.601"),
+    "INPUT: DEPTH_RANGE": Rule(
+        "[] or [LOW, HIGH], two numbers of which the second is larger",
+        lambda value: value in ([], ()) or (_PAIR.admits(value) and value[0] < value[1]),
+    ),
     "INPUT: MASK_FORMAT": _one_of("polygon", "bitmask"),
     "INPUT.CROP: TYPE": _one_of("relative_range", "relative", "absolute", "absolute_range"),
     "INPUT.CROP: SIZE": _list_of(_POSITIVE, "two numbers above 0, (height, width)", length=2),

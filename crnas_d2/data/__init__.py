@@ -12,7 +12,7 @@ from .datasets.class_names import CLASSES, ClassNames, class_record, find_classe
 from .datasets.registration import register_coco_format, register_datasets, register_image_folders
 from .datasets.sizes import DatasetSizes
 from .embedded import make_letters, make_letters_crops
-from .images.files import ImageError
+from .images.pixels import ImageError
 from .layouts import LAYOUT_REGISTRY, Layout, find_layout
 from .loaders.build import build_resumable_loader, build_test_loader, build_train_loader
 from .loaders.fixed_batches import build_fixed_batches, fixed_images

@@ -43,7 +43,7 @@ def field_images(cfg: CfgNode, paths: Sequence[str], number: int) -> list[Record
         text = "DATASETS.TEST and DATASETS.TRAIN are empty: name images or folders with --images."
         raise ValueError(text)
     register_datasets(cfg)
-    check_datasets(f"DATASETS.{key}", names)
+    check_datasets(f"DATASETS.{key}", names, depth_range=cfg.INPUT.DEPTH_RANGE)
     return fixed_images(cfg, names, num_images=number)
 
 

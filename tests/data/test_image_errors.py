@@ -8,7 +8,7 @@ from PIL import Image
 
 from crnas_d2.common.errors import one_line_errors
 from crnas_d2.data import build_fixed_batches, build_test_loader, register_coco_format
-from crnas_d2.data.images.files import ImageError
+from crnas_d2.data.images.pixels import ImageError
 from crnas_d2.data.loaders.mappers import ClassificationMapper, build_train_mapper
 
 pytestmark = pytest.mark.usefixtures("registered")

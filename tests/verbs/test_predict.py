@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from PIL import Image
 
 from crnas_d2.common.errors import JobError
 from crnas_d2.runs.loaded_network import network_config
+from crnas_d2.verbs.export.folder import run_export
+from crnas_d2.verbs.main import main
 from crnas_d2.verbs.predict import job as predict
 from crnas_d2.verbs.predict.job import run_prediction
 
@@ -93,6 +96,48 @@ def test_a_run_that_names_no_classes_has_those_of_its_data_or_numbers(
     names = [category["name"] for category in read(tmp_path / "out")[0]["categories"]]
     assert names == (["bright", "dark"] if has_data else ["class 0", "class 1"])
     assert has_data or "does not name its 2 classes" in caplog.text
+
+
+DEEP = Image.fromarray(np.full((toy.SIZE, toy.SIZE), 3000, np.uint16))
+# An image that cannot be used, and what is said of it.
+UNUSABLE = {
+    "deep": (DEEP, "more than 8 bits per channel; set INPUT.DEPTH_RANGE"),
+    "wide": (Image.new("L", (5000, 4)), "too thin"),
+    "high": (Image.new("L", (4, 5000)), "too thin"),
+}
+
+
+@pytest.mark.parametrize(("image", "words"), UNUSABLE.values(), ids=UNUSABLE)
+def test_what_cannot_be_used_is_skipped_and_the_status_says_so(
+    image, words, run, images, tmp_path, caplog
+):
+    image.save(images / "002.png")
+    command = ["predict", str(images), "--run", str(run), "--no-pictures", "--output"]
+    with pytest.raises(SystemExit) as ended:
+        main([*command, str(tmp_path / "out")])
+    listed, results = read(tmp_path / "out")
+    assert ended.value.code == 1 and len(listed["images"]) == 5
+    assert re.search(rf"Skipped: The image .*002\.png cannot be used: {words}", caplog.text)
+    (images / "002.png").unlink()
+    main([*command, str(tmp_path / "again")])
+    assert read(tmp_path / "again") == [listed, results]
+
+
+def test_a_range_of_values_is_that_of_the_run(run, images, tmp_path):
+    scaled = without_data(run, tmp_path / "scaled")
+    config = scaled / "config.yaml"
+    config.write_text(config.read_text().replace("DEPTH_RANGE: []", "DEPTH_RANGE: [100, 4180]"))
+    other = Path(shutil.copytree(images, tmp_path / "deep"))
+    for file in other.iterdir():
+        Image.open(file).convert("L").save(images / file.name)
+        shallow = np.asarray(Image.open(images / file.name)).astype(np.uint16)
+        Image.fromarray(shallow * 16 + 100).save(file)
+    expected = predict_with(run, images, tmp_path / "expected")
+    assert predict_with(scaled, other, tmp_path / "out").results == expected.results
+    cfg = network_config(str(scaled), None)
+    export = run_export(cfg, str(tmp_path / "exported"), folder=str(scaled))
+    assert "map images of more than 8 bits per channel from [100, 4180] to 0 to 255" in export.why
+    assert predict_with(tmp_path / "exported", other, tmp_path / "2").results == expected.results
 
 
 def test_broken_images_are_named_and_skipped(run, images, tmp_path, caplog):

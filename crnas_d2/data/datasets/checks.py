@@ -34,6 +34,8 @@ def check_data(cfg: CfgNode, keys: Sequence[str]) -> None:
         check_datasets(
             f"DATASETS.{key}",
             cfg.DATASETS[key],
+            depth_range=cfg.INPUT.DEPTH_RANGE,
+            sizes=_sizes(cfg, trains),
             is_scored=not trains,
             has_masks=cfg.MODEL.MASK_ON,
             needs_annotations=key != "TEST",
@@ -57,6 +59,16 @@ def check_data(cfg: CfgNode, keys: Sequence[str]) -> None:
         check_archval(cfg)
 
 
+def _sizes(cfg: CfgNode, trains: bool) -> tuple[int, int]:
+    """Return the sides to which whole images are resized; of crops, nothing is known."""
+    inputs = cfg.INPUT
+    if find_architecture(cfg).classifies or (trains and inputs.CROP.ENABLED):
+        return 0, 0
+    if trains:
+        return max(inputs.MIN_SIZE_TRAIN), inputs.MAX_SIZE_TRAIN
+    return inputs.MIN_SIZE_TEST, inputs.MAX_SIZE_TEST
+
+
 def _check_parts_of_model(cfg: CfgNode, name: str) -> None:
     """Raise ValueError for a dataset without what the model is trained with, besides boxes."""
     if cfg.MODEL.KEYPOINT_ON and MetadataCatalog.get(name).get("keypoint_names") is None:
@@ -72,11 +84,19 @@ def _check_parts_of_model(cfg: CfgNode, name: str) -> None:
         )
 
 
-def check_datasets(key: str, names: Sequence[str], **use: bool) -> None:
+def check_datasets(
+    key: str,
+    names: Sequence[str],
+    *,
+    depth_range: Sequence[float] = (),
+    sizes: tuple[int, int] = (0, 0),
+    **use: bool,
+) -> None:
     """Check the annotations of each dataset, load it, and check that its files exist.
 
     Args:
         key: the config key that names them, for messages.
+        depth_range, sizes: of the images, see :func:`~.files_in_use.check_image_files`.
         use: of the annotations, see :func:`~.files_in_use.check_annotation_file`.
 
     Raises:
@@ -115,7 +135,7 @@ def check_datasets(key: str, names: Sequence[str], **use: bool) -> None:
                 f"{subject}: {len(missing)} of its {len(images)} image files do not exist, the "
                 f"first is {missing[0]}."
             )
-        check_image_files(subject, images)
+        check_image_files(subject, images, depth_range=depth_range, sizes=sizes)
 
 
 def check_class_count(cfg: CfgNode, names: Sequence[str]) -> None:

@@ -12,12 +12,13 @@ from crnas_d2.data.annotations.coco import read_coco
 from crnas_d2.data.annotations.faults import KINDS, MASKS, RESTORE, SCORING, TOLERATED, TRAINING
 from crnas_d2.data.annotations.find_faults import find_faults
 from crnas_d2.data.images.files import find_broken
+from crnas_d2.data.images.pixels import DEEP, SCALE, THIN, WIDEN, vanishes
 
 from .registration import Entry
 
 logger = logging.getLogger(__name__)
 
-_VERSION = "2"  # of the checks; with another one, files are checked anew
+_VERSION = "3"  # of the checks; with another one, files are checked anew
 _EXAMPLES = 3
 
 
@@ -99,14 +100,22 @@ def _find(file: AnyPath) -> dict[str, Any]:
     }
 
 
-def check_image_files(subject: str, images: Sequence[Entry]) -> None:
-    """Check that images are whole, and of the sizes that their annotations state.
+def check_image_files(
+    subject: str,
+    images: Sequence[Entry],
+    *,
+    depth_range: Sequence[float] = (),
+    sizes: tuple[int, int] = (0, 0),
+) -> None:
+    """Check that images are whole, of the sizes that their annotations state, and of 8 bits.
 
     A file is decoded only if its end looks wrong. The result is kept like that of annotations, by
     names, sizes and modification times.
 
     Args:
         images: entries of a dataset in Detectron2's format; the files exist.
+        depth_range: ``INPUT.DEPTH_RANGE``, with which more than 8 bits per channel are admitted.
+        sizes: the shorter and the longer side to which images are resized; 0 if they are not.
 
     Raises:
         ValueError: broken images; with the first names.
@@ -118,8 +127,22 @@ def check_image_files(subject: str, images: Sequence[Entry]) -> None:
     }
     identities = ((os.path.abspath(name), size, file_state(name)) for name, size in stated.items())
     digest = text_digest("\n".join(map(str, identities)))
-    if broken := remembered(f"images {digest}", _VERSION, lambda: find_broken(stated)):
-        raise ValueError(
-            f"{subject}: {len(broken)} of its {len(stated)} images cannot be used: "
-            f"{format_few(broken)}. {RESTORE[0].upper()}{RESTORE[1:]}."
-        )
+    is_scaled = bool(depth_range)
+    broken = remembered(
+        f"images {digest}{' scaled' * is_scaled}",
+        _VERSION,
+        lambda: find_broken(stated, is_scaled=is_scaled),
+    )
+    deep = [place for place in broken if place.endswith(f"({DEEP})")]
+    damaged = [place for place in broken if place not in deep]
+    thin = (
+        []
+        if broken
+        else [f"{name} ({THIN})" for name, size in stated.items() if vanishes(*size, *sizes)]
+    )
+    for found, fix in ((damaged, RESTORE), (deep, SCALE), (thin, WIDEN)):
+        if found:
+            raise ValueError(
+                f"{subject}: {len(found)} of its {len(stated)} images cannot be used: "
+                f"{format_few(found)}. {fix[0].upper()}{fix[1:]}."
+            )

@@ -1,50 +1,42 @@
-"""Image files: their sizes, digests and errors, and an error that names the file."""
+"""Image files: their sizes, digests and errors, and what of them a network would not see."""
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
+from PIL.ImageFile import ImageFile as OpenedImage
 
 from crnas_d2.common.files import AnyPath
 from crnas_d2.common.progress import progress_bar
 
-_EXIF_ORIENTATION = 0x0112
+from .pixels import DEEP, deep_values, is_deep, upright_size
+
 # How whole files of a format end. Some writers add bytes, so that others may be whole, too.
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 
 
-class ImageError(ValueError):
-    """An image that cannot be read; the message names its file."""
-
-    def __init__(self, message: str):
-        # A DataLoader raises the error of a worker anew, with the traceback as its message, whose
-        # last line is the message.
-        super().__init__(message.strip().splitlines()[-1].rpartition(f"{__name__}.ImageError: ")[2])
-
-
-@contextmanager
-def naming(file: str) -> Iterator[None]:
-    """Raise :class:`ImageError` for any error in the body, which reads an image."""
-    try:
-        yield
-    except Exception as error:  # decoders raise many types
-        raise ImageError(
-            f"The image {file} cannot be used: {type(error).__name__}: "
-            f"{' '.join(str(error).split())}. Restore the file, or leave it out."
-        ) from error
-
-
 class ImageFile(NamedTuple):
-    """One image file: ``(width, height)`` in pixels and a digest, or its problem."""
+    """One image file: ``(width, height)`` in pixels and a digest, or its problem.
+
+    Attributes:
+        values: the least and the largest one, if it has more than 8 bits per channel.
+        has_alpha: whether some of its pixels are not opaque, which a network does not see.
+        is_in_alpha: whether the picture is in the alpha channel alone: all else is one colour.
+        pages: of a TIFF file, or frames of an animation, of which the first one alone is read.
+    """
 
     size: tuple[int, int] | None = None
     digest: str = ""
     problem: str = ""
+    values: tuple[float, float] | None = None
+    has_alpha: bool = False
+    is_in_alpha: bool = False
+    pages: int = 1
 
 
 def read_image_files(
@@ -65,10 +57,10 @@ def read_image_files(
         if not file.is_file():
             return ImageFile(problem="missing")
         try:
-            digest = hashlib.sha1(file.read_bytes()).hexdigest()
-            with Image.open(file) as image:
-                image.load()
-                return ImageFile(_upright_size(image), digest)
+            content = file.read_bytes()
+            # Not by its path, with which Pillow misreads TIFF files that are not upright.
+            with Image.open(BytesIO(content)) as image:
+                return _describe(image, hashlib.sha1(content).hexdigest())
         # Pillow's decoders raise many types, SyntaxError for a broken PNG among them.
         except Exception as error:
             return ImageFile(problem=f"{type(error).__name__}: {error}")
@@ -79,8 +71,28 @@ def read_image_files(
         return dict(zip(names, files, strict=True))
 
 
-def find_broken(stated: Mapping[str, tuple[int, int]]) -> list[str]:
+def _describe(image: OpenedImage, digest: str) -> ImageFile:
+    """Decode an image."""
+    found: dict[str, Any] = {"digest": digest}
+    if is_deep(image):
+        values = deep_values(image)
+        found["values"] = (float(values.min()), float(values.max()))
+    else:
+        image.load()
+        if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+            extrema = [channel.getextrema() for channel in image.convert("RGBA").split()]
+            found["has_alpha"] = extrema[3] != (255, 255)
+            is_one_value = [least == most for least, most in extrema]
+            found["is_in_alpha"] = is_one_value == [True, True, True, False]
+    if image.format != "MPO":  # a photograph with what its camera adds: depth, a second eye
+        found["pages"] = getattr(image, "n_frames", 1)
+    return ImageFile(size=upright_size(image), **found)
+
+
+def find_broken(stated: Mapping[str, tuple[int, int]], *, is_scaled: bool = False) -> list[str]:
     """Return path and problem of images that are truncated, or of another size than stated.
+
+    So are images of more than 8 bits per channel, unless they are scaled (``INPUT.DEPTH_RANGE``).
 
     Reads head and tail of each file, and decodes those whose tail is not the end of an image.
     """
@@ -88,7 +100,9 @@ def find_broken(stated: Mapping[str, tuple[int, int]]) -> list[str]:
     def problem(file: str, stated: tuple[int, int]) -> str:
         try:
             with open(file, "rb") as stream, Image.open(stream) as image:
-                size = _upright_size(image)
+                if not is_scaled and is_deep(image):
+                    return DEEP
+                size = upright_size(image)
                 end = _ENDS.get(image.format or "", b"")
                 stream.seek(-max(1, len(end)), os.SEEK_END)
                 if not end or stream.read() != end:
@@ -102,10 +116,3 @@ def find_broken(stated: Mapping[str, tuple[int, int]]) -> list[str]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         problems = pool.map(problem, stated, stated.values(), chunksize=64)
         return [f"{name} ({why})" for name, why in zip(stated, problems, strict=True) if why]
-
-
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    """Return ``(width, height)`` after the EXIF orientation is applied."""
-    width, height = image.size
-    rotated = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5  # by 90 degrees
-    return (height, width) if rotated else (width, height)

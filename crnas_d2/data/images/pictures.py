@@ -3,12 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from detectron2.data.detection_utils import read_image
-
-from .files import naming
 
 IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
@@ -63,14 +57,3 @@ def find_pictures(paths: Sequence[str]) -> list[Picture]:
                 unused = Path(name).with_name(f"{file.stem}-{number}{file.suffix}").as_posix()
             found[unused] = file
     return [Picture(file, name) for name, file in found.items()]
-
-
-def read_picture(file: Path, image_format: str) -> np.ndarray[Any, Any]:
-    """Read an image (H, W, C), 0 to 255, as training does: upright by its EXIF orientation.
-
-    Raises:
-        ImageError: it cannot be read.
-    """
-    with naming(str(file)):
-        pixels: np.ndarray[Any, Any] = read_image(str(file), format=image_format)
-    return pixels

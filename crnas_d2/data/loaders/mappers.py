@@ -1,18 +1,26 @@
 """Mappers from an entry of a dataset to an input of a model, for detection and classification."""
 
+import copy
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
+from typing import Any
 
 import numpy as np
 import torch
-from detectron2.config import CfgNode
+from detectron2.config import CfgNode, configurable
 from detectron2.data import DatasetMapper
-from detectron2.data.detection_utils import build_augmentation, read_image
+from detectron2.data.detection_utils import (
+    build_augmentation,
+    check_image_size,
+    read_image,
+    transform_proposals,
+)
+from detectron2.data.transforms import AugInput
 
 from crnas_d2.data.datasets.registration import Entry, is_classification
-from crnas_d2.data.images.files import naming
+from crnas_d2.data.images.pixels import naming, read_pixels
 from crnas_d2.data.images.shared_images import Input
 from crnas_d2.data.images.transforms import build_transform
 
@@ -20,12 +28,46 @@ Mapper = Callable[[Entry], Input]
 
 
 class NamingMapper(DatasetMapper):
-    """Detectron2's mapper of detection data, whose errors name the image."""
+    """Detectron2's mapper of detection data with our reader; its errors name the image.
+
+    Args:
+        depth_range: see :func:`~crnas_d2.data.images.pixels.read_pixels`.
+        settings: of Detectron2's mapper.
+    """
+
+    @configurable
+    def __init__(self, is_train: bool, *, depth_range: Sequence[float] = (), **settings: Any):
+        super().__init__(is_train, **settings)
+        self.depth_range = depth_range
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
+        return {**super().from_config(cfg, is_train), "depth_range": cfg.INPUT.DEPTH_RANGE}
 
     def __call__(self, dataset_dict: Entry) -> Input:
         with naming(dataset_dict["file_name"]):
-            mapped: Input = super().__call__(dataset_dict)
-        return mapped
+            return self._map(copy.deepcopy(dataset_dict))
+
+    def _map(self, entry: Input) -> Input:
+        """Do what Detectron2's mapper does."""
+        pixels = read_pixels(entry["file_name"], self.image_format, self.depth_range)
+        check_image_size(entry, pixels)
+        segments = None
+        if "sem_seg_file_name" in entry:
+            segments = read_image(entry.pop("sem_seg_file_name"), "L").squeeze(2)
+        augmented = AugInput(pixels, sem_seg=segments)
+        transforms = self.augmentations(augmented)
+        size = augmented.image.shape[:2]
+        entry["image"] = torch.as_tensor(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
+        if augmented.sem_seg is not None:
+            entry["sem_seg"] = torch.as_tensor(augmented.sem_seg.astype("long"))
+        if self.proposal_topk is not None:
+            transform_proposals(entry, size, transforms, proposal_topk=self.proposal_topk)
+        if not self.is_train:
+            entry.pop("annotations", None)
+        elif "annotations" in entry:
+            self._transform_annotations(entry, transforms, size)
+        return entry
 
 
 class KeepingMapper:
@@ -64,22 +106,33 @@ class ClassificationMapper:
     Args:
         image_format: order of the channels, e.g. ``BGR``, as for Detectron2's detectors.
         transform: applied to the uint8 image (C, H, W).
+        depth_range: see :func:`~crnas_d2.data.images.pixels.read_pixels`.
     """
 
-    def __init__(self, *, image_format: str, transform: Callable[[torch.Tensor], torch.Tensor]):
+    def __init__(
+        self,
+        *,
+        image_format: str,
+        transform: Callable[[torch.Tensor], torch.Tensor],
+        depth_range: Sequence[float] = (),
+    ):
         self.image_format = image_format
         self.transform = transform
+        self.depth_range = depth_range
 
     def __call__(self, dataset_dict: Entry) -> Input:
-        with naming(dataset_dict["file_name"]):
-            pixels = read_image(dataset_dict["file_name"], format=self.image_format)
+        pixels = read_pixels(dataset_dict["file_name"], self.image_format, self.depth_range)
         # (H, W, C) to (C, H, W)
         image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
         return {**dataset_dict, "image": self.transform(image)}
 
     @classmethod
     def from_config(cls, cfg: CfgNode, *, is_train: bool) -> "ClassificationMapper":
-        return cls(image_format=cfg.INPUT.FORMAT, transform=build_transform(cfg, is_train=is_train))
+        return cls(
+            image_format=cfg.INPUT.FORMAT,
+            transform=build_transform(cfg, is_train=is_train),
+            depth_range=cfg.INPUT.DEPTH_RANGE,
+        )
 
 
 def build_train_mapper(cfg: CfgNode, dataset_names: Sequence[str]) -> Mapper:

@@ -35,7 +35,7 @@ class Export:
     """What was exported."""
 
     needs: str  # to build the network from ``config.yaml``
-    why: str  # a sentence, where Detectron2 alone is not enough
+    why: str  # sentences, where Detectron2 alone is not enough
     # Of each format from the network, the largest absolute one.
     differences: dict[str, float] = field(default_factory=dict)
     # Milliseconds by format, then by ``baseline`` and ``exported``.
@@ -178,6 +178,7 @@ def _interface(
             "name": "images",
             "shape": ["N", channels, "H", "W"],
             "format": cfg.INPUT.FORMAT,
+            "depth_range": list(cfg.INPUT.DEPTH_RANGE),
             "mean": list(cfg.MODEL.PIXEL_MEAN),
             "std": list(cfg.MODEL.PIXEL_STD),
             "multiple_of": body.step,

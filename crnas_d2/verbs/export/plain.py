@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -38,7 +38,7 @@ class PlainNetwork:
 
     config: str  # the content of ``config.yaml``
     needs: str  # what has to be installed or imported to build the network
-    why: str = ""  # a sentence, where Detectron2 alone is not enough
+    why: str = ""  # sentences, where Detectron2 alone is not enough
     backbone_file: str = ""  # the content of ``backbone.py``; empty if there is none
     # Settings by key with which this package builds the network from ``config.yaml``.
     ours: Mapping[str, object] = field(default_factory=dict)
@@ -57,6 +57,18 @@ def describe_plain(cfg: CfgNode, spec: NetworkSpec | None, backbone: nn.Module) 
         spec: of the body; ``None`` if the backbone is not ours.
         backbone: the one of the trained network.
     """
+    plain, depth_range = _find_plain(cfg, spec, backbone), list(cfg.INPUT.DEPTH_RANGE)
+    if not depth_range or plain.needs == "crnas_d2":
+        return plain
+    why = (
+        f"Detectron2 has no INPUT.DEPTH_RANGE: map images of more than 8 bits per channel from "
+        f"{depth_range} to 0 to 255 before it gets them."
+    )
+    ours = {**plain.ours, "INPUT.DEPTH_RANGE": depth_range}
+    return replace(plain, why=f"{plain.why} {why}".strip(), ours=ours)
+
+
+def _find_plain(cfg: CfgNode, spec: NetworkSpec | None, backbone: nn.Module) -> PlainNetwork:
     content = _common(yaml.safe_load(cfg.dump()), yaml.safe_load(get_cfg().dump()))
     content["MODEL"]["WEIGHTS"], content["OUTPUT_DIR"] = EXPORTED, "./output"
     # Nothing of it refers to the data.

@@ -1,6 +1,10 @@
-"""Detect objects in images, folders and videos with a trained network."""
+"""Detect objects in images, folders and videos with a trained network.
+
+Images that cannot be used are named and skipped; then the exit status is 1.
+"""
 
 import argparse
+import sys
 
 from crnas_d2.runs.loaded_network import network_config
 from crnas_d2.verbs.arguments import add_overwrite, add_trained_network
@@ -37,3 +41,5 @@ def run(args: argparse.Namespace) -> None:
     found = f"{len(prediction.results)} detections in {len(prediction.images)} images"
     skipped = f", {len(prediction.skipped)} skipped" if prediction.skipped else ""
     print(f"{found}{skipped}: {args.output}")
+    if prediction.skipped:
+        sys.exit(1)

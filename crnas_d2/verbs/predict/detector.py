@@ -1,6 +1,7 @@
 """A network that detects objects in images as they are read, and draws them."""
 
 from colorsys import hsv_to_rgb
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from detectron2.data.transforms import AugInput, AugmentationList
 from detectron2.structures import Instances
 from PIL import Image
 
+from crnas_d2.data.images.pixels import THIN, WIDEN, ImageError, read_pixels, vanishes
 from crnas_d2.runs.loaded_network import LoadedNetwork
 
 _LEAST = 640  # pixels of the longer side, so that labels can be read
@@ -17,7 +19,7 @@ _GOLDEN = 0.618034  # of the circle of hues, so that classes with near numbers d
 
 
 class Detector:
-    """A network that takes images as they are read; ``format`` is their ``INPUT.FORMAT``.
+    """A network that takes images as they are read.
 
     Detections below ``score_threshold`` are left out.
     """
@@ -29,6 +31,19 @@ class Detector:
             detection_utils.build_augmentation(network.cfg, is_train=False)
         )
         self.score_threshold = score_threshold
+
+    def read(self, file: Path) -> np.ndarray:
+        """Read an image file as training does, (H, W, C) of ``INPUT.FORMAT``.
+
+        Raises:
+            ImageError: it cannot be read, or resizing leaves no pixel of it.
+        """
+        inputs = self.network.cfg.INPUT
+        image = read_pixels(file, inputs.FORMAT, inputs.DEPTH_RANGE)
+        height, width = image.shape[:2]
+        if vanishes(width, height, inputs.MIN_SIZE_TEST, inputs.MAX_SIZE_TEST):
+            raise ImageError(f"The image {file} cannot be used: {THIN}; {WIDEN}.")
+        return image
 
     @torch.no_grad()
     def __call__(self, image: np.ndarray) -> Instances:

@@ -19,7 +19,7 @@ from crnas_d2.common.files import check_new_folder, whole_folder
 from crnas_d2.common.progress import progress_bar
 from crnas_d2.config.architectures import detectors, find_architecture
 from crnas_d2.data import ClassNames, ImageError
-from crnas_d2.data.images.pictures import Picture, find_pictures, read_picture
+from crnas_d2.data.images.pictures import Picture, find_pictures
 from crnas_d2.runs.loaded_network import load_network
 
 from .detector import Detector
@@ -132,7 +132,7 @@ def _predict_all(
                     images = map(detector.from_bgr, video)
                     bar.total = (bar.total or 0) + max(1, video.count) - 1
                 else:
-                    images = [read_picture(picture.file, detector.format)]
+                    images = [detector.read(picture.file)]
             except ImageError as error:
                 prediction.skipped.append(str(error))
                 bar.update()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from crnas_d2.data.images.files import ImageError
+from crnas_d2.data.images.pixels import ImageError
 
 _USUAL_RATE = 25.0  # where a file states none
 
