@@ -19,7 +19,7 @@ from crnas_d2.common.formats import format_few
 from crnas_d2.common.progress import progress_bar
 from crnas_d2.data.annotations.coco import Record
 from crnas_d2.data.annotations.part import Part
-from crnas_d2.data.images.files import _upright_size as upright_size
+from crnas_d2.data.images.pixels import upright_size
 
 from .folder import Folder
 
