@@ -133,6 +133,8 @@ def values(model):
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
-def load(model, file):
-    TrainingCheckpointer(model).load(file)
-    return model.state_dict()
+def load_into(model, file):
+    """Loads a file; the state of the model before and after."""
+    before = values(model)
+    TrainingCheckpointer(model).load(str(file))
+    return before, model.state_dict()

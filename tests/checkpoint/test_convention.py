@@ -8,12 +8,8 @@ import toy
 import weight_files
 from detectron2.modeling import build_model
 
-from crnas_d2.checkpoint import (
-    StrictCheckpointer,
-    TrainingCheckpointer,
-    describe_network,
-    write_weights,
-)
+from crnas_d2.checkpoint import StrictCheckpointer, TrainingCheckpointer, describe_network
+from crnas_d2.checkpoint.files import write_weights
 from crnas_d2.space import Genotype
 
 BOTTLENECK = {**toy.RESNETS["bottleneck"], "MODEL.GENOTYPE.DEPTHS": list(weight_files.PUBLISHED)}

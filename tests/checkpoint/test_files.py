@@ -11,13 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from crnas_d2.checkpoint import (
-    StrictCheckpointer,
-    TrainingCheckpointer,
-    read_weights,
-    write_weights,
-)
-from crnas_d2.checkpoint.files import read_file
+from crnas_d2.checkpoint import StrictCheckpointer, TrainingCheckpointer, read_weights
+from crnas_d2.checkpoint.files import read_file, write_weights
 
 ARRAYS = {
     "a": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -86,9 +81,8 @@ def test_nothing_in_a_file_is_executed(function, arguments, suffix, tmp_path):
         file.write_bytes(pickle.dumps(content))
     else:
         torch.save(content, file)
-    with pytest.raises(
-        ValueError, match=r"weights\.\w+ is not loaded: it asks for \S+, .*torch\.s"
-    ):
+    asks = r"weights\.\w+ is not loaded: it asks for \S+, .*torch\.s"
+    with pytest.raises(ValueError, match=asks):
         read_weights(str(file))
     assert not trace.exists()
 

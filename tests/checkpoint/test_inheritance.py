@@ -17,7 +17,9 @@ from crnas_d2.engine.checks import check_config
 SHUFFLE = {
     "MODEL.SUPERNET.FAMILY": "shufflenetv2",
     "MODEL.SHUFFLENETV2.CHANNELS": [4, 8, 12, 16, 20],
+    "MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1],
 }
+OPERATION = {"MODEL.SUPERNET.SPACE": "operation"}
 FAMILIES = {
     "basic": toy.RESNETS["basic"],
     "bottleneck": toy.RESNETS["bottleneck"],
@@ -71,7 +73,7 @@ def test_blocks_that_the_base_does_not_have_are_identities(family, sharing, tmp_
 def test_larger_kernels_compute_what_the_base_does(tmp_path):
     depths = {"MODEL.GENOTYPE.DEPTHS": [1, 2, 1, 1]}
     base = save_base(tmp_path, SHUFFLE, depths)
-    model = inherit(tmp_path, SHUFFLE, depths, {"MODEL.SUPERNET.SPACE": "operation"})
+    model = inherit(tmp_path, SHUFFLE, depths, OPERATION)
     supernet = find_supernet(model)
     random = Random(0)
     for _ in range(6):
@@ -81,12 +83,11 @@ def test_larger_kernels_compute_what_the_base_does(tmp_path):
 
 
 def test_a_block_of_another_structure_takes_nothing_and_is_named(tmp_path, caplog):
-    depths = {"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]}
-    save_base(tmp_path, SHUFFLE, depths)
+    save_base(tmp_path, SHUFFLE)
     torch.manual_seed(1)
-    fresh = build_model(toy.network_config(SHUFFLE, depths, {"MODEL.SUPERNET.SPACE": "operation"}))
+    fresh = build_model(toy.network_config(SHUFFLE, OPERATION))
     with caplog.at_level("INFO"):
-        model = inherit(tmp_path, SHUFFLE, depths, {"MODEL.SUPERNET.SPACE": "operation"})
+        model = inherit(tmp_path, SHUFFLE, OPERATION)
     assert "4 blocks of another structure start from scratch" in caplog.text
     state, untouched = model.state_dict(), fresh.state_dict()
     xception = [name for name in state if ".candidates.3." in name]
@@ -105,15 +106,9 @@ def test_a_whole_detector_inherits_its_neck_and_heads(tmp_path):
 
 def test_identities_learn_and_a_resumed_training_does_not_make_them_again(toy_datasets, tmp_path):
     save_base(tmp_path, {"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]})
-    cfg = toy.network_config(
-        toy_datasets,
-        {
-            "MODEL.GENOTYPE.DEPTHS": [2, 1, 1, 1],
-            "MODEL.WEIGHTS": str(tmp_path / "base.pth"),
-            "MODEL.INHERIT": True,
-            "OUTPUT_DIR": str(tmp_path),
-        },
-    )
+    start = {"MODEL.WEIGHTS": str(tmp_path / "base.pth"), "MODEL.INHERIT": True}
+    network = {"MODEL.GENOTYPE.DEPTHS": [2, 1, 1, 1], "OUTPUT_DIR": str(tmp_path)}
+    cfg = toy.network_config(toy_datasets, start, network)
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=False)
     trainer.train()
@@ -150,11 +145,8 @@ def test_only_our_backbones_inherit(toy_datasets):
 
 
 def test_replicas_are_counted_only_in_blocks_that_inherit(tmp_path):
-    depths = {"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]}
-    base = save_base(tmp_path, SHUFFLE, depths)
-    supernet = build_model(
-        toy.network_config(SHUFFLE, depths, {"MODEL.SUPERNET.SPACE": "operation"})
-    )
+    base = save_base(tmp_path, SHUFFLE)
+    supernet = build_model(toy.network_config(SHUFFLE, OPERATION))
     matched = match_weights(supernet, base.state_dict(), inherit=True)
     assert matched.inherited.from_scratch and matched.inherited.copied
     assert matched.replicas and set(matched.replicas) <= set(matched.tensors)

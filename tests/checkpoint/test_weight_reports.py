@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 import weight_files
-from weight_files import BODY, load, network, published_body, values
+from weight_files import BODY, load_into, network, published_body
 
 from crnas_d2.checkpoint import StrictCheckpointer, TrainingCheckpointer, read_weights
 
@@ -17,7 +17,7 @@ def test_a_checkpoint_of_exactly_this_model_is_loaded_as_it_is(kind, tmp_path, c
     weights = weight_files.known_values(model)
     torch.save({"model": weights, "iteration": 3}, tmp_path / "model.pth")
     with caplog.at_level(logging.INFO, logger="crnas_d2"):
-        state = load(model, str(tmp_path / "model.pth"))
+        _, state = load_into(model, tmp_path / "model.pth")
     for name, value in state.items():
         assert torch.equal(value, weights[name]), name
     [record] = [record for record in caplog.records if record.name.startswith("crnas_d2")]
@@ -31,10 +31,8 @@ def test_the_log_says_what_was_loaded_and_what_was_not(tmp_path, caplog):
     weights["layer4.3.conv1.weight"] = torch.zeros(32, 32, 3, 3)
     weights["fc.weight"] = torch.zeros(1000, 32)
     torch.save(weights, tmp_path / "resnet.pth")
-    model = network("none")
-    before = values(model)
     with caplog.at_level(logging.INFO, logger="crnas_d2"):
-        state = load(model, str(tmp_path / "resnet.pth"))
+        before, state = load_into(network("none"), tmp_path / "resnet.pth")
     [record] = [record for record in caplog.records if record.name.startswith("crnas_d2")]
     assert record.levelname == "WARNING"
     text = record.message
@@ -58,9 +56,7 @@ def test_ambiguous_names_are_reported_and_fill_nothing(tmp_path, caplog):
     weights["res2.0.conv1.weight"] = torch.zeros_like(body["res2.0.conv1.weight"])
     weights["weight"] = torch.zeros(1)
     torch.save({"model": weights, "matching_heuristics": True}, tmp_path / "mixed.pth")
-    model = network("none")
-    before = values(model)
-    state = load(model, str(tmp_path / "mixed.pth"))
+    before, state = load_into(network("none"), tmp_path / "mixed.pth")
     for name in (BODY + "res2.0.branches.1.0.conv1.weight", "backbone.fpn_lateral2.weight"):
         assert torch.equal(state[name], before[name])
     text = caplog.records[-1].message
@@ -83,34 +79,20 @@ def lenient(weights):
     return TrainingCheckpointer(network("none")), weights
 
 
-WIDE = {f"MODEL.RESNETS.{key}_OUT_CHANNELS": 8 for key in ("STEM", "RES2")}
+SHAPE = {f"MODEL.RESNETS.{key}_OUT_CHANNELS": 8 for key in ("STEM", "RES2")}
+WIDE = weight_files.torchvision_state(published_body(SHAPE))
+EXTRA, NARROW = {"other": torch.zeros(1)}, {"conv.weight": torch.zeros(4, 3, 1, 1)}
+ENCODER, HEAD = {"encoder.weight": torch.zeros(3, 4)}, "roi_heads.box_head.fc1.weight"
+STEM = r"stem\.conv1\.weight"
 UNFIT = {
     "missing": (strict, {"conv.bias": None}, r"1 that the model needs, the file lacks: conv\.bias"),
     "missing buffer": (strict, {"norm.running_mean": None}, r"norm\.running_mean"),
-    "unexpected": (
-        *(strict, {"other": torch.zeros(1)}),
-        "1 that the file holds, the model has no place for: other",
-    ),
-    "shape": (
-        *(strict, {"conv.weight": torch.zeros(4, 3, 1, 1)}),
-        r"differ in shape.*conv\.weight.*4, 3, 1, 1.*4, 3, 3, 3",
-    ),
-    "other network": (
-        *(lenient, {"encoder.weight": torch.zeros(3, 4)}),
-        r"file: .*encoder\.weight \(3, 4\).*stem\.conv1\.weight",
-    ),
-    "heads alone": (
-        *(lenient, {"roi_heads.box_head.fc1.weight": torch.zeros(3)}),
-        r"file: .*stem\.conv1\.weight \(4, 3, 7, 7\)",
-    ),
-    "no state dict": (
-        *(lenient, {"state_dict": {}}),
-        "file: .*'state_dict' is of type dict.*under 'model'",
-    ),
-    "width": (
-        *(lenient, weight_files.torchvision_state(published_body(WIDE))),
-        r"conv1\.weight \(8, 3, 7, 7\).*\(4, 3, 7, 7\).*width",
-    ),
+    "unexpected": (strict, EXTRA, "1 that the file holds, the model has no place for: other"),
+    "shape": (strict, NARROW, r"differ in shape.*conv\.weight.*4, 3, 1, 1.*4, 3, 3, 3"),
+    "other network": (lenient, ENCODER, rf"file: .*encoder\.weight \(3, 4\).*{STEM}"),
+    "heads alone": (lenient, {HEAD: torch.zeros(3)}, rf"file: .*{STEM} \(4, 3, 7, 7\)"),
+    "nothing": (lenient, {"state_dict": {}}, "file: .*'state_dict' is of type dict.*under 'model'"),
+    "width": (lenient, WIDE, r"conv1\.weight \(8, 3, 7, 7\).*\(4, 3, 7, 7\).*width"),
 }
 
 

@@ -7,7 +7,7 @@ import torchvision
 import toy
 import weight_files
 from detectron2.modeling import build_backbone, build_model
-from weight_files import BODY, PUBLISHED, load, network, published_body, values
+from weight_files import BODY, PUBLISHED, load_into, network, published_body, values
 
 from crnas_d2.checkpoint import StrictCheckpointer
 from crnas_d2.checkpoint.matching import match_weights
@@ -48,8 +48,7 @@ def assert_filled(model, before, body, unless=()):
 def test_published_weights_fill_the_body_and_nothing_else(format, kind, block, tmp_path):
     body = published_body(toy.RESNETS[block])
     model = network(kind, toy.RESNETS[block])
-    before = values(model)
-    load(model, weight_files.write(tmp_path, format, body))
+    before, _ = load_into(model, weight_files.write(tmp_path, format, body))
     filled = assert_filled(model, before, body)
     per_block = 5 * (2 if block == "basic" else 3)
     shortcuts = 5 * (3 if block == "basic" else 4)
@@ -61,9 +60,8 @@ def test_published_weights_fill_the_body_and_nothing_else(format, kind, block, t
 
 def test_a_supernet_takes_the_block_of_the_same_index_in_every_branch(tmp_path):
     body = published_body()
-    model = network("none")
-    before = values(model)
-    state = load(model, weight_files.write(tmp_path, "torchvision.pth", body))
+    file = weight_files.write(tmp_path, "torchvision.pth", body)
+    before, state = load_into(network("none"), file)
     for depth, index in [(2, 0), (2, 1), (3, 0), (3, 1)]:
         name = f"res4.0.branches.{depth}.{index}.conv2.weight"
         assert torch.equal(state[BODY + name], body[f"res4.{index}.conv2.weight"])
@@ -77,8 +75,7 @@ def test_caffe2_files_without_statistics_leave_those_of_the_model(tmp_path):
     file = weight_files.write(tmp_path, "caffe2.pkl", only_affine)
     for norm in ("BN", "FrozenBN"):
         model = network("fixed", {"MODEL.RESNETS.NORM": norm})
-        before = values(model)
-        load(model, file)
+        before, _ = load_into(model, file)
         assert_filled(model, before, body, unless=("running_mean", "running_var"))
 
 
@@ -89,36 +86,29 @@ def test_a_frozen_network_computes_what_the_published_one_does(tmp_path):
     file = weight_files.write(tmp_path, "caffe2-long-names.pkl", published_body())
     cfg.MODEL.RESNETS.NORM = "FrozenBN"
     model = build_model(cfg).eval()
-    load(model, file)
+    load_into(model, file)
     image = torch.rand(1, 3, toy.SIZE, toy.SIZE)
     expected = source.backbone.bottom_up(image)["res5"]
     torch.testing.assert_close(model.backbone.bottom_up(image)["res5"], expected)
 
 
 @pytest.mark.parametrize(
-    ("build", "shape"),
+    ("name", "shape"),
     [
-        (torchvision.models.resnet18, {"DEPTH": 18, "RES2_OUT_CHANNELS": 64}),
-        (torchvision.models.resnet50, {"DEPTH": 50, "RES2_OUT_CHANNELS": 256}),
-        (
-            torchvision.models.resnext50_32x4d,
-            {"DEPTH": 50, "RES2_OUT_CHANNELS": 256, "NUM_GROUPS": 32, "WIDTH_PER_GROUP": 4},
-        ),
+        ("resnet18", {"DEPTH": 18, "RES2_OUT_CHANNELS": 64}),
+        ("resnet50", {"DEPTH": 50}),
+        ("resnext50_32x4d", {"DEPTH": 50, "NUM_GROUPS": 32, "WIDTH_PER_GROUP": 4}),
     ],
-    ids=["resnet18", "resnet50", "resnext50"],
 )
-def test_torchvisions_networks_compute_the_same_here(build, shape, tmp_path, caplog):
-    theirs = build(weights=None).eval()
+def test_torchvisions_networks_compute_the_same_here(name, shape, tmp_path, caplog):
+    theirs = torchvision.models.get_model(name, weights=None).eval()
     torch.save(theirs.state_dict(), tmp_path / "torchvision.pth")
-    shape = {"STEM_OUT_CHANNELS": 64, "WIDTH_PER_GROUP": 64, **shape}
-    ours = build_backbone(
-        toy.network_config(
-            {f"MODEL.RESNETS.{key}": value for key, value in shape.items()},
-            {"MODEL.BACKBONE.NAME": "build_supernet_backbone"},
-        )
-    ).eval()
+    shape = {"STEM_OUT_CHANNELS": 64, "RES2_OUT_CHANNELS": 256, "WIDTH_PER_GROUP": 64, **shape}
+    overrides = {f"MODEL.RESNETS.{key}": value for key, value in shape.items()}
+    plain = {"MODEL.BACKBONE.NAME": "build_supernet_backbone"}
+    ours = build_backbone(toy.network_config(overrides, plain)).eval()
     with caplog.at_level(logging.INFO, logger="crnas_d2"):
-        load(ours, str(tmp_path / "torchvision.pth"))
+        load_into(ours, tmp_path / "torchvision.pth")
     assert caplog.records[-1].levelname == "INFO"
     image = torch.rand(1, 3, toy.SIZE, toy.SIZE)
     expected = image
@@ -131,8 +121,7 @@ def test_a_detector_of_the_model_zoo_brings_its_heads(tmp_path):
     cfg = toy.network_config({"MODEL.GENOTYPE.DEPTHS": list(PUBLISHED)})
     weights = weight_files.known_values(build_model(cfg))
     torch.save({"model": weights}, tmp_path / "zoo.pth")
-    model = network("none")
-    state = load(model, str(tmp_path / "zoo.pth"))
+    _, state = load_into(network("none"), tmp_path / "zoo.pth")
     heads = [name for name in state if not name.startswith(BODY)]
     assert len(heads) > 20
     for name in heads:
@@ -158,8 +147,7 @@ def test_classifier_and_detector_exchange_their_body(config, shape, tmp_path):
     for source, target in [(classifier, detector), (detector, classifier)]:
         weights = weight_files.known_values(source)
         torch.save({"model": weights}, tmp_path / "source.pth")
-        before = values(target)
-        state = load(target, str(tmp_path / "source.pth"))
+        before, state = load_into(target, tmp_path / "source.pth")
         moved = 0
         for name, value in state.items():
             here, there = (BODY, "backbone.") if target is detector else ("backbone.", BODY)
@@ -175,19 +163,12 @@ def test_classifier_and_detector_exchange_their_body(config, shape, tmp_path):
 def test_no_block_is_filled_by_the_end_of_its_name(tmp_path):
     body = published_body()
     stem = {name: value for name, value in body.items() if name.startswith("stem.")}
-    traps = {
-        name: body["res2.0.conv1.weight"]
-        for name in (
-            "conv1.weight",
-            "0.conv1.weight",
-            "1.0.conv1.weight",
-            "branches.2.0.conv1.weight",
-        )
-    }
+    ends = ("", "0.", "1.0.", "branches.2.0.")
+    traps = {f"{end}conv1.weight": body["res2.0.conv1.weight"] for end in ends}
+    file = weight_files.write(tmp_path, "torchvision-converted.pkl", {**stem, **traps})
     for kind in ("none", "prefix", "fixed"):
         model = network(kind)
-        before = values(model)
-        load(model, weight_files.write(tmp_path, "torchvision-converted.pkl", {**stem, **traps}))
+        before, _ = load_into(model, file)
         assert assert_filled(model, before, stem) == 5
 
 
@@ -196,7 +177,7 @@ def test_heads_of_detectron1_are_found_by_the_end_of_their_names(tmp_path):
     head = torch.full_like(model.state_dict()["roi_heads.box_head.fc1.weight"], 0.25)
     blobs = {**weight_files.caffe2_blobs(published_body()), "fc6_w": head.numpy()}
     weight_files.dump(tmp_path / "detector.pkl", {"blobs": blobs})
-    state = load(model, str(tmp_path / "detector.pkl"))
+    _, state = load_into(model, tmp_path / "detector.pkl")
     assert torch.equal(state["roi_heads.box_head.fc1.weight"], head)
 
 

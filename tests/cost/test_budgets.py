@@ -28,11 +28,8 @@ def test_all_limits_hold_at_once(tmp_path, monkeypatch):
     spec = NetworkSpec.from_config(cfg)
     tables = build_costs(cfg, spec)
     assert list(tables) == ["BLOCKS", "MACS", "PARAMETERS"]
-    counts = {
-        genotype: (tables["MACS"](genotype), tables["PARAMETERS"](genotype))
-        for genotype in spec.space
-        if sum(genotype.depths) == 8
-    }
+    eight = [genotype for genotype in spec.space if sum(genotype.depths) == 8]
+    counts = {g: (tables["MACS"](g), tables["PARAMETERS"](g)) for g in eight}
     macs, parameters = map(sorted, zip(*counts.values(), strict=True))
     cfg.SEARCH.BUDGET.MACS = [macs[1], macs[-1]]
     cfg.SEARCH.BUDGET.PARAMETERS = [0, str(float(parameters[-2]))]
@@ -41,11 +38,7 @@ def test_all_limits_hold_at_once(tmp_path, monkeypatch):
     keys = ["BLOCKS", "MACS", "PARAMETERS", "LATENCY"]
     assert [budget.key for budget in budgets] == [f"SEARCH.BUDGET.{key}" for key in keys]
     assert [budget.cost.unit for budget in budgets] == ["blocks", "MACs", "parameters", "ms"]
-    expected = [
-        genotype
-        for genotype, (operations, weights) in counts.items()
-        if macs[1] <= operations and weights <= parameters[-2]
-    ]
+    expected = [g for g, (m, p) in counts.items() if macs[1] <= m and p <= parameters[-2]]
     assert 0 < len(expected) < len(counts)
     assert feasible_genotypes(spec.space, budgets) == expected
     assert check_budgets(spec.space, budgets)[-1].startswith(f"{100 * len(expected) / 16:.3g} %")
@@ -69,12 +62,9 @@ def test_malformed_limits_are_refused(name, example, limits):
 def test_numbers_may_be_written_in_any_way(text, tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text(f"_BASE_: {toy.SUPERNET}\nSEARCH:\n  BUDGET: {{BLOCKS: [], MACS: {text}}}\n")
-    from_file = toy.load_config(str(config), toy.as_list(toy.TINY))
-    given = toy.load_config(
-        str(toy.SUPERNET), [*toy.as_list(toy.TINY, STAGE), "SEARCH.BUDGET.MACS", text]
-    )
-    for cfg in (from_file, given):
-        [budget] = budgets_of(cfg)
+    opts = [*toy.as_list(toy.TINY, STAGE), "SEARCH.BUDGET.MACS", text]
+    for file, overrides in ((config, toy.as_list(toy.TINY)), (toy.SUPERNET, opts)):
+        [budget] = budgets_of(toy.load_config(str(file), overrides))
         assert (budget.low, budget.high) == (0, 3e8)
 
 

@@ -6,16 +6,9 @@ import toy
 from detectron2.modeling import ResNet
 
 from crnas_d2.config import NetworkSpec, load_config
-from crnas_d2.cost import (
-    CountedCost,
-    MACs,
-    NetworkCost,
-    Parameters,
-    body_cost,
-    count_macs,
-    count_parameters,
-    most_expensive_path,
-)
+from crnas_d2.cost import CountedCost, MACs, NetworkCost, Parameters, body_cost
+from crnas_d2.cost.counted import most_expensive_path
+from crnas_d2.cost.counting import count_macs, count_parameters
 from crnas_d2.modeling import build_supernet_backbone, find_supernet
 from crnas_d2.space import Budget, Genotype, feasible_fraction, genotype_file, is_feasible
 
@@ -33,6 +26,10 @@ def cost_of(cfg, size=SIZE):
     return body_cost(NetworkSpec.from_config(cfg), size)
 
 
+def fixed(depths):
+    return {"MODEL.SUPERNET.PATH_SAMPLER": "fixed", "MODEL.GENOTYPE.DEPTHS": list(depths)}
+
+
 @pytest.mark.parametrize("sharing", ["none", "prefix"])
 @pytest.mark.parametrize("depth", [34, 50])
 def test_the_table_gives_the_cost_of_the_network_that_is_built(sharing, depth):
@@ -40,11 +37,8 @@ def test_the_table_gives_the_cost_of_the_network_that_is_built(sharing, depth):
     macs, parameters = tables(toy.supernet_config(shape))
     costs = set()
     for depths in [(1, 1, 2, 2), (2, 1, 3, 2), (2, 2, 3, 3), (1, 2, 2, 3)]:
-        fixed = {"MODEL.SUPERNET.PATH_SAMPLER": "fixed", "MODEL.GENOTYPE.DEPTHS": list(depths)}
-        built = cost_of(toy.supernet_config(shape, fixed))
-        genotype = Genotype(depths=depths)
-        assert NetworkCost(macs(genotype), parameters(genotype)) == built
-        costs.add(built)
+        costs.add(built := cost_of(toy.supernet_config(shape, fixed(depths))))
+        assert NetworkCost(macs(Genotype(depths)), parameters(Genotype(depths))) == built
     assert len(costs) == 4
 
 
@@ -107,8 +101,7 @@ def test_costs_of_the_table_equal_a_count_of_the_network_that_is_built(kind, sha
     for _ in range(3):
         genotype = space.sample(random)
         named = {f"MODEL.GENOTYPE.{key}": v for key, v in genotype.to_config().items()}
-        fixed = {"MODEL.SUPERNET.PATH_SAMPLER": "fixed"}
-        built = cost_of(toy.network_config(overrides, named, fixed))
+        built = cost_of(toy.network_config(overrides, fixed(()), named))
         assert NetworkCost(macs(genotype), parameters(genotype)) == built
         values = space.values(genotype)
         assert (macs.of(values), parameters.of(values)) == (built.macs, built.parameters)
@@ -148,9 +141,8 @@ def test_macs_of_layers_written_out():
 def test_parameters_of_a_supernet_are_those_of_its_path():
     cfg = toy.supernet_config()
     supernet = build_supernet_backbone(cfg, toy.RGB)
-    find_supernet(supernet).set_path(Genotype(depths=(2, 1, 3, 2)))
-    fixed = {"MODEL.SUPERNET.PATH_SAMPLER": "fixed", "MODEL.GENOTYPE.DEPTHS": [2, 1, 3, 2]}
-    network = build_supernet_backbone(toy.supernet_config(fixed), toy.RGB)
+    find_supernet(supernet).set_path(Genotype((2, 1, 3, 2)))
+    network = build_supernet_backbone(toy.supernet_config(fixed((2, 1, 3, 2))), toy.RGB)
     assert count_parameters(supernet) == sum(p.numel() for p in network.parameters())
     assert count_parameters(supernet) < sum(p.numel() for p in supernet.parameters())
 

@@ -3,15 +3,8 @@ import toy
 from detectron2.modeling import RetinaNet, build_model
 
 from crnas_d2.config import load_config
-from crnas_d2.cost import (
-    Part,
-    detector_cost,
-    find_body,
-    meta_network,
-    register_heads,
-    runnable_size,
-)
-from crnas_d2.cost.detector_cost import _HEADS
+from crnas_d2.cost import Part, detector_cost, find_body, meta_network, register_heads
+from crnas_d2.cost.detector_cost import _HEADS, runnable_size
 
 RCNN = str(toy.ROOT / "configs" / "Base-RCNN-FPN.yaml")
 CLASSIFIER = str(toy.ROOT / "configs" / "Base-pretrain.yaml")
@@ -72,50 +65,36 @@ def config(*overrides, file=RCNN):
     return load_config(file, toy.as_list(*overrides))
 
 
-def test_a_faster_rcnn_by_hand():
-    box = 8 * 7 * 7 * 16 + 16 * 16 + 16 * (5 + 1) + 16 * (5 * 4)
-    assert toy.detector_macs(config(SMALL), SIZE, num_proposals=10) == {
-        "body": BODY,
-        "neck": FPN,
-        "rpn": RPN,
-        "box head": 10 * box,
-    }
+# The fully connected layers and the scores of a box head; then deltas of each class or of all.
+BOX = 8 * 7 * 7 * 16 + 16 * 16 + 16 * (5 + 1)
+FASTER = {"body": BODY, "neck": FPN, "rpn": RPN, "box head": 10 * (BOX + 16 * (5 * 4))}
+# Two 3x3 at 14x14; the 2x2 transposed one and the predictor count at 28x28.
+MASKS = 14 * 14 * (9 * 8 * 6 + 9 * 6 * 6) + 28 * 28 * (2 * 2 * 6 * 6 + 6 * 5)
+LATERALS = C3 * (8 * 8) + C4 * (16 * 8) + C5 * (32 * 8)
+NECK = LATERALS + (C3 + C4 + C5 + P7) * (9 * 8 * 8) + P6 * (9 * 32 * 8)
+# Two 3x3 in each of the two branches; 3 anchors with 5 scores and 4 deltas.
+HEAD = (C3 + C4 + C5 + P6 + P7) * (2 * 2 * (9 * 8 * 8) + 9 * 8 * (3 * 5) + 9 * 8 * (3 * 4))
+# Seven 3x3 per stack: three at P4, one at each of the others.
+STACK = (C3 + 3 * C4 + C5 + P6 + P7) * (9 * 8 * 8)
+NAS_FPN = {"BACKBONE.NAME": "build_supernet_nasfpn_backbone", "NAS_FPN.NUM_STACKS": 3}
+BY_HAND = {
+    "faster": ({}, FASTER),
+    "mask": (SMALL_MASK, {**FASTER, "mask head": 3 * MASKS}),
+    # Three box heads that do not tell classes apart.
+    "cascade": (CASCADE, {**FASTER, "box head": 3 * 10 * (BOX + 16 * 4)}),
+    "retinanet": (RETINANET, {"body": BODY, "neck": NECK, "head": HEAD}),
+    "nas-fpn": (
+        RETINANET | {f"MODEL.{key}": value for key, value in NAS_FPN.items()},
+        {"body": BODY, "neck": LATERALS + 3 * STACK, "head": HEAD},
+    ),
+}
 
 
-def test_a_mask_head_by_hand():
-    # Two 3x3 at 14x14; the 2x2 transposed one and the predictor count at 28x28.
-    mask = 14 * 14 * (9 * 8 * 6 + 9 * 6 * 6) + 28 * 28 * (2 * 2 * 6 * 6 + 6 * 5)
-    macs = toy.detector_macs(config(SMALL, SMALL_MASK), SIZE, num_proposals=10, num_mask_rois=3)
-    assert macs.pop("mask head") == 3 * mask
-    assert macs == toy.detector_macs(config(SMALL), SIZE, num_proposals=10)
-
-
-def test_a_cascade_has_three_box_heads_that_do_not_tell_classes_apart():
-    box = 8 * 7 * 7 * 16 + 16 * 16 + 16 * (5 + 1) + 16 * 4
-    macs = toy.detector_macs(config(SMALL, CASCADE), SIZE, num_proposals=10)
-    assert macs == {"body": BODY, "neck": FPN, "rpn": RPN, "box head": 3 * 10 * box}
-
-
-def test_a_retinanet_by_hand():
-    neck = C3 * (8 * 8 + 9 * 8 * 8) + C4 * (16 * 8 + 9 * 8 * 8) + C5 * (32 * 8 + 9 * 8 * 8)
-    neck += P6 * (9 * 32 * 8) + P7 * (9 * 8 * 8)
-    # Two 3x3 in each of the two branches; 3 anchors with 5 scores and 4 deltas.
-    head = (C3 + C4 + C5 + P6 + P7) * (2 * 2 * (9 * 8 * 8) + 9 * 8 * (3 * 5) + 9 * 8 * (3 * 4))
-    macs = toy.detector_macs(config(SMALL, RETINANET), SIZE)
-    assert macs == {"body": BODY, "neck": neck, "head": head}
-
-
-def test_a_nas_fpn_by_hand():
-    neck = {
-        "MODEL.BACKBONE.NAME": "build_supernet_nasfpn_backbone",
-        "MODEL.NAS_FPN.NUM_STACKS": 3,
-    }
-    laterals = C3 * (8 * 8) + C4 * (16 * 8) + C5 * (32 * 8)
-    # Seven 3x3 per stack: three at P4, one at each of the others.
-    stack = (C3 + 3 * C4 + C5 + P6 + P7) * (9 * 8 * 8)
-    macs = toy.detector_macs(config(SMALL, RETINANET, neck), SIZE)
-    assert macs["neck"] == laterals + 3 * stack
-    assert {**macs, "neck": 0} == {**toy.detector_macs(config(SMALL, RETINANET), SIZE), "neck": 0}
+@pytest.mark.parametrize("detector", BY_HAND)
+def test_a_detector_by_hand(detector):
+    overrides, expected = BY_HAND[detector]
+    regions = {"num_proposals": 10, "num_mask_rois": 3}
+    assert toy.detector_macs(config(SMALL, overrides), SIZE, **regions) == expected
 
 
 def test_a_classifier_by_hand():
@@ -178,8 +157,9 @@ def test_whole_detectors_cost_what_crnas_says(body, overrides, published, ours):
     ],
 )
 def test_reallocated_detectors_cost_what_their_baseline_costs(body, depths):
-    found = gigamacs(body, {"MODEL.GENOTYPE.DEPTHS": depths})
-    assert found == pytest.approx(gigamacs(body), rel=0.003)
+    assert gigamacs(body, {"MODEL.GENOTYPE.DEPTHS": depths}) == pytest.approx(
+        gigamacs(body), rel=0.003
+    )
 
 
 def test_an_image_is_padded_only_where_the_network_cannot_run():

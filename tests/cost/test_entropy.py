@@ -46,26 +46,20 @@ def test_the_entropy_equals_a_sum_by_hand():
 
 
 def test_bottlenecks_have_the_entropy_of_the_published_code():
-    space = {
-        "MODEL.RESNETS.DEPTH": 50,
-        "MODEL.SUPERNET.STAGE_OPTIONS": [[2, 3], [3, 4], [5, 6], [3, 6]],
-    }
-    widths = {"MODEL.RESNETS.STEM_OUT_CHANNELS": 64, "MODEL.RESNETS.RES2_OUT_CHANNELS": 256}
-    entropy = table(NARROW, widths, space)
+    options = {"MODEL.SUPERNET.STAGE_OPTIONS": [[2, 3], [3, 4], [5, 6], [3, 6]]}
+    widths = {"DEPTH": 50, "STEM_OUT_CHANNELS": 64, "RES2_OUT_CHANNELS": 256}
+    entropy = table(NARROW, {f"MODEL.RESNETS.{key}": w for key, w in widths.items()}, options)
     smaller_stem = 8 * 0.5 * math.log(49 / 9)  # the code's check value is for a stem of 3x3
     assert entropy(Genotype(depths=(3, 4, 6, 3))) - smaller_stem == pytest.approx(1167.5199)
     assert entropy(Genotype(depths=(2, 3, 5, 6))) - smaller_stem == pytest.approx(1160.6406)
 
 
 def test_larger_kernels_have_more_entropy_and_dilations_the_same():
-    dilations = table(
-        NARROW, {"MODEL.SUPERNET.SPACE": "operation", "MODEL.GENOTYPE.DEPTHS": [1] * 4}
-    )
-    least, greatest = dilations.range
+    operation = {"MODEL.SUPERNET.SPACE": "operation"}
+    least, greatest = table(NARROW, operation, {"MODEL.GENOTYPE.DEPTHS": [1] * 4}).range
     assert least == pytest.approx(greatest)
-
-    shuffle = {"MODEL.SUPERNET.FAMILY": "shufflenetv2", "MODEL.SUPERNET.SPACE": "operation"}
-    options = table(NARROW, shuffle).options["res5.3.op"]
+    shuffle = {"MODEL.SUPERNET.FAMILY": "shufflenetv2"}
+    options = table(NARROW, operation, shuffle).options["res5.3.op"]
     # Only the depthwise convolution grows, from 3x3 to 7x7, and it counts for the last level.
     assert options[2] - options[0] == pytest.approx(6 * math.log(7 / 3))
 
@@ -91,12 +85,9 @@ def test_a_search_by_entropy_needs_neither_weights_nor_data(tmp_path):
     best = run_search(config(NARROW, overrides))
     assert best.genotype.depths == (1, 1, 2, 1)  # 7 ln(144) > 8 ln(72), 6 ln(288), 8 ln(36)
     assert best.fitness == pytest.approx(table(NARROW, overrides)(best.genotype))
-    assert {path.name for path in (tmp_path / "search").iterdir()} >= {
-        "genotype.yaml",
-        "candidates.csv",
-        "report.html",
-    }
-    assert not (tmp_path / "search" / "model_best.pth").exists()
+    files = {path.name for path in (tmp_path / "search").iterdir()}
+    assert files >= {"genotype.yaml", "candidates.csv", "report.html"}
+    assert "model_best.pth" not in files
     report = (tmp_path / "search" / "report.html").read_text()
     assert "No image was looked at" in report and "archval" not in report
 

@@ -54,8 +54,7 @@ def load(path, space=SPACE, origin=ORIGIN):
 class FakeClock(Clock):
     """Goes on only when a module says so."""
 
-    def __init__(self):
-        self.now, self.marks = 0.0, []
+    now = 0.0
 
     def mark(self):
         self.marks.append(self.now)
@@ -71,11 +70,8 @@ class Meter(LatencyMeter):
     def __init__(self, *overrides, disturb=lambda: 0.0):
         real = build_meter(spec_of(*overrides), torch.device("cpu"), SIZE)
         super().__init__(real.body, real.image, FakeClock(), most_seconds=0)
-        plain = [
-            module
-            for module in self.body.modules()
-            if isinstance(module, CNNBlockBase) and not isinstance(module, ChoiceBlock)
-        ]
+        blocks = [module for module in self.body.modules() if isinstance(module, CNNBlockBase)]
+        plain = [block for block in blocks if not isinstance(block, ChoiceBlock)]
         self.times = {module: 1.0 + place**2 / 8 for place, module in enumerate(plain)}
 
         def run(module, inputs):
@@ -180,10 +176,7 @@ OTHER = r"latency\.json holds.*{}.*another OUTPUT_DIR"
     ("change", "words"),
     [
         ({"device": "H200"}, OTHER.format("device was 'abacus' and is 'H200'")),
-        (
-            {"input_size": [800, 1088]},
-            OTHER.format(r"input_size was \[224, 224\] and is \[800, 1088\]"),
-        ),
+        ({"input_size": [80, 96]}, OTHER.format(r"input_size was \[224, 224\] and is \[80, 96\]")),
         ({"network": "1f"}, OTHER.format("network was None and is '1f'")),
         (operation_space((1, 1, 1, 2)), "not those of the operation space"),
         *[
@@ -226,7 +219,8 @@ def test_a_real_measurement_is_made_once(tmp_path, quick, monkeypatch, caplog):
     assert set(table.cost.options) == set(spec.space.names)
     times = [time for options in table.cost.options.values() for time in options.values()]
     assert all(0 < time < 1e3 for time in times)
-    assert table.cost.base > 0 and len(table.checks) == 6
+    assert table.cost.base > 0
+    assert 4 <= len(table.checks) <= 6  # the fastest and the slowest may be among the random ones
     assert "% of 6 whole networks" in caplog.text
     content = json.loads(path.read_text())
     assert content["unit"] == "ms" and content["origin"]["torch"] == torch.__version__

@@ -3,7 +3,6 @@
 import json
 
 from crnas_d2.report import write_found_network
-from crnas_d2.report.page import Page
 from crnas_d2.space import ChannelSpace, Genotype, SearchedConv
 
 SPACE = ChannelSpace(
@@ -25,7 +24,7 @@ def entry(iteration, entropies, shares):
     return line
 
 
-def test_alpha_over_time_has_the_entropy_and_the_shares_of_each_stage(tmp_path, monkeypatch):
+def test_alpha_over_time_has_the_entropy_and_the_shares_of_each_stage(tmp_path, figures):
     log = [
         entry(19, (0.69, 0.68), (1.0, 0.75)),
         entry(59, (9.0, 9.0), (1.0, 1.0)),
@@ -35,15 +34,13 @@ def test_alpha_over_time_has_the_entropy_and_the_shares_of_each_stage(tmp_path, 
         entry(59, (0.3, 0.2), (0.0, 0.25)),
     ]
     (tmp_path / "metrics.json").write_text("\n".join(map(json.dumps, log)))
-    figures = []
-    monkeypatch.setattr(Page, "figure", lambda page, figure, description: figures.append(figure))
     found = SPACE.genotype([[0, 1], [0, 0, 1, 1]])
     files = write_found_network(found, SPACE, str(tmp_path), "resnet", 7)
     assert [file.name for file in files] == ["genotype.yaml", "report.html"]
     report = (tmp_path / "report.html").read_text()
     assert "Found: 50 % of the channels of 2 convolutions" in report and "<dd>7</dd>" in report
 
-    panels = figures[-1].axes
+    panels = list(figures.values())[-1].axes
     drawn = [panel.get_lines() for panel in panels]
     # For each stage, the entropy on the left and the shares on the right.
     assert [[list(line.get_ydata()) for line in panel] for panel in drawn] == [

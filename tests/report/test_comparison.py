@@ -119,7 +119,7 @@ def test_columns_that_tell_nothing_are_left_out(make):
 OTHER = (1, 1, 3, 3)
 
 
-def test_the_verdict_compares_with_the_first_network(make, no_figures):
+def test_the_verdict_compares_with_the_first_network(make, figures):
     base = make("base", 20.0, found=slice(2))
     found = make("found", 80.0, OTHER, found=slice(9))
     verdict = verdict_of([base, found])
@@ -131,7 +131,7 @@ def test_the_verdict_compares_with_the_first_network(make, no_figures):
     assert "That does not exceed the noise of the 6 test images" in verdict_of([base, same])
 
 
-def test_trainings_with_several_seeds_tell_the_noise_of_the_seeds(make, no_figures):
+def test_trainings_with_several_seeds_tell_the_noise_of_the_seeds(make, figures):
     base = [make("base", 20.0 + 2 * seed, seed=seed, found=slice(0)) for seed in (0, 1)]
     far = [make("far", 50.0 + 2 * seed, OTHER, seed=seed) for seed in (0, 1)]
     verdict = verdict_of(base + far)

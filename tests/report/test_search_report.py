@@ -64,10 +64,14 @@ def result_of(candidates=CANDIDATES, space=SPACE, costs=COSTS, **settings):
     return SearchResult(space, candidates, costs, **settings)
 
 
-def text_of(result, title="A search"):
-    page = Page(title)
+def text_of(result):
+    page = Page("A search")
     add_search(page, result)
     return "".join(page.parts)
+
+
+def best_row(report):
+    return next(row for row in report.split("<tr") if row.startswith(" class=best"))
 
 
 def rows_of(result, folder):
@@ -126,10 +130,9 @@ def test_the_report_is_one_file_with_its_pictures_inside(tmp_path):
     assert "<results>" not in report and "A search &amp; its &lt;results&gt;" in report
 
 
-def test_the_report_names_the_best_genotype_the_failures_and_the_scope(no_figures):
+def test_the_report_names_the_best_genotype_the_failures_and_the_scope(figures):
     report = text_of(result_of())
-    best = next(row for row in report.split("<tr") if row.startswith(" class=best"))
-    assert str(BEST) in best and "33.33" in best
+    assert str(BEST) in best_row(report) and "33.33" in best_row(report)
     assert "3 candidates evaluated, 1 of them failed" in report
     assert "Costs are those of the body, 64x64." in report and "bbox/AP" in report
     assert "<th>bbox/AP</th>" in report and "<th>parameters</th>" in report
@@ -138,7 +141,7 @@ def test_the_report_names_the_best_genotype_the_failures_and_the_scope(no_figure
     assert str(CANDIDATES[2].genotype) not in report
 
 
-def test_the_verdict_says_what_was_found_and_what_noise_it_has(no_figures):
+def test_the_verdict_says_what_was_found_and_what_noise_it_has(figures):
     report = text_of(result_of(noise=NOISE, baseline=OTHER))
     assert report.startswith('<div class="verdict">')  # it comes first
     verdict = report[: report.index("</div>")]
@@ -174,12 +177,12 @@ CLEAR = FitnessNoise(BEST, NOISE.intervals, {OTHER: (-20.0, -5.0)}, 20, 3.0)
         ({"noise": CLEAR}, "The best one exceeds all 1 others", "cannot be told apart"),
     ],
 )
-def test_the_verdict_says_no_more_than_is_known(no_figures, settings, said, unsaid):
+def test_the_verdict_says_no_more_than_is_known(figures, settings, said, unsaid):
     report = text_of(result_of(**settings))
     assert said in report[: report.index("</div>")] and unsaid not in report
 
 
-def test_candidates_that_were_stopped_early_are_told_from_the_others(no_figures, tmp_path):
+def test_candidates_that_were_stopped_early_are_told_from_the_others(figures, tmp_path):
     settings = {"noise": NOISE, "baseline": STOPPED.genotype, "races": True}
     result = result_of([*CANDIDATES[:2], STOPPED], **settings)
     report = text_of(result)
@@ -204,7 +207,7 @@ def test_candidates_that_were_stopped_early_are_told_from_the_others(no_figures,
     assert rows[2]["fitness"] == "7.5" and rows[2]["seconds"] == "0.10"
 
 
-def test_a_baseline_that_was_stopped_early_has_no_column_of_classes(no_figures):
+def test_a_baseline_that_was_stopped_early_has_no_column_of_classes(figures):
     best = Candidate(BEST, 50.0, {"bbox/AP": 50.0, "bbox/AP-cat": 60.0, "bbox/AP-dog": 40.0})
     report = text_of(result_of([best, STOPPED], baseline=STOPPED.genotype))
     assert "<th>class</th><th>best</th></tr>" in report and "nan" not in report
@@ -216,7 +219,7 @@ def test_where_all_others_were_stopped_the_verdict_says_so():
     assert lines[0].startswith("2 candidates were stopped early by racing")
 
 
-def test_the_classes_have_a_table_the_hardest_first(no_figures):
+def test_the_classes_have_a_table_the_hardest_first(figures):
     metrics = {"bbox/AP": 5.0, "bbox/AP-cat": 7.25, "bbox/AP-dog": 2.5, "bbox/AP-cow": math.nan}
     text = text_of(result_of([Candidate(BEST, 5.0, metrics)]))
     assert text.index("<td>dog</td><td>2.50</td>") < text.index("<td>cat</td><td>7.25</td>")
@@ -263,8 +266,7 @@ def test_what_a_partial_genotype_leaves_open_is_empty_in_the_csv(tmp_path, greed
 
 def test_a_search_choice_after_choice_is_shown_by_its_levels(greedy):
     report = text_of(greedy)
-    best = next(row for row in report.split("<tr") if row.startswith(" class=best"))
-    assert "ops=[0, 0, 0, 0]" in best and "0.80" in best
+    assert "ops=[0, 0, 0, 0]" in best_row(report) and "0.80" in best_row(report)
     assert report.count("ops=[") == 3  # partial genotypes are no results
     assert "10 candidates evaluated, 1 of them failed" in report
     assert "bbox/AP of each level of the search" in report
@@ -319,13 +321,11 @@ CHEAPER = Candidate(Genotype((1, 1, 2, 2)), 12.5)
     ],
 )
 def test_the_second_objective_or_each_cost_that_differs_has_a_pareto_front(
-    candidates, costs, second, against, monkeypatch
+    candidates, costs, second, against, figures
 ):
-    drawn = []
-    monkeypatch.setattr(Page, "figure", lambda page, figure, what: drawn.append(what))
     costs = {name: COSTS[name] for name in costs}
     text = text_of(result_of(candidates, costs=costs, second_objective=second))
-    shown = {what for what in drawn if " against " in what and "options" not in what}
+    shown = {what for what in figures if " against " in what and "options" not in what}
     assert shown == {f"bbox/AP against {unit}" for unit in against}
     assert ("Pareto front" in text) == bool(against)
     if "MACs" in against:
