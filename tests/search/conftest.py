@@ -1,5 +1,8 @@
+import optuna
 import pytest
 from study_worker import begin
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from crnas_d2.search import (
     GreedySearcher,
     RandomSearcher,
     StudySettings,
+    evaluated,
     run_worker,
 )
 from crnas_d2.space import AdditiveCost, Budget, Genotype
@@ -44,6 +46,7 @@ SEARCHES = {
     "joint evolution": EvolutionSearcher(JOINT, dilated_blocks(4), parents=3, **SAMPLED),
     "joint random": RandomSearcher(JOINT, dilated_blocks(4), **SAMPLED),
 }
+GENOTYPES = list(SPACE)
 DESCRIPTION = {"metric": "bbox/AP", "weights": "0a1b", "archval": ["toy", 1], "budget": (8, 8)}
 
 
@@ -71,6 +74,29 @@ def evaluate(genotype):
     return {"bbox/AP": fitness(genotype), "bbox/AP50": 2 * fitness(genotype)}
 
 
+def in_memory():
+    return optuna.create_study(direction="maximize")
+
+
+def work(study, evaluate=evaluate, **settings):
+    """Evaluates what is enqueued."""
+    run_worker(study, NO_MORE, evaluate, "bbox/AP", **settings)
+
+
+def take(study, **worker):
+    """A trial that a worker has begun."""
+    trial = study.ask()
+    for choice in SPACE.choices:
+        trial.suggest_categorical(choice.name, choice.options)
+    me = {"host": socket.gethostname(), "process": os.getpid(), "trial": trial.number}
+    trial.set_user_attr("worker", {**me, **worker})
+    return trial
+
+
+def results(study, space):
+    return [(c.genotype, c.fitness, c.metrics) for c in evaluated(study, space)]
+
+
 def search(searcher, study=None, evaluate=evaluate, **settings):
     """The genotypes in the order in which one worker evaluates them."""
     seen = []
@@ -79,7 +105,7 @@ def search(searcher, study=None, evaluate=evaluate, **settings):
         seen.append(genotype)
         return evaluate(genotype)
 
-    study = study or optuna.create_study(direction="maximize")
+    study = study or in_memory()
     run_worker(study, searcher, counted, "bbox/AP", **settings)
     return seen
 

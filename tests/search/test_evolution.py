@@ -6,13 +6,11 @@ from random import Random
 
 import optuna
 import pytest
-from study_worker import begin
+from study_worker import begin, in_memory
 from study_worker import search as run
 
 from crnas_d2.search import EvolutionSampler, OptunaSearcher, SampledSearcher, evaluated
 from crnas_d2.space import AdditiveCost, Budget, Choice, SearchSpace
-
-optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 SPACE = SearchSpace(
     "operation", tuple(Choice(f"block{i}.op", (0, 1, 2, 3), field="ops") for i in range(12))
@@ -52,10 +50,6 @@ def search(study, total, evolution, evaluate=evaluate):
     searcher = SampledSearcher(SPACE, (), population=total, generations=1)
     searcher.sampler, searcher.is_feasible = evolution, evolution.is_feasible
     return run(searcher, study, evaluate)
-
-
-def in_memory():
-    return optuna.create_study(direction="maximize")
 
 
 def generations(study, evolution):

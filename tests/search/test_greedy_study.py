@@ -1,9 +1,9 @@
 """The greedy search in its study: killed, resumed, shared."""
 
 import pytest
-from study_worker import SEARCHES, begin, evaluated_by_two, killed_in, search
+from study_worker import SEARCHES, begin, evaluated_by_two, killed_in, results, search
 
-from crnas_d2.search import enqueue, evaluated
+from crnas_d2.search import enqueue
 
 SEARCHER = SEARCHES["operation"]
 SPACE = SEARCHER.space
@@ -16,11 +16,7 @@ def uninterrupted(tmp_path_factory):
     search(SEARCHER, study)
     for trial in study.get_trials():  # which hold no more than was decided
         assert tuple(trial.params) == SPACE.names[: len(trial.params)]
-    return results(study)
-
-
-def results(study):
-    return [(c.genotype, c.fitness, c.metrics) for c in evaluated(study, SPACE)]
+    return results(study, SPACE)
 
 
 def test_every_level_is_evaluated_once(uninterrupted):
@@ -36,14 +32,14 @@ def test_killed_inside_a_level_and_resumed_equals_uninterrupted(
     before = killed_in(tmp_path, hangs_in, "operation")
     resumed = begin(tmp_path, resume=True)
     begun = before + search(SEARCHER, resumed)
-    assert results(resumed) == uninterrupted
+    assert results(resumed, SPACE) == uninterrupted
     # Only what the kill interrupted was begun twice.
     assert sorted(begun) == sorted([*(genotype for genotype, _, _ in uninterrupted), before[-1]])
 
 
 def test_two_workers_share_every_level(study, tmp_path, uninterrupted):
     seen = evaluated_by_two(tmp_path, "operation")
-    assert results(study) == uninterrupted
+    assert results(study, SPACE) == uninterrupted
     assert len(set(seen)) == len(seen) == SEARCHER.total
 
 

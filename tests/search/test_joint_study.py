@@ -2,7 +2,6 @@
 
 from random import Random
 
-import optuna
 import pytest
 from study_worker import (
     JOINT,
@@ -13,6 +12,7 @@ from study_worker import (
     evaluate,
     evaluated_by_two,
     fitness,
+    in_memory,
     killed_in,
     search,
 )
@@ -22,8 +22,6 @@ from crnas_d2.modeling.families import ResNetFamily
 from crnas_d2.modeling.spaces import JointKind
 from crnas_d2.search import EvolutionSearcher, RandomSearcher, evaluated
 from crnas_d2.space import Genotype
-
-optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 JOINT_SEARCHES = ["joint exhaustive", "joint evolution", "joint random"]
 GENOTYPES = list(JOINT)
@@ -36,7 +34,7 @@ def uninterrupted():
     """By name, what each search evaluates in order, and its study."""
     found = {}
     for name in JOINT_SEARCHES:
-        study = optuna.create_study(direction="maximize")
+        study = in_memory()
         found[name] = search(SEARCHES[name], study), study
     return found
 
@@ -83,7 +81,7 @@ def test_two_workers_evaluate_nothing_twice(tmp_path, uninterrupted):
 
 
 def test_what_is_enqueued_is_evaluated_as_it_is():
-    study = optuna.create_study(direction="maximize")
+    study = in_memory()
     chosen = [GENOTYPES[0], GENOTYPES[-1], GENOTYPES[0]]
     for _ in range(2):
         searches.enqueue(study, JOINT, chosen)

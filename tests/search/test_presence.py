@@ -8,11 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
-from study_worker import DESCRIPTION, NO_MORE, SPACE, begin, evaluate
+from study_worker import DESCRIPTION, GENOTYPES, SPACE, begin, take, work
 
-from crnas_d2.search import StudySettings, enqueue, evaluated, presence, run_worker
-
-GENOTYPES = list(SPACE)
+from crnas_d2.search import StudySettings, enqueue, evaluated, presence
 
 
 @pytest.fixture
@@ -20,16 +18,6 @@ def study(tmp_path):
     study = begin(tmp_path)
     enqueue(study, SPACE, GENOTYPES[:2])
     return study
-
-
-def take(study, **worker):
-    """A trial that a worker has begun."""
-    trial = study.ask()
-    for choice in SPACE.choices:
-        trial.suggest_categorical(choice.name, choice.options)
-    me = {"host": presence.socket.gethostname(), "process": os.getpid(), "trial": trial.number}
-    trial.set_user_attr("worker", {**me, **worker})
-    return trial
 
 
 def test_a_child_that_died_is_noticed_before_its_parent_waits_for_it(study):
@@ -41,7 +29,7 @@ def test_a_child_that_died_is_noticed_before_its_parent_waits_for_it(study):
     os.kill(child.pid, 0)  # it still counts as a process
     take(study, process=child.pid)
     started = time.monotonic()
-    run_worker(study, NO_MORE, evaluate, "bbox/AP")
+    work(study)
     assert len(evaluated(study, SPACE)) == 2 and time.monotonic() - started < 30
     child.wait()
 

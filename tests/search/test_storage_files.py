@@ -5,13 +5,10 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from study_worker import NO_MORE, SPACE, begin, evaluate, killed_in, url
+from study_worker import GENOTYPES, SPACE, begin, killed_in, url, work
 
 from crnas_d2.search import ExhaustiveSearcher, StorageError, enqueue, evaluated, storage_files
-from crnas_d2.search.worker import run_worker
 from tools.simulation.storage_load import measure_load
-
-GENOTYPES = list(SPACE)
 
 
 def mode_of(path):
@@ -31,7 +28,7 @@ def is_local(monkeypatch):
 def test_a_study_on_a_local_disk_is_one_plain_file_when_it_is_closed(tmp_path, is_local):
     study = begin(tmp_path, resume=True)
     enqueue(study, SPACE, GENOTYPES)
-    run_worker(study, NO_MORE, evaluate, "bbox/AP")
+    work(study)
     assert mode_of(tmp_path / "search.db") == "wal"
     del study
     gc.collect()  # a cycle may hold the storage a little longer

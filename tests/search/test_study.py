@@ -1,10 +1,10 @@
 import math
 import os
-import socket
 
 import pytest
 from study_worker import (
     DESCRIPTION,
+    GENOTYPES,
     NO_MORE,
     SPACE,
     begin,
@@ -12,16 +12,12 @@ from study_worker import (
     evaluated_by_two,
     fitness,
     killed_in,
+    results,
+    take,
+    work,
 )
 
 from crnas_d2.search import enqueue, evaluated, run_worker
-
-GENOTYPES = list(SPACE)
-
-
-def work(study, evaluate, **settings):
-    """Evaluates what is enqueued."""
-    run_worker(study, NO_MORE, evaluate, "bbox/AP", **settings)
 
 
 class Counted:
@@ -170,12 +166,8 @@ def test_a_worker_with_which_everything_fails_stops_and_loses_nothing(study, tmp
 
 def test_two_idle_workers_may_find_the_same_dead_one(study, tmp_path, monkeypatch):
     enqueue(study, SPACE, GENOTYPES[:1])
-    dead = study.ask()
-    for choice in SPACE.choices:
-        dead.suggest_categorical(choice.name, choice.options)
     no_process = 2**22 + 1  # above the greatest number that Linux gives
-    worker = {"host": socket.gethostname(), "process": no_process, "trial": dead.number}
-    dead.set_user_attr("worker", worker)
+    take(study, process=no_process)
     counted = Counted()
 
     def kill(process, signal):
@@ -198,7 +190,7 @@ def test_a_killed_search_ends_as_an_uninterrupted_one(study, tmp_path):
     for opened in (begin(tmp_path, resume=True), begin(tmp_path, name="uninterrupted")):
         enqueue(opened, SPACE, GENOTYPES)
         work(opened, counted)
-        found.append([(c.genotype, c.fitness, c.metrics) for c in evaluated(opened, SPACE)])
+        found.append(results(opened, SPACE))
     # Only what the kill interrupted was begun twice.
     assert sorted(before + counted.calls) == sorted([*GENOTYPES, before[-1], *GENOTYPES])
     assert found[0] == found[1]

@@ -4,11 +4,9 @@ import json
 import sqlite3
 
 import pytest
-from study_worker import DESCRIPTION, NO_MORE, SPACE, evaluate
+from study_worker import DESCRIPTION, GENOTYPES, SPACE, evaluate, work
 
-from crnas_d2.search import StorageError, StudySettings, enqueue, evaluated, run_worker
-
-GENOTYPES = list(SPACE)
+from crnas_d2.search import StorageError, StudySettings, enqueue, evaluated
 
 
 def open_study(path, resume=False, description=DESCRIPTION):
@@ -19,11 +17,11 @@ def open_study(path, resume=False, description=DESCRIPTION):
 def make_study(path, number=3):
     study = open_study(path)
     enqueue(study, SPACE, GENOTYPES[:number])
-    run_worker(study, NO_MORE, evaluate, "bbox/AP")
+    work(study)
 
 
 def finish(study):
-    run_worker(study, NO_MORE, evaluate, "bbox/AP")
+    work(study)
     assert {c.genotype for c in evaluated(study, SPACE)} == set(GENOTYPES)
 
 
@@ -98,7 +96,7 @@ def test_a_full_disk_ends_the_search_with_a_sentence_and_space_lets_it_go_on(tmp
         return evaluate(genotype)
 
     with pytest.raises(StorageError, match=r"search\.db .*is full\. Make space, then.*--resume"):
-        run_worker(study, NO_MORE, fill_disk, "bbox/AP")
+        work(study, fill_disk)
     engine.dispose()
     finish(open_study(path, resume=True))
 
@@ -112,7 +110,7 @@ def test_a_study_that_is_deleted_meanwhile_ends_the_search(path):
         return evaluate(genotype)
 
     with pytest.raises(StorageError, match=rf"{path} .*No such file"):
-        run_worker(study, NO_MORE, delete, "bbox/AP")
+        work(study, delete)
     assert not path.exists()
 
 
@@ -124,7 +122,7 @@ def test_a_search_whose_first_candidates_fail_does_not_refuse_corrected_settings
         raise RuntimeError("SEARCH.IMS_PER_BATCH is too large")
 
     with pytest.raises(ValueError, match="IMS_PER_BATCH is too large"):
-        run_worker(study, NO_MORE, broken, "bbox/AP")
+        work(study, broken)
     corrected = {**DESCRIPTION, "budget": [9, 9]}
     study = open_study(path, description=corrected)
     assert study.trials == [] and study.user_attrs["description"] == corrected

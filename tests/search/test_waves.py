@@ -3,7 +3,6 @@
 import math
 from random import Random
 
-import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,13 +12,11 @@ from crnas_d2.search.worker import pause_after
 from crnas_d2.space import Choice, SearchSpace
 from tools.simulation.virtual_clock import StorageLoad, simulate
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-
 
 def space(blocks, options):
     ops = tuple(range(options))
-    choices = (Choice(f"block{i}.op", ops, field="ops") for i in range(blocks))
-    return SearchSpace("operation", tuple(choices))
+    choices = tuple(Choice(f"block{i}.op", ops, field="ops") for i in range(blocks))
+    return SearchSpace("operation", choices)
 
 
 def random_number(seed, genotype):
