@@ -11,7 +11,7 @@ import yaml
 
 from crnas_d2.common.errors import invalid
 
-from .folder import Folder, read_text
+from .folder import Folder, part_of, read_text
 
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _NAMES = ("classes.txt", ".names", "_darknet.labels")  # ends of files with a class per line
@@ -64,6 +64,8 @@ def describe(folder: Folder) -> Description:
         values = {key.strip(): value.strip() for key, _, value in lines}
         name = os.path.basename(values.get("names", ""))
         lists = [file for file in lists if os.path.basename(file) == name]
+        if not lists:
+            raise invalid(f"{folder.root / files[0]}: names", name, "a file of the folder")
         splits = {_SPLITS[key]: [value] for key, value in values.items() if key in _SPLITS}
     if not lists:
         raise ValueError(
@@ -120,7 +122,9 @@ def _read_yaml(file: Path, source: str) -> Description:
         for key, value in content.items()
         if key in _SPLITS and value
     }
-    shape = content.get("kpt_shape", [0])
+    shape = content.get("kpt_shape", ["0"])
+    if not isinstance(shape, list) or not all(number.isdecimal() for number in shape):
+        raise invalid(f"{file}: kpt_shape", shape, "[NUMBER OF POINTS, 2 or 3]")
     return Description(
         *(source, {int(number): name.strip() for number, name in names.items()}, splits),
         *(content.get("path", ""), prod(map(int, shape))),
@@ -128,12 +132,16 @@ def _read_yaml(file: Path, source: str) -> Description:
 
 
 def place(entry: str, bases: list[Path]) -> Path | None:
-    """Return the file or folder of an entry; of a path of another machine, its last names count."""
+    """Return the file or folder of an entry, or nothing.
+
+    Of a path of another machine the last names count, as many as exist, among them that of a part.
+    """
     found = next((base / entry for base in bases if (base / entry).exists()), None)
     if found:
         return found
     names = [name for name in entry.replace("\\", "/").split("/") if name not in ("", ".", "..")]
-    tails = ("/".join(names[start:]) for start in range(len(names)))
+    tails = ["/".join(names[start:]) for start in range(len(names))]
+    tails = [tail for tail in tails if part_of(tail) == part_of(entry)]
     return next((base / t for t in tails for base in bases if (base / t).exists()), None)
 
 
