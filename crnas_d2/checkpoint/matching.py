@@ -27,27 +27,19 @@ Shape = tuple[int, ...]
 
 @dataclass
 class MatchedWeights:
-    """What a model takes from a file, and what does not match.
+    """What a model takes from a file, and what does not match."""
 
-    Attributes:
-        body: the prefix of the names in the model's body.
-        tensors: the tensor to take, by name in the model.
-        replicas: the names in ``tensors`` whose tensor comes from a fixed network.
-        initialised: names in the model that the file has nothing for.
-        unused: ``(name in the file, Detectron2's name)`` that the model has no place for.
-        wrong_shape: ``(name in the model, shape in the file, shape in the model)``.
-        ambiguous: ``(names in the file, names in the model)`` of several pairings, none taken.
-        inherited: what the blocks of the body take from a base network, if they inherit.
-    """
-
-    body: str
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    replicas: list[str] = field(default_factory=list)
-    initialised: list[str] = field(default_factory=list)
+    body: str  # the prefix of the names in the model's body
+    tensors: dict[str, Tensor] = field(default_factory=dict)  # to take, by name in the model
+    replicas: list[str] = field(default_factory=list)  # of them, those of a fixed network
+    initialised: list[str] = field(default_factory=list)  # in the model, with nothing in the file
+    # (Name in the file, Detectron2's name) without a place in the model.
     unused: list[tuple[str, str]] = field(default_factory=list)
+    # (Name in the model, shape in the file, shape in the model).
     wrong_shape: list[tuple[str, Shape, Shape]] = field(default_factory=list)
+    # (Names in the file, names in the model) that could be paired in several ways; none is taken.
     ambiguous: list[tuple[list[str], list[str]]] = field(default_factory=list)
-    inherited: Inheritance | None = None
+    inherited: Inheritance | None = None  # what the body's blocks take from a base network
 
     def in_body(self, names: Iterable[str]) -> list[str]:
         return [name for name in names if name.startswith(self.body) and _important(name)]

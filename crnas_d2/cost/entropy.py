@@ -1,7 +1,7 @@
 """The entropy of a network's features, a score that needs no training and no data."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -37,9 +37,22 @@ class Entropy(CountedCost):
 
     @contextmanager
     def counting(self, body: Any) -> Iterator[Callable[[], float]]:
-        self.weights = _level_weights(body)
+        strides = {name: s for name, s in body._out_feature_strides.items() if s in _LEVELS}
+        # a_i by the name of each output: the last one of a stride has it.
+        last = {stride: name for name, stride in strides.items()}
+        levels = {name: _LEVELS[stride] for stride, name in last.items()}
         channels = body._out_feature_channels
-        self.offset = sum(a * math.log(channels[name]) for name, a in _levels(body).items())
+        self.offset = sum(a * math.log(channels[name]) for name, a in levels.items())
+        # By convolution the sum of a_i over the levels whose features it computes.
+        self.weights: dict[nn.Module, float] = {}
+        outputs, order = getattr(body, "outputs", {}).items(), list(body._out_feature_strides)
+        level_of = {stage: output for output, stages in outputs for stage in stages}
+        for path, module in body.named_modules():
+            stage, *inner = path.split(".")
+            if isinstance(module, nn.Conv2d) and not _BYPASSES & {stage, *inner}:
+                output = level_of.get(stage, stage)
+                reached = order[order.index(output) :] if output in order else order
+                self.weights[module] = sum(levels.get(name, 0.0) for name in reached)
         with super().counting(body) as reading:
             yield reading
 
@@ -53,28 +66,3 @@ class Entropy(CountedCost):
     def table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
         table = super().table(spec, input_size)
         return replace(table, base=table.base + self.offset)
-
-
-def _levels(body: Any) -> dict[str, float]:
-    """Return a_i by the name of each output: the last one of a stride has it."""
-    strides = {name: s for name, s in body._out_feature_strides.items() if s in _LEVELS}
-    last = {stride: name for name, stride in strides.items()}
-    return {name: _LEVELS[stride] for stride, name in last.items()}
-
-
-def _level_weights(body: Any) -> Mapping[nn.Module, float]:
-    """Return by convolution the sum of a_i over the levels whose features it computes."""
-    levels = _levels(body)
-    level_of = {
-        stage: output for output, stages in getattr(body, "outputs", {}).items() for stage in stages
-    }
-    order = list(body._out_feature_strides)
-    weights: dict[nn.Module, float] = {}
-    for path, module in body.named_modules():
-        if not isinstance(module, nn.Conv2d) or _BYPASSES & set(path.split(".")):
-            continue
-        stage = path.split(".")[0]
-        output = level_of.get(stage, stage)
-        reached = order[order.index(output) :] if output in order else order
-        weights[module] = sum(levels.get(name, 0.0) for name in reached)
-    return weights

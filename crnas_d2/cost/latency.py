@@ -45,17 +45,11 @@ class LatencyCheck:
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """The latency of every genotype, and where it was measured.
+    """The latency of every genotype, and where it was measured."""
 
-    Attributes:
-        cost: the latency in milliseconds.
-        origin: the device and the network of the measurement, plain JSON data.
-        checks: sums compared with whole networks, measured at the same time.
-    """
-
-    cost: AdditiveCost
-    origin: Mapping[str, Any] = field(default_factory=dict)
-    checks: Sequence[LatencyCheck] = ()
+    cost: AdditiveCost  # in milliseconds
+    origin: Mapping[str, Any] = field(default_factory=dict)  # device and network, JSON data
+    checks: Sequence[LatencyCheck] = ()  # sums and whole networks, measured at the same time
 
     def networks_to_check(self) -> list[Genotype]:
         """Return the fastest, the slowest and a few random networks, always the same ones."""
@@ -145,9 +139,7 @@ class LatencyTable:
 class Latency(Cost):
     """Milliseconds of the body for one image, as the sum over its blocks, measured once.
 
-    Args:
-        device: on which to measure.
-        path: of the table, which is read if it exists, so that a resumed search keeps its costs.
+    The table in ``path`` is read if it exists, so that a resumed search keeps its costs.
     """
 
     unit = UNIT

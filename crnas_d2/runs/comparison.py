@@ -18,21 +18,17 @@ from crnas_d2.evaluation import (
 )
 
 from .metrics import MAIN
-from .origin import Origin
-from .run import Run
+from .run import Origin, Run
 
 Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """Trainings of one network, which differ in their seeds only.
-
-    ``resampled`` is their mean AP on samples of the test images; ``None`` if it is not known.
-    """
+    """Trainings of one network, which differ in their seeds only."""
 
     runs: Sequence[Run]
-    resampled: np.ndarray | None = None
+    resampled: np.ndarray | None = None  # their mean AP on samples of the test images, if known
 
     @property
     def name(self) -> str:
@@ -49,20 +45,13 @@ class TrainedNetwork:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs that were tested on one dataset, with their costs for images of one size.
-
-    Attributes:
-        networks: the first one is that which the others are compared with.
-        num_images: of the test set, 0 if the detections of a run are missing.
-        spread: standard deviation of one training over its seeds, pooled; NaN if it is not known.
-        freedom: degrees of freedom of ``spread``.
-    """
+    """Runs that were tested on one dataset, with their costs for images of one size."""
 
     runs: Sequence[Run]
-    networks: Sequence[TrainedNetwork]
-    num_images: int
-    spread: float
-    freedom: int
+    networks: Sequence[TrainedNetwork]  # first that which the others are compared with
+    num_images: int  # of the test set, 0 if the detections of a run are missing
+    spread: float  # standard deviation over seeds, pooled; NaN if it is not known
+    freedom: int  # degrees of freedom of the spread
 
     @classmethod
     def of(cls, runs: Sequence[Run]) -> "Comparison":

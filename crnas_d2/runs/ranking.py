@@ -26,17 +26,13 @@ Scores = Mapping[Genotype, float]
 class Ranking:
     """Networks with the results of their trainings, and rival rankings of the same networks.
 
-    Attributes:
-        runs: by genotype, one for each seed.
-        rivals: by name of the ranking: MACs, parameters, the metric of the pretraining, files of
-            scores and of other trainings.
-        without_result: number of runs that are left out, because their result is not finite.
+    Rivals are MACs, parameters, the metric of the pretraining, files of scores, other trainings.
     """
 
     metric: str
-    runs: Results
+    runs: Results  # one for each seed
     rivals: Mapping[str, Scores]
-    without_result: int = 0
+    without_result: int = 0  # runs that are left out, because their result is not finite
 
     @property
     def label(self) -> str:

@@ -1,15 +1,21 @@
-"""A network that was trained and evaluated, as its OUTPUT_DIR has it."""
+"""A network that was trained and evaluated, as its OUTPUT_DIR has it; where results come from."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from operator import mul
 from pathlib import Path
 from typing import Any
 
+import detectron2
+import torch
 from detectron2.config import CfgNode
 
 from crnas_d2.common.errors import invalid
+from crnas_d2.common.formats import format_duration
 from crnas_d2.common.meta_device import on_meta
 from crnas_d2.config import NetworkSpec, changed_settings, load_config
 from crnas_d2.cost import NetworkCost, body_cost
@@ -105,3 +111,35 @@ def dilated_share(space: ChannelSpace, genotype: Genotype) -> float:
     widths = [conv.channels for conv in space.convs]
     plain = [shares.get((1, 1), 0.0) for shares in space.dilation_shares(genotype)]
     return 1 - sum(map(mul, widths, plain)) / sum(widths)
+
+
+def own_version() -> str:
+    """Return the version of this package, which a clone need not have installed."""
+    try:
+        return version("crnas_d2")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where results come from: folders and seeds of runs, the work that took ``seconds``, more."""
+
+    folders: Sequence[str | Path]
+    seeds: Sequence[int]
+    work: str
+    seconds: float
+    more: Mapping[str, str] = field(default_factory=dict)
+
+    def facts(self) -> dict[str, str]:
+        """Return names and values for the head of a report that is written now."""
+        seeds = dict.fromkeys(str(seed) if seed >= 0 else "none set" for seed in self.seeds)
+        return {
+            "written": datetime.now().strftime("%Y-%m-%d %H:%M"),
+            "versions": f"crnas_d2 {own_version()}, torch {torch.__version__}, "
+            f"Detectron2 {detectron2.__version__}",
+            "config": ", ".join(f"{folder}/config.yaml" for folder in self.folders),
+            "seed": ", ".join(seeds),
+            self.work: format_duration(self.seconds),
+            **self.more,
+        }

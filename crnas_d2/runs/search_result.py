@@ -20,8 +20,7 @@ from crnas_d2.search.storage import open_storage
 from crnas_d2.space import AdditiveCost, ChannelSpace, Genotype, SearchSpace, SpaceKind
 
 from .metrics import TrainingMetrics
-from .origin import Origin
-from .run import load_saved_config, stage_widths
+from .run import Origin, load_saved_config, stage_widths
 
 
 class Baseline(NamedTuple):
@@ -35,31 +34,24 @@ class Baseline(NamedTuple):
 class SearchResult:
     """What a search of the subnets of a supernet found.
 
-    Attributes:
-        candidates: the best first; at least one complete genotype with a fitness.
-        metric: the name of the fitness.
-        scope: what the costs count, e.g. ``backbone body, 192x192 pixels``.
-        scored: on what candidates were scored, and how.
-        trained_metric: the name of the fitness of finalists, if it is another.
-        second_objective: the cost of the Pareto front; default: each cost that differs has one.
-        finalists: the best first; the first one is the best network, if there are any.
-        races: whether candidates that cannot win are stopped early.
+    There is at least one complete candidate with a fitness. If there are finalists, the first of
+    them is the best network.
     """
 
     space: SearchSpace
-    candidates: Sequence[Candidate]
-    costs: Mapping[str, AdditiveCost]
-    metric: str
-    scope: str
+    candidates: Sequence[Candidate]  # the best first
+    costs: Mapping[str, AdditiveCost]  # that have a column, by name
+    metric: str  # the name of the fitness
+    scope: str  # what the costs count, e.g. backbone body, 192x192 pixels
     scored: str = "on archval, with the weights of the supernet"
     on_images: bool = True
-    trained_metric: str = ""
-    second_objective: str = ""
+    trained_metric: str = ""  # that of finalists, if it is another
+    second_objective: str = ""  # the cost of the Pareto front; default: all that differ
     noise: FitnessNoise | None = None
     baseline: Baseline | None = None
-    finalists: Sequence[Finalist] = ()
+    finalists: Sequence[Finalist] = ()  # the best first
     origin: Origin | None = None
-    races: bool = False
+    races: bool = False  # whether candidates that cannot win are stopped early
 
     @classmethod
     def of(

@@ -32,22 +32,17 @@ _OF_SPACES = ("DATASETS.ARCHVAL", *(f"MODEL.SUPERNET.{key}" for key in _SPACE_KE
 class Training:
     """The training of one network with one seed, which its settings identify.
 
-    Attributes:
-        config_file: that of a supernet trains the one network of the genotype.
-        overrides: ``KEY, VALUE, ...`` for all networks.
-        root: has an ``OUTPUT_DIR`` for each training, named by the digest of its config.
-        metric: the result that counts; default: accuracy for a classifier, else ``bbox/AP``.
-        pretraining: whose weights are ``MODEL.WEIGHTS`` of this one.
-        elsewhere: folders of :func:`finished_trainings`, which are not repeated.
+    Under ``root`` each training has an ``OUTPUT_DIR``, named by the digest of its config; those in
+    ``elsewhere``, of :func:`finished_trainings`, are not repeated.
     """
 
     genotype: Genotype
     seed: int
-    config_file: str
-    overrides: tuple[str, ...]
+    config_file: str  # that of a supernet trains the one network of the genotype
+    overrides: tuple[str, ...]  # KEY, VALUE, ... for all networks
     root: Path
-    metric: str = ""
-    pretraining: "Training | None" = None
+    metric: str = ""  # that counts; default: accuracy for a classifier, else bbox/AP
+    pretraining: "Training | None" = None  # its weights are MODEL.WEIGHTS of this one
     elsewhere: Mapping[str, Path] = field(default_factory=dict, compare=False)
 
     @property

@@ -9,7 +9,7 @@ from PIL import Image
 from test_search_report import BEST, NOISE, OTHER, result_of
 
 from crnas_d2.report import Page, add_search
-from crnas_d2.runs.origin import Origin
+from crnas_d2.runs.run import Origin
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 

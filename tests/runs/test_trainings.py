@@ -177,7 +177,7 @@ def test_the_command_takes_results_that_are_there(make, listed, tmp_path, capsys
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "nothing to train: give --networks, --genotypes, --space"),
+        ([], "Nothing to train: give --networks, --genotypes, --space"),
         (["--networks", "DetNAS/ShuffleNetV2-20"], "family 'shufflenetv2'.* is 'resnet'"),
         (["--networks", "CR-NAS/CR-R49"], "No published genotype is named"),
         (["--space", toy.SEARCHED], "SPACE is 'none'.*nothing to sample from"),

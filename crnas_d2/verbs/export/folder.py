@@ -23,7 +23,7 @@ from crnas_d2.cost.latency import device_name
 from crnas_d2.data import CLASSES
 from crnas_d2.runs.loaded_network import EXPORTED, LoadedNetwork, load_network, network_config
 from crnas_d2.runs.metrics import PROVENANCE, metrics_of, read_record
-from crnas_d2.runs.origin import own_version
+from crnas_d2.runs.run import own_version
 
 from .formats import FORMATS, BodyAndNeck, check_formats
 from .latency import measure_latencies
