@@ -42,20 +42,34 @@ def draw_boxes(
         )
         for each in image.get("annotations", ())
     ]
-    pictures = {"objects": _draw(picture, objects, factor)}
+    pictures = {"objects": draw(picture, objects, factor)}
     for network, found in detections.items():
         boxes = [
             (f["bbox"], label := to_index[f["category_id"]], f"{names[label]} {f['score']:.2f}")
             for f in found
             if f["image_id"] == image["image_id"] and f["score"] >= least_score
         ]
-        pictures[network] = _draw(picture, boxes, factor)
+        pictures[network] = draw(picture, boxes, factor)
     return pictures
 
 
-def _draw(
+def fit(picture: Image.Image, least: int = _LEAST, most: int = _MOST) -> tuple[Image.Image, float]:
+    """Resize a picture so that its longer side is in a range, in pixels; return the factor, too."""
+    factor = float(np.clip(1, least / max(picture.size), most / max(picture.size)))
+    width, height = (max(1, round(factor * side)) for side in picture.size)
+    # Pixels of a small image stay visible; a large one is averaged.
+    method = Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS
+    return picture.resize((width, height), method), factor
+
+
+def draw(
     picture: Image.Image, boxes: Sequence[tuple[Sequence[float], int, str]], factor: float
 ) -> Image.Image:
+    """Return a picture with boxes (x, y, width, height), each with its colour and its label.
+
+    Args:
+        factor: by which the picture was resized, unlike the boxes.
+    """
     picture = picture.copy()
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=20)
     for (left, top, width, height), label, _ in boxes:
@@ -64,6 +78,8 @@ def _draw(
         draw.rectangle(corners, outline=_COLOURS[label % len(_COLOURS)], width=3)
     taken: list[tuple[float, float, float, float]] = []
     for (left, top, _, _), label, text in boxes:  # last, so that no box crosses them
+        if not text:
+            continue
         box = draw.textbbox((0, 0), text, font=font)
         width, height = box[2] + 4, box[3] + 4
         # Above the box, but inside the picture, and below a label that is there already.

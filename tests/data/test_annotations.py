@@ -82,6 +82,14 @@ REFUSED = {
     "null crowd": (annotation(iscrowd=None), "values of iscrowd other than 0 and 1"),
     "text crowd": (annotation(iscrowd="0"), "values of iscrowd other than 0 and 1"),
     "ignore": (annotation(ignore=1), "annotations with the key 'ignore'"),
+    "normalized": (
+        lambda coco: [a.update(bbox=[0.5, 0.5, 0.1, 0.2]) for a in coco["annotations"]],
+        r"files whose boxes are all below one pixel \(\d+ boxes, e.g. \[0\.5",
+    ),
+    "corners": (
+        lambda coco: [a.update(bbox=[9, 9, 40, 50], area=31 * 41) for a in coco["annotations"]],
+        "files whose boxes look like two corners",
+    ),
     "polygon": (annotation(segmentation=[1, 2, 3, 4, 5, 6]), "malformed segmentations"),
     "text polygon": (annotation(segmentation="text"), "malformed segmentations"),
     "rle": (annotation(segmentation={"counts": [1], "size": [9, 9]}), "malformed segmentations"),
@@ -123,6 +131,15 @@ SCORED = {
     "huge area": (annotation(area=1e11), "areas that are no numbers from 0 to 1e10"),
 }
 HARMLESS = {
+    "VOC corners exchanged": (
+        annotation(voc_box=[9, 3, 3, 9]),
+        "1 VOC boxes whose corners are exc",
+    ),
+    "an object twice": (repeat("annotations", id=99), "1 objects that occur twice"),
+    "like names": (
+        lambda coco: [c.update(name=f"dark{' ' * n}") for n, c in enumerate(coco["categories"])],
+        "1 category names that differ in case or blanks alone",
+    ),
     "crowd": (annotation(iscrowd=1), "1 crowd regions"),
     "no area": (drop("annotations", "area"), "1 annotations without area or iscrowd"),
     "no iscrowd": (drop("annotations", "iscrowd"), "1 annotations without area or iscrowd"),
@@ -192,8 +209,14 @@ def test_the_table_says_where_a_fault_is_refused_and_the_fix(entry):
                         with pytest.raises(ValueError, match=re.escape(KINDS[kind].fix)):
                             check_annotation_file("mine", changed, is_scored=is_scored)
     # The others need the files of images, or are refused on reading.
-    others = {kind for kind in KINDS if "files that" in kind or "of the files" in kind}
-    assert seen | others | {"no categories", "images with the content of another"} == set(KINDS)
+    others = {kind for kind in KINDS if re.search("files that|of the files|^images|pages", kind)}
+    by_layouts = {
+        kind
+        for kind in KINDS
+        if re.search("read|left out|keys|found by|written as|not there", kind)
+    }
+    elsewhere = {"no categories", "categories with at most one object"}
+    assert seen | others | by_layouts | elsewhere == set(KINDS)
 
 
 def test_a_fault_that_no_score_can_show_is_counted(entry, caplog):

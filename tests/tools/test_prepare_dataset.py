@@ -161,7 +161,7 @@ def test_own_weights_are_what_all_configs_start_from(tool, coco, tmp_path, capsy
     assert str(file) == cfg.MODEL.WEIGHTS
     assert (cfg.INPUT.FORMAT, cfg.MODEL.PIXEL_STD) == ("BGR", [1.0, 2.0, 3.0])
 
-    torch.save({"model": {"stem.conv1.weight": torch.ones(1)}}, file)
+    torch.save({"model": {"stem.conv1.weight": torch.ones(1)}, "network": said}, file)
     before = set(tmp_path.rglob("*"))
     for path, words in ((file, "no tensor of the backbone fits"), ("none.pth", "does not exist")):
         with pytest.raises(SystemExit, match=words):
@@ -235,12 +235,14 @@ def test_faults_are_reported_mended_and_recorded(tool, coco, tmp_path, capsys):
     assert all(part["info"]["checked"]["boxes without area"] == 1 for part in parts)
 
 
-def test_faults_that_cannot_be_mended_write_nothing(tool, coco, tmp_path, capsys):
+def test_faults_that_cannot_be_mended_write_their_page_alone(tool, coco, tmp_path, capsys):
     os.remove(os.path.join(coco[1], "003.png"))
-    with pytest.raises(SystemExit, match=r"Nothing .*image files that are missing \(train\)"):
+    with pytest.raises(
+        SystemExit, match=r"No dataset was .*image files that are missing \(train\)"
+    ):
         tool.main(["mine", "--coco", *coco, "--output", str(tmp_path / "out")])
     assert "003.png" in capsys.readouterr().out
-    assert not (tmp_path / "out").exists()
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["look.html"]
 
 
 def test_a_test_set_of_its_own_stays_whole_and_loses_its_images_elsewhere(tool, coco, tmp_path):
@@ -253,7 +255,10 @@ def test_a_test_set_of_its_own_stays_whole_and_loses_its_images_elsewhere(tool, 
     tool.main([*command, "--output", str(folder)])
     assert sizes(folder) == {"archtrain": 16, "archval": 3, "test": 5}
     found = json.loads((folder / "annotation_report.json").read_text())["train"]
-    assert found["images with the content of another"]["examples"] == ["004.png = 002.png in test"]
+    assert found["images with the content of another"]["examples"] == [
+        "004.png: 2 others (dark [5, 7, 25, 26], dark [30, 8, 26, 34]) and 002.png in test: 1 "
+        "others (dark [47, 15, 16, 27])"
+    ]
 
 
 def test_no_test_set(tool, coco, tmp_path, capsys):
@@ -292,7 +297,7 @@ def test_voc_image_sets(tool, tmp_path):
         ),
         (["mine", "--coco", "a", "b", "--train", "x"], "--train goes with --voc"),
         (["mine", "--coco", "a", "b", "--test", "1", "2", "3"], "expected a size or JSON IMAGES"),
-        (["mine", "--voc", "a", "--test", "a", "b"], "expected a size or one image set"),
+        (["mine", "--voc", "a", "--test", "a", "b"], "expected a size or the name of a part"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(tool, capsys, arguments, words):

@@ -38,18 +38,24 @@ def dataset(tmp_path):
     return {"images": images, "annotations": annotations, "categories": categories}, tmp_path
 
 
-def check(dataset):
+def check(dataset, *accepted):
     """Check a dataset: its copy is faultless, or something is refused, in words of the table."""
     coco, folder = dataset
     files = read_image_files([image["file_name"] for image in coco["images"]], folder)
     before = copy.deepcopy(coco)
-    report = check_annotations(coco, files)
+    report = check_annotations(coco, files, accepted=accepted)
     assert json.dumps(coco) == json.dumps(before), "the source stays as it is"
     for kind, record in report.records().items():
         words = (KINDS[kind].fix, KINDS[kind].mended)
-        assert record["done"].removeprefix("REFUSED: ").removeprefix("kept: ") in words
-        assert record["done"].startswith("REFUSED") == (PREPARE in KINDS[kind].refused)
-    left = [kind for kind in find_faults(report.coco) if KINDS[kind].refused & {TRAINING, SCORING}]
+        done, _, asked = record["done"].partition("; or --accept ")
+        assert done.removeprefix("REFUSED: ").removeprefix("kept: ") in words
+        assert done.startswith("REFUSED") == KINDS[kind].is_refused((PREPARE,), accepted)
+        assert bool(asked) == bool(done.startswith("REFUSED") and KINDS[kind].accept)
+    left = [
+        kind
+        for kind in find_faults(report.coco)
+        if KINDS[kind].is_refused((TRAINING, SCORING), accepted)
+    ]
     assert report.refused or not left
     return report
 
@@ -78,7 +84,6 @@ def box(*values, **others):
 DROPPED = {
     "zero width": (box(5, 6, 0, 20), "boxes without area"),
     "below rounding": (box(5, 6, 0.01, 20), "boxes without area"),
-    "negative height": (box(5, 6, 10, -3), "boxes of negative width or height"),
     "VOC corners": (of("annotations", voc_box=[9, 9, 9, 20]), "VOC boxes with equal corners"),
     "outside": (box(40, 6, 10, 20), "boxes wholly outside the image"),
     "crowd": (box(5, 6, 0, 20, iscrowd=1), "crowd regions without area in the image"),
@@ -168,12 +173,90 @@ def test_sizes_that_are_not_stated_are_read_from_the_files(dataset, spoil):
 def test_an_image_that_is_there_twice_is_kept_once(dataset):
     coco, folder = dataset
     (folder / "2.png").write_bytes((folder / "1.png").read_bytes())
-    coco["annotations"][1]["bbox"] = [0, 0, 0, 0]  # of an image that is dropped: no fault
+    coco["annotations"][1]["category_id"] = coco["annotations"][0]["category_id"]
     report = check(dataset)
     assert report.findings["images with the content of another"] == ["2.png = 1.png"]
     assert report.counts() == {"images with the content of another": 1, **FAULTLESS}
     assert [image["id"] for image in report.coco["images"]] == [1, 3, 4]
     assert [a["image_id"] for a in report.coco["annotations"]] == [1, 3]
+
+
+def test_of_twins_that_contradict_each_other_it_is_said_which_has_what(dataset):
+    coco, folder = dataset
+    (folder / "2.png").write_bytes((folder / "1.png").read_bytes())
+    coco["annotations"][1]["bbox"] = [1, 1, 3, 3]
+    kind = "images with the content of another, but other boxes"
+    report = check(dataset)
+    assert report.refused == [kind]
+    assert report.findings[kind] == [
+        "2.png: 1 others (a [1, 1, 3, 3]) and 1.png: 1 others (b [5, 6, 10, 20])"
+    ]
+    report = check(dataset, "contradicting-twins")
+    assert report.refused == [] and [a["id"] for a in report.coco["annotations"]] == [1, 3]
+
+
+# What is probably not meant: the change, the kind, and what it is with --accept.
+ASKED = {
+    "negative height": (
+        *(box(5, 16, 10, -10), "boxes of negative width or height", "swapped-corners"),
+        {"bbox": [5, 6, 10, 10]},
+    ),
+    "VOC corners": (
+        of("annotations", bbox=[19, 5, -9, 20], voc_box=[20, 6, 10, 25]),
+        *("VOC boxes whose corners are exchanged", "swapped-corners"),
+        {"bbox": [9, 5, 11, 20], "voc_box": [10, 6, 20, 25]},
+    ),
+    "ignore": (
+        *(of("annotations", ignore=1), "annotations with the key 'ignore'", "ignored-objects"),
+        {"iscrowd": 1, "ignore": 0},
+    ),
+    "normalized": (
+        lambda coco, _: [a.update(bbox=[0.1, 0.2, 0.3, 0.9]) for a in coco["annotations"]],
+        *("files whose boxes are all below one pixel", "normalized-boxes"),
+        {"bbox": [0.1, 0.2, 0.3, 0.9]},
+    ),
+    "corners, by their areas": (
+        lambda coco, _: [a.update(bbox=[5, 6, 15, 20], area=140) for a in coco["annotations"]],
+        *("files whose boxes look like two corners", "corner-boxes"),
+        {"bbox": [5, 6, 15, 20]},
+    ),
+    "corners, by what is outside": (
+        lambda coco, _: [a.update(bbox=[20, 6, 40, 20], area=800) for a in coco["annotations"]],
+        *("files whose boxes look like two corners", "corner-boxes"),
+        {},
+    ),
+    "twice": (
+        lambda coco, _: coco["annotations"].append({**coco["annotations"][0], "id": 9}),
+        *("objects that occur twice", "repeated-boxes"),
+        {"id": 1},
+    ),
+    "classes by case": (
+        lambda coco, _: [c.update(name=n) for c, n in zip(coco["categories"], "Aa", strict=True)],
+        *("category names that differ in case or blanks alone", "similar-classes"),
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "kind", "accept", "values"), ASKED.values(), ids=ASKED)
+def test_what_is_probably_not_meant_is_asked(dataset, spoil, kind, accept, values):
+    spoil(*dataset)
+    report = check(dataset)
+    assert kind in report.refused and f"--accept {accept}" in report.records()[kind]["done"]
+    report = check(dataset, accept)
+    assert report.refused == [] and kind in report.findings
+    first = report.coco["annotations"][0]
+    assert {key: first[key] for key in values} == values
+    assert len(report.coco["annotations"]) == 3
+
+
+def test_a_few_odd_boxes_are_no_sign_of_corners(dataset):
+    coco, _ = dataset
+    coco["annotations"] += [
+        {**coco["annotations"][0], "id": n, "bbox": [n, n, 3, 3], "area": 9} for n in range(10, 25)
+    ]
+    box(5, 6, 36, 25)(*dataset)
+    assert check(dataset).refused == []
 
 
 def test_crowds_and_short_polygons_are_counted_and_kept(dataset):
@@ -237,7 +320,7 @@ def test_sizes_are_those_after_the_exif_orientation(dataset):
 def test_the_table_shows_the_first_examples_only(dataset):
     for annotation in dataset[0]["annotations"]:
         annotation["bbox"] = [0, 0, 0, 0]
-    dataset[0]["annotations"].append({**dataset[0]["annotations"][0], "id": 4})
+    dataset[0]["annotations"].append({**dataset[0]["annotations"][0], "id": 4, "category_id": 1})
     report = check(dataset)
     assert report.table().count("[0, 0, 0, 0]") == 3 and "..." in report.table()
     assert len(report.findings["boxes without area"]) == 4

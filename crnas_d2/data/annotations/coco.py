@@ -8,8 +8,10 @@ from typing import Any
 
 from crnas_d2.common.errors import invalid
 from crnas_d2.common.files import AnyPath, write_file
+from crnas_d2.config import spell
 
 Record = dict[str, Any]
+BOM = "\ufeff"
 
 # The keys that each record has, and their types.
 _KEYS: dict[str, dict[str, type]] = {
@@ -26,15 +28,23 @@ def read_coco(file: AnyPath, *, needs_annotations: bool = True) -> Record:
         needs_annotations: whether the list of annotations may not be absent.
 
     Raises:
-        ValueError: no such file, no JSON, or not the structure of COCO's instances files: ids that
-            are no whole numbers, records without a name, ...
+        ValueError: no such file, no JSON that pycocotools reads, or not the structure of COCO's
+            instances files: ids that are no whole numbers, records without a name, ...
     """
     try:
-        coco = json.loads(Path(file).read_bytes())
+        text = Path(file).read_text(encoding="utf-8")
+        coco, repeated = parse_json(text.removeprefix(BOM))
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is not JSON: {error}.") from error
+    fix = f"Save it again, or let {spell('prepare')} write a copy"
+    if text.startswith(BOM):
+        raise ValueError(
+            f"{file} begins with a byte order mark, which pycocotools does not read. {fix}."
+        )
+    if repeated and "repeated-keys" not in accepted_kinds(coco):
+        raise ValueError(f"{file} has keys that occur twice in an object: {repeated[0]}. {fix}.")
     return check_structure(coco, file, needs_annotations=needs_annotations)
 
 
@@ -79,6 +89,13 @@ def parse_json(text: str) -> tuple[Any, list[str]]:
         return record
 
     return json.loads(text, object_pairs_hook=build), repeated
+
+
+def accepted_kinds(coco: Any) -> list[str]:
+    """Return what ``prepare`` was told to accept in a file, see ``Kind.accept``."""
+    info = coco.get("info") if isinstance(coco, dict) else None
+    accepted = info.get("accepted") if isinstance(info, dict) else None
+    return accepted if isinstance(accepted, list) else []
 
 
 def subset(coco: Record, image_ids: Collection[int], info: Mapping[str, object]) -> Record:

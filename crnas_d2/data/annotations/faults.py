@@ -1,6 +1,6 @@
 """The kinds of faults in a COCO dataset: one table for its use and for ``prepare``."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -66,6 +66,7 @@ class Kind:
         fix: what to do, or why it is harmless.
         mend: how ``prepare`` mends its copy; without, it refuses the fault or keeps it.
         mended: that in words.
+        accept: of what is probably not meant, the word by which a user accepts it.
         is_tolerated: whether few boxes of such kinds cannot be seen in an AP of two decimals.
         is_usual: whether it is no fault, and only counted.
     """
@@ -74,8 +75,12 @@ class Kind:
     fix: str
     mend: Callable[[Record, Sequence[Fault]], None] | None = None
     mended: str = ""
+    accept: str = ""
     is_tolerated: bool = False
     is_usual: bool = False
+
+    def is_refused(self, where: Collection[str], accepted: Collection[str] = ()) -> bool:
+        return not self.refused.isdisjoint(where) and self.accept not in accepted
 
 
 # Of the objects, those with tolerated faults; COCO itself has two boxes without area.
@@ -84,11 +89,26 @@ _WRITE = f"correct them, or let {spell('prepare')} write a corrected copy"
 RESTORE = "restore the files, or remove the images from the annotations"
 _NUMBERED = "all annotations are numbered from 1"
 _NEVER: frozenset[str] = frozenset()
+_ASKED = frozenset((PREPARE,))
+_READ = "what was meant is clear"
 
 KINDS: Mapping[str, Kind] = {
     "no categories": Kind(_ALWAYS, "a detector needs at least one"),
     "category ids that occur twice": Kind(_ALWAYS, "give each category an id of its own"),
     "category names that occur twice": Kind(_ALWAYS, "merge the categories, or rename one"),
+    "category names that differ in case or blanks alone": Kind(
+        _ASKED,
+        "merge them with --class 'OLD=NEW'",
+        mended="kept as classes of their own",
+        accept="similar-classes",
+    ),
+    "categories with at most one object": Kind(
+        _ASKED,
+        "such a class cannot be learnt, and may be a group of classes: leave it out with "
+        "--class 'NAME='",
+        mended="kept as classes",
+        accept="rare-classes",
+    ),
     "image ids that occur twice": Kind(_ALWAYS, "give each image an id of its own"),
     "image files that are listed twice": Kind(
         _ALWAYS, "list each file once, with all its annotations"
@@ -101,9 +121,61 @@ KINDS: Mapping[str, Kind] = {
     "image sizes that are no whole numbers above 0": Kind(
         _IN_USE, "write width and height of the file, in pixels", correct, "read from the files"
     ),
+    "images of more than 8 bits per channel": Kind(
+        _ALWAYS,
+        "Detectron2 would read them as white: say which values are black and white with "
+        "--depth-range LOW HIGH",
+    ),
+    "images whose picture is in the alpha channel": Kind(
+        _ALWAYS, "Detectron2 ignores this channel: paint them on a background"
+    ),
+    "images that are too narrow to be resized": Kind(
+        _ALWAYS, "crop them, or remove them from the annotations"
+    ),
+    "images with an alpha channel": Kind(_NEVER, "Detectron2 ignores this channel"),
+    "images with further pages": Kind(_NEVER, "Detectron2 reads the first one"),
     "images with the content of another": Kind(
         _NEVER, "an image must not be in two parts", drop_images, "dropped with their annotations"
     ),
+    "images with the content of another, but other boxes": Kind(
+        _ASKED,
+        "one of the two is annotated wrongly: remove that one",
+        *(drop_images, "the first one is kept"),
+        accept="contradicting-twins",
+    ),
+    "images like one of another part": Kind(
+        _NEVER, "an image must not be in two parts", drop_images, "dropped with their annotations"
+    ),
+    "images of a video or group of another part": Kind(
+        _ASKED,
+        "a test on them says little: let prepare divide all images (--test 0.2 --archval 0.2)",
+        mended="kept in their part",
+        accept="shared-groups",
+    ),
+    "images without an annotation file": Kind(
+        _ASKED,
+        "annotate them, or remove them",
+        mended="left out",
+        accept="unlabelled-images",
+    ),
+    "images without labels, read as background": Kind(_NEVER, "nothing is to be found in them"),
+    "annotation files that name another image": Kind(
+        _ASKED,
+        "the image of the file's own name and <filename> are two that exist: correct one of them",
+        mended="read with the image of the file's own name, as Detectron2 does",
+        accept="renamed-images",
+    ),
+    "keys that occur twice in a JSON object": Kind(
+        _ALWAYS, "remove one of them", mended="read with the last one", accept="repeated-keys"
+    ),
+    "parts that are named, but not there": Kind(_NEVER, "the others are read"),
+    "ids written as text or decimals": Kind(_NEVER, _READ),
+    "file names found by their base name": Kind(_NEVER, _READ),
+    "boxes read from masks": Kind(_NEVER, "tight around the mask"),
+    "rotated boxes, read as upright ones": Kind(_NEVER, "the hull of their corners"),
+    "polygons, read as masks and boxes": Kind(_NEVER, "boxes are tight around them"),
+    "ellipses and circles, read as boxes": Kind(_NEVER, "tight around them"),
+    "points and lines, left out": Kind(_NEVER, "they have no box"),
     "annotations of images that are not listed": Kind(
         _IN_USE, "list the images, or remove the annotations", drop, "dropped"
     ),
@@ -111,16 +183,44 @@ KINDS: Mapping[str, Kind] = {
         _ALWAYS, "add the categories, or remove the annotations"
     ),
     "annotations with the key 'ignore'": Kind(
-        _ALWAYS, "mark them as crowd, or remove the key, which Detectron2 does not support"
+        _ALWAYS,
+        "Detectron2 does not support this key: mark them as crowd, or remove it",
+        *(correct, "marked as crowd: not trained on, ignored in the evaluation"),
+        accept="ignored-objects",
     ),
     "values of iscrowd other than 0 and 1": Kind(_ALWAYS, "write 0 for an object"),
     "boxes that are not 4 finite numbers": Kind(
         _ALWAYS, "expected [x, y, width, height] in pixels"
     ),
     "boxes of negative width or height": Kind(
-        _IN_USE,
+        _ALWAYS,
         "expected [x, y, width, height] with x, y of the upper left corner",
-        *(drop, "dropped"),
+        *(correct, "corners exchanged"),
+        accept="swapped-corners",
+    ),
+    "VOC boxes whose corners are exchanged": Kind(
+        _ASKED,
+        "expected xmin <= xmax and ymin <= ymax",
+        *(correct, "corners exchanged"),
+        accept="swapped-corners",
+    ),
+    "files whose boxes are all below one pixel": Kind(
+        _ALWAYS,
+        "they look normalized to 0..1; write pixels",
+        mended="kept as they are",
+        accept="normalized-boxes",
+    ),
+    "files whose boxes look like two corners": Kind(
+        _ALWAYS,
+        "expected [x, y, width, height], not [x1, y1, x2, y2]",
+        mended="kept as they are",
+        accept="corner-boxes",
+    ),
+    "objects that occur twice": Kind(
+        _ASKED,
+        "equal boxes of one class in one image: remove the copies",
+        *(drop, "copies dropped"),
+        accept="repeated-boxes",
     ),
     "boxes without area": Kind(
         _SCORED,

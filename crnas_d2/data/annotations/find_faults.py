@@ -3,7 +3,7 @@
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 from crnas_d2.data.images.files import ImageFile
@@ -14,19 +14,22 @@ from .faults import KINDS, Fault
 _ROUNDING = 0.02  # pixels: COCO has two decimals; a narrower box is none, and as much may stand out
 # COCO's evaluation takes no larger object (its area range "all"), and as many detections per image.
 _MOST_AREA, _MOST_DETECTIONS = 1e10, 100
+_FEW = 3  # odd boxes, which say nothing of how a file was written
+
+Taken = tuple[str, Counter[str]]
 
 
 def find_faults(
     coco: Record,
     files: Mapping[str, ImageFile] | None = None,
-    taken: Mapping[str, str] | None = None,
+    taken: Mapping[str, Taken] | None = None,
 ) -> dict[str, list[Fault]]:
     """Find the faults of a dataset.
 
     Args:
         coco: of :func:`~crnas_d2.data.annotations.coco.read_coco`.
         files: its decoded image files, by name; without, they are not compared.
-        taken: images that other datasets have, from digest to description.
+        taken: images that other datasets have, by digest, see :func:`images_taken`.
 
     Returns:
         for each of :data:`KINDS` that occurs, where, in the order of the table.
@@ -58,9 +61,14 @@ def find_faults(
                 )
             )
     if files is not None:
-        for kind, fault in _file_faults(coco["images"], files, taken or {}):
+        for kind, fault in _file_faults(coco, files, taken or {}):
             found[kind].append(fault)
+    for kind, places in _faults_of_names(coco["categories"]):
+        found[kind].append(Fault(places))
     images = {image["id"]: image for image in coco["images"]}
+    if kind := _judge_all_boxes(annotations, images):
+        found[kind].append(Fault(f"{len(annotations):,} boxes, e.g. {annotations[0]['bbox']}"))
+    seen: set[Hashable] = set()
     categories = {category["id"] for category in coco["categories"]}
     objects: Counter[int] = Counter()
     for annotation in annotations:
@@ -69,11 +77,22 @@ def find_faults(
         where += f" of {image['file_name']}" if image else f" of image {annotation['image_id']}"
         for kind in (*_faults(annotation, image, categories), *_faults_of_shapes(annotation)):
             found[kind].append(Fault(where, annotation))
+        if annotation.get("ignore"):
+            right = {"iscrowd": 1, "ignore": 0}
+            found["annotations with the key 'ignore'"].append(Fault(where, annotation, right))
         kind, box = _judge_box(annotation, image)
+        identity = (annotation["image_id"], annotation["category_id"], str(annotation.get("bbox")))
+        if identity in seen:
+            found["objects that occur twice"].append(
+                Fault(f"{where}: {annotation.get('bbox')}", annotation)
+            )
+        seen.add(identity)
         area = min(box[2] * box[3], _MOST_AREA)
         if kind:
             written = annotation.get("voc_box", annotation.get("bbox"))
             right = {"bbox": box} | ({} if annotation.get("segmentation") else {"area": area})
+            if kind == "VOC boxes whose corners are exchanged":
+                right["voc_box"] = [box[0] + 1, box[1] + 1, box[0] + box[2], box[1] + box[3]]
             found[kind].append(Fault(f"{where}: {written}", annotation, right))
         if not _is_number(stated := annotation.get("area", 0)) or not 0 <= stated <= _MOST_AREA:
             found["areas that are no numbers from 0 to 1e10"].append(
@@ -91,11 +110,30 @@ def find_faults(
     return {kind: found[kind] for kind in KINDS if found.get(kind)}
 
 
+def images_taken(coco: Record, files: Mapping[str, ImageFile], part: str) -> dict[str, Taken]:
+    """Return the images of a part by the digest of their files: a description, and the objects."""
+    objects = _objects_by_image(coco)
+    return {
+        file.digest: (f"{image['file_name']} in {part}", objects[image["id"]])
+        for image in reversed(coco["images"])
+        if (file := files[image["file_name"]]).digest
+    }
+
+
+def _objects_by_image(coco: Record) -> dict[int, Counter[str]]:
+    objects: dict[int, Counter[str]] = defaultdict(Counter)
+    names = {category["id"]: category["name"] for category in coco["categories"]}
+    for each in coco["annotations"]:
+        objects[each["image_id"]][f"{names.get(each['category_id'])} {each.get('bbox')}"] += 1
+    return objects
+
+
 def _file_faults(
-    images: Sequence[Record], files: Mapping[str, ImageFile], taken: Mapping[str, str]
+    coco: Record, files: Mapping[str, ImageFile], taken: Mapping[str, Taken]
 ) -> Iterator[tuple[str, Fault]]:
-    first: dict[str, str] = {}
-    for image in images:
+    objects = _objects_by_image(coco)
+    first: dict[str, Taken] = {}
+    for image in coco["images"]:
         name, file = image["file_name"], files[image["file_name"]]
         if file.problem == "missing":
             yield "image files that are missing", Fault(name)
@@ -107,9 +145,55 @@ def _file_faults(
         if stated != file.size and all(map(_is_size, stated)):
             where = f"{name}: {stated}, file {file.size}"
             yield "image sizes that are not those of the files", Fault(where)
-        twin = taken.get(file.digest) or first.setdefault(file.digest, name)
-        if twin != name:
-            yield "images with the content of another", Fault(f"{name} = {twin}", image)
+        mine = objects[image["id"]]
+        twin, its = taken.get(file.digest) or first.setdefault(file.digest, (name, mine))
+        if twin == name:
+            continue
+        where = f"{name} = {twin}"
+        if its != mine:
+            where = f"{name}: {_list(mine - its)} and {twin}: {_list(its - mine)}"
+        # Of two parts, the copy in this one is dropped, whatever it has.
+        is_asked = its != mine and file.digest not in taken
+        words = ", but other boxes" if is_asked else ""
+        yield f"images with the content of another{words}", Fault(where, image)
+
+
+def _list(objects: Counter[str]) -> str:
+    return f"{objects.total()} others ({', '.join(objects)})" if objects else "no others"
+
+
+def _faults_of_names(categories: Sequence[Record]) -> Iterator[tuple[str, str]]:
+    alike: dict[str, set[str]] = defaultdict(set)
+    for category in categories:
+        alike[" ".join(category["name"].split()).casefold()].add(category["name"])
+    for names in alike.values():
+        if len(names) > 1:
+            places = ", ".join(repr(name) for name in sorted(names))
+            yield "category names that differ in case or blanks alone", places
+
+
+def _judge_all_boxes(annotations: Sequence[Record], images: Mapping[int, Record]) -> str:
+    """Return the kind of fault of all boxes together, or nothing."""
+    boxes = [each for each in annotations if _are_numbers(each.get("bbox"), 4)]
+    if boxes and 0 < max(max(each["bbox"]) for each in boxes) <= 1:
+        return "files whose boxes are all below one pixel"
+    corners = odd = 0
+    for each in boxes:
+        left, top, width, height = each["bbox"]
+        image = images.get(each["image_id"], {})
+        most = [image.get(side) for side in ("width", "height")]
+        if not all(map(_is_size, most)):
+            continue
+        corners += left < width <= most[0] + 1 and top < height <= most[1] + 1
+        area = None if each.get("segmentation") else each.get("area")
+        is_other = (
+            _is_number(area)
+            and math.isclose(area, (width - left) * (height - top), rel_tol=0.02)
+            and not math.isclose(area, width * height, rel_tol=0.02)
+        )
+        odd += is_other or left + width > most[0] + 1 or top + height > most[1] + 1
+    are_corners = odd >= max(_FEW, 0.4 * len(boxes)) and corners >= 0.95 * len(boxes)
+    return "files whose boxes look like two corners" if are_corners else ""
 
 
 def _faults(annotation: Record, image: Record | None, categories: set[int]) -> Iterator[str]:
@@ -126,8 +210,6 @@ def _faults(annotation: Record, image: Record | None, categories: set[int]) -> I
         yield "values of iscrowd other than 0 and 1"
     elif crowd == 1:
         yield "crowd regions"
-    if annotation.get("ignore"):
-        yield "annotations with the key 'ignore'"
 
 
 def _judge_box(annotation: Record, image: Record | None) -> tuple[str, list[float]]:
@@ -136,16 +218,23 @@ def _judge_box(annotation: Record, image: Record | None) -> tuple[str, list[floa
     if not _are_numbers(box, 4):
         return "boxes that are not 4 finite numbers", [0, 0, 0, 0]
     left, top, width, height = box
+    corners: Any = annotation.get("voc_box")
+    has_corners = _are_numbers(corners, 4)
+    if has_corners and (corners[0] > corners[2] or corners[1] > corners[3]):
+        left, right = sorted(corners[::2])
+        top, low = sorted(corners[1::2])
+        right_box = [left - 1, top - 1, right - left + 1, low - top + 1]
+        return "VOC boxes whose corners are exchanged", right_box
     if width < 0 or height < 0:
-        return "boxes of negative width or height", box
+        right_box = [min(left, left + width), min(top, top + height), abs(width), abs(height)]
+        return "boxes of negative width or height", right_box
     is_crowd = annotation.get("iscrowd", 0) == 1
     without_area = "crowd regions without area in the image" if is_crowd else "boxes without area"
     right, low = left + width, top + height
     if min(width, height) < _ROUNDING or not math.isfinite(right + low):
         return without_area, box
-    corners: Any = annotation.get("voc_box")
     # VOC's corners are pixels inside, so a box with equal ones has an extent.
-    if _are_numbers(corners, 4) and (corners[0] >= corners[2] or corners[1] >= corners[3]):
+    if has_corners and (corners[0] == corners[2] or corners[1] == corners[3]):
         return "VOC boxes with equal corners", box
     if image is None or not (_is_size(image.get("width")) and _is_size(image.get("height"))):
         return "", box

@@ -4,8 +4,8 @@ Each split has a private generator: equal arguments give equal parts.
 """
 
 import random
-from collections import Counter
-from collections.abc import Collection, Hashable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from pathlib import Path
 
 from crnas_d2.common.files import AnyPath
@@ -30,6 +30,7 @@ def split_coco(
     held_out: str = "archval",
     rest: str = "archtrain",
     image_root: AnyPath | None = None,
+    groups: Mapping[str, str] | None = None,
 ) -> tuple[Record, Record]:
     """Split a dataset by image; those with a twin of the same content all stay in the rest.
 
@@ -38,6 +39,8 @@ def split_coco(
         stratify: by the categories of each image, without crowd regions.
         sources, held_out, rest: sha256 of each source file, and names of the parts, for ``info``.
         image_root: the folder of the images; ``None``: they are not compared.
+        groups: by file name; the images of a group all go to one part, and the size of the part
+            that is held out is as near as groups allow, never larger.
 
     Returns:
         the rest and the part that is held out; ``info["split"]`` records how they were made.
@@ -73,7 +76,10 @@ def split_coco(
             f"{count} of {len(labels)} images cannot be held out: {len(twins)} have the content "
             f"of another one, and stay together in {rest}. Hold out fewer."
         )
-    chosen = (stratified_split if stratify else random_split)(unique, count, seed)
+    if groups is None:
+        chosen = (stratified_split if stratify else random_split)(unique, count, seed)
+    else:
+        chosen = _split_groups(unique, count, seed, coco["images"], groups)
     parts = []
     for name, image_ids in ((rest, labels.keys() - chosen), (held_out, chosen)):
         split = {
@@ -84,9 +90,37 @@ def split_coco(
             "method": METHODS["stratified" if stratify else "random"],
             "sources": dict(sources),
             **({"images_with_a_twin": len(twins)} if twins else {}),
+            **({"groups": len(set(groups.values()))} if groups else {}),
         }
         parts.append(subset(coco, image_ids, {"split": split}))
     return parts[0], parts[1]
+
+
+def _split_groups(
+    labels: Mapping[int, set[int]],
+    num_held_out: int,
+    seed: int,
+    images: Sequence[Record],
+    groups: Mapping[str, str],
+) -> set[int]:
+    """Return the images to hold out: whole groups, each like one image with all its categories."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for image in images:
+        members[groups[image["file_name"]]].append(image["id"])
+    by_first = {ids[0]: ids for ids in members.values()}
+    joined = {first: set().union(*(labels[i] for i in ids)) for first, ids in by_first.items()}
+    weights = {first: len(ids) for first, ids in by_first.items()}
+    chosen = stratified_split(joined, num_held_out, seed, weights)
+    held_out = {image_id for first in chosen for image_id in by_first[first]}
+    if len(held_out) < num_held_out / 2:
+        largest = max(members, key=lambda name: len(members[name]))
+        raise ValueError(
+            f"{num_held_out} of {len(labels)} images cannot be held out, because images of a "
+            f"group stay together: there are {len(members)}, the largest one with "
+            f"{len(members[largest])} images, e.g. {largest}. Give parts of your own, or other "
+            "groups with --group PATTERN ('.*' for none but by look and copies)."
+        )
+    return held_out
 
 
 def held_out_count(size: float, num_images: int) -> int:
@@ -112,7 +146,10 @@ def random_split(
 
 
 def stratified_split(
-    labels: Mapping[int, Collection[Hashable]], num_held_out: int, seed: int
+    labels: Mapping[int, Collection[Hashable]],
+    num_held_out: int,
+    seed: int,
+    weights: Mapping[int, int] | None = None,
 ) -> set[int]:
     """Choose the image ids to hold out so that each category is split in the same proportion.
 
@@ -123,6 +160,7 @@ def stratified_split(
 
     Args:
         labels: the categories in each image, keyed by image id.
+        weights: images that each stands for, default 1; a part takes none that does not fit.
 
     Source: K. Sechidis, G. Tsoumakas, I. Vlahavas: On the Stratification of Multi-Label Data, ECML
     PKDD 2011, algorithm 1.
@@ -130,34 +168,38 @@ def stratified_split(
     generator = random.Random(seed)
     order = sorted(labels)
     generator.shuffle(order)
-    share = num_held_out / len(order)
-    sizes = [len(order) - num_held_out, num_held_out]  # images that each part still lacks
+    weight = weights or dict.fromkeys(order, 1)
+    order.sort(key=lambda image: -weight[image])  # large ones first, while they fit
+    total = sum(weight[image] for image in order)
+    share = num_held_out / total
+    sizes = [total - num_held_out, num_held_out]  # images that each part still lacks
     # Per part, the images of each category that it still lacks (c_j^i in algorithm 1).
-    totals = Counter(category for image in order for category in set(labels[image]))
-    wanted = [
-        {category: total * part for category, total in totals.items()}
-        for part in (1 - share, share)
-    ]
-    images_with: dict[Hashable, list[int]] = {category: [] for category in totals}
+    totals: Counter[Hashable] = Counter()
+    images_with: dict[Hashable, list[int]] = {}
     for image in order:
         for category in set(labels[image]):
-            images_with[category].append(image)
+            totals[category] += weight[image]
+            images_with.setdefault(category, []).append(image)
+    wanted = [
+        {category: count * part for category, count in totals.items()}
+        for part in (1 - share, share)
+    ]
     left = dict(totals)
     part_of: dict[int, int] = {}
 
     def put(image: int, part: int) -> None:
         part_of[image] = part
-        sizes[part] -= 1
+        sizes[part] -= weight[image]
         for category in set(labels[image]):
-            wanted[part][category] -= 1
-            left[category] -= 1
+            wanted[part][category] -= weight[image]
+            left[category] -= weight[image]
 
     while any(left.values()):
         # The name breaks ties, because the order of a set of strings differs between processes.
         rarest = min((c for c in left if left[c]), key=lambda c: (left[c], str(c)))
         for image in images_with[rarest]:
             if image not in part_of:
-                open_parts = [part for part in (0, 1) if sizes[part]]
+                open_parts = [part for part in (0, 1) if sizes[part] >= weight[image]] or [0]
                 put(
                     image,
                     max(
@@ -166,7 +208,6 @@ def stratified_split(
                     ),
                 )
     # Images without objects fill both parts up, in the shuffled order.
-    empty = [image for image in order if image not in part_of]
-    for image, part in zip(empty, [1] * sizes[1] + [0] * sizes[0], strict=True):
-        put(image, part)
+    for image in [image for image in order if image not in part_of]:
+        put(image, 1 if sizes[1] >= weight[image] else 0)
     return {image for image, part in part_of.items() if part == 1}

@@ -8,7 +8,7 @@ from typing import Any
 from crnas_d2.common.digests import file_state, remembered, sha256, text_digest
 from crnas_d2.common.files import AnyPath
 from crnas_d2.common.formats import format_few
-from crnas_d2.data.annotations.coco import read_coco
+from crnas_d2.data.annotations.coco import accepted_kinds, read_coco
 from crnas_d2.data.annotations.faults import KINDS, MASKS, RESTORE, SCORING, TOLERATED, TRAINING
 from crnas_d2.data.annotations.find_faults import find_faults
 from crnas_d2.data.images.files import find_broken
@@ -73,7 +73,7 @@ def check_annotation_file(
         # few.
         is_known = name == "annotation ids that occur twice" and "minival" in str(file)
         is_unseen = kind.is_tolerated and tolerated <= TOLERATED * found["objects"]
-        if kind.refused & where and not is_known and not is_unseen:
+        if kind.is_refused(where, found["accepted"]) and not is_known and not is_unseen:
             more = ", ..." if count > len(places) else ""
             refused.append(f"{count} {name} ({', '.join(places)}{more}): {kind.fix}")
         elif MASKS not in kind.refused:
@@ -90,6 +90,7 @@ def _find(file: AnyPath) -> dict[str, Any]:
     coco = read_coco(file, needs_annotations=False)
     annotations = coco.get("annotations")
     return {
+        "accepted": accepted_kinds(coco),
         "images": len(coco["images"]),
         "has annotations": annotations is not None,
         "objects": sum(annotation.get("iscrowd") != 1 for annotation in annotations or []),

@@ -14,6 +14,7 @@ from PIL.ImageFile import ImageFile as OpenedImage
 from crnas_d2.common.files import AnyPath
 from crnas_d2.common.progress import progress_bar
 
+from .alike import Look, look_of
 from .pixels import DEEP, deep_values, is_deep, upright_size
 
 # How whole files of a format end. Some writers add bytes, so that others may be whole, too.
@@ -24,6 +25,7 @@ class ImageFile(NamedTuple):
     """One image file: ``(width, height)`` in pixels and a digest, or its problem.
 
     Attributes:
+        look: what images that look alike have in common; empty for more than 8 bits.
         values: the least and the largest one, if it has more than 8 bits per channel.
         has_alpha: whether some of its pixels are not opaque, which a network does not see.
         is_in_alpha: whether the picture is in the alpha channel alone: all else is one colour.
@@ -37,6 +39,7 @@ class ImageFile(NamedTuple):
     has_alpha: bool = False
     is_in_alpha: bool = False
     pages: int = 1
+    look: Look = b""
 
 
 def read_image_files(
@@ -79,6 +82,7 @@ def _describe(image: OpenedImage, digest: str) -> ImageFile:
         found["values"] = (float(values.min()), float(values.max()))
     else:
         image.load()
+        found["look"] = look_of(image)
         if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
             extrema = [channel.getextrema() for channel in image.convert("RGBA").split()]
             found["has_alpha"] = extrema[3] != (255, 255)

@@ -1,15 +1,16 @@
 """Check your own annotations, split them, and write configs to start from.
 
-  NAME --coco annotations.json images/ --output DIR
+  NAME FOLDER --output DIR                            the layout is recognized: YOLO, VOC, COCO, ...
+  NAME --coco annotations.json images/ --output DIR   where it is not, or not all is meant
   NAME --voc FOLDER --output DIR
+  NAME FOLDER --check                                 only the check: exit status 1 if it refuses
 
 PART in --archval and --test is a fraction below 1 or a number of images, held out of the training
-images and stratified by category (test first, archval out of the rest); or an existing part: a
-JSON file and its image folder, or the name of a VOC image set.
+images and stratified by category (test first, archval out of the rest); or an existing part: one of
+the folder (train, val, test), a JSON file and its image folder, or the name of a VOC image set.
 """
 
 import argparse
-import os
 import re
 import textwrap
 from pathlib import Path
@@ -17,33 +18,75 @@ from pathlib import Path
 import torch
 from detectron2.data import DatasetCatalog
 
-from crnas_d2.checkpoint import read_weights
 from crnas_d2.config import spell
 from crnas_d2.data.annotations.coco import missing_categories, save_files
+from crnas_d2.data.annotations.faults import KINDS
+from crnas_d2.data.annotations.groups import Groups
 from crnas_d2.data.annotations.part import Part
+from crnas_d2.data.layouts import LAYOUT_REGISTRY
 
+from .annotation_report import Report
 from .chains import estimate_chains
-from .choose_recipe import choose_recipe, network_macs
-from .parts import check_parts, divide, likely_typos, read_coco_parts, read_voc_parts
+from .choose_recipe import choose_recipe, network_macs, read_start
+from .look import write_look
+from .parts import change_classes, check_parts, divide, likely_typos, read_parts
 from .recipe import DEVICES, PRESETS, Recipe
 from .starter_configs import is_edited, starter_configs
 from .statistics import Statistics, archval_to_tell, told_apart
 
+_LOOK = "look.html"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="the parts become NAME_archtrain and so on")
-    source = parser.add_mutually_exclusive_group(required=True)
+    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="of images and annotations")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--layout", choices=LAYOUT_REGISTRY.names, help="of FOLDER")
     source.add_argument("--coco", nargs=2, metavar=("JSON", "IMAGES"))
     source.add_argument("--voc", metavar="FOLDER", help="Annotations/, JPEGImages/, ImageSets/")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="needed without --check")
+    parser.add_argument("--check", action="store_true", help="check the data, and write look.html")
     parser.add_argument(
         "--archval",
         nargs="+",
         metavar="PART",
-        help="default: 0.2; for small datasets 100 images, at most a third",
+        help="default: the folder's val beside its test; else 0.2; for small datasets 100 images, "
+        "at most a third",
     )
     parser.add_argument(
-        "--test", nargs="+", metavar="PART", default=["0.2"], help="default: 0.2; 0: none"
+        "--test",
+        nargs="+",
+        metavar="PART",
+        help="default: the folder's test, or else its val; else 0.2; 0: none",
+    )
+    parser.add_argument(
+        "--accept",
+        nargs="+",
+        default=[],
+        choices=sorted({kind.accept for kind in KINDS.values() if kind.accept}),
+        metavar="KIND",
+        help="what looks like a mistake, but is meant: the check names the kind",
+    )
+    parser.add_argument(
+        "--class",
+        dest="classes",
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        help="rename a class; two that get one name are merged; OLD= drops the objects of a class",
+    )
+    parser.add_argument(
+        "--group",
+        metavar="PATTERN",
+        help="regular expression in the paths of images; those with one first group, e.g. a "
+        "patient or site, stay in one part (default: frames of one video, by name)",
+    )
+    parser.add_argument(
+        "--depth-range",
+        nargs=2,
+        type=float,
+        metavar=("LOW", "HIGH"),
+        help="values that become black and white in images of more than 8 bits per channel",
     )
     parser.add_argument(
         "--train", metavar="SET", help="VOC: the image set to train on (default: all the others)"
@@ -64,6 +107,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="weights of a ResNet-50 to start from, instead of a download (gpu) or none (cpu)",
     )
+    parser.add_argument(
+        "--weights-config",
+        default="",
+        metavar="FILE",
+        help="the config with which --weights were trained (default: config.yaml beside them)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace annotations and data.yaml"
@@ -73,25 +122,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read, check and split the data; choose a recipe; write all files; estimate what they take."""
     _check(args)
-    if args.weights:
-        read_weights(args.weights)
-        if os.path.isfile(args.weights):  # the configs work from any folder
-            args.weights = os.path.abspath(args.weights)
-    parts, held_out = _read_parts(args)
-    parts, reports = check_parts(parts)
-    for name, report in reports.items():
-        print(f"\n{name}: {parts[name]}\n{report.table()}")
+    start = None if args.check else read_start(args.weights, args.weights_config)
+    parts, held_out, origin = read_parts(args)
+    print(f"{origin}: " + "; ".join(f"{name}, {part}" for name, part in parts.items()))
+    parts = change_classes(parts, dict(args.classes))
+    parts, reports, groups = check_parts(parts, accepted=args.accept, group=args.group)
+    _print_reports(parts, reports, groups)
     refused = [f"{kind} ({name})" for name, report in reports.items() for kind in report.refused]
+    if args.output and (args.check or refused):
+        _write_look(args, parts, reports)
     if refused:
-        raise ValueError(f"Nothing was written; fix this first: {', '.join(refused)}.")
-    parts = divide(parts, held_out, args.seed)
+        raise ValueError(f"No dataset was written; fix this first: {', '.join(refused)}.")
+    if args.check:
+        print("\nNothing is refused.")
+        return
+    checked = dict(parts)
+    parts = divide(parts, held_out, args.seed, groups)
 
     recipe = choose_recipe(
         Statistics.of([parts[name].coco for name in ("archtrain", "archval")]),
         parts["archtrain"].num_images,
         preset=args.preset,
         device=args.device,
-        weights=args.weights,
+        start=start,
     )
     files = {name: args.output / "annotations" / f"{name}.json" for name in parts}
     configs = starter_configs(
@@ -120,6 +173,7 @@ def run(args: argparse.Namespace) -> None:
         print(f"  {path}" + ("" if is_new else " (exists already, identical)"))
     for path in kept:
         print(f"kept: {path}, which you may have edited")
+    _write_look(args, checked, reports)
     _print_parts(args.name, parts)
     _print_estimates(recipe, args.output, parts["archval"].num_images, has_test="test" in parts)
 
@@ -129,34 +183,48 @@ def _check(args: argparse.Namespace) -> None:
         args.refuse(f"NAME is '{args.name}'; expected letters, digits, _ and -")
     if f"{args.name}_archtrain" in DatasetCatalog:
         args.refuse(f"NAME is '{args.name}', but this dataset exists already; choose another")
-    if args.train and args.coco:
+    if bool(args.folder) + bool(args.coco) + bool(args.voc) != 1:
+        args.refuse("expected one of FOLDER, --coco JSON IMAGES and --voc FOLDER")
+    if not args.output and not args.check:
+        args.refuse("--output DIR is needed, unless the data are only checked (--check)")
+    if args.train and not args.voc:
         args.refuse("--train goes with --voc; a COCO file is the whole training set")
+    if args.weights_config and not args.weights:
+        args.refuse("--weights-config goes with --weights")
     for option in (args.archval, args.test):
         if option and len(option) > (2 if args.coco else 1):
-            expected = "a size or JSON IMAGES" if args.coco else "a size or one image set"
+            expected = "a size or JSON IMAGES" if args.coco else "a size or the name of a part"
             args.refuse(f"a PART is {' '.join(option)}; expected {expected}")
+    for pair in args.classes:
+        if "=" not in pair:
+            args.refuse(f"--class is '{pair}'; expected OLD=NEW, or OLD= to drop a class")
+    args.classes = [pair.split("=", 1) for pair in args.classes]
 
 
-def _read_parts(
-    args: argparse.Namespace,
-) -> tuple[dict[str, Part], list[tuple[str, float | None]]]:
-    """Return the existing parts, and the names and sizes of those to hold out."""
-    given: dict[str, list[str]] = {}
-    held_out: list[tuple[str, float | None]] = []
-    for name, option in (("test", args.test), ("archval", args.archval)):
-        try:
-            size = float(*option) if option else None
-        except (TypeError, ValueError):  # two words, or one that is no number
-            given[name] = option
-        else:
-            if (name, size) != ("test", 0):
-                held_out.append((name, size))
-    if args.voc:
-        image_sets = {name: option[0] for name, option in given.items()}
-        return read_voc_parts(args.voc, {**image_sets, "train": args.train}), held_out
-    # The images of a JSON file without a folder are in the folder of the training images.
-    files = {name: (option[0], [args.coco[1], *option[1:]][-1]) for name, option in given.items()}
-    return read_coco_parts({**files, "train": args.coco}), held_out
+def _write_look(
+    args: argparse.Namespace, parts: dict[str, Part], reports: dict[str, Report]
+) -> None:
+    file = args.output / _LOOK
+    args.output.mkdir(parents=True, exist_ok=True)
+    write_look(file, args.name, parts, reports)
+    print(f"  {file} shows the objects, and each fault in its image.")
+
+
+def _print_reports(parts: dict[str, Part], reports: dict[str, Report], groups: Groups) -> None:
+    for name, report in reports.items():
+        print(f"\n{name}: {parts[name]}\n{report.table()}")
+    if groups.counts:
+        print("\nKept in one part: ", end="")
+        print(", ".join(f"{count} {reason}" for reason, count in groups.counts.items()))
+    objects = [a for part in parts.values() for a in part.coco["annotations"]]
+    for key, words, setting in (
+        ("segmentation", "masks", "MODEL.MASK_ON"),
+        ("keypoints", "key points", "MODEL.KEYPOINT_ON"),
+    ):
+        if count := sum(bool(annotation.get(key)) for annotation in objects):
+            print(
+                f"{count:,} of {len(objects):,} objects have {words} ({setting} True trains them)"
+            )
 
 
 def _print_parts(dataset: str, parts: dict[str, Part]) -> None:

@@ -1,22 +1,93 @@
-"""The parts of the user's data: read from COCO or VOC files, checked, and split."""
+"""The parts of the user's data: read, checked against each other, and split."""
 
+import argparse
+import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
 from crnas_d2.common.digests import sha256
+from crnas_d2.common.errors import did_you_mean
 from crnas_d2.common.files import AnyPath
 from crnas_d2.data.annotations.coco import Record, read_coco, subset
+from crnas_d2.data.annotations.faults import Fault
+from crnas_d2.data.annotations.find_faults import Taken, images_taken
+from crnas_d2.data.annotations.groups import Groups, find_groups
 from crnas_d2.data.annotations.part import Part
 from crnas_d2.data.annotations.splits import split_coco
 from crnas_d2.data.images.files import read_image_files
 from crnas_d2.data.layouts.voc import voc_files, voc_part
+from crnas_d2.data.layouts import find_layout
 
 from .annotation_report import Report, check_annotations
 
 # A category with at most one object for so many of another one, and with names so alike (0 to 1).
 _FREQUENT, _ALIKE = 50, 0.75
+
+
+Sizes = list[tuple[str, float | None]]  # of parts to hold out, by name; None: the usual one
+
+
+def read_parts(args: argparse.Namespace) -> tuple[dict[str, Part], Sizes, str]:
+    """Return the existing parts, those to hold out, and what was read, in words.
+
+    The parts are test, archval and train, in this order; what is in none of the first two is train.
+    """
+    given: dict[str, list[str]] = {}
+    sizes: dict[str, float | None] = {}
+    for name, option in (("test", args.test), ("archval", args.archval)):
+        try:
+            sizes[name] = float(*option) if option else None
+        except (TypeError, ValueError):  # two words, or one that is no number
+            given[name] = option
+    if args.folder:
+        layout = find_layout(args.folder, args.layout)
+        origin = f"{args.folder} is {layout.name}"
+        parts = _assign(layout.read(), given, sizes)
+    elif args.voc:
+        origin = f"{args.voc} is VOC"
+        image_sets = {name: option[0] for name, option in given.items()}
+        parts = read_voc_parts(args.voc, {**image_sets, "train": args.train})
+    else:
+        origin = f"{args.coco[0]} is COCO"
+        # The images of a JSON file without a folder are in the folder of the training images.
+        files = {
+            name: (option[0], [args.coco[1], *option[1:]][-1]) for name, option in given.items()
+        }
+        parts = read_coco_parts({**files, "train": args.coco})
+    if sizes.get("test", 0) is None:
+        sizes["test"] = 0.2
+    held_out = [(name, size) for name, size in sizes.items() if name not in parts]
+    return parts, [pair for pair in held_out if pair != ("test", 0)], origin
+
+
+def _assign(
+    found: Mapping[str, Part],
+    given: Mapping[str, Sequence[str]],
+    sizes: Mapping[str, float | None],
+) -> dict[str, Part]:
+    """Return the parts of a folder under the names that they have here."""
+    names = {part: option[0] for part, option in given.items()}
+    for part, name in names.items():
+        if name not in found:
+            raise ValueError(
+                f"--{part} is {name}; expected a size, or one of the folder's parts: "
+                f"{', '.join(found)}."
+            )
+    for part in ("test", "archval"):
+        # Without a test set, val is what the user measures with.
+        wanted = [name for name in ("test", "val") if part == "test" or name == "val"]
+        free = [name for name in wanted if name in found and name not in names.values()]
+        if part in sizes and sizes[part] is None and free and len(found) > 1:
+            names[part] = free[0]
+    rest = [part for name, part in found.items() if name not in names.values()]
+    if not rest:
+        raise ValueError(f"No part is left to train on: {', '.join(found)} are test and archval.")
+    return {part: found[names[part]] for part in ("test", "archval") if part in names} | {
+        "train": merged(rest)
+    }
 
 
 def read_coco_parts(files: Mapping[str, tuple[AnyPath, AnyPath]]) -> dict[str, Part]:
@@ -71,23 +142,137 @@ def read_voc_parts(folder: AnyPath, image_sets: Mapping[str, str | None]) -> dic
     }
 
 
-def check_parts(parts: Mapping[str, Part]) -> tuple[dict[str, Part], dict[str, Report]]:
+def change_classes(parts: Mapping[str, Part], changes: Mapping[str, str]) -> dict[str, Part]:
+    """Rename classes, merge those that get one name, and drop the objects of others.
+
+    Args:
+        changes: new names by old ones; an empty one drops a class.
+
+    Raises:
+        ValueError: no part has such a class, or none is left.
+    """
+    categories = next(iter(parts.values())).coco["categories"]
+    names = [category["name"] for category in categories]
+    for old in changes:
+        if old not in names:
+            raise ValueError(
+                f"--class names '{old}', which is no class.{did_you_mean(old, names)} The classes "
+                f"are {', '.join(names)}."
+            )
+    kept: dict[str, Record] = {}
+    new_ids: dict[int, int] = {}
+    for category in categories:
+        if name := changes.get(category["name"], category["name"]):
+            first = kept.setdefault(name, {**category, "name": name})
+            new_ids[category["id"]] = first["id"]
+    if not kept:
+        raise ValueError(f"--class drops all classes: {', '.join(names)}.")
+    dropped = {category["id"] for category in categories} - new_ids.keys()
+    return {
+        part: replace(
+            its,
+            coco={
+                **its.coco,
+                "categories": list(kept.values()),
+                "annotations": [
+                    {**a, "category_id": new_ids.get(a["category_id"], a["category_id"])}
+                    for a in its.coco["annotations"]
+                    if a["category_id"] not in dropped
+                ],
+            },
+        )
+        for part, its in parts.items()
+    }
+
+
+def check_parts(
+    parts: Mapping[str, Part], *, accepted: Collection[str] = (), group: str | None = None
+) -> tuple[dict[str, Part], dict[str, Report], Groups]:
     """Decode all images, check all annotations, and return the mended parts with their reports.
 
-    An image that is in two parts stays in the first.
+    An image that is in two parts, or looks like one of another part, stays in the first.
+
+    Args:
+        accepted: what is not refused, see ``Kind.accept``.
+        group: a pattern of names, see :func:`find_groups`.
+
+    Returns:
+        also the images that belong together, by their names in these parts.
     """
+    files = {
+        name: read_image_files(
+            [image["file_name"] for image in part.coco["images"]],
+            part.image_root,
+            title=f"Decoding images of {name}",
+        )
+        for name, part in parts.items()
+    }
+    groups = find_groups(
+        {_path(parts[part], name): f for part, its in files.items() for name, f in its.items()},
+        group,
+    )
     mended, reports = {}, {}
-    digests: dict[str, str] = {}
+    taken: dict[str, Taken] = {}
+    photographs: dict[str, str] = {}
+    sets: dict[str, str] = {}
     for name, part in parts.items():
-        names = [image["file_name"] for image in part.coco["images"]]
-        files = read_image_files(names, part.image_root, title=f"Decoding images of {name}")
-        report = reports[name] = check_annotations(part.coco, files, digests)
-        info = {"checked": report.counts(), "split": {"part": name, "sources": part.sources}}
+        report = reports[name] = check_annotations(part.coco, files[name], taken, accepted)
+        for kind, places in part.findings.items():
+            report.findings.setdefault(kind, []).extend(places)
+        _drop_copies(report, part, groups, photographs, sets)
+        for image in report.coco["images"]:
+            path = _path(part, image["file_name"])
+            photographs.setdefault(groups.copies[path], f"{image['file_name']} in {name}")
+            sets.setdefault(groups.of[path], f"{image['file_name']} in {name}")
         known = {image["id"] for image in report.coco["images"]}
-        mended[name] = Part(subset(report.coco, known, info), part.image_root, part.sources)
-        digests.update({file.digest: f"{key} in {name}" for key, file in files.items()})
-        digests.pop("", None)  # of files that could not be read
-    return mended, reports
+        info = {"checked": report.counts(), "split": {"part": name, "sources": part.sources}}
+        if accepted:
+            info["accepted"] = sorted(accepted)
+        mended[name] = replace(part, coco=subset(report.coco, known, info))
+        taken |= images_taken(report.coco, files[name], name)
+    _check_classes(mended, reports)
+    return mended, reports, groups
+
+
+def _path(part: Part, name: str) -> str:
+    return os.path.join(part.image_root, name)
+
+
+def _drop_copies(
+    report: Report,
+    part: Part,
+    groups: Groups,
+    photographs: Mapping[str, str],
+    sets: Mapping[str, str],
+) -> None:
+    """Drop the images that other parts have in another form, and name those of shared groups."""
+    copies, shared = [], []
+    for image in report.coco["images"]:
+        path = _path(part, image["file_name"])
+        if other := photographs.get(groups.copies[path]):
+            copies.append(Fault(f"{image['file_name']} ~ {other}", image))
+        elif other := sets.get(groups.of[path]):
+            shared.append(Fault(f"{image['file_name']} and {other}", image))
+    faults = {
+        "images like one of another part": copies,
+        "images of a video or group of another part": shared,
+    }
+    report.mend({kind: found for kind, found in faults.items() if found})
+
+
+def _check_classes(parts: Mapping[str, Part], reports: Mapping[str, Report]) -> None:
+    """Name the classes with at most one object in all parts together, in the last report."""
+    counts: Counter[int] = Counter()
+    for part in parts.values():
+        counts.update(annotation["category_id"] for annotation in part.coco["annotations"])
+    *_, (name, report) = reports.items()
+    rare = [
+        f"{category['name']} (objects: {counts[category['id']]})"
+        for category in parts[name].coco["categories"]
+        if counts[category["id"]] <= 1
+    ]
+    if rare:
+        report.findings["categories with at most one object"] = rare
 
 
 def usual_size(images: int) -> int:
@@ -96,7 +281,10 @@ def usual_size(images: int) -> int:
 
 
 def divide(
-    parts: Mapping[str, Part], sizes: Sequence[tuple[str, float | None]], seed: int
+    parts: Mapping[str, Part],
+    sizes: Sequence[tuple[str, float | None]],
+    seed: int,
+    groups: Groups,
 ) -> dict[str, Part]:
     """Hold parts out of ``train``, stratified by category; archtrain is the rest.
 
@@ -104,10 +292,12 @@ def divide(
         parts: ``train``, and the parts that were given as files.
         sizes: name and size of the parts to hold out, one after the other; a fraction refers to
             the images that are left, and ``None`` to :func:`usual_size`.
+        groups: images that stay in one part.
     """
     parts = dict(parts)
     rest = parts.pop("train")
     for name, size in sizes:
+        of = {i["file_name"]: groups.of[_path(rest, i["file_name"])] for i in rest.coco["images"]}
         cocos = split_coco(
             rest.coco,
             usual_size(rest.num_images) if size is None else size,
@@ -115,10 +305,33 @@ def divide(
             stratify=True,
             sources=rest.sources,
             held_out=name,
+            groups=of if len(set(of.values())) < len(of) else None,
         )
         rest, parts[name] = (Part(coco, rest.image_root, rest.sources) for coco in cocos)
     parts["archtrain"] = rest
     return {name: parts[name] for name in ("archtrain", "archval", "test") if name in parts}
+
+
+def merged(parts: Sequence[Part]) -> Part:
+    """Return the images of parts of one folder as one part, numbered anew."""
+    first, *others = parts
+    coco = {**first.coco, "images": list(first.coco["images"])}
+    coco["annotations"] = list(first.coco["annotations"])
+    findings = {kind: list(places) for kind, places in first.findings.items()}
+    for part in others:
+        start = max((image["id"] for image in coco["images"]), default=0) + 1
+        ids = {image["id"]: start + n for n, image in enumerate(part.coco["images"])}
+        coco["images"] += [{**image, "id": ids[image["id"]]} for image in part.coco["images"]]
+        coco["annotations"] += [
+            {**a, "image_id": ids.get(a["image_id"], a["image_id"])}
+            for a in part.coco["annotations"]
+        ]
+        for kind, places in part.findings.items():
+            findings.setdefault(kind, []).extend(places)
+    if others:
+        coco["annotations"] = [{**a, "id": n} for n, a in enumerate(coco["annotations"], start=1)]
+    sources = {file: digest for part in parts for file, digest in part.sources.items()}
+    return Part(coco, first.image_root, sources, findings)
 
 
 def likely_typos(cocos: Iterable[Record]) -> list[str]:
