@@ -12,7 +12,8 @@ from PIL import Image
 from crnas_d2.data.annotations.part import Part
 from crnas_d2.verbs.main import main
 from crnas_d2.verbs.prepare import chains
-from crnas_d2.verbs.prepare.parts import change_classes, check_parts, divide, merged
+from crnas_d2.verbs.prepare.parts import check_parts, divide
+from crnas_d2.verbs.prepare.read_parts import change_classes, merged
 
 CATEGORIES = [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}, {"id": 9, "name": "Cat "}]
 

@@ -90,7 +90,7 @@ def find_faults(
         area = min(box[2] * box[3], _MOST_AREA)
         if kind:
             written = annotation.get("voc_box", annotation.get("bbox"))
-            right = {"bbox": box} | ({} if annotation.get("segmentation") else {"area": area})
+            right: Record = {"bbox": box} | ({} if annotation.get("segmentation") else {"area": area})
             if kind == "VOC boxes whose corners are exchanged":
                 right["voc_box"] = [box[0] + 1, box[1] + 1, box[0] + box[2], box[1] + box[3]]
             found[kind].append(Fault(f"{where}: {written}", annotation, right))
@@ -181,17 +181,17 @@ def _judge_all_boxes(annotations: Sequence[Record], images: Mapping[int, Record]
     for each in boxes:
         left, top, width, height = each["bbox"]
         image = images.get(each["image_id"], {})
-        most = [image.get(side) for side in ("width", "height")]
-        if not all(map(_is_size, most)):
+        if not all(_is_size(image.get(side)) for side in ("width", "height")):
             continue
-        corners += left < width <= most[0] + 1 and top < height <= most[1] + 1
-        area = None if each.get("segmentation") else each.get("area")
+        most = image["width"] + 1, image["height"] + 1
+        corners += left < width <= most[0] and top < height <= most[1]
+        area: Any = None if each.get("segmentation") else each.get("area")
         is_other = (
             _is_number(area)
             and math.isclose(area, (width - left) * (height - top), rel_tol=0.02)
             and not math.isclose(area, width * height, rel_tol=0.02)
         )
-        odd += is_other or left + width > most[0] + 1 or top + height > most[1] + 1
+        odd += is_other or left + width > most[0] or top + height > most[1]
     are_corners = odd >= max(_FEW, 0.4 * len(boxes)) and corners >= 0.95 * len(boxes)
     return "files whose boxes look like two corners" if are_corners else ""
 

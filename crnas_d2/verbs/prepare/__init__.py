@@ -29,7 +29,8 @@ from .annotation_report import Report
 from .chains import estimate_chains
 from .choose_recipe import choose_recipe, network_macs, read_start
 from .look import write_look
-from .parts import change_classes, check_parts, divide, likely_typos, read_parts
+from .parts import check_parts, divide, likely_typos
+from .read_parts import change_classes, read_parts
 from .recipe import DEVICES, PRESETS, Recipe
 from .starter_configs import is_edited, starter_configs
 from .statistics import Statistics, archval_to_tell, told_apart

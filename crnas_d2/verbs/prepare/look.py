@@ -120,9 +120,9 @@ def _add_faults(
             pictures = {}
             for fault in faults:
                 record = fault.record
-                image = report.images.get(record.get("image_id", record.get("id", -1)))
-                if image:
-                    marked = record if "image_id" in record else None
+                marked = record if "image_id" in record else None
+                image_id = record.get("image_id" if marked else "id", -1)
+                if image := report.images.get(image_id):
                     with suppress(ImageError):
                         pictures[fault.where] = album.whole(parts[name], image, marked)
             if pictures:
