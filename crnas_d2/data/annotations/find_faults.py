@@ -78,8 +78,9 @@ def find_faults(
         for kind in (*_faults(annotation, image, categories), *_faults_of_shapes(annotation)):
             found[kind].append(Fault(where, annotation))
         if annotation.get("ignore"):
-            right = {"iscrowd": 1, "ignore": 0}
-            found["annotations with the key 'ignore'"].append(Fault(where, annotation, right))
+            found["annotations with the key 'ignore'"].append(
+                Fault(where, annotation, {"iscrowd": 1, "ignore": 0})
+            )
         kind, box = _judge_box(annotation, image)
         identity = (annotation["image_id"], annotation["category_id"], str(annotation.get("bbox")))
         if identity in seen:
