@@ -168,6 +168,7 @@ KINDS: Mapping[str, Kind] = {
     "keys that occur twice in a JSON object": Kind(
         _ALWAYS, "remove one of them", mended="read with the last one", accept="repeated-keys"
     ),
+    "annotation files that no image set lists": Kind(_NEVER, "left out"),
     "parts that are named, but not there": Kind(_NEVER, "the others are read"),
     "ids written as text or decimals": Kind(_NEVER, _READ),
     "file names found by their base name": Kind(_NEVER, _READ),

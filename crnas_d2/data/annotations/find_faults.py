@@ -91,7 +91,9 @@ def find_faults(
         area = min(box[2] * box[3], _MOST_AREA)
         if kind:
             written = annotation.get("voc_box", annotation.get("bbox"))
-            right: Record = {"bbox": box} | ({} if annotation.get("segmentation") else {"area": area})
+            right: Record = {"bbox": box} | (
+                {} if annotation.get("segmentation") else {"area": area}
+            )
             if kind == "VOC boxes whose corners are exchanged":
                 right["voc_box"] = [box[0] + 1, box[1] + 1, box[0] + box[2], box[1] + box[3]]
             found[kind].append(Fault(f"{where}: {written}", annotation, right))

@@ -54,7 +54,7 @@ class COCO(Layout):
             coco = _merge({file: _read(self.folder, file, findings) for file in files})
             parts[part] = Part(coco, self.folder.root, digests(self.folder, files), findings)
         parts = in_order(parts)
-        _check_categories({name: part.coco for name, part in parts.items()})
+        check_categories({name: part.coco for name, part in parts.items()})
         _note_unlisted(self.folder, parts)
         return parts
 
@@ -134,7 +134,7 @@ def _box_of_mask(shape: Any) -> Record:
 
 def _merge(cocos: Mapping[str, Record]) -> Record:
     """Return one dataset of several files, whose images are numbered anew if their ids collide."""
-    _check_categories(cocos)
+    check_categories(cocos)
     first, *others = cocos.values()
     for other in others:
         ids = {image["id"] for image in first["images"]}
@@ -148,7 +148,7 @@ def _merge(cocos: Mapping[str, Record]) -> Record:
     return first
 
 
-def _check_categories(cocos: Mapping[str, Record]) -> None:
+def check_categories(cocos: Mapping[str, Record]) -> None:
     categories = {
         name: sorted((category["id"], category["name"]) for category in coco["categories"])
         for name, coco in cocos.items()

@@ -8,10 +8,11 @@ from pathlib import Path
 from crnas_d2.common.digests import sha256
 from crnas_d2.common.errors import did_you_mean
 from crnas_d2.common.files import AnyPath
-from crnas_d2.data.annotations.coco import Record, read_coco
+from crnas_d2.data.annotations.coco import Record
 from crnas_d2.data.annotations.part import Part
-from crnas_d2.data.annotations.voc import voc_files, voc_to_coco
 from crnas_d2.data.layouts import find_layout
+from crnas_d2.data.layouts.coco import check_categories, coco_part
+from crnas_d2.data.layouts.voc import voc_files, voc_part
 
 Sizes = list[tuple[str, float | None]]  # of parts to hold out, by name; None: the usual one
 
@@ -42,7 +43,9 @@ def read_parts(args: argparse.Namespace) -> tuple[dict[str, Part], Sizes, str]:
         files = {
             name: (option[0], [args.coco[1], *option[1:]][-1]) for name, option in given.items()
         }
-        parts = read_coco_parts({**files, "train": args.coco})
+        files["train"] = args.coco
+        parts = {name: coco_part(*pair) for name, pair in files.items()}
+        check_categories({files[name][0]: part.coco for name, part in parts.items()})
     if sizes.get("test", 0) is None:
         sizes["test"] = 0.2
     held_out = [(name, size) for name, size in sizes.items() if name not in parts]
@@ -76,34 +79,6 @@ def _assign(
     }
 
 
-def read_coco_parts(files: Mapping[str, tuple[AnyPath, AnyPath]]) -> dict[str, Part]:
-    """Read COCO JSON files.
-
-    Args:
-        files: ``(json file, image folder)``, keyed by the name of the part.
-
-    Raises:
-        ValueError: an unreadable file, no such folder, or parts with different categories.
-    """
-    parts = {}
-    for name, (file, folder) in files.items():
-        if not Path(folder).is_dir():
-            raise ValueError(f"The image folder {folder} of {file} does not exist.")
-        parts[name] = Part(read_coco(file), Path(folder), {Path(file).name: sha256(file)})
-    categories = {
-        name: sorted((category["id"], category["name"]) for category in part.coco["categories"])
-        for name, part in parts.items()
-    }
-    first, *others = files
-    for other in others:
-        if categories[other] != categories[first]:
-            raise ValueError(
-                f"{files[first][0]} and {files[other][0]} have different categories: "
-                f"{categories[first]} and {categories[other]}; expected the same ids and names."
-            )
-    return parts
-
-
 def read_voc_parts(folder: AnyPath, image_sets: Mapping[str, str | None]) -> dict[str, Part]:
     """Read a VOC folder; the categories are all names that occur in these parts, sorted.
 
@@ -116,14 +91,14 @@ def read_voc_parts(folder: AnyPath, image_sets: Mapping[str, str | None]) -> dic
     for name, image_set in image_sets.items():
         files[name] = [file for file in voc_files(folder, image_set) if file not in taken]
         taken.update(files[name])
-    everything = voc_to_coco([file for some in files.values() for file in some], folder)
-    names = [category["name"] for category in everything["categories"]]
+    everything = voc_part([file for some in files.values() for file in some], folder)
+    names = [category["name"] for category in everything.coco["categories"]]
+    sources = {
+        name: {f"{len(some)} files of Annotations, by name or image set": sha256(*some)}
+        for name, some in files.items()
+    }
     return {
-        name: Part(
-            voc_to_coco(some, folder, names),
-            Path(folder),
-            {f"{len(some)} files of Annotations, by name or image set": sha256(*some)},
-        )
+        name: replace(voc_part(some, folder, names), sources=sources[name])
         for name, some in files.items()
     }
 
