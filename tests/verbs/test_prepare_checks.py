@@ -216,3 +216,62 @@ def test_toy_images_are_no_copies_of_each_other(tmp_path):
     _, file, root = toy.make_dataset(tmp_path, "source", 20, seed=1)
     part = Part(json.loads(Path(file).read_text()), Path(root), {})
     assert check_parts({"train": part})[2].counts == {}
+
+
+def deep(file):
+    Image.fromarray((np.arange(64 * 64).reshape(64, 64) + 50).astype(np.uint16)).save(file)
+
+
+def in_alpha(file):
+    image = Image.new("RGBA", (64, 64), "black")
+    image.putalpha(Image.linear_gradient("L").resize((64, 64)))
+    image.save(file)
+
+
+def not_opaque(file):
+    image = Image.open(file).convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize((64, 64)))
+    image.save(file)
+
+
+def several_pages(file):
+    image = Image.open(file)
+    image.save(file, format="TIFF", save_all=True, append_images=[image.rotate(90)])
+
+
+PIXELS = {
+    "16 bits": (deep, "images of more than 8 bits per channel", "0.png (values from 50 to 4145)"),
+    "in alpha": (in_alpha, "images whose picture is in the alpha channel", "0.png"),
+    "not opaque": (not_opaque, "images with pixels that are not opaque", "0.png"),
+    "pages": (several_pages, "images with further pages", "0.png (2)"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "kind", "where"), PIXELS.values(), ids=PIXELS)
+def test_pixels_that_a_network_would_not_see_are_named(tmp_path, spoil, kind, where):
+    part = make_part(tmp_path, [f"{n}.png" for n in range(4)])
+    spoil(tmp_path / "0.png")
+    _, reports, _ = check_parts({"train": part})
+    assert reports["train"].findings[kind] == [where]
+    assert (kind in reports["train"].refused) == (spoil in (deep, in_alpha))
+
+
+def test_thin_images_are_dropped(tmp_path):
+    part = make_part(tmp_path, [f"{n}.png" for n in range(6)])
+    Image.new("RGB", (2000, 4)).save(tmp_path / "0.png")
+    part.coco["images"][0] |= {"width": 2000, "height": 4}
+    part.coco["annotations"][0]["bbox"] = [9, 1, 20, 2]
+    parts, reports, _ = check_parts({"train": part})
+    assert reports["train"].counts() == {"images that are too thin to be resized": 1}
+    assert parts["train"].num_images == 5
+
+
+def test_a_depth_range_admits_deep_images_and_is_recorded(source, tmp_path, monkeypatch):
+    monkeypatch.setattr("crnas_d2.verbs.prepare._print_estimates", lambda *_, **__: None)
+    deep(tmp_path / "images" / "0.png")
+    command = ["prepare", "mine", "--coco", *source, "--output", str(tmp_path / "out")]
+    with pytest.raises(SystemExit, match="images of more than 8 bits per channel"):
+        main(command)
+    main([*command, "--depth-range", "50", "4145"])
+    detector = (tmp_path / "out" / "detector.yaml").read_text()
+    assert "DEPTH_RANGE: [50.0, 4145.0]" in detector

@@ -127,12 +127,14 @@ KINDS: Mapping[str, Kind] = {
         "--depth-range LOW HIGH",
     ),
     "images whose picture is in the alpha channel": Kind(
-        _ALWAYS, "Detectron2 ignores this channel: paint them on a background"
+        _ALWAYS, "Detectron2 ignores it, and all else is one colour: paint them on a background"
     ),
-    "images that are too narrow to be resized": Kind(
-        _ALWAYS, "crop them, or remove them from the annotations"
+    "images that are too thin to be resized": Kind(
+        _NEVER,
+        "more than 400 times as long as wide",
+        *(drop_images, "dropped with their annotations: no pixel would be left of them"),
     ),
-    "images with an alpha channel": Kind(_NEVER, "Detectron2 ignores this channel"),
+    "images with pixels that are not opaque": Kind(_NEVER, "Detectron2 ignores the alpha channel"),
     "images with further pages": Kind(_NEVER, "Detectron2 reads the first one"),
     "images with the content of another": Kind(
         _NEVER, "an image must not be in two parts", drop_images, "dropped with their annotations"

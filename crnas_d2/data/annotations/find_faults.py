@@ -10,13 +10,12 @@ from crnas_d2.data.images.files import ImageFile
 
 from .coco import Record
 from .faults import KINDS, Fault
+from .image_faults import Taken, find_image_faults, is_size
 
 _ROUNDING = 0.02  # pixels: COCO has two decimals; a narrower box is none, and as much may stand out
 # COCO's evaluation takes no larger object (its area range "all"), and as many detections per image.
 _MOST_AREA, _MOST_DETECTIONS = 1e10, 100
 _FEW = 3  # odd boxes, which say nothing of how a file was written
-
-Taken = tuple[str, Counter[str]]
 
 
 def find_faults(
@@ -51,7 +50,7 @@ def find_faults(
     ):
         found[kind] = [Fault(str(value)) for value, n in Counter(values).items() if n > 1]
     for image in coco["images"]:
-        if not all(_is_size(image.get(side)) for side in ("width", "height")):
+        if not all(is_size(image.get(side)) for side in ("width", "height")):
             size = files[image["file_name"]].size if files else None
             found["image sizes that are no whole numbers above 0"].append(
                 Fault(
@@ -61,7 +60,7 @@ def find_faults(
                 )
             )
     if files is not None:
-        for kind, fault in _file_faults(coco, files, taken or {}):
+        for kind, fault in find_image_faults(coco, files, taken or {}):
             found[kind].append(fault)
     for kind, places in _faults_of_names(coco["categories"]):
         found[kind].append(Fault(places))
@@ -113,58 +112,6 @@ def find_faults(
     return {kind: found[kind] for kind in KINDS if found.get(kind)}
 
 
-def images_taken(coco: Record, files: Mapping[str, ImageFile], part: str) -> dict[str, Taken]:
-    """Return the images of a part by the digest of their files: a description, and the objects."""
-    objects = _objects_by_image(coco)
-    return {
-        file.digest: (f"{image['file_name']} in {part}", objects[image["id"]])
-        for image in reversed(coco["images"])
-        if (file := files[image["file_name"]]).digest
-    }
-
-
-def _objects_by_image(coco: Record) -> dict[int, Counter[str]]:
-    objects: dict[int, Counter[str]] = defaultdict(Counter)
-    names = {category["id"]: category["name"] for category in coco["categories"]}
-    for each in coco["annotations"]:
-        objects[each["image_id"]][f"{names.get(each['category_id'])} {each.get('bbox')}"] += 1
-    return objects
-
-
-def _file_faults(
-    coco: Record, files: Mapping[str, ImageFile], taken: Mapping[str, Taken]
-) -> Iterator[tuple[str, Fault]]:
-    objects = _objects_by_image(coco)
-    first: dict[str, Taken] = {}
-    for image in coco["images"]:
-        name, file = image["file_name"], files[image["file_name"]]
-        if file.problem == "missing":
-            yield "image files that are missing", Fault(name)
-        elif file.problem:
-            yield "image files that cannot be decoded", Fault(f"{name} ({file.problem})")
-        if not file.size:
-            continue
-        stated = (image.get("width"), image.get("height"))
-        if stated != file.size and all(map(_is_size, stated)):
-            where = f"{name}: {stated}, file {file.size}"
-            yield "image sizes that are not those of the files", Fault(where)
-        mine = objects[image["id"]]
-        twin, its = taken.get(file.digest) or first.setdefault(file.digest, (name, mine))
-        if twin == name:
-            continue
-        where = f"{name} = {twin}"
-        if its != mine:
-            where = f"{name}: {_list(mine - its)} and {twin}: {_list(its - mine)}"
-        # Of two parts, the copy in this one is dropped, whatever it has.
-        is_asked = its != mine and file.digest not in taken
-        words = ", but other boxes" if is_asked else ""
-        yield f"images with the content of another{words}", Fault(where, image)
-
-
-def _list(objects: Counter[str]) -> str:
-    return f"{objects.total()} others ({', '.join(objects)})" if objects else "no others"
-
-
 def _faults_of_names(categories: Sequence[Record]) -> Iterator[tuple[str, str]]:
     alike: dict[str, set[str]] = defaultdict(set)
     for category in categories:
@@ -184,7 +131,7 @@ def _judge_all_boxes(annotations: Sequence[Record], images: Mapping[int, Record]
     for each in boxes:
         left, top, width, height = each["bbox"]
         image = images.get(each["image_id"], {})
-        if not all(_is_size(image.get(side)) for side in ("width", "height")):
+        if not all(is_size(image.get(side)) for side in ("width", "height")):
             continue
         most = image["width"] + 1, image["height"] + 1
         corners += left < width <= most[0] and top < height <= most[1]
@@ -239,7 +186,7 @@ def _judge_box(annotation: Record, image: Record | None) -> tuple[str, list[floa
     # VOC's corners are pixels inside, so a box with equal ones has an extent.
     if has_corners and (corners[0] == corners[2] or corners[1] == corners[3]):
         return "VOC boxes with equal corners", box
-    if image is None or not (_is_size(image.get("width")) and _is_size(image.get("height"))):
+    if image is None or not (is_size(image.get("width")) and is_size(image.get("height"))):
         return "", box
     if max(-left, -top, right - image["width"], low - image["height"]) <= _ROUNDING:
         return "", box
@@ -269,7 +216,7 @@ def _faults_of_shapes(annotation: Record) -> Iterator[str]:
 
 
 def _is_rle(size: Any, counts: Any) -> bool:
-    if not isinstance(size, list) or len(size) != 2 or not all(map(_is_size, size)):
+    if not isinstance(size, list) or len(size) != 2 or not all(map(is_size, size)):
         return False
     if isinstance(counts, list):
         return all(type(n) is int and n >= 0 for n in counts) and sum(counts) == math.prod(size)
@@ -280,10 +227,6 @@ def _are_numbers(values: Any, count: int | None = None) -> bool:
     """Whether values are a list of finite numbers, and so many."""
     is_list = isinstance(values, list) and (count is None or len(values) == count)
     return is_list and all(map(_is_number, values))
-
-
-def _is_size(value: object) -> bool:
-    return type(value) is int and value > 0
 
 
 def _is_number(value: object) -> bool:

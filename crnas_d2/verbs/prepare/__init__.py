@@ -86,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--depth-range",
         nargs=2,
         type=float,
+        default=(),
         metavar=("LOW", "HIGH"),
         help="values that become black and white in images of more than 8 bits per channel",
     )
@@ -127,7 +128,9 @@ def run(args: argparse.Namespace) -> None:
     parts, held_out, origin = read_parts(args)
     print(f"{origin}: " + "; ".join(f"{name}, {part}" for name, part in parts.items()))
     parts = change_classes(parts, dict(args.classes))
-    parts, reports, groups = check_parts(parts, accepted=args.accept, group=args.group)
+    parts, reports, groups = check_parts(
+        parts, accepted=args.accept, group=args.group, is_scaled=bool(args.depth_range)
+    )
     _print_reports(parts, reports, groups)
     refused = [f"{kind} ({name})" for name, report in reports.items() for kind in report.refused]
     if args.output and (args.check or refused):
@@ -146,6 +149,7 @@ def run(args: argparse.Namespace) -> None:
         preset=args.preset,
         device=args.device,
         start=start,
+        depth_range=args.depth_range,
     )
     files = {name: args.output / "annotations" / f"{name}.json" for name in parts}
     configs = starter_configs(
@@ -196,6 +200,8 @@ def _check(args: argparse.Namespace) -> None:
         if option and len(option) > (2 if args.coco else 1):
             expected = "a size or JSON IMAGES" if args.coco else "a size or the name of a part"
             args.refuse(f"a PART is {' '.join(option)}; expected {expected}")
+    if args.depth_range and not args.depth_range[0] < args.depth_range[1]:
+        args.refuse("--depth-range LOW HIGH: LOW must be less than HIGH")
     for pair in args.classes:
         if "=" not in pair:
             args.refuse(f"--class is '{pair}'; expected OLD=NEW, or OLD= to drop a class")
@@ -207,7 +213,7 @@ def _write_look(
 ) -> None:
     file = args.output / _LOOK
     args.output.mkdir(parents=True, exist_ok=True)
-    write_look(file, args.name, parts, reports)
+    write_look(file, args.name, parts, reports, args.depth_range)
     print(f"  {file} shows the objects, and each fault in its image.")
 
 

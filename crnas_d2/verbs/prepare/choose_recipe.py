@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -82,6 +83,7 @@ def choose_recipe(
     preset: str,
     device: str,
     start: Start | None = None,
+    depth_range: Sequence[float] = (),
 ) -> Recipe:
     """Return the recipe for a dataset on this machine.
 
@@ -90,6 +92,7 @@ def choose_recipe(
         preset: ``quick``, ``standard`` or ``paper``.
         device: ``cpu`` or ``gpu``; "" for a GPU if there is one.
         start: what to start from; default: the published weights on a GPU, and none on a CPU.
+        depth_range: ``INPUT.DEPTH_RANGE``.
 
     Raises:
         ValueError: the weights do not fit a ResNet-50.
@@ -104,6 +107,7 @@ def choose_recipe(
         weights=start.path if start else "",
         convention=start.convention if start else (),
         gpu_memory=memory,
+        depth_range=tuple(depth_range),
     )
     if start:
         model = Trainer.build_model(_network_config(recipe))

@@ -12,8 +12,7 @@ from PIL import Image
 from crnas_d2.common.progress import progress_bar
 from crnas_d2.data.annotations.coco import Record
 from crnas_d2.data.annotations.part import Part
-from crnas_d2.data.images.files import ImageError
-from crnas_d2.data.images.pictures import read_picture
+from crnas_d2.data.images.pixels import ImageError, read_pixels
 from crnas_d2.report.detections import draw, fit
 from crnas_d2.report.page import Page
 
@@ -27,7 +26,8 @@ _EXTREMES = 3
 class _Album:
     """The objects of all parts, and pictures of them."""
 
-    def __init__(self, parts: Mapping[str, Part]):
+    def __init__(self, parts: Mapping[str, Part], depth_range: Sequence[float]):
+        self.depth_range = depth_range
         self.names: dict[int, str] = {}
         self.objects: list[tuple[Part, Record, Record]] = []  # part, image and annotation
         self.of_image: dict[tuple[int, int], list[Record]] = defaultdict(list)
@@ -44,11 +44,15 @@ class _Album:
         own = [o for o in self.objects if o[2]["category_id"] == category]
         return sorted((o for o in own if o[2].get("iscrowd", 0) != 1), key=lambda o: _size(o[2]))
 
+    def read(self, part: Part, image: Record) -> Image.Image:
+        file = part.image_root / image["file_name"]
+        return Image.fromarray(read_pixels(file, "RGB", self.depth_range))
+
     def sheet(self, objects: Sequence[tuple[Part, Record, Record]]) -> Image.Image:
         """Return some objects, each with its surroundings, side by side."""
         sheet = Image.new("RGB", (_TILE * len(objects), _TILE), "white")
         for column, (part, image, each) in enumerate(objects):
-            picture = _read(part, image)
+            picture = self.read(part, image)
             left, top, width, height = each["bbox"]
             margin = 0.4 * max(width, height, 8)
             frame = (left - margin, top - margin, left + width + margin, top + height + margin)
@@ -65,7 +69,7 @@ class _Album:
 
     def whole(self, part: Part, image: Record, marked: Record | None = None) -> Image.Image:
         """Return an image with all its objects, or with one of them."""
-        picture, factor = fit(_read(part, image))
+        picture, factor = fit(self.read(part, image))
         annotations = [marked] if marked else self.of_image[id(part), image["id"]]
         boxes = [
             (each["bbox"], each["category_id"], self.names.get(each["category_id"], "?"))
@@ -76,7 +80,11 @@ class _Album:
 
 
 def write_look(
-    file: Path, name: str, parts: Mapping[str, Part], reports: Mapping[str, Report]
+    file: Path,
+    name: str,
+    parts: Mapping[str, Part],
+    reports: Mapping[str, Report],
+    depth_range: Sequence[float] = (),
 ) -> None:
     """Write the page.
 
@@ -84,8 +92,9 @@ def write_look(
         name: of the dataset.
         parts: after they have been mended.
         reports: of the parts, with their faults.
+        depth_range: ``INPUT.DEPTH_RANGE``.
     """
-    page, album = Page(f"The objects of {name}"), _Album(parts)
+    page, album = Page(f"The objects of {name}"), _Album(parts, depth_range)
     page.facts({part: str(its) for part, its in parts.items()})
     _add_faults(page, album, parts, reports)
     _add_classes(page, album, parts)
@@ -178,10 +187,6 @@ def _pictures(
                 number = len(album.of_image[id(part), image["id"]])
                 caption = f"{image['file_name']}: {number} objects"
             yield caption, album.whole(part, image, None if all_objects else each)
-
-
-def _read(part: Part, image: Record) -> Image.Image:
-    return Image.fromarray(read_picture(part.image_root / image["file_name"], "RGB"))
 
 
 def _size(annotation: Record) -> float:

@@ -8,8 +8,8 @@ from difflib import get_close_matches
 
 from crnas_d2.data.annotations.coco import Record, subset
 from crnas_d2.data.annotations.faults import Fault
-from crnas_d2.data.annotations.find_faults import Taken, images_taken
 from crnas_d2.data.annotations.groups import Groups, find_groups
+from crnas_d2.data.annotations.image_faults import Taken, images_taken
 from crnas_d2.data.annotations.part import Part
 from crnas_d2.data.annotations.splits import split_coco
 from crnas_d2.data.images.files import read_image_files
@@ -21,7 +21,11 @@ _FREQUENT, _ALIKE = 50, 0.75
 
 
 def check_parts(
-    parts: Mapping[str, Part], *, accepted: Collection[str] = (), group: str | None = None
+    parts: Mapping[str, Part],
+    *,
+    accepted: Collection[str] = (),
+    group: str | None = None,
+    is_scaled: bool = False,
 ) -> tuple[dict[str, Part], dict[str, Report], Groups]:
     """Decode all images, check all annotations, and return the mended parts with their reports.
 
@@ -30,6 +34,7 @@ def check_parts(
     Args:
         accepted: what is not refused, see ``Kind.accept``.
         group: a pattern of names, see :func:`find_groups`.
+        is_scaled: whether images of more than 8 bits per channel will be scaled.
 
     Returns:
         also the images that belong together, by their names in these parts.
@@ -42,6 +47,9 @@ def check_parts(
         )
         for name, part in parts.items()
     }
+    if is_scaled:
+        for its in files.values():
+            its.update({name: file._replace(values=None) for name, file in its.items()})
     groups = find_groups(
         {_path(parts[part], name): f for part, its in files.items() for name, f in its.items()},
         group,

@@ -48,6 +48,7 @@ class Recipe:
         weights: a file to start from, of a ResNet-50, instead of the published one.
         convention: keys and values of a config with which that file was trained.
         gpu_memory: of a GPU, GiB; 0 if unknown.
+        depth_range: ``INPUT.DEPTH_RANGE``, for images of more than 8 bits per channel.
     """
 
     statistics: Statistics
@@ -57,6 +58,7 @@ class Recipe:
     weights: str = ""
     convention: tuple[tuple[str, Any], ...] = ()
     gpu_memory: float = 0.0
+    depth_range: tuple[float, ...] = ()
 
     @property
     def is_narrow(self) -> bool:
@@ -141,6 +143,7 @@ class Recipe:
             "INPUT.MIN_SIZE_TEST": shorter,
             "INPUT.MAX_SIZE_TRAIN": longer,
             "INPUT.MAX_SIZE_TEST": longer,
+            **({"INPUT.DEPTH_RANGE": list(self.depth_range)} if self.depth_range else {}),
             "DATALOADER.NUM_WORKERS": 0 if self.device == "cpu" else 4,
             "SEARCH.COST_INPUT_SIZE": [shorter, longer],
         }
