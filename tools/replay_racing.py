@@ -38,7 +38,8 @@ from crnas_d2.search import (
     run_worker,
 )
 from crnas_d2.space import SearchSpace
-from crnas_d2.verbs.search.racing import num_kept, rival_finder
+from crnas_d2.verbs.search.job import num_kept
+from crnas_d2.verbs.search.workers import rival_finder
 
 _SCORE = "score"  # the metric
 

@@ -13,9 +13,8 @@ import crnas_d2.common.third_party
 from crnas_d2.engine.log import set_up
 from crnas_d2.search import Candidate
 from crnas_d2.space import Genotype
-from crnas_d2.verbs.search import progress
 from crnas_d2.verbs.search import workers as search_workers
-from crnas_d2.verbs.search.progress import SearchProgress
+from crnas_d2.verbs.search.workers import SearchProgress
 
 LOGGERS = ("detectron2", "fvcore", "crnas_d2")
 
@@ -70,7 +69,7 @@ def candidates(number):
 
 
 def test_a_redirected_search_writes_a_line_per_period(capsys, monkeypatch):
-    monkeypatch.setattr(progress, "_PERIOD", 3600.0)
+    monkeypatch.setattr(search_workers, "_PERIOD", 3600.0)
     with SearchProgress(9, done=2) as shown:
         shown.show(2, candidates(2))
         for done in (3, 4, 5):
@@ -79,7 +78,7 @@ def test_a_redirected_search_writes_a_line_per_period(capsys, monkeypatch):
     first, last = capsys.readouterr().err.splitlines()
     assert first.startswith("search: 3/9 networks, 00:00 left, best 12.00 depths=[1, 2], 1 failed")
     assert last.startswith("search: 5/9 networks, 00:00 left, best 14.00 depths=[1, 4], 1 failed")
-    monkeypatch.setattr(progress, "_PERIOD", 0.0)
+    monkeypatch.setattr(search_workers, "_PERIOD", 0.0)
     with SearchProgress(None, done=0) as shown:
         for done in (2, 3, 4):
             shown.show(done, candidates(done))
@@ -88,7 +87,7 @@ def test_a_redirected_search_writes_a_line_per_period(capsys, monkeypatch):
 
 def test_a_resumed_search_counts_the_time_of_this_run_only(capsys, monkeypatch):
     now = iter([0.0, 30.0, 30.0, 60.0, 60.0, 60.0])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(search_workers.time, "monotonic", lambda: next(now))
     with SearchProgress(100, done=90) as shown:
         shown.show(91, candidates(3))
     # One in 30 seconds, and 9 to go.
@@ -96,7 +95,7 @@ def test_a_resumed_search_counts_the_time_of_this_run_only(capsys, monkeypatch):
 
 
 def test_a_terminal_has_one_bar_that_is_redrawn(capsys, monkeypatch):
-    monkeypatch.setattr(progress, "can_redraw", lambda: True)
+    monkeypatch.setattr(search_workers, "can_redraw", lambda: True)
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("LINES", "40")
     with SearchProgress(4, done=1) as shown:

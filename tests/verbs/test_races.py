@@ -21,7 +21,7 @@ from crnas_d2.modeling.families import ResNetFamily
 from crnas_d2.modeling.spaces import StageKind
 from crnas_d2.search import EvolutionSearcher, ExhaustiveSearcher, evaluated, run_worker
 from crnas_d2.space import Genotype
-from crnas_d2.verbs.search.racing import rival_finder
+from crnas_d2.verbs.search.workers import rival_finder
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

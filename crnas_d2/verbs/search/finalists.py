@@ -24,7 +24,7 @@ from .job import SearchJob
 
 def train_finalists(
     job: SearchJob,
-    config: CfgNode,
+    cfg: CfgNode,
     save: Callable[[Genotype, Path], None] | None,
     candidates: Sequence[Candidate],
 ) -> list[Finalist]:
@@ -34,13 +34,14 @@ def train_finalists(
     again. Their results are kept in ``OUTPUT_DIR/finalists.json``.
 
     Args:
-        config: of :func:`training_config`.
+        cfg: of the search.
         save: writes the weights of a network; without it, all start from ``MODEL.WEIGHTS``.
         candidates: the best first, like those returned; only complete ones take part.
     """
-    number, metric = config.SEARCH.FINALISTS.NUMBER, config.SEARCH.METRIC
+    number, metric = cfg.SEARCH.FINALISTS.NUMBER, cfg.SEARCH.METRIC
     if not number:
         return []
+    config = training_config(cfg)
     is_complete = job.space.is_complete
     scored = (c for c in candidates if c.fitness is not None and is_complete(c.genotype))
     chosen = list(islice(scored, number))

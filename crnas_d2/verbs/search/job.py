@@ -17,15 +17,14 @@ from crnas_d2.common.errors import invalid
 from crnas_d2.common.files import check_writable
 from crnas_d2.config import NetworkSpec, changed_settings, default_config
 from crnas_d2.cost import build_budgets, build_costs
+from crnas_d2.data import fixed_images
 from crnas_d2.engine.checks import check_config, check_search
 from crnas_d2.engine.log import describe_seed
 from crnas_d2.engine.scores import SCORE_REGISTRY, Score, build_score
 from crnas_d2.engine.subnets import image_files
-from crnas_d2.evaluation import evaluator_builder
+from crnas_d2.evaluation import evaluator_builder, pauses
 from crnas_d2.search import Searcher, StudySettings, build_searcher, study_url, without_password
 from crnas_d2.space import AdditiveCost, SearchSpace, check_budgets
-
-from .racing import RaceSettings
 
 # Sections and keys of a config that change what a candidate scores.
 _SCORING = (
@@ -33,6 +32,64 @@ _SCORING = (
     *("SEARCH.PRECISION.", "SEARCH.CHANNELS_LAST."),
 )
 _IRRELEVANT = ("MODEL.DEVICE", "MODEL.WEIGHTS")  # the digest of the weights counts, not their path
+
+
+@dataclass(frozen=True)
+class RaceSettings:
+    """How candidates race."""
+
+    shares: tuple[float, ...]  # of archval, after which a race decides
+    pauses: tuple[int, ...]  # the same in batches
+    batch_size: int
+    confidence: float  # probability with which a candidate that is stopped cannot win
+    num_kept: int  # of the best candidates, which have to be scored on all images
+
+    @classmethod
+    def from_config(
+        cls, cfg: CfgNode, searcher: Searcher, score: type[Score]
+    ) -> "RaceSettings | None":
+        """Return the settings of ``SEARCH.RACING``; ``None`` if it is not enabled."""
+        racing, size = cfg.SEARCH.RACING, cfg.SEARCH.IMS_PER_BATCH
+        if not racing.ENABLED:
+            return None
+        if reason := _obstacle(cfg, searcher, score):
+            raise ValueError(f"SEARCH.RACING.ENABLED is True, but {reason} set it to False.")
+        num_batches = -(-len(fixed_images(cfg, cfg.DATASETS.ARCHVAL)) // size)
+        parts = tuple(pauses(num_batches, racing.SHARES, size))
+        kept = num_kept(cfg, searcher)
+        return cls(tuple(racing.SHARES), parts, size, racing.CONFIDENCE, kept)
+
+    def describe(self) -> dict[str, object]:
+        """Return what identifies the race for the study, whose scores are estimates in part."""
+        kept = {"best ones on all images": self.num_kept}
+        return {"SHARES": list(self.shares), "CONFIDENCE": self.confidence, **kept}
+
+    def summary(self) -> str:
+        images = ", ".join(f"{number * self.batch_size:,}" for number in self.pauses)
+        rank = "the best" if self.num_kept == 1 else f"one of the {self.num_kept} best"
+        stops = f"a candidate stops if with probability {self.confidence:g} it cannot be {rank}"
+        return f"racing: after {images} images, {stops}"
+
+
+def num_kept(cfg: CfgNode, searcher: Searcher) -> int:
+    """Return how many of the best candidates have to be scored on all images."""
+    return max(searcher.num_decisive or 0, cfg.SEARCH.FINALISTS.NUMBER)
+
+
+def _obstacle(cfg: CfgNode, searcher: Searcher, score: type[Score]) -> str:
+    """Return why a search cannot race, up to the advice not to."""
+    if not score.uses_supernet:
+        return f"SEARCH.SCORE '{score.name}' looks at no images:"
+    if searcher.num_decisive is None:
+        why = f"SEARCH.ALGORITHM '{searcher.name}' depends on more than its best candidates"
+        return f"{why}: use 'exhaustive' or 'evolution', or"
+    if second := cfg.SEARCH.SECOND_OBJECTIVE:
+        return f"SEARCH.SECOND_OBJECTIVE '{second}' needs the fitness of all candidates:"
+    archval = cfg.DATASETS.ARCHVAL[0]
+    if not (builder := evaluator_builder(cfg, archval)).gives_images:
+        why = f"the evaluator of {archval}, '{builder.name}', says nothing of single images"
+        return f"{why}: register the data in COCO's format, or"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -148,11 +205,12 @@ def describe_search(
     compared = {budget.cost.name for budget in searcher.budgets} | ({second} if second else set())
     seen: dict[str, object] = {}
     if score.uses_supernet:  # files by their content: their path does not change a score
+        weights, images = fetch_weights(cfg.MODEL.WEIGHTS), image_files(cfg)
         for key, names in (("archval", cfg.DATASETS.ARCHVAL), ("archtrain", cfg.DATASETS.TRAIN)):
             files = [(name, MetadataCatalog.get(name).get("json_file")) for name in names]
             seen[key] = [[name, sha256(file) if file else None] for name, file in files]
-        seen |= {f"{use} images": sha256(*files) for use, files in image_files(cfg).items()}
-        seen["weights"] = sha256(fetch_weights(cfg.MODEL.WEIGHTS))
+        seen |= {f"{use} images": sha256(*files) for use, files in images.items()}
+        seen["weights"] = sha256(weights)
     return {
         "space": {choice.name: choice.options for choice in searcher.space.choices},
         "base": str(searcher.space.base),

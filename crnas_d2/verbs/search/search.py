@@ -70,10 +70,10 @@ def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> C
         from crnas_d2.report import write_search
         from crnas_d2.runs.search_result import SearchResult
 
-        from .finalists import train_finalists, training_config
+        from .finalists import train_finalists
 
         save = None if model is None else partial(save_subnet, cfg, model)
-        finalists = train_finalists(job, training_config(cfg), save, candidates)
+        finalists = train_finalists(job, cfg, save, candidates)
         result = SearchResult.of(cfg, job.spec, candidates, job.costs, finalists)
         result.write_genotype(job.output / "genotype.yaml", job.spec.family.name)
         result.write_candidates(job.output / "candidates.csv")

@@ -6,24 +6,27 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 
 import optuna
 import torch
 from detectron2.utils.logger import setup_logger
 from tqdm import tqdm
 
+from crnas_d2.common.progress import can_redraw
 from crnas_d2.engine.scores import Score
-from crnas_d2.evaluation import NoiseFiles, Race
+from crnas_d2.evaluation import ImageResults, NoiseFiles, Race, Rival
 from crnas_d2.search import Candidate, Stopped, StorageError, evaluated, run_worker
-from crnas_d2.space import Genotype
+from crnas_d2.space import Genotype, SearchSpace
 
 from .job import SearchJob
-from .progress import SearchProgress
-from .racing import rival_finder
 
 logger = logging.getLogger(__name__)
+
+_PERIOD = 60.0  # seconds between two lines of progress in a file
 
 
 def evaluate_all(job: SearchJob, evaluate: Score, study: optuna.Study) -> None:
@@ -133,6 +136,88 @@ def work(
         # A detector without some of its blocks may detect nothing until it is fine-tuned.
         stops_early=not job.inherits,
     )
+
+
+def rival_finder(
+    study: optuna.Study,
+    space: SearchSpace,
+    num_kept: int,
+    read: Callable[[Genotype, float], ImageResults | None],
+) -> Callable[[], Rival | None]:
+    """Return what finds the candidate that another one has to reach: the worst of the best ones.
+
+    Where its image results cannot be read, e.g. because it was evaluated on a machine with another
+    folder, the next one takes its place: a candidate that cannot reach a worse one is stopped, too.
+
+    Args:
+        num_kept: number of candidates that are not to be mistaken for worse ones.
+        read: returns the image results of a candidate by its genotype and fitness, or ``None``.
+    """
+    last: dict[Genotype, Rival] = {}
+
+    def find() -> Rival | None:
+        whole = (c for c in evaluated(study, space) if c.images is None)
+        for candidate in islice(whole, num_kept - 1, None):
+            genotype, fitness = candidate.genotype, candidate.fitness
+            if fitness is None:
+                break  # those without one are the last
+            if genotype not in last:
+                if (results := read(genotype, fitness)) is None:
+                    continue
+                last.clear()
+                last[genotype] = Rival(fitness, results)
+            return last[genotype]
+        return None
+
+    return find
+
+
+class SearchProgress:
+    """Shows how many candidates are done, of a total that may be known, and the best one so far."""
+
+    def __init__(self, total: int | None, done: int):
+        self.total, self.text = total, ""
+        self.first = self.done = done
+        self.start = self.shown = time.monotonic()
+        self.bar: tqdm | None = None
+        if can_redraw():  # otherwise each state of the bar would be a line of its own
+            self.bar = tqdm(
+                total=total, initial=done, desc="search", unit="net", dynamic_ncols=True
+            )
+
+    def __enter__(self) -> "SearchProgress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        elif self.done > self.first:
+            self._write_line()
+
+    def show(self, done: int, candidates: Sequence[Candidate]) -> None:
+        """Show how many candidates count, and all that are evaluated, the best first."""
+        scored = [candidate for candidate in candidates if candidate.fitness is not None]
+        texts = [f"best {scored[0].fitness:.2f} {scored[0].genotype}"] if scored else []
+        if len(candidates) > len(scored):
+            texts.append(f"{len(candidates) - len(scored)} failed")
+        if stopped := sum(candidate.images is not None for candidate in scored):
+            texts.append(f"{stopped} stopped early")
+        is_first = self.done == self.first < done
+        self.done, self.text = done, ", ".join(texts)
+        if self.bar is not None:
+            self.bar.set_postfix_str(self.text, refresh=False)
+            self.bar.update(done - self.bar.n)
+            self.bar.refresh()
+        elif is_first or time.monotonic() - self.shown >= _PERIOD:
+            self._write_line()
+
+    def _write_line(self) -> None:
+        self.shown = time.monotonic()
+        rate = (self.done - self.first) / max(self.shown - self.start, 1e-9)
+        parts = [f"{self.done}{'' if self.total is None else f'/{self.total}'} networks"]
+        if self.total is not None and rate > 0:
+            parts.append(f"{tqdm.format_interval((self.total - self.done) / rate)} left")
+        print(f"search: {', '.join([*parts, self.text])}", file=sys.stderr, flush=True)
 
 
 @contextmanager
