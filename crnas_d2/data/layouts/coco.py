@@ -54,7 +54,7 @@ class COCO(Layout):
             coco = _merge({file: _read(self.folder, file, findings) for file in files})
             parts[part] = Part(coco, self.folder.root, digests(self.folder, files), findings)
         parts = in_order(parts)
-        check_categories({name: part.coco for name, part in parts.items()})
+        check_categories({", ".join(part.sources): part.coco for part in parts.values()})
         _note_unlisted(self.folder, parts)
         return parts
 

@@ -163,7 +163,7 @@ def _image_of(file: str, tree: Element, part: str, collector: Collector) -> str:
     near, stem = os.path.dirname(file), Path(file).stem
     stated = (tree.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2]
     own, named = (list(_images(collector.folder, name, near)) for name in (stem, Path(stated).stem))
-    named = [image for image in named if image.endswith(f"/{stated}") or image == stated]
+    named = [image for image in named if Path(image).name.lower() == stated.lower()]
     both = [image for image in own if image in named]
     if own and named and not both:
         words = f"{file}: {own[0]}, <filename> {named[0]}"
@@ -174,7 +174,7 @@ def _image_of(file: str, tree: Element, part: str, collector: Collector) -> str:
     if not found:
         beside = near.replace("Annotations", "JPEGImages")
         return os.path.join(beside, stated if Path(stated).stem == stem else f"{stem}.jpg")
-    if Path(found[0]).stem not in (stem, Path(stated).stem):
+    if Path(found[0]).stem != stem and Path(found[0]).name != stated:
         collector.note(part, BASE_NAMES, f"{file} = {found[0]}")
     return min(found)
 
