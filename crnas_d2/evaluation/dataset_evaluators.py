@@ -19,6 +19,8 @@ from .fast_coco_evaluator import FastCOCOEvaluator
 EVALUATOR_REGISTRY = Registry("EVALUATOR", "evaluator_type")
 """Subclasses of :class:`EvaluatorBuilder` by the ``evaluator_type`` of a dataset's metadata."""
 
+ImageIds = Collection[Any] | None  # of the images to score on; None: all
+
 
 class EvaluatorBuilder(ABC):
     """Builds the evaluators of a dataset of one ``evaluator_type``.
@@ -42,7 +44,7 @@ class EvaluatorBuilder(ABC):
         self.cfg, self.dataset_name = cfg, dataset_name
 
     @abstractmethod
-    def build(self, image_ids: Collection[Any] | None, *, in_search: bool) -> DatasetEvaluator:
+    def build(self, image_ids: ImageIds, *, in_search: bool) -> DatasetEvaluator:
         """Build an evaluator that returns ``{task: {metric: value}}``.
 
         Args:
@@ -63,11 +65,7 @@ def evaluator_builder(cfg: CfgNode, dataset_name: str) -> EvaluatorBuilder:
 
 
 def build_evaluator(
-    cfg: CfgNode,
-    dataset_name: str,
-    *,
-    in_search: bool = False,
-    image_ids: Collection[Any] | None = None,
+    cfg: CfgNode, dataset_name: str, *, in_search: bool = False, image_ids: ImageIds = None
 ) -> DatasetEvaluator:
     """Build the evaluator of a dataset, see :meth:`EvaluatorBuilder.build`.
 
@@ -86,7 +84,7 @@ class COCOBuilder(EvaluatorBuilder):
 
     gives_images = True
 
-    def build(self, image_ids: Collection[Any] | None, *, in_search: bool) -> FastCOCOEvaluator:
+    def build(self, image_ids: ImageIds, *, in_search: bool) -> FastCOCOEvaluator:
         folder = f"{self.cfg.OUTPUT_DIR}/inference"
         if len(self.cfg.DATASETS.TEST) > 1:
             folder += f"/{self.dataset_name}"
@@ -118,7 +116,7 @@ class COCOBuilder(EvaluatorBuilder):
 class VOCBuilder(EvaluatorBuilder):
     """Average precision as Detectron2's VOC evaluator computes it."""
 
-    def build(self, image_ids: Collection[Any] | None, *, in_search: bool) -> DatasetEvaluator:
+    def build(self, image_ids: ImageIds, *, in_search: bool) -> DatasetEvaluator:
         if image_ids is None:
             return PascalVOCDetectionEvaluator(self.dataset_name)
         return _PartialVOCEvaluator(self.dataset_name, image_ids)
@@ -149,7 +147,7 @@ class ClassificationBuilder(EvaluatorBuilder):
     gives_images = True
     scores_detections = False
 
-    def build(self, image_ids: Collection[Any] | None, *, in_search: bool) -> DatasetEvaluator:
+    def build(self, image_ids: ImageIds, *, in_search: bool) -> DatasetEvaluator:
         return ClassificationEvaluator(distributed=not in_search)
 
     def metric_names(self) -> list[str]:
