@@ -3,6 +3,7 @@
 import contextlib
 import copy
 
+import numpy as np
 import torch
 import toy
 from detectron2.engine import HookBase
@@ -88,9 +89,10 @@ def train(cfg, *hooks, resume=False, seed=0):
     """Trains a search on this rank.
 
     Args:
-        seed: of the generator that draws the weights, on each rank others.
+        seed: of the generators that draw weights, and the order of images, on each rank others.
     """
     torch.manual_seed(seed + comm.get_rank())
+    np.random.seed(seed + comm.get_rank())
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=resume)
     trainer.register_hooks(list(hooks))

@@ -1,10 +1,11 @@
-import contextlib
 import math
 
 import pytest
 import torch
 import toy
 from detectron2.engine import HookBase
+from search_toy import Killed
+from search_toy import train as train_with
 
 from crnas_d2.engine import Trainer
 from crnas_d2.engine.checks import check_config
@@ -59,16 +60,12 @@ class Rates(HookBase):
 
     def after_step(self):
         if self.trainer.iter == self.killed_after:
-            raise KeyboardInterrupt
+            raise Killed
 
 
 def train(cfg, resume=False, killed_after=None):
-    trainer = Trainer(cfg)
-    trainer.resume_or_load(resume=resume)
     rates = Rates(killed_after)
-    trainer.register_hooks([rates])
-    with contextlib.suppress(KeyboardInterrupt):
-        trainer.train()
+    train_with(cfg, rates, resume=resume)
     return rates.seen
 
 

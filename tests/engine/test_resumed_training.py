@@ -1,6 +1,5 @@
 """A killed and resumed training equals the uninterrupted one, bit for bit."""
 
-import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import channel_toy
 import numpy as np
 import pytest
+import search_toy
 import torch
 import toy
 from detectron2.engine import HookBase
@@ -44,14 +44,7 @@ class Kill(HookBase):
 
 
 def train(cfg, *, kill=None, resume=False, seed=0):
-    torch.manual_seed(seed)
-    np.random.seed(seed)
-    trainer = Trainer(cfg)
-    trainer.resume_or_load(resume=resume)
-    trainer.register_hooks([Kill(kill)])
-    with contextlib.suppress(Killed):
-        trainer.train()
-    return trainer
+    return search_toy.train(cfg, Kill(kill), resume=resume, seed=seed)
 
 
 def train_at_once_and_resumed(cfg, folder, kill=3):

@@ -1,4 +1,3 @@
-import contextlib
 import copy
 import json
 import math
@@ -9,6 +8,7 @@ import toy
 from detectron2.engine import HookBase, launch
 from detectron2.layers import NaiveSyncBatchNorm
 from detectron2.utils import comm
+from search_toy import Killed, train
 
 from crnas_d2.data import register_coco_format
 from crnas_d2.engine import PathSampling, Trainer, trainer
@@ -18,10 +18,6 @@ from crnas_d2.space import Genotype
 
 PATHS = [(1, 2, 3, 2), (2, 1, 2, 2), (2, 2, 3, 2), (1, 2, 2, 2), (1, 1, 3, 2)]
 NEVER = ("res5", 3)  # the depth that none of PATHS takes
-
-
-class Killed(Exception):
-    pass
 
 
 class Paths(HookBase):
@@ -84,16 +80,6 @@ def is_on_path(name, depths, sharing):
 
 def sampling_hook(trainer):
     return next(hook for hook in trainer._hooks if isinstance(hook, PathSampling))
-
-
-def train(cfg, *hooks, resume=False):
-    torch.manual_seed(0)
-    trainer = Trainer(cfg)
-    trainer.resume_or_load(resume=resume)
-    trainer.register_hooks(list(hooks))
-    with contextlib.suppress(Killed):
-        trainer.train()
-    return trainer
 
 
 @pytest.mark.parametrize("sharing", ["none", "prefix"])
@@ -262,8 +248,6 @@ def test_scalars_are_written_for_tensorboard_where_it_is_installed(
         toy_datasets,
         {"OUTPUT_DIR": str(tmp_path), "SOLVER.MAX_ITER": 2, "MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]},
     )
-    running = Trainer(cfg)
-    running.resume_or_load(resume=False)
-    running.train()
+    train(cfg)
     assert (tmp_path / "metrics.json").stat().st_size
     assert bool(list(tmp_path.glob("events.out.tfevents*"))) == is_installed
