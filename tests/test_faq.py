@@ -17,7 +17,7 @@ from crnas_d2.engine.checks import check_resumable, check_search, check_training
 from crnas_d2.engine.log import training_summary
 from crnas_d2.engine.peak_memory import _explain
 from crnas_d2.evaluation import FitnessNoise, SubnetEvaluator
-from crnas_d2.report.search_verdict import describe_noise
+from crnas_d2.report.search_report import describe_noise
 from crnas_d2.runs.search_result import SearchResult
 from crnas_d2.search import Candidate
 from crnas_d2.space import Choice, SearchSpace

@@ -3,9 +3,8 @@
 from .checkpointers import StrictCheckpointer, TrainingCheckpointer
 from .convention import describe_network
 from .decoded_weights import decode_state_dict
-from .files import read_file, write_weights
+from .files import FINAL, read_file, write_weights
 from .matching import MatchedWeights, match_weights
-from .run_files import FINAL
 from .subnet_weights import fixed_names, subnet_state_dict
 from .weight_file import WeightFile, read_weights
 

@@ -13,9 +13,8 @@ from crnas_d2.common.formats import format_few
 
 from .convention import differences, overrides
 from .decoded_weights import decode_state_dict
-from .files import UnreadableFileError
+from .files import RunFiles, UnreadableFileError
 from .matching import MatchedWeights, match_weights
-from .run_files import RunFiles
 from .weight_file import WeightFile, read_weights
 
 logger = logging.getLogger(__name__)

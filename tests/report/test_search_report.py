@@ -11,7 +11,7 @@ from crnas_d2.modeling.families import MobileNetV2Family, ResNetFamily
 from crnas_d2.modeling.spaces import JointKind, OperationKind, StageKind
 from crnas_d2.report import Page, add_search
 from crnas_d2.report.search_figures import draw_by_choice, draw_distribution
-from crnas_d2.report.search_verdict import describe_noise
+from crnas_d2.report.search_report import describe_noise
 from crnas_d2.runs.search_result import Baseline, SearchResult
 from crnas_d2.search import Candidate
 from crnas_d2.space import AdditiveCost, Genotype
@@ -88,10 +88,10 @@ def test_candidates_csv_has_a_line_per_candidate_in_full_precision(tmp_path):
         *("macs", "parameters", "seconds"),
     ]
     for row, candidate in zip(rows, CANDIDATES, strict=True):
-        depths = tuple(int(row[name]) for name in SPACE.names)
-        assert depths == candidate.genotype.depths
-        assert int(row["macs"]) == sum(depths) * 10**9
-        assert int(row["parameters"]) == depths[0] * 10**6
+        depths = candidate.genotype.depths
+        assert tuple(int(row[name]) for name in SPACE.names) == depths
+        costs = int(row["macs"]), int(row["parameters"])
+        assert costs == (sum(depths) * 10**9, depths[0] * 10**6)
     assert float(rows[0]["fitness"]) == float(rows[0]["bbox/AP"]) == 100 / 3
     assert (rows[0]["bbox/APl"], rows[1]["bbox/AP50"]) == ("", "")
     assert rows[2]["fitness"] == "failed" and rows[2]["bbox/AP"] == ""

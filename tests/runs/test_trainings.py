@@ -8,10 +8,11 @@ import pytest
 import toy
 
 from crnas_d2.checkpoint import write_weights
+from crnas_d2.common.errors import JobError
 from crnas_d2.config import load_config
 from crnas_d2.runs.results import add_entry
 from crnas_d2.runs.training import Training, common_settings, config_digest, finished_trainings
-from crnas_d2.runs.trainings import check_trainings
+from crnas_d2.runs.trainings import check_trainings, train_all
 from crnas_d2.space import Genotype
 from crnas_d2.verbs.main import main
 
@@ -141,15 +142,9 @@ def correlate(make, results, *arguments, opts=()):
     main([str(argument) for argument in command])
 
 
-@pytest.fixture
-def listed(tmp_path):
-    file = tmp_path / "networks.yaml"
-    file.write_text("- {DEPTHS: [1, 1, 2, 2]}\n")
-    return file
-
-
-def test_the_command_takes_results_that_are_there(make, listed, tmp_path, capsys):
-    results = tmp_path / "results.json"
+def test_the_command_takes_results_that_are_there(make, tmp_path, capsys):
+    results, listed = tmp_path / "results.json", tmp_path / "networks.yaml"
+    listed.write_text("- {DEPTHS: [1, 1, 2, 2]}\n")
     run = make(pretrained=True, root=tmp_path / "earlier")
     finish(run.pretraining, {"classification/top1": 40.0})
     finish(run, {"bbox/AP": 20.0, "bbox/AP50": 35.0})
@@ -160,9 +155,8 @@ def test_the_command_takes_results_that_are_there(make, listed, tmp_path, capsys
     printed = capsys.readouterr().out
     assert "depths=[1, 1, 2, 2] seed 1: bbox/AP 20.00, after classification/top1 40.0" in printed
     content = json.loads(results.read_text())
-    expected = json.loads(json.dumps(run.result()))
     assert "correlate.py train" in content["command"]
-    assert content["runs"][0] == expected and len(content["runs"]) == 1
+    assert content["runs"] == [json.loads(json.dumps(run.result()))]
     assert content["settings"]["pretraining: MODEL.META_ARCHITECTURE"] == "ImageClassifier"
     # Without pretraining it is another setup.
     with pytest.raises(SystemExit, match=r"with another setup.*pretraining: .* now not set"):
@@ -195,12 +189,10 @@ def test_mistakes_are_named_before_anything_is_trained(make, tmp_path, capsys, a
 
 
 def test_all_networks_must_fit_the_config_and_be_tested(make, tmp_path):
-    runs = [make(), make(Genotype((1, 2)))]
     with pytest.raises(ValueError, match=r"DEPTHS"):
-        check_trainings(runs, tmp_path / "results.json")
-    untested = make()
-    options = (*untested.overrides, "DATASETS.TEST", "()")
-    untested = Training(NETWORK, 1, untested.config_file, options, tmp_path)
+        check_trainings([make(), make(Genotype((1, 2)))], tmp_path / "results.json")
+    options = (*make.options, "DATASETS.TEST", "()")
+    untested = Training(NETWORK, 1, str(toy.SEARCHED), options, tmp_path)
     with pytest.raises(ValueError, match=r"DATASETS\.TEST of .*Base-letters\.yaml is \(\)"):
         check_trainings([untested], tmp_path / "results.json")
 
@@ -218,17 +210,12 @@ def test_a_file_of_an_earlier_version_or_of_something_else(make, tmp_path):
 
 @pytest.mark.slow
 def test_two_stages_are_trained_resumed_and_outlive_a_failure(make, tmp_path):
-    from crnas_d2.common.errors import JobError
-    from crnas_d2.runs.trainings import train_all
-
-    genotypes = [NETWORK, Genotype((1, 1, 1, 1))]
-    runs = [make(genotype, pretrained=True) for genotype in genotypes]
+    runs = [make(each, pretrained=True) for each in (NETWORK, Genotype((1, 1, 1, 1)))]
     # A file where the second network's folder would be: its training fails.
     blocked = Path(runs[1].pretraining.config().OUTPUT_DIR)
     blocked.parent.mkdir(parents=True)
     blocked.touch()
-    results = tmp_path / "results.json"
-    settings = common_settings(runs[0])
+    results, settings = tmp_path / "results.json", common_settings(runs[0])
     with pytest.raises(JobError, match=r"The training of .* failed"):
         list(train_all([runs[1], runs[0]], results, "command", 1, settings))
     [kept] = json.loads(results.read_text())["runs"]
