@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from crnas_d2.common.formats import format_few
 
 from .decoded_weights import decode_state_dict
-from .inheritance import Inheritance, inherit_blocks, pad_kernel
+from .inheritance import Inheritance, fit_kernel, inherit_blocks
 from .subnet_weights import fixed_names
 from .weight_file import to_detectron2_names
 
@@ -149,7 +149,7 @@ def match_weights(
                 ends = [place for place in unused if name.endswith(f".{place}")]
                 wanted[name] = ends[-1] if ends else place
     # Step 4: take each place that has one tensor in the file and one meaning in the model.
-    matched = MatchedWeights(body)
+    matched, cropped = MatchedWeights(body), []
     takers = defaultdict(list)
     for name, place in wanted.items():
         takers[place].append(name)
@@ -166,15 +166,17 @@ def match_weights(
         [(_, tensor)] = sources
         for name in names:
             shape = state[name].shape
-            fitting = pad_kernel(tensor, shape) if inherit and tensor.shape != shape else tensor
+            fitting = fit_kernel(tensor, shape) if inherit and tensor.shape != shape else tensor
             if fitting is None or fitting.shape != shape:
                 matched.wrong_shape.append((name, tuple(tensor.shape), tuple(shape)))
                 continue
             matched.tensors[name] = fitting
+            if fitting.numel() < tensor.numel():
+                cropped.append(name)
             if place != name:
                 matched.replicas.append(name)
     if inherit:
-        matched.inherited = inherit_blocks(model, matched.tensors, _UNIMPORTANT)
+        matched.inherited = inherit_blocks(model, matched.tensors, _UNIMPORTANT, cropped)
         matched.replicas = [name for name in matched.replicas if name in matched.tensors]
     return matched
 

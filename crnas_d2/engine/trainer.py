@@ -138,7 +138,10 @@ class Trainer(DefaultTrainer):
         cfg = cfg.clone()
         cfg.defrost()
         replace_norms(cfg, lambda norm: resolve_norm(norm, cfg.MODEL.DEVICE))
-        return build_model(cfg)
+        model = build_model(cfg)
+        if cfg.SOLVER.CHANNELS_LAST:
+            model.to(memory_format=torch.channels_last)
+        return model
 
     build_train_loader = staticmethod(build_train_loader)
     build_test_loader = staticmethod(build_test_loader)

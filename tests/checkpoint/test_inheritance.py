@@ -9,7 +9,7 @@ from detectron2.modeling import build_model
 
 from crnas_d2 import Genotype, find_supernet
 from crnas_d2.checkpoint import StrictCheckpointer, TrainingCheckpointer
-from crnas_d2.checkpoint.inheritance import pad_kernel
+from crnas_d2.checkpoint.inheritance import fit_kernel
 from crnas_d2.checkpoint.matching import match_weights
 from crnas_d2.engine import Trainer
 from crnas_d2.engine.checks import check_config
@@ -121,13 +121,29 @@ def test_identities_learn_and_a_resumed_training_does_not_make_them_again(toy_da
     StrictCheckpointer(resumed.model).load(f"{tmp_path}/model_final.pth")
 
 
+def test_smaller_kernels_are_the_centres_of_those_of_the_base(tmp_path, caplog):
+    depths = {"MODEL.GENOTYPE.DEPTHS": [1, 2, 1, 1]}
+    base = save_base(tmp_path, SHUFFLE, depths, {"MODEL.GENOTYPE.OPS": [2, 1, 0, 2, 0]})
+    with caplog.at_level("INFO"):
+        model = inherit(tmp_path, SHUFFLE, depths, {"MODEL.GENOTYPE.OPS": [0, 0, 0, 1, 2]})
+    assert "3 blocks start with the centres of its larger kernels" in caplog.text
+    old, new = base.state_dict(), model.state_dict()
+    changed = {name: value for name, value in new.items() if old[name].shape != value.shape}
+    assert {value.shape[-1] for value in changed.values()} == {3, 5, 7}
+    for name, value in changed.items():
+        margin = (value.shape[-1] - old[name].shape[-1]) // 2
+        assert torch.equal(value, torch.nn.functional.pad(old[name], [margin] * 4))
+    rest = [name for name in new if name not in changed]
+    assert all(torch.equal(new[name], old[name]) for name in rest)
+
+
 @pytest.mark.parametrize(
     ("weight", "shape"),
-    [((4, 2, 3, 3), (4, 2, 4, 4)), ((4, 2, 5, 5), (4, 2, 3, 3)), ((4, 2, 3, 3), (4, 1, 5, 5))],
-    ids=["even margin", "smaller", "channels"],
+    [((4, 2, 3, 3), (4, 2, 4, 4)), ((4, 2, 3, 3), (4, 2, 1, 1)), ((4, 2, 3, 3), (4, 1, 5, 5))],
+    ids=["even margin", "a point", "channels"],
 )
-def test_kernels_that_are_no_centre_of_the_other_are_not_padded(weight, shape):
-    assert pad_kernel(torch.ones(weight), torch.Size(shape)) is None
+def test_kernels_without_a_common_centre_do_not_fit(weight, shape):
+    assert fit_kernel(torch.ones(weight), torch.Size(shape)) is None
 
 
 def test_inheriting_needs_a_base(toy_datasets):

@@ -251,3 +251,20 @@ def test_scalars_are_written_for_tensorboard_where_it_is_installed(
     train(cfg)
     assert (tmp_path / "metrics.json").stat().st_size
     assert bool(list(tmp_path.glob("events.out.tfevents*"))) == is_installed
+
+
+def test_channels_last_computes_the_same_to_rounding(toy_datasets, tmp_path):
+    features, kernels = [], []
+    for last in (False, True):
+        settings = {"SOLVER.CHANNELS_LAST": last, "SOLVER.MAX_ITER": 1}
+        cfg = toy.network_config(toy_datasets, settings, {"OUTPUT_DIR": str(tmp_path / f"{last}")})
+        torch.manual_seed(0)
+        steps = Trainer(cfg)
+        with torch.no_grad():
+            features.append(steps.model.eval().backbone(toy.images()))
+        steps.model.train()
+        steps.train()
+        kernels.append(steps.model.backbone.fpn_output2.weight)
+    torch.testing.assert_close(features[1], features[0], rtol=1e-4, atol=1e-5)
+    is_last = [k.is_contiguous(memory_format=torch.channels_last) for k in kernels]
+    assert is_last == [False, True]

@@ -29,7 +29,7 @@ from crnas_d2.space import AdditiveCost, SearchSpace, check_budgets
 # Sections and keys of a config that change what a candidate scores.
 _SCORING = (
     *("MODEL.", "INPUT.", "TEST.", "SEARCH.BN_CALIBRATION.", "SEARCH.IMS_PER_BATCH.", "SEED."),
-    *("SEARCH.PRECISION.", "SEARCH.CHANNELS_LAST."),
+    *("SEARCH.PRECISION.", "SEARCH.CHANNELS_LAST.", "SOLVER.CHANNELS_LAST."),
 )
 _IRRELEVANT = ("MODEL.DEVICE", "MODEL.WEIGHTS")  # the digest of the weights counts, not their path
 
