@@ -256,8 +256,8 @@ def test_a_test_set_of_its_own_stays_whole_and_loses_its_images_elsewhere(tool, 
     assert sizes(folder) == {"archtrain": 16, "archval": 3, "test": 5}
     found = json.loads((folder / "annotation_report.json").read_text())["train"]
     assert found["images with the content of another"]["examples"] == [
-        "004.png: 2 others (dark [5, 7, 25, 26], dark [30, 8, 26, 34]) and 002.png in test: 1 "
-        "others (dark [47, 15, 16, 27])"
+        "004.png has dark [5, 7, 25, 26], dark [30, 8, 26, 34]; 002.png in test has dark [47, 15, "
+        "16, 27]"
     ]
 
 

@@ -184,13 +184,16 @@ def test_an_image_that_is_there_twice_is_kept_once(dataset):
 def test_of_twins_that_contradict_each_other_it_is_said_which_has_what(dataset):
     coco, folder = dataset
     (folder / "2.png").write_bytes((folder / "1.png").read_bytes())
-    coco["annotations"][1]["bbox"] = [1, 1, 3, 3]
-    kind = "images with the content of another, but other boxes"
-    report = check(dataset)
-    assert report.refused == [kind]
-    assert report.findings[kind] == [
-        "2.png: 1 others (a [1, 1, 3, 3]) and 1.png: 1 others (b [5, 6, 10, 20])"
-    ]
+    second = coco["annotations"][1]
+    second |= {"category_id": 2, "bbox": [1, 1, 3, 3]}
+    for category, words, its in ((2, "boxes", "b"), (1, "objects", "a")):
+        second["category_id"] = category
+        report = check(dataset)
+        kind = f"images with the content of another, but other {words}"
+        assert report.findings[kind] == [
+            f"2.png has {its} [1, 1, 3, 3]; 1.png has b [5, 6, 10, 20]"
+        ]
+        assert report.refused == ([kind] if words == "objects" else [])
     report = check(dataset, "contradicting-twins")
     assert report.refused == [] and [a["id"] for a in report.coco["annotations"]] == [1, 3]
 

@@ -140,9 +140,12 @@ KINDS: Mapping[str, Kind] = {
         _NEVER, "an image must not be in two parts", drop_images, "dropped with their annotations"
     ),
     "images with the content of another, but other boxes": Kind(
+        _NEVER, "they were annotated twice", drop_images, "dropped; the first one is kept"
+    ),
+    "images with the content of another, but other objects": Kind(
         _ASKED,
         "one of the two is annotated wrongly: remove that one",
-        *(drop_images, "the first one is kept"),
+        *(drop_images, "dropped; the first one is kept"),
         accept="contradicting-twins",
     ),
     "images like one of another part": Kind(

@@ -67,15 +67,22 @@ def find_image_faults(
             continue
         where = f"{name} = {twin}"
         if its != mine:
-            where = f"{name}: {_list(mine - its)} and {twin}: {_list(its - mine)}"
+            where = f"{name} has {_list(mine - its)}; {twin} has {_list(its - mine)}"
+        words = ""
         # Of two parts, the copy in this one is dropped, whatever it has.
-        is_asked = its != mine and file.digest not in taken
-        words = ", but other boxes" if is_asked else ""
+        if its != mine and file.digest not in taken:
+            words = (
+                ", but other boxes" if _classes(its) == _classes(mine) else ", but other objects"
+            )
         yield f"images with the content of another{words}", Fault(where, image)
 
 
+def _classes(objects: Counter[str]) -> list[str]:
+    return sorted(each.partition(" [")[0] for each in objects.elements())
+
+
 def _list(objects: Counter[str]) -> str:
-    return f"{objects.total()} others ({', '.join(objects)})" if objects else "no others"
+    return ", ".join(objects) or "nothing else"
 
 
 def is_size(value: object) -> bool:
