@@ -140,7 +140,7 @@ def test_flags_and_corners_are_kept(tmp_path):
     ("content", "words"),
     [
         ("<annotation>", ("a.xml: it is not an XML file: no element found",)),
-        (xml(name=""), ("a.xml: it has an object ''; expected one of classes with a name",)),
+        (xml(name=""), ("a.xml: the class of an object is ''",)),
         (xml(box=("x", 1, 2, 2)), ("a.xml: an object 'cat' has no bndbox of numbers",)),
         (xml(more="<difficult>yes</difficult>"), ("difficult of an object 'cat' is 'yes'",)),
     ],

@@ -15,6 +15,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from crnas_d2.common.digests import sha256
+from crnas_d2.common.errors import invalid
 from crnas_d2.common.formats import format_few
 from crnas_d2.common.progress import progress_bar
 from crnas_d2.data.annotations.coco import Record
@@ -96,6 +97,8 @@ class Collector:
 
     def add_object(self, image: Record, name: str | int, shape: Record, **more: Any) -> None:
         """Add an object: the shape has its ``bbox``, see :func:`polygon` and others."""
+        if self.names is None and not (isinstance(name, str) and name.strip()):
+            raise invalid("the class of an object", name, "text")
         annotations = self._annotations[image["part"]]
         annotation = {"id": len(annotations) + 1, "image_id": image["id"], "category_id": name}
         area = shape["bbox"][2] * shape["bbox"][3]

@@ -127,9 +127,8 @@ def _read(file: str, part: str, collector: Collector) -> None:
     numbers = {name: number for number, name in (collector.names or {}).items()}
     for element in tree.findall("object"):
         name = (element.findtext("name") or "").strip()
-        if not name or (collector.names is not None and name not in numbers):
-            known = list(numbers) or "classes with a name"
-            raise ValueError(f"it has an object '{name}'; expected one of {known}.")
+        if numbers and name not in numbers:
+            raise ValueError(f"it has an object '{name}'; expected one of {list(numbers)}.")
         shape, is_rotated = _shape(element, name)
         if is_rotated:
             collector.note(part, ROTATED, f"{name} in {file}")
