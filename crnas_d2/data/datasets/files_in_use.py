@@ -18,7 +18,7 @@ from .registration import Entry
 
 logger = logging.getLogger(__name__)
 
-_VERSION = "3"  # of the checks; with another one, files are checked anew
+_VERSION = "4"  # of the checks; with another one, files are checked anew
 _EXAMPLES = 3
 
 
