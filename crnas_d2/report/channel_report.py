@@ -74,13 +74,10 @@ def add_channel_search(page: Page, result: ChannelSearchResult) -> None:
     page.figure(draw_channels({"channels by dilation": (space, genotype)}), text)
     dilations = list(dict.fromkeys(pair for conv in space.convs for pair in conv.dilations))
     found = space.convs, genotype.channels, space.dilation_shares(genotype)
-    rows = [
-        [
-            *(conv.name, len(choice)),
-            *(f"{100 * of.get(d, 0):.0f} %" if d in conv.dilations else "" for d in dilations),
-        ]
-        for conv, choice, of in zip(*found, strict=True)
-    ]
+    rows: list[list[object]] = []
+    for conv, choice, of in zip(*found, strict=True):
+        cells = [f"{100 * of.get(d, 0):.0f} %" if d in conv.dilations else "" for d in dilations]
+        rows.append([conv.name, len(choice), *cells])
     page.table(["convolution", "groups", *map(str, dilations)], rows)
     page.heading("Alpha over time")
     page.text(

@@ -129,17 +129,14 @@ def comparison_verdict(comparison: Comparison) -> list[str]:
     lines, base = [], reference.runs[0]
     for other in others:
         first, difference = other.runs[0], other.ap - reference.ap
-        macs, parameters = (
-            100 * getattr(first.cost, name) / getattr(base.cost, name)
-            for name in ("macs", "parameters")
-        )
+        ours, theirs = first.cost, base.cost
         lines.append(
             f"{other.name}, {list(first.spec.genotype.depths)}: AP {other.ap:.2f} on "
             f"{comparison.dataset}, {abs(difference):.2f} {'more' if difference >= 0 else 'less'} "
             f"than {reference.name}, {list(base.spec.genotype.depths)} ({reference.ap:.2f}), with "
-            f"{macs:.0f} % of its MACs ({format_quantity(first.cost.macs)} of "
-            f"{format_quantity(base.cost.macs)}) and {parameters:.0f} % of its parameters in the "
-            "body."
+            f"{100 * ours.macs / theirs.macs:.0f} % of its MACs ({format_quantity(ours.macs)} of "
+            f"{format_quantity(theirs.macs)}) and "
+            f"{100 * ours.parameters / theirs.parameters:.0f} % of its parameters in the body."
         )
         if (interval := comparison.image_interval(other)) is None:
             lines.append("Whether that exceeds the noise of the test images is not known.")

@@ -47,7 +47,8 @@ def add_fields(page: Page, fields: Fields) -> None:
     short, long = min(map(min, sizes)), max(map(max, sizes))
     between = f"{short} to {long} pixels a side"
     if len(sizes) == 1:
-        between = "x".join(map(str, *sizes)) + " pixels"
+        [(height, width)] = sizes
+        between = f"{height}x{width} pixels"
     page.text(f"{FIELDS_EXPLAINED} {number} images of {between}.")
     page.figure(draw_fields(fields), "effective receptive fields, anchors and squares")
     page.table(*field_table(fields))

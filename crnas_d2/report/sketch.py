@@ -51,7 +51,8 @@ def draw_architectures(
     Families name stages and operations; their stages of a single layer are not drawn.
     """
     drawing = _Squares(genotypes, families or {})
-    drawing.draw(figure := Figure(figsize=drawing.size))
+    figure = Figure(figsize=drawing.size)
+    drawing.draw(figure)
     return figure
 
 

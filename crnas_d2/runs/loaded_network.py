@@ -25,12 +25,12 @@ EXPORTED = "model.pth"  # the weights of an exported folder
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A trained network, in eval mode on its device; without ``spec`` its body is not ours."""
+    """A trained network, in eval mode on its device."""
 
     cfg: CfgNode
     model: nn.Module
     classes: ClassNames
-    spec: NetworkSpec | None
+    spec: NetworkSpec | None  # None if its body is not ours
 
     @property
     def folder(self) -> Path:

@@ -165,7 +165,8 @@ class SearchResult:
                 **dict.fromkeys(space.names, ""),
                 **space.values(genotype, partial=True),
                 "fitness": "failed" if candidate.fitness is None else candidate.fitness,
-                **{"fitness_low": low, "fitness_high": high},
+                "fitness_low": low,
+                "fitness_high": high,
                 **{name: candidate.metrics.get(name, "") for name in metrics},
                 **{n.lower(): c(genotype) if is_complete else "" for n, c in self.costs.items()},
             }
