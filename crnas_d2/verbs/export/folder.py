@@ -56,7 +56,8 @@ def run_export(
     """Write ``config.yaml``, ``model.pth``, ``classes.json``, ``provenance.json`` and the formats.
 
     A plain config is built, too, and its backbone compared with the network. Each format is
-    compared with the network at two sizes. After an error, nothing is written.
+    compared with the network at two sizes. After a JobError or ValueError, which says what to do,
+    nothing is written.
 
     Args:
         cfg: of :func:`~crnas_d2.runs.loaded_network.network_config`.
@@ -101,8 +102,8 @@ def run_export(
 
 
 def _body_and_neck(network: LoadedNetwork, size: Sequence[int]) -> BodyAndNeck:
-    backbone = network.model.to("cpu").backbone
-    return BodyAndNeck(backbone, len(network.cfg.MODEL.PIXEL_MEAN), size)
+    channels = len(network.cfg.MODEL.PIXEL_MEAN)
+    return BodyAndNeck(network.model.to("cpu").backbone, channels, size)
 
 
 def _write_network(network: LoadedNetwork, plain: PlainNetwork, folder: Path) -> None:

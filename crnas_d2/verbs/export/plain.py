@@ -76,7 +76,12 @@ def _find_plain(cfg: CfgNode, spec: NetworkSpec | None, backbone: nn.Module) -> 
         content["DATASETS"][key] = []
     resnet = spec.family.plain_resnet(spec.genotype) if spec is not None else None
     if why := _why_ours(cfg, spec, resnet, backbone):
-        for key, value in _own_settings(cfg).items():
+        theirs, settings = dict(leaves(get_cfg())), changed_settings(cfg)
+        if cfg.PLUGINS:
+            settings["PLUGINS"] = list(cfg.PLUGINS)
+        for key, value in settings.items():
+            if key in theirs or key.startswith(_DROPPED) or key in _SEARCHED:
+                continue
             *path, last = key.split(".")
             node = content
             for part in path:
@@ -139,17 +144,6 @@ def _why_ours(
     ):
         return "Detectron2 has no convolutions of several dilations."
     return ""
-
-
-def _own_settings(cfg: CfgNode) -> dict[str, object]:
-    """Return the settings of ours, and of the user's modules, that this one network needs."""
-    theirs = dict(leaves(get_cfg()))
-    kept = {
-        key: value
-        for key, value in changed_settings(cfg).items()
-        if key not in theirs and not key.startswith(_DROPPED) and key not in _SEARCHED
-    }
-    return {**kept, "PLUGINS": list(cfg.PLUGINS)} if cfg.PLUGINS else kept
 
 
 def _builder_name(resnet: PlainResNet, function: str) -> str:

@@ -64,7 +64,7 @@ class RaceSettings:
         kept = {"best ones on all images": self.num_kept}
         return {"SHARES": list(self.shares), "CONFIDENCE": self.confidence, **kept}
 
-    def summary(self) -> str:
+    def __str__(self) -> str:
         images = ", ".join(f"{number * self.batch_size:,}" for number in self.pauses)
         rank = "the best" if self.num_kept == 1 else f"one of the {self.num_kept} best"
         stops = f"a candidate stops if with probability {self.confidence:g} it cannot be {rank}"
@@ -154,7 +154,7 @@ class SearchJob:
             f"candidates: {number}, {searcher.name}",
             f"seed: {describe_seed(cfg)}",
             *score.describe(cfg),
-            *([racing.summary()] if racing else []),
+            *([str(racing)] if racing else []),
             *reachable,
         )
         return cls(
@@ -203,6 +203,7 @@ def describe_search(
     usual = searcher.from_config(default_config(cfg.PLUGINS))
     second = cfg.SEARCH.SECOND_OBJECTIVE
     compared = {budget.cost.name for budget in searcher.budgets} | ({second} if second else set())
+    race = {"SEARCH.RACING": racing.describe()} if racing else {}
     seen: dict[str, object] = {}
     if score.uses_supernet:  # files by their content: their path does not change a score
         weights, images = fetch_weights(cfg.MODEL.WEIGHTS), image_files(cfg)
@@ -221,7 +222,7 @@ def describe_search(
         # The same limits on other costs, e.g. on new latencies, admit other candidates.
         **{f"digest of the costs of {name}": costs[name].digest for name in sorted(compared)},
         "metric": score.metric(cfg),
-        **({"SEARCH.RACING": racing.describe()} if racing else {}),
+        **race,
         **seen,
         **{
             key: value

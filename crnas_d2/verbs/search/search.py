@@ -57,8 +57,8 @@ def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> C
         # Before there is a study, because what fails here must not leave one behind.
         evaluate = job.build_score(model)
         if model is not None and job.inherits and not resume:
-            warning = check_detects(cfg, model, base_network(job.space))
-            if warning:
+            base = base_network(job.space)
+            if warning := check_detects(cfg, model, base):
                 print(warning, file=sys.stderr)  # the log is not shown on the terminal
         with _refused():
             study = job.study.open(resume=resume)
