@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -19,11 +19,15 @@ _SILENCE = 60.0  # seconds without one, after which a worker counts as dead
 _NAMELESS = 10.0  # the same for one that was killed before it could write who it is
 
 
+def this_process() -> dict[str, Any]:
+    """Return what tells this process from others; plain JSON data."""
+    return {"host": socket.gethostname(), "process": os.getpid()}
+
+
 @contextmanager
 def at_work(trial: optuna.Trial) -> Iterator[None]:
     """Tell other workers that this process is at work on a trial, as long as it is."""
-    worker = {"host": socket.gethostname(), "process": os.getpid(), "trial": trial.number}
-    trial.set_user_attr(_WORKER, worker)
+    trial.set_user_attr(_WORKER, {**this_process(), "trial": trial.number})
     ended = Event()
 
     def beat() -> None:
@@ -72,18 +76,22 @@ class Lookout:
 def has_ended(trial: FrozenTrial) -> bool:
     """Whether a trial was that of a process of this machine that has ended."""
     worker = _worker_of(trial)
-    if worker is None or worker["host"] != socket.gethostname():
+    # This worker is idle, so an earlier process had the same id.
+    return worker is not None and (is_gone(worker) or worker | this_process() == worker)
+
+
+def is_gone(process: Mapping[str, Any]) -> bool:
+    """Whether a process of :func:`this_process` was one of this machine and has ended."""
+    if process["host"] != socket.gethostname():
         return False
-    if worker["process"] == os.getpid():
-        return True  # this worker is idle, so an earlier process had the same id
     try:
-        os.kill(worker["process"], 0)
+        os.kill(process["process"], 0)
     except ProcessLookupError:
         return True
     except PermissionError:
         pass  # another user's
     try:
-        status = Path(f"/proc/{worker['process']}/stat").read_bytes()
+        status = Path(f"/proc/{process['process']}/stat").read_bytes()
     except OSError:  # not Linux, or it is gone by now
         return False
     # A zombie, whose parent has not asked for its exit status yet, has ended, too.

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import optuna
 from optuna.storages import BaseStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from .candidates import has_result
-from .presence import has_ended
+from .presence import has_ended, is_gone, this_process
 
 if TYPE_CHECKING:
     from .storage import PatientStorage
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Direction = Literal["maximize", "minimize"]
 
 _LATER = ("archval images", "calibration images")  # studies of earlier versions lack them
+_STARTED_BY = "started by"  # a user attribute: the process that has created the study
 _MOST_DESCRIBING = 5.0  # seconds from the creation of a study to its description
 
 
@@ -40,7 +41,7 @@ class StudySettings:
         """Open the study, or create it if there is none.
 
         One whose first candidates all ended without a result is begun anew, so that corrected
-        settings are not refused.
+        settings are not refused, if the process that began it has ended, too.
 
         Raises:
             ValueError: it exists and ``resume`` is false, it is another search, or it is no study.
@@ -59,6 +60,7 @@ class StudySettings:
             study = self._find(storage, resume)
             assert study is not None, self.name
             return study
+        study.set_user_attr(_STARTED_BY, this_process())
         study.set_user_attr("description", self.description)
         return study
 
@@ -89,9 +91,7 @@ class StudySettings:
         ]
         if not different and resume:
             return study
-        running = (t for t in trials if t.state == TrialState.RUNNING)
-        # Without trials, it is just being created.
-        if trials and not any(map(has_result, trials)) and all(map(has_ended, running)):
+        if _has_failed(study, trials):
             optuna.delete_study(study_name=self.name, storage=storage)
             return None
         other = "or choose another OUTPUT_DIR (or SEARCH.STUDY_NAME)."
@@ -101,6 +101,19 @@ class StudySettings:
             f"{place} is another search: {'; '.join(different)}. Its scores cannot be compared "
             f"with new ones. Continue it with its original settings and files, {other}"
         )
+
+
+def _has_failed(study: optuna.Study, trials: Sequence[FrozenTrial]) -> bool:
+    """Whether a study can be begun anew: it has no result, and nobody is at work on it."""
+    begun = [trial for trial in trials if trial.state != TrialState.WAITING]
+    running = (trial for trial in begun if trial.state == TrialState.RUNNING)
+    starter = study.user_attrs.get(_STARTED_BY)
+    return (
+        bool(begun)  # else another process is about to begin
+        and not any(map(has_result, begun))
+        and all(map(has_ended, running))
+        and (starter is None or starter == this_process() or is_gone(starter))
+    )
 
 
 def _description(study: optuna.Study) -> dict[str, Any] | None:

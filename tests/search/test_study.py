@@ -1,7 +1,12 @@
 import math
 import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from optuna.trial import TrialState
 from study_worker import (
     DESCRIPTION,
     GENOTYPES,
@@ -75,6 +80,53 @@ def test_an_existing_study_needs_resume_and_without_one_it_begins_one(tmp_path):
         begin(tmp_path)
     begin(tmp_path, resume=True)
     begin(tmp_path, name="another")
+
+
+def test_what_another_process_is_at_work_on_is_not_begun_anew(study, tmp_path):
+    enqueue(study, SPACE, GENOTYPES[:3])
+    for _ in range(2):  # listed; then its first candidate has failed
+        with pytest.raises(ValueError, match="exists already"):
+            begin(tmp_path)
+        study.set_user_attr("started by", {"host": "another machine", "process": os.getpid()})
+        study.tell(study.ask(), state=TrialState.FAIL)
+    assert len(study.get_trials(states=[TrialState.WAITING])) == 1
+    alive = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        study.set_user_attr("started by", {"host": socket.gethostname(), "process": alive.pid})
+        with pytest.raises(ValueError, match="exists already"):
+            begin(tmp_path)
+    finally:
+        alive.kill()
+        alive.wait()
+    assert begin(tmp_path).trials == []
+
+
+@pytest.mark.slow
+def test_of_three_starts_at_one_moment_one_begins_and_two_are_told(tmp_path):
+    """None of them may end in a traceback, or delete what another one has listed."""
+    script = (
+        "import sys; from study_worker import *; from crnas_d2.search import enqueue\n"
+        "try: study = begin(sys.argv[1])\n"
+        "except ValueError as error: sys.exit(f'told: {error}')\n"
+        "enqueue(study, SPACE, GENOTYPES[:4]); time.sleep(2); work(study)\n"
+        "print(len(evaluated(study, SPACE)))"
+    )
+    tests = str(Path(__file__).parents[1])
+    paths = os.pathsep.join([str(Path(__file__).parent), tests, os.environ.get("PYTHONPATH", "")])
+    settings = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    processes = [
+        subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}, **settings)
+        for _ in range(3)
+    ]
+    ends = [(process.communicate(), process.returncode) for process in processes]
+    assert sorted(code for _, code in ends) == [0, 1, 1]
+    for (output, errors), code in ends:
+        if code:
+            assert errors.splitlines()[-1].startswith("told: "), errors
+            assert "exists already" in errors and "Traceback" not in errors, errors
+        else:
+            assert output == "4\n"
 
 
 def test_another_search_is_refused_with_what_differs(study, tmp_path):
