@@ -1,7 +1,7 @@
 """A subnet's own BN statistics (single-path one-shot, Guo et al. 2019)."""
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from crnas_d2.common.errors import JobError
 from crnas_d2.layers import active_modules
 
 Batches = Collection[list[dict[str, Any]]]
@@ -19,27 +20,42 @@ def calibrated(model: Any, batches: Batches) -> Iterator[None]:
     """Set the BN layers on the active path to the statistics of ``batches`` within this context.
 
     A supernet's running statistics mix all paths that were trained; a subnet is scored with its
-    own, averaged over the batches (momentum ``1 / k`` in the k-th) and then fixed; without batches
-    they do not change. Layers off the path are not touched. On exit, everything is restored.
+    own, averaged over the batches with the number of images as weight, and then fixed; without
+    batches they do not change. Where a batch gives a layer less than two values of a channel, it
+    has no variance, and the layer normalizes by the batches before it. Layers off the path are not
+    touched. On exit, everything is restored.
 
     Args:
         model: a Detectron2 detector with an active path.
         batches: inputs as in training, the same for every subnet that is compared. They have
             ``instances``, because BN in a head must see the same kind of proposals as in training.
+
+    Raises JobError if the first batch gives a layer less than two values of a channel.
     """
     layers = _layers_on_path(model)
     if not layers or not batches:
         yield
         return
+    images = 0  # in the current batch
+    seen = dict.fromkeys(layers, 0)  # images, in all calls of a layer
+
+    def weigh(layer: _BatchNorm, inputs: tuple[torch.Tensor]) -> None:
+        layer.train(_has_variance(inputs[0]))
+        if layer.training:
+            seen[layer] += images
+            layer.momentum = images / seen[layer]
+        elif not seen[layer]:
+            raise _one_value(inputs[0], "Raise SEARCH.IMS_PER_BATCH or INPUT.MIN_SIZE_TEST")
+
     with restored(model, layers):
-        for layer in layers:
-            layer.reset_running_stats()
-            layer.momentum = None  # PyTorch's setting for a cumulative average
-            layer.train()
-        with torch.no_grad():
+        with ExitStack() as hooks, torch.no_grad():
+            for layer in layers:
+                layer.reset_running_stats()
+                hooks.callback(layer.register_forward_pre_hook(weigh).remove)
             # Without BN in a head, the backbone alone is enough, and faster.
             if set(layers) <= set(active_modules(model.backbone)):
                 for batch in batches:
+                    images = len(batch)
                     model.backbone(model.preprocess_image(batch).tensor)
             else:
                 # The heads sample proposals; a fixed seed gives every subnet the same samples.
@@ -48,6 +64,7 @@ def calibrated(model: Any, batches: Batches) -> Iterator[None]:
                     torch.manual_seed(0)
                     model.train()
                     for batch in iterator:
+                        images = len(batch)
                         model(batch)
         model.eval()  # from here on the new statistics are fixed
         yield
@@ -60,11 +77,20 @@ def batch_statistics(model: Any) -> Iterator[None]:
     The alternative to :func:`calibrated` when a path runs for a single batch. BN in a head keeps
     its running statistics, because proposals at inference differ from those in training. Everything
     else is in evaluation mode. On exit, everything is restored.
+
+    In the context, a batch with less than two values of a channel is a JobError.
     """
+
+    def check(_: _BatchNorm, inputs: tuple[torch.Tensor]) -> None:
+        if not _has_variance(inputs[0]):
+            fix = "Set SEARCH.BN_CALIBRATION.PARTIAL to 'calibration', or change"
+            raise _one_value(inputs[0], f"{fix} SEARCH.IMS_PER_BATCH or INPUT.MIN_SIZE_TEST")
+
     layers = _layers_on_path(model.backbone)
-    with restored(model, layers):
+    with restored(model, layers), ExitStack() as hooks:
         for layer in layers:
             layer.train()
+            hooks.callback(layer.register_forward_pre_hook(check).remove)
         yield
 
 
@@ -91,3 +117,14 @@ def restored(model: nn.Module, layers: Collection[_BatchNorm] = ()) -> Iterator[
 def _layers_on_path(model: nn.Module) -> list[_BatchNorm]:
     found = (module for module in active_modules(model) if isinstance(module, _BatchNorm))
     return [layer for layer in found if layer.track_running_stats]
+
+
+def _has_variance(values: torch.Tensor) -> bool:
+    return values.numel() >= 2 * values.shape[1]  # (N, C) or (N, C, H, W)
+
+
+def _one_value(values: torch.Tensor, fix: str) -> JobError:
+    return JobError(
+        f"The input of a BN layer has the shape {tuple(values.shape)}, which has no variance; "
+        f"expected two values of each channel in a batch. {fix}."
+    )

@@ -124,3 +124,13 @@ def candidates_of(trials: Sequence[FrozenTrial], space: SearchSpace) -> list[Can
     return sorted(
         candidates.values(), key=lambda c: (c.fitness is None, -(c.fitness or 0.0), c.genotype)
     )
+
+
+def none_is_scored(subject: str, candidates: Iterable[Candidate]) -> ValueError:
+    """Return the error of a search all of whose candidates, the subject, have failed."""
+    failure = next(c.failure for c in candidates if c.fitness is None)
+    return ValueError(
+        f"{subject} has a finite fitness (e.g. {failure}). A metric is nan where archval has "
+        "nothing that it could score: choose another SEARCH.METRIC or archval. Of an evaluation "
+        "that failed, log.txt has the traceback: solve it, and search in a new OUTPUT_DIR."
+    )

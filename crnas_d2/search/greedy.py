@@ -8,7 +8,7 @@ from detectron2.config import CfgNode
 from crnas_d2.common.errors import invalid
 from crnas_d2.space import Budget, Genotype, SearchSpace
 
-from .candidates import Candidate
+from .candidates import Candidate, none_is_scored
 from .searcher import SEARCHER_REGISTRY, Searcher
 
 
@@ -79,11 +79,8 @@ class GreedySearcher(Searcher):
             # Those of this level that may still end ahead of all others.
             unknown = len(missing) + undecided * len(choice.options)
             if not scored and not unknown:
-                raise ValueError(
-                    f"No candidate that decides on {choice.name} has a finite fitness, so the "
-                    "search cannot continue: the supernet detects nothing yet, or archval has "
-                    "nothing to score. Train it longer."
-                )
+                failed = [c for c in candidates if c.genotype in level]
+                raise none_is_scored(f"No candidate that decides on {choice.name}", failed)
             # ChooseTopK. Ties in the order of the genotypes, so that all workers keep the same.
             ranked = sorted(scored, key=lambda genotype: (-scored[genotype], genotype))
             kept = ranked[: max(0, self.top_k - unknown)]

@@ -28,6 +28,7 @@ from .candidates import (
     enqueue,
     genotype_of,
     is_taken_care_of,
+    none_is_scored,
     taken_care_of,
 )
 from .searcher import Searcher
@@ -68,6 +69,7 @@ class Steps:
         self.space = self.searcher.space
         # In a row: proposals, those that were proposed before, and evaluations that raised.
         self.passed_over = self.repeated = self.failed = 0
+        self.has_warned = False
         if self.searcher.sampler is not None:
             self.study.sampler = self.searcher.sampler
 
@@ -77,10 +79,12 @@ class Steps:
         running = states.count(TrialState.RUNNING)
         candidates = candidates_of(trials, self.space)
         if self.stops_early and len(candidates) >= FIRST and candidates[0].fitness is None:
-            raise ValueError(
-                f"None of the first {len(candidates)} candidates has a finite fitness (e.g. "
-                f"{candidates[-1].failure}). Either the evaluation is broken, the supernet detects "
-                "nothing yet, or archval has nothing to score. Train it longer, or solve it."
+            raise none_is_scored(f"None of the first {len(candidates)} candidates", candidates)
+        if len(candidates) >= FIRST and candidates[0].fitness == 0 and not self.has_warned:
+            self.has_warned = True
+            logger.warning(
+                f"The {self.metric} of the first {len(candidates)} candidates is 0, so this search "
+                "compares nothing: stop it, and train the supernet longer."
             )
         # Enqueued candidates come first. Without one, the sampler proposes.
         if TrialState.WAITING in states or self.searcher.may_ask(candidates, running):

@@ -7,6 +7,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
+from crnas_d2.common.errors import JobError
 from crnas_d2.space import Genotype, SearchSpace
 
 from .candidates import ENQUEUED, ERROR, enqueue, genotype_of
@@ -29,8 +30,9 @@ def run_worker(
     """Evaluate what the searcher proposes, along with other workers, until the search is over.
 
     A candidate fails if its fitness is missing or not finite, or if its evaluation raises an
-    exception for the second time; it is evaluated again after the first time. ``after_candidate``
-    is called after each evaluation and while waiting for others; for the rest, see :class:`Steps`.
+    exception for the second time; it is evaluated again after the first time. A JobError, which
+    every candidate would raise, ends the search. ``after_candidate`` is called after each
+    evaluation and while waiting for others; for the rest, see :class:`Steps`.
 
     Raises:
         ValueError, StorageError: no metric, no new proposal, failures only, or no storage.
@@ -73,6 +75,8 @@ def run_trial(steps: Steps, evaluate: Callable[[Genotype], Evaluation]) -> None:
                 genotype = result
                 try:
                     evaluation = evaluate(genotype)
+                except JobError:
+                    raise
                 except Exception as error:
                     result = steps.fail(trial, genotype, error)
                 else:

@@ -1,12 +1,17 @@
 import copy
 import logging
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
 import toy
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from crnas_d2.common.errors import JobError
 from crnas_d2.data import build_fixed_batches
 from crnas_d2.engine import Trainer
 from crnas_d2.evaluation import batch_statistics, calibrated
@@ -15,6 +20,7 @@ from crnas_d2.space import Genotype
 
 PATH = Genotype(depths=(2, 1, 2, 3))
 ON_PATH = ("stem.", *(f"res{i}.0.branches.{n}." for i, n in enumerate(PATH.depths, start=2)))
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 HEAD = {"MODEL.ROI_BOX_HEAD.NORM": "BN", "MODEL.ROI_BOX_HEAD.NUM_CONV": 1}
 
 
@@ -167,6 +173,51 @@ def test_the_order_of_the_batches_does_not_matter(supernet, batches):
             results.append(copied(supernet.state_dict()))
     for name, value in results[0].items():
         torch.testing.assert_close(value, results[1][name], rtol=1e-5, atol=1e-6)
+
+
+class OneNorm(nn.Module):
+    """A detector whose backbone is a BN layer: images are their own features."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Sequential(nn.BatchNorm2d(1))
+
+    def preprocess_image(self, batch):
+        return SimpleNamespace(tensor=torch.stack([image["image"] for image in batch]))
+
+
+def images_like(values, side=2):
+    return [{"image": torch.full((1, side, side), float(value))} for value in values]
+
+
+@given(batches=st.lists(st.lists(st.floats(-9, 9, width=16), min_size=1), min_size=1))
+def test_each_image_has_the_same_weight_whatever_the_sizes_of_the_batches(batches):
+    model = OneNorm()
+    [norm] = norms(model).values()
+    values = [torch.tensor(batch).repeat_interleave(4) for batch in batches]
+    total = sum(map(len, batches))
+    variance = sum(len(b) / total * v.var() for b, v in zip(batches, values, strict=True))
+    with calibrated(model, [images_like(batch) for batch in batches]):
+        torch.testing.assert_close(norm.running_mean[0], torch.cat(values).mean(), **CLOSE)
+        torch.testing.assert_close(norm.running_var[0], variance, **CLOSE)
+    assert norm.running_mean == 0 and norm.running_var == 1 and not norm._forward_pre_hooks
+
+
+def test_one_image_with_a_map_of_one_pixel_has_no_variance_and_changes_nothing():
+    model, batches = OneNorm(), [images_like(values, side=1) for values in ([1, 2, 3], [9])]
+    [norm] = norms(model).values()
+    with calibrated(model, batches):
+        assert norm.running_mean == 2 and norm.running_var == 1
+    before = everything(model)
+    shape = r"\(1, 1, 1, 1\).*two values of each channel"
+    words = f"{shape}.*Raise SEARCH.IMS_PER_BATCH"
+    with pytest.raises(JobError, match=words), calibrated(model, batches[::-1]):
+        pass
+    words = f"{shape}.*SEARCH.BN_CALIBRATION.PARTIAL"
+    with pytest.raises(JobError, match=words), batch_statistics(model):
+        model.backbone(model.preprocess_image(batches[1]).tensor)
+    assert_untouched(model, before)
+    assert not norm._forward_pre_hooks
 
 
 def test_norms_of_the_heads_and_the_neck_see_the_proposals_of_training(toy_datasets):

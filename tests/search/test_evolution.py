@@ -9,6 +9,7 @@ import pytest
 from study_worker import begin, in_memory
 from study_worker import search as run
 
+from crnas_d2.common.errors import JobError
 from crnas_d2.search import EvolutionSampler, OptunaSearcher, SampledSearcher, evaluated
 from crnas_d2.space import AdditiveCost, Budget, Choice, SearchSpace
 
@@ -141,10 +142,26 @@ def test_a_failed_candidate_is_replaced_and_is_no_parent():
     assert sum(c.fitness is None for c in evaluated(study, SPACE)) == len(failed)
 
 
-def test_a_supernet_that_detects_nothing_ends_the_search():
-    words = r"None of the first 5 candidates.*bbox/AP is nan.*Train it longer"
+def test_an_archval_with_nothing_to_score_ends_the_search():
+    words = r"None of the first 5 candidates.*bbox/AP is nan.*nothing that it could score"
     with pytest.raises(ValueError, match=words):
         search(in_memory(), 60, sampler(), lambda genotype: {"bbox/AP": math.nan})
+
+
+def test_a_supernet_that_detects_nothing_is_reported_once(caplog):
+    search(in_memory(), 20, sampler(), lambda genotype: {"bbox/AP": 0.0})
+    [warning] = [text for text in caplog.messages if "compares nothing" in text]
+    assert "bbox/AP of the first 5 candidates is 0" in warning
+
+
+def test_an_error_that_all_candidates_would_raise_ends_the_search_with_the_first():
+    def evaluate(genotype):
+        raise JobError("no variance")
+
+    study = in_memory()
+    with pytest.raises(JobError, match="no variance"):
+        search(study, 60, sampler(), evaluate)
+    assert len(study.trials) == 1 and not evaluated(study, SPACE)  # so that it is tried again
 
 
 @pytest.mark.parametrize("stopped_in", [5, 27], ids=["first generation", "second generation"])

@@ -94,7 +94,8 @@ def test_the_number_of_evaluations_where_choices_have_other_numbers_of_options()
 
 def first_level(*fitness):
     """Candidates of the first level, by operation."""
-    return [Candidate(Genotype(SPACE.base.depths, (op,)), f) for op, f in enumerate(fitness)]
+    genotypes = (Genotype(SPACE.base.depths, (op,)) for op in range(len(fitness)))
+    return [Candidate(g, f, failure="why") for g, f in zip(genotypes, fitness, strict=True)]
 
 
 def test_only_what_is_missing_of_a_level_is_proposed():
@@ -114,7 +115,7 @@ def test_equal_fitness_keeps_the_first_genotypes_whatever_the_order_of_the_resul
 def test_a_failed_candidate_is_not_extended_and_if_all_fail_the_search_ends_with_the_reason():
     searcher = GreedySearcher(SPACE, top_k=3)
     assert {g.ops[0] for g in searcher.propose(first_level(None, 1.0, 2.0))} == {1, 2}
-    with pytest.raises(ValueError, match=r"decides on res2\.0\.op.*Train it longer"):
+    with pytest.raises(ValueError, match=r"decides on res2\.0\.op has a finite.*\(e\.g\. why\)"):
         searcher.propose(first_level(None, None, None))
 
 

@@ -17,6 +17,7 @@ from crnas_d2.engine.detects import base_network, check_detects
 from crnas_d2.engine.log import save_twins, set_up
 from crnas_d2.engine.subnets import load_supernet, save_subnet
 from crnas_d2.search import Candidate, StorageError, evaluated
+from crnas_d2.search.candidates import none_is_scored
 
 from .job import SearchJob
 from .workers import evaluate_all
@@ -122,8 +123,4 @@ def _check_finished(job: SearchJob, candidates: Sequence[Candidate]) -> None:
             "messages above and log.txt*). Continue with --resume."
         )
     if candidates[0].fitness is None:
-        raise JobError(
-            f"No candidate has a finite {job.metric} (e.g. {candidates[0].failure}): the supernet "
-            "detects nothing yet, archval has nothing to score, or the evaluation is broken. Train "
-            "it longer, or solve it."
-        )
+        raise JobError(str(none_is_scored("No candidate", candidates)))
