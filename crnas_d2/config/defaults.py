@@ -147,8 +147,8 @@ def add_crnas_config(cfg: CN) -> None:
     cfg.INPUT.CLASSIFICATION.CROP_AREA = [0.08, 1.0]
     # Shorter side of a test image before its centre is cut out, pixels.
     cfg.INPUT.CLASSIFICATION.RESIZE_TEST = 256
-    # GiB of decoded training images that a process keeps, if DATALOADER.NUM_WORKERS is 0 and the
-    # augmentation is not random.
+    # Limit in GiB of the decoded and resized training images that a process and the workers of its
+    # loader share in memory (docs/PERFORMANCE.md). Others are decoded in each epoch; 0: all.
     cfg.DATALOADER.IMAGE_CACHE = 1.0
 
     # --------------------------------------------------------------- training

@@ -57,7 +57,10 @@ def measure_speed(cfg: CfgNode, *, timed: bool = True, random_images: bool = Fal
 
     with _datasets_of(cfg), EventStorage():  # in which the model notes its losses
         for images in (1, cfg.SOLVER.IMS_PER_BATCH):
-            batches = repeat(random_batch(cfg, images)) if random_images else _batches(cfg, images)
+            batches: Iterator[list[dict[str, Any]]] = repeat(random_batch(cfg, images))
+            kept = 0
+            if not random_images:
+                batches, kept = _batches(cfg, images)
             train = _seconds(train_step, on_gpu)
             if train >= _SLOW or images == cfg.SOLVER.IMS_PER_BATCH:
                 break
@@ -65,17 +68,21 @@ def measure_speed(cfg: CfgNode, *, timed: bool = True, random_images: bool = Fal
         with torch.no_grad():
             infer = _seconds(lambda: model(next(batches)), on_gpu)
     per_image = max(0, _peak_memory(on_gpu) - before) // images
-    return Speed(train / images, infer / images, before, per_image, checkpoint, weights)
+    base = before + kept
+    return Speed(train / images, infer / images, base, per_image, checkpoint, weights)
 
 
-def _batches(cfg: CfgNode, size: int) -> Iterator[list[dict[str, Any]]]:
-    """Yield batches of the first images, decoded as in training."""
+def _batches(cfg: CfgNode, size: int) -> tuple[Iterator[list[dict[str, Any]]], int]:
+    """Return endless batches as in training, and the bytes that the decoded images will take."""
     images = get_detection_dataset_dicts(
         list(cfg.DATASETS.TRAIN), filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     )
-    mapper = build_train_mapper(cfg, cfg.DATASETS.TRAIN)
-    for start in count(0, size):
-        yield [mapper(images[(start + n) % len(images)]) for n in range(size)]
+    mapper = build_train_mapper(cfg, cfg.DATASETS.TRAIN, images)
+    cache = getattr(mapper, "cache", None)
+    if cache is not None and cache.is_complete:  # nearly all steps of a training decode nothing
+        images = images[:size]
+    batches = ([mapper(images[(s + n) % len(images)]) for n in range(size)] for s in count(0, size))
+    return batches, 0 if cache is None else cache.nbytes
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Training images that are decoded once."""
 
+import pickle
+
 import pytest
 import torch
 from detectron2.config import get_cfg
@@ -10,11 +12,11 @@ from crnas_d2.data.loaders.mappers import KeepingMapper, build_train_mapper
 
 class CountingMapper:
     def __init__(self):
-        self.calls = 0
+        self.calls, self.rest = 0, {}
 
     def __call__(self, entry):
         self.calls += 1
-        return {**entry, "image": torch.full((3, 4, 4), self.calls, dtype=torch.uint8)}
+        return {**entry, **self.rest, "image": torch.full((3, 4, 4), self.calls, dtype=torch.uint8)}
 
 
 def entry(name, image_id=1):
@@ -23,7 +25,7 @@ def entry(name, image_id=1):
 
 def test_an_image_is_mapped_once():
     counting = CountingMapper()
-    mapper = KeepingMapper(counting, limit=1000)
+    mapper = KeepingMapper(counting, limit=10_000)
     first, other = mapper(entry("a.png")), mapper(entry("b.png"))
     assert counting.calls == 2
     assert torch.equal(mapper(entry("a.png"))["image"], first["image"])
@@ -35,16 +37,22 @@ def test_an_image_is_mapped_once():
 
 
 def test_what_a_model_changes_in_an_input_is_not_kept():
-    mapper = KeepingMapper(CountingMapper(), limit=1000)
+    mapper = KeepingMapper(CountingMapper(), limit=10_000)
     taken = mapper(entry("a.png"))
     taken["image"], taken["extra"] = None, 1
     again = mapper(entry("a.png"))
     assert again["image"] is not None and "extra" not in again
 
 
-def test_no_more_is_kept_than_the_limit_allows():
+@pytest.mark.parametrize("masks", [0, 50])
+def test_no_more_is_kept_than_the_limit_allows(masks):
+    """All is counted: names, and masks that are larger than the image of 48 bytes."""
     counting = CountingMapper()
-    mapper = KeepingMapper(counting, limit=100)  # two images of 48 bytes
+    counting.rest = {"masks": torch.zeros((masks, 4, 4))}
+    of_one = len(pickle.dumps(counting(entry("a.png"))))
+    assert masks * 64 + 48 < of_one < masks * 64 + 2000
+    counting.calls = 0
+    mapper = KeepingMapper(counting, limit=3 * of_one - 1)
     for _ in range(2):
         for name in ("a.png", "b.png", "c.png"):
             mapper(entry(name))

@@ -175,6 +175,15 @@ def test_supernet_step_measures_both_sides(tool, capsys, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("registered")
+def test_image_cache_measures_equal_steps(tool, benchmarks, monkeypatch, capsys):
+    for name, number in {"IMAGES": 4, "BATCH": 2}.items():
+        monkeypatch.setattr(benchmarks("image_cache"), name, number)
+    tool.main(["image-cache", "--repeats", "3", "--device", "cpu"])  # raises if the losses differ
+    result = assert_measured(capsys.readouterr().out, 0.7, "kept_cpu_ms", "decoded_cpu_ms")
+    assert result["kept_cpu_ms"] < result["decoded_cpu_ms"]
+
+
 def test_supernet_step_refuses_sides_that_differ(benchmarks, monkeypatch):
     # Without the copy of the weights the two sides begin with other numbers.
     module = benchmarks("supernet_step")

@@ -29,9 +29,10 @@ def build_train_loader(cfg: CfgNode) -> Loader:
     It can be resumed, with the batches that Detectron2's loader would have; only a dataset without
     a length gets Detectron2's own.
     """
-    mapper = build_train_mapper(cfg, cfg.DATASETS.TRAIN)
-    unused = object()  # the loader makes its own sampler
-    dataset = _train_loader_from_config(cfg, mapper=mapper, sampler=unused)["dataset"]
+    unused = object()  # the loader makes its own mapper and sampler
+    dataset = _train_loader_from_config(cfg, mapper=unused, sampler=unused)["dataset"]
+    images = dataset if isinstance(dataset, list) else []
+    mapper = build_train_mapper(cfg, cfg.DATASETS.TRAIN, images)
     if not isinstance(dataset, list):
         loader: Loader = build_detection_train_loader(cfg, mapper=mapper, dataset=dataset)
         return loader
@@ -50,7 +51,7 @@ def build_resumable_loader(cfg: CfgNode, names: Sequence[str], seed: int) -> Res
     return ResumableLoader(
         # Serialized, so that workers share the memory of a large dataset instead of copying it.
         DatasetFromList(images, copy=False),
-        build_train_mapper(cfg, names),
+        build_train_mapper(cfg, names, images),
         ims_per_batch=cfg.SOLVER.IMS_PER_BATCH,
         seed=seed,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
