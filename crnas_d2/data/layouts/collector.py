@@ -22,7 +22,7 @@ from crnas_d2.data.annotations.coco import Record
 from crnas_d2.data.annotations.part import Part
 from crnas_d2.data.images.pixels import upright_size
 
-from .folder import Folder
+from .folder import Folder, stem_of
 
 BACKGROUND = "images without labels, read as background"
 NO_FILE = "images without an annotation file"
@@ -114,7 +114,7 @@ class Collector:
         folders = {os.path.dirname(image): part for image, part in used.items()}
         for image in self.folder.images:
             part = folders.get(os.path.dirname(image))
-            if part is not None and image not in used and Path(image).stem not in labelled:
+            if part is not None and image not in used and stem_of(image) not in labelled:
                 self.note(part, NO_FILE, image)
 
     def parts(self) -> dict[str, Part]:
@@ -184,7 +184,7 @@ def read_sizes(root: Path, files: Sequence[str]) -> dict[str, tuple[int, int]]:
 
     def read(file: str) -> tuple[int, int]:
         try:
-            with Image.open(root / file) as image:
+            with Image.open(os.path.join(root, file)) as image:
                 return upright_size(image)
         except Exception:  # decoders raise many types; prepare names them when it decodes all
             return 0, 0

@@ -36,11 +36,16 @@ def read_text(file: AnyPath) -> str:
         ValueError: it is none, or cannot be read.
     """
     try:
-        return Path(file).read_bytes().decode("utf-8-sig")
+        with open(file, "rb") as stream:
+            return stream.read().decode("utf-8-sig")
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} is not a text file in UTF-8: {error.reason}.") from error
+
+
+def stem_of(path: str) -> str:
+    return os.path.splitext(os.path.basename(path))[0]
 
 
 class Folder:
@@ -103,13 +108,15 @@ class Folder:
     def _by_stem(self) -> dict[str, list[str]]:
         found = defaultdict(list)
         for image in self.images:
-            found[PurePosixPath(image).stem.lower()].append(image)
+            found[stem_of(image).lower()].append(image)
         return found
 
     def with_stem(self, stem: str, near: str) -> list[str]:
         """Return the images of a stem, the nearest to the folder ``near`` if there are several."""
         alike = self._by_stem.get(stem.lower(), [])
-        found = [file for file in alike if PurePosixPath(file).stem == stem] or alike
+        found = [file for file in alike if stem_of(file) == stem] or alike
+        if len(found) < 2:
+            return found
         shared = [_common(near.split("/"), file.split("/")[:-1]) for file in found]
         most = max(shared, default=0)
         return [file for file, n in zip(found, shared, strict=True) if n == most]
@@ -129,10 +136,9 @@ class Folder:
                 return path, ""
             if path.startswith("..") and (self.root / path).is_file():
                 return path, ""
-        wanted = PurePosixPath(plain_name(name))
-        found = self._by_stem.get(wanted.stem.lower(), [])
-        found = [f for f in found if PurePosixPath(f).name.lower() == wanted.name.lower()]
-        end = str(wanted).lower().split("/")[::-1]
+        end = os.path.normpath(plain_name(name)).lower().split("/")[::-1]
+        found = self._by_stem.get(stem_of(end[0]), [])
+        found = [file for file in found if os.path.basename(file).lower() == end[0]]
         ends = [_common(file.lower().split("/")[::-1], end) for file in found]
         most = max(ends, default=0)
         found = [file for file, end in zip(found, ends, strict=True) if end == most]

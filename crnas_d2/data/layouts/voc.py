@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -13,7 +13,7 @@ from crnas_d2.data.annotations.coco import Record
 from crnas_d2.data.annotations.part import Part
 
 from .collector import BASE_NAMES, NOT_LISTED, OTHER_IMAGE, ROTATED, Collector, progress, rotated
-from .folder import PARTS, Folder, part_of, read_text
+from .folder import PARTS, Folder, part_of, read_text, stem_of
 from .layout import LAYOUT_REGISTRY, Layout
 from .xml_files import parse_xml, xml_files
 
@@ -42,7 +42,7 @@ class VOC(Layout):
         for file in files:
             if file not in parts:
                 collector.note("train", NOT_LISTED, file)
-        collector.note_unused({Path(file).stem for file in files if file not in parts})
+        collector.note_unused({stem_of(file) for file in files if file not in parts})
         return collector.parts()
 
     def _listed(
@@ -52,9 +52,9 @@ class VOC(Layout):
         parts: dict[str, str] = {}
         for part in ("test", "val", "train"):
             for listed in lists:
-                if PARTS.get(Path(listed).stem) == part:
+                if PARTS.get(stem_of(listed)) == part:
                     root = listed.partition("ImageSets/")[0]
-                    by_id = {Path(f).stem: f for f in files if f.startswith(root)}
+                    by_id = {stem_of(f): f for f in files if f.startswith(root)}
                     for line in filter(None, read_text(self.folder.root / listed).split("\n")):
                         name = next((n for n in (line.strip(), line.split()[0]) if n in by_id), "")
                         if name:
@@ -142,7 +142,9 @@ def _read(file: str, part: str, collector: Collector) -> None:
 def _shape(element: Element, name: str) -> tuple[Record, bool]:
     """Return box and corners of an object, and whether it is rotated (by radians)."""
     try:
-        corners = [float(element.findtext(f"bndbox/{key}") or "") for key in _CORNERS]
+        bndbox = element.find("bndbox")
+        texts = [None if bndbox is None else bndbox.findtext(key) for key in _CORNERS]
+        corners = [float(text or "") for text in texts]
     except ValueError as error:
         keys = ("cx", "cy", "w", "h", "angle")  # of roLabelImg
         texts = [element.findtext(f"robndbox/{key}") for key in keys]
@@ -159,10 +161,11 @@ def _shape(element: Element, name: str) -> tuple[Record, bool]:
 
 def _image_of(file: str, tree: Element, part: str, collector: Collector) -> str:
     """Return the image of an annotation file: that of its own name, else its ``<filename>``."""
-    near, stem = os.path.dirname(file), Path(file).stem
+    near, stem = os.path.dirname(file), stem_of(file)
     stated = (tree.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2]
-    own, named = (list(_images(collector.folder, name, near)) for name in (stem, Path(stated).stem))
-    named = [image for image in named if Path(image).name.lower() == stated.lower()]
+    own = _images(collector.folder, stem, near)
+    named = own if stem_of(stated) == stem else _images(collector.folder, stem_of(stated), near)
+    named = [image for image in named if os.path.basename(image).lower() == stated.lower()]
     both = [image for image in own if image in named]
     if own and named and not both:
         words = f"{file}: {own[0]}, <filename> {named[0]}"
@@ -172,11 +175,11 @@ def _image_of(file: str, tree: Element, part: str, collector: Collector) -> str:
         raise ValueError(f"its image may be {format_few(found)}")
     if not found:
         beside = near.replace("Annotations", "JPEGImages")
-        return os.path.join(beside, stated if Path(stated).stem == stem else f"{stem}.jpg")
-    if Path(found[0]).stem != stem and Path(found[0]).name != stated:
+        return os.path.join(beside, stated if stem_of(stated) == stem else f"{stem}.jpg")
+    if stem_of(found[0]) != stem and os.path.basename(found[0]) != stated:
         collector.note(part, BASE_NAMES, f"{file} = {found[0]}")
     return min(found)
 
 
-def _images(folder: Folder, stem: str, near: str) -> Iterator[str]:
-    return (image for image in folder.with_stem(stem, near) if not _MASKS & {*image.split("/")})
+def _images(folder: Folder, stem: str, near: str) -> list[str]:
+    return [image for image in folder.with_stem(stem, near) if not _MASKS & {*image.split("/")}]

@@ -1,7 +1,7 @@
 """YOLO: a text file per image, with a class number and coordinates from 0 to 1 per line."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from crnas_d2.common.errors import invalid
@@ -50,7 +50,9 @@ class YOLO(Layout):
         images = dict(self._images(description, collector))
         files = {}
         for image in images:
-            found = (file for file in label_files(image) if os.path.isfile(root / file))
+            found = (
+                file for file in label_files(image) if os.path.isfile(os.path.join(root, file))
+            )
             files[image] = next(found, "")
         if not any(files.values()):
             first = next(iter(images), "")
@@ -61,7 +63,9 @@ class YOLO(Layout):
         rows: _Rows = {}
         for image, file in progress(list(files.items())):
             with collector.problem_of(file):
-                lines = enumerate(read_text(root / file).splitlines() if file else (), start=1)
+                lines = enumerate(
+                    read_text(os.path.join(root, file)).splitlines() if file else (), start=1
+                )
                 rows[image] = [(number, words) for number, line in lines if (words := line.split())]
         lengths = {len(words) for some in rows.values() for _, words in some}
         if not description.points and _are_poses(rows, lengths):
@@ -108,16 +112,14 @@ class YOLO(Layout):
     ) -> Iterator[str]:
         """Yield the images in a folder, or those that a list names."""
         if found.is_dir():
-            paths: list[Path | None] = [found / file for file in Folder(found).images]
-            names: Sequence[str] = [str(path) for path in paths]
-        else:
-            names = [line.strip() for line in read_text(found).splitlines() if line.strip()]
-            paths = [place(name, [found.parent, *bases]) for name in names]
-        for name, path in zip(names, paths, strict=True):
-            if path is None:
-                collector.note(part, MISSING, f"{name} of {found.name}")
-            else:
+            base = os.path.relpath(found, self.folder.root)
+            yield from (os.path.normpath(os.path.join(base, f)) for f in Folder(found).images)
+            return
+        for name in filter(None, map(str.strip, read_text(found).splitlines())):
+            if path := place(name, [found.parent, *bases]):
                 yield os.path.normpath(os.path.relpath(path, self.folder.root))
+            else:
+                collector.note(part, MISSING, f"{name} of {found.name}")
 
     def _add_object(
         self,
@@ -162,10 +164,10 @@ class YOLO(Layout):
     ) -> None:
         """Note labels in the folders of labels whose image does not exist."""
         folders = {os.path.dirname(file) for file in files if file}
-        known = {file for image in self.folder.images for file in label_files(image)}
+        known = {file for image in self.folder.images for file in label_files(image)} | {*files}
         for file in self.folder.files:
             is_beside = file.endswith(".txt") and os.path.dirname(file) in folders
-            if is_beside and not {file} & {*files, *known} and _is_labels(self.folder.root / file):
+            if is_beside and file not in known and _is_labels(self.folder.root / file):
                 collector.note(next(iter(images.values())), MISSING, f"the image of {file}")
 
 
