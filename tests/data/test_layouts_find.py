@@ -37,7 +37,24 @@ def test_what_is_not_recognized_says_what_was_looked_for(tmp_path):
     write(tmp_path, {"a.jpg": None, "notes.md": "", "a.json": "[1"})
     names = [f"{name}: " for name in LAYOUT_REGISTRY.names]
     refuses(tmp_path, "among the 3 files", "1 of them images", "a.json is not JSON", *names)
+    write(tmp_path, {"birds.zip": "PK"})
+    refuses(tmp_path / "birds.zip", "birds.zip is an archive: unpack it")
     refuses(tmp_path / "gone", "gone does not exist; expected the folder of a dataset")
+
+
+def test_what_names_no_part_is_trained_on(tmp_path):
+    write(
+        tmp_path,
+        {
+            f"{folder}/{name}": content
+            for folder in ("more", "train", "val")
+            for name, content in YOLO.items()
+        },
+    )
+    assert {part: list(images) for part, images in read(tmp_path).items()} == {
+        "train": ["more/a.jpg", "train/a.jpg"],
+        "val": ["val/a.jpg"],
+    }
 
 
 def test_links_to_folders_above_end(tmp_path):

@@ -454,6 +454,21 @@ def test_what_cannot_be_placed_is_an_error_with_file_and_record(tmp_path, files,
     refuses(write(tmp_path, {"a.jpg": None, **files}), *words)
 
 
+@pytest.mark.parametrize(
+    ("files", "kind", "images"),
+    [
+        ({"a.jpg": None, "b.jpg": None}, "annotation files that name another image", ["a.jpg"]),
+        ({"a.jpg": None}, "", ["a.jpg"]),
+        ({"b.jpg": None}, "", ["b.jpg"]),
+    ],
+)
+def test_a_renamed_image_of_labelme_is_that_of_the_files_own_name(tmp_path, files, kind, images):
+    write(tmp_path, {"a.json": labelme(path="b.jpg"), **files})
+    assert list(read(tmp_path)["train"]) == images
+    findings = find_layout(tmp_path).read()["train"].findings
+    assert [*findings][: bool(kind)] == [kind] * bool(kind)
+
+
 def test_keys_that_occur_twice_are_found(tmp_path):
     twice = '{"shapes": [], "imagePath": "b.jpg", "imagePath": "a.jpg", "imageWidth": 80}'
     write(tmp_path, {"a.json": twice, "a.jpg": None})

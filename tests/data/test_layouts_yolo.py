@@ -203,6 +203,10 @@ def test_all_problems_are_counted(tmp_path):
         ({"a.jpg": None, "data.yaml": f"train: .\n{NAMES}"}, ("none of the 1 images", "a.txt")),
         ({"a.jpg": None, "data.yaml": f"train: gone\n{NAMES}"}, ("data.yaml: train is 'gone'",)),
         ({"a.jpg": None, "obj.data": "names = x.names"}, ("x.names",)),
+        (
+            {"a.jpg": None, "a.png": None, "a.txt": BOX, "classes.txt": "cat"},
+            ("a.txt is of a.jpg and of a.png",),
+        ),
     ],
 )
 def test_a_folder_that_is_incomplete_is_refused(tmp_path, files, words):

@@ -44,7 +44,7 @@ class COCO(Layout):
     def read(self) -> dict[str, Part]:
         of_part: dict[str, list[str]] = defaultdict(list)
         for file in json_files(self.folder, _is_coco, strict=True):
-            of_part[part_of(os.path.splitext(file)[0])].append(file)
+            of_part[part_of(os.path.splitext(file)[0]) or "train"].append(file)
         parts = {}
         for part, files in of_part.items():
             # COCO has the same images in instances_ and person_keypoints_ files.

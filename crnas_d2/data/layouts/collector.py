@@ -39,6 +39,7 @@ POLYGONS = "polygons, read as masks and boxes"
 ROUND = "ellipses and circles, read as boxes"
 POINTS = "points and lines, left out"
 
+_MASKS = {"SegmentationClass", "SegmentationObject"}  # folders of VOC without photographs
 _FEW = 5000  # files that are read without a progress bar
 Point = tuple[float, float]
 Box = list[float]
@@ -62,7 +63,7 @@ class Collector:
         self._sources: dict[str, dict[str, None]] = defaultdict(dict)
 
     def note(self, part: str, kind: str, place: str) -> None:
-        self._findings[part][kind].append(place)
+        self._findings[part or "train"][kind].append(place)
 
     @contextmanager
     def problem_of(self, place: str) -> Iterator[None]:
@@ -81,6 +82,7 @@ class Collector:
             size: width and height in pixels, as far as they are known.
             sources: the files of its annotations.
         """
+        part = part or "train"
         width, height = map(whole, size)
         images = self._images[part]
         image = {"id": len(images) + 1, "file_name": file, "width": width, "height": height}
@@ -94,6 +96,30 @@ class Collector:
         if words:
             self.note(part, BASE_NAMES if file else MISSING, words)
         return file or name
+
+    def image_of(self, part: str, file: str, stated: str) -> str:
+        """Return the image of an annotation file: that of its own name, else the one it states."""
+        near, stem = os.path.dirname(file), stem_of(file)
+        name = os.path.basename(stated.replace("\\", "/"))
+        own = self._photographs(stem, near)
+        named = own if stem_of(name) == stem else self._photographs(stem_of(name), near)
+        named = [image for image in named if os.path.basename(image).lower() == name.lower()]
+        both = [image for image in own if image in named]
+        if own and named and not both:
+            self.note(part, OTHER_IMAGE, f"{file}: {own[0]}, it states {named[0]}")
+        found = both or own or named
+        if len({os.path.dirname(image) for image in found}) > 1:
+            raise ValueError(f"its image may be {format_few(found)}")
+        if not found:
+            beside = near.replace("Annotations", "JPEGImages")
+            return os.path.join(beside, name if stem_of(name) == stem else f"{stem}.jpg")
+        if stem_of(found[0]) != stem and os.path.basename(found[0]) != name:
+            self.note(part, BASE_NAMES, f"{file} = {found[0]}")
+        return min(found)
+
+    def _photographs(self, stem: str, near: str) -> list[str]:
+        images = self.folder.with_stem(stem, near)
+        return [image for image in images if not _MASKS & {*image.split("/")}]
 
     def add_object(self, image: Record, name: str | int, shape: Record, **more: Any) -> None:
         """Add an object: the shape has its ``bbox``, see :func:`polygon` and others."""
@@ -149,12 +175,11 @@ class Collector:
 
 
 def in_order(parts: dict[str, Part]) -> dict[str, Part]:
-    """Return train, val and test in this order; one part alone is ``train``, as is one of no name.
+    """Return train, val and test in this order; one part alone is ``train``.
 
     Raises:
         ValueError: several parts, and none to train on.
     """
-    parts = {part or "train": content for part, content in parts.items()}
     if len(parts) == 1:
         return {"train": next(iter(parts.values()))}
     if "train" not in parts:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from crnas_d2.common.files import AnyPath
@@ -63,6 +63,10 @@ class Folder:
         self.root = Path(path)
         self.chosen = ""
         if self.root.is_file():
+            if self.root.suffix in (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"):
+                raise ValueError(
+                    f"{path} is an archive: unpack it, and name its folder."
+                )
             self.root, self.chosen = self.root.parent, self.root.name
         elif not self.root.is_dir():
             raise ValueError(f"{path} does not exist; expected the folder of a dataset.")
@@ -201,8 +205,11 @@ def json_files(folder: Folder, is_one: Callable[[Any], bool], *, strict: bool = 
 
 
 def _walk(root: Path, below: str) -> Iterator[str]:
+    def fail(error: OSError) -> NoReturn:
+        raise error  # else os.walk leaves out what cannot be read
+
     seen = set()
-    for folder, folders, files in os.walk(root / below, followlinks=True):
+    for folder, folders, files in os.walk(root / below, onerror=fail, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:  # a link to a folder above
             folders.clear()

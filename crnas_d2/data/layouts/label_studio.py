@@ -57,8 +57,8 @@ class LabelStudio(Layout):
         where, base = os.path.split(path)
         uploaded = _UPLOADED.fullmatch(base)  # as it was exported, or as the user has it
         names = [path, os.path.join(where, uploaded[1])] if uploaded else [path]
-        found = next((f for n in names if (f := self.folder.find_image(n, bases)[0])), "")
-        found = found or collector.find_image(part, path, bases)
+        hits = (n for n in names if self.folder.find_image(n, bases)[0])
+        found = collector.find_image(part, next(hits, path), bases)
         size = next(((r["original_width"], r["original_height"]) for r in results), (0, 0))
         image = collector.add_image(part, found, size, file)
         merged: dict[Any, Record] = {}

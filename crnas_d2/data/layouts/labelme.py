@@ -29,7 +29,7 @@ from .collector import (
     polygon,
     progress,
 )
-from .folder import Folder, json_files, part_of
+from .folder import Folder, json_files, part_of, stem_of
 from .layout import LAYOUT_REGISTRY, Layout
 
 _LINES = {"point", "points", "line", "linestrip"}
@@ -59,10 +59,12 @@ class LabelMe(Layout):
         part = part_of(os.path.dirname(file))
         for words in repeated:
             collector.note(part, REPEATED_KEYS, f"{file}: {words}")
-        beside = os.path.dirname(file)
-        name = content["imagePath"].replace("\\", "/")
-        found = collector.find_image(part, name, [beside, ""])
-        if found not in self.folder and content.get("imageData"):
+        name = content["imagePath"]
+        # Beside many folders with equal names, its path; else, as for VOC, the file's own name too.
+        found, _ = self.folder.find_image(name.replace("\\", "/"), [os.path.dirname(file)])
+        if not found or stem_of(found) != stem_of(file):
+            found = collector.image_of(part, file, name)
+        if content.get("imageData") and not (self.folder.root / found).is_file():
             fix = "Save imageData as that file"
             raise invalid("imagePath", name, but="this image exists inside the JSON alone", fix=fix)
         size = [content.get(key) or 0 for key in ("imageWidth", "imageHeight")]

@@ -8,17 +8,15 @@ from xml.etree.ElementTree import Element
 
 from crnas_d2.common.errors import invalid
 from crnas_d2.common.files import AnyPath
-from crnas_d2.common.formats import format_few
 from crnas_d2.data.annotations.coco import Record
 from crnas_d2.data.annotations.part import Part
 
-from .collector import BASE_NAMES, NOT_LISTED, OTHER_IMAGE, ROTATED, Collector, progress, rotated
+from .collector import NOT_LISTED, ROTATED, Collector, progress, rotated
 from .folder import PARTS, Folder, part_of, read_text, stem_of
 from .layout import LAYOUT_REGISTRY, Layout
 from .xml_files import parse_xml, xml_files
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
-_MASKS = {"SegmentationClass", "SegmentationObject"}  # folders without photographs
 
 
 @LAYOUT_REGISTRY.register("VOC")
@@ -123,7 +121,8 @@ def voc_part(
 def _read(file: str, part: str, collector: Collector) -> None:
     tree = parse_xml(collector.folder.root / file)
     size = [tree.findtext(f"size/{side}") or 0 for side in ("width", "height")]
-    image = collector.add_image(part, _image_of(file, tree, part, collector), size, file)
+    name = collector.image_of(part, file, (tree.findtext("filename") or "").strip())
+    image = collector.add_image(part, name, size, file)
     numbers = {name: number for number, name in (collector.names or {}).items()}
     for element in tree.findall("object"):
         name = (element.findtext("name") or "").strip()
@@ -157,29 +156,3 @@ def _shape(element: Element, name: str) -> tuple[Record, bool]:
     xmin, ymin, xmax, ymax = corners
     box = [xmin - 1, ymin - 1, xmax - (xmin - 1), ymax - (ymin - 1)]
     return {"bbox": box, "voc_box": corners}, False
-
-
-def _image_of(file: str, tree: Element, part: str, collector: Collector) -> str:
-    """Return the image of an annotation file: that of its own name, else its ``<filename>``."""
-    near, stem = os.path.dirname(file), stem_of(file)
-    stated = (tree.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2]
-    own = _images(collector.folder, stem, near)
-    named = own if stem_of(stated) == stem else _images(collector.folder, stem_of(stated), near)
-    named = [image for image in named if os.path.basename(image).lower() == stated.lower()]
-    both = [image for image in own if image in named]
-    if own and named and not both:
-        words = f"{file}: {own[0]}, <filename> {named[0]}"
-        collector.note(part, OTHER_IMAGE, words)
-    found = both or own or named
-    if len({os.path.dirname(image) for image in found}) > 1:
-        raise ValueError(f"its image may be {format_few(found)}")
-    if not found:
-        beside = near.replace("Annotations", "JPEGImages")
-        return os.path.join(beside, stated if stem_of(stated) == stem else f"{stem}.jpg")
-    if stem_of(found[0]) != stem and os.path.basename(found[0]) != stated:
-        collector.note(part, BASE_NAMES, f"{file} = {found[0]}")
-    return min(found)
-
-
-def _images(folder: Folder, stem: str, near: str) -> list[str]:
-    return [image for image in folder.with_stem(stem, near) if not _MASKS & {*image.split("/")}]

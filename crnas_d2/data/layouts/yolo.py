@@ -60,6 +60,10 @@ class YOLO(Layout):
                 f"{root / description.source}: none of the {len(images):,} images has labels; "
                 f"looked for {' and '.join(label_files(first))}."
             )
+        images_of: dict[str, str] = {}
+        for image, file in files.items():
+            if file and images_of.setdefault(file, image) != image:
+                collector.problems.append(f"{file} is of {images_of[file]} and of {image}")
         rows: _Rows = {}
         for image, file in progress(list(files.items())):
             with collector.problem_of(file):
