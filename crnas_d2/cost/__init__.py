@@ -2,7 +2,7 @@
 
 from .build import build_budgets, build_costs, check_costs
 from .counted import Blocks, CountedCost, MACs, Parameters, most_expensive_path
-from .counting import NetworkCost, body_cost, count_macs, count_parameters
+from .counting import NetworkCost, body_cost, count_macs, count_parameters, register_macs
 from .detector_cost import (
     Part,
     detector_cost,
@@ -37,6 +37,7 @@ __all__ = [
     "meta_network",
     "most_expensive_path",
     "register_heads",
+    "register_macs",
     "runnable_size",
     "step_memory",
 ]

@@ -194,13 +194,13 @@ def _image(model: Any, size: tuple[int, int]) -> torch.Tensor:
 
 
 def _cost(module: nn.Module, run: Callable[..., Any], *inputs: Any) -> NetworkCost:
-    def flops(image: torch.Size, weight: torch.Size, *_: Any, out_shape: Any, **__: Any) -> int:
+    def macs(image: torch.Size, weight: torch.Size, *_: Any, out_shape: Any, **__: Any) -> int:
         # Every weight at every output pixel. PyTorch's own formula takes the height and width of
         # the input for a transposed convolution.
-        return 2 * image[0] * math.prod(weight) * math.prod(out_shape[2:])
+        return image[0] * math.prod(weight) * math.prod(out_shape[2:])
 
-    macs = count_macs(run, *inputs, formulas={torch.ops.aten.convolution: flops})
-    return NetworkCost(macs, count_parameters(module))
+    counted = count_macs(run, *inputs, formulas={torch.ops.aten.convolution: macs})
+    return NetworkCost(counted, count_parameters(module))
 
 
 def _unknown(key: str, module: nn.Module, *known: type) -> ValueError:

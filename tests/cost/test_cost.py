@@ -1,12 +1,24 @@
+import math
+from functools import partial
 from random import Random
 
 import pytest
 import torch
 import toy
 from detectron2.modeling import ResNet
+from torch.nn import functional
+from torchvision.ops import deform_conv2d, roi_align
 
 from crnas_d2.config import NetworkSpec, load_config
-from crnas_d2.cost import CountedCost, MACs, NetworkCost, Parameters, body_cost
+from crnas_d2.cost import (
+    CountedCost,
+    MACs,
+    NetworkCost,
+    Parameters,
+    body_cost,
+    counting,
+    register_macs,
+)
 from crnas_d2.cost.counted import most_expensive_path
 from crnas_d2.cost.counting import count_macs, count_parameters
 from crnas_d2.modeling import build_supernet_backbone, find_supernet
@@ -136,6 +148,83 @@ def test_macs_of_layers_written_out():
     conv = torch.nn.Conv2d(6, 8, 3, stride=2, padding=1, groups=2, bias=False)
     assert count_macs(conv, torch.zeros(1, 6, 10, 14)) == 5 * 7 * 8 * 3 * 9
     assert count_macs(torch.nn.Linear(5, 7), torch.zeros(3, 5)) == 3 * 5 * 7
+
+
+deform = torch.ops.torchvision.deform_conv2d
+OPERATORS = {  # by name, a call and the shapes of its tensors
+    "torchvision::deform_conv2d": (
+        partial(deform_conv2d, padding=1),
+        *((1, 4, 8, 9), (1, 18, 8, 9), (6, 4, 3, 3)),
+    ),
+    "toy::scaled": (lambda x: torch.ops.toy.scaled(x), (2, 3)),
+    "aten::mv": (torch.mv, (4, 5), (5,)),
+    "aten::dot": (torch.dot, (4,), (4,)),
+    "aten::addmv": (torch.addmv, (4,), (4, 5), (5,)),
+    "aten::addbmm": (torch.addbmm, (4, 6), (2, 4, 5), (2, 5, 6)),
+    "aten::_euclidean_dist": (torch.cdist, (40, 2), (50, 2)),
+    "aten::_trilinear": (functional.bilinear, (3, 4), (3, 5), (6, 4, 5)),
+    "aten::_fft_r2c": (torch.fft.rfft2, (1, 8, 8)),
+}
+
+
+@pytest.fixture(scope="module")
+def toy_operator():
+    """An operator that is not PyTorch's, as plug-ins have them."""
+    with torch.library._scoped_library("toy", "DEF") as library:
+        library.define("scaled(Tensor x) -> Tensor")
+        library.impl("scaled", lambda x: x.clone(), "CompositeExplicitAutograd")
+        yield
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_an_operator_whose_macs_are_not_known_is_named(name, toy_operator, monkeypatch):
+    run, *shapes = OPERATORS[name]
+    tensors = [torch.empty(shape, device="meta") for shape in shapes]
+    with pytest.raises(ValueError, match=f"{name}'.*crnas_d2.cost.register_macs"):
+        count_macs(run, *tensors)
+    space, _, operator = name.partition("::")
+    monkeypatch.setattr(counting, "_FORMULAS", {})
+    register_macs(getattr(getattr(torch.ops, space), operator))(lambda *shapes, **_: 7)
+    assert count_macs(run, *tensors) == 7
+
+
+def test_a_registered_formula_gets_shapes(monkeypatch):
+    monkeypatch.setattr(counting, "_FORMULAS", {})
+
+    @register_macs(deform)
+    def macs(image, weight, *_, out_shape, **__):
+        return image[0] * math.prod(weight) * math.prod(out_shape[2:])
+
+    run, *shapes = OPERATORS["torchvision::deform_conv2d"]
+    tensors = [torch.empty(shape, device="meta") for shape in shapes]
+    assert count_macs(run, *tensors) == 6 * 4 * 3 * 3 * 8 * 9
+
+
+def test_a_body_with_an_unknown_operator_has_no_macs(monkeypatch):
+    spec = NetworkSpec.from_config(toy.supernet_config({"MODEL.RESNETS.RES2_OUT_CHANNELS": 12}))
+    monkeypatch.setattr(functional, "relu_", lambda x: x * torch.cdist(x, x).mean())
+    for count in (body_cost, MACs().table):
+        with pytest.raises(ValueError, match="_euclidean_dist"):
+            count(spec, SIZE)
+
+
+FREE = {
+    "layer norm": (lambda x: functional.layer_norm(x, x.shape[1:]), (2, 3, 4, 4)),
+    "group norm": (lambda x: functional.group_norm(x, 3), (2, 3, 4, 4)),
+    "activations": (lambda x: functional.gelu(x).sigmoid().cummax(0)[0].lgamma(), (2, 3)),
+    "resizing": (
+        lambda x: functional.interpolate(x, scale_factor=2.0, mode="bilinear"),
+        (1, 2, 4, 4),
+    ),
+    "pooling": (lambda x: functional.max_pool2d(x, 2) + x.mean(), (1, 2, 4, 4)),
+    "ROIAlign": (lambda x, boxes: roi_align(x, boxes, 2), (1, 2, 4, 4), (1, 5)),
+}
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_what_does_not_multiply_matrices_is_free(name):
+    run, *shapes = FREE[name]
+    assert count_macs(run, *(torch.zeros(shape) for shape in shapes)) == 0
 
 
 def test_parameters_of_a_supernet_are_those_of_its_path():
