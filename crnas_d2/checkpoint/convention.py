@@ -8,11 +8,14 @@ from collections.abc import Mapping
 
 from detectron2.config import CfgNode
 
+from crnas_d2.common.plain_yaml import is_list, without_tuples
+from crnas_d2.config.architectures import find_architecture
 from crnas_d2.config.checks import find_spec
 from crnas_d2.space import Genotype
 
 _SPACE, _CHANNELS = "MODEL.SUPERNET.SPACE", "MODEL.GENOTYPE.CHANNELS"
 _DEPTHS, _OPS = "MODEL.GENOTYPE.DEPTHS", "MODEL.GENOTYPE.OPS"
+_POOLER = ("POOLER_TYPE", "POOLER_RESOLUTION", "POOLER_SAMPLING_RATIO")
 
 
 def describe_network(cfg: CfgNode, genotype: Genotype | None = None) -> dict[str, object]:
@@ -22,13 +25,17 @@ def describe_network(cfg: CfgNode, genotype: Genotype | None = None) -> dict[str
     """
     found: dict[str, object] = {
         "INPUT.FORMAT": cfg.INPUT.FORMAT,
+        "INPUT.DEPTH_RANGE": list(cfg.INPUT.DEPTH_RANGE),
         "MODEL.PIXEL_MEAN": [float(value) for value in cfg.MODEL.PIXEL_MEAN],
         "MODEL.PIXEL_STD": [float(value) for value in cfg.MODEL.PIXEL_STD],
+        **_parts(cfg),
     }
     spec = find_spec(cfg)
     if spec is None:
         if "resnet" in cfg.MODEL.BACKBONE.NAME and cfg.MODEL.RESNETS.DEPTH > 34:
             found["MODEL.RESNETS.STRIDE_IN_1X1"] = cfg.MODEL.RESNETS.STRIDE_IN_1X1
+        if "resnet" in cfg.MODEL.BACKBONE.NAME:
+            found["MODEL.RESNETS.RES5_DILATION"] = cfg.MODEL.RESNETS.RES5_DILATION
         return found
     found |= spec.family.convention()
     kind = spec.kind if spec.is_supernet and genotype is None else None
@@ -41,6 +48,40 @@ def describe_network(cfg: CfgNode, genotype: Genotype | None = None) -> dict[str
             found[_OPS] = list(genotype.ops or [0] * sum(genotype.depths))
     if genotype.channels:
         found[_CHANNELS] = [list(indices) for indices in genotype.channels]
+    return found
+
+
+def _parts(cfg: CfgNode) -> dict[str, object]:
+    """Return the settings of neck and heads that change what their weights compute."""
+    model, architecture = cfg.MODEL, find_architecture(cfg)
+    heads, parts = "roi heads" in architecture.parts, architecture.parts
+    is_cascade = "Cascade" in model.ROI_HEADS.NAME
+    anchors = ("NAME", "SIZES", "ASPECT_RATIOS", "OFFSET")
+    if "Rotated" in model.ANCHOR_GENERATOR.NAME:
+        anchors += ("ANGLES",)
+    boxes = ("BBOX_REG_WEIGHTS",)
+    found = {}
+    for section, is_used, keys in (
+        ("FPN", bool(model.FPN.IN_FEATURES) and "fpn" in model.BACKBONE.NAME, ("FUSE_TYPE",)),
+        ("ANCHOR_GENERATOR", "anchors" in parts, anchors),
+        ("RPN", "proposals" in parts, ("IN_FEATURES", *boxes)),
+        ("RETINANET", architecture.class_section == "RETINANET", ("IN_FEATURES", *boxes)),
+        ("ROI_HEADS", heads, ("IN_FEATURES",)),
+        ("ROI_BOX_HEAD", heads, (*_POOLER, *(() if is_cascade else boxes))),
+        ("ROI_BOX_CASCADE_HEAD", heads and is_cascade, boxes),
+        ("ROI_MASK_HEAD", heads and model.MASK_ON, _POOLER),
+        ("ROI_KEYPOINT_HEAD", heads and model.KEYPOINT_ON, _POOLER),
+        ("SEM_SEG_HEAD", "segmentation" in parts, ("IN_FEATURES", "COMMON_STRIDE")),
+    ):
+        for key in keys if is_used else ():
+            found[f"MODEL.{section}.{key}"] = without_tuples(model[section][key])
+        # Other norms show in the names of their tensors.
+        if is_used and model[section].get("NORM") in ("GN", "LN"):
+            found[f"MODEL.{section}.NORM"] = model[section].NORM
+    for key in ("SIZES", "ASPECT_RATIOS"):  # one list stands for all features
+        lists = found.get(f"MODEL.ANCHOR_GENERATOR.{key}")
+        if is_list(lists) and all(each == lists[0] for each in lists):
+            found[f"MODEL.ANCHOR_GENERATOR.{key}"] = list(lists[:1])
     return found
 
 

@@ -1,5 +1,6 @@
 """Weights say how they were trained, and a config that differs is told so."""
 
+import json
 import logging
 
 import pytest
@@ -9,6 +10,7 @@ import weight_files
 from detectron2.modeling import build_model
 
 from crnas_d2.checkpoint import StrictCheckpointer, TrainingCheckpointer, describe_network
+from crnas_d2.checkpoint.convention import differences, overrides
 from crnas_d2.checkpoint.files import write_weights
 from crnas_d2.space import Genotype
 
@@ -111,6 +113,67 @@ def test_an_evaluation_with_other_settings_is_refused(change, tmp_path, caplog):
             load_strictly(there, file)
         assert key in warnings_of(there, file, caplog)[0]
         load_strictly(here, file)
+
+
+PYRAMID = ["p2", "p3"]
+FASTER = {
+    "MODEL.META_ARCHITECTURE": "GeneralizedRCNN",
+    "MODEL.BACKBONE.NAME": "build_supernet_fpn_backbone",
+    "MODEL.RESNETS.OUT_FEATURES": ["res2", "res3", "res4", "res5"],
+    "MODEL.FPN.IN_FEATURES": ["res2", "res3", "res4", "res5"],
+    "MODEL.RPN.IN_FEATURES": [*PYRAMID, "p4"],
+    "MODEL.ROI_HEADS.NAME": "StandardROIHeads",
+    "MODEL.ROI_HEADS.IN_FEATURES": PYRAMID,
+    "MODEL.ROI_BOX_HEAD.NAME": "FastRCNNConvFCHead",
+    "MODEL.MASK_ON": True,
+}
+RETINANET = {
+    **FASTER,
+    "MODEL.META_ARCHITECTURE": "RetinaNet",
+    "MODEL.BACKBONE.NAME": "build_supernet_retinanet_fpn_backbone",
+    "MODEL.RETINANET.IN_FEATURES": ["p3", "p4"],
+}
+CASCADE = {**FASTER, "MODEL.ROI_HEADS.NAME": "CascadeROIHeads"}
+
+
+@pytest.mark.parametrize(
+    ("base", "key", "value"),
+    [
+        (FASTER, "MODEL.ANCHOR_GENERATOR.SIZES", [[8, 16, 32, 64, 128]]),
+        (FASTER, "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS", [[0.25, 1.0, 4.0]]),
+        (FASTER, "MODEL.ANCHOR_GENERATOR.OFFSET", 0.5),
+        (FASTER, "MODEL.RPN.BBOX_REG_WEIGHTS", (2.0, 2.0, 1.0, 1.0)),
+        (FASTER, "MODEL.RPN.IN_FEATURES", PYRAMID),
+        (FASTER, "MODEL.ROI_HEADS.IN_FEATURES", [*PYRAMID, "p4"]),
+        (FASTER, "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS", (5.0, 5.0, 2.0, 2.0)),
+        (FASTER, "MODEL.ROI_BOX_HEAD.POOLER_TYPE", "ROIAlign"),
+        (FASTER, "MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO", 2),
+        (FASTER, "MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION", 7),
+        (FASTER, "MODEL.FPN.FUSE_TYPE", "avg"),
+        (FASTER, "INPUT.DEPTH_RANGE", [0.0, 4095.0]),
+        (CASCADE, "MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS", ((10.0, 10.0, 5.0, 5.0),) * 3),
+        (RETINANET, "MODEL.RETINANET.BBOX_REG_WEIGHTS", (10.0, 10.0, 5.0, 5.0)),
+        (RETINANET, "MODEL.RETINANET.IN_FEATURES", ["p3", "p4", "p5"]),
+        (RETINANET, "MODEL.ANCHOR_GENERATOR.OFFSET", 0.5),
+    ],
+)
+def test_settings_of_neck_and_heads_count_as_well(base, key, value):
+    own, other = config(base), config(base, {key: value})
+    # As a checkpoint has it, also that of a training that is resumed.
+    file = json.loads(json.dumps(describe_network(other)))
+    for same_training in (False, True):
+        found = differences(file, describe_network(own), same_training=same_training)
+        assert list(found) == [key]
+    assert differences(file, describe_network(other)) == {}
+    own.merge_from_list([word.strip('"') for word in overrides(found).split(" ", 1)])
+    assert differences(file, describe_network(own)) == {}
+
+
+def test_the_same_anchors_may_be_written_in_two_ways():
+    key = "MODEL.ANCHOR_GENERATOR.SIZES"
+    sizes = ([[32, 64]], [[32, 64], [32, 64]])
+    one, each = (describe_network(config(FASTER, {key: value})) for value in sizes)
+    assert differences(one, each) == {}
 
 
 def test_what_a_network_may_start_from_warns_of_nothing(tmp_path, caplog):
