@@ -154,6 +154,7 @@ def test_the_documentation_shows_the_examples_as_they_are():
         "plugins/vgg.py",
         "plugins/hill_climbing.py",
         "plugins/activations.py",
+        "plugins/box_table.py",
     }
     for name, code in shown:
         assert code == (EXAMPLES / name).read_text(), name

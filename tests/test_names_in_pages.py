@@ -16,7 +16,7 @@ PAGES = [
     for page in sorted(toy.ROOT.glob(pattern))
 ]
 FILE = r"[\w./-]+\.(?:py|npz|txt|toml|ipynb)|[\w.-]+/[\w./-]+\.(?:yaml|md)|crnas_d2(?:/[\w-]+)+"
-THEIRS = {"backbone.py", "log.txt", "stdout.txt"}  # files of a run
+THEIRS = {"backbone.py", "log.txt", "stdout.txt", "classes.txt"}  # files of a run or a tool
 
 
 @cache

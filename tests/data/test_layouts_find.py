@@ -1,4 +1,8 @@
+import importlib
+import sys
+
 import pytest
+import toy
 from layout_toy import read, refuses, write
 
 from crnas_d2.data.layouts import LAYOUT_REGISTRY, Layout, find_layout
@@ -68,3 +72,16 @@ def test_every_layout_keeps_the_contract():
         assert issubclass(layout, Layout)
         assert layout.name == name
         assert layout.looked_for
+
+
+def test_a_layout_of_ones_own_is_recognized(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(toy.ROOT / "examples")
+    monkeypatch.setattr(LAYOUT_REGISTRY, "_obj_map", dict(LAYOUT_REGISTRY._obj_map))
+    monkeypatch.delitem(sys.modules, "plugins.box_table", raising=False)
+    importlib.import_module("plugins.box_table")
+    table = "image,class,x,y,width,height\nimages/a.jpg,cat,1,2,3,4.5\n"
+    write(tmp_path, {"boxes.csv": table, "images/a.jpg": None})
+    assert find_layout(tmp_path).name == "boxes.csv, boxes.csv"
+    assert read(tmp_path) == {"train": {"images/a.jpg": [("cat", 1, 2, 3, 4.5)]}}
+    write(tmp_path, {"boxes.csv": table.replace("4.5", "four")})
+    refuses(tmp_path, "boxes.csv, line 2: could not convert string to float: 'four'")

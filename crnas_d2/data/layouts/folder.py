@@ -64,9 +64,7 @@ class Folder:
         self.chosen = ""
         if self.root.is_file():
             if self.root.suffix in (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"):
-                raise ValueError(
-                    f"{path} is an archive: unpack it, and name its folder."
-                )
+                raise ValueError(f"{path} is an archive: unpack it, and name its folder.")
             self.root, self.chosen = self.root.parent, self.root.name
         elif not self.root.is_dir():
             raise ValueError(f"{path} does not exist; expected the folder of a dataset.")

@@ -43,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", metavar="FOLDER", help="of images and annotations")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--layout", choices=LAYOUT_REGISTRY.names, help="of FOLDER")
+    parser.add_argument(
+        "--class-attribute", default="", metavar="NAME", help="VIA: the class of a region"
+    )
     source.add_argument("--coco", nargs=2, metavar=("JSON", "IMAGES"))
     source.add_argument("--voc", metavar="FOLDER", help="Annotations/, JPEGImages/, ImageSets/")
     parser.add_argument("--output", type=Path, metavar="DIR", help="needed without --check")

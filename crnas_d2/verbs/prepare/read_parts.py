@@ -30,7 +30,7 @@ def read_parts(args: argparse.Namespace) -> tuple[dict[str, Part], Sizes, str]:
         except (TypeError, ValueError):  # two words, or one that is no number
             given[name] = option
     if args.folder:
-        layout = find_layout(args.folder, args.layout)
+        layout = find_layout(args.folder, args.layout, args.class_attribute)
         origin = f"{args.folder} is {layout.name}"
         parts = _assign(layout.read(), given, sizes)
     elif args.voc:
