@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from crnas_d2.common.errors import did_you_mean, one_line_errors
+from crnas_d2.common.garbage import without_garbage_collection
 
 from . import install_detectron2
 
@@ -57,10 +58,9 @@ def run_verb(verb: str, arguments: Sequence[str] | None, program: str) -> None:
     """
     program = os.path.basename(program)
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    gc.disable()  # modules stay; looking for garbage among them takes a sixth of the start
-    module = import_module(f"crnas_d2.verbs.{verb.replace('-', '_')}")
-    gc.freeze()
-    gc.enable()
+    with without_garbage_collection():
+        module = import_module(f"crnas_d2.verbs.{verb.replace('-', '_')}")
+        gc.freeze()
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(program, description=module.__doc__, formatter_class=layout)
     module.add_arguments(parser)

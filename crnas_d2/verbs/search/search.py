@@ -12,6 +12,7 @@ import optuna
 from detectron2.config import CfgNode
 
 from crnas_d2.common.errors import JobError
+from crnas_d2.common.garbage import without_garbage_collection
 from crnas_d2.common.output import prepare_output
 from crnas_d2.engine.detects import base_network, check_detects
 from crnas_d2.engine.log import save_twins, set_up
@@ -44,14 +45,14 @@ def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> C
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with _explained(cfg.OUTPUT_DIR):
-        with _refused():
+        with without_garbage_collection(), _refused():
             job = SearchJob.from_config(cfg, num_workers)
             model = load_supernet(cfg) if job.score.uses_supernet else None
             prepare_output(cfg.OUTPUT_DIR)
             job.study.check(resume=resume)
-        # The terminal has the progress bar, which also shows warnings; all else is in log.txt.
-        arguments = Namespace(resume=resume, num_workers=num_workers)
-        set_up(cfg, arguments, terminal_level=logging.CRITICAL)
+            # The terminal has the progress bar, which also shows warnings; all else is in log.txt.
+            arguments = Namespace(resume=resume, num_workers=num_workers)
+            set_up(cfg, arguments, terminal_level=logging.CRITICAL)
         for line in ("What runs:", *job.summary, *(save_twins(cfg) if model is not None else [])):
             print(line)
             logger.info(line)
