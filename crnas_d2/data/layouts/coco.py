@@ -20,14 +20,14 @@ from .collector import (
     NO_FILE,
     ODD_IDS,
     REPEATED_KEYS,
-    box_of,
     digests,
     in_order,
-    polygon,
+    unused,
     whole,
 )
 from .folder import Folder, json_files, part_of
 from .layout import LAYOUT_REGISTRY, Layout
+from .shapes import box_of, polygon
 
 _IDS = {"images": ["id"], "annotations": ["id", "image_id", "category_id"], "categories": ["id"]}
 _Findings = dict[str, list[str]]
@@ -165,7 +165,5 @@ def check_categories(cocos: Mapping[str, Record]) -> None:
 def _note_unlisted(folder: Folder, parts: Mapping[str, Part]) -> None:
     """Note the images that no file lists, in the folders of those that are listed."""
     used = {image["file_name"]: part for part in parts.values() for image in part.coco["images"]}
-    folders = {os.path.dirname(name): part for name, part in used.items()}
-    for image in folder.images:
-        if image not in used and (part := folders.get(os.path.dirname(image))):
-            part.findings.setdefault(NO_FILE, []).append(image)
+    for image, part in unused(folder, used):
+        part.findings.setdefault(NO_FILE, []).append(image)

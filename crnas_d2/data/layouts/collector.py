@@ -1,18 +1,15 @@
 """What the reader of a layout collects: the images and objects of each part, and its findings."""
 
 import itertools
-import math
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 from PIL import Image
-from pycocotools import mask as coco_mask
 
 from crnas_d2.common.digests import sha256
 from crnas_d2.common.errors import invalid
@@ -41,8 +38,7 @@ POINTS = "points and lines, left out"
 
 _MASKS = {"SegmentationClass", "SegmentationObject"}  # folders of VOC without photographs
 _FEW = 5000  # files that are read without a progress bar
-Point = tuple[float, float]
-Box = list[float]
+T = TypeVar("T")
 
 
 class Collector:
@@ -122,13 +118,20 @@ class Collector:
         return [image for image in images if not _MASKS & {*image.split("/")}]
 
     def add_object(self, image: Record, name: str | int, shape: Record, **more: Any) -> None:
-        """Add an object: the shape has its ``bbox``, see :func:`polygon` and others."""
+        """Add an object: the shape has its ``bbox``, see :mod:`.shapes`."""
         if self.names is None and not (isinstance(name, str) and name.strip()):
             raise invalid("the class of an object", name, "text")
         annotations = self._annotations[image["part"]]
         annotation = {"id": len(annotations) + 1, "image_id": image["id"], "category_id": name}
         area = shape["bbox"][2] * shape["bbox"][3]
         annotations.append(annotation | {"area": area, "iscrowd": 0} | shape | more)
+
+    def read_json(self, file: str, part: str) -> Any:
+        """Return what a JSON file holds; note keys that occur twice."""
+        content, repeated = self.folder.json(file, keep=False)
+        for words in repeated:
+            self.note(part, REPEATED_KEYS, f"{file}: {words}")
+        return content
 
     def note_unused(self, labelled: Collection[str] = ()) -> None:
         """Note the images without annotations in the folders of those that have some.
@@ -137,10 +140,8 @@ class Collector:
             labelled: stems of images that have annotations elsewhere.
         """
         used = {i["file_name"]: part for part, images in self._images.items() for i in images}
-        folders = {os.path.dirname(image): part for image, part in used.items()}
-        for image in self.folder.images:
-            part = folders.get(os.path.dirname(image))
-            if part is not None and image not in used and stem_of(image) not in labelled:
+        for image, part in unused(self.folder, used):
+            if stem_of(image) not in labelled:
                 self.note(part, NO_FILE, image)
 
     def parts(self) -> dict[str, Part]:
@@ -185,6 +186,14 @@ def in_order(parts: dict[str, Part]) -> dict[str, Part]:
     if "train" not in parts:
         raise ValueError(f"The parts are {', '.join(parts)}; expected one named train.")
     return {part: parts[part] for part in ("train", "val", "test") if part in parts}
+
+
+def unused(folder: Folder, used: Mapping[str, T]) -> Iterator[tuple[str, T]]:
+    """Yield the other images in the folders of those that are used, each with the part there."""
+    parts = {os.path.dirname(image): part for image, part in used.items()}
+    for image in folder.images:
+        if image not in used and os.path.dirname(image) in parts:
+            yield image, parts[os.path.dirname(image)]
 
 
 def digests(folder: Folder, files: Sequence[str]) -> dict[str, str]:
@@ -234,76 +243,3 @@ def whole(value: Any) -> Any:
     if isinstance(value, bool | int) or not number.is_integer():
         return value
     return int(value) if isinstance(value, str) and value.strip().isdecimal() else int(number)
-
-
-def box_of(points: Sequence[Point]) -> Record:
-    """Return the upright box around points.
-
-    Raises:
-        ValueError: a coordinate that is no finite number, or no points.
-    """
-    xs, ys = zip(*((float(x), float(y)) for x, y in points), strict=True)
-    if not all(map(math.isfinite, xs + ys)):
-        raise ValueError(f"coordinates {format_few(points)} that are no finite numbers")
-    return {"bbox": [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]}
-
-
-def polygon(points: Sequence[Point]) -> Record:
-    """Return box, area and segmentation of a polygon."""
-    if len(points) < 3:
-        raise ValueError(f"a polygon of {len(points)} points; expected 3 or more")
-    box = box_of(points)
-    x, y = np.asarray(points, dtype=float).T
-    area = abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
-    flat = [float(value) for point in points for value in point]
-    return box | {"area": area, "segmentation": [flat]}
-
-
-def joined(shapes: Sequence[Record]) -> Record:
-    """Return one object of several shapes; it has a mask if each of them is a polygon."""
-    if len(shapes) == 1:
-        return shapes[0]
-    corners = [(x, y) for s in shapes for x, y in _corners(s["bbox"])]
-    polygons = [s["segmentation"] for s in shapes if isinstance(s.get("segmentation"), list)]
-    if len(polygons) < len(shapes):
-        return box_of(corners)
-    area = sum(shape["area"] for shape in shapes)
-    return box_of(corners) | {"area": area, "segmentation": list(itertools.chain(*polygons))}
-
-
-def _corners(box: Box) -> list[Point]:
-    left, top, width, height = box
-    return [(left + x, top + y) for x in (0, width) for y in (0, height)]
-
-
-def rotated(box: Box, degrees: float, about: Point) -> Record:
-    """Return the upright hull of a box that is turned clockwise, as seen on the screen."""
-    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    corners = [(x - about[0], y - about[1]) for x, y in _corners(box)]
-    turned = [(about[0] + x * cos - y * sin, about[1] + x * sin + y * cos) for x, y in corners]
-    return box_of(turned)
-
-
-def ellipse(center: Point, radii: Point, degrees: float = 0.0) -> Record:
-    """Return the upright box around an ellipse that is turned clockwise."""
-    (x, y), (a, b) = center, radii
-    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    width, height = math.hypot(a * cos, b * sin), math.hypot(a * sin, b * cos)
-    return box_of([(x - width, y - height), (x + width, y + height)])
-
-
-def mask(pixels: np.ndarray[Any, Any], left: int, top: int, size: Sequence[int]) -> Record:
-    """Return box, area and segmentation of a mask (H, W) whose upper left pixel is given.
-
-    Args:
-        size: width and height of the image.
-    """
-    whole_mask = np.zeros((size[1], size[0]), np.uint8, order="F")
-    inside = whole_mask[top : top + pixels.shape[0], left : left + pixels.shape[1]]
-    if top < 0 or left < 0 or inside.shape != pixels.shape:
-        raise ValueError("a mask that leaves its image")
-    inside[:] = pixels
-    rle = coco_mask.encode(whole_mask)
-    box, area = coco_mask.toBbox(rle).tolist(), float(coco_mask.area(rle))
-    text = {"size": list(map(int, rle["size"])), "counts": rle["counts"].decode()}
-    return {"bbox": box, "area": area, "segmentation": text}

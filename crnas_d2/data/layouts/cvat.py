@@ -10,21 +10,10 @@ from crnas_d2.common.errors import invalid
 from crnas_d2.data.annotations.coco import Record
 from crnas_d2.data.annotations.part import Part
 
-from .collector import (
-    FROM_MASKS,
-    POINTS,
-    POLYGONS,
-    ROTATED,
-    ROUND,
-    Collector,
-    ellipse,
-    mask,
-    polygon,
-    progress,
-    rotated,
-)
+from .collector import FROM_MASKS, POINTS, POLYGONS, ROTATED, ROUND, Collector, progress
 from .folder import Folder, part_of
 from .layout import LAYOUT_REGISTRY, Layout
+from .shapes import ellipse, mask, polygon, rotated
 from .xml_files import parse_xml, xml_files
 
 _WITHOUT_BOX = {"polyline", "points", "skeleton", "tag"}

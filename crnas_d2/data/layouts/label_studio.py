@@ -9,20 +9,10 @@ from crnas_d2.data.annotations.coco import Record
 from crnas_d2.data.annotations.part import Part
 from crnas_d2.data.images.pictures import IMAGES
 
-from .collector import (
-    POINTS,
-    POLYGONS,
-    REPEATED_KEYS,
-    ROTATED,
-    ROUND,
-    Collector,
-    ellipse,
-    polygon,
-    progress,
-    rotated,
-)
+from .collector import POINTS, POLYGONS, ROTATED, ROUND, Collector, progress
 from .folder import Folder, json_files, part_of, plain_name
 from .layout import LAYOUT_REGISTRY, Layout
+from .shapes import ellipse, polygon, rotated
 
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # Label Studio names an uploaded file so
 
@@ -38,11 +28,8 @@ class LabelStudio(Layout):
     def read(self) -> dict[str, Part]:
         collector = Collector(self.folder)
         for file in json_files(self.folder, _is_label_studio, strict=True):
-            tasks, repeated = self.folder.json(file, keep=False)
             part = part_of(os.path.splitext(file)[0])
-            for words in repeated:
-                collector.note(part, REPEATED_KEYS, f"{file}: {words}")
-            for task in progress(tasks):
+            for task in progress(collector.read_json(file, part)):
                 with collector.problem_of(f"{file}: task {task.get('id')}"):
                     self._read(task, part, file, collector)
         collector.note_unused()

@@ -14,23 +14,10 @@ from crnas_d2.common.errors import invalid
 from crnas_d2.data.annotations.coco import Record
 from crnas_d2.data.annotations.part import Part
 
-from .collector import (
-    FROM_MASKS,
-    POINTS,
-    POLYGONS,
-    REPEATED_KEYS,
-    ROTATED,
-    ROUND,
-    Collector,
-    box_of,
-    ellipse,
-    joined,
-    mask,
-    polygon,
-    progress,
-)
+from .collector import FROM_MASKS, POINTS, POLYGONS, ROTATED, ROUND, Collector, progress
 from .folder import Folder, json_files, part_of, stem_of
 from .layout import LAYOUT_REGISTRY, Layout
+from .shapes import box_of, ellipse, joined, mask, polygon
 
 _LINES = {"point", "points", "line", "linestrip"}
 
@@ -53,12 +40,10 @@ class LabelMe(Layout):
         return collector.parts()
 
     def _read(self, file: str, collector: Collector) -> None:
-        content, repeated = self.folder.json(file, keep=False)
+        part = part_of(os.path.dirname(file))
+        content = collector.read_json(file, part)
         if not _is_labelme(content):
             raise ValueError("it has no shapes and imagePath, as the other files have")
-        part = part_of(os.path.dirname(file))
-        for words in repeated:
-            collector.note(part, REPEATED_KEYS, f"{file}: {words}")
         name = content["imagePath"]
         # Beside many folders with equal names, its path; else, as for VOC, the file's own name too.
         found, _ = self.folder.find_image(name.replace("\\", "/"), [os.path.dirname(file)])

@@ -8,19 +8,10 @@ from crnas_d2.common.errors import invalid
 from crnas_d2.data.annotations.coco import Record
 from crnas_d2.data.annotations.part import Part
 
-from .collector import (
-    POINTS,
-    POLYGONS,
-    REPEATED_KEYS,
-    ROUND,
-    Collector,
-    ellipse,
-    polygon,
-    progress,
-    read_sizes,
-)
+from .collector import POINTS, POLYGONS, ROUND, Collector, progress, read_sizes
 from .folder import Folder, json_files, part_of
 from .layout import LAYOUT_REGISTRY, Layout
+from .shapes import ellipse, polygon
 
 
 @LAYOUT_REGISTRY.register("VIA")
@@ -34,11 +25,8 @@ class VIA(Layout):
     def read(self) -> dict[str, Part]:
         collector = Collector(self.folder)
         for file in json_files(self.folder, lambda content: bool(_entries(content)), strict=True):
-            content, repeated = self.folder.json(file, keep=False)
             part = part_of(os.path.splitext(file)[0])
-            for words in repeated:
-                collector.note(part, REPEATED_KEYS, f"{file}: {words}")
-            entries = list(_entries(content).values())
+            entries = list(_entries(collector.read_json(file, part)).values())
             attribute = self._class_attribute(file, entries)
             bases = [self.folder.base_of([e["filename"] for e in entries], file), ""]
             names = [collector.find_image(part, e["filename"], bases) for e in entries]

@@ -17,13 +17,12 @@ from .collector import (
     POLYGONS,
     ROTATED,
     Collector,
-    box_of,
-    polygon,
     progress,
     read_sizes,
 )
 from .folder import Folder, part_of, read_text
 from .layout import LAYOUT_REGISTRY, Layout
+from .shapes import box_of, polygon
 from .yolo_files import Description, describe, descriptions, label_files, place
 
 _TOLERANCE = 0.01  # by so much a coordinate may leave the image, as in Ultralytics
