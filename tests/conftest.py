@@ -1,5 +1,6 @@
 import json
 import os
+import subprocess
 
 import pytest
 import torch
@@ -82,3 +83,17 @@ def trained_supernet(trained):
     model = Trainer.build_model(trained)
     StrictCheckpointer(model).load(trained.MODEL.WEIGHTS)
     return model.eval()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 4 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this user may not mount a file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)

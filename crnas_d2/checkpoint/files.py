@@ -18,7 +18,7 @@ from detectron2.checkpoint.catalog import ModelCatalog
 from detectron2.utils.file_io import Detectron2Handler, PathManager
 from iopath.common.file_io import get_cache_dir
 
-from crnas_d2.common.files import PARTIAL, whole_file, write_file
+from crnas_d2.common.files import PARTIAL, remove_abandoned, whole_file, write_file
 
 FINAL = "model_final.pth"
 _LAST = "last_checkpoint"  # Detectron2's file, which names the newest one
@@ -195,8 +195,7 @@ class RunFiles:
 
         Raises OSError if it is not written; all others are as before.
         """
-        for partial in self.folder.glob(f"model_*{PARTIAL}"):  # of a process that was killed
-            partial.unlink()
+        remove_abandoned(self.folder, f"model_*{PARTIAL}")
         write_weights(content, self.folder / name)
         write_file(self.folder / _LAST, name)
         if self.max_to_keep:

@@ -1,10 +1,13 @@
 """Files and folders of results: checked before the work, whole or not at all after it."""
 
+import fcntl
+import glob
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,19 +21,69 @@ def whole_file(path: AnyPath) -> Iterator[BinaryIO]:
     """Yield a stream for the content of a file, which gets its name if no error is raised.
 
     Nobody reads a half-written file, and a file that was there before stays until then. Several
-    processes may write the same one; the last wins. After an OSError nothing has changed.
+    processes may write the same one; the last wins. After an OSError nothing has changed. What
+    killed processes have left is removed.
     """
-    partial = Path(f"{path}.{os.getpid()}{PARTIAL}")
+    final = Path(path)
+    remove_abandoned(final.parent, f"{glob.escape(final.name)}.{'[0-9a-f]' * 8}{PARTIAL}")
+
+    def make() -> Path:  # another name for each process, on each machine
+        partial = Path(f"{path}.{secrets.token_hex(4)}{PARTIAL}")
+        partial.open("xb").close()
+        return partial
+
     try:
-        with open(partial, "wb") as stream:
+        with _made(make) as partial, partial.open("wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())  # else a power failure may leave a renamed, empty file
-        os.replace(partial, path)
-    except BaseException:
+            os.replace(partial, final)
+    except OSError as error:
+        is_ours = error.filename is None or str(error.filename).endswith(PARTIAL)
+        if not is_ours or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+@contextmanager
+def _made(make: Callable[[], Path]) -> Iterator[Path]:
+    """Make a file or a folder that is locked until it is renamed, else removed in the end.
+
+    It does without a lock where the file system has none.
+    """
+    while True:
+        path = make()
+        lock = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
         with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.exists():  # else another process has taken it for an abandoned one
+            break
+        os.close(lock)
+    try:
+        yield path
+    finally:
+        _remove(path)
+        os.close(lock)
+
+
+def remove_abandoned(folder: Path, pattern: str) -> None:
+    """Remove unfinished files and folders of killed processes; those at work hold a lock."""
+    for path in folder.glob(pattern):
+        with suppress(OSError):
+            lock = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(path)
+            finally:
+                os.close(lock)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def write_file(path: AnyPath, content: str | bytes) -> None:
@@ -50,30 +103,35 @@ def whole_folder(
     """
     output = Path(os.path.abspath(folder))
     output.parent.mkdir(parents=True, exist_ok=True)
+    making, before = f".{output.name}.making-", f".{output.name}.before-"
+    drawn = "[a-z0-9_]" * 8  # by mkdtemp
+    remove_abandoned(output.parent, f"{glob.escape(making)}{drawn}")
+    if output.exists():  # else it is what a process was about to replace when it was killed
+        remove_abandoned(output.parent, f"{glob.escape(before)}{drawn}")
 
-    def beside() -> Path:  # because a folder can be renamed on its own disk only
-        return Path(tempfile.mkdtemp(prefix=f".{output.name}.making-", dir=output.parent))
+    def beside(prefix: str) -> Path:  # because a folder can be renamed on its own disk only
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=output.parent))
 
-    unfinished, before = beside(), None
-    try:
+    with ExitStack() as stack:
+        unfinished = stack.enter_context(_made(lambda: beside(making)))
         yield unfinished
         umask = os.umask(0)
         os.umask(umask)
         unfinished.chmod(0o777 & ~umask)
         if is_needless():
             return
+        old = None
         if output.exists():  # a folder cannot be renamed onto one that is not empty
-            before = beside()
-            output.rename(before / output.name)
+            old = stack.enter_context(_made(lambda: beside(before))) / output.name
+            output.rename(old)
         try:
             unfinished.rename(output)
         except OSError:
-            if not is_needless():
-                raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        if before is not None:
-            shutil.rmtree(before, ignore_errors=True)
+            if is_needless():
+                return
+            if old is not None:
+                old.rename(output)
+            raise
 
 
 def check_writable(folder: AnyPath, key: str = "OUTPUT_DIR") -> None:
@@ -95,8 +153,10 @@ def check_new_file(file: str, suffixes: Sequence[str], *, overwrite: bool) -> Pa
     """Raise ValueError if ``--output`` has another suffix, replaces a file or is not writable."""
     output = Path(file)
     if output.suffix.lower() not in suffixes:
-        known = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
+        known = " or ".join(filter(None, [", ".join(suffixes[:-1]), suffixes[-1]]))
         raise ValueError(f"--output is {output}; expected a name that ends with {known}.")
+    if output.is_dir():
+        raise ValueError(f"--output {output} is a folder: name a file in it.")
     if output.exists() and not overwrite:
         fix = "choose another name, or replace it with --overwrite"
         raise ValueError(f"--output {output} exists already: {fix}.")

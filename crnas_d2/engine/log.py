@@ -1,6 +1,7 @@
 """The log of a job: the terminal, ``log.txt``, and the lines on what really runs."""
 
 import csv
+import io
 import logging
 import re
 import sys
@@ -15,6 +16,7 @@ from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from crnas_d2.common.files import write_file
 from crnas_d2.data import archval_twins
 from crnas_d2.search import hide_password
 
@@ -114,10 +116,11 @@ def save_twins(cfg: CfgNode) -> list[str]:
     if not twins:
         return []
     path = Path(cfg.OUTPUT_DIR, "archval_twins.csv")
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(("image", "same_as", "in"))
-        writer.writerows((file, *twin) for file, twin in sorted(twins.items()))
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream)
+    writer.writerow(("image", "same_as", "in"))
+    writer.writerows((file, *twin) for file, twin in sorted(twins.items()))
+    write_file(path, stream.getvalue())
     images = sum(len(DatasetCatalog.get(name)) for name in cfg.DATASETS.ARCHVAL)
     keys = " and ".join(dict.fromkeys(key for _, key in twins.values()))
     count = f"{len(twins):,} of {images:,} images"

@@ -2,7 +2,7 @@
 
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -73,10 +73,12 @@ def student_quantile(freedom: int, confidence: float = 0.95) -> float:
 class NoiseFiles:
     """What the candidates of a search score on resampled images: a file each in ``OUTPUT_DIR``.
 
-    A candidate that was scored elsewhere has no file, and so no interval.
+    A candidate that was scored in another folder than ``output_dir`` is read there, if this machine
+    has that folder; else it has no interval.
     """
 
     output_dir: str | Path
+    elsewhere: Sequence[str | Path] = ()  # the OUTPUT_DIR of other workers
 
     def write(
         self, genotype: Genotype, fitness: float, results: ImageResults, *, keeps_all: bool = False
@@ -93,7 +95,7 @@ class NoiseFiles:
             content = {}
         content |= {"fitness": fitness, "num_images": number}
         content["resampled"] = results.scores(resampled_images(number))
-        file = self._file(genotype)
+        file = self._file(genotype, self.output_dir)
         file.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(file) as stream:
             np.savez_compressed(stream, **content)
@@ -104,12 +106,15 @@ class NoiseFiles:
         They are ``num_images``, ``resampled`` and, unless they were too large, the attributes of
         :class:`DetectionMatches` or :class:`ImageHits`.
         """
-        try:
-            with np.load(self._file(genotype), allow_pickle=False) as content:
-                arrays = dict(content)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-            return None
-        return arrays if arrays.pop("fitness", None) == fitness else None
+        for folder in (self.output_dir, *self.elsewhere):
+            try:
+                with np.load(self._file(genotype, folder), allow_pickle=False) as content:
+                    arrays = dict(content)
+            except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+                continue
+            if arrays.pop("fitness", None) == fitness:
+                return arrays
+        return None
 
     def read_results(self, genotype: Genotype, fitness: float) -> ImageResults | None:
         """Return the image results of a candidate; ``None`` as :meth:`read`, or if not kept."""
@@ -120,17 +125,18 @@ class NoiseFiles:
                 return kind(*(arrays[name] for name in names))
         return None
 
-    def _file(self, genotype: Genotype) -> Path:
-        return Path(self.output_dir, "noise", f"{text_digest(str(genotype))}.npz")
+    def _file(self, genotype: Genotype, folder: str | Path) -> Path:
+        return Path(folder, "noise", f"{text_digest(str(genotype))}.npz")
 
 
 @dataclass(frozen=True)
 class FitnessNoise:
     """The noise of all candidates of a search that have a file."""
 
-    best: Genotype  # with the highest fitness
+    best: Genotype  # with the highest fitness; it may have no file
     intervals: Mapping[Genotype, tuple[float, float]]  # of the fitness, 95 %
-    behind: Mapping[Genotype, tuple[float, float]]  # less that of the best, on the same images
+    # Less that of the best, on the same images; empty if that has no file.
+    behind: Mapping[Genotype, tuple[float, float]]
     num_images: int  # of archval
     # Median standard deviation of the differences from the best, over samples of archval; NaN for
     # fewer than two candidates.
@@ -138,15 +144,18 @@ class FitnessNoise:
 
     @classmethod
     def read(
-        cls, output_dir: str | Path, fitness: Mapping[Genotype, float]
+        cls,
+        output_dir: str | Path,
+        fitness: Mapping[Genotype, float],
+        elsewhere: Sequence[str | Path] = (),
     ) -> "FitnessNoise | None":
-        """Read the files of complete candidates, the best first; ``None`` if it has no file."""
-        files = NoiseFiles(output_dir)
+        """Read the files of complete candidates, the best first; ``None`` if none has a file."""
+        files = NoiseFiles(output_dir, elsewhere)
         read = {g: arrays for g, score in fitness.items() if (arrays := files.read(g, score))}
-        best = next(iter(fitness), None)
-        if best not in read:
+        if not read:
             return None
-        num_images, reference = int(read[best]["num_images"]), read[best]["resampled"]
+        best, first = next(iter(fitness)), next(iter(read.values()))
+        num_images, reference = int(first["num_images"]), first["resampled"]
         resampled = {
             genotype: arrays["resampled"]
             for genotype, arrays in read.items()
@@ -156,7 +165,7 @@ class FitnessNoise:
         behind = {
             genotype: difference_interval(fitness[genotype], scores, fitness[best], reference)
             for genotype, scores in resampled.items()
-            if genotype != best
+            if best in read and genotype != best
         }
         intervals = {g: score_interval(fitness[g], scores) for g, scores in resampled.items()}
         spreads = [np.nanstd(resampled[genotype] - reference) for genotype in behind]

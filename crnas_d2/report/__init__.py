@@ -4,6 +4,7 @@ from .channel_report import FOUND_REPORTS, add_channel_search, write_found_netwo
 from .comparison import add_networks, add_retrained, comparison_table
 from .field_figure import FIELDS_EXPLAINED, add_fields, draw_fields, field_table
 from .page import Page
+from .pictures import write_figure
 from .ranking import describe_ranking, write_ranking
 from .search_report import add_search, write_search
 from .sketch import draw_networks
@@ -22,6 +23,7 @@ __all__ = [
     "draw_fields",
     "draw_networks",
     "field_table",
+    "write_figure",
     "write_found_network",
     "write_ranking",
     "write_search",

@@ -11,7 +11,10 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image
 
+from crnas_d2.common.files import write_file
 from crnas_d2.common.formats import format_cell
+
+from .pictures import render
 
 # A picture is enlarged by a checkbox beside it: a page without scripts, and each picture only once.
 _STYLE = """
@@ -86,9 +89,7 @@ class Page:
 
     def figure(self, figure: Figure, description: str) -> None:
         """Add a figure; the description is the alternative text."""
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=150, bbox_inches="tight")
-        picture = _picture("png", stream.getvalue(), description)
+        picture = _picture("png", render(figure, "png", bbox_inches="tight"), description)
         self.parts.append(f'<div class="scroll drawn">{picture}</div>')
 
     def pictures(self, pictures: Mapping[str, Image.Image]) -> None:
@@ -103,12 +104,13 @@ class Page:
 
     def write(self, path: str | Path) -> None:
         title = html.escape(self.title)
-        Path(path).write_text(
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_file(
+            path,
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width">'
             f"<title>{title}</title><style>{_STYLE}</style></head>\n"
             f"<body><h1>{title}</h1>\n" + "\n".join(self.parts) + "\n</body></html>\n",
-            encoding="utf-8",
         )
 
 

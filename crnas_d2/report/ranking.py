@@ -14,6 +14,7 @@ from crnas_d2.runs.results import plain
 from crnas_d2.space import Genotype
 
 from .page import Page
+from .pictures import write_figure
 
 _SIZE = 4.2  # inches, of a panel
 _POINT, _MARK = "#3182bd", "#d94801"
@@ -40,9 +41,8 @@ def write_ranking(ranking: Ranking, marks: Mapping[str, Genotype], output: Path)
             among = f"the {len(ranking.runs)} trained networks: train it too, or leave it out."
             raise ValueError(f"{name}, {genotype}, is not among {among}")
     figure = draw_ranking(ranking, names)
-    output.parent.mkdir(parents=True, exist_ok=True)
     if output.suffix.lower() != ".html":
-        figure.savefig(output, dpi=150, facecolor="white")
+        write_figure(figure, output)
         return
     page = Page("Networks trained by themselves")
     page.text(_describe_spread(ranking))

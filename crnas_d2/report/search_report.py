@@ -1,6 +1,7 @@
 """The report of a search: verdict, tables and figures."""
 
 import math
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -206,9 +207,10 @@ def describe_noise(result: SearchResult) -> list[str]:
             f"How far {metric} depends on the images of archval is not known here: intervals are "
             "computed during a search, for AP of COCO-format data and for accuracy."
         ]
-    others, known = len(result.complete) - 1 - stopped, len(noise.behind)
+    known, whole = len(noise.behind), [c for c in result.complete if c.images is None]
+    lost = sum(candidate.genotype not in noise.intervals for candidate in whole)
     scored = " scored on all images" if stopped else ""
-    if not known and not stopped:
+    if not known and not stopped and not lost:
         return []
     tied, lines, images = noise.tied, [], f"the {noise.num_images:,} images of archval"
     if known:
@@ -220,8 +222,13 @@ def describe_noise(result: SearchResult) -> list[str]:
             else f"The best one exceeds all {known} others{scored} by more than the noise of "
             f"{images}."
         )
-    if 0 < known < others:
-        lines[0] += f" {others - known} were scored elsewhere and have no interval."
+    if lost:
+        own = result.origin.folders if result.origin is not None else ()
+        others = [f for f in result.elsewhere if f not in map(os.path.abspath, own)]
+        fix = f": copy the folder noise of {', '.join(others)} into that of this search"
+        fix = fix if others else ""
+        among = "" if noise.best in noise.intervals else ", the best one among them"
+        lines.append(f"{lost} were scored elsewhere and have no interval{among}{fix}.")
     if stopped:
         lines.append(
             f"{stopped} candidate{'s were' if stopped > 1 else ' was'} stopped early by racing, "

@@ -1,6 +1,7 @@
 """What a search found: candidates, costs, intervals and finalists, or the dilations of channels."""
 
 import csv
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,12 +12,14 @@ import optuna
 from detectron2.config import CfgNode
 
 from crnas_d2.checkpoint import read_file
+from crnas_d2.common.files import write_file
 from crnas_d2.config import NetworkSpec
 from crnas_d2.cost import build_costs
 from crnas_d2.engine.scores import SCORE_REGISTRY
 from crnas_d2.evaluation import FitnessNoise
-from crnas_d2.search import Candidate, Finalist, evaluated, study_url
+from crnas_d2.search import Candidate, Finalist, evaluated, folders, study_url
 from crnas_d2.search.storage import open_storage
+from crnas_d2.search.storage_url import file_of, shown
 from crnas_d2.space import AdditiveCost, ChannelSpace, Genotype, SearchSpace, SpaceKind
 
 from .metrics import TrainingMetrics
@@ -52,6 +55,7 @@ class SearchResult:
     finalists: Sequence[Finalist] = ()  # the best first
     origin: Origin | None = None
     races: bool = False  # whether candidates that cannot win are stopped early
+    elsewhere: Sequence[str] = ()  # folders of all its workers, also of those on other machines
 
     @classmethod
     def of(
@@ -61,8 +65,9 @@ class SearchResult:
         candidates: Sequence[Candidate],
         costs: Mapping[str, AdditiveCost],
         finalists: Sequence[Finalist] = (),
+        elsewhere: Sequence[str] = (),
     ) -> "SearchResult":
-        """Collect what a search has left in ``OUTPUT_DIR``."""
+        """Collect what a search has left in ``OUTPUT_DIR``, and in folders of other workers."""
         space = cast(SearchSpace, spec.space)
         score = SCORE_REGISTRY.get(cfg.SEARCH.SCORE)
         seen = {"archval": ", ".join(cfg.DATASETS.ARCHVAL), "weights": cfg.MODEL.WEIGHTS}
@@ -86,11 +91,12 @@ class SearchResult:
             score.uses_supernet,
             cfg.SEARCH.METRIC,
             cfg.SEARCH.SECOND_OBJECTIVE,
-            FitnessNoise.read(cfg.OUTPUT_DIR, complete),
+            FitnessNoise.read(cfg.OUTPUT_DIR, complete, elsewhere),
             _baseline(cfg, spec),
             finalists,
             Origin([cfg.OUTPUT_DIR], [cfg.SEED], work, seconds, more),
             cfg.SEARCH.RACING.ENABLED,
+            elsewhere,
         )
 
     @cached_property
@@ -173,10 +179,11 @@ class SearchResult:
             if self.num_stopped:
                 row["images"] = "" if candidate.images is None else candidate.images
             rows.append({**row, "seconds": f"{candidate.seconds:.2f}"})
-        with Path(path).open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        stream = io.StringIO(newline="")
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+        write_file(path, stream.getvalue())
 
 
 def fitness_of(candidate: Candidate) -> float:
@@ -246,7 +253,21 @@ def read_search(folder: str | Path) -> SearchResult | ChannelSearchResult:
         genotype = Genotype.from_yaml(Path(folder) / "genotype.yaml")
         space = cast(ChannelSpace, spec.space)
         return ChannelSearchResult.read(cfg.OUTPUT_DIR, cfg.SEED, space, genotype)
-    storage: Any = open_storage(study_url(cfg))
-    study = optuna.load_study(study_name=cfg.SEARCH.STUDY_NAME, storage=storage)
+    study = _load_study(cfg, folder)
     candidates = evaluated(study, cast(SearchSpace, spec.space))
-    return SearchResult.of(cfg, spec, candidates, build_costs(cfg, spec))
+    if not any(candidate.fitness is not None for candidate in candidates):
+        raise ValueError(f"The search in {folder} has no result yet: continue it with --resume.")
+    return SearchResult.of(cfg, spec, candidates, build_costs(cfg, spec), elsewhere=folders(study))
+
+
+def _load_study(cfg: CfgNode, folder: str | Path) -> optuna.Study:
+    url, name = study_url(cfg), cfg.SEARCH.STUDY_NAME
+    place, file = shown(url), file_of(url)
+    missing = f"{folder} holds no search: there is no study '{name}' in {place}"
+    missing += ". Run the search, or name its OUTPUT_DIR."
+    if file is not None and not Path(file).is_file():  # else opening would create it
+        raise ValueError(missing)
+    try:
+        return optuna.load_study(study_name=name, storage=cast(Any, open_storage(url)))
+    except KeyError as error:
+        raise ValueError(missing) from error

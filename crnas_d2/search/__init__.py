@@ -8,7 +8,7 @@ from .sampled import EvolutionSearcher, OptunaSearcher, RandomSearcher, SampledS
 from .sampling import sample_genotypes, sample_over_cost
 from .searcher import SEARCHER_REGISTRY, Searcher, build_searcher
 from .storage_url import StorageError, hide_password, study_url, without_password
-from .study import StudySettings
+from .study import StudySettings, add_folder, folders
 from .worker import run_worker
 
 __all__ = [
@@ -26,9 +26,11 @@ __all__ = [
     "Stopped",
     "StorageError",
     "StudySettings",
+    "add_folder",
     "build_searcher",
     "enqueue",
     "evaluated",
+    "folders",
     "hide_password",
     "run_worker",
     "sample_genotypes",

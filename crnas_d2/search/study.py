@@ -1,14 +1,19 @@
 """The Optuna study, which is the only state of a search."""
 
 import json
+import os
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
+
+from crnas_d2.common.digests import text_digest
 
 from .candidates import has_result
 from .presence import has_ended, is_gone, this_process
@@ -20,6 +25,7 @@ Direction = Literal["maximize", "minimize"]
 
 _LATER = ("archval images", "calibration images")  # studies of earlier versions lack them
 _STARTED_BY = "started by"  # a user attribute: the process that has created the study
+_FOLDER = "folder"  # how user attributes begin that name the OUTPUT_DIR of a worker
 _MOST_DESCRIBING = 5.0  # seconds from the creation of a study to its description
 
 
@@ -101,6 +107,18 @@ class StudySettings:
             f"{place} is another search: {'; '.join(different)}. Its scores cannot be compared "
             f"with new ones. Continue it with its original settings and files, {other}"
         )
+
+
+def add_folder(study: optuna.Study, folder: str | Path) -> None:
+    """Keep in the study that workers of this machine write files to a folder."""
+    place = {"host": socket.gethostname(), "folder": os.path.abspath(folder)}
+    study.set_user_attr(f"{_FOLDER} {text_digest(str(place))}", place)
+
+
+def folders(study: optuna.Study) -> list[str]:
+    """Return the folders of all workers, absolute, those of other machines among them."""
+    places = [v["folder"] for k, v in study.user_attrs.items() if k.startswith(_FOLDER)]
+    return sorted(set(places))
 
 
 def _has_failed(study: optuna.Study, trials: Sequence[FrozenTrial]) -> bool:

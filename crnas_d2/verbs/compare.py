@@ -7,11 +7,13 @@ from tabulate import tabulate
 
 from crnas_d2 import report
 from crnas_d2.common.errors import JobError, invalid
+from crnas_d2.common.files import check_new_file
 from crnas_d2.runs.comparison import Comparison
 from crnas_d2.runs.loaded_network import network_config
 from crnas_d2.runs.receptive_fields import field_images, measure_fields
 from crnas_d2.runs.run import Run, load_run
 from crnas_d2.runs.search_result import ChannelSearchResult, read_search
+from crnas_d2.verbs.arguments import add_overwrite
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,13 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--search", action="append", default=[], metavar="OUTPUT_DIR", help=text)
     text = "images to measure effective receptive fields on, 0 for none; default: %(default)s"
     parser.add_argument("--receptive-fields", type=int, default=16, metavar="N", help=text)
-    parser.add_argument("--output", required=True, metavar="FILE", help="the HTML file to write")
+    parser.add_argument("--output", required=True, metavar="FILE", help="the page to write: .html")
+    add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if args.receptive_fields < 0:
         raise invalid("--receptive-fields", args.receptive_fields, "0 or more")
+    output = check_new_file(args.output, [".html"], overwrite=args.overwrite)
     comparison = Comparison.of(load_runs(args.networks))
     page = report.Page("Networks compared")
     report.add_networks(page, comparison)
@@ -44,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
         else:
             report.add_search(page, result)
             report.add_retrained(page, result, comparison.runs)
-    page.write(args.output)
+    page.write(output)
     head, rows, same = report.comparison_table(comparison.runs)
     print(tabulate(rows, headers=head, disable_numparse=True))
     if same:

@@ -12,7 +12,14 @@ from detectron2.config import CfgNode
 from tabulate import tabulate
 
 from crnas_d2.common.files import check_new_file
-from crnas_d2.report import FIELDS_EXPLAINED, Page, add_fields, draw_fields, field_table
+from crnas_d2.report import (
+    FIELDS_EXPLAINED,
+    Page,
+    add_fields,
+    draw_fields,
+    field_table,
+    write_figure,
+)
 from crnas_d2.runs.loaded_network import network_config
 from crnas_d2.runs.named_genotype import split_name
 from crnas_d2.runs.receptive_fields import field_images, measure_fields
@@ -46,13 +53,12 @@ def run(args: argparse.Namespace) -> None:
     networks = load_configs(args)
     images = field_images(next(iter(networks.values())), args.images, args.num_images)
     fields = measure_fields(networks, images, args.features)
-    output.parent.mkdir(parents=True, exist_ok=True)
     if output.suffix.lower() == ".html":
         page = Page("Effective receptive fields")
         add_fields(page, fields)
         page.write(output)
     else:
-        draw_fields(fields).savefig(output, dpi=150, facecolor="white")
+        write_figure(draw_fields(fields), output)
     head, rows = field_table(fields)
     print(tabulate(rows, headers=head, disable_numparse=True), FIELDS_EXPLAINED, sep="\n\n")
     print(output)

@@ -27,7 +27,14 @@ def run(args: argparse.Namespace) -> None:
     if existing := [str(file) for file in files if file.exists()]:
         raise ValueError(f"{', '.join(existing)} already exist; choose another --output.")
     meaning = space.to_config() if isinstance(space, ChannelSpace) else None
+    family, seed = cfg.MODEL.SUPERNET.FAMILY, max(cfg.SEED, 0)
+    try:
+        for file, genotype in zip(files, genotypes, strict=True):
+            comment = f"{genotype}, sampled at random (SEED {seed})"
+            genotype.to_yaml(file, family=family, comment=comment, channel=meaning)
+    except BaseException:
+        for file in files:  # all or none, so that the same command can be run again
+            file.unlink(missing_ok=True)
+        raise
     for file, genotype in zip(files, genotypes, strict=True):
-        comment = f"{genotype}, sampled at random (SEED {max(cfg.SEED, 0)})"
-        genotype.to_yaml(file, family=cfg.MODEL.SUPERNET.FAMILY, comment=comment, channel=meaning)
         print(f"{file}: {genotype}")

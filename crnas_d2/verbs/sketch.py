@@ -7,7 +7,7 @@ network with decoded channels, a bar for each convolution has the shares of the 
 import argparse
 
 from crnas_d2.common.files import check_new_file
-from crnas_d2.report import draw_networks
+from crnas_d2.report import draw_networks, write_figure
 from crnas_d2.runs.named_genotype import NamedGenotype, find_genotype
 from crnas_d2.verbs.arguments import add_overwrite
 
@@ -35,7 +35,5 @@ def run(args: argparse.Namespace) -> None:
                 f"Two networks have the name {network.name}: name one of them, NAME={text}."
             )
         networks[network.name] = network
-    figure = draw_networks(list(networks.values()))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=150, facecolor="white")
+    write_figure(draw_networks(list(networks.values())), output)
     print(output)

@@ -274,10 +274,21 @@ def test_a_file_of_another_search_is_left_out(tmp_path, files):
     files.write(BEST, 50.0, HALF)
     assert files.read(BEST, 50.0)["hits"].tolist() == [True, False]
     assert files.read(BEST, 51.0) is None and FitnessNoise.read(tmp_path, {BEST: 51.0}) is None
-    assert FitnessNoise.read(tmp_path, {NEAR: 1.0, BEST: 50.0}) is None
+    found = FitnessNoise.read(tmp_path, {NEAR: 60.0, BEST: 50.0})  # the best one has no file
+    assert set(found.intervals) == {BEST} and found.best == NEAR and not found.behind
     assert FitnessNoise.read(tmp_path, {}) is None
     next((tmp_path / "noise").iterdir()).write_bytes(b"cut off")
     assert files.read(BEST, 50.0) is None
+
+
+def test_files_of_workers_with_folders_of_their_own_are_read_there(tmp_path, files):
+    other = NoiseFiles(tmp_path / "other")
+    other.write(BEST, 50.0, HALF)
+    files.write(NEAR, 50.0, HALF)
+    fitness, places = {BEST: 50.0, NEAR: 50.0}, [tmp_path / "away", other.output_dir]
+    assert NoiseFiles(tmp_path, places).read_results(BEST, 50.0).hits.tolist() == [True, False]
+    assert set(FitnessNoise.read(tmp_path, fitness, places).intervals) == {BEST, NEAR}
+    assert set(FitnessNoise.read(tmp_path, fitness).intervals) == {NEAR}
 
 
 def test_a_candidate_of_other_samples_has_no_interval(tmp_path, files, monkeypatch):

@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -224,6 +225,22 @@ def test_a_video_gives_a_video_and_numbered_frames(run, images, tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     with pytest.raises(JobError, match=r"broken\.mp4 cannot be used"):
         predict_with(run, tmp_path / "broken.mp4", tmp_path / "none")
+
+
+def test_each_picture_is_drawn_into_a_file_of_its_own():
+    names = ["x.bmp", "x.bmp.png", "x.bmp-2.png", "v.avi", "v.avi.mp4", "a/x.gif", "y.JPG"]
+    drawn = predict._drawn_files([predict.Picture(Path(name), name) for name in names])
+    assert len(set(drawn.values())) == len(names)
+    assert drawn["x.bmp"] == "x.bmp-3.png" and drawn["v.avi"] == "v.avi-2.mp4"
+    assert drawn["a/x.gif"] == "a/x.gif.png" and drawn["y.JPG"] == "y.JPG"
+
+
+def test_a_dollar_in_a_class_name_is_no_formula(run, images, tmp_path, monkeypatch):
+    names = predict.ClassNames(("$\\foo$", "$_{"), (1, 2))
+    load = predict.load_network
+    monkeypatch.setattr(predict, "load_network", lambda cfg: replace(load(cfg), classes=names))
+    predict_with(run, images / "000.png", tmp_path / "out", with_pictures=True)
+    assert (tmp_path / "out" / "pictures" / "000.png").exists()
 
 
 def test_the_extra_is_named_where_it_is_missing(run, images, tmp_path, monkeypatch):

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -144,20 +143,6 @@ def test_a_storage_that_is_away_at_the_start_is_named_without_its_password(searc
     assert SECRET not in str(error.value)
     for file in tmp_path.rglob("*"):
         assert not file.is_file() or SECRET.encode() not in file.read_bytes(), file
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 4 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this user may not mount a file system")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_a_full_disk_is_named_and_after_space_is_made_the_search_goes_on(

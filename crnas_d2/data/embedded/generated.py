@@ -5,10 +5,7 @@ and if two processes run at once, the slower one uses the result of the other.
 """
 
 import json
-import logging
 import os
-import shutil
-import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +15,7 @@ from crnas_d2.common.digests import user_cache
 from crnas_d2.common.files import AnyPath, whole_folder
 from crnas_d2.data.annotations.coco import as_json
 
-logger = logging.getLogger(__name__)
-
 MARKER = "made_by.json"
-STALE_AFTER = 3600  # seconds; a creation writes a file many times a second
 
 
 def default_root(name: str) -> str:
@@ -64,10 +58,7 @@ class GeneratedFolder:
         root = Path(root).resolve()
         if self._is_current(root):
             return
-        root.parent.mkdir(parents=True, exist_ok=True)
-        self._remove_abandoned(root)
         with whole_folder(root, is_needless=lambda: self._is_current(root)) as building:
-            # The marker comes first, so that the remains of a killed process are known to be ours.
             write_json(building / MARKER, self.marker)
             self.write(building, root)
 
@@ -95,17 +86,6 @@ class GeneratedFolder:
             return None
         ours = isinstance(made_by, dict) and made_by.get("maker") == self.marker["maker"]
         return made_by if ours else None
-
-    def _remove_abandoned(self, root: Path) -> None:
-        """Delete the remains of killed processes beside ``root``."""
-        for folder in root.parent.glob(f".{root.name}.making-*"):
-            try:
-                latest = max(path.stat().st_mtime for path in (folder, *folder.glob("*/*")))
-            except OSError:  # another process has just moved or removed it
-                continue
-            if self._read_marker(folder) is not None and time.time() - latest > STALE_AFTER:
-                logger.info("Removing an unfinished %s dataset: %s", self.name, folder)
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -131,5 +131,5 @@ class Demo:
             "compare",
             *(f"{name}={self.output / name}" for name in networks),
             *(part for folder in searches for part in ("--search", self.output / folder)),
-            *("--output", self.output / "report.html"),
+            *("--output", self.output / "report.html", "--overwrite"),
         )

@@ -72,6 +72,7 @@ class Detector:
         """
         # Needs OpenCV, which only those who draw have to install.
         from detectron2.utils.visualizer import GenericMask, Visualizer
+        from matplotlib import rc_context
 
         names = self.network.classes.names
         height, width = image.shape[:2]
@@ -96,5 +97,7 @@ class Detector:
             above = top - 1.8 * size
             place = (left, above if above >= 0 else top)
             text = f"{names[index]} {100 * score:.0f}%"
-            drawn.draw_text(text, place, font_size=size, color=colour, horizontal_alignment="left")
+            with rc_context({"text.parse_math": False}):  # a $ in a name is no formula
+                label = {"color": colour, "horizontal_alignment": "left"}
+                drawn.draw_text(text, place, font_size=size, **label)
         return drawn.output.get_image()

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec as find_module
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,7 @@ def _predict_all(
     detector: Detector, pictures: Sequence[Picture], prediction: Prediction, drawn: Path | None
 ) -> None:
     """Add the detections of all pictures; draw them in the folder ``drawn``, if there is one."""
+    files = _drawn_files(pictures)
     with progress_bar(total=len(pictures), unit="img", desc="Predicting") as bar:
         for picture in pictures:
             images: Iterable[np.ndarray]
@@ -137,7 +139,9 @@ def _predict_all(
                 prediction.skipped.append(str(error))
                 bar.update()
                 continue
-            file = _drawn_file(drawn, picture) if drawn is not None else None
+            file = drawn / files[picture.name] if drawn is not None else None
+            if file is not None:
+                file.parent.mkdir(parents=True, exist_ok=True)
             writer = VideoWriter(file, video.rate) if file and video else None
             for number, image in enumerate(images):
                 instances = detector(image)
@@ -152,9 +156,13 @@ def _predict_all(
                 writer.close()
 
 
-def _drawn_file(folder: Path, picture: Picture) -> Path:
-    endings, new = ((".mp4",), ".mp4") if picture.is_video else (_DRAWN_AS, ".png")
-    is_usual = picture.name.lower().endswith(endings)
-    file = folder / (picture.name if is_usual else f"{picture.name}{new}")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return file
+def _drawn_files(pictures: Sequence[Picture]) -> dict[str, str]:
+    """Return the name of the drawn file of each picture, by its name; no two have the same."""
+    kinds = {p.name: ((".mp4",), ".mp4") if p.is_video else (_DRAWN_AS, ".png") for p in pictures}
+    drawn = {name: name for name, (usual, _) in kinds.items() if name.lower().endswith(usual)}
+    for name, (_, suffix) in kinds.items():
+        if name not in drawn:
+            numbered = (f"{name}-{number}{suffix}" for number in count(2))
+            taken = set(drawn.values())
+            drawn[name] = next(n for n in chain([name + suffix], numbered) if n not in taken)
+    return drawn

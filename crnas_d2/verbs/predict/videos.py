@@ -1,5 +1,7 @@
 """Videos, read and written by OpenCV, which has to be installed."""
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,7 @@ class VideoWriter:
     def __init__(self, file: Path, rate: float):
         self.file, self.rate = file, rate
         self._writer: Any = None
+        self._count = 0
 
     def write(self, frame: np.ndarray) -> None:
         """Add a frame, RGB, (H, W, 3); raise OSError if it cannot be written."""
@@ -58,8 +61,18 @@ class VideoWriter:
             self._writer = cv2.VideoWriter(str(self.file), code, self.rate, (width, height))
             if not self._writer.isOpened():
                 raise OSError(None, "OpenCV cannot write a video here", str(self.file))
+        self._count += 1
         self._writer.write(np.ascontiguousarray(frame[:height, :width, ::-1]))
 
     def close(self) -> None:
-        if self._writer is not None:
-            self._writer.release()
+        """Finish the file; raise OSError if frames are missing, of which OpenCV says nothing."""
+        if self._writer is None:
+            return
+        self._writer.release()
+        try:
+            count = VideoReader(self.file).count
+        except ImageError:
+            count = 0
+        if count != self._count:
+            why = f"{count} of {self._count} frames were written"
+            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({why})", str(self.file))

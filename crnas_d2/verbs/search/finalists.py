@@ -12,6 +12,7 @@ from pathlib import Path
 from detectron2.config import CfgNode
 
 from crnas_d2.common.digests import text_digest
+from crnas_d2.common.files import write_file
 from crnas_d2.engine.checks import check_training
 from crnas_d2.runs.results import score_of
 from crnas_d2.runs.training import Training
@@ -48,7 +49,7 @@ def train_finalists(
     folder = job.output / "finalists"
     folder.mkdir(exist_ok=True)
     file = str(folder / "recipe.yaml")
-    Path(file).write_text(config.dump())
+    write_file(file, config.dump())
     print(f"The {len(chosen)} best candidates are trained by themselves, in {folder}:")
     runs = []
     for genotype in (candidate.genotype for candidate in chosen):

@@ -12,12 +12,13 @@ import optuna
 from detectron2.config import CfgNode
 
 from crnas_d2.common.errors import JobError
+from crnas_d2.common.files import whole_file
 from crnas_d2.common.garbage import without_garbage_collection
 from crnas_d2.common.output import prepare_output
 from crnas_d2.engine.detects import base_network, check_detects
 from crnas_d2.engine.log import save_twins, set_up
 from crnas_d2.engine.subnets import load_supernet, save_subnet
-from crnas_d2.search import Candidate, StorageError, evaluated
+from crnas_d2.search import Candidate, StorageError, add_folder, evaluated, folders
 from crnas_d2.search.candidates import none_is_scored
 
 from .job import SearchJob
@@ -64,6 +65,7 @@ def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> C
                 print(warning, file=sys.stderr)  # the log is not shown on the terminal
         with _refused():
             study = job.study.open(resume=resume)
+            add_folder(study, job.output)
             evaluate_all(job, evaluate, study)
         candidates = evaluated(study, job.space)
         _check_finished(job, candidates)
@@ -76,13 +78,14 @@ def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> C
 
         save = None if model is None else partial(save_subnet, cfg, model)
         finalists = train_finalists(job, cfg, save, candidates)
-        result = SearchResult.of(cfg, job.spec, candidates, job.costs, finalists)
+        result = SearchResult.of(cfg, job.spec, candidates, job.costs, finalists, folders(study))
         result.write_genotype(job.output / "genotype.yaml", job.spec.family.name)
         result.write_candidates(job.output / "candidates.csv")
         write_search(result, job.output / "report.html")
         weights = job.output / "model_best.pth"
         if finalists:
-            shutil.copyfile(finalists[0].weights, weights)
+            with whole_file(weights) as stream, open(finalists[0].weights, "rb") as best:
+                shutil.copyfileobj(best, stream)
         elif save is not None:
             save(result.best.genotype, weights)
         return result.best

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from crnas_d2.common.progress import can_redraw
 from crnas_d2.engine.scores import Score
 from crnas_d2.evaluation import ImageResults, NoiseFiles, Race, Rival
-from crnas_d2.search import Candidate, Stopped, StorageError, evaluated, run_worker
+from crnas_d2.search import Candidate, Stopped, StorageError, evaluated, folders, run_worker
 from crnas_d2.space import Genotype, SearchSpace
 
 from .job import SearchJob
@@ -111,10 +111,15 @@ def work(
     job: SearchJob, evaluate: Score, study: optuna.Study, after_candidate: Callable[[], None]
 ) -> None:
     """Evaluate candidates of the study until none is left."""
-    space, metric, noise = job.space, job.metric, NoiseFiles(str(job.output))
+    space, metric = job.space, job.metric
+    noise = NoiseFiles(job.output)
     race: Race | None = None
     if (racing := job.racing) is not None:
-        find = rival_finder(study, space, racing.num_kept, noise.read_results)
+
+        def read(genotype: Genotype, fitness: float) -> ImageResults | None:
+            return NoiseFiles(job.output, folders(study)).read_results(genotype, fitness)
+
+        find = rival_finder(study, space, racing.num_kept, read)
         race = Race(metric, racing.pauses, racing.confidence, find)
 
     def evaluate_and_resample(genotype: Genotype) -> Mapping[str, float] | Stopped:
@@ -146,8 +151,8 @@ def rival_finder(
 ) -> Callable[[], Rival | None]:
     """Return what finds the candidate that another one has to reach: the worst of the best ones.
 
-    Where its image results cannot be read, e.g. because it was evaluated on a machine with another
-    folder, the next one takes its place: a candidate that cannot reach a worse one is stopped, too.
+    Where its image results cannot be read, e.g. because they are on another machine, the next one
+    takes its place: a candidate that cannot reach a worse one is stopped, too.
 
     Args:
         num_kept: number of candidates that are not to be mistaken for worse ones.

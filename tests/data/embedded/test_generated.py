@@ -1,10 +1,10 @@
 """Folders of generated data: complete or not there at all, and never a user's files lost."""
 
 import os
-import time
 
 import pytest
 
+from crnas_d2.common.files import whole_folder
 from crnas_d2.data.embedded import generated
 from crnas_d2.data.embedded.generated import MARKER, GeneratedFolder
 
@@ -40,20 +40,15 @@ def test_an_interrupted_creation_leaves_nothing_and_is_redone(tmp_path):
 
 def test_leftovers_of_a_killed_creation_are_removed_when_nobody_writes_there(tmp_path, monkeypatch):
     """A killed process cannot clean up; a live one must not lose its folder."""
-    with monkeypatch.context() as patch:
-        patch.setattr(generated.shutil, "rmtree", lambda *args, **kwargs: None)
-        for _ in range(2):
-            with pytest.raises(KeyboardInterrupt):
-                toy(interrupt).make(tmp_path / "toy")
-    killed, alive = tmp_path.iterdir()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("crnas_d2.common.files._remove", lambda path: None)
+        toy(interrupt).make(tmp_path / "toy")
     not_ours = tmp_path / ".toy.making-by-hand"
     not_ours.mkdir()
-    long_ago = time.time() - 2 * generated.STALE_AFTER
-    for path in (not_ours, killed, *killed.rglob("*")):
-        os.utime(path, (long_ago, long_ago))
-
-    toy().make(tmp_path / "toy")
-    assert set(tmp_path.iterdir()) == {tmp_path / "toy", alive, not_ours}
+    with whole_folder(tmp_path / "toy", is_needless=lambda: True) as alive:
+        toy().make(tmp_path / "toy")
+        assert set(tmp_path.iterdir()) == {tmp_path / "toy", alive, not_ours}
+    assert set(tmp_path.iterdir()) == {tmp_path / "toy", not_ours}
 
 
 def test_the_slower_of_two_processes_uses_the_result_of_the_faster(tmp_path):
