@@ -420,7 +420,7 @@ def test_an_attribute_can_be_named_as_the_class(tmp_path):
         ),
         (
             {"annotations.xml": "<annotations><track id='0'/></annotations>"},
-            ("annotations.xml is 'CVAT for video'; expected 'CVAT for images'",),
+            ("annotations.xml: the file is 'CVAT for video'; expected 'CVAT for images'",),
         ),
         (
             result(format="rle", rle=[1, 2], brushlabels=["cat"]),
@@ -439,6 +439,15 @@ def test_an_attribute_can_be_named_as_the_class(tmp_path):
                              "original_height": 60, "image_rotation": 90}]}]}]},
             ("image_rotation is 90",),
         ),
+        ({"annotations.xml": "<annotations><image></annotations>"}, ("annotations.xml is not an",)),
+        ({"p.json": [*studio(), 5]}, ("p.json: task 1: TypeError",)),
+        (
+            {"via.json": {"a": {"filename": None, "regions": []}}},
+            ("via.json: ",),
+        ),
+        ({"via.json": {"a": {"filename": "a.jpg", "regions": [5]}}}, ("via.json: TypeError",)),
+        ({"a.json": labelme() | {"imagePath": None}}, ("a.json: AttributeError",)),
+        ({"a.json": labelme() | {"shapes": 5}}, ("a.json: TypeError",)),
         (region("cube"), ("via.json: region 0 of a.jpg: its shape is 'cube'",)),
         (region("rect", x=1), ("region 0 of a.jpg: KeyError 'y'",)),
         ({"via.json": via(RECT, attributes={"class": ""})}, ("region 0 of a.jpg: class is ''",)),

@@ -139,7 +139,7 @@ def test_flags_and_corners_are_kept(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("<annotation>", ("a.xml: it is not an XML file: no element found",)),
+        ("<annotation>", ("a.xml is not an XML file: no element found",)),
         (xml(name=""), ("a.xml: the class of an object is ''",)),
         (xml(box=("x", 1, 2, 2)), ("a.xml: an object 'cat' has no bndbox of numbers",)),
         (xml(more="<difficult>yes</difficult>"), ("difficult of an object 'cat' is 'yes'",)),

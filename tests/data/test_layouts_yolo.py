@@ -174,6 +174,8 @@ def test_a_part_that_is_not_there_and_labels_without_image_are_counted(tmp_path)
         (BOX, f"{NAMES}kpt_shape: [2, 3]", ("11 numbers (kpt_shape)",)),
         (BOX, f"{NAMES}kpt_shape: many", ("data.yaml: kpt_shape is 'many'",)),
         ("0 .5 .5 .4 .4 .4 .5 2 .6 .6 2 0 0 0\n" * 2, NAMES, ("key points; add kpt_shape",)),
+        (BOX, f"{NAMES}val: {{a: b}}", ("data.yaml: val is [{'a': 'b'}]; expected paths",)),
+        (BOX, f"{NAMES}path: [a]", ("data.yaml: path is [['a']]; expected paths",)),
         (BOX, f"{NAMES}val: images", ("images/a.jpg is in train and in val",)),
     ],
 )

@@ -119,7 +119,7 @@ def test_the_named_image_wins_and_other_files_are_no_images(voc):
         (lambda voc: (voc / "JPEGImages").rename(voc / "images"), "is not a VOC folder"),
         (
             lambda voc: (voc / "Annotations/a1.xml").write_text("<a"),
-            r"a1\.xml: it is not an XML",
+            r"a1\.xml is not an XML file",
         ),
         (
             lambda voc: write_voc(voc, {"a1": [("cow", 0, 1, 1, 2, 2)]}, {}),

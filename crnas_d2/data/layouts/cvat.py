@@ -37,24 +37,30 @@ class CVAT(Layout):
         # The order of CVAT's own list of labels, which not every file has.
         collector = Collector(self.folder, dict(enumerate(names, start=1)) if names else None)
         for file, tree in trees.items():
-            if tree.find("track") is not None:
-                raise invalid(
-                    file, "CVAT for video", "'CVAT for images', which the same menu of CVAT exports"
-                )
-            images = tree.findall("image")
-            named = [element.get("name", "") for element in images]
-            base = self.folder.base_of(named, file)
-            bases = [base, os.path.dirname(file), ""]
-            for element, name in zip(progress(images), named, strict=True):
-                part = part_of(element.get("subset", "")) or part_of(os.path.dirname(file))
-                found = collector.find_image(part, name, bases)
-                size = [element.get(side) or 0 for side in ("width", "height")]
-                image = collector.add_image(part, found, size, file)
-                for shape in element:
-                    with collector.problem_of(f"{file}: <{shape.tag}> of {name}"):
-                        self._add_object(collector, image, shape)
+            with collector.problem_of(file):
+                self._read(file, tree, collector)
         collector.note_unused()
         return collector.parts()
+
+    def _read(self, file: str, tree: Element, collector: Collector) -> None:
+        if tree.find("track") is not None:
+            raise invalid(
+                "the file",
+                "CVAT for video",
+                "'CVAT for images', which the same menu of CVAT exports",
+            )
+        images = tree.findall("image")
+        named = [element.get("name", "") for element in images]
+        base = self.folder.base_of(named, file)
+        bases = [base, os.path.dirname(file), ""]
+        for element, name in zip(progress(images), named, strict=True):
+            part = part_of(element.get("subset", "")) or part_of(os.path.dirname(file))
+            found = collector.find_image(part, name, bases)
+            size = [element.get(side) or 0 for side in ("width", "height")]
+            image = collector.add_image(part, found, size, file)
+            for shape in element:
+                with collector.problem_of(f"{file}: <{shape.tag}> of {name}"):
+                    self._add_object(collector, image, shape)
 
     def _add_object(self, collector: Collector, image: Record, element: Element) -> None:
         name = element.get("label", "")

@@ -29,8 +29,9 @@ class LabelStudio(Layout):
         collector = Collector(self.folder)
         for file in json_files(self.folder, _is_label_studio, strict=True):
             part = part_of(os.path.splitext(file)[0])
-            for task in progress(collector.read_json(file, part)):
-                with collector.problem_of(f"{file}: task {task.get('id')}"):
+            for number, task in enumerate(progress(collector.read_json(file, part))):
+                name = task.get("id", number) if isinstance(task, dict) else number
+                with collector.problem_of(f"{file}: task {name}"):
                     self._read(task, part, file, collector)
         collector.note_unused()
         return collector.parts()

@@ -25,26 +25,30 @@ class VIA(Layout):
     def read(self) -> dict[str, Part]:
         collector = Collector(self.folder)
         for file in json_files(self.folder, lambda content: bool(_entries(content)), strict=True):
-            part = part_of(os.path.splitext(file)[0])
-            entries = list(_entries(collector.read_json(file, part)).values())
-            attribute = self._class_attribute(file, entries)
-            bases = [self.folder.base_of([e["filename"] for e in entries], file), ""]
-            names = [collector.find_image(part, e["filename"], bases) for e in entries]
-            sizes = read_sizes(self.folder.root, names)
-            for entry, name in zip(progress(entries), names, strict=True):
-                image = collector.add_image(part, name, sizes[name], file)
-                for number, region in enumerate(_regions(entry)):
-                    with collector.problem_of(f"{file}: region {number} of {entry['filename']}"):
-                        label = _label(region, attribute)
-                        kind, shape = _shape(region["shape_attributes"])
-                        if kind:
-                            collector.note(part, kind, f"{label} in {name}")
-                        if shape:
-                            collector.add_object(image, label, shape)
+            with collector.problem_of(file):
+                self._read(file, collector)
         collector.note_unused()
         return collector.parts()
 
-    def _class_attribute(self, file: str, entries: list[Record]) -> str:
+    def _read(self, file: str, collector: Collector) -> None:
+        part = part_of(os.path.splitext(file)[0])
+        entries = list(_entries(collector.read_json(file, part)).values())
+        attribute = self._class_attribute(entries)
+        bases = [self.folder.base_of([e["filename"] for e in entries], file), ""]
+        names = [collector.find_image(part, e["filename"], bases) for e in entries]
+        sizes = read_sizes(self.folder.root, names)
+        for entry, name in zip(progress(entries), names, strict=True):
+            image = collector.add_image(part, name, sizes[name], file)
+            for number, region in enumerate(_regions(entry)):
+                with collector.problem_of(f"{file}: region {number} of {entry['filename']}"):
+                    label = _label(region, attribute)
+                    kind, shape = _shape(region["shape_attributes"])
+                    if kind:
+                        collector.note(part, kind, f"{label} in {name}")
+                    if shape:
+                        collector.add_object(image, label, shape)
+
+    def _class_attribute(self, entries: list[Record]) -> str:
         """Return the attribute of regions that is their class.
 
         Raises:
@@ -58,7 +62,7 @@ class VIA(Layout):
             return ""
         expected = f"one of {', '.join(names)}" if names else "an attribute in each region"
         raise invalid(
-            f"{self.folder.root / file}: the attribute of regions with their class",
+            "the attribute of regions with their class",
             *(self.class_attribute, expected),
             fix="Name it with --class-attribute",
         )

@@ -38,7 +38,7 @@ def parse_xml(file: Path) -> ElementTree.Element:
             return ElementTree.fromstring(data[declared.end() :].decode(declared[1].decode()))
         return ElementTree.fromstring(data.lstrip())
     except (OSError, LookupError, ValueError, ElementTree.ParseError) as error:
-        raise ValueError(f"it is not an XML file: {error}.") from error
+        raise ValueError(f"{file} is not an XML file: {error}.") from error
 
 
 def _root_name(file: Path) -> str:

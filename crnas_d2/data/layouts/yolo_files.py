@@ -122,6 +122,9 @@ def _read_yaml(file: Path, source: str) -> Description:
         for key, value in content.items()
         if key in _SPLITS and value
     }
+    for key, entries in [*splits.items(), ("path", [content.get("path", "")])]:
+        if not all(isinstance(entry, str) for entry in entries):
+            raise invalid(f"{file}: {key}", entries, "paths")
     shape = content.get("kpt_shape", ["0"])
     if not isinstance(shape, list) or not all(number.isdecimal() for number in shape):
         raise invalid(f"{file}: kpt_shape", shape, "[NUMBER OF POINTS, 2 or 3]")
