@@ -26,6 +26,8 @@ from crnas_d2.verbs.prepare.recipe import BASE
 
 # Overrides for a search.yaml whose detector has not been trained yet.
 UNTRAINED = ["MODEL.WEIGHTS", "", "MODEL.INHERIT", "False"]
+# What finds the packages of weights; patched, none is installed.
+NO_LITE = "crnas_d2.config.installation.find_spec"
 # A body of bottleneck blocks small enough for a test, and images to match.
 BOTTLENECK = {
     "MODEL.RESNETS.DEPTH": 50,
@@ -74,7 +76,15 @@ def sizes(folder):
     }
 
 
-def test_the_configs_load_and_say_what_the_data_has(tool, coco, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("family", "depths"),
+    [("resnet", (1, 3, 5, 2)), ("efficientnet_lite", (1, 1, 1, 2, 2, 3, 3, 1, 1))],
+)
+def test_the_configs_load_and_say_what_the_data_has(
+    family, depths, tool, coco, tmp_path, capsys, monkeypatch
+):
+    if family == "resnet":
+        monkeypatch.setattr(NO_LITE, lambda name: None)
     folder = tmp_path / "out"
     before = Path(coco[0]).read_text()
     tool.main(["mine", "--coco", *coco, "--output", str(folder)])
@@ -85,7 +95,7 @@ def test_the_configs_load_and_say_what_the_data_has(tool, coco, tmp_path, capsys
     parts |= dict.fromkeys(("finetuned", "found"), ("archtrain", "archval"))
     genotype = folder / "output" / "search" / "genotype.yaml"
     genotype.parent.mkdir(parents=True)
-    Genotype(depths=(1, 3, 5, 2)).to_yaml(genotype, family="resnet")
+    Genotype(depths).to_yaml(genotype, family=family)
     (folder / "output" / "baseline").mkdir()
     for weights in ("baseline/model_final.pth", "search/model_best.pth"):
         (folder / "output" / weights).touch()
@@ -102,13 +112,14 @@ def test_the_configs_load_and_say_what_the_data_has(tool, coco, tmp_path, capsys
         assert cfg.SEARCH.COST_INPUT_SIZE == [toy.SIZE, toy.SIZE]
     check_disjoint("A", ("mine_archval",), "B", ("mine_archtrain", "mine_test"))
     assert found["search"].DATASETS.ARCHVAL == ("mine_archval",)
-    assert found["found"].MODEL.GENOTYPE.DEPTHS == [1, 3, 5, 2]
+    assert list(depths) == found["found"].MODEL.GENOTYPE.DEPTHS
     outputs = folder / "output"
     assert str(outputs / "baseline" / "model_final.pth") == found["search"].MODEL.WEIGHTS
     assert str(outputs / "baseline" / "model_final.pth") == found["finetuned"].MODEL.WEIGHTS
     assert str(outputs / "search" / "model_best.pth") == found["found"].MODEL.WEIGHTS
     assert found["found"].SOLVER == found["finetuned"].SOLVER
 
+    assert family == found["baseline"].MODEL.SUPERNET.FAMILY
     detector = body_cost(NetworkSpec.from_config(found["baseline"]), (toy.SIZE, toy.SIZE)).macs
     least, most = found["search"].SEARCH.BUDGET.MACS
     assert least < most == round(0.65 * detector)
@@ -212,7 +223,7 @@ def test_another_preset_replaces_what_the_user_has_not_edited(tool, coco, tmp_pa
     capsys.readouterr()
     tool.main([*command, "--preset", "standard"])
     standard = load_config(str(folder / "baseline.yaml"), [])
-    assert standard.MODEL.RESNETS.RES2_OUT_CHANNELS > quick.MODEL.RESNETS.RES2_OUT_CHANNELS
+    assert standard.MODEL.FPN.OUT_CHANNELS > quick.MODEL.FPN.OUT_CHANNELS
     assert standard.SOLVER.MAX_ITER > quick.SOLVER.MAX_ITER
     output = capsys.readouterr().out
     assert output.count("kept: ") == 1 and f"kept: {edited}, which you may have edited" in output
@@ -330,8 +341,12 @@ def test_bccd_in_one_command(tool, tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", ["quick", "paper"])
-def test_the_printed_commands_run(preset, tool, coco, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("preset", "installed"), [("quick", True), ("quick", False), ("paper", True)]
+)
+def test_the_printed_commands_run(preset, installed, tool, coco, tmp_path, capsys, monkeypatch):
+    if not installed:
+        monkeypatch.setattr(NO_LITE, lambda name: None)
     # Instead of the published weights, which are not downloaded here.
     cfg = load_config(BASE, [*toy.as_list(BOTTLENECK), "MODEL.DEVICE", "cpu"])
     torch.save({"model": Trainer.build_model(cfg).state_dict()}, tmp_path / "R50.pth")
@@ -340,7 +355,10 @@ def test_the_printed_commands_run(preset, tool, coco, tmp_path, capsys):
     assert len(printed) == {"quick": 5, "paper": 14}[preset]
     narrow = BOTTLENECK if preset == "paper" else {}
     unsure = {"MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0, "SEARCH.BUDGET.MACS": []}
-    space = {"MODEL.SUPERNET.STAGE_OPTIONS": [[1, 3], [4], [6], [2, 3]]}
+    options = [[1, 3], [4], [6], [2, 3]]
+    if preset == "quick" and installed:  # EfficientNet-Lite0
+        options = [[1], [1], [1, 2], [2], [3], [3], [3, 4], [1], [1]]
+    space = {"MODEL.SUPERNET.STAGE_OPTIONS": options}
     for line in printed:
         command = shlex.split(line)
         run = re.search(r"/(\w+)\.yaml", line)

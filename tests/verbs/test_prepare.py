@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from crnas_d2.engine.estimate import Estimate, Work
-from crnas_d2.modeling.families import ResNetFamily
+from crnas_d2.modeling.families import EfficientNetLiteFamily, ResNetFamily
 from crnas_d2.verbs.prepare import chains as chains_module
 from crnas_d2.verbs.prepare.chains import Chain, ChainEstimate, Step, chains, estimate_chains
 from crnas_d2.verbs.prepare.parts import likely_typos, usual_size
-from crnas_d2.verbs.prepare.recipe import PUBLISHED, Recipe
+from crnas_d2.verbs.prepare.recipe import LITE, PUBLISHED, Recipe
 from crnas_d2.verbs.prepare.statistics import Statistics, archval_to_tell, fit_anchors, told_apart
 
 
@@ -126,12 +126,38 @@ def test_the_network_fits_the_device():
     assert narrow.is_narrow and narrow.start == ""
     assert narrow.network()["MODEL.RESNETS.RES2_OUT_CHANNELS"] == 8
     assert narrow.network()["MODEL.DEVICE"] == "cpu"
+    assert "pip install 'crnas-d2[weights]'" in narrow.describe_start()
     published = recipe()
-    assert published.start == PUBLISHED
+    assert published.start == PUBLISHED and "downloaded" in published.describe_start()
     assert published.network()["INPUT.FORMAT"] == "RGB"
     assert published.network()["MODEL.DEVICE"] == "cuda"
     own = recipe(device="cpu", weights="a.pth", convention=(("INPUT.FORMAT", "BGR"),))
     assert own.start == "a.pth" and own.network()["INPUT.FORMAT"] == "BGR"
+    assert own.describe_start() == ""
+
+
+@pytest.mark.parametrize("preset", ["quick", "standard"])
+def test_a_cpu_starts_from_imagenet_weights_that_are_installed(preset):
+    narrow, lite = (recipe(device="cpu", preset=preset, has_lite=has) for has in (False, True))
+    assert lite.start == LITE and LITE in lite.describe_start()
+    network, other = lite.network(), narrow.network()
+    assert network.items() >= EfficientNetLiteFamily.published_convention.items()
+    assert not any(key.startswith("MODEL.RESNETS") for key in network)
+    heads = [key for key in other if key.startswith(("MODEL.RPN", "MODEL.ROI", "MODEL.FPN"))]
+    assert heads and all(network[key] == other[key] for key in heads)
+    assert lite.images_seen == pytest.approx(0.4 * narrow.images_seen, rel=0.01), "as much time"
+
+
+@pytest.mark.parametrize(
+    ("settings", "start"),
+    [
+        ({"device": "gpu"}, PUBLISHED),
+        ({"weights": "a.pth"}, "a.pth"),
+        ({"preset": "paper"}, PUBLISHED),
+    ],
+)
+def test_where_another_network_is_chosen_lite_is_not(settings, start):
+    assert recipe(**{"device": "cpu", "has_lite": True, **settings}).start == start
 
 
 def test_full_images_get_more_proposals_on_a_cpu():

@@ -110,7 +110,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         default="",
         metavar="FILE",
-        help="weights of a ResNet-50 to start from, instead of a download (gpu) or none (cpu)",
+        help="weights of a ResNet-50 to start from, instead of a download (gpu) or those of "
+        "crnas-d2[weights] (cpu)",
     )
     parser.add_argument(
         "--weights-config",
@@ -258,9 +259,8 @@ def _print_estimates(recipe: Recipe, folder: Path, archval: int, *, has_test: bo
         f"A search on {archval:,} images of archval tells networks apart whose AP differs by about "
         f"{told_apart(archval):.1f}; 1 AP needs about {archval_to_tell(1):,} (--archval)."
     )
-    if "://" in recipe.start:
-        print(f"The detector starts from {recipe.start}, downloaded on first use (100 MB).")
-        print("Without a network, add --weights FILE: any ResNet-50 of torchvision or Detectron2.")
+    if words := recipe.describe_start():
+        print(words)
     is_timed = recipe.device == "cpu" or torch.cuda.is_available()
     if is_timed:
         print("Timing a few steps of each network ...", flush=True)

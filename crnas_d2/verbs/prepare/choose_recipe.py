@@ -14,10 +14,11 @@ from crnas_d2.checkpoint import TrainingCheckpointer, WeightFile, read_weights
 from crnas_d2.config import NetworkSpec, default_config, load_config
 from crnas_d2.config.config_file import read_config_file
 from crnas_d2.config.entries import set_entries
+from crnas_d2.config.installation import shipped_file
 from crnas_d2.cost import body_cost
 from crnas_d2.engine import Trainer
 
-from .recipe import BASE, Recipe, nested
+from .recipe import BASE, LITE, Recipe, nested
 from .statistics import Statistics
 
 # What a file of weights says of images and blocks; the rest describes another network.
@@ -91,7 +92,8 @@ def choose_recipe(
         archtrain: number of images in archtrain.
         preset: ``quick``, ``standard`` or ``paper``.
         device: ``cpu`` or ``gpu``; "" for a GPU if there is one.
-        start: what to start from; default: the published weights on a GPU, and none on a CPU.
+        start: what to start from; default: the published weights on a GPU; on a CPU those of
+            EfficientNet-Lite0 if they are installed, else none.
         depth_range: ``INPUT.DEPTH_RANGE``.
 
     Raises:
@@ -108,6 +110,7 @@ def choose_recipe(
         convention=start.convention if start else (),
         gpu_memory=memory,
         depth_range=tuple(depth_range),
+        has_lite=_is_installed(LITE),
     )
     if start:
         model = Trainer.build_model(_network_config(recipe))
@@ -119,6 +122,14 @@ def choose_recipe(
         finally:
             log.setLevel(level)
     return recipe
+
+
+def _is_installed(weights: str) -> bool:
+    try:
+        shipped_file(weights)
+    except ValueError:
+        return False
+    return True
 
 
 def network_macs(recipe: Recipe) -> float:

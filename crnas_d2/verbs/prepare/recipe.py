@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from crnas_d2.modeling.families import ResNetFamily
+from crnas_d2.modeling.families import EfficientNetLiteFamily, ResNetFamily
 
 from .statistics import Anchors, Statistics, fit_anchors
 
@@ -15,6 +15,8 @@ PRESETS = ("quick", "standard", "paper")
 DEVICES = ("cpu", "gpu")
 # Not MSRA's: their BN statistics are folded away, and a search calibrates BN.
 PUBLISHED = "detectron2://ImageNetPretrained/torchvision/R-50.pkl"
+# In packages of the extra `weights`, 20 MB each.
+LITE = "crnas_d2://weights/efficientnet-lite0"
 BASE = "crnas_d2://configs/Base-RCNN-FPN.yaml"
 _PAPER_SIZE = (800, 1333)  # CR-NAS, appendix A.1
 _EPOCHS = 13  # the 1x schedule of CR-NAS
@@ -24,11 +26,15 @@ _LEAST_IMAGES = {"quick": 16_000, "standard": 60_000, "paper": 80_000}
 # the least and the greatest number of images.
 _PIXELS = {"quick": 1.2e9, "standard": 12e9}
 _IMAGES = {"quick": (2_400, 20_000), "standard": (8_000, 100_000)}
+# EfficientNet-Lite0 takes the same time for each image as the narrow network for two and a half.
+_LITE_SHARE = 0.4
 # A ResNet-50 from own weights on a CPU: images that it reads, at some seconds each.
 _IMAGES_OF_R50 = {"quick": 1_600, "standard": 16_000}
 # GiB that an image of _PAPER_SIZE takes in the training of a ResNet-50 with FPN, none of it frozen.
 _MEMORY = 2.4
 _LEAST_OBJECT = 12  # pixels; smaller objects are hardly found
+# EfficientNet-Lite's stem and stages c16 and c24 keep their weights in trainings.
+FROZEN = 3
 _WIDTH = {"quick": 8, "standard": 16}
 _MANY_IMAGES = 10_000  # for a supernet from scratch without shared weights
 
@@ -49,6 +55,7 @@ class Recipe:
         convention: keys and values of a config with which that file was trained.
         gpu_memory: of a GPU, GiB; 0 if unknown.
         depth_range: ``INPUT.DEPTH_RANGE``, for images of more than 8 bits per channel.
+        has_lite: whether :data:`LITE` is installed.
     """
 
     statistics: Statistics
@@ -59,16 +66,43 @@ class Recipe:
     convention: tuple[tuple[str, Any], ...] = ()
     gpu_memory: float = 0.0
     depth_range: tuple[float, ...] = ()
+    has_lite: bool = False
 
     @property
     def is_narrow(self) -> bool:
-        """Whether the detector is a narrow ResNet from scratch: on a CPU, without weights."""
+        """Whether neck and heads are narrow: on a CPU, without a user's weights.
+
+        The body is EfficientNet-Lite0 from ImageNet weights or, where they are not installed, a
+        narrow ResNet from scratch.
+        """
         return self.device == "cpu" and self.preset != "paper" and not self.weights
+
+    @property
+    def is_lite(self) -> bool:
+        return self.is_narrow and self.has_lite
 
     @property
     def start(self) -> str:
         """What the detector starts from: a file or URL, "" for scratch."""
-        return "" if self.is_narrow else self.weights or PUBLISHED
+        if self.is_narrow:
+            return LITE if self.has_lite else ""
+        return self.weights or PUBLISHED
+
+    def describe_start(self) -> str:
+        """Return what the user should know of the weights; "" if nothing."""
+        if self.is_lite:
+            return f"The detector starts from ImageNet weights that are installed, {LITE}."
+        if self.is_narrow:
+            return (
+                "The detector starts from scratch. From ImageNet weights it is better after the "
+                "same time: pip install 'crnas-d2[weights]' and prepare again."
+            )
+        if "://" in self.start:
+            return (
+                f"The detector starts from {self.start}, downloaded on first use (100 MB).\n"
+                "Without a network, add --weights FILE: any ResNet-50 of torchvision or Detectron2."
+            )
+        return ""
 
     @cached_property
     def size(self) -> tuple[int, int]:
@@ -91,7 +125,8 @@ class Recipe:
         """Images that the training of the detector reads, all epochs together."""
         if self.is_narrow:
             least, most = _IMAGES[self.preset]
-            return round(min(max(_PIXELS[self.preset] / math.prod(self.size), least), most))
+            images = min(max(_PIXELS[self.preset] / math.prod(self.size), least), most)
+            return round(images * (_LITE_SHARE if self.is_lite else 1))
         if self.device == "cpu" and self.preset in _IMAGES_OF_R50:
             return _IMAGES_OF_R50[self.preset]
         epochs = 0 if self.preset == "quick" else _EPOCHS
@@ -100,7 +135,7 @@ class Recipe:
     @property
     def batch(self) -> int:
         if self.is_narrow:
-            return 8 if self.images_seen >= 6_000 else 4
+            return 8 if self.is_lite or self.images_seen >= 6_000 else 4
         if self.device == "cpu":
             return 4
         memory = self.gpu_memory or 16
@@ -110,6 +145,8 @@ class Recipe:
     @property
     def rate(self) -> float:
         """Learning rate of the detector: CR-NAS's per image, or one for narrow networks."""
+        if self.is_lite:
+            return 0.005 * self.batch
         return (0.01 if self.is_narrow else 0.00125) * self.batch
 
     @property
@@ -135,7 +172,6 @@ class Recipe:
         anchors, (shorter, longer) = self.anchors, self.size
         shared: Settings = {
             "MODEL.DEVICE": "cuda" if self.device == "gpu" else "cpu",
-            "MODEL.RESNETS.DEPTH": 50,
             "MODEL.ANCHOR_GENERATOR.SIZES": anchors.sizes,
             "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS": [anchors.ratios],
             "MODEL.RPN.IN_FEATURES": anchors.levels,
@@ -148,16 +184,32 @@ class Recipe:
             "SEARCH.COST_INPUT_SIZE": [shorter, longer],
         }
         if not self.is_narrow:
-            return {**shared, **ResNetFamily.published_convention, **dict(self.convention)}
+            return {
+                "MODEL.RESNETS.DEPTH": 50,
+                **shared,
+                **ResNetFamily.published_convention,
+                **dict(self.convention),
+            }
+        if self.is_lite:
+            body: Settings = {
+                "MODEL.SUPERNET.FAMILY": "efficientnet_lite",
+                "MODEL.BACKBONE.FREEZE_AT": FROZEN,
+                **EfficientNetLiteFamily.published_convention,
+                "SOLVER.CHANNELS_LAST": True,
+            }
+        else:
+            body = {
+                "MODEL.RESNETS.DEPTH": 34,  # BasicBlock
+                "MODEL.RESNETS.STEM_OUT_CHANNELS": _WIDTH[self.preset],
+                "MODEL.RESNETS.RES2_OUT_CHANNELS": _WIDTH[self.preset],
+                "MODEL.RESNETS.NORM": "BN",
+            }
         width = _WIDTH[self.preset]
         # Proposals for the fullest images; on a CPU their bookkeeping costs as much as the body.
         proposals = 32 * math.ceil(max(64, 4 * self.statistics.objects) / 32)
         return {
             **shared,
-            "MODEL.RESNETS.DEPTH": 34,  # BasicBlock
-            "MODEL.RESNETS.STEM_OUT_CHANNELS": width,
-            "MODEL.RESNETS.RES2_OUT_CHANNELS": width,
-            "MODEL.RESNETS.NORM": "BN",
+            **body,
             "MODEL.FPN.OUT_CHANNELS": 4 * width,
             "MODEL.FPN.NORM": "BN",
             "MODEL.RPN.CONV_DIMS": [4 * width],

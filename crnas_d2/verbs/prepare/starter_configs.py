@@ -9,7 +9,7 @@ from crnas_d2.common.digests import text_digest
 
 from .recipe import BASE, Recipe, Settings, nested
 
-# Of the detector's blocks, [3, 4, 6, 3]: every network with fewer has its first ones.
+# Of the blocks of a ResNet, [3, 4, 6, 3]: every network with fewer has its first ones.
 _OPTIONS = [[1, 2, 3], [1, 2, 3, 4], [1, 2, 3, 4, 5, 6], [1, 2, 3]]
 # Of the detector's MACs; more candidates where there is time for them.
 _BUDGET = {"quick": (0.6, 0.65), "standard": (0.5, 0.65), "paper": (0.0, 0.65)}
@@ -177,7 +177,11 @@ def _add_pruning(configs: _Configs, macs: float) -> None:
             **trained,
             "MODEL.SUPERNET.SPACE": "stage",
             "MODEL.SUPERNET.SHARING": "prefix",
-            "MODEL.SUPERNET.STAGE_OPTIONS": _OPTIONS,
+            **(
+                {"MODEL.BACKBONE.FREEZE_AT": 0}  # the choices are scored in all stages
+                if recipe.is_lite  # whose family has its own options
+                else {"MODEL.SUPERNET.STAGE_OPTIONS": _OPTIONS}
+            ),
             "SEARCH.BUDGET.MACS": [round(share * macs) for share in _BUDGET[recipe.preset]],
             "SEARCH.BN_CALIBRATION.NUM_IMAGES": 64 if recipe.preset == "quick" else 200,
             "DATASETS.ARCHVAL": [f"{configs.name}_archval"],
