@@ -1,6 +1,6 @@
 """Weights: loading them, and matching those of one network to another."""
 
-from .checkpointers import StrictCheckpointer, TrainingCheckpointer
+from .checkpointers import StrictCheckpointer, TrainingCheckpointer, newest_checkpoint
 from .convention import describe_network
 from .decoded_weights import decode_state_dict
 from .files import FINAL, read_file, write_weights
@@ -18,6 +18,7 @@ __all__ = [
     "describe_network",
     "fixed_names",
     "match_weights",
+    "newest_checkpoint",
     "read_file",
     "read_weights",
     "subnet_state_dict",

@@ -124,20 +124,11 @@ class TrainingCheckpointer(SafeCheckpointer):
 
         Raises ValueError if all checkpoints are damaged, or what is to be loaded does not fit.
         """
-        files = self.files.newest_first() if resume else []
-        if not files:
+        file = newest_checkpoint(self.save_dir) if resume else None
+        if file is None:
             return self.load(path, checkpointables=[])
-        for name in files:
-            try:
-                file = read_weights(os.path.join(self.save_dir, name), key="")
-            except UnreadableFileError as error:
-                logger.warning("%s Trying the checkpoint before it.", error)
-                continue
-            self.resumed = name
-            return self.load(file)
-        why = f"{', '.join(files)} cannot be read (see above)"
-        fix = "Choose another OUTPUT_DIR, to start again."
-        raise ValueError(f"OUTPUT_DIR {self.save_dir} has no whole checkpoint, {why}. {fix}")
+        self.resumed = os.path.basename(file.path)
+        return self.load(file)
 
     def _take(self, file: WeightFile) -> None:
         author = file.content.get("__author__")
@@ -193,6 +184,24 @@ class TrainingCheckpointer(SafeCheckpointer):
                 "from them as they were trained, add the overrides %s",
                 *(file.path, self.other_settings),
             )
+
+
+def newest_checkpoint(folder: str) -> WeightFile | None:
+    """Read the newest whole checkpoint of a training; ``None`` if there is none.
+
+    Raises ValueError if all are damaged.
+    """
+    files = RunFiles(folder).newest_first()
+    for name in files:
+        try:
+            return read_weights(os.path.join(folder, name), key="")
+        except UnreadableFileError as error:
+            logger.warning("%s Trying the checkpoint before it.", error)
+    if files:
+        why = f"{', '.join(files)} cannot be read (see above)"
+        fix = "Choose another OUTPUT_DIR, to start again."
+        raise ValueError(f"OUTPUT_DIR {folder} has no whole checkpoint, {why}. {fix}")
+    return None
 
 
 def _first(tensors: Iterable[tuple[str, Tensor]]) -> str:

@@ -56,11 +56,10 @@ def _parts(cfg: CfgNode) -> dict[str, object]:
     model, architecture = cfg.MODEL, find_architecture(cfg)
     heads, parts = "roi heads" in architecture.parts, architecture.parts
     is_cascade = "Cascade" in model.ROI_HEADS.NAME
-    anchors = ("NAME", "SIZES", "ASPECT_RATIOS", "OFFSET")
-    if "Rotated" in model.ANCHOR_GENERATOR.NAME:
-        anchors += ("ANGLES",)
+    rotated = ("ANGLES",) if "Rotated" in model.ANCHOR_GENERATOR.NAME else ()
+    anchors = ("NAME", "SIZES", "ASPECT_RATIOS", "OFFSET", *rotated)
     boxes = ("BBOX_REG_WEIGHTS",)
-    found = {}
+    found: dict[str, object] = {}
     for section, is_used, keys in (
         ("FPN", bool(model.FPN.IN_FEATURES) and "fpn" in model.BACKBONE.NAME, ("FUSE_TYPE",)),
         ("ANCHOR_GENERATOR", "anchors" in parts, anchors),

@@ -8,7 +8,7 @@ The rooms, each of which may import those before it: ``annotations`` (files of a
 from .datasets import builtin  # noqa: F401  (registration)
 from .datasets.archval import archval_twins, check_archval, check_disjoint, kept_ids, read_images
 from .datasets.checks import check_class_count, check_data, check_datasets, check_task
-from .datasets.class_names import CLASSES, ClassNames, class_record, find_classes
+from .datasets.class_names import CLASSES, ClassNames, class_record, find_classes, match_classes
 from .datasets.registration import register_coco_format, register_datasets, register_image_folders
 from .datasets.sizes import DatasetSizes
 from .embedded import make_letters, make_letters_crops
@@ -44,6 +44,7 @@ __all__ = [
     "kept_ids",
     "make_letters",
     "make_letters_crops",
+    "match_classes",
     "read_images",
     "register_coco_format",
     "register_datasets",

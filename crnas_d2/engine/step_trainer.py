@@ -107,7 +107,12 @@ class StepTrainer(SimpleTrainer):
         return state
 
     def load_state_dict(self, state: dict) -> None:
+        # A file has rates and decays, too; those of the config, which may have changed, count.
+        groups = self.optimizer.param_groups
+        settings = [{k: v for k, v in group.items() if k != "params"} for group in groups]
         super().load_state_dict(state)
+        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update(own)
         if "loader" in state:
             self.data_loader.load_state_dict(state["loader"])
         else:

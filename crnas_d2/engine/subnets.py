@@ -8,7 +8,7 @@ from torch import nn
 from crnas_d2 import checkpoint
 from crnas_d2.checkpoint import describe_network
 from crnas_d2.config import spell
-from crnas_d2.data import class_record, fixed_images
+from crnas_d2.data import CLASSES, class_record, fixed_images, match_classes
 from crnas_d2.engine import Trainer
 from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype
@@ -20,17 +20,21 @@ def load_supernet(cfg: CfgNode) -> nn.Module:
     """Build the supernet of a config and load its trained weights.
 
     With ``MODEL.INHERIT`` they may be those of a trained base network, whose blocks all networks
-    of the space take over.
+    of the space take over. The datasets get the order of classes of the weights.
 
     Raises:
-        ValueError: the weights do not fit, or leave a part of the supernet untrained.
+        ValueError: the weights do not fit, leave a part of the supernet untrained, or have other
+            classes than the datasets.
     """
     model, network = Trainer.build_model(cfg), describe_network(cfg)
+    names = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.ARCHVAL)
     if not cfg.MODEL.INHERIT:
-        checkpoint.StrictCheckpointer(model, network=network).load(cfg.MODEL.WEIGHTS)
+        content = checkpoint.StrictCheckpointer(model, network=network).load(cfg.MODEL.WEIGHTS)
+        match_classes(names, content.get(CLASSES), cfg.MODEL.WEIGHTS)
         return model
     checkpointer = checkpoint.TrainingCheckpointer(model, inherit=True, network=network)
-    checkpointer.load(cfg.MODEL.WEIGHTS)
+    content = checkpointer.load(cfg.MODEL.WEIGHTS)
+    match_classes(names, content.get(CLASSES), cfg.MODEL.WEIGHTS)
     weights = f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS}"
     if checkpointer.other_settings:
         raise ValueError(

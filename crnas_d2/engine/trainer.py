@@ -30,6 +30,7 @@ from .gradient_exchange import GradientExchange
 from .hooks import RepeatedPreciseBN
 from .path_samplers import build_path_sampler
 from .peak_memory import check_peak_memory
+from .run_record import RUN, run_record
 from .solver import build_lr_scheduler, build_optimizer
 from .step_trainer import step_settings
 
@@ -46,6 +47,7 @@ class Trainer(DefaultTrainer):
         # The steps of DefaultTrainer.__init__, which fixes the arguments of DDP. Here DDP needs
         # find_unused_parameters, because parameters off the path get no gradient in a step.
         TrainerBase.__init__(self)
+        written = cfg
         cfg = self.auto_scale_workers(cfg, comm.get_world_size())
         settings = step_settings(cfg)
         model = self.build_model(cfg)
@@ -69,7 +71,10 @@ class Trainer(DefaultTrainer):
             inherit=cfg.MODEL.INHERIT,
             network=describe_network(cfg),
             max_to_keep=cfg.SOLVER.CHECKPOINT_MAX_TO_KEEP,
-            record=class_record(cfg),
+            record={
+                **class_record(cfg),
+                RUN: run_record(written, [part.data_loader for part in self._trainer.parts]),
+            },
             trainer=weakref.proxy(self),
         )
         self.results: dict | None = None
@@ -88,6 +93,11 @@ class Trainer(DefaultTrainer):
         super().load_state_dict(state)
         if _NORMALIZER in state:
             setattr(self.plain_model, _NORMALIZER, state[_NORMALIZER])
+        # The optimizer has the settings of the config, see StepTrainer, and so has the schedule.
+        groups = self._trainer.optimizer.param_groups
+        self.scheduler.base_lrs = [group["initial_lr"] for group in groups]
+        for group, rate in zip(groups, self.scheduler.get_lr(), strict=True):
+            group["lr"] = rate
 
     @property
     def plain_model(self) -> nn.Module:

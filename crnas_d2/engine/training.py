@@ -6,18 +6,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
 from detectron2.utils import comm
 
-from crnas_d2.checkpoint import StrictCheckpointer, describe_network
+from crnas_d2.checkpoint import (
+    StrictCheckpointer,
+    describe_network,
+    newest_checkpoint,
+    read_weights,
+)
 from crnas_d2.common.errors import JobError
 from crnas_d2.common.output import check_space, disk_errors_explained, evaluation_folder
 from crnas_d2.config import import_plugins, spell
-from crnas_d2.data import check_data, register_datasets
+from crnas_d2.data import CLASSES, check_data, match_classes, register_datasets
 from crnas_d2.modeling import find_supernet
 
 from .detects import check_trained_supernet
 from .found_network import calibration, without_sync
 from .log import save_twins, set_up, training_summary
+from .run_record import RUN, changes_of_run
 from .trainer import Trainer, checkpoint_size
 
 logger = logging.getLogger(__name__)
@@ -30,12 +37,28 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Trainer:
     ``OUTPUT_DIR``.
 
     Raises:
-        JobError: the weights do not fit, or files cannot be written.
+        JobError: the weights do not fit, a resumed training has other classes or other data, or
+            files cannot be written.
     """
     with _prepared(cfg, resume=resume):
+        try:
+            file = newest_checkpoint(cfg.OUTPUT_DIR) if resume else None
+            start = file or (read_weights(cfg.MODEL.WEIGHTS) if cfg.MODEL.WEIGHTS else None)
+        except ValueError as error:
+            raise JobError(str(error)) from error
+        if start is not None:
+            names = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.ARCHVAL, *cfg.DATASETS.TEST)
+            known = [name for name in names if name in DatasetCatalog]
+            needs_all = file is not None
+            match_classes(known, start.content.get(CLASSES), start.path, needs_all=needs_all)
         trainer = Trainer(cfg)
         logging.getLogger("detectron2").info("Model:\n%s", trainer.model)
         try:
+            if file is not None:
+                record = trainer.checkpointer.record[RUN]
+                if changes := changes_of_run(file.content.get(RUN), record, cfg.OUTPUT_DIR):
+                    text = "This training goes on otherwise than it was run so far: %s."
+                    logger.warning(text, "; ".join(changes))
             trainer.resume_or_load(resume=resume)
         except ValueError as error:  # weights that do not fit
             raise JobError(str(error)) from error
@@ -60,7 +83,7 @@ def evaluate(cfg: CfgNode) -> dict:
     are empty off the main process.
 
     Raises:
-        JobError: the weights do not fit, or the model is a supernet.
+        JobError: the weights or their classes do not fit, or the model is a supernet.
     """
     cfg = cfg.clone()
     cfg.defrost()
@@ -76,7 +99,8 @@ def evaluate(cfg: CfgNode) -> dict:
             )
         checkpointer = StrictCheckpointer(model, network=describe_network(cfg))
         try:
-            checkpointer.load(cfg.MODEL.WEIGHTS)
+            content = checkpointer.load(cfg.MODEL.WEIGHTS)
+            match_classes(cfg.DATASETS.TEST, content.get(CLASSES), cfg.MODEL.WEIGHTS)
             takes_search = checkpointer.of_search and supernet is None
             if takes_search:
                 check_data(cfg, ["TRAIN"])
