@@ -95,6 +95,7 @@ class COCOBuilder(EvaluatorBuilder):
             output_dir=None if in_search else folder,
             keeps_images=in_search,
             image_ids=image_ids,
+            max_detections=self.cfg.TEST.DETECTIONS_PER_IMAGE,
         )
 
     def metric_names(self) -> list[str]:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ class FastCOCOEvaluator(COCOEvaluator):
     Args:
         keeps_images: keep what :meth:`image_results` returns, about 500 MiB for COCO's val2017.
         image_ids: of the images to score on; the objects of others do not count. Default: all.
+        max_detections: of an image and class that count, the best ones; COCO's 100 at least, and
+            -1 for all. Key points have COCO's limit of 20.
     """
 
     _coco_api: Any
@@ -46,11 +49,12 @@ class FastCOCOEvaluator(COCOEvaluator):
         output_dir: str | None = None,
         keeps_images: bool = False,
         image_ids: Collection[int] | None = None,
+        max_detections: int = 100,
     ):
         from faster_coco_eval import COCO  # here, because its import takes long
 
         super().__init__(dataset_name, tasks, distributed, output_dir, use_fast_impl=False)
-        self._keeps_images = keeps_images
+        self._keeps_images, self._max_detections = keeps_images, max_detections
         self._evaluations: dict[str, Any] = {}
         dataset: dict[str, Any] = self._coco_api.dataset
         if image_ids is not None:
@@ -123,12 +127,19 @@ class FastCOCOEvaluator(COCOEvaluator):
         if not self._do_evaluation:
             self._logger.info("Annotations are not available for evaluation.")
             return
-        classes = self._metadata.get("thing_classes")
+        classes = self._classes or None
         for task in self._tasks or self._tasks_from_predictions(results):
             evaluation = self._evaluate(results, task, img_ids)
             if self._keeps_images:
                 self._evaluations[task] = evaluation
             self._results[task] = self._derive_coco_results(evaluation, task, class_names=classes)
+
+    @property
+    def _classes(self) -> list[str]:
+        """The classes in the order of their ids, which a model need not have, or nothing."""
+        names = list(self._metadata.get("thing_classes", ()))
+        index_of = self._metadata.get("thing_dataset_id_to_contiguous_id") or {}
+        return [names[index_of[id_]] for id_ in sorted(index_of)] or names
 
     def _coco_results(self, predictions: Records) -> Records:
         """Return the detections of all images, with the categories of the dataset."""
@@ -157,6 +168,10 @@ class FastCOCOEvaluator(COCOEvaluator):
             found = self._coco_api.loadRes(results)
             keeps = self._keeps_images
             evaluation = COCOeval_faster(self._coco_api, found, task, separate_eval=keeps)
+            if task != "keypoints" and not 0 <= self._max_detections <= 100:
+                most = max(Counter(result["image_id"] for result in results).values())
+                limit = most if self._max_detections < 0 else self._max_detections
+                evaluation.params.maxDets = [1, 10, max(100, limit)]
             if ids is not None:
                 evaluation.params.imgIds = [self._image_numbers[image] for image in ids]
             evaluation.evaluate()
@@ -169,7 +184,7 @@ class FastCOCOEvaluator(COCOEvaluator):
         """Collect the results of the images for a metric: ``AP50``, ``APs``, ``AP-<class>``."""
         if evaluation is None:
             return None
-        params, classes = evaluation.params, list(self._metadata.get("thing_classes", ()))
+        params, classes = evaluation.params, self._classes
         thresholds: slice | np.ndarray = slice(None)
         area, chosen = _AREAS.get(name, "all"), list(range(len(params.catIds)))
         if name in ("AP50", "AP75"):

@@ -142,9 +142,13 @@ def _resample(runs: Sequence[Run]) -> tuple[dict[str, np.ndarray], int]:
     if not all(run.detections for run in runs):
         return {}, 0
     settings: dict[str, Any] = {"tasks": ("bbox",), "distributed": False, "keeps_images": True}
-    evaluator = FastCOCOEvaluator(runs[0].dataset, **settings)
+    evaluators: dict[int, FastCOCOEvaluator] = {}  # of usually one limit of detections
     resampled, num_images = {}, 0
     for run in runs:
+        most = run.cfg.TEST.DETECTIONS_PER_IMAGE
+        if most not in evaluators:
+            evaluators[most] = FastCOCOEvaluator(run.dataset, **settings, max_detections=most)
+        evaluator = evaluators[most]
         results = evaluator.image_results_of(list(run.detections or ()), MAIN)
         assert results is not None
         num_images = results.num_images

@@ -67,7 +67,19 @@ def run_verb(verb: str, arguments: Sequence[str] | None, program: str) -> None:
     # For a process that a verb starts, a check of several arguments, and a record of the command.
     parser.set_defaults(program=program, refuse=parser.error, arguments=arguments)
     with one_line_errors(program, getattr(module, "STOPPED", "Stopped.")):
-        module.run(parser.parse_args(arguments))
+        args = parser.parse_args(arguments)
+        for name in ("opts", "pretrain_opts"):
+            _check_overrides(getattr(args, name, None) or [])
+        module.run(args)
+
+
+def _check_overrides(overrides: Sequence[str]) -> None:
+    """Raise ValueError if ``KEY VALUE ...`` give one key two values."""
+    values: dict[str, str] = {}
+    for key, value in zip(overrides[::2], overrides[1::2], strict=False):
+        if values.setdefault(key, value) != value:
+            both = f"{values[key]} and {value}"
+            raise ValueError(f"The override {key} is given twice, as {both}: leave out one.")
 
 
 def overview() -> str:

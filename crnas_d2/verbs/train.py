@@ -23,6 +23,7 @@ from crnas_d2.engine.checks import check_evaluation, check_resumable, check_trai
 from crnas_d2.engine.training import evaluate, train
 from crnas_d2.modeling import find_supernet
 from crnas_d2.report import write_found_network
+from crnas_d2.verbs.arguments import positive_int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config-file", default="", metavar="FILE", help="path to config file")
     parser.add_argument("--resume", action="store_true", help="continue the run in OUTPUT_DIR")
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS")
-    parser.add_argument("--num-gpus", type=int, default=1, help="processes on this machine")
-    parser.add_argument("--num-machines", type=int, default=1)
+    add = parser.add_argument
+    add("--num-gpus", type=positive_int, default=1, help="processes on this machine")
+    add("--num-machines", type=positive_int, default=1)
     parser.add_argument("--machine-rank", type=int, default=0, help="of this machine, from 0")
     parser.add_argument("--dist-url", default=ports, help="of the first process: %(default)s")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="config overrides: KEY VALUE ...")
@@ -40,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Check a config, once, and run the training in all processes."""
     flags = (args.resume, args.eval_only, args.program)
+    if not 0 <= args.machine_rank < args.num_machines:
+        last = args.num_machines - 1
+        args.refuse(f"--machine-rank is {args.machine_rank}; expected 0 to {last} (--num-machines)")
+    if args.resume and args.eval_only:
+        args.refuse("--eval-only evaluates MODEL.WEIGHTS: leave out --resume")
     if not dist.is_torchelastic_launched():
         machines = (args.num_gpus, args.num_machines, args.machine_rank, args.dist_url)
         launch(_run_on_rank, *machines, args=(_load_checked(args), *flags))

@@ -42,6 +42,7 @@ MALFORMED = [
     ("COCO_FORMAT", lambda entry: ["letters_test", *entry[1:]], f"'letters_test', {TAKEN}"),
     ("COCO_FORMAT", lambda entry: ["boxes", __file__, entry[2]], f"'boxes', {TAKEN}"),
     ("COCO_FORMAT", lambda entry: ["labels", *entry[1:]], f"'labels', {TAKEN}"),
+    ("COCO_FORMAT", lambda entry: [*entry[:2], "."], f"'boxes', {TAKEN}"),
     ("IMAGE_FOLDERS", lambda entry: entry[:1], FOLDERS),
     ("IMAGE_FOLDERS", lambda entry: ["labels", "no/such"], "'labels', but no/such does not exist"),
     ("IMAGE_FOLDERS", lambda entry: ["letters_test", "."], f"'letters_test', {TAKEN}"),

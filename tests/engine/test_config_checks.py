@@ -54,6 +54,10 @@ CONFIGS = {
 # By config, what is set in addition (keys of MODEL, if they have no other section), and the words.
 REFUSED = {
     "supernet": [
+        (
+            {"TEST.AUG.ENABLED": True},
+            "AUG.ENABLED is True, but nothing is tested with aug",
+        ),
         ({"SUPERNET.PATH_SAMPLER": "alpha"}, "'alpha', but the stage space.*'uniform'"),
         ({"SUPERNET.PATH_SAMPLER": "unifrom"}, "'unifrom'.*uniform.*fixed"),
         ({"GENOTYPE.CHANNELS": [[0]]}, "CHANNELS is set, but .*'stage'"),

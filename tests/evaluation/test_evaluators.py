@@ -77,6 +77,28 @@ def test_ap_is_that_of_pycocotools(hard_dataset, seed):
         assert found[name] == pytest.approx(value, abs=1e-6, nan_ok=True), name
 
 
+@pytest.mark.parametrize(("limit", "expected"), [(20, 13), (100, 66), (300, 100), (-1, 100)])
+def test_the_limit_of_detections_counts_above_100(limit, expected, tmp_path, registered):
+    boxes = [[5 * (n % 15), 6 * (n // 15), 4, 4] for n in range(150)]
+    objects = [toy.annotation(n + 1, 1, 1, *box) for n, box in enumerate(boxes)]
+    entry = toy.make_dataset(tmp_path, "many", 1, seed=0)
+    content = json.loads(Path(entry[1]).read_text())
+    Path(entry[1]).write_text(json.dumps({**content, "annotations": objects}))
+    register_coco_format([entry])
+    DatasetCatalog.get("many")
+    found = Instances((toy.SIZE, toy.SIZE))
+    found.pred_boxes = Boxes(torch.tensor([[x, y, x + w, y + h] for x, y, w, h in boxes]).float())
+    found.scores = torch.linspace(0.9, 0.1, len(boxes))
+    found.pred_classes = torch.zeros(len(boxes), dtype=torch.int64)
+    found = found if limit < 0 else found[:limit]  # as the detector cuts them
+    cfg = toy.network_config({"TEST.DETECTIONS_PER_IMAGE": limit})
+    evaluator = build_evaluator(cfg, "many", in_search=True, image_ids=[1])
+    ap = score(evaluator, [({"image_id": 1}, {"instances": found})])["bbox"]["AP"]
+    assert ap == pytest.approx(expected, abs=1)
+    [again] = evaluator.image_results("bbox/AP").scores(np.ones((1, 1), int))
+    assert again == pytest.approx(ap)
+
+
 def test_ap_does_not_depend_on_earlier_evaluations(hard_dataset):
     evaluator = FastCOCOEvaluator("hard", distributed=False)
     first, second = (list(predict(hard_dataset, seed)) for seed in (0, 1))

@@ -170,7 +170,8 @@ def test_the_verb_prints_a_table_or_numbers_without_data_or_weights(no_data, cap
     ("arguments", "words"),
     [
         ([], "name at least one config"),
-        (["x.yaml", "--num-gpus", "-1"], "--num-gpus is -1"),
+        (["x.yaml", "--num-gpus", "-1"], "--num-gpus: -1 is not a positive number"),
+        (["x.yaml", "--num-gpus", "0"], "--num-gpus: 0 is not a positive number"),
         (["x.yaml", "--tmacs-per-second", "0"], "0 is not a positive number"),
         (["x.yaml", "--images", "coco"], "coco is not of the form NAME=NUMBER"),
         (["x.yaml", "--seconds-per-image", "1", "2", "3"], "has 3 numbers"),
@@ -180,6 +181,14 @@ def test_arguments_that_mean_nothing_are_refused(arguments, words, capsys):
     with pytest.raises(SystemExit):
         main(["plan", *arguments])
     assert words in capsys.readouterr().err
+
+
+def test_a_size_of_no_dataset_is_refused(no_data):
+    files = [f"crnas_d2://configs/letters/{name}.yaml" for name in ("baseline", "finetune")]
+    main(["plan", *files, "--images", "letters_test=9", "--images", "letters_train=9"])
+    words = r"--images names 'leters_test', but the configs name .*Did you mean letters_test"
+    with pytest.raises(SystemExit, match=words):
+        main(["plan", *files, "--images", "leters_test=9"])
 
 
 def test_a_config_without_a_supernet_is_not_searched(no_data):

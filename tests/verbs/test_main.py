@@ -40,6 +40,43 @@ def test_errors_name_the_verb(tmp_path):
             main([verb, "--config-file", missing])
 
 
+TWICE = ["SOLVER.MAX_ITER", "5", "OUTPUT_DIR", "x", "SOLVER.MAX_ITER", "6"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", "--config-file", "x.yaml"],
+        ["search", "--config-file", "x.yaml"],
+        ["plan", "x.yaml", "--opts"],
+        ["predict", "x.png", "--output", "y", "--run", "z", "--opts"],
+        ["correlate", "train", "x", "--config-file", "y", "--runs", "z", "--pretrain-opts"],
+    ],
+)
+def test_a_key_with_two_values_is_refused(command):
+    words = r"The override SOLVER\.MAX_ITER is given twice, as 5 and 6: leave out one\."
+    with pytest.raises(SystemExit, match=words):
+        main([*command, *TWICE])
+    with pytest.raises(SystemExit) as stopped:  # of the file that is missing
+        main([*command, *TWICE[:-1], "5"])
+    assert "twice" not in str(stopped.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--num-gpus", "0"], "--num-gpus: 0 is not a positive number"),
+        (["--num-machines", "-1"], "--num-machines: -1 is not a positive number"),
+        (["--machine-rank", "1"], "--machine-rank is 1; expected 0 to 0"),
+        (["--resume", "--eval-only"], "--eval-only evaluates MODEL.WEIGHTS: leave out --resume"),
+    ],
+)
+def test_flags_of_a_training_that_mean_nothing_are_refused(flags, words, capsys):
+    with pytest.raises(SystemExit):
+        main(["train", *flags, "--config-file", "x.yaml"])
+    assert words in capsys.readouterr().err
+
+
 def test_the_package_runs_as_a_module():
     command = [sys.executable, "-W", "ignore", "-m", "crnas_d2", "--version"]
     finished = subprocess.run(command, cwd=toy.ROOT, capture_output=True, text=True)

@@ -60,8 +60,10 @@ def _is_new(key: str, entry: Sequence[str], expected: str, source: str) -> bool:
         raise ValueError(f"{key} names '{name}', but {missing[0]} does not exist.")
     if name not in DatasetCatalog:
         return True
+    metadata, keys = MetadataCatalog.get(name), dict.fromkeys((source, "image_root"))
+    known = [os.path.realpath(metadata.get(each, "")) for each in keys]
     is_same_kind = is_classification(name) == (source == "image_root")
-    if is_same_kind and MetadataCatalog.get(name).get(source) == entry[1]:
+    if is_same_kind and known == [os.path.realpath(path) for path in entry[1:]]:
         return False
     raise ValueError(
         f"{key} registers '{name}', but another dataset has this name; choose a different one."

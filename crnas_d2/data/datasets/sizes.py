@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
+from crnas_d2.common.errors import did_you_mean
 from crnas_d2.data.embedded import letters
 
 from .registration import register_coco_format, register_image_folders
@@ -42,7 +43,8 @@ class DatasetSizes:
     """
 
     def __init__(self, given: Mapping[str, int] | None = None):
-        self._known = dict(given or {})
+        self._given, self._named = dict(given or {}), set[str]()
+        self._known = dict(self._given)
 
     def count(self, cfg: CfgNode, key: str) -> int:
         """Return the number of images of ``DATASETS.<key>``, of all its datasets together.
@@ -50,6 +52,8 @@ class DatasetSizes:
         Raises:
             ValueError: the size of a dataset is not known.
         """
+        for each in ("TRAIN", "TEST", "ARCHVAL"):
+            self._named |= set(cfg.DATASETS[each])
         for name in cfg.DATASETS[key]:
             if name not in self._known:
                 found = _count(cfg, name) or _PUBLISHED.get(name)
@@ -60,6 +64,14 @@ class DatasetSizes:
                     )
                 self._known[name] = found
         return sum(self._known[name] for name in cfg.DATASETS[key])
+
+    def check_given(self) -> None:
+        """Raise ValueError if a size was given for a dataset that no config has named."""
+        for name in self._given:
+            if name not in self._named:
+                known = ", ".join(sorted(self._named)) or "none"
+                near = did_you_mean(name, self._named)
+                raise ValueError(f"--images names '{name}', but the configs name {known}.{near}")
 
 
 def _count(cfg: CfgNode, name: str) -> int | None:

@@ -13,7 +13,7 @@ import json
 from tabulate import tabulate
 
 from crnas_d2.data import DatasetSizes
-from crnas_d2.verbs.arguments import add_overrides, positive_float
+from crnas_d2.verbs.arguments import add_overrides, positive_float, positive_int
 
 from .planner import Pace, Planner, given_pace, macs_pace, measured_pace
 from .table import HEADERS, cells, scope, total
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "that share a training, or the candidates of a search; default: as in the config "
         "(SOLVER.REFERENCE_WORLD_SIZE)"
     )
-    add("--num-gpus", type=int, default=0, metavar="N", help=text)
+    add("--num-gpus", type=positive_int, default=0, metavar="N", help=text)
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument("--measure", action="store_true", help="time each network on this machine")
     text = "of a training step and, if there are two, of inference; on one GPU"
@@ -63,8 +63,6 @@ def run(args: argparse.Namespace) -> None:
     seconds = args.seconds_per_image
     if not args.configs and not args.search:
         args.refuse("name at least one config")
-    if args.num_gpus < 0:
-        args.refuse(f"--num-gpus is {args.num_gpus}; expected at least 1")
     if seconds and len(seconds) > 2:
         args.refuse(f"--seconds-per-image has {len(seconds)} numbers; expected one or two")
     how = ", a training step as three forward passes"
@@ -82,6 +80,7 @@ def run(args: argparse.Namespace) -> None:
     planner = Planner(pace, DatasetSizes(dict(args.images)), num_processes=args.num_gpus)
     plans = [planner.plan(file, overrides) for file in args.configs]
     plans += [planner.plan(file, overrides, searches=True) for file in args.search]
+    planner.sizes.check_given()
     if args.json:
         print(json.dumps([plan.numbers() for plan in plans], indent=2))
         return
