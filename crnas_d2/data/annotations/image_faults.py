@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from crnas_d2.data.images.files import ImageFile
 
@@ -27,7 +28,10 @@ def _objects_by_image(coco: Record) -> dict[int, Counter[str]]:
     objects: dict[int, Counter[str]] = defaultdict(Counter)
     names = {category["id"]: category["name"] for category in coco["categories"]}
     for each in coco["annotations"]:
-        objects[each["image_id"]][f"{names.get(each['category_id'])} {each.get('bbox')}"] += 1
+        box: Any = each.get("bbox")
+        if isinstance(box, list):  # YOLO's relative numbers have many decimals in pixels
+            box = [round(side, 1) if isinstance(side, float) else side for side in box]
+        objects[each["image_id"]][f"{names.get(each['category_id'])} {box}"] += 1
     return objects
 
 
