@@ -57,7 +57,7 @@ def _parts(cfg: CfgNode) -> dict[str, object]:
     heads, parts = "roi heads" in architecture.parts, architecture.parts
     is_cascade = "Cascade" in model.ROI_HEADS.NAME
     rotated = ("ANGLES",) if "Rotated" in model.ANCHOR_GENERATOR.NAME else ()
-    anchors = ("NAME", "SIZES", "ASPECT_RATIOS", "OFFSET", *rotated)
+    anchors: tuple[str, ...] = ("NAME", "SIZES", "ASPECT_RATIOS", "OFFSET", *rotated)
     boxes = ("BBOX_REG_WEIGHTS",)
     found: dict[str, object] = {}
     for section, is_used, keys in (

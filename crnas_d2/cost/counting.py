@@ -69,7 +69,7 @@ class _Counter(FlopCounterMode):
             but = "its multiply-adds are not known"
             fix = "Say them with @crnas_d2.cost.register_macs in a module of PLUGINS"
             raise invalid("An operator of the network", name, but=but, fix=fix)
-        return super()._count_flops(func_packet, out, args, kwargs)
+        return super()._count_flops(func_packet, out, args, kwargs)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
