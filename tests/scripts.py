@@ -18,9 +18,10 @@ def arguments(script, config, *flags, opts):
     return [str(toy.ROOT / script), "--config-file", str(config), *flags, *opts]
 
 
-def start(script, config, *flags, opts, warnings=("-W", "ignore"), env=None):
+def start(script, config, *flags, opts, warnings=("-W", "ignore"), env=None, own_group=False):
     command = [sys.executable, *warnings, *arguments(script, config, *flags, opts=opts)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes["start_new_session"] = own_group
     return subprocess.Popen(command, cwd=toy.ROOT, env={**os.environ, **(env or {})}, **pipes)
 
 

@@ -124,9 +124,11 @@ def test_the_attributes_of_trials_are_named(search):
     with closing(sqlite3.connect(search / "search.db")) as connection:
         query = "SELECT DISTINCT key FROM trial_user_attributes"
         attributes = {key for (key,) in connection.execute(query)}
-        described = connection.execute("SELECT key FROM study_user_attributes").fetchall()
+        described = connection.execute("SELECT key FROM study_user_attributes ORDER BY key")
+        described = [key.removesuffix(key.partition("folder ")[2]) for (key,) in described]
     assert attributes and attributes <= keys(section("A search"))
-    assert described == [("description",)]
+    assert described == ["description", "folder ", "started by"]
+    assert {name.strip() for name in described} <= set(re.findall("`([^`]+)`", section("A search")))
 
 
 def test_the_files_of_predict_are_named(training, toy_datasets, tmp_path):

@@ -66,13 +66,14 @@ def one_line_errors(script: str, stopped: str = "Stopped.") -> Iterator[None]:
 
     Expected are ``JobError``, what this package or the script (its ``__file__``) raises as
     ``ValueError``, what the operating system says about a file, and a GPU whose memory is full.
-    Any other error keeps its traceback. An interrupted script says ``stopped``.
+    Any other error keeps its traceback. An interrupted script says ``stopped``, unless the
+    KeyboardInterrupt has a message.
     """
     name = Path(script).name
     try:
         yield
-    except KeyboardInterrupt:
-        sys.exit(stopped)
+    except KeyboardInterrupt as stop:
+        sys.exit(str(stop) or stopped)
     except Exception as error:
         if _is_of_torch(error, "ProcessExitedException"):  # of a training on several GPUs
             # A process that ends itself has said why; one that was killed has not.

@@ -29,11 +29,11 @@ def whole_file(path: AnyPath) -> Iterator[BinaryIO]:
 
     def make() -> Path:  # another name for each process, on each machine
         partial = Path(f"{path}.{secrets.token_hex(4)}{PARTIAL}")
-        partial.open("xb").close()
+        partial.touch(exist_ok=False)
         return partial
 
     try:
-        with _made(make) as partial, partial.open("wb") as stream:
+        with _made(make) as partial, open(partial, "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())  # else a power failure may leave a renamed, empty file

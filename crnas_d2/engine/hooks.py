@@ -1,13 +1,20 @@
-"""Trainer hooks with which a resumed training equals an uninterrupted one."""
+"""Trainer hooks with which a stopped and resumed training equals an uninterrupted one."""
 
 import logging
 import random
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any
 
 import numpy as np
 import torch
 from detectron2.engine import HookBase
 from detectron2.engine.hooks import PreciseBN
 from detectron2.utils import comm
+
+from crnas_d2.checkpoint import FINAL
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +40,11 @@ class ContinuedRandomness(HookBase):
         self._own = get_states()
         step = self.trainer.iter + 1
         if step % self.period == 0 or step == self.trainer.max_iter:
-            self._all = comm.gather(self._own)
+            self.gather()
+
+    def gather(self) -> None:
+        """Collect the states of all ranks for a checkpoint; called on all of them."""
+        self._all = comm.gather(self._own)
 
     def state_dict(self) -> dict:
         return {"states": self._all}
@@ -48,6 +59,61 @@ class ContinuedRandomness(HookBase):
             )
         else:
             self._own = self._all[comm.get_rank()]
+
+
+class TrainingStopped(KeyboardInterrupt):
+    """A training was stopped by a signal; the message says where it continues, and how."""
+
+
+class StopOnSignal(HookBase):
+    """Stop after the step in which Ctrl-C or SIGTERM came to any rank, with a checkpoint of it.
+
+    A second Ctrl-C stops at once. Register it after all other hooks, on all ranks.
+    """
+
+    def __init__(self) -> None:
+        self._came: set[int] = set()
+        self._before: dict[int, Any] = {}
+
+    def before_train(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return  # which alone may handle signals
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before = signal.getsignal(number)
+            if before not in (None, signal.SIG_IGN):  # a job in the background may ignore them
+                self._before[number] = signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and number in self._came:
+            raise KeyboardInterrupt
+        if not self._came and comm.is_main_process():
+            print("Stopping after this step; Ctrl-C stops at once.", file=sys.stderr, flush=True)
+        self._came.add(number)
+
+    def after_step(self) -> None:
+        trainer, name = self.trainer, f"model_{self.trainer.iter:07d}"
+        is_last = trainer.iter + 1 == trainer.max_iter  # of which there is a checkpoint
+        if is_last:
+            self._restore()  # the evaluation that follows is stopped at once
+        if not any(comm.all_gather(bool(self._came))):
+            return
+        if not is_last:
+            for hook in trainer._hooks:
+                if isinstance(hook, ContinuedRandomness):
+                    hook.gather()
+            trainer.checkpointer.save(name, iteration=trainer.iter)
+        raise TrainingStopped(
+            f"Stopped after iteration {trainer.iter + 1:,} of {trainer.max_iter:,}, which "
+            f"{FINAL if is_last else f'{name}.pth'} in {trainer.cfg.OUTPUT_DIR} holds. The same "
+            "command with --resume continues from there."
+        )
+
+    def after_train(self) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
+        while self._before:
+            signal.signal(*self._before.popitem())
 
 
 class RepeatedPreciseBN(PreciseBN):

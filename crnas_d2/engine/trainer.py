@@ -27,7 +27,7 @@ from crnas_d2.modeling import find_supernet
 
 from .found_network import found_network, replace_norms, without_parallel
 from .gradient_exchange import GradientExchange
-from .hooks import RepeatedPreciseBN
+from .hooks import RepeatedPreciseBN, StopOnSignal
 from .path_samplers import build_path_sampler
 from .peak_memory import check_peak_memory
 from .run_record import RUN, run_record
@@ -81,7 +81,7 @@ class Trainer(DefaultTrainer):
         self.cfg, self.start_iter, self.max_iter = cfg, 0, cfg.SOLVER.MAX_ITER
         # Before the other hooks, so that they see the path that will run.
         self.register_hooks(sampler.build_hooks(cfg, supernet))
-        self.register_hooks(self.build_hooks())
+        self.register_hooks([*self.build_hooks(), StopOnSignal()])
 
     def state_dict(self) -> dict:
         state = super().state_dict()

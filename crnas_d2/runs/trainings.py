@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import torch
@@ -70,7 +70,8 @@ def train_all(
     running: dict[Training, tuple[int, multiprocessing.process.BaseProcess]] = {}
     failed: list[Training] = []
     done = len(trainings) - len(waiting)
-    with progress_bar(total=len(trainings), initial=done, unit="network") as bar:
+    bar = progress_bar(total=len(trainings), initial=done, unit="network")
+    with bar, _stopped_with(running):
         while waiting or running:
             while waiting and len(running) < num_workers:
                 training = waiting.pop(0)
@@ -93,6 +94,21 @@ def train_all(
         stage = before if before is not None and before.result() is None else failed[0]
         more = f" {len(failed) - 1} more failed." if len(failed) > 1 else ""
         raise JobError(f"The training of {stage.genotype} failed, see {_log(stage)}.{more}")
+
+
+@contextmanager
+def _stopped_with(
+    running: Mapping[Training, tuple[int, multiprocessing.process.BaseProcess]],
+) -> Iterator[None]:
+    """Stop processes when this one is stopped; each leaves a checkpoint of its training."""
+    try:
+        yield
+    except BaseException:
+        for _, process in running.values():
+            process.terminate()
+        for _, process in running.values():
+            process.join()
+        raise
 
 
 def _log(training: Training) -> Path:
@@ -124,4 +140,7 @@ def _train(training: Training, place: int) -> None:
         if training.result() is None:
             with open(_log(training), "a") as log, redirect_stdout(log), redirect_stderr(log):
                 check_training(cfg, resume=True)
-                train(cfg, resume=True)
+                try:
+                    train(cfg, resume=True)
+                except KeyboardInterrupt as stop:
+                    sys.exit(str(stop))

@@ -4,10 +4,14 @@ import argparse
 import ast
 import gc
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 
 from crnas_d2.common.errors import did_you_mean, one_line_errors
 from crnas_d2.common.garbage import without_garbage_collection
@@ -66,7 +70,8 @@ def run_verb(verb: str, arguments: Sequence[str] | None, program: str) -> None:
     module.add_arguments(parser)
     # For a process that a verb starts, a check of several arguments, and a record of the command.
     parser.set_defaults(program=program, refuse=parser.error, arguments=arguments)
-    with one_line_errors(program, getattr(module, "STOPPED", "Stopped.")):
+    stopped = getattr(module, "STOPPED", "Stopped.")
+    with one_line_errors(program, stopped), _ended_as_by_ctrl_c():
         args = parser.parse_args(arguments)
         for name in ("opts", "pretrain_opts"):
             _check_overrides(getattr(args, name, None) or [])
@@ -80,6 +85,29 @@ def _check_overrides(overrides: Sequence[str]) -> None:
         if values.setdefault(key, value) != value:
             both = f"{values[key]} and {value}"
             raise ValueError(f"The override {key} is given twice, as {both}: leave out one.")
+
+
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the body as Ctrl-C does, so that it leaves nothing half done."""
+    process = os.getpid()
+
+    def end(number: int, _: FrameType | None) -> None:
+        if os.getpid() == process:
+            raise KeyboardInterrupt
+        signal.signal(number, signal.SIG_DFL)  # in a fork, e.g. one that reads images
+        os.kill(os.getpid(), number)
+
+    is_main = threading.current_thread() is threading.main_thread()  # which alone may do that
+    numbers = (signal.SIGTERM, signal.SIGHUP) if is_main else ()
+    taken = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def overview() -> str:

@@ -6,6 +6,7 @@ too.
 """
 
 import argparse
+import multiprocessing
 import os
 import sys
 import time
@@ -17,6 +18,7 @@ from detectron2.engine import default_argument_parser, launch
 from detectron2.engine.launch import DEFAULT_TIMEOUT
 from detectron2.utils import comm
 
+from crnas_d2.checkpoint.files import RunFiles
 from crnas_d2.common.errors import one_line_errors
 from crnas_d2.config import load_config
 from crnas_d2.engine.checks import check_evaluation, check_resumable, check_training
@@ -49,7 +51,17 @@ def run(args: argparse.Namespace) -> None:
         args.refuse("--eval-only evaluates MODEL.WEIGHTS: leave out --resume")
     if not dist.is_torchelastic_launched():
         machines = (args.num_gpus, args.num_machines, args.machine_rank, args.dist_url)
-        launch(_run_on_rank, *machines, args=(_load_checked(args), *flags))
+        try:
+            launch(_run_on_rank, *machines, args=(_load_checked(args), *flags))
+        except KeyboardInterrupt:
+            ranks = multiprocessing.active_children()
+            if not ranks:
+                raise
+            for rank in ranks:  # they stop after their step, with a checkpoint; the first says so
+                rank.terminate()
+            for rank in ranks:
+                rank.join()
+            sys.exit(1)
         return
     if (args.num_gpus, args.num_machines, args.machine_rank) != (1, 1, 0):
         args.refuse(
@@ -100,7 +112,14 @@ def _load_checked(args: argparse.Namespace) -> CfgNode:
 
 def _run_on_rank(cfg: CfgNode, resume: bool, eval_only: bool, program: str) -> None:
     with one_line_errors(program):  # here, too, because this may be a process of its own
-        run_training(cfg, resume=resume, eval_only=eval_only)
+        try:
+            run_training(cfg, resume=resume, eval_only=eval_only)
+        except KeyboardInterrupt as stop:
+            if not comm.is_main_process():
+                sys.exit(1)
+            newest = [] if eval_only else RunFiles(cfg.OUTPUT_DIR).newest_first()
+            more = f" {newest[0]} can be continued: the same command with --resume." * bool(newest)
+            raise KeyboardInterrupt(str(stop) or f"Stopped.{more}") from stop
 
 
 def _join_torchrun() -> None:

@@ -1,5 +1,6 @@
 """Endless training loaders that resume where a killed one stopped."""
 
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from random import Random
@@ -25,6 +26,12 @@ from crnas_d2.data.images.shared_images import Input
 from .mappers import Mapper, generators_seeded
 
 Batch = list[tuple[int, int]]  # (number, index) of each image of this rank
+
+
+def begin_worker(number: int) -> None:
+    """Prepare a process that reads images: it works until its training ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the training may need more images to stop well
+    worker_init_reset_seed(number)
 
 
 class ResumableLoader(Iterable[list[Input]]):
@@ -74,7 +81,7 @@ class ResumableLoader(Iterable[list[Input]]):
             batch_sampler=self._batches(self.position),
             num_workers=self.num_workers,
             collate_fn=trivial_batch_collator,
-            worker_init_fn=worker_init_reset_seed,
+            worker_init_fn=begin_worker,
             generator=self._generator,
         )
         for batch in loader:
