@@ -5,19 +5,18 @@ import os
 import pickle
 import re
 import zipfile
-from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-import numpy as np
 import torch
 from detectron2.checkpoint.catalog import ModelCatalog
 from detectron2.utils.file_io import Detectron2Handler, PathManager
 from iopath.common.file_io import get_cache_dir
 
+from crnas_d2.common.array_pickles import ArrayUnpickler
 from crnas_d2.common.files import PARTIAL, remove_abandoned, whole_file, write_file
 
 FINAL = "model_final.pth"
@@ -102,7 +101,7 @@ def read_file(path: str) -> dict[str, Any]:
             raise UnreadableFileError(f"{path} is empty. Copy it again, or name another file.")
         if path.endswith(".pkl"):
             with open(path, "rb") as stream:
-                content = _ArrayUnpickler(stream, encoding="latin1").load()
+                content = ArrayUnpickler(stream, encoding="latin1").load()
         else:
             _check_archive(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -139,40 +138,6 @@ def _check_archive(path: str) -> None:
         if damaged:
             why = f"the checksum of {damaged} is wrong. Copy it again, or name another file."
             raise UnreadableFileError(f"{path} is damaged: {why}")
-
-
-def _encode_latin1(text: str, encoding: str) -> bytes:
-    """Stand in for ``_codecs.encode``, with which Python 3 writes bytes in old protocols."""
-    assert encoding == "latin1"
-    return text.encode(encoding)
-
-
-_ADMITTED: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("_codecs", "encode"): _encode_latin1,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    **{
-        (module, kind.__name__): kind
-        for module in ("builtins", "__builtin__")  # the latter of Python 2
-        for kind in (set, frozenset, complex, bytearray)
-    },
-}
-for _package in ("numpy.core", "numpy._core"):
-    _ADMITTED |= {
-        (f"{_package}.multiarray", "_reconstruct"): np.ndarray.__reduce__(np.zeros(1))[0],
-        (f"{_package}.multiarray", "scalar"): np.float64(0).__reduce__()[0],
-        (f"{_package}.numeric", "_frombuffer"): np.zeros(1).__reduce_ex__(5)[0],
-    }
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Builds arrays and plain types only; a pickle can name any function to be called."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ADMITTED:
-            raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")  # torch's words
-        return _ADMITTED[module, name]
 
 
 def _line(error: object) -> str:

@@ -13,6 +13,7 @@ from crnas_d2.space import SPACE_REGISTRY
 
 from .archval import check_archval
 from .files_in_use import check_annotation_file, check_image_files
+from .proposals import check_proposals
 from .registration import is_classification, register_datasets
 
 
@@ -45,15 +46,8 @@ def check_data(cfg: CfgNode, keys: Sequence[str]) -> None:
     for name in names:
         _check_parts_of_model(cfg, name)
     for key in keys:
-        if not cfg.MODEL.LOAD_PROPOSALS or key not in ("TRAIN", "TEST"):
-            continue
-        files = cfg.DATASETS[f"PROPOSAL_FILES_{key}"]
-        if len(files) != len(cfg.DATASETS[key]) or not all(map(os.path.isfile, files)):
-            raise ValueError(
-                f"MODEL.LOAD_PROPOSALS is True: DATASETS.PROPOSAL_FILES_{key} has {len(files)} "
-                f"files, {list(files)}; expected a file that exists for each of "
-                f"{list(cfg.DATASETS[key])}."
-            )
+        if key in ("TRAIN", "TEST"):
+            check_proposals(cfg, key)
     check_class_count(cfg, names)
     if "ARCHVAL" in keys:
         check_archval(cfg)

@@ -14,6 +14,7 @@ from detectron2.data.samplers import InferenceSampler
 from detectron2.utils import comm
 
 from crnas_d2.data.datasets.archval import archval_twins, read_images
+from crnas_d2.data.datasets.proposals import check_proposals
 from crnas_d2.data.datasets.registration import is_classification
 from crnas_d2.data.images.shared_images import Input
 
@@ -29,6 +30,7 @@ def build_train_loader(cfg: CfgNode) -> Loader:
     It can be resumed, with the batches that Detectron2's loader would have; only a dataset without
     a length gets Detectron2's own.
     """
+    check_proposals(cfg, "TRAIN")
     unused = object()  # the loader makes its own mapper and sampler
     dataset = _train_loader_from_config(cfg, mapper=unused, sampler=unused)["dataset"]
     images = dataset if isinstance(dataset, list) else []
@@ -64,6 +66,7 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> Loader:
     Detectors get one image at a time, as in Detectron2; a classifier gets as many as in training.
     archval, on which a search trains its finalists, is read without its twins.
     """
+    check_proposals(cfg, "TEST")
     settings: dict[str, Any] = {}
     if is_classification(dataset_name):
         settings["mapper"] = ClassificationMapper.from_config(cfg, is_train=False)
