@@ -7,7 +7,10 @@ from collections.abc import Iterator
 import torch
 from detectron2 import modeling
 from detectron2.config import CfgNode
+from detectron2.modeling.anchor_generator import RotatedAnchorGenerator
 from detectron2.modeling.proposal_generator.rpn import RPN_HEAD_REGISTRY
+from detectron2.modeling.proposal_generator.rrpn import RRPN
+from detectron2.modeling.roi_heads.rotated_fast_rcnn import RROIHeads
 
 from crnas_d2.common.errors import did_you_mean, invalid
 from crnas_d2.common.meta_device import on_meta
@@ -17,6 +20,11 @@ from crnas_d2.space import Genotype
 from .architectures import find_architecture
 from .spec import SPEC_BUILDERS, NetworkSpec
 
+_ROTATED = (
+    ("ANCHOR_GENERATOR", modeling.ANCHOR_GENERATOR_REGISTRY, RotatedAnchorGenerator),
+    ("PROPOSAL_GENERATOR", modeling.PROPOSAL_GENERATOR_REGISTRY, RRPN),
+    ("ROI_HEADS", modeling.ROI_HEADS_REGISTRY, RROIHeads),
+)
 _PACKAGE = os.sep + "crnas_d2" + os.sep
 
 
@@ -40,6 +48,11 @@ def check_model(cfg: CfgNode) -> NetworkSpec | None:
                 f"{key} is '{name}', which is not registered.{did_you_mean(name, known)} Known: "
                 f"{', '.join(known)}; PLUGINS lists the modules that register others."
             )
+    for section, registry, rotated in _ROTATED:
+        name = cfg.MODEL[section].NAME
+        if name in registry and issubclass(registry.get(name), rotated):
+            but = "rotated boxes are not supported"
+            raise invalid(f"MODEL.{section}.NAME", name, "one for upright boxes", but=but)
     device = torch.device(cfg.MODEL.DEVICE)
     but = "it holds no values" if device.type == "meta" else ""
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

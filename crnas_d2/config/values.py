@@ -87,7 +87,8 @@ _RULES: dict[str, Rule] = {
         SEARCH.BN_CALIBRATION: NUM_IMAGES  SEARCH.FINALISTS: NUMBER
         """: _COUNT,
     """
-        MODEL.FPN: OUT_CHANNELS  MODEL.ROI_HEADS: NUM_CLASSES BATCH_SIZE_PER_IMAGE
+        MODEL.FPN: OUT_CHANNELS  MODEL.ROI_KEYPOINT_HEAD: NUM_KEYPOINTS
+        MODEL.SEM_SEG_HEAD: NUM_CLASSES  MODEL.ROI_HEADS: NUM_CLASSES BATCH_SIZE_PER_IMAGE
         MODEL.RPN: BATCH_SIZE_PER_IMAGE PRE_NMS_TOPK_TRAIN PRE_NMS_TOPK_TEST POST_NMS_TOPK_TRAIN
         POST_NMS_TOPK_TEST  MODEL.NAS_FPN: NUM_STACKS  MODEL.CLASSIFIER: NUM_CLASSES
         MODEL.ROI_BOX_HEAD: POOLER_RESOLUTION FC_DIM CONV_DIM
@@ -147,9 +148,7 @@ _RULES: dict[str, Rule] = {
         "channels of at least 1 or, for those of the features, -1",
         least=1,
     ),
-    "MODEL.ROI_BOX_HEAD: POOLER_TYPE": _one_of(
-        "ROIAlign", "ROIAlignV2", "ROIPool", "ROIAlignRotated"
-    ),
+    "MODEL.ROI_BOX_HEAD: POOLER_TYPE": _one_of("ROIAlign", "ROIAlignV2", "ROIPool"),
     "MODEL.FPN: FUSE_TYPE": _one_of("sum", "avg"),
     "MODEL.SUPERNET: STAGE_OPTIONS": _list_of(
         _list_of(_ANY, ""),
@@ -191,6 +190,7 @@ _RULES: dict[str, Rule] = {
     "TEST: DETECTIONS_PER_IMAGE": Rule(
         "a whole number of at least 1, or -1 for all", lambda v: _SIZE.admits(v) or v == -1
     ),
+    "TEST: KEYPOINT_OKS_SIGMAS": _list_of(_POSITIVE, "numbers above 0, one for each key point"),
     "TEST: EXPECTED_RESULTS": _list_of(
         Rule("", lambda v: is_list(v) and _NAMES.admits(v[:2]) and _PAIR.admits(v[2:])),
         "a list of [task, metric, value, tolerance], e.g. [['bbox', 'AP', 38.5, 0.2]]",

@@ -10,6 +10,7 @@ from typing import Any
 from detectron2.config import CfgNode
 from torch import nn
 
+from crnas_d2.common.errors import invalid
 from crnas_d2.config.architectures import find_architecture
 from crnas_d2.config.checks import find_spec
 from crnas_d2.cost import MACs, detector_cost, meta_model, step_memory
@@ -102,7 +103,8 @@ class CountedNetwork:
 
     @property
     def _inference_regions(self) -> tuple[int, int]:
-        return self.cfg.MODEL.RPN.POST_NMS_TOPK_TEST, self.cfg.TEST.DETECTIONS_PER_IMAGE
+        proposals, limit = self.cfg.MODEL.RPN.POST_NMS_TOPK_TEST, self.cfg.TEST.DETECTIONS_PER_IMAGE
+        return proposals, min(limit, proposals) if limit > 0 else proposals  # -1: all
 
     def _count(self, size: tuple[int, int]) -> dict[str, float]:
         """Count the parts of a forward pass with one region; of a supernet, the mean path."""
@@ -133,7 +135,7 @@ def usual_size(cfg: CfgNode, *, in_training: bool) -> tuple[int, int]:
     """Return (height, width) of most images as a network sees them, in pixels.
 
     That of a photograph of 4:3 which is resized as the config says, padded to multiples of 32:
-    800x1088 for a shorter side of 800.
+    800x1088 for a shorter side of 800. Raises ValueError if the config does not resize images.
     """
     shorter, longer, crop = _sides(cfg, in_training)
     if crop:
@@ -157,6 +159,9 @@ def _sides(cfg: CfgNode, in_training: bool) -> tuple[int, int, int]:
     if find_architecture(cfg).classifies:
         return 0, 0, cfg.INPUT.CLASSIFICATION.CROP_SIZE
     part = "TRAIN" if in_training else "TEST"
+    if part == "TEST" and not cfg.INPUT.MIN_SIZE_TEST:
+        but, fix = "images then keep their size, which is not known here", "Name a size for a plan"
+        raise invalid("INPUT.MIN_SIZE_TEST", 0, "at least 1", but=but, fix=fix)
     shorter = cfg.INPUT[f"MIN_SIZE_{part}"]
     shorter = max(shorter) if isinstance(shorter, Sequence) else shorter
     return shorter, cfg.INPUT[f"MAX_SIZE_{part}"] or 2 * shorter, 0

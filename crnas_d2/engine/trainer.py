@@ -165,8 +165,8 @@ class Trainer(DefaultTrainer):
 
         With ``SOLVER.REFERENCE_WORLD_SIZE`` set, images per process, learning rate per image and
         the total number of images stay the same: batch size and learning rates grow with the
-        number of processes; iterations, steps and periods shrink. Cosine and linear schedules keep
-        their shape.
+        number of processes; iterations, steps and periods shrink, to 1 at least. Cosine and linear
+        schedules keep their shape.
 
         Alpha is trained in as many epochs, so with fewer processes in more steps. A step of Adam is
         about as long as its learning rate, whatever the gradient is. So that alpha can move as far
@@ -179,6 +179,13 @@ class Trainer(DefaultTrainer):
             factor = num_workers / cfg.SOLVER.REFERENCE_WORLD_SIZE
             scaled.SOLVER.BASE_LR_END *= factor
             scaled.SOLVER.ALPHA.BASE_LR *= factor
+            # Detectron2 rounds to 0, which is a division by zero, or means never.
+            solver, test = scaled.SOLVER, scaled.TEST
+            solver.MAX_ITER = max(solver.MAX_ITER, 1)
+            solver.CHECKPOINT_PERIOD = max(solver.CHECKPOINT_PERIOD, 1)
+            test.EVAL_PERIOD = max(test.EVAL_PERIOD, min(cfg.TEST.EVAL_PERIOD, 1))
+            pairs = zip(solver.STEPS, cfg.SOLVER.STEPS, strict=True)
+            solver.STEPS = tuple(max(step, min(before, 1)) for step, before in pairs)
             if frozen:
                 scaled.freeze()
         return scaled

@@ -93,6 +93,7 @@ class COCOBuilder(EvaluatorBuilder):
             tasks=self._tasks,
             distributed=not in_search,
             output_dir=None if in_search else folder,
+            oks_sigmas=self.cfg.TEST.KEYPOINT_OKS_SIGMAS,
             keeps_images=in_search,
             image_ids=image_ids,
             max_detections=self.cfg.TEST.DETECTIONS_PER_IMAGE,
@@ -103,7 +104,8 @@ class COCOBuilder(EvaluatorBuilder):
         classes = MetadataCatalog.get(self.dataset_name).get("thing_classes", ())
         if len(classes) > 1:  # Detectron2 gives no AP per class if there is only one
             names += [f"AP-{name}" for name in classes]
-        return [f"{task}/{name}" for task in self._tasks for name in names]
+        metrics = [f"{task}/{name}" for task in self._tasks for name in names]
+        return [metric for metric in metrics if metric != "keypoints/APs"]  # COCO has none
 
     @property
     def _tasks(self) -> tuple[str, ...]:

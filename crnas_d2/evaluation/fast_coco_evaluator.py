@@ -31,7 +31,10 @@ class FastCOCOEvaluator(COCOEvaluator):
     numbers, as in pycocotools: the C++ code, whose ids have 64 bits, gets others. An annotation
     without ``area`` or ``iscrowd`` gets width * height and 0.
 
+    Where nothing is detected, AP is 0; it is nan only where there is no object to detect.
+
     Args:
+        oks_sigmas: one for each key point; by default COCO's for 17 key points of a person.
         keeps_images: keep what :meth:`image_results` returns, about 500 MiB for COCO's val2017.
         image_ids: of the images to score on; the objects of others do not count. Default: all.
         max_detections: of an image and class that count, the best ones; COCO's 100 at least, and
@@ -47,13 +50,18 @@ class FastCOCOEvaluator(COCOEvaluator):
         tasks: Sequence[str] | None = None,
         distributed: bool = True,
         output_dir: str | None = None,
+        oks_sigmas: Sequence[float] = (),
         keeps_images: bool = False,
         image_ids: Collection[int] | None = None,
         max_detections: int = 100,
     ):
         from faster_coco_eval import COCO  # here, because its import takes long
 
-        super().__init__(dataset_name, tasks, distributed, output_dir, use_fast_impl=False)
+        super().__init__(
+            *(dataset_name, tasks, distributed, output_dir),
+            use_fast_impl=False,
+            kpt_oks_sigmas=oks_sigmas,
+        )
         self._keeps_images, self._max_detections = keeps_images, max_detections
         self._evaluations: dict[str, Any] = {}
         dataset: dict[str, Any] = self._coco_api.dataset
@@ -76,6 +84,8 @@ class FastCOCOEvaluator(COCOEvaluator):
             for number, annotation in enumerate(dataset["annotations"], start=1):
                 _, _, width, height = annotation["bbox"]
                 defaults = {"area": width * height, "iscrowd": 0}
+                visible = (annotation.get("keypoints") or [])[2::3]
+                defaults["num_keypoints"] = sum(flag > 0 for flag in visible)
                 record = {**defaults, **self._renumbered(annotation), "id": number}
                 numbered["annotations"].append(record)
         with contextlib.redirect_stdout(io.StringIO()):
@@ -96,7 +106,7 @@ class FastCOCOEvaluator(COCOEvaluator):
         """Return the results per image from which a metric of the last evaluation is computed.
 
         The metric is e.g. ``bbox/AP``, ``segm/APs``, ``bbox/AP50`` or ``bbox/AP-<class>``. Return
-        ``None`` without predictions or ``keeps_images``, or if it is no average precision.
+        ``None`` before an evaluation, without ``keeps_images``, or if it is no average precision.
         """
         task, _, name = metric.partition("/")
         return self._matches(self._evaluations.get(task), name)
@@ -154,24 +164,28 @@ class FastCOCOEvaluator(COCOEvaluator):
     def _evaluate(
         self, results: Records, task: str, ids: Collection[int] | None, *, accumulates: bool = True
     ) -> Any:
-        """Return the evaluation of all images or those with the ids; ``None`` without results."""
-        from faster_coco_eval import COCOeval_faster
+        """Return the evaluation of all images, or of those with the ids."""
+        from faster_coco_eval import COCO, COCOeval_faster
 
-        if not results:
-            return None
         results = [self._renumbered(result) for result in results]
         if task == "segm":
             # COCO's code would use the area of the box instead of that of the mask.
             results = [{k: v for k, v in result.items() if k != "bbox"} for result in results]
         # Detectron2 logs the summary as a table.
         with contextlib.redirect_stdout(io.StringIO()):
-            found = self._coco_api.loadRes(results)
+            # It cannot load an empty list.
+            nothing = {**self._coco_api.dataset, "annotations": []}
+            found = self._coco_api.loadRes(results) if results else COCO(nothing)
             keeps = self._keeps_images
             evaluation = COCOeval_faster(self._coco_api, found, task, separate_eval=keeps)
             if task != "keypoints" and not 0 <= self._max_detections <= 100:
-                most = max(Counter(result["image_id"] for result in results).values())
+                most = max(Counter(result["image_id"] for result in results).values(), default=0)
                 limit = most if self._max_detections < 0 else self._max_detections
                 evaluation.params.maxDets = [1, 10, max(100, limit)]
+            # It would leave out classes without objects, if key points are asked for.
+            evaluation.params.catIds = sorted(self._category_numbers.values())
+            if task == "keypoints" and self._kpt_oks_sigmas:
+                evaluation.params.kpt_oks_sigmas = np.array(self._kpt_oks_sigmas)
             if ids is not None:
                 evaluation.params.imgIds = [self._image_numbers[image] for image in ids]
             evaluation.evaluate()

@@ -4,6 +4,8 @@ import pytest
 import torch
 import toy
 from detectron2.engine import HookBase
+from hypothesis import given
+from hypothesis import strategies as st
 from search_toy import Killed
 from search_toy import train as train_with
 
@@ -144,6 +146,37 @@ def test_another_number_of_processes_keeps_the_rate_per_image(name, processes):
     per_image = [rate / solver.IMS_PER_BATCH for rate in curve(scaled)]
     for iteration in range(0, MAX_ITER, 2):
         assert per_image[int(iteration / factor)] == pytest.approx(expected(name, iteration) / 4)
+
+
+WHOLE = st.integers(1, 40)
+
+
+@given(
+    periods=st.tuples(WHOLE, WHOLE, st.integers(0, 40)),
+    steps=st.lists(WHOLE, unique=True, max_size=3).map(sorted),
+    processes=st.tuples(st.integers(1, 16), st.integers(1, 64)),
+)
+def test_no_period_is_scaled_to_0_which_would_mean_never(periods, steps, processes):
+    iterations, checkpoint, evaluation = periods
+    reference, number = processes
+    overrides = {
+        "SOLVER.REFERENCE_WORLD_SIZE": reference,
+        "SOLVER.IMS_PER_BATCH": reference,
+        "SOLVER.MAX_ITER": iterations,
+        "SOLVER.STEPS": steps,
+        "SOLVER.CHECKPOINT_PERIOD": checkpoint,
+        "TEST.EVAL_PERIOD": evaluation,
+    }
+    scaled = Trainer.auto_scale_workers(toy.network_config(overrides), number)
+    solver, factor = scaled.SOLVER, number / reference
+
+    def shrunk(value):
+        return max(1, round(value / factor)) if value else 0
+
+    assert shrunk(iterations) == solver.MAX_ITER
+    assert shrunk(checkpoint) == solver.CHECKPOINT_PERIOD
+    assert shrunk(evaluation) == scaled.TEST.EVAL_PERIOD
+    assert tuple(map(shrunk, steps)) == tuple(solver.STEPS)
 
 
 def test_without_a_reference_nothing_is_scaled():

@@ -1,3 +1,4 @@
+import copy
 import json
 import math
 from pathlib import Path
@@ -107,17 +108,79 @@ def test_ap_does_not_depend_on_earlier_evaluations(hard_dataset):
     assert score(evaluator, first) == expected
 
 
-@pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning")
-@pytest.mark.parametrize("tasks", [["bbox"], ["bbox", "segm"]])
-def test_no_predictions_give_nan_and_not_zero(hard_dataset, toy_datasets, tasks):
+def nothing_in(content):
     nothing = Instances((toy.SIZE, toy.SIZE))
     nothing.pred_boxes, nothing.pred_masks = Boxes(torch.zeros(0, 4)), torch.zeros(0, 64, 64)
     nothing.scores, nothing.pred_classes = torch.zeros(0), torch.zeros(0, dtype=torch.int64)
-    predictions = [({"image_id": i["id"]}, {"instances": nothing}) for i in hard_dataset["images"]]
-    cfg = toy.network_config(toy_datasets, {"MODEL.MASK_ON": "segm" in tasks})
-    results = score(build_evaluator(cfg, "hard", in_search=True), predictions)
-    assert sorted(results) == tasks
-    assert all(math.isnan(value) for task in tasks for value in results[task].values())
+    nothing.pred_keypoints = torch.zeros(0, 5, 3)
+    return [({"image_id": image["id"]}, {"instances": nothing}) for image in content["images"]]
+
+
+def points_of(annotation, count=5):
+    """Key points from one corner of a box to the other, all visible."""
+    x, y, width, height = annotation["bbox"]
+    steps = [number / (count - 1) for number in range(count)]
+    return [v for step in steps for v in (x + step * width, y + step * height, 2)]
+
+
+@pytest.mark.parametrize("seen", ["all", "some", "crowds", "none"])
+@pytest.mark.parametrize("task", ["bbox", "segm", "keypoints"])
+def test_without_detections_ap_is_0_where_there_are_objects_and_else_nan(tmp_path, task, seen):
+    name, json_file, image_root = toy.make_dataset(tmp_path, f"{task} {seen}", 8, seed=7)
+    content = json.loads(Path(json_file).read_text())
+    if seen == "some":
+        content["annotations"] = [toy.annotation(1, 1, 1, 0, 0, 40, 40)]
+    elif seen == "none":
+        content["annotations"] = []
+    for annotation in content["annotations"]:
+        annotation |= {"segmentation": [toy.polygon(annotation["bbox"])]}
+        annotation |= {"keypoints": points_of(annotation), "iscrowd": int(seen == "crowds")}
+    Path(json_file).write_text(json.dumps(content))
+    register_coco_format([[name, json_file, image_root]])
+    DatasetCatalog.get(name)
+    evaluator = FastCOCOEvaluator(
+        name, tasks=(task,), distributed=False, keeps_images=True, oks_sigmas=[0.1] * 5
+    )
+    found = score(evaluator, nothing_in(content))[task]
+    zero = {"all": {"AP", "AP50", "AP75", "APs", "AP-bright", "AP-dark"}, "some": {"AP", "AP50"}}
+    for metric, value in found.items():
+        assert value == 0 or math.isnan(value), metric
+    assert all(found[metric] == 0 for metric in zero.get(seen, ()) if metric in found)
+    assert {math.isnan(found[n]) for n in ("AP", "AP50", "AP75")} == {seen in ("crowds", "none")}
+    if seen == "some":
+        assert math.isnan(found["AP-dark"]) and found["AP-bright"] == 0
+        assert found["APm"] == 0 and math.isnan(found["APl"])
+    [ap] = evaluator.image_results(f"{task}/AP").scores(np.ones((1, len(content["images"])), int))
+    assert ap == pytest.approx(found["AP"], nan_ok=True)
+
+
+@pytest.mark.parametrize("sigmas", [[0.1] * 5, [0.01] * 5, [0.1, 0.2, 0.01, 0.01, 0.05], ()])
+def test_ap_of_key_points_is_that_of_detectron2(tmp_path, registered, sigmas):
+    name, json_file, image_root = toy.make_dataset(tmp_path, "points", 8, seed=7)
+    content, random = json.loads(Path(json_file).read_text()), np.random.default_rng(0)
+    count = len(sigmas) or 17
+    for annotation in content["annotations"]:
+        annotation |= {"keypoints": points_of(annotation, count), "num_keypoints": count}
+    Path(json_file).write_text(json.dumps(content))
+    register_coco_format([[name, json_file, image_root]])
+    DatasetCatalog.get(name)
+    predictions = []
+    for inputs, outputs in predict(content, seed=0):
+        found = outputs["instances"]
+        boxes = found.pred_boxes.tensor
+        points = [points_of({"bbox": [*b[:2], *(b[2:] - b[:2])]}, count) for b in boxes.numpy()]
+        noise = random.normal(0, 0.3, (len(found), count, 3))
+        found.pred_keypoints = torch.tensor(np.reshape(points, noise.shape) + noise)
+        predictions.append((inputs, outputs))
+    settings = {"tasks": ("keypoints",), "distributed": False}
+    oracle = COCOEvaluator(name, kpt_oks_sigmas=list(sigmas), use_fast_impl=False, **settings)
+    expected = score(oracle, copy.deepcopy(predictions))["keypoints"]  # it changes key points
+    cfg = toy.network_config({"MODEL.KEYPOINT_ON": True, "TEST.KEYPOINT_OKS_SIGMAS": list(sigmas)})
+    results = score(build_evaluator(cfg, name, in_search=True), predictions)
+    found = {f"{task}/{metric}" for task, metrics in results.items() for metric in metrics}
+    assert found == set(evaluator_builder(cfg, name).metric_names())
+    assert results["keypoints"] == pytest.approx(expected, abs=1e-6, nan_ok=True)
+    assert expected["AP"] > 0
 
 
 def test_the_metadata_choose_the_evaluator(toy_datasets, tmp_path, registered):

@@ -235,3 +235,19 @@ def test_the_memory_of_a_step_is_about_that_of_a_real_one():
     assert speed.base == speed.checkpoint  # weights and momentum
     two = CountedNetwork(cfg).training_speed(images, num_processes=2)
     assert two.base == speed.base + sum(p.nbytes for p in trained)  # DDP's copy of the gradients
+
+
+def test_all_detections_are_not_fewer_than_any_limit(no_data):
+    file, masks = toy.ROOT / "configs" / "Base-RCNN-FPN.yaml", ("MODEL.MASK_ON", "True")
+    pace, limits = macs_pace(1e12), ("1", "100", "2000", "-1")
+    macs = [
+        plan(file, *masks, "TEST.DETECTIONS_PER_IMAGE", limit, pace=pace).macs.inference
+        for limit in limits
+    ]
+    assert macs[0] < macs[1] < macs[2] == macs[3]
+
+
+def test_images_of_an_unknown_size_are_not_planned(no_data):
+    file = toy.ROOT / "configs" / "Base-RCNN-FPN.yaml"
+    with pytest.raises(ValueError, match=r"INPUT\.MIN_SIZE_TEST is 0, but.*expected at least 1"):
+        plan(file, "INPUT.MIN_SIZE_TEST", "0")

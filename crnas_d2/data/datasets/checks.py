@@ -1,7 +1,8 @@
 """Checks of datasets before hours of training or search."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -13,8 +14,11 @@ from crnas_d2.space import SPACE_REGISTRY
 
 from .archval import check_archval
 from .files_in_use import check_annotation_file, check_image_files
+from .objects_in_use import check_objects
 from .proposals import check_proposals
-from .registration import is_classification, register_datasets
+from .registration import Entry, is_classification, register_datasets
+
+_COCO_POINTS = range(17)  # for which COCO's evaluation has sigmas
 
 
 def check_data(cfg: CfgNode, keys: Sequence[str]) -> None:
@@ -36,6 +40,7 @@ def check_data(cfg: CfgNode, keys: Sequence[str]) -> None:
             f"DATASETS.{key}",
             cfg.DATASETS[key],
             depth_range=cfg.INPUT.DEPTH_RANGE,
+            check=partial(_check_fit, cfg, key, trains),
             sizes=_sizes(cfg, trains),
             is_scored=not trains,
             has_masks=cfg.MODEL.MASK_ON,
@@ -43,8 +48,11 @@ def check_data(cfg: CfgNode, keys: Sequence[str]) -> None:
         )
     names = [name for key in keys for name in cfg.DATASETS[key]]
     check_task(cfg, names)
-    for name in names:
-        _check_parts_of_model(cfg, name)
+    sigmas, points = cfg.TEST.KEYPOINT_OKS_SIGMAS, cfg.MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS
+    if cfg.MODEL.KEYPOINT_ON and len(sigmas or _COCO_POINTS) != points and set(keys) - {"TRAIN"}:
+        expected = f"a number for each of the {points} key points"
+        but = "" if sigmas else f"the default is COCO's, for {len(_COCO_POINTS)} key points"
+        raise invalid("TEST.KEYPOINT_OKS_SIGMAS", sigmas, expected, but=but)
     for key in keys:
         if key in ("TRAIN", "TEST"):
             check_proposals(cfg, key)
@@ -63,19 +71,33 @@ def _sizes(cfg: CfgNode, trains: bool) -> tuple[int, int]:
     return inputs.MIN_SIZE_TEST, inputs.MAX_SIZE_TEST
 
 
-def _check_parts_of_model(cfg: CfgNode, name: str) -> None:
-    """Raise ValueError for a dataset without what the model is trained with, besides boxes."""
-    if cfg.MODEL.KEYPOINT_ON and MetadataCatalog.get(name).get("keypoint_names") is None:
-        raise ValueError(
-            f"MODEL.KEYPOINT_ON is True, but '{name}' has no names of keypoints in its metadata "
-            "(keypoint_names, keypoint_flip_map). Set them, or the key to False."
-        )
-    segments = "segmentation" in find_architecture(cfg).parts
-    if segments and "sem_seg_file_name" not in DatasetCatalog.get(name)[0]:
+def _check_fit(cfg: CfgNode, key: str, trains: bool, name: str, images: Sequence[Entry]) -> None:
+    """Raise ValueError for a dataset without what the model is trained with, or with more of it."""
+    metadata, model = MetadataCatalog.get(name), cfg.MODEL
+    points = model.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS
+    if model.KEYPOINT_ON:
+        names = metadata.get("keypoint_names")
+        if names is None or metadata.get("keypoint_flip_map") is None:
+            raise ValueError(
+                f"MODEL.KEYPOINT_ON is True, but '{name}' has no names of keypoints in its "
+                "metadata (keypoint_names, keypoint_flip_map). Set them, or the key to False."
+            )
+        if len(names) != points:
+            but, fix = f"'{name}' has {len(names)} key points", f"Set it to {len(names)}"
+            raise invalid("MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS", points, but=but, fix=fix)
+    check_objects(cfg, f"DATASETS.{key} names '{name}'", images, trains=trains)
+    if "segmentation" not in find_architecture(cfg).parts:
+        return
+    if "sem_seg_file_name" not in images[0]:
         raise ValueError(
             f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE}, but '{name}' has no "
             "semantic segmentation (sem_seg_file_name). Use another of either."
         )
+    classes, expected = metadata.get("stuff_classes"), model.SEM_SEG_HEAD.NUM_CLASSES
+    if classes is not None and len(classes) != expected:
+        but = f"'{name}' has {len(classes)} classes of pixels (stuff_classes)"
+        fix = f"Set it to {len(classes)}"
+        raise invalid("MODEL.SEM_SEG_HEAD.NUM_CLASSES", expected, but=but, fix=fix)
 
 
 def check_datasets(
@@ -84,6 +106,7 @@ def check_datasets(
     *,
     depth_range: Sequence[float] = (),
     sizes: tuple[int, int] = (0, 0),
+    check: Callable[[str, Sequence[Entry]], None] = lambda name, images: None,
     **use: bool,
 ) -> None:
     """Check the annotations of each dataset, load it, and check that its files exist.
@@ -91,6 +114,7 @@ def check_datasets(
     Args:
         key: the config key that names them, for messages.
         depth_range, sizes: of the images, see :func:`~.files_in_use.check_image_files`.
+        check: of a dataset's name and entries, which are loaded here.
         use: of the annotations, see :func:`~.files_in_use.check_annotation_file`.
 
     Raises:
@@ -129,6 +153,7 @@ def check_datasets(
                 f"{subject}: {len(missing)} of its {len(images)} image files do not exist, the "
                 f"first is {missing[0]}."
             )
+        check(name, images)
         check_image_files(subject, images, depth_range=depth_range, sizes=sizes)
 
 
