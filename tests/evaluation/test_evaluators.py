@@ -139,7 +139,12 @@ def test_without_detections_ap_is_0_where_there_are_objects_and_else_nan(tmp_pat
     register_coco_format([[name, json_file, image_root]])
     DatasetCatalog.get(name)
     evaluator = FastCOCOEvaluator(
-        name, tasks=(task,), distributed=False, keeps_images=True, oks_sigmas=[0.1] * 5
+        name,
+        tasks=(task,),
+        distributed=False,
+        keeps_images=True,
+        oks_sigmas=[0.1] * 5,
+        max_detections=-1,
     )
     found = score(evaluator, nothing_in(content))[task]
     zero = {"all": {"AP", "AP50", "AP75", "APs", "AP-bright", "AP-dark"}, "some": {"AP", "AP50"}}
