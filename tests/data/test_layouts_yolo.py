@@ -176,7 +176,7 @@ def test_a_part_that_is_not_there_and_labels_without_image_are_counted(tmp_path)
         ("0 .5 .5 .4 .4 .4 .5 2 .6 .6 2 0 0 0\n" * 2, NAMES, ("key points; add kpt_shape",)),
         (BOX, f"{NAMES}val: {{a: b}}", ("data.yaml: val is [{'a': 'b'}]; expected paths",)),
         (BOX, f"{NAMES}path: [a]", ("data.yaml: path is [['a']]; expected paths",)),
-        (BOX, f"{NAMES}val: images", ("images/a.jpg is in train and in val",)),
+        (BOX, f"{NAMES}val: [images, images]", ("images/a.jpg is in train and in val",)),
     ],
 )
 def test_what_cannot_be_placed_is_an_error_with_file_and_line(tmp_path, text, yaml, words):
@@ -222,6 +222,15 @@ def test_the_path_of_a_file_decides_between_two(tmp_path):
 
 
 sides = st.floats(0.02, 0.4)
+
+
+def test_a_val_that_is_train_itself_is_no_part(tmp_path):
+    """As in data.yaml files for a first try, e.g. of 128 images of COCO."""
+    description = f"train: images\nval: images\n{NAMES}"
+    files = {"data.yaml": description, "images/a.jpg": None, "labels/a.txt": BOX}
+    write(tmp_path, files)
+    assert read(tmp_path) == {"train": {"images/a.jpg": BOXES}}
+    assert counts(tmp_path) == {"parts that are named, but not there": 1}
 
 
 @given(st.lists(st.tuples(sides, sides, sides, sides), min_size=1, max_size=4))

@@ -97,6 +97,9 @@ class YOLO(Layout):
         bases = [above / description.path, above, root]
         taken: dict[str, str] = {}
         for part, entries in description.splits.items():
+            if part != "train" and entries == description.splits.get("train"):
+                collector.note("train", NOT_THERE, f"{part}, which is the same as train")
+                continue
             for entry in entries:
                 found = place(entry, bases)
                 if found is None and part == "train":
