@@ -46,6 +46,22 @@ def parse_yaml(text: str, source: str) -> object:
     return content
 
 
+def dump_yaml(content: object) -> str:
+    """Return plain data as YAML, each list on one line, as in Detectron2's configs."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+_Dumper.add_representer(
+    list,
+    lambda dumper, data: dumper.represent_sequence(f"{_TAG}seq", data, flow_style=True),
+)
+
+
 class _PlainLoader(yaml.SafeLoader):
     """The safe loader without types that no config has, and without repeated keys."""
 

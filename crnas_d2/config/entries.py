@@ -27,6 +27,18 @@ def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, obj
             yield f"{prefix}{key}", value
 
 
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sections of settings by their full keys: the inverse of :func:`leaves`."""
+    result: dict[str, Any] = {}
+    for key, value in settings.items():
+        *sections, name = key.split(".")
+        section = result
+        for part in sections:
+            section = section.setdefault(part, {})
+        section[name] = value
+    return result
+
+
 def set_entries(cfg: CfgNode, content: Mapping[str, Any]) -> None:
     """Set values; raise ValueError for an unknown key, another type than the default's, or null."""
     for key, value in leaves(content):
@@ -95,5 +107,8 @@ def _explain_unknown(cfg: CfgNode, key: str) -> str:
         message += " An override is two words, KEY VALUE."
     if key.startswith("SEARCH.BUDGET."):
         message += f" Known costs: {', '.join(COST_REGISTRY.names)}."
-        message += " PLUGINS lists the modules that register others."
-    return message
+        return f"{message} PLUGINS lists the modules that register others."
+    if last == "_target_":
+        return f"{message} This is a LazyConfig; expected the keys of a config, as in config.yaml."
+    message += " Keys of your own project come from its module in PLUGINS (add_config); leave out"
+    return f"{message} those of another version of Detectron2."

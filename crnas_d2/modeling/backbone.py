@@ -21,6 +21,13 @@ from .necks import NASFPN, SameStrideFPN
 
 Builder = Callable[[CfgNode, ShapeSpec], Backbone]
 
+PLAIN_BUILDERS = {
+    "build_supernet_backbone": "build_resnet_backbone",
+    "build_supernet_fpn_backbone": "build_resnet_fpn_backbone",
+    "build_supernet_retinanet_fpn_backbone": "build_retinanet_resnet_fpn_backbone",
+}
+"""By our builder, that of Detectron2 which puts the same neck on a ResNet."""
+
 
 def _register(build: Callable[[CfgNode, Backbone], Backbone]) -> Builder:
     """Register a function that puts a neck on a body, as a builder of Detectron2."""

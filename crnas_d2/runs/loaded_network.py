@@ -54,7 +54,7 @@ def network_config(
         raise ValueError("Name the network by either --run FOLDER or --config-file FILE.")
     overrides = [*overrides, *(["MODEL.DEVICE", device] if device else [])]
     if run:
-        overrides = [*_overrides_of(Path(run)), *overrides]
+        overrides = [*run_overrides(Path(run)), *overrides]
     file = config_file or str(Path(str(run)) / "config.yaml")
     cfg = load_config(file, overrides)
     cfg.MODEL.INHERIT = False  # how its training began
@@ -70,7 +70,7 @@ def network_config(
     return cfg
 
 
-def _overrides_of(folder: Path) -> list[str]:
+def run_overrides(folder: Path) -> list[str]:
     """Return the overrides that a run or an exported folder asks for."""
     if not (folder / "config.yaml").is_file():
         what = "does not exist" if not folder.exists() else "has no config.yaml"

@@ -70,8 +70,8 @@ class ResNetFamily(SectionFamily):
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         if cfg.MODEL.RESNETS.RES5_DILATION != 1 or any(cfg.MODEL.RESNETS.DEFORM_ON_PER_STAGE):
             raise ValueError(
-                "The supernet builders support neither RES5_DILATION (DC5) nor deformable "
-                "convolution; reset MODEL.RESNETS.RES5_DILATION and DEFORM_ON_PER_STAGE."
+                "MODEL.RESNETS.RES5_DILATION (DC5) and DEFORM_ON_PER_STAGE are not supported. "
+                "Reset them for a new training; a detector trained with them cannot be searched."
             )
         return super().from_config(cfg)
 

@@ -14,15 +14,15 @@ from crnas_d2.config import NetworkSpec, changed_settings
 from crnas_d2.config.architectures import find_architecture
 from crnas_d2.config.entries import leaves
 from crnas_d2.layers import DecodedConv2d
+from crnas_d2.modeling.backbone import PLAIN_BUILDERS
 from crnas_d2.runs.loaded_network import EXPORTED
 from crnas_d2.space import PlainResNet
 
-# By our neck: Detectron2's builder of the same one, and the function of backbone.py.
-_RETINANET = ("build_retinanet_resnet_fpn_backbone", "with_retinanet_fpn")
-_BUILDERS = {
-    "build_supernet_backbone": ("build_resnet_backbone", "body_alone"),
-    "build_supernet_fpn_backbone": ("build_resnet_fpn_backbone", "with_fpn"),
-    "build_supernet_retinanet_fpn_backbone": _RETINANET,
+# By our builder, the function of backbone.py.
+_FUNCTIONS = {
+    "build_supernet_backbone": "body_alone",
+    "build_supernet_fpn_backbone": "with_fpn",
+    "build_supernet_retinanet_fpn_backbone": "with_retinanet_fpn",
 }
 # Of searches and trainings: nothing that one trained network needs.
 _DROPPED = ("SEARCH.", "SOLVER.", "DATASETS.", "DATALOADER.", "MODEL.INHERIT")
@@ -94,7 +94,8 @@ def _find_plain(cfg: CfgNode, spec: NetworkSpec | None, backbone: nn.Module) -> 
     values.pop("CHANNELS", None)  # all of them have the dilation of the base network
     ours = {"MODEL.BACKBONE.NAME": cfg.MODEL.BACKBONE.NAME}
     ours |= {f"MODEL.GENOTYPE.{key}": value for key, value in values.items()}
-    builder, function = _BUILDERS[cfg.MODEL.BACKBONE.NAME]
+    name = cfg.MODEL.BACKBONE.NAME
+    builder, function = PLAIN_BUILDERS[name], _FUNCTIONS[name]
     # The pyramid of Detectron2's builder ends with res5.
     if resnet.is_known and (function != "with_fpn" or "res5" in cfg.MODEL.FPN.IN_FEATURES):
         content["MODEL"]["BACKBONE"]["NAME"] = builder
@@ -137,7 +138,7 @@ def _why_ours(
         return ""
     if resnet is None:
         return f"Detectron2 has no {spec.family.name}."
-    if cfg.MODEL.BACKBONE.NAME not in _BUILDERS:
+    if cfg.MODEL.BACKBONE.NAME not in PLAIN_BUILDERS:
         return "Detectron2 has no NAS-FPN."
     if any(isinstance(module, DecodedConv2d) for module in backbone.modules()) or any(
         name.endswith("group_dilations") for name in backbone.state_dict()

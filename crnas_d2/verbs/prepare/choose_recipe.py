@@ -13,12 +13,12 @@ from detectron2.config import CfgNode
 from crnas_d2.checkpoint import TrainingCheckpointer, WeightFile, read_weights
 from crnas_d2.config import NetworkSpec, default_config, load_config
 from crnas_d2.config.config_file import read_config_file
-from crnas_d2.config.entries import set_entries
+from crnas_d2.config.entries import nested, set_entries
 from crnas_d2.config.installation import shipped_file
 from crnas_d2.cost import body_cost
 from crnas_d2.engine import Trainer
 
-from .recipe import BASE, LITE, Recipe, nested
+from .recipe import BASE, LITE, Recipe
 from .statistics import Statistics
 
 # What a file of weights says of images and blocks; the rest describes another network.

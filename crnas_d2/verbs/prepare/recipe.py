@@ -254,15 +254,3 @@ class Recipe:
             solver["LR_SCHEDULER_NAME"] = "WarmupMultiStepLR"
             solver["STEPS"] = [round(iterations * step / epochs) for step in steps]
         return solver
-
-
-def nested(settings: Settings) -> Settings:
-    """Return the sections of settings by their whole keys."""
-    result: Settings = {}
-    for key, value in settings.items():
-        *sections, name = key.split(".")
-        section = result
-        for part in sections:
-            section = section.setdefault(part, {})
-        section[name] = value
-    return result

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
-
 from crnas_d2.common.digests import text_digest
+from crnas_d2.common.plain_yaml import dump_yaml
+from crnas_d2.config.entries import nested
 
-from .recipe import BASE, Recipe, Settings, nested
+from .recipe import BASE, Recipe, Settings
 
 # Of the blocks of a ResNet, [3, 4, 6, 3]: every network with fewer has its first ones.
 _OPTIONS = [[1, 2, 3], [1, 2, 3, 4], [1, 2, 3, 4, 5, 6], [1, 2, 3]]
@@ -98,19 +98,6 @@ def _mark(text: str) -> str:
     return f"# Written by prepare, {digest}. Once you have edited it, it is not replaced."
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes every list on one line, as Detectron2's configs do."""
-
-    def ignore_aliases(self, data: object) -> bool:
-        return True
-
-
-_Dumper.add_representer(
-    list,
-    lambda dumper, data: dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True),
-)
-
-
 class _Configs:
     """The texts of the configs of one dataset, by path."""
 
@@ -124,10 +111,7 @@ class _Configs:
         if run not in ("data", "detector"):
             content["OUTPUT_DIR"] = str(self.folder / "output" / run)
         text = "".join(f"# {line}\n" for line in comment.splitlines())
-        # No line is broken, whatever its length.
-        text += yaml.dump(
-            content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000
-        )
+        text += dump_yaml(content)
         self.texts[self.folder / f"{run}.yaml"] = f"{_mark(text)}\n{text}"
 
     def add_training(

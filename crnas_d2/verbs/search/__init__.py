@@ -1,4 +1,4 @@
-"""Search the subnets of a trained supernet.
+"""Search the subnets of a trained supernet, or the blocks of a trained detector (--from).
 
 Writes genotype.yaml, model_best.pth, candidates.csv and report.html to OUTPUT_DIR.
 """
@@ -13,7 +13,10 @@ from crnas_d2.config import load_config
 from crnas_d2.engine.scores import SCORE_REGISTRY
 from crnas_d2.verbs.arguments import add_trailing_overrides
 
+from .from_detector import add_arguments as add_detector
+from .from_detector import next_steps, write_configs
 from .search import run_search
+from .trained_detector import thaw
 
 STOPPED = "Stopped; continue with --resume."
 
@@ -24,13 +27,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "processes that evaluate candidates on this machine (default: one per GPU)"
     number = max(1, torch.cuda.device_count())
     parser.add_argument("--num-workers", type=int, default=number, help=text)
+    add_detector(parser)
     add_trailing_overrides(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     if dist.is_torchelastic_launched():
         args.refuse("the workers of a search are no process group: start it without torchrun")
-    cfg = load_config(args.config_file, args.opts)
+    flags = ("weights", "archval", "train", "output", "budget")
+    if args.detector and args.config_file:
+        args.refuse("--from is instead of --config-file")
+    if not args.detector and (given := [flag for flag in flags if getattr(args, flag)]):
+        args.refuse(f"--{given[0]} goes with --from")
+    if args.detector:
+        cfg = load_config(write_configs(args), [])
+    else:
+        cfg = load_config(args.config_file, args.opts)
+        if frozen := thaw(cfg):
+            print(frozen)
     cfg.freeze()
     best = run_search(cfg, resume=args.resume, num_workers=args.num_workers)
     metric = SCORE_REGISTRY.get(cfg.SEARCH.SCORE).metric(cfg)
@@ -38,3 +52,5 @@ def run(args: argparse.Namespace) -> None:
     for name in ("genotype.yaml", "model_best.pth", "candidates.csv", "report.html"):
         if (path := Path(cfg.OUTPUT_DIR) / name).exists():  # a score without weights has none
             print(f"  {path}")
+    for line in next_steps(cfg.OUTPUT_DIR):
+        print(line)
