@@ -21,6 +21,7 @@ from crnas_d2.report.search_report import describe_noise
 from crnas_d2.runs.search_result import SearchResult
 from crnas_d2.search import Candidate
 from crnas_d2.space import Choice, SearchSpace
+from crnas_d2.verbs.search.from_detector import set_data
 from crnas_d2.verbs.search.search import _check_finished
 
 FAQ = (toy.ROOT / "docs" / "FAQ.md").read_text()
@@ -44,6 +45,16 @@ def another_run():
     (folder / "last_checkpoint").write_text("model_0000499.pth")
     cfg.DATASETS.TRAIN = ("letters_archtrain",)
     check_training(cfg)
+
+
+def own_keys():
+    Path("config.yaml").write_text("MY_PROJECT: {ALPHA: 3}")
+    load_config("config.yaml", [])
+
+
+def own_datasets():
+    cfg = config("baseline", "DATASETS.TRAIN", '("cells_train",)')
+    set_data(cfg, {"ARCHVAL": ["letters_archval"]}, "run")
 
 
 def full_gpu():
@@ -98,7 +109,7 @@ ERRORS = {
     "nothing to resume": lambda: check_resumable(config("baseline")),
     "nothing to search": lambda: check_search(config("supernet-inherit", *FIXED)),
     **{f.__name__: f for f in (another_run, full_gpu, too_small_gpu, other_classes)},
-    **{f.__name__: f for f in (other_pixels, no_finite_fitness)},
+    **{f.__name__: f for f in (other_pixels, no_finite_fitness, own_keys, own_datasets)},
 }
 
 

@@ -27,6 +27,7 @@ from crnas_d2.engine.scores import SCORE_REGISTRY
 from crnas_d2.verbs import search as search_verb
 from crnas_d2.verbs import train as train_verb
 from crnas_d2.verbs.main import VERBS, run_verb
+from crnas_d2.verbs.search import trained_detector
 
 PAGES = [
     path.relative_to(toy.ROOT).as_posix()
@@ -66,6 +67,7 @@ class Steps:
         monkeypatch.setattr(engine_checks, "read_weights", self.check_weights)
         # Building the models takes most of the time; tests/test_configs.py does.
         monkeypatch.setattr(config_checks, "_try_model", lambda *_: None)
+        monkeypatch.setattr(trained_detector, "StrictCheckpointer", self.checkpointer)
         self.trained, self.searched = [], []
         self.prepared: list[str] = []  # folders of configs that ``prepare`` writes
 
@@ -73,6 +75,9 @@ class Steps:
         if "://" in path:  # published
             return
         assert torch.load(path, weights_only=True)["left by"], path
+
+    def checkpointer(self, *_, **__) -> SimpleNamespace:
+        return SimpleNamespace(load=self.check_weights)
 
     def train(self, _function, *_, args, **__) -> None:
         cfg, _resume, eval_only, _program = args

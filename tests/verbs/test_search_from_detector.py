@@ -270,7 +270,7 @@ REFUSED = [
     ({}, ("--budget", 0.1, "--archval", "toy_archval"), r"--budget is 0.1; expected at least 0\.5"),
     ({}, ("SEARCH.METRIC",), "odd number of words"),
     ({}, (), "--archval is missing: .*was not trained on.*prepare.*archtrain"),
-    ({}, ("--archval", "toy_archtrain"), "toy_archtrain is DATASETS.TRAIN .*knows these images"),
+    ({}, ("--archval", "toy_archtrain"), "toy_archtrain is DATASETS.TRAIN .*was not trained on"),
     ({}, ("--archval", "mine"), "ARCHVAL is mine, .*--archval FILE.json IMAGES.*PLUGINS"),
     ({"DATASETS.TRAIN": ["mine"]}, ("--archval", "toy_archval"), "TRAIN is mine, .*--train FILE"),
     ({"DATASETS.TRAIN": []}, ("--archval", "toy_archval"), "names no DATASETS.TRAIN: add --train"),

@@ -63,14 +63,16 @@ def write_configs(args: argparse.Namespace) -> str:
     print(f"The detector of {file}: {spec.genotype}.")
     if frozen:
         print(frozen)
-    _set_data(cfg, parts, args.detector)
+    set_data(cfg, parts, args.detector)
     if cfg.INPUT.MIN_SIZE_TEST:  # 0: images are not resized
         cfg.SEARCH.COST_INPUT_SIZE = [cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST]
 
     search, tuned = cfg.clone(), cfg.clone()
     _set_space(search, spec)
     set_overrides(search, sum(given.items(), ()))
-    _set_limits(search, spec, share, given)
+    if not search.SEARCH.BUDGET.MACS:
+        _set_limits(search, spec, share)
+        set_overrides(search, sum(given.items(), ()))  # which win
     search.OUTPUT_DIR, tuned.OUTPUT_DIR = output, f"{output}/finetuned"
     tuned.DATASETS.ARCHVAL, tuned.MODEL.SUPERNET.SPACE = (), "none"
     tuned.SEARCH.COST_INPUT_SIZE = search.SEARCH.COST_INPUT_SIZE
@@ -118,7 +120,7 @@ def _split(words: list[str], overrides: list[str]) -> list[str]:
     return words[:number]
 
 
-def _set_data(cfg: CfgNode, parts: Mapping[str, Sequence[str]], run: str) -> None:
+def set_data(cfg: CfgNode, parts: Mapping[str, Sequence[str]], run: str) -> None:
     """Set the datasets of a search; raise ValueError for those that are not known here."""
     datasets = cfg.DATASETS
     for key, words in parts.items():
@@ -129,19 +131,14 @@ def _set_data(cfg: CfgNode, parts: Mapping[str, Sequence[str]], run: str) -> Non
         if words:
             datasets[key] = tuple(words)
     register_datasets(cfg)
-    how = "NAME or --{0} FILE.json IMAGES"
-    if not datasets.ARCHVAL:
+    seen = set(datasets.ARCHVAL) & set(datasets.TRAIN)
+    if seen or not datasets.ARCHVAL:
+        what = f"{', '.join(seen)} is DATASETS.TRAIN of {run}" if seen else "is missing"
         raise ValueError(
-            "--archval is missing: a search scores candidates on labelled images that the detector "
-            f"was not trained on. Add --archval {how.format('archval')}. If it was trained on all "
-            f"that you have, divide them with {spell('prepare')} (archtrain, archval, test), and "
-            "train it on archtrain: its own training images say nothing about a candidate."
-        )
-    if seen := set(datasets.ARCHVAL) & set(datasets.TRAIN):
-        raise ValueError(
-            f"--archval {', '.join(seen)} is DATASETS.TRAIN of {run}: the detector knows these "
-            f"images, so they say nothing about a candidate. Divide them with {spell('prepare')} "
-            "(archtrain, archval, test), and train the detector on archtrain."
+            f"--archval {what}: a search scores candidates on labelled images that the detector "
+            "was not trained on. Add --archval NAME or --archval FILE.json IMAGES. If it was "
+            f"trained on all that you have, divide them with {spell('prepare')} (archtrain, "
+            "archval, test), and train it on archtrain."
         )
     for key in ("TRAIN", "ARCHVAL"):
         if unknown := [name for name in datasets[key] if name not in DatasetCatalog]:
@@ -151,7 +148,7 @@ def _set_data(cfg: CfgNode, parts: Mapping[str, Sequence[str]], run: str) -> Non
                 "it, PLUGINS '[\"my_datasets\"]'."
             )
     if not datasets.TRAIN:
-        raise ValueError(f"{run} names no DATASETS.TRAIN: add --train {how.format('train')}.")
+        raise ValueError(f"{run} names no DATASETS.TRAIN: add --train FILE.json IMAGES.")
     if unknown := [name for name in datasets.TEST if name not in DatasetCatalog]:
         print(f"DATASETS.TEST {', '.join(unknown)} is not registered here, and left out.")
         datasets.TEST = tuple(name for name in datasets.TEST if name in DatasetCatalog)
@@ -172,12 +169,11 @@ def _set_space(cfg: CfgNode, spec: NetworkSpec) -> None:
         print("archval is in DATASETS.TEST: the found network will look better there than it is.")
 
 
-def _set_limits(cfg: CfgNode, spec: NetworkSpec, share: float, given: Mapping[str, str]) -> None:
+def _set_limits(cfg: CfgNode, spec: NetworkSpec, share: float) -> None:
     """Limit the MACs to a share of the detector's, and the candidates to what can be scored."""
     supernet, size = NetworkSpec.from_config(cfg), tuple(cfg.SEARCH.COST_INPUT_SIZE)
     space = supernet.space
-    if "SEARCH.BUDGET.MACS" in given or not isinstance(space, SearchSpace):
-        return
+    assert isinstance(space, SearchSpace)
     macs, whole = MACs().table(supernet, size), body_cost(spec, size).macs
     for low in (max(share - _WIDTH, 0), 0):
         budget = Budget(macs, round(low * whole), round(share * whole))
@@ -188,11 +184,9 @@ def _set_limits(cfg: CfgNode, spec: NetworkSpec, share: float, given: Mapping[st
         least = f"at least {macs.range[0] / whole:.2f}, which the smallest network has"
         raise invalid("--budget", share, least)
     cfg.SEARCH.BUDGET.MACS = [budget.low, budget.high]
-    if number > _MOST and "SEARCH.ALGORITHM" not in given:
-        cfg.SEARCH.ALGORITHM = "evolution"
-        for key, value in (("POPULATION", 20), ("GENERATIONS", 10)):
-            if f"SEARCH.EVOLUTION.{key}" not in given:
-                cfg.SEARCH.EVOLUTION[key] = value
+    if number > _MOST:
+        cfg.SEARCH.ALGORITHM, evolution = "evolution", cfg.SEARCH.EVOLUTION
+        evolution.POPULATION, evolution.GENERATIONS = 20, 10
 
 
 def _changed(cfg: CfgNode, usual: Mapping[str, object]) -> dict[str, object]:
