@@ -1,4 +1,4 @@
-"""Search the subnets of a trained supernet, or the blocks of a trained detector (--from).
+"""Search the subnets of a trained supernet, or the blocks of a trained detector.
 
 Writes genotype.yaml, model_best.pth, candidates.csv and report.html to OUTPUT_DIR.
 """

@@ -51,7 +51,7 @@ def write_configs(args: argparse.Namespace) -> str:
     """
     share = 0.65 if args.budget is None else args.budget
     if not 0 < share <= 1:
-        raise invalid("--budget", share, "a share above 0 and at most 1")
+        raise invalid("--budget", share, "a share above 0, at most 1")
     parts = {key: _split(getattr(args, key.lower()), args.opts) for key in ("ARCHVAL", "TRAIN")}
     cfg, file, folder = load_detector(args)
     given = dict(zip(args.opts[::2], args.opts[1::2], strict=True))
@@ -70,7 +70,7 @@ def write_configs(args: argparse.Namespace) -> str:
     search, tuned = cfg.clone(), cfg.clone()
     _set_space(search, spec)
     set_overrides(search, sum(given.items(), ()))
-    if not search.SEARCH.BUDGET.MACS:
+    if "SEARCH.BUDGET.MACS" not in given:
         _set_limits(search, spec, share)
         set_overrides(search, sum(given.items(), ()))  # which win
     search.OUTPUT_DIR, tuned.OUTPUT_DIR = output, f"{output}/finetuned"
@@ -86,15 +86,14 @@ def write_configs(args: argparse.Namespace) -> str:
     found = {"MODEL.WEIGHTS": f"{output}/model_best.pth", "OUTPUT_DIR": f"{output}/found"}
     found_in = "As finetuned.yaml, with the network and the weights that the search found."
     texts = {
-        "search": _text(f"The search of the detector of {file}.", file, _changed(search, usual)),
+        "search": _text(f"The search of {file}.", file, _changed(search, usual)),
         "finetuned": _text(again + _FROZEN * bool(frozen), file, _changed(tuned, usual)),
         "found": _text(found_in, ["finetuned.yaml", "genotype.yaml"], found),
     }
     os.makedirs(output, exist_ok=True)
-    has_study = os.path.exists(f"{output}/search.db")
     for name, text in texts.items():
         path = Path(output, f"{name}.yaml")
-        if not (has_study and path.exists()):  # may have been edited since
+        if not (path.exists() and path.with_name("search.db").exists()):  # may have been edited
             path.write_text(text, encoding="utf-8")
     return f"{output}/search.yaml"
 
@@ -173,7 +172,8 @@ def _set_limits(cfg: CfgNode, spec: NetworkSpec, share: float) -> None:
     """Limit the MACs to a share of the detector's, and the candidates to what can be scored."""
     supernet, size = NetworkSpec.from_config(cfg), tuple(cfg.SEARCH.COST_INPUT_SIZE)
     space = supernet.space
-    assert isinstance(space, SearchSpace)
+    if not isinstance(space, SearchSpace):
+        return  # it is refused as no space of a search
     macs, whole = MACs().table(supernet, size), body_cost(spec, size).macs
     for low in (max(share - _WIDTH, 0), 0):
         budget = Budget(macs, round(low * whole), round(share * whole))
