@@ -160,7 +160,7 @@ def test_a_module_of_the_user_registers_the_datasets(plain, search, tmp_path, mo
     try:
         printed = search(*flags)
         assert "DATASETS.TEST gone is not registered here" in printed
-        assert "finetuned.yaml.)" in printed  # there is nothing to compare on
+        assert "finetuned.yaml, one dataset.)" in printed  # there is nothing to compare on
     finally:
         sys.modules.pop("my_datasets", None)
         for mine in entries.values():
@@ -226,6 +226,7 @@ def test_files_are_named_as_they_are_and_overrides_win(jobs, toy_datasets, tmp_p
     run = leave_run(tmp_path / "run", cfg)
     files = {name: (json_file, root) for name, json_file, root in toy_datasets[COCO]}
     flags = ["--from", run, "--train", *files["toy_archtrain"], "--archval", *files["toy_archval"]]
+    flags += ["--test", "toy_test"]
     opts = ["SEARCH.EVOLUTION.GENERATIONS", 3, "SOLVER.MAX_ITER", 7, "INPUT.MIN_SIZE_TEST", 32]
     run_verb("search", list(map(str, [*flags, *opts])), "crnas-d2")
     [job] = jobs
@@ -236,6 +237,7 @@ def test_files_are_named_as_they_are_and_overrides_win(jobs, toy_datasets, tmp_p
     assert (job.SEARCH.EVOLUTION.GENERATIONS, job.SEARCH.COST_INPUT_SIZE) == (3, [32, toy.SIZE])
     tuned = load_config(str(run / "search" / "finetuned.yaml"), [])
     assert (tuned.SOLVER.MAX_ITER, tuned.INPUT.MIN_SIZE_TEST) == (7, 32)
+    assert tuned.DATASETS.TEST == job.DATASETS.TEST == ("toy_test",)
 
 
 def test_a_search_may_have_frozen_parts_but_no_training_of_a_supernet():

@@ -13,10 +13,9 @@ from crnas_d2.config import load_config
 from crnas_d2.engine.scores import SCORE_REGISTRY
 from crnas_d2.verbs.arguments import add_trailing_overrides
 
-from .from_detector import add_arguments as add_detector
 from .from_detector import next_steps, write_configs
 from .search import run_search
-from .trained_detector import thaw
+from .trained_detector import add_detector, thaw
 
 STOPPED = "Stopped; continue with --resume."
 
@@ -34,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     if dist.is_torchelastic_launched():
         args.refuse("the workers of a search are no process group: start it without torchrun")
-    flags = ("weights", "archval", "train", "output", "budget")
+    flags = ("weights", "archval", "train", "test", "output", "budget")
     if args.detector and args.config_file:
         args.refuse("--from is instead of --config-file")
     if not args.detector and (given := [flag for flag in flags if getattr(args, flag)]):

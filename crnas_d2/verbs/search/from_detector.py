@@ -8,7 +8,6 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
-from crnas_d2.checkpoint import FINAL
 from crnas_d2.common.errors import invalid
 from crnas_d2.common.plain_yaml import dump_yaml, without_tuples
 from crnas_d2.config import NetworkSpec, load_config, spell
@@ -22,25 +21,11 @@ from .trained_detector import OF_A_SEARCH, load_detector, thaw
 
 _MOST = 300  # allocations that are all scored; of more, evolution scores 200
 _WIDTH = 0.15  # of the range of MACs, as a share of the detector's
+_PARTS = ("ARCHVAL", "TRAIN", "TEST")
 _PATHS = ("MODEL.WEIGHTS", "OUTPUT_DIR")  # for which there are flags
 _FROZEN = """
 Its first stages or BN statistics were frozen. Those of the found network differ, so they are
 trained; on one process, SyncBN is plain BN."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("a trained detector, instead of --config-file").add_argument
-    part = "a registered dataset, or a COCO JSON file and its image folder"
-    text = "OUTPUT_DIR of its training, here or by plain Detectron2; or its config"
-    add("--from", dest="detector", metavar="RUN", help=text)
-    add("--weights", metavar="FILE", help=f"default: {FINAL} of the run")
-    text = f"images that no training has seen: {part}"
-    add("--archval", nargs="+", default=[], metavar="PART", help=text)
-    text = f"images for BN statistics; default: DATASETS.TRAIN of the run; {part}"
-    add("--train", nargs="+", default=[], metavar="PART", help=text)
-    add("--output", metavar="FOLDER", help="default: search, in the folder of the run")
-    text = "most MACs of the body, as a share of the detector's (default: 0.65)"
-    add("--budget", type=float, metavar="SHARE", help=text)
 
 
 def write_configs(args: argparse.Namespace) -> str:
@@ -52,7 +37,7 @@ def write_configs(args: argparse.Namespace) -> str:
     share = 0.65 if args.budget is None else args.budget
     if not 0 < share <= 1:
         raise invalid("--budget", share, "a share above 0, at most 1")
-    parts = {key: _split(getattr(args, key.lower()), args.opts) for key in ("ARCHVAL", "TRAIN")}
+    parts = {key: _split(getattr(args, key.lower()), args.opts) for key in _PARTS}
     cfg, file, folder = load_detector(args)
     given = dict(zip(args.opts[::2], args.opts[1::2], strict=True))
     output = os.path.abspath(args.output or given.get("OUTPUT_DIR") or f"{folder}/search")
@@ -108,7 +93,7 @@ def next_steps(output: str) -> list[str]:
     lines = ["Next, train the detector and the found network further, and compare them:"]
     lines += [f"  {spell('train', '--config-file', config)}" for config in configs.values()]
     if len(load_config(configs["finetuned"], []).DATASETS.TEST) != 1:
-        return [*lines, "  (A comparison needs one dataset in DATASETS.TEST of finetuned.yaml.)"]
+        return [*lines, "  (A comparison needs DATASETS.TEST in finetuned.yaml, one dataset.)"]
     return [*lines, f"  {spell('compare', *runs, '--search', output, '--output', page)}"]
 
 
@@ -149,7 +134,9 @@ def set_data(cfg: CfgNode, parts: Mapping[str, Sequence[str]], run: str) -> None
     if not datasets.TRAIN:
         raise ValueError(f"{run} names no DATASETS.TRAIN: add --train FILE.json IMAGES.")
     if unknown := [name for name in datasets.TEST if name not in DatasetCatalog]:
-        print(f"DATASETS.TEST {', '.join(unknown)} is not registered here, and left out.")
+        print(
+            f"DATASETS.TEST {', '.join(unknown)} is not registered here, and left out: --test names it."
+        )
         datasets.TEST = tuple(name for name in datasets.TEST if name in DatasetCatalog)
 
 

@@ -22,6 +22,23 @@ OF_A_SEARCH = ("SEARCH.", "MODEL.SUPERNET.", "MODEL.GENOTYPE.", "MODEL.INHERIT")
 """Of these sections and keys, overrides are those of the search, not of the detector."""
 
 
+def add_detector(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("a trained detector, instead of --config-file").add_argument
+    part = "a registered dataset, or a COCO JSON file and its image folder"
+    text = "OUTPUT_DIR of its training, here or by plain Detectron2; or its config"
+    add("--from", dest="detector", metavar="RUN", help=text)
+    add("--weights", metavar="FILE", help=f"default: {FINAL} of the run")
+    text = f"images that no training has seen: {part}"
+    add("--archval", nargs="+", default=[], metavar="PART", help=text)
+    text = f"images for BN statistics; default: DATASETS.TRAIN of the run; {part}"
+    add("--train", nargs="+", default=[], metavar="PART", help=text)
+    text = f"images for the final comparison; default: DATASETS.TEST of the run; {part}"
+    add("--test", nargs="+", default=[], metavar="PART", help=text)
+    add("--output", metavar="FOLDER", help="default: search, in the folder of the run")
+    text = "most MACs of the body, as a share of the detector's (default: 0.65)"
+    add("--budget", type=float, metavar="SHARE", help=text)
+
+
 def load_detector(args: argparse.Namespace) -> tuple[CfgNode, str, str]:
     """Return the config of a detector whose weights fit, its file and the folder of its run."""
     run, opts = args.detector, args.opts
