@@ -134,9 +134,8 @@ def set_data(cfg: CfgNode, parts: Mapping[str, Sequence[str]], run: str) -> None
     if not datasets.TRAIN:
         raise ValueError(f"{run} names no DATASETS.TRAIN: add --train FILE.json IMAGES.")
     if unknown := [name for name in datasets.TEST if name not in DatasetCatalog]:
-        print(
-            f"DATASETS.TEST {', '.join(unknown)} is not registered here, and left out: --test names it."
-        )
+        names = ", ".join(unknown)
+        print(f"DATASETS.TEST {names} is not registered here, and left out: --test names it.")
         datasets.TEST = tuple(name for name in datasets.TEST if name in DatasetCatalog)
 
 
