@@ -1,6 +1,6 @@
 """What a training has been run with so far: its settings and data, as its checkpoints keep them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 from detectron2.config import CfgNode
@@ -32,7 +32,7 @@ def run_record(cfg: CfgNode, loaders: Sequence[Any]) -> dict[str, object]:
     }
     for key, loader in zip(("TRAIN", "ARCHVAL"), loaders, strict=False):
         images = getattr(loader, "dataset", None)
-        if hasattr(images, "__len__"):
+        if isinstance(images, Sized):
             found[f"images of DATASETS.{key}"] = len(images)
         for name in cfg.DATASETS[key]:
             if file := MetadataCatalog.get(name).get("json_file"):

@@ -65,16 +65,14 @@ class Trainer(DefaultTrainer):
         if isinstance(model, DistributedDataParallel) and supernet is not None:
             GradientExchange(sampler.used(model.module, supernet, self._trainer)).register(model)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.run = run_record(written, [part.data_loader for part in self._trainer.parts])
         self.checkpointer = TrainingCheckpointer(
             model,
             cfg.OUTPUT_DIR,
             inherit=cfg.MODEL.INHERIT,
             network=describe_network(cfg),
             max_to_keep=cfg.SOLVER.CHECKPOINT_MAX_TO_KEEP,
-            record={
-                **class_record(cfg),
-                RUN: run_record(written, [part.data_loader for part in self._trainer.parts]),
-            },
+            record={**class_record(cfg), RUN: self.run},
             trainer=weakref.proxy(self),
         )
         self.results: dict | None = None

@@ -55,8 +55,8 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Trainer:
         logging.getLogger("detectron2").info("Model:\n%s", trainer.model)
         try:
             if file is not None:
-                record = trainer.checkpointer.record[RUN]
-                if changes := changes_of_run(file.content.get(RUN), record, cfg.OUTPUT_DIR):
+                before = file.content.get(RUN)
+                if changes := changes_of_run(before, trainer.run, cfg.OUTPUT_DIR):
                     text = "This training goes on otherwise than it was run so far: %s."
                     logger.warning(text, "; ".join(changes))
             trainer.resume_or_load(resume=resume)
