@@ -49,6 +49,7 @@ class SafeCheckpointer(DetectionCheckpointer):
             return super().load("", checkpointables)
         file = weights if isinstance(weights, WeightFile) else read_weights(weights)
         self.logger.info("Loading %s ...", file.path)
+        _check_finite(file)
         self._take(file)
         content = dict(file.content)
         for key in self.checkpointables if checkpointables is None else checkpointables:
@@ -202,6 +203,17 @@ def newest_checkpoint(folder: str) -> WeightFile | None:
         fix = "Choose another OUTPUT_DIR, to start again."
         raise ValueError(f"OUTPUT_DIR {folder} has no whole checkpoint, {why}. {fix}")
     return None
+
+
+def _check_finite(file: WeightFile) -> None:
+    """Raise ValueError for NaN and infinite weights, with which a network detects nothing."""
+    floats = ((name, t) for name, t in file.tensors.items() if t.is_floating_point())
+    if wrong := [name for name, tensor in floats if not bool(tensor.isfinite().all())]:
+        raise ValueError(
+            f"{file.path} holds NaN or infinite values in {len(wrong)} tensors: "
+            f"{format_few(wrong)}. Its training has diverged: use an earlier checkpoint, or train "
+            "again with a lower SOLVER.BASE_LR."
+        )
 
 
 def _first(tensors: Iterable[tuple[str, Tensor]]) -> str:

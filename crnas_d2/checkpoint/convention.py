@@ -25,7 +25,6 @@ def describe_network(cfg: CfgNode, genotype: Genotype | None = None) -> dict[str
     """
     found: dict[str, object] = {
         "INPUT.FORMAT": cfg.INPUT.FORMAT,
-        "INPUT.DEPTH_RANGE": list(cfg.INPUT.DEPTH_RANGE),
         "MODEL.PIXEL_MEAN": [float(value) for value in cfg.MODEL.PIXEL_MEAN],
         "MODEL.PIXEL_STD": [float(value) for value in cfg.MODEL.PIXEL_STD],
         **_parts(cfg),

@@ -81,6 +81,16 @@ class _PlainLoader(yaml.SafeLoader):
     def construct_tuple(self, node: yaml.SequenceNode) -> tuple[Any, ...]:
         return tuple(self.construct_sequence(node, deep=True))
 
+    def construct_decimal(self, node: yaml.ScalarNode) -> int | float:
+        """Return a number; refuse what YAML 1.1 reads as octal, or in base 60: 010, 1:30."""
+        digits = node.value.lstrip("+-").replace("_", "")
+        if ":" in digits or (digits.isdigit() and len(digits) > 1 and digits[0] == "0"):
+            base = "in base 60" if ":" in digits else "as octal"
+            fix = f"write the number in decimals, or text in quotes: '{node.value}'"
+            raise _refused(node, f"{node.value} is read {base} by YAML; {fix}")
+        is_whole = node.tag == f"{_TAG}int"
+        return self.construct_yaml_int(node) if is_whole else self.construct_yaml_float(node)
+
     def construct_known_expression(self, node: yaml.Node) -> list[list[float]]:
         items = node.value if isinstance(node, yaml.SequenceNode) else []
         if [str(item.value).split() for item in items] != [_RETINANET_ANCHORS.split()]:
@@ -100,6 +110,8 @@ _PlainLoader.add_constructor(None, _PlainLoader.refuse)
 for _tag in ("binary", "omap", "pairs", "set"):
     _PlainLoader.add_constructor(_TAG + _tag, _PlainLoader.refuse)
 _PlainLoader.add_constructor(f"{_TAG}timestamp", _PlainLoader.construct_yaml_str)  # type: ignore[type-var]
+for _tag in ("int", "float"):
+    _PlainLoader.add_constructor(_TAG + _tag, _PlainLoader.construct_decimal)
 _PlainLoader.add_constructor(f"{_TAG}python/tuple", _PlainLoader.construct_tuple)
 _PlainLoader.add_constructor(
     f"{_TAG}python/object/apply:eval", _PlainLoader.construct_known_expression

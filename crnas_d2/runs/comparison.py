@@ -10,6 +10,7 @@ import numpy as np
 from detectron2.data import DatasetCatalog
 from PIL import Image, ImageOps
 
+from crnas_d2.config import spell
 from crnas_d2.evaluation import (
     FastCOCOEvaluator,
     difference_interval,
@@ -21,6 +22,7 @@ from .metrics import MAIN
 from .run import Origin, Run
 
 Interval = tuple[float, float]
+_ROUNDING = 0.01  # of an AP
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Comparison:
     num_images: int  # of the test set, 0 if the detections of a run are missing
     spread: float  # standard deviation over seeds, pooled; NaN if it is not known
     freedom: int  # degrees of freedom of the spread
+    recomputed: Mapping[str, float]  # the AP that detections have now, by the name of the run
 
     @classmethod
     def of(cls, runs: Sequence[Run]) -> "Comparison":
@@ -68,7 +71,7 @@ class Comparison:
                 if ours != theirs:
                     why = f"their {key} is {ours} and {theirs}; expected the same."
                     raise ValueError(f"{first.name} and {run.name} cannot be compared: {why}")
-        resampled, num_images = _resample(runs)
+        recomputed, resampled, num_images = _resample(runs)
         groups: dict[str, list[Run]] = {}
         for run in runs:
             groups.setdefault(run.setup, []).append(run)
@@ -77,7 +80,20 @@ class Comparison:
             known = [resampled[run.name] for run in group] if resampled else []
             networks.append(TrainedNetwork(group, np.mean(known, axis=0) if known else None))
         spread, freedom = pooled_deviation([network.scores for network in networks])
-        return cls(runs, networks, num_images, spread, freedom)
+        return cls(runs, networks, num_images, spread, freedom, recomputed)
+
+    def check_unchanged(self) -> None:
+        """Raise ValueError for a run whose AP is not that of its detections on the test file."""
+        for run in self.runs:
+            now = self.recomputed.get(run.name, run.ap)
+            # The AP of no detections is 0, or not a number.
+            if abs(now - run.ap) > _ROUNDING or (math.isnan(run.ap) and now > _ROUNDING):
+                raise ValueError(
+                    f"The {MAIN} of {run.name} is {run.ap:.2f} in its metrics.json, but its "
+                    f"detections have {now:.2f} on '{run.dataset}' as it is now: the test file, "
+                    f"the detections or the metrics have changed. Evaluate it again with "
+                    f"{spell('train', '--resume')}, or leave it out."
+                )
 
     @property
     def dataset(self) -> str:
@@ -137,20 +153,34 @@ def upright_picture(path: str) -> Image.Image:
         return picture.convert("RGB")
 
 
-def _resample(runs: Sequence[Run]) -> tuple[dict[str, np.ndarray], int]:
-    """Return the AP of the runs on the same samples of the images, and their number."""
-    if not all(run.detections for run in runs):
-        return {}, 0
+def _resample(runs: Sequence[Run]) -> tuple[dict[str, float], dict[str, np.ndarray], int]:
+    """Return the AP of detections now, that on the same samples of the images, and their number.
+
+    Without detections of a run, nothing is known of samples.
+    """
     settings: dict[str, Any] = {"tasks": ("bbox",), "distributed": False, "keeps_images": True}
     evaluators: dict[int, FastCOCOEvaluator] = {}  # of usually one limit of detections
+    recomputed: dict[str, float] = {}
     resampled, num_images = {}, 0
     for run in runs:
+        if not run.detections:
+            recomputed |= {run.name: 0.0} if run.detections is not None else {}
+            continue
         most = run.cfg.TEST.DETECTIONS_PER_IMAGE
         if most not in evaluators:
             evaluators[most] = FastCOCOEvaluator(run.dataset, **settings, max_detections=most)
-        evaluator = evaluators[most]
-        results = evaluator.image_results_of(list(run.detections or ()), MAIN)
+        try:
+            results = evaluators[most].image_results_of(list(run.detections), MAIN)
+        except KeyError as error:
+            raise ValueError(
+                f"{run.detections_file} has detections of image or category {error}, which "
+                f"'{run.dataset}' does not have: the test file has changed. Evaluate {run.name} "
+                f"again with {spell('train', '--resume')}, or leave it out."
+            ) from error
         assert results is not None
         num_images = results.num_images
+        if run.dataset not in run.cfg.DATASETS.ARCHVAL:  # of which twins may be left out
+            recomputed[run.name] = float(results.scores(np.ones((1, num_images), int))[0])
         resampled[run.name] = results.scores(resampled_images(num_images))
-    return resampled, num_images
+    is_known = len(resampled) == len(runs)
+    return recomputed, resampled if is_known else {}, num_images if is_known else 0

@@ -102,7 +102,10 @@ def read_ranking(results: Path, others: Sequence[Path] = ()) -> Ranking:
         if "runs" in read_results(path):
             values = Ranking(*_read_runs(path)[:2], {}).truth
         else:
-            fitness = {genotype_of(e): e["fitness"] for e in read_entries(path, "scores")}
+            fitness: dict[Genotype, float] = {}
+            for each in read_entries(path, "scores"):
+                found = fitness.setdefault(genotype_of(each), each["fitness"])
+                _check_same(path, f"scores of {genotype_of(each)}", found, each["fitness"])
             values = {genotype: s for genotype, s in fitness.items() if math.isfinite(s)}
         if not set(values) & set(runs):
             raise ValueError(f"{path} and {results} have no network in common.")
@@ -123,8 +126,20 @@ def _read_runs(file: Path) -> tuple[str, Results, int]:
         by = " and ".join(metrics)
         raise ValueError(f"{file} holds trainings that are judged by {by}; {expected}")
     [metric] = metrics
-    runs = defaultdict(list)
+    by_seed: dict[tuple[Genotype, int], Result] = {}
     for run in entries:
+        key = genotype_of(run), run["seed"]
+        found = by_seed.setdefault(key, run)
+        what = f"results of {key[0]} with seed {key[1]}"
+        _check_same(file, what, score_of(found, metric), score_of(run, metric))
+    runs = defaultdict(list)
+    for (genotype, _), run in by_seed.items():
         if math.isfinite(score_of(run, metric)):
-            runs[genotype_of(run)].append(run)
-    return metric, dict(runs), len(entries) - sum(map(len, runs.values()))
+            runs[genotype].append(run)
+    return metric, dict(runs), len(by_seed) - sum(map(len, runs.values()))
+
+
+def _check_same(file: Path, what: str, first: float, second: float) -> None:
+    """Raise ValueError for contradicting entries; the same one twice counts once."""
+    if first != second and not (math.isnan(first) and math.isnan(second)):
+        raise ValueError(f"{file} holds two {what}: {first} and {second}. Delete the wrong one.")

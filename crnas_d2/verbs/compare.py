@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> None:
         raise invalid("--receptive-fields", args.receptive_fields, "0 or more")
     output = check_new_file(args.output, [".html"], overwrite=args.overwrite)
     comparison = Comparison.of(load_runs(args.networks))
+    comparison.check_unchanged()
     page = report.Page("Networks compared")
     report.add_networks(page, comparison)
     if args.receptive_fields:

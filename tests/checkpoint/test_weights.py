@@ -9,7 +9,7 @@ import weight_files
 from detectron2.modeling import build_backbone, build_model
 from weight_files import BODY, PUBLISHED, load_into, network, published_body, values
 
-from crnas_d2.checkpoint import StrictCheckpointer
+from crnas_d2.checkpoint import StrictCheckpointer, TrainingCheckpointer
 from crnas_d2.checkpoint.matching import match_weights
 from crnas_d2.engine import Trainer
 
@@ -40,6 +40,19 @@ def assert_filled(model, before, body, unless=()):
         else:
             assert torch.equal(value, before[name]), name
     return filled
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("checkpointer", [StrictCheckpointer, TrainingCheckpointer])
+def test_weights_that_are_no_numbers_are_refused(checkpointer, value, tmp_path):
+    model = network("fixed")
+    state = model.state_dict()
+    name = next(name for name in state if name.endswith("conv1.weight"))
+    state[name].view(-1)[3] = value
+    torch.save({"model": state}, tmp_path / "model.pth")
+    words = rf"model\.pth holds NaN or infinite values in 1 tensors: {name}\. Its training"
+    with pytest.raises(ValueError, match=words):
+        checkpointer(model).load(str(tmp_path / "model.pth"))
 
 
 @pytest.mark.parametrize("block", ["basic", "bottleneck"])

@@ -13,6 +13,8 @@ from crnas_d2.space import Genotype
     ("text", "value"),
     [
         ("A: [1, 2.5, true, null, text]", {"A": [1, 2.5, True, None, "text"]}),
+        ("A: [0, -0, 0.5, 1e3, 0x1F]", {"A": [0, 0, 0.5, "1e3", 31]}),
+        ("A: ['010', \"1:30\", 00.5]", {"A": ["010", "1:30", 0.5]}),
         ("A: (800,)", {"A": "(800,)"}),  # decoded by the config, like an override
         ("A: !!python/tuple [1, [2]]", {"A": (1, [2])}),
         ("A: 2024-05-01", {"A": "2024-05-01"}),
@@ -61,6 +63,10 @@ def test_a_tag_is_refused_with_file_and_line_and_not_executed(tmp_path, tag):
         ("[" * 5000, "not valid YAML"),
         ("A: " + "9" * 5000, "not valid YAML"),
         ("A: *b", "line 1: found undefined alias"),
+        ("A: [1, 010]", "line 1: 010 is read as octal by YAML; write the number in decimals"),
+        ("A: -0_7", "line 1: -0_7 is read as octal"),
+        ("A:\n- 1:30", "line 2: 1:30 is read in base 60"),
+        ("A: 190:20:30.15", "line 1: 190:20:30.15 is read in base 60"),
         ("A: 1\n--- \nB: 2", "line 2: .*single document"),
     ],
 )

@@ -195,3 +195,58 @@ def test_detections_are_drawn_where_they_are_beside_the_objects(toy_datasets):
     assert rows.max() == pytest.approx(50 * factor, abs=2)
     assert columns.max() == pytest.approx(40 * factor, abs=2)
     assert (np.asarray(pictures["objects"]) != plain).any()
+
+
+def changed_metrics(run):
+    file = run.folder / "metrics.json"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    lines[-1]["bbox/AP"] += 5
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+def no_detections(run):
+    run.detections_file.write_text("[]")
+
+
+def less_detections(run):
+    run.detections_file.write_text(json.dumps(run.detections[:2]))
+
+
+def changed_objects(content):
+    for each in content["annotations"][:3]:
+        each["bbox"] = [1, 1, 9, 9]
+
+
+def changed_ids(content):
+    for each in content["images"]:
+        each["id"] += 100
+    for each in content["annotations"]:
+        each["image_id"] += 100
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (changed_metrics, "have changed"),
+        (no_detections, r"have 0\.00 on 'toy_test' as it is now.*have changed"),
+        (less_detections, "have changed"),
+        (changed_objects, "have changed"),
+        (changed_ids, "of image or category .*, which 'toy_test' does not have"),
+    ],
+)
+def test_a_run_that_has_changed_since_is_refused(change, words, make, monkeypatch, tmp_path):
+    ap = Comparison.of([make("first", 0.0, found=slice(5))]).recomputed["first1"]
+    assert ap > 5
+    run = make("second", ap, found=slice(5))
+    Comparison.of([run]).check_unchanged()
+    if change in (changed_objects, changed_ids):
+        content = json.loads(Path(MetadataCatalog.get("toy_test").json_file).read_text())
+        change(content)
+        (tmp_path / "new.json").write_text(json.dumps(content))
+        metadata = vars(MetadataCatalog.get("toy_test"))
+        monkeypatch.setitem(metadata, "json_file", str(tmp_path / "new.json"))
+    else:
+        change(run)
+    run = load_run("second1", run.folder, run.cfg)
+    with pytest.raises(ValueError, match=words):
+        Comparison.of([run]).check_unchanged()

@@ -54,6 +54,33 @@ def test_the_accuracy_of_the_pretraining_ranks_the_networks(results, capsys):
     assert ranking.label == "AP" and ranking.rivals["top-1"][Genotype((1, 1, 1, 1))] == 71.5
 
 
+def test_what_is_listed_twice_counts_once(results, tmp_path):
+    once = read_ranking(results)
+    runs = [*json.loads(results.read_text())["runs"]] * 2
+    runs[-1] = {**runs[-1], "seconds": 9}  # the same training, read again
+    assert read_ranking(write(tmp_path / "twice.json", "runs", runs)).truth == once.truth
+    twice = read_ranking(write(tmp_path / "twice.json", "runs", runs))
+    assert (twice.noise, twice.spread) == (once.noise, once.spread)
+
+
+@pytest.mark.parametrize("written_as", [{}, {"OPS": [0] * 4}])
+def test_contradicting_entries_are_refused(written_as, results, tmp_path):
+    network = {"DEPTHS": DEPTHS[0], **written_as}
+    again = {**entry(0, 1, score=50.0, **pretrained(71.0)), "genotype": network}
+    runs = [*json.loads(results.read_text())["runs"], again]
+    file = write(tmp_path / "contradicting.json", "runs", runs)
+    words = r"two results of depths=\[1, 1, 1, 1\] with seed 1: 1\.0 and 50\.0\. Delete"
+    for arguments in ((file,), (results, [file])):
+        with pytest.raises(ValueError, match=words):
+            read_ranking(*arguments)
+    scores = [{"genotype": {"DEPTHS": depths}, "fitness": 3.0} for depths in DEPTHS]
+    same = [*scores, {"genotype": network, "fitness": 3.0}]
+    assert len(read_ranking(results, [write(tmp_path / "s.json", "scores", same)]).rivals["s"]) == 5
+    other = write(tmp_path / "o.json", "scores", [*scores, {"genotype": network, "fitness": 4.0}])
+    with pytest.raises(ValueError, match=r"two scores of depths=.*: 3\.0 and 4\.0"):
+        read_ranking(results, [other])
+
+
 def test_other_trainings_are_rivals_too(results, tmp_path, capsys):
     genotypes = [{"DEPTHS": depths, "OPS": [0] * sum(depths)} for depths in DEPTHS]
     runs = [
