@@ -16,6 +16,7 @@ from detectron2.engine import DefaultTrainer
 from detectron2.evaluation import COCOEvaluator
 from detectron2.modeling import BACKBONE_REGISTRY, build_model
 from detectron2.modeling.backbone.resnet import build_resnet_backbone
+from detectron2.utils.env import seed_all_rng
 from scripts import read_candidates
 
 from crnas_d2 import run_training
@@ -79,6 +80,7 @@ def plain(request, toy_datasets, tmp_path_factory):
     resnets = cfg.MODEL.RESNETS
     assert (resnets.NORM, resnets.STRIDE_IN_1X1) == ("FrozenBN", True)
     assert cfg.MODEL.BACKBONE.FREEZE_AT == 2
+    seed_all_rng(1)
     trainer = PlainTrainer(cfg)
     trainer.resume_or_load(resume=False)
     trainer.train()
