@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import sys
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -36,7 +37,11 @@ def default_config(plugins: Sequence[str] = ()) -> CfgNode:
 
 
 def load_config(
-    config_file: str, overrides: Sequence[str], *, skipped: list[str] | None = None
+    config_file: str,
+    overrides: Sequence[str],
+    *,
+    skipped: list[str] | None = None,
+    is_read_only: bool = False,
 ) -> CfgNode:
     """Load a config: the defaults, then the file, then ``KEY VALUE`` overrides.
 
@@ -46,12 +51,16 @@ def load_config(
     Args:
         skipped: gets each ``genotype.yaml`` of ``_BASE_`` that no search has written yet. The
             config is then that of the network without it; default: it is an error.
+        is_read_only: whether it is that of a run which may be somebody else's: its ``PLUGINS`` are
+            not imported, but have to be imported already, as the user asks with ``--plugins``.
     """
     content = read_config_file(config_file, skipped=skipped) if config_file else {}
     # PLUGINS is needed before all other keys; the last override counts.
     named = dict(zip(overrides[::2], overrides[1::2], strict=False))
     plugins: Any = named.get("PLUGINS", content.get("PLUGINS", []))
     plugins = parse_yaml(plugins, "PLUGINS") if isinstance(plugins, str) else plugins
+    if is_read_only:
+        _check_imported(plugins, config_file)
     cfg = default_config(plugins)
     try:
         set_entries(cfg, content)
@@ -64,6 +73,16 @@ def load_config(
         cfg.MODEL.DEVICE = "cpu"
     check_values(cfg)
     return cfg
+
+
+def _check_imported(names: Sequence[str], config_file: str) -> None:
+    """Raise ValueError for modules of ``PLUGINS`` that the user has not asked for."""
+    missing = [name for name in names if name not in sys.modules] if is_list(names) else []
+    if missing:
+        raise ValueError(
+            f"{config_file} names PLUGINS {missing}, whose code would run here: if you trust it, "
+            f"add --plugins {' '.join(map(str, missing))} (in Python, import it before)."
+        )
 
 
 def import_plugins(names: Sequence[str]) -> list[ModuleType]:

@@ -56,7 +56,7 @@ def network_config(
     if run:
         overrides = [*run_overrides(Path(run)), *overrides]
     file = config_file or str(Path(str(run)) / "config.yaml")
-    cfg = load_config(file, overrides)
+    cfg = load_config(file, overrides, is_read_only=True)
     cfg.MODEL.INHERIT = False  # how its training began
     if not cfg.MODEL.WEIGHTS:
         fix = "add --opts MODEL.WEIGHTS FILE, or name the folder of a run with --run."

@@ -11,7 +11,9 @@ from crnas_d2.config import NetworkSpec, load_config
 from crnas_d2.config.entries import set_entries
 from crnas_d2.space import FAMILY_REGISTRY, ChannelSpace, Family, Genotype, genotype_file
 
-_CPU = ["MODEL.DEVICE", "cpu"]  # no warning about a missing GPU
+
+def _load(file: str) -> CfgNode:
+    return load_config(file, ["MODEL.DEVICE", "cpu"], is_read_only=True)  # no warning about a GPU
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,10 @@ def find_genotype(text: str) -> NamedGenotype:
     elif path.suffix in (".yaml", ".yml"):
         is_fragment = path.stem == "genotype" and "://" not in source
         found = path.resolve().parent.name if is_fragment else path.stem
-        cfg = load_config(source, _CPU)
+        cfg = _load(source)
     else:
         try:
-            cfg, found = load_config(genotype_file(source), _CPU), path.name
+            cfg, found = _load(genotype_file(source)), path.name
         except ValueError as error:
             others = "A path to a genotype.yaml, a config or the folder of a run is taken, too."
             raise ValueError(f"{error} {others}") from error
@@ -73,8 +75,8 @@ def _config_of_folder(folder: Path) -> CfgNode:
         what = "has neither a genotype.yaml nor a config.yaml"
         raise ValueError(f"The folder {folder} {what}; {expected}")
     if not config.is_file():
-        return load_config(str(genotype), _CPU)
-    cfg = load_config(str(config), _CPU)
+        return _load(str(genotype))
+    cfg = _load(str(config))
     if genotype.is_file():  # what a search has found, in the network of its config
         cfg.MODEL.SUPERNET.SPACE = "none"
         set_entries(cfg, cast(dict[str, Any], read_yaml(genotype)))

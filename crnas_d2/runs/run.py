@@ -92,7 +92,7 @@ def load_saved_config(folder: str | Path) -> CfgNode:
     file = Path(folder) / "config.yaml"
     if not file.is_file():
         raise ValueError(f"{folder} has no run of this project: config.yaml is missing.")
-    cfg = load_config(str(file), [])
+    cfg = load_config(str(file), [], is_read_only=True)
     register_coco_format(cfg.DATASETS.COCO_FORMAT)
     return cfg
 

@@ -173,7 +173,8 @@ def finished_trainings(folders: Iterable[Path]) -> dict[str, Path]:
             raise ValueError(f"{folder}, in which trainings are looked for, is no folder.")
         for final in sorted(folder.rglob(FINAL)):
             try:
-                cfg = load_config(str(final.parent / "config.yaml"), ["MODEL.DEVICE", "cpu"])
+                file, on_cpu = str(final.parent / "config.yaml"), ["MODEL.DEVICE", "cpu"]
+                cfg = load_config(file, on_cpu, is_read_only=True)
                 found.setdefault(config_digest(cfg), final.parent)
             except (ValueError, OSError):  # of another version, or moved
                 continue

@@ -14,7 +14,7 @@ from crnas_d2.config.checks import check_model
 from crnas_d2.cost import NetworkCost, detector_cost, find_body, meta_network, runnable_size
 from crnas_d2.evaluation.receptive_field import receptive_fields
 
-from .arguments import add_config_file, add_input_size, positive_int
+from .arguments import add_config_file, add_input_size, add_plugins, positive_int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,12 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num-proposals", type=positive_int, default=2000, help=text)
     text = "regions of the mask head; default: %(default)s"
     parser.add_argument("--num-mask-rois", type=positive_int, default=100, help=text)
+    add_plugins(parser)
     add_config_file(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     # The CPU, because load_config would warn about a missing GPU.
-    cfg = load_config(args.config_file, [*args.opts, "MODEL.DEVICE", "cpu"])
+    cfg = load_config(args.config_file, [*args.opts, "MODEL.DEVICE", "cpu"], is_read_only=True)
     cfg.MODEL.WEIGHTS = ""  # none are loaded
     spec = check_model(cfg)
     model: Any = meta_network(cfg)

@@ -54,11 +54,18 @@ def add_input_size(parser: ArgumentParser, of: str = "the image") -> None:
     )
 
 
+def add_plugins(parser: ArgumentParser) -> None:
+    """Add ``--plugins``: modules that are imported at the start, for verbs that only read runs."""
+    text = "modules that the runs name in PLUGINS, if you trust them; they must be importable"
+    parser.add_argument("--plugins", nargs="+", default=[], metavar="MODULE", help=text)
+
+
 def add_trained_network(parser: ArgumentParser) -> None:
     """Add the arguments that name a trained network."""
     text = "OUTPUT_DIR of a finished training, or a folder that export has written"
     parser.add_argument("--run", metavar="FOLDER", help=text)
     text = "instead of --run; the weights are MODEL.WEIGHTS"
     parser.add_argument("--config-file", metavar="FILE", help=text)
+    add_plugins(parser)
     add_device(parser)
     add_overrides(parser)

@@ -13,7 +13,7 @@ from crnas_d2.runs.loaded_network import network_config
 from crnas_d2.runs.receptive_fields import field_images, measure_fields
 from crnas_d2.runs.run import Run, load_run
 from crnas_d2.runs.search_result import ChannelSearchResult, read_search
-from crnas_d2.verbs.arguments import add_overwrite
+from crnas_d2.verbs.arguments import add_overwrite, add_plugins
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--receptive-fields", type=int, default=16, metavar="N", help=text)
     parser.add_argument("--output", required=True, metavar="FILE", help="the page to write: .html")
     add_overwrite(parser)
+    add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> None:

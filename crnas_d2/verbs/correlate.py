@@ -31,7 +31,7 @@ from crnas_d2.runs.training import Training, common_settings, finished_trainings
 from crnas_d2.runs.trainings import check_trainings, train_all
 from crnas_d2.search import Stopped
 from crnas_d2.space import Genotype
-from crnas_d2.verbs.arguments import add_overwrite, positive_int
+from crnas_d2.verbs.arguments import add_overwrite, add_plugins, positive_int
 
 STOPPED = "Stopped; the same command resumes."
 _FORMATS = (".html", ".png", ".svg")
@@ -77,6 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "networks to name in the figures, e.g. the baseline and the found one"
     add("--mark", nargs="+", default=[], metavar="NAME=NETWORK", help=text)
     add_overwrite(report, "the file of --output")
+    for job in (train, report):  # which read networks of other runs
+        add_plugins(job)
 
 
 def run(args: argparse.Namespace) -> None:

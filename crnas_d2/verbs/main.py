@@ -75,6 +75,10 @@ def run_verb(verb: str, arguments: Sequence[str] | None, program: str) -> None:
         args = parser.parse_args(arguments)
         for name in ("opts", "pretrain_opts"):
             _check_overrides(getattr(args, name, None) or [])
+        if getattr(args, "plugins", []):
+            from crnas_d2.config import import_plugins
+
+            import_plugins(args.plugins)
         module.run(args)
 
 

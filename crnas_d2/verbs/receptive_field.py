@@ -23,7 +23,13 @@ from crnas_d2.report import (
 from crnas_d2.runs.loaded_network import network_config
 from crnas_d2.runs.named_genotype import split_name
 from crnas_d2.runs.receptive_fields import field_images, measure_fields
-from crnas_d2.verbs.arguments import add_device, add_overrides, add_overwrite, positive_int
+from crnas_d2.verbs.arguments import (
+    add_device,
+    add_overrides,
+    add_overwrite,
+    add_plugins,
+    positive_int,
+)
 
 _FORMATS = (".html", ".png", ".svg")
 
@@ -44,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "maps of neck or body; default: p3 to p5 and res3 to res5, where there are any"
     add("--features", nargs="+", default=[], metavar="NAME", help=text)
     add_overwrite(parser)
+    add_plugins(parser)
     add_device(parser)
     add_overrides(parser, "all configs", "INPUT.MIN_SIZE_TEST 512")
 

@@ -9,7 +9,7 @@ import argparse
 from crnas_d2.common.files import check_new_file
 from crnas_d2.report import draw_networks, write_figure
 from crnas_d2.runs.named_genotype import NamedGenotype, find_genotype
-from crnas_d2.verbs.arguments import add_overwrite
+from crnas_d2.verbs.arguments import add_overwrite, add_plugins
 
 _FORMATS = (".png", ".svg")
 
@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "the picture to write: .png or .svg"
     parser.add_argument("--output", required=True, metavar="FILE", help=text)
     add_overwrite(parser)
+    add_plugins(parser)
 
 
 def run(args: argparse.Namespace) -> None:
