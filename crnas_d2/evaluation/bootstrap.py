@@ -1,5 +1,6 @@
 """Scores of resampled images: how far a fitness depends on the choice of the images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -74,6 +75,22 @@ class DetectionMatches:
             objects.append(numbers)
         joined = [np.concatenate(parts, axis=-1) for parts in zip(*detections, strict=True)]
         return cls(*[*joined, np.array(objects)])
+
+    @classmethod
+    def joined(cls, parts: Sequence["DetectionMatches"]) -> "DetectionMatches":
+        """Return the results on the images of several datasets with the same categories."""
+        starts = np.cumsum([0, *(part.num_images for part in parts[:-1])])
+        image = np.concatenate([p.image + start for p, start in zip(parts, starts, strict=True)])
+        category, score, is_true, is_ignored = (
+            np.concatenate([getattr(part, name) for part in parts], axis=-1)
+            for name in ("category", "score", "is_true", "is_ignored")
+        )
+        order = np.lexsort((image, -score, category))
+        return cls(
+            *(category[order], image[order], score[order]),
+            *(is_true[:, order], is_ignored[:, order]),
+            np.concatenate([part.objects for part in parts], axis=1),
+        )
 
     @property
     def num_images(self) -> int:

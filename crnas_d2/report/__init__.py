@@ -3,6 +3,7 @@
 from .channel_report import FOUND_REPORTS, add_channel_search, write_found_network
 from .comparison import add_networks, add_retrained, comparison_table
 from .field_figure import FIELDS_EXPLAINED, add_fields, draw_fields, field_table
+from .folds import add_folds, folds_table
 from .page import Page
 from .pictures import write_figure
 from .ranking import describe_ranking, write_ranking
@@ -15,6 +16,7 @@ __all__ = [
     "Page",
     "add_channel_search",
     "add_fields",
+    "add_folds",
     "add_networks",
     "add_retrained",
     "add_search",
@@ -23,6 +25,7 @@ __all__ = [
     "draw_fields",
     "draw_networks",
     "field_table",
+    "folds_table",
     "write_figure",
     "write_found_network",
     "write_ranking",

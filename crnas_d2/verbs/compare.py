@@ -9,9 +9,10 @@ from crnas_d2 import report
 from crnas_d2.common.errors import JobError, invalid
 from crnas_d2.common.files import check_new_file
 from crnas_d2.runs.comparison import Comparison
+from crnas_d2.runs.folds import FoldComparison, is_folded, load_folds
 from crnas_d2.runs.loaded_network import network_config
 from crnas_d2.runs.receptive_fields import field_images, measure_fields
-from crnas_d2.runs.run import Run, load_run
+from crnas_d2.runs.run import load_run
 from crnas_d2.runs.search_result import ChannelSearchResult, read_search
 from crnas_d2.verbs.arguments import add_overwrite, add_plugins
 
@@ -19,7 +20,8 @@ from crnas_d2.verbs.arguments import add_overwrite, add_plugins
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = (
         "finished trainings, that of the network to compare with first; trainings with several "
-        "seeds are taken together"
+        "seeds are taken together; folders by a pattern, NAME='data/fold*/output/found', are those "
+        "of the folds of a dataset"
     )
     parser.add_argument("networks", nargs="+", metavar="NAME=OUTPUT_DIR", help=text)
     text = "a finished search to add to the report; may be repeated"
@@ -36,9 +38,20 @@ def run(args: argparse.Namespace) -> None:
     if args.receptive_fields < 0:
         raise invalid("--receptive-fields", args.receptive_fields, "0 or more")
     output = check_new_file(args.output, [".html"], overwrite=args.overwrite)
-    comparison = Comparison.of(load_runs(args.networks))
-    comparison.check_unchanged()
+    folders = named_folders(args.networks)
     page = report.Page("Networks compared")
+    if any(map(is_folded, folders.values())):
+        if args.search:
+            args.refuse("--search goes with single trainings, not with those of folds")
+        folds = FoldComparison.of([load_folds(*pair) for pair in folders.items()])
+        report.add_folds(page, folds)
+        page.write(output)
+        head, rows = report.folds_table(folds)
+        print(tabulate(rows, headers=head, disable_numparse=True))
+        print(f"\nReport: {args.output}")
+        return
+    comparison = Comparison.of([load_run(*pair) for pair in folders.items()])
+    comparison.check_unchanged()
     report.add_networks(page, comparison)
     if args.receptive_fields:
         add_receptive_fields(page, comparison, args.receptive_fields)
@@ -58,17 +71,17 @@ def run(args: argparse.Namespace) -> None:
     print(f"\nReport: {args.output}")
 
 
-def load_runs(arguments: list[str]) -> list[Run]:
-    runs: dict[str, Run] = {}
+def named_folders(arguments: list[str]) -> dict[str, str]:
+    folders: dict[str, str] = {}
     for argument in arguments:
         name, separator, folder = argument.partition("=")
         if not (separator and name and folder):
             raise ValueError(f"'{argument}' is not of the form NAME=OUTPUT_DIR.")
-        if name in runs:
-            other = f"{name}={runs[name].folder}"
+        if name in folders:
+            other = f"{name}={folders[name]}"
             raise ValueError(f"'{argument}' and '{other}' have one name; give each its own.")
-        runs[name] = load_run(name, folder)
-    return list(runs.values())
+        folders[name] = folder
+    return folders
 
 
 def add_receptive_fields(page: report.Page, comparison: Comparison, num_images: int) -> None:
