@@ -31,8 +31,8 @@ def add_folds(page: Page, comparison: FoldComparison) -> None:
         interval = comparison.interval(network)
         verdict.append(
             f"{network.name}: {network.ap:.2f} AP at {network.macs / first.macs:.2f} of the MACs. "
-            f"The difference, {_difference(comparison, network)}, {says_exceeds(interval)} the noise "
-            f"of the images; {folds} folds."
+            f"The difference, {_difference(comparison, network)}, {says_exceeds(interval)} the "
+            f"noise of the images; {folds} folds."
         )
     page.verdict(verdict)
     page.heading("Networks")

@@ -186,7 +186,7 @@ def test_running_again_changes_nothing_and_another_split_is_refused(tool, coco, 
     tool.main(command)
     capsys.readouterr()
     tool.main(command)
-    assert capsys.readouterr().out.count("exists already, identical") == 10
+    assert capsys.readouterr().out.count("exists already, identical") == 11
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(SystemExit, match=r"exists and differs.*--overwrite"):
         tool.main([*command, "--seed", "1"])

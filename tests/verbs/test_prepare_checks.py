@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from PIL import Image
 from crnas_d2.data.annotations.part import Part
 from crnas_d2.verbs.main import main
 from crnas_d2.verbs.prepare import chains
-from crnas_d2.verbs.prepare.parts import check_parts, divide
+from crnas_d2.verbs.prepare.parts import check_parts, divide, divide_folds
 from crnas_d2.verbs.prepare.read_parts import change_classes, merged
 
 CATEGORIES = [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}, {"id": 9, "name": "Cat "}]
@@ -175,7 +177,7 @@ def test_a_check_alone_writes_a_page_and_has_an_exit_status(source, tmp_path, ca
 
 def test_what_is_accepted_is_recorded_and_not_refused_in_use(source, tmp_path, monkeypatch):
     monkeypatch.setattr(chains, "measure_speed", lambda cfg, timed: None)
-    monkeypatch.setattr("crnas_d2.verbs.prepare._print_estimates", lambda *_, **__: None)
+    monkeypatch.setattr("crnas_d2.verbs.prepare.print_estimates", lambda *_, **__: None)
     content = json.loads(Path(source[0]).read_text())
     for annotation in content["annotations"]:
         annotation.update(bbox=[9, 9, 40, 50], area=31 * 41)
@@ -203,6 +205,8 @@ def test_what_is_accepted_is_recorded_and_not_refused_in_use(source, tmp_path, m
         (["x"], "--output DIR is needed, unless"),
         (["x", "--check", "--class", "a"], "--class is 'a'; expected OLD=NEW"),
         (["x", "--check", "--accept", "a"], "invalid choice: 'a'"),
+        (["x", "--check", "--folds", "1"], "--folds is 1; expected 2 or more"),
+        (["x", "--check", "--folds", "3", "--test", "9"], "--folds tests every image once"),
         (["x", "--check", "--weights-config", "a"], "--weights-config goes with --weights"),
     ],
 )
@@ -267,7 +271,7 @@ def test_thin_images_are_dropped(tmp_path):
 
 
 def test_a_depth_range_admits_deep_images_and_is_recorded(source, tmp_path, monkeypatch):
-    monkeypatch.setattr("crnas_d2.verbs.prepare._print_estimates", lambda *_, **__: None)
+    monkeypatch.setattr("crnas_d2.verbs.prepare.print_estimates", lambda *_, **__: None)
     deep(tmp_path / "images" / "0.png")
     command = ["prepare", "mine", "--coco", *source, "--output", str(tmp_path / "out")]
     with pytest.raises(SystemExit, match="images of more than 8 bits per channel"):
@@ -275,3 +279,46 @@ def test_a_depth_range_admits_deep_images_and_is_recorded(source, tmp_path, monk
     main([*command, "--depth-range", "50", "4145"])
     detector = (tmp_path / "out" / "detector.yaml").read_text()
     assert "DEPTH_RANGE: [50.0, 4145.0]" in detector
+
+
+def test_folds_test_each_image_once_and_keep_copies_together(tmp_path):
+    names = [copy_of(photo, n) for photo in range(10) for n in range(3)]
+    parts, _, groups = check_parts({"train": make_part(tmp_path, names)})
+    folds = divide_folds(parts["train"], 3, [("archval", None)], 0, groups)
+    sets = [
+        {part: {i["file_name"] for i in its.coco["images"]} for part, its in fold.items()}
+        for fold in folds
+    ]
+    assert sorted(name for fold in sets for name in fold["test"]) == sorted(names)
+    for fold in sets:
+        assert 6 <= len(fold["test"]) <= 15
+        assert sorted(set().union(*fold.values())) == sorted(names)
+        groups_of = [{name.split("_")[0] for name in its} for its in fold.values()]
+        assert len(set().union(*groups_of)) == sum(map(len, groups_of)), "copies in two parts"
+
+
+@pytest.mark.parametrize("folds", [0, 2])
+def test_a_script_runs_what_is_left(source, tmp_path, monkeypatch, folds):
+    monkeypatch.setattr("crnas_d2.verbs.prepare.print_estimates", lambda *_, **__: None)
+    out = tmp_path / "out"
+    flags = ["--folds", str(folds)] if folds else []
+    main(["prepare", "mine", "--coco", *source, "--output", str(out), *flags])
+    folder = out / "fold2" if folds else out
+    assert (folder / "annotations" / "test.json").exists() == (folder / "run.sh").exists() is True
+    data = (folder / "data.yaml").read_text()
+    assert f"mine_{'fold2_' if folds else ''}archtrain" in data
+    log, stub = tmp_path / "log", tmp_path / "bin" / "python"
+    stub.parent.mkdir()
+    stub.write_text('#!/bin/bash\necho "$@" >> "$LOG"\n')
+    stub.chmod(0o755)
+    for file in ("search/search.db", "baseline/model_final.pth"):
+        (folder / "output" / file).parent.mkdir(parents=True)
+        (folder / "output" / file).touch()
+    settings = {**os.environ, "LOG": str(log), "PATH": f"{stub.parent}:{os.environ['PATH']}"}
+    subprocess.run(["bash", str(folder / "run.sh")], env=settings, check=True)
+    done = log.read_text().splitlines()
+    assert [Path(line.split("--config-file ")[1].split()[0]).stem for line in done[:3]] == [
+        *("search", "found", "finetuned")
+    ]
+    assert [line.endswith("--resume") for line in done[:3]] == [True, False, False]
+    assert "compare" in done[3] and done[3].endswith("--overwrite")

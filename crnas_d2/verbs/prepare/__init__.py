@@ -12,28 +12,25 @@ the folder (train, val, test), a JSON file and its image folder, or the name of 
 
 import argparse
 import re
-import textwrap
 from pathlib import Path
 
-import torch
 from detectron2.data import DatasetCatalog
 
-from crnas_d2.config import spell
-from crnas_d2.data.annotations.coco import missing_categories, save_files
+from crnas_d2.data.annotations.coco import missing_categories
 from crnas_d2.data.annotations.faults import KINDS
 from crnas_d2.data.annotations.groups import Groups
 from crnas_d2.data.annotations.part import Part
 from crnas_d2.data.layouts import LAYOUT_REGISTRY
+from crnas_d2.verbs.arguments import positive_int
 
 from .annotation_report import Report
-from .chains import estimate_chains
-from .choose_recipe import choose_recipe, network_macs, read_start
+from .choose_recipe import choose_recipe, read_start
 from .look import write_look
-from .parts import check_parts, divide, likely_typos
+from .parts import check_parts, divide, divide_folds, likely_typos
 from .read_parts import change_classes, read_parts
-from .recipe import DEVICES, PRESETS, Recipe
-from .starter_configs import is_edited, starter_configs
-from .statistics import Statistics, archval_to_tell, told_apart
+from .recipe import DEVICES, PRESETS
+from .statistics import Statistics
+from .write_dataset import print_estimates, write_dataset
 
 _LOOK = "look.html"
 
@@ -119,6 +116,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the config with which --weights were trained (default: config.yaml beside them)",
     )
+    parser.add_argument(
+        "--folds",
+        type=positive_int,
+        default=0,
+        metavar="K",
+        help="for few images: K datasets, fold1 and so on, whose test sets are K parts of all "
+        "images, so that each is tested once",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace annotations and data.yaml"
@@ -144,47 +149,27 @@ def run(args: argparse.Namespace) -> None:
     if args.check:
         print("\nNothing is refused.")
         return
-    checked = dict(parts)
-    parts = divide(parts, held_out, args.seed, groups)
-
+    if args.folds:
+        folds = divide_folds(parts["train"], args.folds, held_out, args.seed, groups)
+        named = {f"fold{n}": fold for n, fold in enumerate(folds, start=1)}
+    else:
+        named = {"": divide(parts, held_out, args.seed, groups)}
+    first, *_ = named.values()
     recipe = choose_recipe(
-        Statistics.of([parts[name].coco for name in ("archtrain", "archval")]),
-        parts["archtrain"].num_images,
+        Statistics.of([first[name].coco for name in ("archtrain", "archval")]),
+        first["archtrain"].num_images,
         preset=args.preset,
         device=args.device,
         start=start,
         depth_range=args.depth_range,
     )
-    files = {name: args.output / "annotations" / f"{name}.json" for name in parts}
-    configs = starter_configs(
-        args.name,
-        {name: (file, parts[name].image_root) for name, file in files.items()},
-        recipe,
-        num_classes=len(parts["archtrain"].coco["categories"]),
-        macs=network_macs(recipe),
-        folder=args.output,
-    )
-    data = args.output.absolute() / "data.yaml"
-    kept = [path for path, text in configs.items() if path != data and is_edited(path, text)]
-    configs = {path: text for path, text in configs.items() if path not in kept}
-    report_file = args.output / "annotation_report.json"
-    written = save_files(
-        {
-            **{files[name]: part.coco for name, part in parts.items()},
-            report_file: {name: report.records() for name, report in reports.items()},
-            **configs,
-        },
-        overwrite=args.overwrite,
-        replaceable=configs.keys() - {data},
-    )
-    print(f"\nThe images stay where they are. {report_file} lists every example.")
-    for path, is_new in written.items():
-        print(f"  {path}" + ("" if is_new else " (exists already, identical)"))
-    for path in kept:
-        print(f"kept: {path}, which you may have edited")
-    _write_look(args, checked, reports)
-    _print_parts(args.name, parts)
-    _print_estimates(recipe, args.output, parts["archval"].num_images, has_test="test" in parts)
+    print()
+    for fold, its in named.items():
+        name = f"{args.name}_{fold}" if fold else args.name
+        write_dataset(name, args.output / fold, its, reports, recipe, overwrite=args.overwrite)
+    _write_look(args, parts, reports)
+    _print_notes(first)
+    print_estimates(recipe, args.output, list(named), first["archval"].num_images)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -204,6 +189,10 @@ def _check(args: argparse.Namespace) -> None:
         if option and len(option) > (2 if args.coco else 1):
             expected = "a size or JSON IMAGES" if args.coco else "a size or the name of a part"
             args.refuse(f"a PART is {' '.join(option)}; expected {expected}")
+    if args.folds == 1:
+        args.refuse("--folds is 1; expected 2 or more")
+    if args.folds and (args.test or args.train):
+        args.refuse("--folds tests every image once: leave out --test and --train")
     if args.depth_range and not args.depth_range[0] < args.depth_range[1]:
         args.refuse("--depth-range LOW HIGH: LOW must be less than HIGH")
     for pair in args.classes:
@@ -238,9 +227,7 @@ def _print_reports(parts: dict[str, Part], reports: dict[str, Report], groups: G
             )
 
 
-def _print_parts(dataset: str, parts: dict[str, Part]) -> None:
-    for name, part in parts.items():
-        print(f"{dataset}_{name}: {part}")
+def _print_notes(parts: dict[str, Part]) -> None:
     cocos = [part.coco for part in parts.values()]
     if missing := missing_categories(parts["archval"].coco, cocos):
         print(f"No object in archval, so not scored by a search: {', '.join(missing)}")
@@ -249,33 +236,3 @@ def _print_parts(dataset: str, parts: dict[str, Part]) -> None:
             f"WARNING: classes that look like a typo of another one: {', '.join(typos)}. Correct "
             "the annotations and prepare them again, unless these are right."
         )
-
-
-def _print_estimates(recipe: Recipe, folder: Path, archval: int, *, has_test: bool) -> None:
-    """Print each chain of commands with what it will take."""
-    print(f"\nPreset {recipe.preset}, device {recipe.device}: images of ", end="")
-    print(f"{recipe.size[0]} x {recipe.size[1]} pixels, {recipe.batch} per step.")
-    print(
-        f"A search on {archval:,} images of archval tells networks apart whose AP differs by about "
-        f"{told_apart(archval):.1f}; 1 AP needs about {archval_to_tell(1):,} (--archval)."
-    )
-    if words := recipe.describe_start():
-        print(words)
-    is_timed = recipe.device == "cpu" or torch.cuda.is_available()
-    if is_timed:
-        print("Timing a few steps of each network ...", flush=True)
-    else:
-        print("Times are unknown, because this machine has no GPU: repeat this on one that has.")
-    output = folder / "output"
-    for estimate in estimate_chains(recipe, folder, archval, is_timed=is_timed):
-        chain = estimate.chain
-        print(f"\n{chain.title}\n\n{textwrap.indent(estimate.table(), '  ')}\n")
-        if warning := estimate.warning(recipe):
-            print(f"{warning}\n")
-        for step in chain.steps:
-            print(" ", spell(step.verb, "--config-file", folder / f"{step.run}.yaml"))
-        if has_test:
-            runs = [f"{run}={output / run}" for run in chain.compared]
-            report = "report" if chain.search == "search" else chain.search
-            files = ("--search", output / chain.search, "--output", output / f"{report}.html")
-            print(" ", spell("compare", *runs, *files))

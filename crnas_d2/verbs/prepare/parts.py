@@ -155,6 +155,34 @@ def divide(
     return {name: parts[name] for name in ("archtrain", "archval", "test") if name in parts}
 
 
+def divide_folds(
+    whole: Part,
+    folds: int,
+    sizes: Sequence[tuple[str, float | None]],
+    seed: int,
+    groups: Groups,
+) -> list[dict[str, Part]]:
+    """Divide a dataset so often that each image is in one test set; see :func:`divide`.
+
+    Args:
+        sizes: with that of archval; each test set has ``1 / folds`` of the images.
+    """
+    archval = [pair for pair in sizes if pair[0] == "archval"]
+    rest, tests = whole, []
+    for left in range(folds, 1, -1):
+        parts = divide({"train": rest}, [("test", round(rest.num_images / left))], seed, groups)
+        tests.append(parts["test"])
+        rest = parts["archtrain"]
+    tests.append(rest)
+    divided = []
+    for test in tests:
+        tested = {image["id"] for image in test.coco["images"]}
+        others = {image["id"] for image in whole.coco["images"]} - tested
+        train = Part(subset(whole.coco, others, {}), whole.image_root, whole.sources)
+        divided.append(divide({"train": train, "test": test}, archval, seed, groups))
+    return divided
+
+
 def likely_typos(cocos: Iterable[Record]) -> list[str]:
     """Describe the categories that have the name of a far more frequent one, but for a typo."""
     counts: Counter[str] = Counter()

@@ -48,6 +48,9 @@ def read_parts(args: argparse.Namespace) -> tuple[dict[str, Part], Sizes, str]:
         check_categories({files[name][0]: part.coco for name, part in parts.items()})
     if sizes.get("test", 0) is None:
         sizes["test"] = 0.2
+    if args.folds:
+        parts = {"train": merged(list(parts.values()))}
+        sizes = {"archval": sizes.get("archval")}
     held_out = [(name, size) for name, size in sizes.items() if name not in parts]
     return parts, [pair for pair in held_out if pair != ("test", 0)], origin
 
