@@ -53,6 +53,9 @@ def check_model(cfg: CfgNode) -> NetworkSpec | None:
         if name in registry and issubclass(registry.get(name), rotated):
             but = "rotated boxes are not supported"
             raise invalid(f"MODEL.{section}.NAME", name, "one for upright boxes", but=but)
+    if cfg.TEST.AUG.ENABLED:
+        but = "nothing is tested with augmentation here"
+        raise invalid("TEST.AUG.ENABLED", True, but=but, fix="Set it to False")
     device = torch.device(cfg.MODEL.DEVICE)
     but = "it holds no values" if device.type == "meta" else ""
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

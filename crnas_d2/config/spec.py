@@ -135,11 +135,17 @@ class NetworkSpec:
             space = kind.build_space(family, genotype)
             missing = [name.upper() for name in kind.fields if not getattr(given, name)]
             if missing:
+                fix = "add a genotype.yaml to _BASE_"
+                if known := ", ".join(given.to_config()):
+                    fix = (
+                        f"a genotype.yaml with {known} alone, which sets PATH_SAMPLER, comes in "
+                        "_BASE_ before the config of a supernet, not after it. To build a network, "
+                        "add the genotype.yaml of its search"
+                    )
                 raise ValueError(
                     "MODEL.SUPERNET.PATH_SAMPLER is 'fixed', which asks for one network of the "
-                    f"{kind.name} space, but MODEL.GENOTYPE.{missing[0]} is empty: add a "
-                    "genotype.yaml to _BASE_, or set MODEL.SUPERNET.SPACE to 'none' for the "
-                    "published network."
+                    f"{kind.name} space, but MODEL.GENOTYPE.{missing[0]} is empty: {fix}, or set "
+                    "MODEL.SUPERNET.SPACE to 'none' for the published network."
                 )
             if isinstance(space, SearchSpace):
                 space.validate(genotype)

@@ -250,8 +250,6 @@ def _wrong_combinations(cfg: CfgNode) -> Iterator[tuple[str, object, str, str]]:
         expected = f"{channels} numbers, one per channel of INPUT.FORMAT {inputs.FORMAT}"
         if len(cfg.MODEL[key]) != channels:
             yield f"MODEL.{key}", cfg.MODEL[key], expected, ""
-    if cfg.TEST.AUG.ENABLED:
-        yield "TEST.AUG.ENABLED", True, "False", "nothing is tested with augmentation here"
     sizes, expected = inputs.MIN_SIZE_TRAIN, "two sizes, (least, most)"
     if inputs.MIN_SIZE_TRAIN_SAMPLING == "range" and len(sizes) != 2:
         yield "INPUT.MIN_SIZE_TRAIN", sizes, expected, "MIN_SIZE_TRAIN_SAMPLING is 'range'"

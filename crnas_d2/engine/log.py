@@ -6,7 +6,8 @@ import logging
 import re
 import sys
 from argparse import Namespace
-from collections.abc import Sized
+from collections.abc import Iterator, Sized
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,36 @@ def set_up(cfg: CfgNode, arguments: Namespace, *, terminal_level: int = logging.
             if not has_colours and formatter is not None and not isinstance(formatter, _Plain):
                 handler.setFormatter(_Plain(formatter))
     default_setup(hide_password(cfg), arguments)
+
+
+@contextmanager
+def early_records() -> Iterator[list[logging.LogRecord]]:
+    """Collect what this package logs before there is a log, for who shows it later.
+
+    If the context ends with an error, warnings are written to stderr, as without it.
+    """
+    records: list[logging.LogRecord] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    logger, handler = logging.getLogger("crnas_d2"), Collector(logging.INFO)
+    level = logger.level
+    if not logger.isEnabledFor(logging.INFO):
+        logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield records
+    except BaseException:
+        for record in records:
+            if record.levelno >= logging.WARNING:
+                print(record.getMessage(), file=sys.stderr)
+        raise
+    finally:
+        logger.removeHandler(handler)
+        if logger.level == logging.INFO:  # else the log has been set up
+            logger.setLevel(level)
 
 
 def _is_short(record: logging.LogRecord) -> bool:

@@ -10,12 +10,15 @@ from crnas_d2.common.errors import invalid
 
 from .bootstrap import resampled_images
 
+_LEAST = 5  # networks of an interval
+
 
 @dataclass(frozen=True)
 class Correlation:
     """Kendall's tau-b and Spearman's rho of a number of networks, with their 95 % intervals.
 
-    Intervals, (low, high), are over resampled networks; tau-b corrects for ties.
+    Intervals, (low, high), are over resampled networks, and NaN for fewer than five, of which no
+    order says anything: four in a row are so by chance once in 24 times. Tau-b corrects for ties.
     """
 
     tau: float
@@ -50,7 +53,8 @@ def rank_correlation(
     for correlations in (_taus, _rhos):
         defined = correlations(*values, drawn)
         defined = defined[np.isfinite(defined)]
-        low, high = np.percentile(defined, [2.5, 97.5]) if len(defined) else (np.nan, np.nan)
+        is_known = len(defined) > 0 and len(truth) >= _LEAST
+        low, high = np.percentile(defined, [2.5, 97.5]) if is_known else (np.nan, np.nan)
         found += [float(correlations(*values, once)[0]), (float(low), float(high))]
     return Correlation(*[*found, len(truth)])
 
@@ -81,5 +85,7 @@ def _cosines(
 
 
 def _with_interval(value: float, interval: tuple[float, float]) -> str:
+    if not np.isfinite(interval).all():
+        return f"{round(value, 2) + 0.0:.2f} (too few for an interval)"
     middle, low, high = (f"{round(each, 2) + 0.0:.2f}" for each in (value, *interval))  # not -0.00
     return f"{middle} [{low}, {high}]"

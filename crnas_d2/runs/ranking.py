@@ -83,6 +83,9 @@ def read_ranking(results: Path, others: Sequence[Path] = ()) -> Ranking:
     Raises ValueError if a file cannot be read, or has no network in common with the results.
     """
     metric, runs, without = _read_runs(results)
+    if not runs and without:
+        why = f"none of its {without} trainings has a finite {metric}: train them longer"
+        raise ValueError(f"{results} ranks no networks, because {why}, or check the test set.")
     if not runs:
         raise ValueError(f"{results} holds no finished training with a {metric} yet.")
     rivals: dict[str, Scores] = {

@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Sequence
+from random import Random
 
 from crnas_d2.common.formats import format_quantity
 
-from .budget import Budget
+from .budget import Budget, is_feasible
 from .fraction import NOTHING, FeasibleFraction, feasible_fraction, iterate_feasible, total_counts
 from .genotype import Genotype
 from .search_space import SearchSpace
@@ -14,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 _MOST_LISTED = 1_000  # distinct totals; with more, an error message gives their range alone
 _RARE = 1e-4  # smaller fractions give a warning: 10,000 samples may all be infeasible
+_DRAWN = 10_000  # networks of a conditional space
 _VACUOUS = 0.999  # larger ones are those of a limit that a search could do without
 
 
@@ -39,7 +41,14 @@ def check_budgets(space: SearchSpace, budgets: Sequence[Budget]) -> list[str]:
     lines = list(map(_describe, budgets, fractions))
     if len(budgets) > 1:
         lines.append(f"{together} of the space satisfies these limits together")
-    if together.value < _RARE:
+    drawn = together.value
+    if budgets and space.is_conditional:
+        # A search draws the depths first, each as likely; most genotypes have the largest ones.
+        random = Random(0)
+        samples = (space.sample(random) for _ in range(_DRAWN))
+        drawn = sum(is_feasible(sample, budgets) for sample in samples) / _DRAWN
+        lines.append(f"{100 * drawn:.2g} % of the networks that a search draws satisfy the limits")
+    if drawn < _RARE:
         words = "Almost no genotype satisfies SEARCH.BUDGET, and a search may take long to find one"
         logger.warning("%s: %s. Widen the limits.", words, "; ".join(lines))
     return lines

@@ -6,7 +6,14 @@ import pytest
 import toy
 from detectron2.modeling import build_model
 
-from crnas_d2 import FAMILY_REGISTRY, Genotype, NetworkSpec, build_backbone, find_supernet
+from crnas_d2 import (
+    FAMILY_REGISTRY,
+    Genotype,
+    NetworkSpec,
+    build_backbone,
+    find_supernet,
+    load_config,
+)
 from crnas_d2.modeling import MixedSupernet, SinglePathSupernet
 from crnas_d2.modeling.families import MobileNetV2Family, ResNetFamily
 from crnas_d2.modeling.spaces import ChannelKind, JointKind, OperationKind, StageKind
@@ -63,6 +70,21 @@ def test_specs_of_one_config_are_equal_and_of_others_not(overrides):
     for other in ({"MODEL.RESNETS.STEM_OUT_CHANNELS": 8}, {"MODEL.SUPERNET.SHARING": "none"}):
         changed = NetworkSpec.from_config(toy.network_config(options, overrides, other))
         assert (changed == one) == ("MODEL.SUPERNET.SHARING" in other)
+
+
+def test_a_genotype_in_the_wrong_place_of_base_says_which_is_right(tmp_path):
+    supernet, found = toy.ROOT / "configs" / "letters" / "supernet-operation.yaml", "genotype.yaml"
+    Genotype((1, 2, 2, 3)).to_yaml(tmp_path / found, family="resnet")
+    file = tmp_path / "config.yaml"
+    file.write_text(f"_BASE_: [{supernet}, {found}]\n")
+    words = "OPS is empty: a genotype.yaml with DEPTHS alone, .* comes in _BASE_ before the config"
+    with pytest.raises(ValueError, match=words):
+        NetworkSpec.from_config(load_config(str(file), []))
+    file.write_text(f"_BASE_: [{found}, {supernet}]\n")
+    assert NetworkSpec.from_config(load_config(str(file), [])).genotype.depths == (1, 2, 2, 3)
+    file.write_text(f"_BASE_: {supernet}\nMODEL: {{SUPERNET: {{PATH_SAMPLER: fixed}}}}\n")
+    with pytest.raises(ValueError, match=r"OPS is empty: .*a genotype\.yaml"):
+        NetworkSpec.from_config(load_config(str(file), []))
 
 
 def test_families_with_settings_that_cannot_be_compared_are_not_mixed_up():

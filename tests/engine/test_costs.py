@@ -36,7 +36,10 @@ def overrides(tmp_path, toy_datasets):
 
 
 def test_the_named_costs_are_columns_of_the_candidates_and_of_the_report(overrides, tmp_path):
-    run("search_net.py", toy.SUPERNET, opts=toy.as_arguments(overrides))
+    printed = run("search_net.py", toy.SUPERNET, opts=toy.as_arguments(overrides))
+    # Before there is a log, but not unseen.
+    for text in (printed, (tmp_path / "search" / "log.txt").read_text()):
+        assert re.search(r"latency\.json: the sums are within \d+\.\d % of \d whole networks", text)
     cfg = toy.supernet_config(overrides)
     costs = build_costs(cfg, NetworkSpec.from_config(cfg))  # the latencies that were measured
     rows = read_candidates(tmp_path / "search")

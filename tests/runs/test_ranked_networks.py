@@ -81,6 +81,19 @@ def test_contradicting_entries_are_refused(written_as, results, tmp_path):
         read_ranking(results, [other])
 
 
+def test_trainings_without_a_score_are_not_called_unfinished(tmp_path):
+    runs = [{**entry(index % 5, index), "AP": None} for index in range(6)]
+    words = "ranks no networks, because none of its 6 trainings has a finite bbox/AP"
+    with pytest.raises(ValueError, match=words):
+        read_ranking(write(tmp_path / "nan.json", "runs", runs))
+
+
+@pytest.mark.parametrize(("number", "interval"), [(3, "(too few"), (4, "(too few"), (5, "[1.00")])
+def test_few_networks_have_no_interval(number, interval, tmp_path, capsys):
+    report(write(tmp_path / "few.json", "runs", [entry(index) for index in range(number)]))
+    assert f"1.00 {interval}" in lines(capsys.readouterr().out)["MACs"]
+
+
 def test_other_trainings_are_rivals_too(results, tmp_path, capsys):
     genotypes = [{"DEPTHS": depths, "OPS": [0] * sum(depths)} for depths in DEPTHS]
     runs = [

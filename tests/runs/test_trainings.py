@@ -137,7 +137,9 @@ def test_a_score_that_is_not_finite_is_none(make, tmp_path):
 
 
 def correlate(make, results, *arguments, opts=()):
-    runs = ("--runs", results.parent / "runs", "--opts", *make.options, *opts)
+    pairs = (zip(words[::2], words[1::2], strict=True) for words in (make.options, opts))
+    options = toy.as_list(*map(dict, pairs))  # a key once
+    runs = ("--runs", results.parent / "runs", "--opts", *options)
     command = ["correlate", "train", results, "--config-file", toy.SEARCHED, *arguments, *runs]
     main([str(argument) for argument in command])
 

@@ -257,3 +257,23 @@ def test_a_family_without_operations_has_no_joint_space():
 
     with pytest.raises(ValueError, match=r"SPACE is 'joint', but .*'toy' have only one operation"):
         JointKind().build_space(Plain(), Genotype())
+
+
+def test_a_search_draws_other_shares_than_those_of_the_space(caplog):
+    """Depths are drawn evenly, but nearly all networks have the largest depth."""
+    depth = Choice("res2.depth", (1, 12), field="depths")
+    ops = [
+        Choice(
+            *(f"res2.{i}.op", tuple(range(8)), "ops", "res2", i, "res2.depth"),
+            active_for=(1, 12) if i == 0 else (12,),
+        )
+        for i in range(12)
+    ]
+    space = SearchSpace("joint", (depth, *ops))
+    columns = [{1: 0, 12: 50}, *({option: 0 for option in range(8)} for _ in ops)]
+    line, drawn = check_budgets(space, [make_budget(0, 2, space, columns)])
+    assert "1.16e-08 % of the space" in line
+    share, words = drawn.split(" % ")
+    assert words == "of the networks that a search draws satisfy the limits"
+    assert float(share) == pytest.approx(50, abs=2)
+    assert caplog.records == []

@@ -44,6 +44,7 @@ def test_the_best_finalist_is_the_result(searched, toy_datasets):
     network = load_config(str(config), toy.as_list(toy.TINY, toy_datasets, overrides))
     scores = run_training(network, eval_only=True)
     assert abs(scores["bbox"]["AP"] - runs[0]["AP"]) < 1e-6
+    assert best.fitness == runs[0]["AP"]  # that of model_best.pth, not that in the supernet
 
 
 def test_finished_finalists_are_not_trained_again(searched):

@@ -46,8 +46,10 @@ def run(args: argparse.Namespace) -> None:
             print(frozen)
     cfg.freeze()
     best = run_search(cfg, resume=args.resume, num_workers=args.num_workers)
-    metric = SCORE_REGISTRY.get(cfg.SEARCH.SCORE).metric(cfg)
-    print(f"Best: {best.genotype} with {metric} {best.fitness:.2f}")
+    metric, trained = SCORE_REGISTRY.get(cfg.SEARCH.SCORE).metric(cfg), ""
+    if cfg.SEARCH.FINALISTS.NUMBER:
+        metric, trained = cfg.SEARCH.METRIC, " after its own training"
+    print(f"Best: {best.genotype} with {metric} {best.fitness:.2f}{trained}")
     for name in ("genotype.yaml", "model_best.pth", "candidates.csv", "report.html"):
         if (path := Path(cfg.OUTPUT_DIR) / name).exists():  # a score without weights has none
             print(f"  {path}")

@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 import optuna
@@ -16,7 +17,7 @@ from crnas_d2.common.files import whole_file
 from crnas_d2.common.garbage import without_garbage_collection
 from crnas_d2.common.output import prepare_output
 from crnas_d2.engine.detects import base_network, check_detects
-from crnas_d2.engine.log import save_twins, set_up
+from crnas_d2.engine.log import early_records, save_twins, set_up
 from crnas_d2.engine.subnets import load_supernet, save_subnet
 from crnas_d2.search import Candidate, StorageError, add_folder, evaluated, folders
 from crnas_d2.search.candidates import none_is_scored
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> Candidate:
     """Score the subnets of a trained supernet; write results to ``OUTPUT_DIR``; return the best.
+
+    The fitness of a best finalist is that of its own training.
 
     They are ``genotype.yaml``, ``candidates.csv``, ``report.html`` and ``model_best.pth``: the
     weights of the best network in the supernet, from which it can be fine-tuned, or those of the
@@ -46,7 +49,7 @@ def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> C
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with _explained(cfg.OUTPUT_DIR):
-        with without_garbage_collection(), _refused():
+        with without_garbage_collection(), _refused(), early_records() as early:
             job = SearchJob.from_config(cfg, num_workers)
             model = load_supernet(cfg) if job.score.uses_supernet else None
             prepare_output(cfg.OUTPUT_DIR)
@@ -54,8 +57,11 @@ def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> C
             # The terminal has the progress bar, which also shows warnings; all else is in log.txt.
             arguments = Namespace(resume=resume, num_workers=num_workers)
             set_up(cfg, arguments, terminal_level=logging.CRITICAL)
-        for line in ("What runs:", *job.summary, *(save_twins(cfg) if model is not None else [])):
-            print(line)
+        before = [record.getMessage() for record in early]
+        twins = save_twins(cfg) if model is not None else []
+        for line in ("What runs:", *job.summary, *before, *twins):
+            if "\n" not in line:  # else it is a list of tensors
+                print(line)
             logger.info(line)
         # Before there is a study, because what fails here must not leave one behind.
         evaluate = job.build_score(model)
@@ -88,7 +94,8 @@ def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> C
                 shutil.copyfileobj(best, stream)
         elif save is not None:
             save(result.best.genotype, weights)
-        return result.best
+        # What its weights in model_best.pth score.
+        return replace(result.best, fitness=finalists[0].fitness) if finalists else result.best
 
 
 @contextmanager
