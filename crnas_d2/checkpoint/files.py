@@ -18,6 +18,7 @@ from iopath.common.file_io import get_cache_dir
 
 from crnas_d2.common.array_pickles import ArrayUnpickler
 from crnas_d2.common.files import PARTIAL, remove_abandoned, whole_file, write_file
+from crnas_d2.common.secrets_in_urls import hide_secrets
 
 FINAL = "model_final.pth"
 _LAST = "last_checkpoint"  # Detectron2's file, which names the newest one
@@ -62,19 +63,21 @@ def fetch_weights(path: str) -> str:
         local = PathManager.get_local_path(url)
     except Exception as error:  # iopath's handlers raise whatever their libraries do
         why = _line(getattr(error, "reason", None) or error)  # of a URLError
-        url = _download_address(url)
+        for secret in filter(None, urlparse(path).netloc.rpartition("@")[0].split(":")):
+            why = why.replace(secret, "...")
+        url, shown = hide_secrets(_download_address(url)), hide_secrets(path)
         if not url.startswith(("http://", "https://")):
             fix = "Check the address, or set MODEL.WEIGHTS to the path of a file."
-            raise ValueError(f"MODEL.WEIGHTS {path} cannot be fetched ({why}). {fix}") from error
+            raise ValueError(f"MODEL.WEIGHTS {shown} cannot be fetched ({why}). {fix}") from error
         cached = os.path.join(get_cache_dir(), urlparse(url).path.lstrip("/"))
         raise ValueError(
-            f"MODEL.WEIGHTS {path} cannot be downloaded from {url} ({why}). Without a network, "
+            f"MODEL.WEIGHTS {shown} cannot be downloaded from {url} ({why}). Without a network, "
             f"download it elsewhere and put it at {cached}, or anywhere and set MODEL.WEIGHTS to "
             "its path."
         ) from error
     if not os.path.isfile(local):
         fix = "Run the training that writes it, or name another file."
-        raise ValueError(f"MODEL.WEIGHTS is {path}, which does not exist. {fix}")
+        raise ValueError(f"MODEL.WEIGHTS is {hide_secrets(path)}, which does not exist. {fix}")
     return local
 
 

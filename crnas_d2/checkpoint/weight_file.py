@@ -10,6 +10,7 @@ import torch
 from detectron2.checkpoint.c2_model_loading import convert_c2_detectron_names
 from torch import Tensor
 
+from crnas_d2.common.secrets_in_urls import hide_secrets
 from crnas_d2.space import FAMILY_REGISTRY, Family
 
 from .files import STATE_DICT, UnreadableFileError, fetch_weights, read_file
@@ -19,7 +20,7 @@ from .files import STATE_DICT, UnreadableFileError, fetch_weights, read_file
 class WeightFile:
     """What a file of weights holds; any checkpointer of ours loads it."""
 
-    path: str  # as MODEL.WEIGHTS names it
+    path: str  # as MODEL.WEIGHTS names it, without a password
     tensors: Mapping[str, Tensor]  # by their names in the file
     content: Mapping[str, Any]  # the rest, e.g. iteration, or Detectron2's __author__
 
@@ -63,12 +64,12 @@ def read_weights(path: str, key: str = "MODEL.WEIGHTS ") -> WeightFile:
             content = {"model": content}
         tensors = _as_tensors(local, content.pop("model"))
     except UnreadableFileError as error:
-        cached = f" It was downloaded from {path}; delete it to try again."
+        cached = f" It was downloaded from {hide_secrets(path)}; delete it to try again."
         raise UnreadableFileError(f"{key}{error}{cached if local != path else ''}") from error
     if local != path:  # Detectron2's option in the query of a URL
         option = parse_qs(urlparse(path).query).get("matching_heuristics")
         content["matching_heuristics"] = content.get("matching_heuristics") or bool(option)
-    return WeightFile(path, tensors, content)
+    return WeightFile(hide_secrets(path), tensors, content)
 
 
 def _as_tensors(filename: str, weights: object) -> dict[str, Tensor]:

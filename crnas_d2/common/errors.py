@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
+from .secrets_in_urls import hide_secrets
+
 
 class JobError(ValueError):
     """A job cannot start or continue; the message gives the reason and the fix."""
@@ -85,7 +87,7 @@ def one_line_errors(script: str, stopped: str = "Stopped.") -> Iterator[None]:
             traceback.print_exc()
             words = "the error above was not expected. Please report it as an issue of crnas_d2"
             message = f"{words}, with the command, its config and all lines of the traceback."
-        sys.exit(f"{name}: {' '.join(message.split())}")
+        sys.exit(f"{name}: {hide_secrets(' '.join(message.split()))}")
 
 
 def _expected(error: Exception, script: Path) -> str | None:

@@ -18,6 +18,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from crnas_d2.common.files import write_file
+from crnas_d2.common.secrets_in_urls import hide_secrets
 from crnas_d2.data import archval_twins
 from crnas_d2.search import hide_password
 
@@ -44,6 +45,7 @@ def set_up(cfg: CfgNode, arguments: Namespace, *, terminal_level: int = logging.
             handler.setLevel(terminal_level)
             handler.addFilter(_is_short)
         for handler in streams:
+            handler.addFilter(_hide_secrets)
             has_colours = handler in shown and handler.stream.isatty()
             formatter = handler.formatter
             if not has_colours and formatter is not None and not isinstance(formatter, _Plain):
@@ -81,6 +83,13 @@ def early_records() -> Iterator[list[logging.LogRecord]]:
             logger.setLevel(level)
 
 
+def _hide_secrets(record: logging.LogRecord) -> bool:
+    """Change a record of a URL with a password, e.g. of weights; filter nothing."""
+    if "://" in (message := record.getMessage()):
+        record.msg, record.args = hide_secrets(message), ()
+    return True
+
+
 def _is_short(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(_LONG)
 
@@ -116,7 +125,9 @@ def training_summary(cfg: CfgNode, scaled: CfgNode, images: Any, start: int = 0)
     if solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR":
         reached = [f"{step:,}" for step in solver.STEPS if step < solver.MAX_ITER]
         ending = f", times {solver.GAMMA:g} at {', '.join(reached) or 'no step'}"
-    begin = f"iteration {start:,}" if start else scaled.MODEL.WEIGHTS or "random weights"
+    begin = (
+        f"iteration {start:,}" if start else hide_secrets(scaled.MODEL.WEIGHTS) or "random weights"
+    )
     lines = [
         f"processes: {processes} on {scaled.MODEL.DEVICE}{precision}",
         f"images per step: {solver.IMS_PER_BATCH} ({per_process})",

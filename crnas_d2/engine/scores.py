@@ -8,6 +8,7 @@ from torch import nn
 
 from crnas_d2.common.errors import invalid
 from crnas_d2.common.registry import Registry
+from crnas_d2.common.secrets_in_urls import hide_secrets
 from crnas_d2.config import NetworkSpec, import_plugins
 from crnas_d2.cost import Entropy
 from crnas_d2.data import build_fixed_batches, fixed_images, register_datasets
@@ -94,7 +95,7 @@ class SupernetScore(SubnetEvaluator, Score):
         return [
             f"fitness: {cls.metric(cfg)} on {len(archval):,} images of {cfg.DATASETS.ARCHVAL[0]}",
             f"BN calibration: {f'{calibration} images' if calibration else 'none'}",
-            f"weights: {cfg.MODEL.WEIGHTS}",
+            f"weights: {hide_secrets(cfg.MODEL.WEIGHTS)}",
         ]
 
     @classmethod

@@ -13,6 +13,7 @@ from detectron2.config import CfgNode
 
 from crnas_d2.checkpoint import read_file
 from crnas_d2.common.files import write_file
+from crnas_d2.common.secrets_in_urls import hide_secrets
 from crnas_d2.config import NetworkSpec
 from crnas_d2.cost import build_costs
 from crnas_d2.engine.scores import SCORE_REGISTRY
@@ -70,7 +71,10 @@ class SearchResult:
         """Collect what a search has left in ``OUTPUT_DIR``, and in folders of other workers."""
         space = cast(SearchSpace, spec.space)
         score = SCORE_REGISTRY.get(cfg.SEARCH.SCORE)
-        seen = {"archval": ", ".join(cfg.DATASETS.ARCHVAL), "weights": cfg.MODEL.WEIGHTS}
+        seen = {
+            "archval": ", ".join(cfg.DATASETS.ARCHVAL),
+            "weights": hide_secrets(cfg.MODEL.WEIGHTS),
+        }
         more = {"algorithm": cfg.SEARCH.ALGORITHM, **(seen if score.uses_supernet else {})}
         seconds, work = sum(c.seconds for c in candidates), "evaluations, summed over workers"
         complete = {

@@ -7,7 +7,7 @@ from .greedy import GreedySearcher
 from .sampled import EvolutionSearcher, OptunaSearcher, RandomSearcher, SampledSearcher
 from .sampling import sample_genotypes, sample_over_cost
 from .searcher import SEARCHER_REGISTRY, Searcher, build_searcher
-from .storage_url import StorageError, hide_password, study_url, without_password
+from .storage_url import StorageError, hide_password, public_arguments, study_url, without_password
 from .study import StudySettings, add_folder, folders
 from .worker import run_worker
 
@@ -32,6 +32,7 @@ __all__ = [
     "evaluated",
     "folders",
     "hide_password",
+    "public_arguments",
     "run_worker",
     "sample_genotypes",
     "sample_over_cost",

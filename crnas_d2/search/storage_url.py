@@ -4,10 +4,13 @@ SQLAlchemy is imported when a storage is named: it takes a tenth of the start of
 """
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from detectron2.config import CfgNode
+
+from crnas_d2.common.secrets_in_urls import hide_secrets
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -45,10 +48,11 @@ def study_url(cfg: CfgNode) -> str:
 
 
 def hide_password(cfg: CfgNode) -> CfgNode:
-    """Return a config that may be written to a file or a log: SEARCH.STORAGE has no password."""
+    """Return a config that may be written to a file or a log: its URLs have no passwords."""
     cfg = cfg.clone()
     cfg.defrost()
     cfg.SEARCH.STORAGE = without_password(cfg.SEARCH.STORAGE)
+    cfg.MODEL.WEIGHTS = hide_secrets(cfg.MODEL.WEIGHTS)
     cfg.freeze()
     return cfg
 
@@ -79,6 +83,11 @@ def without_password(url: str) -> str:
     if parsed.password is None and not secrets:
         return url
     return parsed.difference_update_query(secrets)._replace(password=None).render_as_string()
+
+
+def public_arguments(arguments: Iterable[str]) -> list[str]:
+    """Return the arguments of a command, to be kept as a record, without passwords."""
+    return [hide_secrets(without_password(argument)) for argument in arguments]
 
 
 def shown(url: str) -> str:

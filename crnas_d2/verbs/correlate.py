@@ -29,7 +29,7 @@ from crnas_d2.runs.ranking import read_ranking
 from crnas_d2.runs.results import add_entry, read_entries, score_of
 from crnas_d2.runs.training import Training, common_settings, finished_trainings
 from crnas_d2.runs.trainings import check_trainings, train_all
-from crnas_d2.search import Stopped
+from crnas_d2.search import Stopped, public_arguments
 from crnas_d2.space import Genotype
 from crnas_d2.verbs.arguments import add_overwrite, add_plugins, positive_int
 
@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    command = spell("correlate", *args.arguments)
+    command = spell("correlate", *public_arguments(args.arguments))
     if args.job == "train":
         train(args, command)
     elif args.job == "score":

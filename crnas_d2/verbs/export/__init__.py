@@ -10,6 +10,7 @@ from tabulate import tabulate
 
 from crnas_d2.config import spell
 from crnas_d2.runs.loaded_network import network_config
+from crnas_d2.search import public_arguments
 from crnas_d2.verbs.arguments import add_input_size, add_overwrite, add_trained_network
 
 from .folder import run_export
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
         formats=list(dict.fromkeys(args.formats)),
         input_size=args.input_size,
         baseline=args.baseline,
-        command=spell("export", *args.arguments),
+        command=spell("export", *public_arguments(args.arguments)),
         overwrite=args.overwrite,
     )
     print(f"{args.output}: config.yaml needs {export.needs}. {export.why}".strip())

@@ -19,6 +19,7 @@ from crnas_d2.checkpoint import describe_network, write_weights
 from crnas_d2.common.digests import sha256
 from crnas_d2.common.errors import JobError
 from crnas_d2.common.files import check_new_folder, whole_folder
+from crnas_d2.common.secrets_in_urls import hide_secrets
 from crnas_d2.cost.latency import device_name
 from crnas_d2.data import CLASSES
 from crnas_d2.runs.loaded_network import EXPORTED, LoadedNetwork, load_network, network_config
@@ -155,9 +156,14 @@ def _provenance(network: LoadedNetwork, plain: PlainNetwork) -> dict[str, object
         "datasets": before.get("datasets")
         or {"train": list(cfg.DATASETS.TRAIN), "test": list(cfg.DATASETS.TEST)},
         "metrics": metrics,
-        "why_no_metrics": "" if metrics else f"No evaluation of {source} is recorded beside it.",
+        "why_no_metrics": ""
+        if metrics
+        else f"No evaluation of {hide_secrets(source)} is recorded beside it.",
         "seed": cfg.SEED,
-        "from": {"file": source, "sha256": sha256(source) if Path(source).is_file() else None},
+        "from": {
+            "file": hide_secrets(source),
+            "sha256": sha256(source) if Path(source).is_file() else None,
+        },
         "versions": {
             "crnas_d2": own_version(),
             "detectron2": detectron2.__version__,

@@ -11,13 +11,15 @@ from pathlib import Path
 
 from detectron2.config import CfgNode
 
+from crnas_d2.checkpoint.files import fetch_weights
 from crnas_d2.common.digests import text_digest
 from crnas_d2.common.files import write_file
+from crnas_d2.common.secrets_in_urls import hide_secrets
 from crnas_d2.engine.checks import check_training
 from crnas_d2.runs.results import score_of
 from crnas_d2.runs.training import Training
 from crnas_d2.runs.trainings import train_all
-from crnas_d2.search import Candidate, Finalist, without_password
+from crnas_d2.search import Candidate, Finalist, public_arguments
 from crnas_d2.space import Genotype
 
 from .job import SearchJob
@@ -61,7 +63,7 @@ def train_finalists(
             start = ("MODEL.WEIGHTS", str(weights))
         runs.append(Training(genotype, config.SEED, file, start, folder, metric=metric))
         check_training(runs[-1].config(), resume=True)
-    command = shlex.join(without_password(argument) for argument in sys.argv)
+    command = shlex.join(public_arguments(sys.argv))
     list(train_all(runs, job.output / "finalists.json", command, job.num_workers))
     finalists = []
     for candidate, run in zip(chosen, runs, strict=True):
@@ -86,4 +88,6 @@ def training_config(cfg: CfgNode) -> CfgNode:
     solver.MAX_ITER, solver.BASE_LR = finalists.MAX_ITER, finalists.BASE_LR
     config.TEST.EVAL_PERIOD = 0
     config.SEARCH.STORAGE = ""  # may have a password
+    if hide_secrets(cfg.MODEL.WEIGHTS) != cfg.MODEL.WEIGHTS:
+        config.MODEL.WEIGHTS = fetch_weights(cfg.MODEL.WEIGHTS)
     return config
