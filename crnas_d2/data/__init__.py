@@ -15,7 +15,7 @@ from .embedded import make_letters, make_letters_crops
 from .images.pixels import ImageError
 from .layouts import LAYOUT_REGISTRY, Layout, find_layout
 from .loaders.build import build_resumable_loader, build_test_loader, build_train_loader
-from .loaders.fixed_batches import build_fixed_batches, fixed_images
+from .loaders.fixed_batches import build_fixed_batches, fixed_images, padding_differs
 from .loaders.resumable import ResumableLoader
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "make_letters",
     "make_letters_crops",
     "match_classes",
+    "padding_differs",
     "read_images",
     "register_coco_format",
     "register_datasets",

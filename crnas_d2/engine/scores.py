@@ -11,7 +11,7 @@ from crnas_d2.common.registry import Registry
 from crnas_d2.common.secrets_in_urls import hide_secrets
 from crnas_d2.config import NetworkSpec, import_plugins
 from crnas_d2.cost import Entropy
-from crnas_d2.data import build_fixed_batches, fixed_images, register_datasets
+from crnas_d2.data import build_fixed_batches, fixed_images, padding_differs, register_datasets
 from crnas_d2.evaluation import ImageResults, Race, SubnetEvaluator, build_evaluator, precision
 from crnas_d2.evaluation.bn_calibration import batch_statistics
 from crnas_d2.search import Stopped
@@ -91,9 +91,15 @@ class SupernetScore(SubnetEvaluator, Score):
     @classmethod
     def describe(cls, cfg: CfgNode) -> list[str]:
         archval = fixed_images(cfg, cfg.DATASETS.ARCHVAL)
-        calibration = cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES
+        calibration, size = cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES, cfg.SEARCH.IMS_PER_BATCH
+        padding = (
+            f"padding: to the largest of {size} images, so the AP of a network differs a little "
+            "from that of --eval-only, which takes one at a time; SEARCH.IMS_PER_BATCH 1 gives the "
+            "same"
+        )
         return [
             f"fitness: {cls.metric(cfg)} on {len(archval):,} images of {cfg.DATASETS.ARCHVAL[0]}",
+            *([padding] if size > 1 and padding_differs(cfg, cfg.DATASETS.ARCHVAL) else []),
             f"BN calibration: {f'{calibration} images' if calibration else 'none'}",
             f"weights: {hide_secrets(cfg.MODEL.WEIGHTS)}",
         ]

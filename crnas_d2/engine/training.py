@@ -18,7 +18,13 @@ from crnas_d2.checkpoint import (
 from crnas_d2.common.errors import JobError
 from crnas_d2.common.output import check_space, disk_errors_explained, evaluation_folder
 from crnas_d2.config import import_plugins, spell
-from crnas_d2.data import CLASSES, check_data, match_classes, register_datasets
+from crnas_d2.data import (
+    CLASSES,
+    check_data,
+    match_classes,
+    padding_differs,
+    register_datasets,
+)
 from crnas_d2.modeling import find_supernet
 
 from .detects import check_trained_supernet
@@ -106,6 +112,11 @@ def evaluate(cfg: CfgNode) -> dict:
                 check_data(cfg, ["TRAIN"])
         except ValueError as error:
             raise JobError(str(error)) from error
+        if padding_differs(cfg, cfg.DATASETS.TEST):
+            logger.info(
+                "Each image is padded by itself. A search pads those of a batch to the largest "
+                "(SEARCH.IMS_PER_BATCH), so its AP of the same network differs a little."
+            )
         if not takes_search:
             return Trainer.test(cfg, model)
         # The BN statistics of a search are those of its mixture.

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 import toy
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from PIL import Image
 
-from crnas_d2.data import build_fixed_batches, register_coco_format
+from crnas_d2.data import build_fixed_batches, build_test_loader, register_coco_format
 from crnas_d2.data.images.shared_images import NoRoomError
 from crnas_d2.data.loaders import fixed_batches
+from crnas_d2.engine import Trainer
+from crnas_d2.engine.scores import SupernetScore
 
 
 def ids(batches):
@@ -64,24 +65,63 @@ def test_more_images_than_there_are_means_all(toy_datasets):
     assert len(build_fixed_batches(cfg, cfg.DATASETS.TRAIN, num_images=0)) == 0
 
 
+@pytest.fixture
+def mixed(tmp_path, registered):
+    """A function that registers images of sizes (height, width), each with an object."""
+
+    def register(sizes):
+        images, objects = [], []
+        for number, (height, width) in enumerate(sizes, start=1):
+            file_name = f"{number}.png"
+            Image.effect_noise((width, height), 90).convert("RGB").save(tmp_path / file_name)
+            sides = {"height": height, "width": width}
+            images.append({"id": number, "file_name": file_name, **sides})
+            objects.append(toy.annotation(number, number, 1, 5, 5, 30, 30))
+        categories = [{"id": n, "name": name} for n, name in enumerate(toy.CLASSES, start=1)]
+        toy.write_json(tmp_path / "mixed.json", images, objects, categories)
+        register_coco_format([["mixed", str(tmp_path / "mixed.json"), str(tmp_path)]])
+        return ("mixed",)
+
+    return register
+
+
 @pytest.mark.parametrize("grouped", [True, False])
-def test_batches_hold_images_of_one_orientation(grouped, tmp_path):
-    sizes = [(40, 64), (64, 40), (40, 64), (64, 40), (40, 64), (64, 40)]  # height, width
-    images = []
-    for number, (height, width) in enumerate(sizes, start=1):
-        file_name = f"{number}.png"
-        Image.new("RGB", (width, height)).save(tmp_path / file_name)
-        images.append({"id": number, "file_name": file_name, "height": height, "width": width})
-    toy.write_json(tmp_path / "mixed.json", images, [], [{"id": 1, "name": "a"}])
-    register_coco_format([["mixed_orientations", str(tmp_path / "mixed.json"), str(tmp_path)]])
+@pytest.mark.parametrize(
+    ("sizes", "by_shape"),
+    [
+        ([(40, 64), (64, 40)] * 3, [[1, 3, 5], [2, 4, 6]]),
+        ([(64, 64), (40, 80), (80, 40), (40, 64), (50, 80), (40, 80)], [[2, 6, 4], [5, 1, 3]]),
+    ],
+)
+def test_batches_hold_images_of_one_shape(grouped, sizes, by_shape, mixed):
     overrides = {"SEARCH.IMS_PER_BATCH": 3, "DATALOADER.ASPECT_RATIO_GROUPING": grouped}
-    try:
-        cfg = toy.supernet_config(overrides)
-        batches = build_fixed_batches(cfg, ("mixed_orientations",))
-    finally:
-        DatasetCatalog.remove("mixed_orientations")
-        MetadataCatalog.remove("mixed_orientations")
-    assert ids(batches) == ([[1, 3, 5], [2, 4, 6]] if grouped else [[1, 2, 3], [4, 5, 6]])
+    batches = build_fixed_batches(toy.supernet_config(overrides), mixed(sizes))
+    assert ids(batches) == (by_shape if grouped else [[1, 2, 3], [4, 5, 6]])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "size", "differs"),
+    [
+        ([(64, 64)] * 4, 4, False),
+        ([(64, 64), (32, 32), (64, 64)], 4, False),  # resized to the same
+        ([(64, 64), (40, 80), (80, 40)], 4, True),
+        ([(64, 64), (40, 80), (80, 40)], 1, False),
+    ],
+)
+def test_a_search_says_where_its_padding_is_not_that_of_an_evaluation(mixed, sizes, size, differs):
+    names = mixed(sizes)
+    overrides = {"SEARCH.IMS_PER_BATCH": size, "DATASETS.ARCHVAL": names, "DATASETS.TEST": names}
+    cfg = toy.network_config(overrides, {"INPUT.MAX_SIZE_TEST": 2 * toy.SIZE})
+    said = [line for line in SupernetScore.describe(cfg) if line.startswith("padding: ")]
+    assert bool(said) == differs
+    if not differs:  # the inputs of the network are those of an evaluation
+        model = Trainer.build_model(cfg).eval()
+        alone = {i["image_id"]: i for [i] in build_test_loader(cfg, names[0])}
+        for batch in build_fixed_batches(cfg, names):
+            padded = model.preprocess_image(batch).tensor
+            for image, tensor in zip(batch, padded, strict=True):
+                [expected] = model.preprocess_image([alone[image["image_id"]]]).tensor
+                assert torch.equal(tensor, expected)
 
 
 def test_what_exceeds_the_cache_is_decoded_again_and_is_the_same(toy_datasets, caplog):

@@ -1,6 +1,7 @@
 """A training and its folder: what is refused, what is left behind, what is left alone."""
 
 import errno
+import json
 import logging
 import os
 import urllib.error
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import toy
+from PIL import Image
 
 from crnas_d2 import run_training
 from crnas_d2.common import files
@@ -44,6 +46,23 @@ def trained(toy_datasets, tmp_path_factory):
 
 def content(folder):
     return {file: file.read_bytes() for file in Path(folder).rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("width", [toy.SIZE, 2 * toy.SIZE])
+def test_an_evaluation_says_where_its_padding_is_not_that_of_a_search(
+    trained, tmp_path, registered, width
+):
+    name, file, root = toy.make_dataset(tmp_path, "shapes", 2, seed=0)
+    records = json.loads(Path(file).read_text())
+    records["images"][0]["width"] = width
+    Path(file).write_text(json.dumps(records))
+    Image.new("RGB", (width, toy.SIZE)).save(Path(root, records["images"][0]["file_name"]))
+    cfg = trained.clone()
+    cfg.MODEL.WEIGHTS, cfg.OUTPUT_DIR = f"{cfg.OUTPUT_DIR}/model_final.pth", str(tmp_path / "run")
+    cfg.DATASETS.COCO_FORMAT, cfg.DATASETS.TEST = [[name, file, root]], (name,)
+    start(cfg, eval_only=True)
+    log = Path(cfg.OUTPUT_DIR, "log.txt").read_text()
+    assert ("Each image is padded by itself" in log) == (width != toy.SIZE)
 
 
 def test_evaluations_leave_the_record_of_the_training_alone(trained):

@@ -11,10 +11,12 @@ import detectron2
 import PIL
 import torch
 from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
 from detectron2.data.build import trivial_batch_collator
 from torch.utils.data import DataLoader
 
 from crnas_d2.common.digests import file_state, text_digest
+from crnas_d2.config.architectures import find_architecture
 from crnas_d2.data.datasets.archval import read_images
 from crnas_d2.data.datasets.registration import Entry
 from crnas_d2.data.images.shared_images import Input, NoRoomError, shared_images
@@ -65,8 +67,9 @@ def fixed_images(
 ) -> list[Entry]:
     """Return Detectron2's dicts of the images of :func:`build_fixed_batches`, in their order.
 
-    With ``DATALOADER.ASPECT_RATIO_GROUPING``, wide images come before upright ones. archval is read
-    without its twins, see :func:`~crnas_d2.data.datasets.archval.read_images`.
+    With ``DATALOADER.ASPECT_RATIO_GROUPING``, the widest images come first and the most upright
+    last: those of a batch need little padding, on which the AP depends. archval is read without its
+    twins, see :func:`~crnas_d2.data.datasets.archval.read_images`.
 
     The arguments are as there. With ``with_annotations``, images that training skips, because they
     have none, are left out.
@@ -76,10 +79,22 @@ def fixed_images(
     if num_images is not None and num_images < len(images):
         images = Random(max(cfg.SEED, 0)).sample(images, num_images)
     if cfg.DATALOADER.ASPECT_RATIO_GROUPING:
-        # As in training: a batch of both orientations is padded to a square, a quarter of which is
-        # zeros that would enter the BN statistics.
-        images = sorted(images, key=lambda image: image.get("width", 0) <= image.get("height", 0))
+        # A batch of both orientations is padded to a square, a quarter of which is zeros that would
+        # enter the BN statistics.
+        images = sorted(images, key=_aspect, reverse=True)
     return images
+
+
+def padding_differs(cfg: CfgNode, dataset_names: Sequence[str]) -> bool:
+    """Whether images of registered datasets have more padding in a batch than by themselves."""
+    images = (image for name in dataset_names for image in DatasetCatalog.get(name))
+    classifies = find_architecture(cfg).classifies  # crops have one size
+    return not classifies and len({_aspect(image) for image in images}) > 1
+
+
+def _aspect(image: Entry) -> float:
+    """Return width over height, on which the size of a resized image depends; 0 if unknown."""
+    return image["width"] / image["height"] if {"width", "height"} <= image.keys() else 0.0
 
 
 def build_fixed_batches(
