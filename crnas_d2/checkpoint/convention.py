@@ -60,6 +60,7 @@ def _parts(cfg: CfgNode) -> dict[str, object]:
     boxes = ("BBOX_REG_WEIGHTS",)
     found: dict[str, object] = {}
     for section, is_used, keys in (
+        ("RESNETS", True, ()),
         ("FPN", bool(model.FPN.IN_FEATURES) and "fpn" in model.BACKBONE.NAME, ("FUSE_TYPE",)),
         ("ANCHOR_GENERATOR", "anchors" in parts, anchors),
         ("RPN", "proposals" in parts, ("IN_FEATURES", *boxes)),

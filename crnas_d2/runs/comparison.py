@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from crnas_d2.config import spell
 from crnas_d2.evaluation import (
+    DetectionMatches,
     FastCOCOEvaluator,
     difference_interval,
     resampled_images,
@@ -85,15 +86,7 @@ class Comparison:
     def check_unchanged(self) -> None:
         """Raise ValueError for a run whose AP is not that of its detections on the test file."""
         for run in self.runs:
-            now = self.recomputed.get(run.name, run.ap)
-            # The AP of no detections is 0, or not a number.
-            if abs(now - run.ap) > _ROUNDING or (math.isnan(run.ap) and now > _ROUNDING):
-                raise ValueError(
-                    f"The {MAIN} of {run.name} is {run.ap:.2f} in its metrics.json, but its "
-                    f"detections have {now:.2f} on '{run.dataset}' as it is now: the test file, "
-                    f"the detections or the metrics have changed. Evaluate it again with "
-                    f"{spell('train', '--resume')}, or leave it out."
-                )
+            check_unchanged(run, self.recomputed.get(run.name, run.ap))
 
     @property
     def dataset(self) -> str:
@@ -127,6 +120,42 @@ class Comparison:
         images = DatasetCatalog.get(self.dataset)
         chosen = Random(0).sample(images, min(number, len(images)))
         return [(image, upright_picture(image["file_name"])) for image in chosen]
+
+
+def check_unchanged(run: Run, now: float) -> None:
+    """Raise ValueError if the recorded AP is not that of its detections on the test file now."""
+    # The AP of no detections is 0, or not a number.
+    if abs(now - run.ap) > _ROUNDING or (math.isnan(run.ap) and now > _ROUNDING):
+        raise ValueError(
+            f"The {MAIN} of {run.name} is {run.ap:.2f} in {run.folder}/metrics.json, but its "
+            f"detections have {now:.2f} on '{run.dataset}' as it is now: the test file, the "
+            f"detections or the metrics have changed. {_again(run)}"
+        )
+
+
+def read_matches(run: Run, evaluator: FastCOCOEvaluator) -> DetectionMatches:
+    """Return what the detections of a run match in the test file as it is now.
+
+    Raises ValueError for detections of other images or categories.
+    """
+    try:
+        results = evaluator.image_results_of(list(run.detections or ()), MAIN)
+    except KeyError as error:
+        raise ValueError(
+            f"{run.detections_file} has detections of image or category {error}, which "
+            f"'{run.dataset}' does not have: the test file has changed. {_again(run)}"
+        ) from error
+    assert results is not None
+    return results
+
+
+def average_precision(results: DetectionMatches) -> float:
+    """Return the AP over all images, in percent."""
+    return float(results.scores(np.ones((1, results.num_images), int))[0])
+
+
+def _again(run: Run) -> str:
+    return f"Evaluate {run.name} again with {spell('train', '--resume')}, or leave it out."
 
 
 def pooled_deviation(networks: Sequence[Sequence[float] | np.ndarray]) -> tuple[float, int]:
@@ -169,18 +198,10 @@ def _resample(runs: Sequence[Run]) -> tuple[dict[str, float], dict[str, np.ndarr
         most = run.cfg.TEST.DETECTIONS_PER_IMAGE
         if most not in evaluators:
             evaluators[most] = FastCOCOEvaluator(run.dataset, **settings, max_detections=most)
-        try:
-            results = evaluators[most].image_results_of(list(run.detections), MAIN)
-        except KeyError as error:
-            raise ValueError(
-                f"{run.detections_file} has detections of image or category {error}, which "
-                f"'{run.dataset}' does not have: the test file has changed. Evaluate {run.name} "
-                f"again with {spell('train', '--resume')}, or leave it out."
-            ) from error
-        assert results is not None
+        results = read_matches(run, evaluators[most])
         num_images = results.num_images
         if run.dataset not in run.cfg.DATASETS.ARCHVAL:  # of which twins may be left out
-            recomputed[run.name] = float(results.scores(np.ones((1, num_images), int))[0])
+            recomputed[run.name] = average_precision(results)
         resampled[run.name] = results.scores(resampled_images(num_images))
     is_known = len(resampled) == len(runs)
     return recomputed, resampled if is_known else {}, num_images if is_known else 0

@@ -17,8 +17,7 @@ from crnas_d2.evaluation import (
     resampled_images,
 )
 
-from .comparison import Interval
-from .metrics import MAIN
+from .comparison import Interval, average_precision, check_unchanged, read_matches
 from .run import Run, load_run
 
 
@@ -33,7 +32,7 @@ class FoldedRun:
     @property
     def ap(self) -> float:
         """AP over the images of all folds together, in percent."""
-        return float(self.results.scores(np.ones((1, self.results.num_images), int))[0])
+        return average_precision(self.results)
 
     @property
     def macs(self) -> float:
@@ -109,9 +108,13 @@ def load_folds(name: str, pattern: str) -> FoldedRun:
         evaluator = FastCOCOEvaluator(
             run.dataset, **settings, max_detections=run.cfg.TEST.DETECTIONS_PER_IMAGE
         )
-        results = evaluator.image_results_of(list(run.detections), MAIN)
-        assert results is not None
-        parts.append(results)
+        if not run.detections:
+            raise ValueError(
+                f"{run.detections_file} holds no detections: train {run.folder} longer."
+            )
+        parts.append(read_matches(run, evaluator))
+    for run, part in zip(runs, parts, strict=True):
+        check_unchanged(run, average_precision(part))
     return FoldedRun(name, runs, DetectionMatches.joined(parts))
 
 

@@ -35,8 +35,6 @@ def folds(tmp_path, toy_datasets):
             keys["DATASETS.TEST"] = (f"fold{test(number)}",)
             cfg = toy.network_config(toy_datasets, keys)
             (folder / "config.yaml").write_text(cfg.dump())
-            line = {"iteration": 40, "bbox/AP": 10.0 * number}
-            (folder / "metrics.json").write_text(json.dumps(line) + "\n")
             write_weights({"model": {}, "iteration": 39}, folder / "model_final.pth")
             detections = [
                 {"image_id": a["image_id"], "category_id": int(random.integers(1, 3))}
@@ -46,6 +44,11 @@ def folds(tmp_path, toy_datasets):
             ]
             results = folder / "inference" / "coco_instances_results.json"
             results.write_text(json.dumps(detections))
+            line = {
+                "iteration": 40,
+                "bbox/AP": coco_ap(json.loads(Path(file).read_text()), detections),
+            }
+            (folder / "metrics.json").write_text(json.dumps(line) + "\n")
         return str(tmp_path / "fold*" / "output" / network)
 
     yield make
@@ -70,8 +73,12 @@ def pooled_ap(pattern, tmp_path):
         folder = Path(pattern.replace("fold*", f"fold{number}"))
         found = json.loads((folder / "inference/coco_instances_results.json").read_text())
         detections += [{**d, "image_id": d["image_id"] + move} for d in found]
+    return coco_ap(whole, detections)
+
+
+def coco_ap(content, detections):
     truth = COCO()
-    truth.dataset = whole
+    truth.dataset = content
     truth.createIndex()
     evaluation = COCOeval(truth, truth.loadRes(detections), "bbox")
     evaluation.evaluate()
@@ -85,7 +92,11 @@ def test_the_ap_of_folds_is_that_of_pycocotools_on_all_their_images(folds, tmp_p
     network = load_folds("found", pattern)
     assert network.results.num_images == 6 + 7 + 8
     assert network.ap == pytest.approx(pooled_ap(pattern, tmp_path), abs=1e-9)
-    assert [run.ap for run in network.runs] == [10.0, 20.0, 30.0]
+    assert [run.dataset for run in network.runs] == ["fold1", "fold2", "fold3"]
+    metrics = Path(pattern.replace("fold*", "fold2")) / "metrics.json"
+    metrics.write_text(json.dumps({"iteration": 40, "bbox/AP": network.runs[1].ap + 1}) + "\n")
+    with pytest.raises(ValueError, match=r"fold2/output/found/metrics\.json, but its detections"):
+        load_folds("found", pattern)
 
 
 def test_networks_are_compared_over_all_images(folds, tmp_path, capsys):

@@ -173,6 +173,7 @@ def test_the_verb_prints_a_table_or_numbers_without_data_or_weights(no_data, cap
         (["x.yaml", "--num-gpus", "-1"], "--num-gpus: -1 is not a positive number"),
         (["x.yaml", "--num-gpus", "0"], "--num-gpus: 0 is not a positive number"),
         (["x.yaml", "--tmacs-per-second", "0"], "0 is not a positive number"),
+        (["x.yaml", "--images", "a=1", "--images", "a=2"], "--images gives a two numbers"),
         (["x.yaml", "--images", "coco"], "coco is not of the form NAME=NUMBER"),
         (["x.yaml", "--seconds-per-image", "1", "2", "3"], "has 3 numbers"),
     ],

@@ -63,6 +63,9 @@ def run(args: argparse.Namespace) -> None:
     seconds = args.seconds_per_image
     if not args.configs and not args.search:
         args.refuse("name at least one config")
+    sizes = dict(args.images)
+    if twice := [name for name, number in args.images if sizes[name] != number]:
+        args.refuse(f"--images gives {twice[0]} two numbers: leave out one")
     if seconds and len(seconds) > 2:
         args.refuse(f"--seconds-per-image has {len(seconds)} numbers; expected one or two")
     how = ", a training step as three forward passes"
@@ -77,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
         how = f"at {args.tmacs_per_second:g} T multiply-adds per second (--tmacs-per-second){how}"
     # The CPU, because load_config would warn about a missing GPU.
     overrides = args.opts if args.measure else [*args.opts, "MODEL.DEVICE", "cpu"]
-    planner = Planner(pace, DatasetSizes(dict(args.images)), num_processes=args.num_gpus)
+    planner = Planner(pace, DatasetSizes(sizes), num_processes=args.num_gpus)
     plans = [planner.plan(file, overrides) for file in args.configs]
     plans += [planner.plan(file, overrides, searches=True) for file in args.search]
     planner.sizes.check_given()
