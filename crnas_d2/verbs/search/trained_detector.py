@@ -17,6 +17,7 @@ from crnas_d2.modeling.backbone import PLAIN_BUILDERS
 from crnas_d2.runs.loaded_network import run_overrides
 from crnas_d2.runs.metrics import PROVENANCE
 from crnas_d2.space import FAMILY_REGISTRY
+from crnas_d2.verbs.arguments import add_plugins
 
 OF_A_SEARCH = ("SEARCH.", "MODEL.SUPERNET.", "MODEL.GENOTYPE.", "MODEL.INHERIT")
 """Of these sections and keys, overrides are those of the search, not of the detector."""
@@ -35,6 +36,7 @@ def add_detector(parser: argparse.ArgumentParser) -> None:
     text = f"images for the final comparison; default: DATASETS.TEST of the run; {part}"
     add("--test", nargs="+", default=[], metavar="PART", help=text)
     add("--output", metavar="FOLDER", help="default: search, in the folder of the run")
+    add_plugins(parser)
     text = "most MACs of the body, as a share of the detector's (default: 0.65)"
     add("--budget", type=float, metavar="SHARE", help=text)
 
@@ -50,10 +52,11 @@ def load_detector(args: argparse.Namespace) -> tuple[CfgNode, str, str]:
     folder = os.path.dirname(file)
     exported = Path(folder, PROVENANCE).is_file()
     own = run_overrides(Path(folder)) if exported else []
-    load_config(file, opts)  # all overrides are right
+    is_foreign = "PLUGINS" not in opts[::2]  # the run's own modules are asked for
+    load_config(file, opts, is_read_only=is_foreign)  # all overrides are right
     pairs = zip(opts[::2], opts[1::2], strict=True)
     given = [word for pair in pairs if not pair[0].startswith(OF_A_SEARCH) for word in pair]
-    cfg = load_config(file, [*own, *given])
+    cfg = load_config(file, [*own, *given], is_read_only=is_foreign)
     if not exported and not os.path.isfile(f"{folder}/{FINAL}"):
         folder = os.path.abspath(cfg.OUTPUT_DIR)  # of a config that is not in the folder of its run
     named = args.weights or (cfg.MODEL.WEIGHTS if exported or "MODEL.WEIGHTS" in opts else "")
