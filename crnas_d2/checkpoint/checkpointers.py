@@ -54,7 +54,13 @@ class SafeCheckpointer(DetectionCheckpointer):
         content = dict(file.content)
         for key in self.checkpointables if checkpointables is None else checkpointables:
             if key in content:
-                self.checkpointables[key].load_state_dict(content.pop(key))
+                try:
+                    self.checkpointables[key].load_state_dict(content.pop(key))
+                except (AttributeError, IndexError, KeyError, TypeError) as error:
+                    raise ValueError(
+                        f"{file.path} cannot be continued: its state '{key}' is damaged, or of "
+                        f"another version ({error!r}). Choose another OUTPUT_DIR, to start again."
+                    ) from error
         return content
 
     @abstractmethod

@@ -114,6 +114,8 @@ def read_file(path: str) -> dict[str, Any]:
         raise UnreadableFileError(f"{path} cannot be read: {error.strerror}.") from error
     except Exception as error:  # a damaged pickle can raise anything
         why = _line(error)
+        if " " not in why:  # e.g. the key of a KeyError
+            why = f"{type(error).__name__} {why}".replace(f"{why} {why}", why)
         if isinstance(error, pickle.UnpicklingError):
             if wanted := re.search(r"GLOBAL (\S+)", str(error)):
                 raise UnreadableFileError(

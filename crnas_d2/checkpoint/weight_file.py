@@ -27,7 +27,7 @@ class WeightFile:
     @property
     def convention(self) -> Mapping[str, object]:
         """What it says, or else is known, of its network and images, by config key."""
-        if "network" in self.content:
+        if isinstance(self.content.get("network"), Mapping):  # else of another project
             return self.content["network"]
         if author := self.content.get("__author__"):
             for _, family in FAMILY_REGISTRY:
@@ -88,6 +88,10 @@ def _as_tensors(filename: str, weights: object) -> dict[str, Tensor]:
                 value = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
             except (TypeError, ValueError) as error:
                 raise refuse(f": '{name}' is no array of numbers ({error})") from error
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            raise refuse(f": '{name}' is a sparse, quantized or meta tensor, not one of numbers")
+        if value.is_complex():
+            raise refuse(f": '{name}' is of complex numbers")
         tensors[str(name)] = value
     if not tensors:
         raise refuse(" holds no tensors")

@@ -196,7 +196,11 @@ _RULES: dict[str, Rule] = {
         "a list of [task, metric, value, tolerance], e.g. [['bbox', 'AP', 38.5, 0.2]]",
     ),
     "SEARCH: PRECISION": _one_of("float32", "bfloat16", "float16"),
-    "SEARCH: COST_INPUT_SIZE": _list_of(_SIZE, "[height, width], pixels of at least 1", length=2),
+    "SEARCH: COST_INPUT_SIZE": _list_of(
+        Rule("", lambda value: _SIZE.admits(value) and value <= 10**6),
+        "[height, width], pixels of at least 1 and at most 1000000",
+        length=2,
+    ),
     "SEARCH.RACING: SHARES": _increasing(
         _list_of(
             _number("", lambda value: 0 < value < 1),

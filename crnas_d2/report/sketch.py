@@ -18,6 +18,7 @@ from crnas_d2.space import ChannelSpace, Family, Genotype
 _COLOURS = ("#c6dbef", "#4292c6", "#08306b", "#fd8d3c", "#74c476", "#9e9ac8", "#d9d9d9", "#e377c2")
 _UNIT = 0.3  # inches per block
 _ROW = 2.4  # units
+_MOST = 1_000  # blocks of a network, which still fit into a picture
 _GAP = 0.6  # units between stages
 _CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
 _PANEL = 2.4  # inches per panel of channels
@@ -80,6 +81,9 @@ class _Squares:
         colours = dict(zip(known, itertools.cycle(_COLOURS)))
         self.colours = {op: colour for op, colour in colours.items() if op in used}
         rows = self.rows.values()
+        for network, stages in self.rows.items():
+            if (number := sum(len(ops) for _, ops in stages)) > _MOST:
+                raise ValueError(f"{network} has {number:,} blocks; at most {_MOST:,} are drawn.")
         longest = max(sum(len(o) for _, o in stages) + _GAP * len(stages) for stages in rows)
         self.left = 0.32 * max(map(len, self.rows)) + 1  # units, for the names
         right = 0.28 * max(len(_depths(stages)) for stages in rows) + 1

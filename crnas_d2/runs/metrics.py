@@ -41,11 +41,18 @@ class TrainingMetrics:
         if not log.is_file():
             raise ValueError(f"{folder} holds no training: {_LOG} is missing.")
         entries = []
-        for line in log.read_text().splitlines():
+        lines = log.read_text(errors="replace").split("\n")
+        for number, line in enumerate(lines, start=1):
             with suppress(json.JSONDecodeError):
                 entry = json.loads(line)
-                if isinstance(entry, dict):
-                    entries.append(entry)
+                if not isinstance(entry, dict):
+                    continue
+                for key, value in entry.items():
+                    kinds = int if key == "iteration" else (int, float)
+                    if not isinstance(value, kinds):
+                        was = f"{log}, line {number}: {key} is {value!r}; expected a number"
+                        raise ValueError(f"{was}. Restore the file, or delete the line.")
+                entries.append(entry)
         return cls(Path(folder), tuple(entries))
 
     @property
@@ -135,4 +142,5 @@ def read_record(file: Path) -> dict[str, Any]:
 
 def _steps(weights: Path) -> int:
     """Return after how many steps a checkpoint was written, 0 if it does not say."""
-    return int(read_file(str(weights)).get("iteration", -1)) + 1
+    steps = read_file(str(weights)).get("iteration")
+    return steps + 1 if isinstance(steps, int) else 0

@@ -3,7 +3,7 @@
 import fcntl
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,44 @@ def read_results(file: Path) -> Result:
 def read_entries(file: Path, key: str) -> list[Result]:
     """Read the list ``key`` of a file, whose entries have a ``genotype``."""
     entries = read_results(file).get(key)
-    if isinstance(entries, list) and all(isinstance(e, dict) and "genotype" in e for e in entries):
-        return entries
     expected = f"expected a file that {spell('correlate')} has written."
-    raise ValueError(f"{file} holds no list of {key}; {expected}")
+    if not (isinstance(entries, list) and all(isinstance(e, dict) for e in entries)):
+        raise ValueError(f"{file} holds no list of {key}; {expected}")
+    for number, entry in enumerate(entries, start=1):
+        for name, is_right in (_OF_A_RUN if key == "runs" else _OF_A_SCORE).items():
+            value = entry.get(name)
+            if name == "result":
+                name = metric_of(entry)
+                name = "AP" if name == MAIN else name
+                value = entry.get(name, "missing")
+            if not is_right(value):
+                raise ValueError(f"{file}: {name} of entry {number} is {value!r}; {expected}")
+    return entries
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_pretraining(value: object) -> bool:
+    if not isinstance(value, Mapping):
+        return value is None
+    score = value.get("score", "missing")
+    return isinstance(value.get("metric"), str) and (score is None or is_number(score))
+
+
+_OF_A_SCORE: dict[str, Callable[[object], bool]] = {
+    "genotype": lambda value: isinstance(value, Mapping),
+    "fitness": is_number,
+}
+_OF_A_RUN: dict[str, Callable[[object], bool]] = {
+    "genotype": lambda value: isinstance(value, Mapping),
+    "seed": lambda value: type(value) is int,
+    "result": lambda value: value is None or is_number(value),
+    "macs": is_number,
+    "params": is_number,
+    "pretraining": _is_pretraining,
+}
 
 
 def genotype_of(entry: Mapping[str, Any]) -> Genotype:

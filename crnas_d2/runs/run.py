@@ -1,6 +1,7 @@
 """A network that was trained and evaluated, as its OUTPUT_DIR has it; where results come from."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,12 +18,13 @@ from detectron2.config import CfgNode
 from crnas_d2.common.errors import invalid
 from crnas_d2.common.formats import format_duration
 from crnas_d2.common.meta_device import on_meta
-from crnas_d2.config import NetworkSpec, changed_settings, load_config
+from crnas_d2.config import NetworkSpec, changed_settings, load_config, spell
 from crnas_d2.cost import NetworkCost, body_cost
 from crnas_d2.data import register_coco_format
 from crnas_d2.space import ChannelSpace, Genotype
 
 from .metrics import MAIN, TrainingMetrics
+from .results import is_number
 
 # What may differ between two trainings of one network that only differ in their seed.
 _OF_A_RUN = ("SEED", "OUTPUT_DIR", "MODEL.WEIGHTS", "MODEL.DEVICE", "DATALOADER.NUM_WORKERS")
@@ -68,7 +70,31 @@ class Run:
     def detections(self) -> list[dict[str, Any]] | None:
         """Those on the test set, in COCO's format; ``None`` if its evaluation wrote none."""
         file = self.detections_file
-        return json.loads(file.read_text()) if file.is_file() else None
+        return read_detections(file) if file.is_file() else None
+
+
+def read_detections(file: Path) -> list[dict[str, Any]]:
+    """Read detections in COCO's format; raise ValueError for a file that holds something else."""
+    fix = f"Evaluate the run again ({spell('train', '--eval-only')})"
+    try:
+        found = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{file} is no JSON file ({error}). {fix}.") from error
+    if not isinstance(found, list):
+        raise ValueError(f"{file} holds no list of detections. {fix}.")
+    for number, each in enumerate(found):
+        box = each.get("bbox") if isinstance(each, dict) else None
+        if not (
+            isinstance(each, dict)
+            and isinstance(each.get("image_id"), int | str)
+            and isinstance(each.get("category_id"), int)
+            and isinstance(box, list)
+            and len(box) == 4
+            and all(is_number(x) and math.isfinite(x) for x in (*box, each.get("score")))
+        ):
+            what = "a box of 4 numbers, a score, an image_id and a category_id"
+            raise ValueError(f"{file}: detection {number + 1} is {each!r}; expected {what}. {fix}.")
+    return found
 
 
 def load_run(name: str, folder: str | Path, cfg: CfgNode | None = None) -> Run:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from crnas_d2.common.errors import JobError, invalid
+from crnas_d2.common.files import check_writable
 from crnas_d2.common.progress import progress_bar
 from crnas_d2.config.checks import find_spec
 from crnas_d2.engine.checks import check_training
@@ -23,6 +24,8 @@ from .training import Training, common_settings
 
 def check_trainings(trainings: Sequence[Training], results: Path) -> None:
     """Check all trainings, and that the results are of their setup, before the first one starts."""
+    check_writable(results.parent, "RESULTS.json")
+    check_writable(trainings[0].root, "--runs")
     for stage in trainings[0].stages:
         cfg = stage.config(with_weights=False)
         key, tested = f"DATASETS.TEST of {stage.config_file}", tuple(cfg.DATASETS.TEST)
@@ -104,9 +107,10 @@ def _stopped_with(
     try:
         yield
     except BaseException:
-        for _, process in running.values():
+        alive = [process for _, process in running.values() if process.is_alive()]
+        for process in alive:
             process.terminate()
-        for _, process in running.values():
+        for process in alive:
             process.join()
         raise
 

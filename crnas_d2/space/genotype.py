@@ -12,6 +12,8 @@ from crnas_d2.common.errors import invalid
 from crnas_d2.common.files import write_file
 from crnas_d2.common.plain_yaml import is_list, read_yaml, without_tuples
 
+_MOST_BLOCKS = 10_000  # more is a mistake, with which nothing would come to an end
+
 
 @dataclass(frozen=True, order=True)
 class Genotype:
@@ -33,6 +35,8 @@ class Genotype:
     def __post_init__(self) -> None:
         depths = _whole_numbers("DEPTHS", self.depths, least=1, each="one per stage")
         ops = _whole_numbers("OPS", self.ops, least=0, each="one per block")
+        if sum(depths) > _MOST_BLOCKS:
+            raise invalid("MODEL.GENOTYPE.DEPTHS", depths, f"at most {_MOST_BLOCKS} blocks in all")
         object.__setattr__(self, "depths", depths)
         object.__setattr__(self, "ops", ops)
         object.__setattr__(self, "channels", _lists_of_indices(self.channels))

@@ -3,13 +3,16 @@
 import argparse
 from argparse import ArgumentParser
 
+_MOST = 10**6
 _EXAMPLE = "MODEL.WEIGHTS model_0000499.pth"
 
 
 def positive_int(text: str) -> int:
-    """Return a whole number of at least 1: the ``type`` of an argument."""
-    if not text.isdigit() or int(text) < 1:
+    """Return a whole number of at least 1, not absurdly large: the ``type`` of an argument."""
+    if not (text.isascii() and text.isdigit()) or int(text[:9]) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number; expected 1, 2, ...")
+    if len(text) > 9 or int(text) > _MOST:
+        raise argparse.ArgumentTypeError(f"{text} is too large; expected at most {_MOST}")
     return int(text)
 
 

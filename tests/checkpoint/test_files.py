@@ -117,6 +117,45 @@ def test_what_holds_no_weights_is_refused_in_a_sentence(case, suffix, tmp_path):
     assert text.startswith(f"MODEL.WEIGHTS {file}")
 
 
+ODD = {
+    "sparse": (torch.eye(2).to_sparse(), "'a' is a sparse, quantized or meta tensor"),
+    "csr": (torch.eye(2).to_sparse_csr(), "'a' is a sparse, quantized or meta tensor"),
+    "quantized": (torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8), "quantized"),
+    "meta": (torch.ones(2, device="meta"), "meta tensor"),
+    "complex": (torch.ones(2, dtype=torch.complex64), "'a' is of complex numbers"),
+}
+
+
+@pytest.mark.parametrize(("tensor", "words"), ODD.values(), ids=ODD)
+def test_tensors_that_are_no_weights_are_refused_by_name(tensor, words, tmp_path):
+    torch.save({"model": {"a": tensor}}, tmp_path / "model.pth")
+    with pytest.raises(ValueError, match=rf"model\.pth: .*{words}"):
+        read_weights(str(tmp_path / "model.pth"))
+
+
+@pytest.mark.parametrize("value", ["x", [1], None, 3])
+def test_a_record_of_another_project_says_nothing_of_the_network(value, tmp_path):
+    torch.save({"model": {"a": torch.ones(2)}, "network": value}, tmp_path / "model.pth")
+    assert read_weights(str(tmp_path / "model.pth")).convention == {}
+
+
+@pytest.mark.parametrize("state", ["x", [1], None, {}, {"iteration": 1}])
+def test_a_state_that_cannot_be_continued_is_named(state, tmp_path):
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 1.0)
+    content = {"model": model.state_dict(), "part": state}
+    torch.save(content, tmp_path / "model_final.pth")
+    checkpointer = TrainingCheckpointer(model, str(tmp_path), part=optimizer)
+    with pytest.raises(ValueError, match=r"state 'part' is damaged, .*another OUTPUT_DIR"):
+        checkpointer.resume_or_load("", resume=True)
+
+
+def test_an_error_that_is_a_key_has_its_type(tmp_path):
+    (tmp_path / "a.pkl").write_bytes(b"\x80\x04h\x65.")
+    with pytest.raises(ValueError, match=r"cannot be read as weights \([A-Z]\w+Error.*\)"):
+        read_file(str(tmp_path / "a.pkl"))
+
+
 def test_paths_without_a_file_are_told_apart(tmp_path):
     for path, words in {
         str(tmp_path): "is a folder; name the file",

@@ -93,6 +93,10 @@ REFUSED = {
     "polygon": (annotation(segmentation=[1, 2, 3, 4, 5, 6]), "malformed segmentations"),
     "text polygon": (annotation(segmentation="text"), "malformed segmentations"),
     "rle": (annotation(segmentation={"counts": [1], "size": [9, 9]}), "malformed segmentations"),
+    "rle of another size": (
+        annotation(segmentation={"counts": [20, 61], "size": [9, 9]}),
+        r"masks \(RLE\) of another size than their image",
+    ),
     "keypoints": (annotation(keypoints=["a", 1, 2]), "malformed keypoints"),
     "same image id": (repeat("images", file_name="x.png"), "image ids that occur twice .1."),
     "same file": (repeat("images", id=9), r"image files that are listed twice .000\.png."),

@@ -184,6 +184,14 @@ def test_what_is_no_network_is_refused_by_name(source, message):
         find_genotype(source)
 
 
+@pytest.mark.parametrize("depths", [[1_000_000] * 4, [1, 1, 1, 10**30], [400, 400, 400, 400]])
+def test_more_blocks_than_fit_into_a_picture_are_refused(depths, tmp_path):
+    text = f"MODEL: {{GENOTYPE: {{FAMILY: resnet, DEPTHS: {depths}}}}}"
+    (tmp_path / "genotype.yaml").write_text(text)
+    with pytest.raises(SystemExit, match=r"at most (10000 blocks in all|1,000 are drawn)"):
+        main(["sketch", f"a={tmp_path}/genotype.yaml", "--output", str(tmp_path / "a.svg")])
+
+
 def test_mistakes_of_the_verb_are_named(tmp_path):
     with pytest.raises(SystemExit, match=r"\.png or \.svg"):
         main(["sketch", "CR-NAS/CR-R50", "--output", str(tmp_path / "a.jpg")])

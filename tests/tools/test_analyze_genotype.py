@@ -7,6 +7,8 @@ import sys
 import pytest
 import toy
 
+from crnas_d2.verbs.main import main
+
 TOOL = str(toy.ROOT / "tools" / "analyze_genotype.py")
 RCNN = str(toy.ROOT / "configs" / "Base-RCNN-FPN.yaml")
 
@@ -91,6 +93,16 @@ def test_what_cannot_be_analyzed_ends_with_a_sentence(monkeypatch, config, argum
         run_here(monkeypatch, config, *arguments)
     assert stopped.value.code.startswith("analyze_genotype.py: ") and message in stopped.value.code
     assert "\n" not in stopped.value.code
+
+
+@pytest.mark.parametrize("option", ["--num-proposals", "--num-mask-rois", "--input-size"])
+@pytest.mark.parametrize("number", ["9" * 30, "1000001", "0" * 40 + "9", "²"])
+def test_numbers_without_sense_are_refused(option, number, capsys):
+    words = [option, *[number] * (1 + (option == "--input-size"))]
+    with pytest.raises(SystemExit):
+        main(["analyze", *words, "--config-file", str(toy.SEARCHED)])
+    error = capsys.readouterr().err
+    assert "is too large; expected at most 1000000" in error or "is not a positive num" in error
 
 
 def test_sizes_are_positive(monkeypatch, capsys):

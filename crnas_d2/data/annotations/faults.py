@@ -269,6 +269,9 @@ KINDS: Mapping[str, Kind] = {
     "malformed segmentations": Kind(
         _ALWAYS, "expected polygons [[x, y, ...], ...] or an RLE; remove the key to use the boxes"
     ),
+    "masks (RLE) of another size than their image": Kind(
+        _ALWAYS, "expected size [height, width] of the image; remove the key to use the boxes"
+    ),
     "malformed keypoints": Kind(_ALWAYS, "expected [x, y, visibility, ...]"),
     "objects without a mask": Kind(
         frozenset((MASKS,)), "add segmentation, or set MODEL.MASK_ON to False"

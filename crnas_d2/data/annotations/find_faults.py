@@ -74,7 +74,10 @@ def find_faults(
         image = images.get(annotation["image_id"])
         where = f"annotation {annotation.get('id')}"
         where += f" of {image['file_name']}" if image else f" of image {annotation['image_id']}"
-        for kind in (*_faults(annotation, image, categories), *_faults_of_shapes(annotation)):
+        for kind in (
+            *_faults(annotation, image, categories),
+            *_faults_of_shapes(annotation, image),
+        ):
             found[kind].append(Fault(where, annotation))
         if annotation.get("ignore"):
             found["annotations with the key 'ignore'"].append(
@@ -199,7 +202,7 @@ def _judge_box(annotation: Record, image: Record | None) -> tuple[str, list[floa
     return "boxes partly outside the image", inside
 
 
-def _faults_of_shapes(annotation: Record) -> Iterator[str]:
+def _faults_of_shapes(annotation: Record, image: Record | None) -> Iterator[str]:
     shape, points = annotation.get("segmentation"), annotation.get("keypoints")
     if not shape:
         if annotation.get("iscrowd", 0) != 1:
@@ -207,6 +210,8 @@ def _faults_of_shapes(annotation: Record) -> Iterator[str]:
     elif isinstance(shape, dict):
         if not _is_rle(shape.get("size"), shape.get("counts")):
             yield "malformed segmentations"
+        elif image and shape["size"] != [image.get("height"), image.get("width")]:
+            yield "masks (RLE) of another size than their image"
     elif not isinstance(shape, list) or not all(map(_are_numbers, shape)):
         yield "malformed segmentations"
     elif not any(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in shape):

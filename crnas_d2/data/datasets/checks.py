@@ -35,6 +35,10 @@ def check_data(cfg: CfgNode, keys: Sequence[str]) -> None:
     is_supernet = supernet.SPACE != "none" and supernet.PATH_SAMPLER != "fixed"
     trains_on_archval = is_supernet and SPACE_REGISTRY.get(supernet.SPACE).trains_on_archval
     for key in keys:
+        if key == "TRAIN" and not cfg.DATASETS.TRAIN:
+            raise ValueError(
+                "DATASETS.TRAIN is empty: name the datasets to train on, or to calibrate BN on."
+            )
         trains = key == "TRAIN" or (key == "ARCHVAL" and trains_on_archval)
         check_datasets(
             f"DATASETS.{key}",
