@@ -87,8 +87,11 @@ class DetectionMatches:
         )
         order = np.lexsort((image, -score, category))
         return cls(
-            *(category[order], image[order], score[order]),
-            *(is_true[:, order], is_ignored[:, order]),
+            category[order],
+            image[order],
+            score[order],
+            is_true[:, order],
+            is_ignored[:, order],
             np.concatenate([part.objects for part in parts], axis=1),
         )
 
@@ -106,8 +109,11 @@ class DetectionMatches:
         copy = np.arange(len(kept)) - np.repeat(np.cumsum(of_image) - of_image, of_image)
         image = order[(np.cumsum(times) - times)[self.image[kept]] + copy]
         return DetectionMatches(
-            *(self.category[kept], image, self.score[kept]),
-            *(self.is_true[:, kept], self.is_ignored[:, kept]),
+            self.category[kept],
+            image,
+            self.score[kept],
+            self.is_true[:, kept],
+            self.is_ignored[:, kept],
             self.objects[:, images],
         )
 

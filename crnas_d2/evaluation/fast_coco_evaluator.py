@@ -58,7 +58,10 @@ class FastCOCOEvaluator(COCOEvaluator):
         from faster_coco_eval import COCO  # here, because its import takes long
 
         super().__init__(
-            *(dataset_name, tasks, distributed, output_dir),
+            dataset_name,
+            tasks,
+            distributed,
+            output_dir,
             use_fast_impl=False,
             kpt_oks_sigmas=oks_sigmas,
         )

@@ -30,10 +30,7 @@ def draw_boxes(
     """
     metadata = MetadataCatalog.get(dataset)
     names, to_index = metadata.thing_classes, metadata.thing_dataset_id_to_contiguous_id
-    factor = float(np.clip(1, _LEAST / max(picture.size), _MOST / max(picture.size)))
-    # Pixels of a small image stay visible; a large one is averaged.
-    method = Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS
-    picture = picture.resize([round(factor * side) for side in picture.size], method)
+    picture, factor = fit(picture)
     objects = [
         (
             BoxMode.convert(each["bbox"], each["bbox_mode"], BoxMode.XYWH_ABS),
@@ -71,16 +68,16 @@ def draw(
         factor: by which the picture was resized, unlike the boxes.
     """
     picture = picture.copy()
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=20)
+    canvas, font = ImageDraw.Draw(picture), ImageFont.load_default(size=20)
     for (left, top, width, height), label, _ in boxes:
         corners = [factor * each for each in (left, top, left + width, top + height)]
         corners[2:] = max(corners[0], corners[2]), max(corners[1], corners[3])
-        draw.rectangle(corners, outline=_COLOURS[label % len(_COLOURS)], width=3)
+        canvas.rectangle(corners, outline=_COLOURS[label % len(_COLOURS)], width=3)
     taken: list[tuple[float, float, float, float]] = []
     for (left, top, _, _), label, text in boxes:  # last, so that no box crosses them
         if not text:
             continue
-        box = draw.textbbox((0, 0), text, font=font)
+        box = canvas.textbbox((0, 0), text, font=font)
         width, height = box[2] + 4, box[3] + 4
         # Above the box, but inside the picture, and below a label that is there already.
         x = min(max(factor * left, 0), max(picture.width - width, 0))
@@ -91,6 +88,6 @@ def draw(
         ):
             y += height + 1
         taken.append((x, y, x + width, y + height))
-        draw.rectangle(taken[-1], fill=_COLOURS[label % len(_COLOURS)])
-        draw.text((x + 2, y + 1), text, fill="black", font=font)
+        canvas.rectangle(taken[-1], fill=_COLOURS[label % len(_COLOURS)])
+        canvas.text((x + 2, y + 1), text, fill="black", font=font)
     return picture

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from detectron2.data import DatasetCatalog
-from PIL import Image, ImageOps
+from PIL import Image
 
 from crnas_d2.config import spell
+from crnas_d2.data.images.pixels import read_pixels
 from crnas_d2.evaluation import (
     DetectionMatches,
     FastCOCOEvaluator,
@@ -119,7 +120,11 @@ class Comparison:
         """Return some test images, always the same: Detectron2's dict, and the upright picture."""
         images = DatasetCatalog.get(self.dataset)
         chosen = Random(0).sample(images, min(number, len(images)))
-        return [(image, upright_picture(image["file_name"])) for image in chosen]
+        depth_range = self.runs[0].cfg.INPUT.DEPTH_RANGE
+        return [
+            (image, Image.fromarray(read_pixels(image["file_name"], "RGB", depth_range)))
+            for image in chosen
+        ]
 
 
 def check_unchanged(run: Run, now: float) -> None:
@@ -170,16 +175,11 @@ def pooled_deviation(networks: Sequence[Sequence[float] | np.ndarray]) -> tuple[
     return (math.sqrt(squares / freedom), freedom) if freedom else (math.nan, 0)
 
 
-def upright_picture(path: str) -> Image.Image:
-    """Read an image as the detector sees it: upright, in RGB; grey of more bits is scaled to 8."""
-    with Image.open(path) as stored:
-        picture = ImageOps.exif_transpose(stored)
-        if picture.mode[0] in "IF":
-            values = np.asarray(picture, dtype=float)
-            low, high = values.min(), values.max()
-            scaled = 255 * (values - low) / max(high - low, 1e-12)
-            picture = Image.fromarray(scaled.astype(np.uint8))
-        return picture.convert("RGB")
+def run_evaluator(run: Run) -> FastCOCOEvaluator:
+    """Return the evaluator of the test set of a run, for :func:`read_matches`."""
+    settings: dict[str, Any] = {"tasks": ("bbox",), "distributed": False, "keeps_images": True}
+    most = run.cfg.TEST.DETECTIONS_PER_IMAGE
+    return FastCOCOEvaluator(run.dataset, **settings, max_detections=most)
 
 
 def _resample(runs: Sequence[Run]) -> tuple[dict[str, float], dict[str, np.ndarray], int]:
@@ -187,7 +187,6 @@ def _resample(runs: Sequence[Run]) -> tuple[dict[str, float], dict[str, np.ndarr
 
     Without detections of a run, nothing is known of samples.
     """
-    settings: dict[str, Any] = {"tasks": ("bbox",), "distributed": False, "keeps_images": True}
     evaluators: dict[int, FastCOCOEvaluator] = {}  # of usually one limit of detections
     recomputed: dict[str, float] = {}
     resampled, num_images = {}, 0
@@ -197,7 +196,7 @@ def _resample(runs: Sequence[Run]) -> tuple[dict[str, float], dict[str, np.ndarr
             continue
         most = run.cfg.TEST.DETECTIONS_PER_IMAGE
         if most not in evaluators:
-            evaluators[most] = FastCOCOEvaluator(run.dataset, **settings, max_detections=most)
+            evaluators[most] = run_evaluator(run)
         results = read_matches(run, evaluators[most])
         num_images = results.num_images
         if run.dataset not in run.cfg.DATASETS.ARCHVAL:  # of which twins may be left out

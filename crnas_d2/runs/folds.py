@@ -4,20 +4,20 @@ import glob
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from crnas_d2.common.errors import invalid
-from crnas_d2.evaluation import (
-    DetectionMatches,
-    FastCOCOEvaluator,
-    difference_interval,
-    resampled_images,
-)
+from crnas_d2.evaluation import DetectionMatches, difference_interval, resampled_images
 
-from .comparison import Interval, average_precision, check_unchanged, read_matches
+from .comparison import (
+    Interval,
+    average_precision,
+    check_unchanged,
+    read_matches,
+    run_evaluator,
+)
 from .run import Run, load_run
 
 
@@ -104,15 +104,11 @@ def load_folds(name: str, pattern: str) -> FoldedRun:
         classes, ours = (MetadataCatalog.get(r.dataset).thing_classes for r in (run, runs[0]))
         if classes != ours:
             raise invalid(f"The classes of {run.dataset}", classes, f"those of {runs[0].dataset}")
-        settings: dict[str, Any] = {"tasks": ("bbox",), "distributed": False, "keeps_images": True}
-        evaluator = FastCOCOEvaluator(
-            run.dataset, **settings, max_detections=run.cfg.TEST.DETECTIONS_PER_IMAGE
-        )
         if not run.detections:
             raise ValueError(
                 f"{run.detections_file} holds no detections: train {run.folder} longer."
             )
-        parts.append(read_matches(run, evaluator))
+        parts.append(read_matches(run, run_evaluator(run)))
     for run, part in zip(runs, parts, strict=True):
         check_unchanged(run, average_precision(part))
     return FoldedRun(name, runs, DetectionMatches.joined(parts))

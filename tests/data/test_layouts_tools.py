@@ -412,7 +412,7 @@ def test_an_attribute_can_be_named_as_the_class(tmp_path):
         (turned("<box label='cat' xtl='1'/>"), ("<box> of a.jpg: KeyError 'ytl'",)),
         (
             {"annotations.xml": cvat(box(label="cow"), meta=META)},
-            ("<box> of a.jpg: its label is 'cow'", "['dog', 'cat']"),
+            ("<box> of a.jpg: the class of an object is 'cow'", "['dog', 'cat']"),
         ),
         (
             turned("<mask label='cat' left='79' top='0' width='2' height='1' rle='1, 1'/>"),

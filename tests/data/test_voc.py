@@ -123,7 +123,7 @@ def test_the_named_image_wins_and_other_files_are_no_images(voc):
         ),
         (
             lambda voc: write_voc(voc, {"a1": [("cow", 0, 1, 1, 2, 2)]}, {}),
-            r"an object 'cow'; expected one of \['cat', 'dog'\]",
+            r"the class of an object is 'cow'; expected one of \['cat', 'dog'\]",
         ),
         (
             lambda voc: write_voc(voc, {"a1": [("cat", 0, "x", 1, 2, 2)]}, {}),

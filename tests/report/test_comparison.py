@@ -1,6 +1,7 @@
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from PIL import Image
 from crnas_d2.checkpoint import write_weights
 from crnas_d2.report import Page, add_networks, add_retrained, comparison_table
 from crnas_d2.report.detections import draw_boxes
-from crnas_d2.runs.comparison import Comparison, upright_picture
+from crnas_d2.runs import comparison as comparison_module
+from crnas_d2.runs.comparison import Comparison
 from crnas_d2.runs.run import load_run
 from crnas_d2.runs.search_result import SearchResult
 from crnas_d2.search import Candidate
@@ -160,21 +162,36 @@ def test_fitness_is_shown_against_the_ap_after_training(make):
     assert not text_of((2, 1, 2, 3))
 
 
-def test_pictures_are_upright_as_the_detector_saw_them(tmp_path):
+@pytest.fixture
+def shown(monkeypatch):
+    """Return what shows an image of a test set."""
+
+    def show(file):
+        images = {"test": [{"file_name": str(file)}]}
+        monkeypatch.setattr(comparison_module, "DatasetCatalog", images)
+        cfg = SimpleNamespace(INPUT=SimpleNamespace(DEPTH_RANGE=(0, 4_000)))
+        runs = [SimpleNamespace(dataset="test", cfg=cfg)]
+        [(_, picture)] = Comparison(runs, (), 1, 0, 0, {}).sampled_images(6)
+        return picture
+
+    return show
+
+
+def test_pictures_are_upright_as_the_detector_saw_them(tmp_path, shown):
     exif = Image.Exif()
     exif[0x0112] = 6  # rotated by 90 degrees
     Image.new("RGB", (20, 50), (255, 0, 0)).save(tmp_path / "rotated.png", exif=exif)
-    picture = upright_picture(tmp_path / "rotated.png")
+    picture = shown(tmp_path / "rotated.png")
     assert picture.size == (50, 20) and picture.getpixel((0, 0)) == (255, 0, 0)
 
 
 @pytest.mark.parametrize("mode", ["L", "I;16", "LA", "1"])
-def test_grey_images_are_shown_grey(tmp_path, mode):
+def test_grey_images_are_shown_grey(tmp_path, shown, mode):
     levels = np.tile(np.linspace(0, 1, 16), (8, 1))
     values = (levels * (4_000 if mode == "I;16" else 255)).astype("H" if mode == "I;16" else "B")
     stored = Image.fromarray(values)
     (stored if mode == "I;16" else stored.convert(mode)).save(tmp_path / "grey.png")
-    pixels = np.asarray(upright_picture(tmp_path / "grey.png")).astype(int)
+    pixels = np.asarray(shown(tmp_path / "grey.png")).astype(int)
     assert pixels.shape == (8, 16, 3) and (np.ptp(pixels, axis=2) == 0).all()
     assert pixels.min() == 0 and pixels.max() == 255  # 12 bits of 16 are not black
 
@@ -183,7 +200,7 @@ def test_detections_are_drawn_where_they_are_beside_the_objects(toy_datasets):
     image = DatasetCatalog.get("toy_test")[0]
     found = {"image_id": image["image_id"], "category_id": 1, "bbox": [10, 20, 30, 30]}
     networks = {"sure": [{**found, "score": 0.9}], "unsure": [{**found, "score": 0.2}]}
-    picture = upright_picture(image["file_name"])
+    picture = Image.open(image["file_name"]).convert("RGB")
     pictures = draw_boxes("toy_test", image, picture, networks)
     assert list(pictures) == ["objects", "sure", "unsure"]
     plain = np.asarray(pictures["unsure"]).astype(int)

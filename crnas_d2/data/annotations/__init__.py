@@ -1,1 +1,1 @@
-"""Annotations: reading COCO and VOC files, splitting them, and their faults."""
+"""Annotations in COCO's format: their parts and faults, images that belong together, splits."""

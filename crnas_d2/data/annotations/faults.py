@@ -132,7 +132,8 @@ KINDS: Mapping[str, Kind] = {
     "images that are too thin to be resized": Kind(
         _NEVER,
         "more than 400 times as long as wide",
-        *(drop_images, "dropped with their annotations: no pixel would be left of them"),
+        drop_images,
+        "dropped with their annotations: no pixel would be left of them",
     ),
     "images with pixels that are not opaque": Kind(_NEVER, "Detectron2 ignores the alpha channel"),
     "images with further pages": Kind(_NEVER, "Detectron2 reads the first one"),
@@ -145,7 +146,8 @@ KINDS: Mapping[str, Kind] = {
     "images with the content of another, but other objects": Kind(
         _ASKED,
         "one of the two is annotated wrongly: remove that one",
-        *(drop_images, "dropped; the first one is kept"),
+        drop_images,
+        "dropped; the first one is kept",
         accept="contradicting-twins",
     ),
     "images like one of another part": Kind(
@@ -191,7 +193,8 @@ KINDS: Mapping[str, Kind] = {
     "annotations with the key 'ignore'": Kind(
         _ALWAYS,
         "Detectron2 does not support this key: mark them as crowd, or remove it",
-        *(correct, "marked as crowd: not trained on, ignored in the evaluation"),
+        correct,
+        "marked as crowd: not trained on, ignored in the evaluation",
         accept="ignored-objects",
     ),
     "values of iscrowd other than 0 and 1": Kind(_ALWAYS, "write 0 for an object"),
@@ -201,13 +204,15 @@ KINDS: Mapping[str, Kind] = {
     "boxes of negative width or height": Kind(
         _ALWAYS,
         "expected [x, y, width, height] with x, y of the upper left corner",
-        *(correct, "corners exchanged"),
+        correct,
+        "corners exchanged",
         accept="swapped-corners",
     ),
     "VOC boxes whose corners are exchanged": Kind(
         _ASKED,
         "expected xmin <= xmax and ymin <= ymax",
-        *(correct, "corners exchanged"),
+        correct,
+        "corners exchanged",
         accept="swapped-corners",
     ),
     "files whose boxes are all below one pixel": Kind(
@@ -225,13 +230,15 @@ KINDS: Mapping[str, Kind] = {
     "objects that occur twice": Kind(
         _ASKED,
         "equal boxes of one class in one image: remove the copies",
-        *(drop, "copies dropped"),
+        drop,
+        "copies dropped",
         accept="repeated-boxes",
     ),
     "boxes without area": Kind(
         _SCORED,
         f"no detection matches them, and training drops them: {_WRITE}",
-        *(drop, "dropped"),
+        drop,
+        "dropped",
         is_tolerated=True,
     ),
     "VOC boxes with equal corners": Kind(_NEVER, "one pixel wide or high", drop, "dropped"),
@@ -241,7 +248,8 @@ KINDS: Mapping[str, Kind] = {
     "boxes less than half inside the image": Kind(
         _SCORED,
         f"no detection inside the image matches them: {_WRITE}",
-        *(correct, "clipped to the image"),
+        correct,
+        "clipped to the image",
         is_tolerated=True,
     ),
     "boxes partly outside the image": Kind(
@@ -253,7 +261,8 @@ KINDS: Mapping[str, Kind] = {
     "areas that are no numbers from 0 to 1e10": Kind(
         _SCORED,
         "COCO's evaluation skips such objects: write the area in pixels",
-        *(correct, "filled in: width * height"),
+        correct,
+        "filled in: width * height",
     ),
     "annotations without area or iscrowd": Kind(
         _NEVER, "taken as width * height, and 0", correct, "filled in: width * height, 0"

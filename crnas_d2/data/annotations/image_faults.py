@@ -11,7 +11,7 @@ from .faults import Fault
 
 _MOST_RATIO = 400  # of the sides of an image; resized to few 100 pixels, it would have no width
 
-Taken = tuple[str, Counter[str]]
+Taken = tuple[str, Counter[str]]  # an image in words, and its objects
 
 
 def images_taken(coco: Record, files: Mapping[str, ImageFile], part: str) -> dict[str, Taken]:

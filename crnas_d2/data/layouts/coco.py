@@ -91,7 +91,8 @@ def _read(folder: Folder, file: str, findings: _Findings, base: str | None = Non
         base: the folder of its images, if it is known.
     """
     coco, repeated = folder.json(file, keep=False)
-    findings[REPEATED_KEYS] += [f"{file}: {words}" for words in repeated]
+    for words in repeated:
+        findings[REPEATED_KEYS].append(f"{file}: {words}")
     for records, keys in _IDS.items() if isinstance(coco, dict) else ():
         for position, record in enumerate(coco.get(records) or ()):
             for key in keys if isinstance(record, dict) else ():
@@ -117,8 +118,6 @@ def _read(folder: Folder, file: str, findings: _Findings, base: str | None = Non
                 continue  # which is found as malformed
             findings[FROM_MASKS].append(f"annotation {annotation.get('id')} of {file}")
             annotation.update(box | {"area": annotation.get("area", box["area"])})
-    for kind in [kind for kind, places in findings.items() if not places]:
-        del findings[kind]
     return coco
 
 

@@ -45,14 +45,14 @@ class Collector:
     """Collects images and objects of the parts of a dataset, numbered from 1 in each part.
 
     Args:
-        names: of the classes by id, which objects have instead of a name; without, all names that
-            occur are classes, sorted, with ids from 1.
+        names: of the classes by id; without, all names that occur, sorted, with ids from 1.
     """
 
     def __init__(self, folder: Folder, names: Mapping[int, str] | None = None):
         self.folder = folder
         self.names = names
         self.problems: list[str] = []
+        self._ids = {name: number for number, name in (names or {}).items()}
         self._images: dict[str, list[Record]] = defaultdict(list)
         self._annotations: dict[str, list[Record]] = defaultdict(list)
         self._findings: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
@@ -118,9 +118,18 @@ class Collector:
         return [image for image in images if not _MASKS & {*image.split("/")}]
 
     def add_object(self, image: Record, name: str | int, shape: Record, **more: Any) -> None:
-        """Add an object: the shape has its ``bbox``, see :mod:`.shapes`."""
+        """Add an object.
+
+        Args:
+            name: of its class, or its id if the classes are given.
+            shape: with its ``bbox``, see :mod:`.shapes`.
+        """
         if self.names is None and not (isinstance(name, str) and name.strip()):
             raise invalid("the class of an object", name, "text")
+        if self.names is not None and isinstance(name, str):
+            if name not in self._ids:
+                raise invalid("the class of an object", name, f"one of {list(self._ids)}")
+            name = self._ids[name]
         annotations = self._annotations[image["part"]]
         annotation = {"id": len(annotations) + 1, "image_id": image["id"], "category_id": name}
         area = shape["bbox"][2] * shape["bbox"][3]
@@ -205,9 +214,9 @@ def digests(folder: Folder, files: Sequence[str]) -> dict[str, str]:
     return {f"{len(files)} files *{paths[0].suffix} of {where or '.'}/": sha256(*paths)}
 
 
-def progress(items: Sequence[Any], title: str = "Reading annotations") -> Iterable[Any]:
+def progress(items: Sequence[Any]) -> Iterable[Any]:
     """Return the items, with a progress bar if they are many."""
-    return progress_bar(items, desc=title, unit="file", disable=len(items) < _FEW)
+    return progress_bar(items, desc="Reading annotations", unit="file", disable=len(items) < _FEW)
 
 
 def read_sizes(root: Path, files: Sequence[str]) -> dict[str, tuple[int, int]]:

@@ -44,11 +44,8 @@ class CVAT(Layout):
 
     def _read(self, file: str, tree: Element, collector: Collector) -> None:
         if tree.find("track") is not None:
-            raise invalid(
-                "the file",
-                "CVAT for video",
-                "'CVAT for images', which the same menu of CVAT exports",
-            )
+            expected = "'CVAT for images', which the same menu of CVAT exports"
+            raise invalid("the file", "CVAT for video", expected)
         images = tree.findall("image")
         named = [element.get("name", "") for element in images]
         base = self.folder.base_of(named, file)
@@ -70,11 +67,8 @@ class CVAT(Layout):
             collector.note(image["part"], kind, where)
         if shape:
             more = {a.get("name", ""): a.text or "" for a in element.iterfind("attribute")}
-            numbers = {label: number for number, label in (collector.names or {}).items()}
-            if numbers and name not in numbers:
-                raise invalid("its label", name, f"one of {list(numbers)}")
             extra: dict[str, Any] = {"attributes": more} if more else {}
-            collector.add_object(image, numbers.get(name, name), shape, **extra)
+            collector.add_object(image, name, shape, **extra)
 
 
 def _shape(element: Element, image: Record) -> tuple[str, Record | None]:

@@ -61,11 +61,8 @@ class VIA(Layout):
         if not regions:
             return ""
         expected = f"one of {', '.join(names)}" if names else "an attribute in each region"
-        raise invalid(
-            "the attribute of regions with their class",
-            *(self.class_attribute, expected),
-            fix="Name it with --class-attribute",
-        )
+        key, fix = "the attribute of regions with their class", "Name it with --class-attribute"
+        raise invalid(key, self.class_attribute, expected, fix=fix)
 
 
 def _entries(content: Any) -> dict[str, Record]:

@@ -124,19 +124,15 @@ def _read(file: str, part: str, collector: Collector) -> None:
     size = [tree.findtext(f"size/{side}") or 0 for side in ("width", "height")]
     name = collector.image_of(part, file, (tree.findtext("filename") or "").strip())
     image = collector.add_image(part, name, size, file)
-    numbers = {name: number for number, name in (collector.names or {}).items()}
     for element in tree.findall("object"):
         name = (element.findtext("name") or "").strip()
-        if numbers and name not in numbers:
-            raise ValueError(f"it has an object '{name}'; expected one of {list(numbers)}.")
         shape, is_rotated = _shape(element, name)
         if is_rotated:
             collector.note(part, ROTATED, f"{name} in {file}")
         difficult = element.findtext("difficult") or "0"
         if difficult.strip() not in ("0", "1"):
             raise invalid(f"difficult of an object '{name}'", difficult, "0 or 1")
-        key = numbers.get(name, name)
-        collector.add_object(image, key, shape, difficult=int(difficult))
+        collector.add_object(image, name, shape, difficult=int(difficult))
 
 
 def _shape(element: Element, name: str) -> tuple[Record, bool]:

@@ -19,7 +19,8 @@ _NAMES = ("classes.txt", ".names", "_darknet.labels")  # ends of files with a cl
 
 @dataclass
 class Description:
-    """
+    """What describes a dataset.
+
     Attributes:
         source: its file, relative to the folder.
         names: of the classes, by number.
@@ -128,10 +129,9 @@ def _read_yaml(file: Path, source: str) -> Description:
     shape = content.get("kpt_shape", ["0"])
     if not isinstance(shape, list) or not all(number.isdecimal() for number in shape):
         raise invalid(f"{file}: kpt_shape", shape, "[NUMBER OF POINTS, 2 or 3]")
-    return Description(
-        *(source, {int(number): name.strip() for number, name in names.items()}, splits),
-        *(content.get("path", ""), prod(map(int, shape))),
-    )
+    by_number = {int(number): name.strip() for number, name in names.items()}
+    path, points = content.get("path", ""), prod(map(int, shape))
+    return Description(source, by_number, splits, path, points)
 
 
 def place(entry: str, bases: list[Path]) -> Path | None:

@@ -127,7 +127,9 @@ def _program(network: BodyAndNeck) -> torch.export.ExportedProgram:
 def _write_onnx(network: BodyAndNeck, path: Path) -> None:
     with quiet("torch.onnx"):
         torch.onnx.export(
-            *(_program(network), (), str(path)),
+            _program(network),
+            (),
+            str(path),
             input_names=["images"],
             output_names=network.names,
             dynamo=True,

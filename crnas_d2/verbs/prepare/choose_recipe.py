@@ -1,6 +1,5 @@
 """Choose the recipe for a dataset on this machine, and count the cost of its network."""
 
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import torch
 from detectron2.config import CfgNode
 
 from crnas_d2.checkpoint import TrainingCheckpointer, WeightFile, read_weights
+from crnas_d2.common.third_party import quiet
 from crnas_d2.config import NetworkSpec, default_config, load_config
 from crnas_d2.config.config_file import read_config_file
 from crnas_d2.config.entries import nested, set_entries
@@ -114,13 +114,8 @@ def choose_recipe(
     )
     if start:
         model = Trainer.build_model(_network_config(recipe))
-        log = logging.getLogger("crnas_d2")
-        level = log.level
-        log.setLevel(logging.ERROR)  # what starts from scratch is said by the training
-        try:
+        with quiet("crnas_d2"):  # what starts from scratch is said by the training
             TrainingCheckpointer(model).load(start.weights)
-        finally:
-            log.setLevel(level)
     return recipe
 
 

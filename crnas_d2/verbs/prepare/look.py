@@ -165,16 +165,11 @@ def _add_classes(page: Page, album: _Album, parts: Mapping[str, Part]) -> None:
     page.heading("Objects of each class, from the smallest to the largest")
     rarest = sorted(ordered, key=lambda category: totals[category])[:_SHEETS]
     for category in progress_bar(rarest, desc="Drawing objects", unit="class"):
-        own = album.of_class(category)
-        chosen = (
-            [own[n] for n in sorted({*np.linspace(0, len(own) - 1, _SAMPLES).astype(int)})]
-            if own
-            else []
-        )
-        if chosen:
+        if own := album.of_class(category):
+            places = sorted({*np.linspace(0, len(own) - 1, _SAMPLES).astype(int)})
             with suppress(ImageError):
                 caption = f"{album.names[category]} ({totals[category]:,})"
-                page.pictures({caption: album.sheet(chosen)})  # one in a row
+                page.pictures({caption: album.sheet([own[n] for n in places])})  # one in a row
 
 
 def _pictures(
@@ -182,10 +177,10 @@ def _pictures(
 ) -> Iterator[tuple[str, Image.Image]]:
     for part, image, each in objects:
         with suppress(ImageError):
-            caption = f"{image['file_name']}: {'x'.join(f'{side:g}' for side in each['bbox'][2:])}"
+            words = "x".join(f"{side:g}" for side in each["bbox"][2:])
             if all_objects:
-                number = len(album.of_image[id(part), image["id"]])
-                caption = f"{image['file_name']}: {number} objects"
+                words = f"{len(album.of_image[id(part), image['id']])} objects"
+            caption = f"{image['file_name']}: {words}"
             yield caption, album.whole(part, image, None if all_objects else each)
 
 

@@ -13,8 +13,6 @@ from .recipe import BASE, Recipe, Settings
 _OPTIONS = [[1, 2, 3], [1, 2, 3, 4], [1, 2, 3, 4, 5, 6], [1, 2, 3]]
 # Of the detector's MACs; more candidates where there is time for them.
 _BUDGET = {"quick": (0.6, 0.65), "standard": (0.5, 0.65), "paper": (0.0, 0.65)}
-
-
 # CR-NAS, appendix A.1: widths halved.
 _HALVED = {"STEM_OUT_CHANNELS": 32, "WIDTH_PER_GROUP": 32, "RES2_OUT_CHANNELS": 128}
 _TRAIN_PARTS, _ALL_PARTS = ("archtrain",), ("archtrain", "archval")  # all but the test set

@@ -60,7 +60,8 @@ def run(args: argparse.Namespace) -> None:
             read_coco(args.json),
             {args.json.name: sha256(args.json)},
             lambda part: folder / f"{args.json.stem}_{part}.json",
-            *(args.images, args.images),
+            args.images,
+            args.images,
         )
     else:
         source = DIVISIONS[args.preset](root)

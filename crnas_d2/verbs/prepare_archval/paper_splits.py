@@ -44,7 +44,8 @@ def coco2017(root: Path) -> Source:
         read_coco(root / file),
         {file.as_posix(): sha256(root / file)},
         lambda part: root / _ANNOTATIONS / f"instances_{part}2017.json",
-        *(images, images),
+        images,
+        images,
     )
 
 
@@ -59,8 +60,11 @@ def voc0712(root: Path) -> Source:
         files[f"{folder}/Annotations, in the order of the image set"] = sha256(*of_year)
     coco = voc_part(annotations, root, CLASS_NAMES).coco
     return Source(
-        *(coco, files, lambda part: root / "voc_0712" / f"instances_{part}.json"),
-        *(root, root / "VOC2012" / "JPEGImages"),
+        coco,
+        files,
+        lambda part: root / "voc_0712" / f"instances_{part}.json",
+        root,
+        root / "VOC2012" / "JPEGImages",
     )
 
 

@@ -19,8 +19,8 @@ from crnas_d2.runs.metrics import PROVENANCE
 from crnas_d2.space import FAMILY_REGISTRY
 from crnas_d2.verbs.arguments import add_plugins
 
+# Of these sections and keys, overrides are those of the search, not of the detector.
 OF_A_SEARCH = ("SEARCH.", "MODEL.SUPERNET.", "MODEL.GENOTYPE.", "MODEL.INHERIT")
-"""Of these sections and keys, overrides are those of the search, not of the detector."""
 
 
 def add_detector(parser: argparse.ArgumentParser) -> None:

@@ -136,8 +136,12 @@ def work(
         return metrics
 
     run_worker(
-        *(study, job.searcher, evaluate_and_resample, metric),
-        *(after_candidate, job.second_objective),
+        study,
+        job.searcher,
+        evaluate_and_resample,
+        metric,
+        after_candidate,
+        job.second_objective,
         # A detector without some of its blocks may detect nothing until it is fine-tuned.
         stops_early=not job.inherits,
     )
