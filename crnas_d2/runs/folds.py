@@ -9,6 +9,7 @@ import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from crnas_d2.common.errors import invalid
+from crnas_d2.config import spell
 from crnas_d2.evaluation import DetectionMatches, difference_interval, resampled_images
 
 from .comparison import (
@@ -93,8 +94,10 @@ def load_folds(name: str, pattern: str) -> FoldedRun:
             both = f"{other.folder} and {run.folder} are both tested on {run.dataset}"
             raise ValueError(f"{name}: {both}; expected a test set for each fold.")
         if run.detections is None:
-            fix = f"Evaluate it: crnas-d2 train --eval-only --config-file {run.folder}/config.yaml"
-            raise ValueError(f"{run.folder} has no {run.detections_file.name}. {fix}")
+            command = spell("train", "--eval-only", "--config-file", run.folder / "config.yaml")
+            raise ValueError(
+                f"{run.folder} has no {run.detections_file.name}. Evaluate it: {command}"
+            )
         for image in DatasetCatalog.get(run.dataset):
             if (other := tested.setdefault(image["file_name"], run)) is not run:
                 both = f"{other.dataset} and in {run.dataset}"
