@@ -84,7 +84,20 @@ REFUSED = {
     "ignore": (annotation(ignore=1), "annotations with the key 'ignore'"),
     "normalized": (
         lambda coco: [a.update(bbox=[0.5, 0.5, 0.1, 0.2]) for a in coco["annotations"]],
-        r"files whose boxes are all below one pixel \(\d+ boxes, e.g. \[0\.5",
+        r"files whose boxes are below one pixel \(\d+ boxes, e.g. \[0\.5",
+    ),
+    "normalized but for some": (
+        lambda coco: [a.update(bbox=[0.5, 0.5, 0.1, 0.2]) for a in coco["annotations"][1:]],
+        "files whose boxes are below one pixel",
+    ),
+    "corners of small objects": (
+        lambda coco: coco.update(
+            annotations=[
+                {**coco["annotations"][0], "id": n, "bbox": [x, y, x + 4 + x % 3, y + 5]}
+                for n, (x, y) in enumerate(((9 * n % 29, 7 * n % 31) for n in range(20)), start=1)
+            ]
+        ),
+        "files whose boxes look like two corners",
     ),
     "corners": (
         lambda coco: [a.update(bbox=[9, 9, 40, 50], area=31 * 41) for a in coco["annotations"]],
@@ -140,6 +153,20 @@ HARMLESS = {
         "1 VOC boxes whose corners are exc",
     ),
     "an object twice": (repeat("annotations", id=99), "1 objects that occur twice"),
+    "an object twice, rounded": (
+        lambda coco: coco["annotations"].append(
+            {
+                **coco["annotations"][0],
+                "id": 99,
+                "bbox": [side + 1e-6 for side in coco["annotations"][0]["bbox"]],
+            }
+        ),
+        "1 objects that occur twice",
+    ),
+    "boxes of other images": (
+        lambda coco: [a.update(bbox=[40, 9, 30, 20 + a["id"]]) for a in coco["annotations"]],
+        "1 files most of whose boxes leave their images",
+    ),
     "like names": (
         lambda coco: [c.update(name=f"dark{' ' * n}") for n, c in enumerate(coco["categories"])],
         "1 category names that differ in case or blanks alone",

@@ -31,6 +31,8 @@ NAMES = {
         [f"b_mp4-{n}_jpg.rf.{HASH[n:]}.jpg" for n in (1, 2, 14)],
         FRAMES,
     ),
+    "frames by other tools": (["c.mp4_01.png", "c.mp4-2_jpg.rf.ab.jpg"], FRAMES),
+    "frames by number": (["v3_f00001.png", "v3_f00020.png"], FRAMES),
     "frames without another name": (["v/frame_000001.png", "v/frame_000002.png"], FRAMES),
 }
 
@@ -48,6 +50,10 @@ def test_a_pattern_takes_the_place_of_frames_and_keeps_copies():
     groups, counts = group(*names, pattern=r"(p\d)_")
     assert groups == [names[:2], names[2:]] and counts == {PATTERN: 4}
     assert group(*names[:3], pattern=".*")[0] == [[name] for name in names[:3]]
+    paths = {f"/p1_/{name}": name for name in names}  # not in the folder of the images
+    assert find_groups({path: ImageFile() for path in paths}, r"(p\d)_", paths).counts == {
+        PATTERN: 4
+    }
 
 
 @pytest.mark.parametrize(

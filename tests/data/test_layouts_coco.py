@@ -126,6 +126,7 @@ def name(change):
         (name(lambda n: f"images\\{n}"), "file names found by their base name", 2),
         (name(lambda n: f"/home/me/{n}"), "file names found by their base name", 2),
         (name(lambda n: n.upper()), "file names found by their base name", 2),
+        (name(lambda n: f"%{ord(n[0]):x}.jpg "), "file names found by their base name", 2),
         (name(lambda n: f"./images/../images/{n}"), "", 0),
         (lambda c: c["images"].pop(), "images without an annotation file", 1),
     ],
@@ -224,6 +225,22 @@ def without(*keys):
 )
 def test_what_cannot_be_placed_is_an_error(tmp_path, files, words):
     refuses(write(tmp_path, {"x/y.jpg": None, **files}), *words)
+
+
+@pytest.mark.parametrize(
+    ("other", "count"),
+    [
+        ("images/day1/more/b.jpg", 1),
+        ("images/day2/b.jpg", 1),
+        ("images/test/b.jpg", 0),  # of another part
+        ("images/masks/a.png", 0),  # of an image that is listed
+        ("documents/b.jpg", 0),
+    ],
+)
+def test_images_below_and_beside_the_annotated_ones_are_noted(tmp_path, other, count):
+    write(tmp_path, {"a.json": coco("a.jpg"), "images/day1/a.jpg": None, other: None})
+    expected = {"images without an annotation file": 1} if count else {}
+    assert counts(tmp_path) == expected
 
 
 def test_a_file_can_be_chosen_and_its_folder_of_images_named(tmp_path):

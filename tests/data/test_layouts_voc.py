@@ -55,6 +55,10 @@ FOLDERS = {
             "test": {"JPEGImages/e.jpg": BOXES},
         },
     ),
+    "xml of a namespace": (
+        {"a.xml": xml().replace("<annotation", '<annotation xmlns="http://a.b"', 1), "a.jpg": None},
+        {"train": {"a.jpg": BOXES}},
+    ),
     "equal names in two folders": (
         {
             **{f"{part}/Annotations/a.xml": xml() for part in ("train", "val")},

@@ -88,6 +88,25 @@ FOLDERS = {
         {"labels/classes.txt": "cat\n", "a.jpg": None, "labels/a.txt": BOX},
         {"train": {"a.jpg": BOXES}},
     ),
+    "names in other cases and encodings": (
+        {
+            "data.yaml": f"train: Images\n{NAMES}",
+            **{f"Images/{name}": None for name in ("A.JPG", "ka\u0308tz 1.jpg")},
+            **{f"Labels/{name}": BOX for name in ("a.TXT", "k\u00e4tz 1.txt")},
+        },
+        {"train": {"Images/A.JPG": BOXES, "Images/ka\u0308tz 1.jpg": BOXES}},
+    ),
+    "beside what prepare has written": (
+        {
+            "classes.txt": "cat\n",
+            "a.jpg": None,
+            "a.txt": BOX,
+            "out/annotation_report.json": {},
+            "out/data.yaml": NAMES,
+            "out/annotations/archtrain.json": {"images": [], "annotations": [], "categories": []},
+        },
+        {"train": {"a.jpg": BOXES}},
+    ),
     "an upright photograph stored on its side": (
         {"classes.txt": "cat\n", "a.jpg": 6, "a.txt": BOX},
         {"train": {"a.jpg": [("cat", 22.5, 20, 15, 40)]}},
@@ -193,6 +212,14 @@ def test_all_problems_are_counted(tmp_path):
         (
             {"a.jpg": None, "a.txt": BOX},
             ("no file has the names", "data.yaml, obj.names or classes.txt"),
+        ),
+        (
+            {"a.jpg": None, "a.txt": BOX, "data.yaml": b"names: [k\xe4tz]"},
+            ("no file has the names", "data.yaml is not a text file in UTF-8"),
+        ),
+        (
+            {"a.jpg": None, "a.txt": BOX, "classes.txt": "a\n\nb"},
+            ("['a', '', 'b']; expected a class",),
         ),
         (
             {"a.jpg": None, "a.txt": BOX, "classes.txt": "a", "b/classes.txt": "b"},

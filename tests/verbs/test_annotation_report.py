@@ -215,7 +215,7 @@ ASKED = {
     ),
     "normalized": (
         lambda coco, _: [a.update(bbox=[0.1, 0.2, 0.3, 0.9]) for a in coco["annotations"]],
-        *("files whose boxes are all below one pixel", "normalized-boxes"),
+        *("files whose boxes are below one pixel", "normalized-boxes"),
         {"bbox": [0.1, 0.2, 0.3, 0.9]},
     ),
     "corners, by their areas": (

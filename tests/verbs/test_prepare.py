@@ -188,7 +188,8 @@ def test_a_supernet_for_few_images_shares_its_weights():
 
 
 def test_the_usual_archval_is_larger_for_few_images():
-    assert [usual_size(n) for n in (2, 30, 292, 400, 1000)] == [1, 10, 97, 100, 200]
+    assert [usual_size("archval", n) for n in (2, 30, 292, 400, 1000)] == [1, 10, 97, 100, 200]
+    assert [usual_size("test", n) for n in (2, 30, 1000)] == [1, 6, 200]
 
 
 def test_four_times_the_images_tell_half_the_difference_apart():

@@ -14,6 +14,7 @@ from PIL import Image
 from crnas_d2.data.annotations.part import Part
 from crnas_d2.verbs.main import main
 from crnas_d2.verbs.prepare import chains
+from crnas_d2.verbs.prepare.look import write_look
 from crnas_d2.verbs.prepare.parts import check_parts, divide, divide_folds
 from crnas_d2.verbs.prepare.read_parts import change_classes, merged
 
@@ -74,6 +75,30 @@ def test_classes_are_renamed_merged_and_dropped(tmp_path, changes, names, ids):
 def test_changes_of_classes_that_say_nothing_are_refused(tmp_path, changes, words):
     with pytest.raises(ValueError, match=words):
         change_classes({"train": make_part(tmp_path, ["1.png"])}, changes)
+
+
+def test_classes_of_one_name_are_left_to_the_check(tmp_path):
+    part = make_part(tmp_path, ["1.png", "2.png"])
+    part.coco["categories"] = [{"id": 3, "name": "a"}, {"id": 7, "name": "a"}, CATEGORIES[2]]
+    for changes in ({}, {"Cat ": "cat"}):
+        assert names_of(change_classes({"train": part}, changes)["train"])[:2] == ["a", "a"]
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes", "iscrowd", "words"),
+    [
+        (2, ("test", "archval"), 0, "2 images are .* for archtrain and test and archval.*--test 0"),
+        (0, (), 0, "0 images are left to train on.*Copies of the other parts were dropped"),
+        (4, ("archval",), 1, "archtrain has 3 images, and no object to train on"),
+    ],
+)
+def test_too_little_to_train_on_is_refused(tmp_path, count, sizes, iscrowd, words):
+    part = make_part(tmp_path, [f"{n}.png" for n in range(count)])
+    for annotation in part.coco["annotations"]:
+        annotation["iscrowd"] = iscrowd
+    parts, _, groups = check_parts({"train": part})
+    with pytest.raises(ValueError, match=words):
+        divide(parts, [(name, None) for name in sizes], 0, groups)
 
 
 def test_parts_of_a_folder_become_one(tmp_path):
@@ -175,6 +200,16 @@ def test_a_check_alone_writes_a_page_and_has_an_exit_status(source, tmp_path, ca
     main([*command, "--accept", "repeated-boxes"])
 
 
+def test_the_page_shows_parts_with_boxes_of_text_and_with_twins(tmp_path):
+    part = make_part(tmp_path, ["1.png", "2.png", "3.png", "4.png"])
+    part.coco["annotations"][0]["bbox"] = ["1", "2", "", "4"]
+    for name in ("2.png", "3.png"):
+        (tmp_path / "4.png").write_bytes((tmp_path / name).read_bytes())
+    parts, reports, _ = check_parts({"train": part})
+    write_look(tmp_path / "look.html", "mine", parts, reports)
+    assert "boxes that are not 4 finite numbers" in (tmp_path / "look.html").read_text()
+
+
 def test_what_is_accepted_is_recorded_and_not_refused_in_use(source, tmp_path, monkeypatch):
     monkeypatch.setattr(chains, "measure_speed", lambda cfg, timed: None)
     monkeypatch.setattr("crnas_d2.verbs.prepare.print_estimates", lambda *_, **__: None)
@@ -204,6 +239,7 @@ def test_what_is_accepted_is_recorded_and_not_refused_in_use(source, tmp_path, m
         (["x", "--voc", "y"], "expected one of FOLDER"),
         (["x"], "--output DIR is needed, unless"),
         (["x", "--check", "--class", "a"], "--class is 'a'; expected OLD=NEW"),
+        (["x", "--check", "--class", "a=b", "--class", "a=c"], "--class names 'a' twice"),
         (["x", "--check", "--accept", "a"], "invalid choice: 'a'"),
         (["x", "--check", "--folds", "1"], "--folds is 1; expected 2 or more"),
         (["x", "--check", "--folds", "3", "--test", "9"], "--folds tests every image once"),

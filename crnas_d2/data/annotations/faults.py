@@ -215,7 +215,7 @@ KINDS: Mapping[str, Kind] = {
         "corners exchanged",
         accept="swapped-corners",
     ),
-    "files whose boxes are all below one pixel": Kind(
+    "files whose boxes are below one pixel": Kind(
         _ALWAYS,
         "they look normalized to 0..1; write pixels",
         mended="kept as they are",
@@ -226,6 +226,12 @@ KINDS: Mapping[str, Kind] = {
         "expected [x, y, width, height], not [x1, y1, x2, y2]",
         mended="kept as they are",
         accept="corner-boxes",
+    ),
+    "files most of whose boxes leave their images": Kind(
+        _ASKED,
+        "were the images resized after they were annotated? Expected pixels of the image files",
+        mended="clipped to the images",
+        accept="boxes-outside",
     ),
     "objects that occur twice": Kind(
         _ASKED,

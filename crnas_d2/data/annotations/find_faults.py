@@ -2,6 +2,7 @@
 
 import math
 import os
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ _ROUNDING = 0.02  # pixels: COCO has two decimals; a narrower box is none, and a
 # COCO's evaluation takes no larger object (its area range "all"), and as many detections per image.
 _MOST_AREA, _MOST_DETECTIONS = 1e10, 100
 _FEW = 3  # odd boxes, which say nothing of how a file was written
+_MANY = 10  # boxes whose sides may be compared
 
 
 def find_faults(
@@ -65,8 +67,9 @@ def find_faults(
     for kind, places in _faults_of_names(coco["categories"]):
         found[kind].append(Fault(places))
     images = {image["id"]: image for image in coco["images"]}
-    if kind := _judge_all_boxes(annotations, images):
-        found[kind].append(Fault(f"{len(annotations):,} boxes, e.g. {annotations[0]['bbox']}"))
+    if verdict := _judge_all_boxes(annotations, images):
+        kind, example = verdict
+        found[kind].append(Fault(f"{len(annotations):,} boxes, e.g. {example}"))
     seen: set[Hashable] = set()
     categories = {category["id"] for category in coco["categories"]}
     objects: Counter[int] = Counter()
@@ -84,12 +87,12 @@ def find_faults(
                 Fault(where, annotation, {"iscrowd": 1, "ignore": 0})
             )
         kind, box = _judge_box(annotation, image)
-        identity = (annotation["image_id"], annotation["category_id"], str(annotation.get("bbox")))
-        if identity in seen:
+        identities = _identities(annotation)
+        if not seen.isdisjoint(identities):
             found["objects that occur twice"].append(
                 Fault(f"{where}: {annotation.get('bbox')}", annotation)
             )
-        seen.add(identity)
+        seen.update(identities)
         area = min(box[2] * box[3], _MOST_AREA)
         if kind:
             written = annotation.get("voc_box", annotation.get("bbox"))
@@ -125,12 +128,26 @@ def _faults_of_names(categories: Sequence[Record]) -> Iterator[tuple[str, str]]:
             yield "category names that differ in case or blanks alone", places
 
 
-def _judge_all_boxes(annotations: Sequence[Record], images: Mapping[int, Record]) -> str:
-    """Return the kind of fault of all boxes together, or nothing."""
-    boxes = [each for each in annotations if _are_numbers(each.get("bbox"), 4)]
-    if boxes and 0 < max(max(each["bbox"]) for each in boxes) <= 1:
-        return "files whose boxes are all below one pixel"
+def _identities(annotation: Record) -> list[Hashable]:
+    """Return what two copies of an object share: each has at least one of these in common."""
+    box: Any = annotation.get("bbox")
+    of = annotation["image_id"], annotation["category_id"]
+    if not are_numbers(box, 4):
+        return [(of, str(box))]
+    # Numbers that differ by less than 0.001 may be rounded apart, but not in both.
+    return [(of, shift, *(round(side + shift, 2) for side in box)) for shift in (0, 0.005)]
+
+
+def _judge_all_boxes(
+    annotations: Sequence[Record], images: Mapping[int, Record]
+) -> tuple[str, list[float]] | None:
+    """Return the kind of fault of all boxes together and a box, or nothing."""
+    boxes = [each for each in annotations if are_numbers(each.get("bbox"), 4)]
+    small = [each["bbox"] for each in boxes if 0 < max(each["bbox"]) <= 1]
+    if small and len(small) >= 0.1 * len(boxes):
+        return "files whose boxes are below one pixel", small[0]
     corners = odd = 0
+    relative: list[list[float]] = []
     for each in boxes:
         left, top, width, height = each["bbox"]
         image = images.get(each["image_id"], {})
@@ -145,8 +162,23 @@ def _judge_all_boxes(annotations: Sequence[Record], images: Mapping[int, Record]
             and not math.isclose(area, width * height, rel_tol=0.02)
         )
         odd += is_other or left + width > most[0] or top + height > most[1]
-    are_corners = odd >= max(_FEW, 0.4 * len(boxes)) and corners >= 0.95 * len(boxes)
-    return "files whose boxes look like two corners" if are_corners else ""
+        relative.append([side / most[n % 2] for n, side in enumerate(each["bbox"])])
+    is_odd = odd >= max(_FEW, 0.4 * len(boxes))
+    if relative and corners >= 0.95 * len(boxes) and (is_odd or _rise_together(relative)):
+        return "files whose boxes look like two corners", boxes[0]["bbox"]
+    return ("files most of whose boxes leave their images", boxes[0]["bbox"]) if is_odd else None
+
+
+def _rise_together(boxes: Sequence[Sequence[float]]) -> bool:
+    """Whether the third and fourth numbers rise with the others, as corners of small objects do."""
+    if len(set(map(tuple, boxes))) < _MANY:
+        return False
+    try:
+        lefts, tops, rights, lows = zip(*boxes, strict=True)
+        both = statistics.correlation(lefts, rights), statistics.correlation(tops, lows)
+    except statistics.StatisticsError:  # equal numbers
+        return False
+    return min(both) > 0.9
 
 
 def _faults(annotation: Record, image: Record | None, categories: set[int]) -> Iterator[str]:
@@ -168,11 +200,11 @@ def _faults(annotation: Record, image: Record | None, categories: set[int]) -> I
 def _judge_box(annotation: Record, image: Record | None) -> tuple[str, list[float]]:
     """Return the kind of fault of a box, or nothing, and the box, clipped where that helps."""
     box: Any = annotation.get("bbox")
-    if not _are_numbers(box, 4):
+    if not are_numbers(box, 4):
         return "boxes that are not 4 finite numbers", [0, 0, 0, 0]
     left, top, width, height = box
     corners: Any = annotation.get("voc_box")
-    has_corners = _are_numbers(corners, 4)
+    has_corners = are_numbers(corners, 4)
     if has_corners and (corners[0] > corners[2] or corners[1] > corners[3]):
         left, right = sorted(corners[::2])
         top, low = sorted(corners[1::2])
@@ -212,11 +244,11 @@ def _faults_of_shapes(annotation: Record, image: Record | None) -> Iterator[str]
             yield "malformed segmentations"
         elif image and shape["size"] != [image.get("height"), image.get("width")]:
             yield "masks (RLE) of another size than their image"
-    elif not isinstance(shape, list) or not all(map(_are_numbers, shape)):
+    elif not isinstance(shape, list) or not all(map(are_numbers, shape)):
         yield "malformed segmentations"
     elif not any(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in shape):
         yield "objects whose polygons have less than 3 points"
-    if points and not (_are_numbers(points) and len(points) % 3 == 0):
+    if points and not (are_numbers(points) and len(points) % 3 == 0):
         yield "malformed keypoints"
 
 
@@ -228,7 +260,7 @@ def _is_rle(size: Any, counts: Any) -> bool:
     return isinstance(counts, str)
 
 
-def _are_numbers(values: Any, count: int | None = None) -> bool:
+def are_numbers(values: Any, count: int | None = None) -> bool:
     """Whether values are a list of finite numbers, and so many."""
     is_list = isinstance(values, list) and (count is None or len(values) == count)
     return is_list and all(map(_is_number, values))

@@ -20,8 +20,8 @@ _COPY = re.compile(
     re.IGNORECASE,
 )
 _FRAME = re.compile(
-    rf"(?P<base>.*?)[-_. ]*(?:frame|frm)[-_. ]*\d+{_SUFFIX}"
-    rf"|(?P<video>.+_(?:avi|m4v|mkv|mov|mp4|mpe?g|webm))[-_]\d+{_SUFFIX}",
+    rf"(?P<base>.*?)(?:[-_. ]*(?:frames?|frm|vlcsnap)[-_. ]*|[-_. ]f)\d+{_SUFFIX}"
+    rf"|(?P<video>.+[._](?:avi|m4v|mkv|mov|mp4|mpe?g|webm))[-_. ]\d+{_SUFFIX}",
     re.IGNORECASE,
 )
 COPIES, FRAMES, ALIKE, PATTERN = (
@@ -47,13 +47,18 @@ class Groups:
     counts: dict[str, int]
 
 
-def find_groups(files: Mapping[str, ImageFile], pattern: str | None = None) -> Groups:
+def find_groups(
+    files: Mapping[str, ImageFile],
+    pattern: str | None = None,
+    names: Mapping[str, str] | None = None,
+) -> Groups:
     """Find the images that belong together.
 
     Args:
-        files: decoded images, by name.
+        files: decoded images, by path.
         pattern: a regular expression that is searched in the names: its first group, or all that
             it matches, names what an image belongs to. It takes the place of frames by name.
+        names: of the images by path, as the pattern sees them; default: the paths.
 
     Raises:
         ValueError: no regular expression, or one that matches no name.
@@ -75,7 +80,7 @@ def find_groups(files: Mapping[str, ImageFile], pattern: str | None = None) -> G
         sets[ALIKE][first].extend((first, other))
     copies = _join(files, [*sets[COPIES].values(), *sets[ALIKE].values()])
     if pattern is not None:
-        sets[PATTERN] = _match(pattern, list(files))
+        sets[PATTERN] = _match(pattern, names or {path: path for path in files})
     counts = {
         reason: len({name for names in each.values() if len(set(names)) > 1 for name in names})
         for reason, each in sets.items()
@@ -103,17 +108,16 @@ def _join(names: Iterable[str], sets: Sequence[Sequence[str]]) -> dict[str, str]
     return {name: root(name) for name in parents}
 
 
-def _match(pattern: str, names: Sequence[str]) -> dict[str, list[str]]:
+def _match(pattern: str, names: Mapping[str, str]) -> dict[str, list[str]]:
     try:
         expression = re.compile(pattern)
     except re.error as error:
         raise ValueError(f"--group is '{pattern}', no regular expression: {error}.") from error
     matched: dict[str, list[str]] = defaultdict(list)
-    for name in names:
+    for path, name in names.items():
         if found := expression.search(name):
-            matched[(found[1] if expression.groups else found[0]) or ""].append(name)
+            matched[(found[1] if expression.groups else found[0]) or ""].append(path)
     if not matched:
-        raise ValueError(
-            f"--group is '{pattern}', which is in no name of an image, e.g. {names[0]}."
-        )
+        first = next(iter(names.values()))
+        raise ValueError(f"--group is '{pattern}', which is in no name of an image, e.g. {first}.")
     return matched

@@ -131,9 +131,10 @@ def held_out_count(size: float, num_images: int) -> int:
     """
     count = round(size * num_images) if 0 < size < 1 else size
     if not 0 < count < num_images or count != int(count):
+        numbers = f"a fraction, e.g. 0.2, or a whole number from 1 to {num_images - 1}"
         raise ValueError(
-            f"{size:g} of {num_images} images cannot be held out; expected a fraction, e.g. 0.2, "
-            f"or a whole number from 1 to {num_images - 1}."
+            f"{size:g} of {num_images} images cannot be held out; expected "
+            f"{numbers if num_images > 1 else 'two images or more'}."
         )
     return int(count)
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from PIL import Image
@@ -19,7 +19,7 @@ from crnas_d2.data.annotations.coco import Record
 from crnas_d2.data.annotations.part import Part
 from crnas_d2.data.images.pixels import upright_size
 
-from .folder import Folder, stem_of
+from .folder import Folder, fold, part_of, stem_of
 
 BACKGROUND = "images without labels, read as background"
 NO_FILE = "images without an annotation file"
@@ -99,7 +99,7 @@ class Collector:
         name = os.path.basename(stated.replace("\\", "/"))
         own = self._photographs(stem, near)
         named = own if stem_of(name) == stem else self._photographs(stem_of(name), near)
-        named = [image for image in named if os.path.basename(image).lower() == name.lower()]
+        named = [image for image in named if fold(os.path.basename(image)) == fold(name)]
         both = [image for image in own if image in named]
         if own and named and not both:
             self.note(part, OTHER_IMAGE, f"{file}: {own[0]}, it states {named[0]}")
@@ -198,11 +198,24 @@ def in_order(parts: dict[str, Part]) -> dict[str, Part]:
 
 
 def unused(folder: Folder, used: Mapping[str, T]) -> Iterator[tuple[str, T]]:
-    """Yield the other images in the folders of those that are used, each with the part there."""
+    """Yield the other images beside those that are used, each with the part there.
+
+    They are in the same folders, below them, or in folders beside them (but for the outermost
+    ones) that name no other part and hold no other picture, e.g. a mask, of an image that is used.
+    """
     parts = {os.path.dirname(image): part for image, part in used.items()}
+    beside = {up: part for where, part in parts.items() if (up := os.path.dirname(where))}
+    stems, words = {stem_of(image) for image in used}, {"", *map(part_of, parts)}
     for image in folder.images:
-        if image not in used and os.path.dirname(image) in parts:
-            yield image, parts[os.path.dirname(image)]
+        where = os.path.dirname(image)
+        if where in parts:
+            if image not in used:
+                yield image, parts[where]
+        elif part_of(where) in words and stem_of(image) not in stems:
+            above = [where, *map(str, PurePosixPath(where).parents[:-1]), ""]
+            near = next((up for up in above if up in parts or up in beside), None)
+            if near is not None:
+                yield image, parts.get(near) or beside[near]
 
 
 def digests(folder: Folder, files: Sequence[str]) -> dict[str, str]:

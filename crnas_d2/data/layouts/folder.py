@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -44,6 +45,11 @@ def read_text(file: AnyPath) -> str:
         raise ValueError(f"{file} is not a text file in UTF-8: {error.reason}.") from error
 
 
+def fold(name: str) -> str:
+    """Return what names share that differ in case, or in how accents are encoded."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def stem_of(path: str) -> str:
     return os.path.splitext(os.path.basename(path))[0]
 
@@ -82,6 +88,13 @@ class Folder:
         found = [file for file in files if file.lower().endswith(suffixes)]
         return sorted(found, key=lambda file: (file.count("/"), file))
 
+    def find(self, path: str) -> str:
+        """Return a file, or the only one whose path is the same but for :func:`fold`."""
+        if path in self._all:
+            return path
+        found = self._folded.get(fold(path), [])
+        return found[0] if len(found) == 1 else ""
+
     def json(self, name: str, *, keep: bool = True) -> tuple[Any, list[str]]:
         """Return what a JSON file holds, and where keys occur twice.
 
@@ -107,15 +120,22 @@ class Folder:
         return [file for file in self.files if file.lower().endswith(IMAGES)]
 
     @cached_property
+    def _folded(self) -> dict[str, list[str]]:
+        found = defaultdict(list)
+        for file in self.files:
+            found[fold(file)].append(file)
+        return found
+
+    @cached_property
     def _by_stem(self) -> dict[str, list[str]]:
         found = defaultdict(list)
         for image in self.images:
-            found[stem_of(image).lower()].append(image)
+            found[fold(stem_of(image))].append(image)
         return found
 
     def with_stem(self, stem: str, near: str) -> list[str]:
         """Return the images of a stem, the nearest to the folder ``near`` if there are several."""
-        alike = self._by_stem.get(stem.lower(), [])
+        alike = self._by_stem.get(fold(stem), [])
         found = [file for file in alike if stem_of(file) == stem] or alike
         if len(found) < 2:
             return found
@@ -138,10 +158,13 @@ class Folder:
                 return path, ""
             if path.startswith("..") and (self.root / path).is_file():
                 return path, ""
-        end = os.path.normpath(plain_name(name)).lower().split("/")[::-1]
-        found = self._by_stem.get(stem_of(end[0]), [])
-        found = [file for file in found if os.path.basename(file).lower() == end[0]]
-        ends = [_common(file.lower().split("/")[::-1], end) for file in found]
+        plain = plain_name(name)
+        for written in dict.fromkeys((plain, unquote(plain))):
+            end = os.path.normpath(fold(written)).split("/")[::-1]
+            found = self._by_stem.get(stem_of(end[0]), [])
+            if found := [file for file in found if fold(os.path.basename(file)) == end[0]]:
+                break
+        ends = [_common(fold(file).split("/")[::-1], end) for file in found]
         most = max(ends, default=0)
         found = [file for file, end in zip(found, ends, strict=True) if end == most]
         if len(found) == 1:
@@ -214,6 +237,9 @@ def _walk(root: Path, below: str) -> Iterator[str]:
             continue
         seen.add(real)
         folders[:] = sorted(f for f in folders if f[0] != "." and f != "__MACOSX")
+        if {"annotation_report.json", "data.yaml"} <= {*files} and folder != str(root):
+            folders.clear()  # what prepare has written
+            continue
         prefix = Path(os.path.relpath(folder, root)).as_posix()
         for file in sorted(files):
             if file[0] != ".":
@@ -226,7 +252,7 @@ def plain_name(name: str) -> str:
         return unquote(name.partition("?d=")[2])
     if "://" in name:
         return unquote(urlsplit(name).path).lstrip("/")
-    return name.replace("\\", "/")
+    return name.strip().replace("\\", "/")
 
 
 def _common(one: Sequence[str], other: Sequence[str]) -> int:

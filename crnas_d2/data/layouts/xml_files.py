@@ -35,10 +35,14 @@ def parse_xml(file: Path) -> ElementTree.Element:
         declared = _DECLARED.match(data)
         if declared and not declared[1].lower().startswith(b"utf"):
             # expat knows none of more than a byte per character, e.g. GBK.
-            return ElementTree.fromstring(data[declared.end() :].decode(declared[1].decode()))
-        return ElementTree.fromstring(data.lstrip())
+            tree = ElementTree.fromstring(data[declared.end() :].decode(declared[1].decode()))
+        else:
+            tree = ElementTree.fromstring(data.lstrip())
     except (OSError, LookupError, ValueError, ElementTree.ParseError) as error:
         raise ValueError(f"{file} is not an XML file: {error}.") from error
+    for element in tree.iter():
+        element.tag = element.tag.rpartition("}")[2]  # without its namespace
+    return tree
 
 
 def _root_name(file: Path) -> str:

@@ -10,6 +10,7 @@ from crnas_d2.data.annotations.part import Part
 
 from .collector import (
     BACKGROUND,
+    BASE_NAMES,
     MISSING,
     NOT_THERE,
     ODD_IDS,
@@ -38,21 +39,16 @@ class YOLO(Layout):
         if files := descriptions(folder):
             return " and ".join(files)
         for image in folder.images if not folder.chosen else ():
-            for file in label_files(image):
-                if file in folder and _is_labels(folder.root / file):
-                    return f"{os.path.dirname(file) or '.'}/*.txt"
+            file = _labels_of(image, folder)
+            if file and _is_labels(folder.root / file):
+                return f"{os.path.dirname(file) or '.'}/*.txt"
         return ""
 
     def read(self) -> dict[str, Part]:
         root, description = self.folder.root, describe(self.folder)
         collector = Collector(self.folder, description.names)
         images = dict(self._images(description, collector))
-        files = {}
-        for image in images:
-            found = (
-                file for file in label_files(image) if os.path.isfile(os.path.join(root, file))
-            )
-            files[image] = next(found, "")
+        files = {image: _labels_of(image, self.folder) for image in images}
         if not any(files.values()):
             first = next(iter(images), "")
             raise ValueError(
@@ -79,6 +75,8 @@ class YOLO(Layout):
         sizes = read_sizes(root, list(images))
         for file, part in images.items():
             record = collector.add_image(part, file, sizes[file], description.source, files[file])
+            if files[file] and files[file] not in label_files(file):
+                collector.note(part, BASE_NAMES, f"{files[file]} of {file}")
             if not rows.get(file):
                 collector.note(part, BACKGROUND, file)
             for number, words in rows.get(file, ()):
@@ -172,9 +170,16 @@ class YOLO(Layout):
         folders = {os.path.dirname(file) for file in files if file}
         known = {file for image in self.folder.images for file in label_files(image)} | {*files}
         for file in self.folder.files:
-            is_beside = file.endswith(".txt") and os.path.dirname(file) in folders
+            is_beside = file.lower().endswith(".txt") and os.path.dirname(file) in folders
             if is_beside and file not in known and _is_labels(self.folder.root / file):
                 collector.note(next(iter(images.values())), MISSING, f"the image of {file}")
+
+
+def _labels_of(image: str, folder: Folder) -> str:
+    """Return the labels of an image, or nothing; names may differ in case."""
+    files = list(label_files(image))
+    exact = (file for file in files if os.path.isfile(os.path.join(folder.root, file)))
+    return next(exact, "") or next(filter(None, map(folder.find, files)), "")
 
 
 def _is_labels(file: Path) -> bool:

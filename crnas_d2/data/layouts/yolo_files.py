@@ -41,7 +41,7 @@ def descriptions(folder: Folder) -> list[str]:
     files = [
         file
         for file in folder.annotations(".yaml", ".yml", ".data")
-        if file.endswith(".data") or {"names", "nc"} & _parse(folder.root / file, {}).keys()
+        if file.endswith(".data") or {"names", "nc"} & _parse_if_one(folder, file).keys()
     ]
     return [file for file in files if file.count("/") == files[0].count("/")]
 
@@ -72,12 +72,15 @@ def describe(folder: Folder) -> Description:
         raise ValueError(
             f"{folder.root}: the labels have class numbers, and no file has the names of the "
             "classes; expected data.yaml, obj.names or classes.txt (a class per line)."
+            + "".join(f" {error}" for error in dict.fromkeys(folder.broken))
         )
     names = [read_text(folder.root / file).strip().splitlines() for file in lists]
     for file, others in zip(lists, names, strict=True):
         if others != names[0]:
             raise invalid(f"{folder.root / file}", others, f"the classes of {lists[0]}, {names[0]}")
     stripped = {number: name.strip() for number, name in enumerate(names[0])}
+    if not all(stripped.values()):
+        raise invalid(f"{folder.root / lists[0]}", names[0], "a class in each line")
     return Description((files or lists)[0], stripped, splits)
 
 
@@ -92,18 +95,31 @@ class _Loader(yaml.BaseLoader):
         return dict(super().construct_mapping(node, deep))
 
 
-def _parse(file: Path, default: Any = None) -> dict[str, Any]:
-    """Return the mapping in a YAML file; ``default``, if given, where there is none."""
+def _parse(file: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file, if it is one.
+
+    Raises:
+        ValueError: it is no YAML, or no text.
+    """
     try:
         content = yaml.load(read_text(file), _Loader)
     except yaml.MarkedYAMLError as error:
-        if default is not None and "twice" not in str(error.problem):
-            return default
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ValueError(f"{file}{line}: {error.problem}.") from error
-    except (ValueError, yaml.YAMLError):
-        content = None
+    except yaml.YAMLError as error:
+        raise ValueError(f"{file} is not YAML: {error}.") from error
     return content if isinstance(content, dict) else {}
+
+
+def _parse_if_one(folder: Folder, file: str) -> dict[str, Any]:
+    """Return the mapping in a file that may be anything."""
+    try:
+        return _parse(folder.root / file)
+    except ValueError as error:
+        if "occurs twice" in str(error):
+            raise
+        folder.broken.append(str(error))
+        return {}
 
 
 def _read_yaml(file: Path, source: str) -> Description:
@@ -151,8 +167,9 @@ def place(entry: str, bases: list[Path]) -> Path | None:
 def label_files(image: str) -> Iterator[str]:
     """Yield where the labels of an image may be: in labels/ for images/, beside it, or below."""
     folder, name = os.path.split(os.path.splitext(image)[0] + ".txt")
-    before, images, after = f"/{folder}/".rpartition("/images/")
-    if images:
-        yield f"{before}/labels/{after}{name}".removeprefix("/")
+    path = f"/{folder}/"
+    start = path.lower().rfind("/images/")
+    if start >= 0:
+        yield f"{path[:start]}/labels/{path[start + len('/images/') :]}{name}".removeprefix("/")
     yield os.path.join(folder, name)
     yield os.path.join(folder, "labels", name)

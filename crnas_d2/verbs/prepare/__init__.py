@@ -198,7 +198,10 @@ def _check(args: argparse.Namespace) -> None:
     for pair in args.classes:
         if "=" not in pair:
             args.refuse(f"--class is '{pair}'; expected OLD=NEW, or OLD= to drop a class")
-    args.classes = [pair.split("=", 1) for pair in args.classes]
+    args.classes = [(old, new.strip()) for old, new in (p.split("=", 1) for p in args.classes)]
+    names = [old for old, _ in args.classes]
+    if twice := [old for old in names if names.count(old) > 1]:
+        args.refuse(f"--class names '{twice[0]}' twice")
 
 
 def _write_look(

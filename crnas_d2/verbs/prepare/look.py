@@ -11,6 +11,7 @@ from PIL import Image
 
 from crnas_d2.common.progress import progress_bar
 from crnas_d2.data.annotations.coco import Record
+from crnas_d2.data.annotations.find_faults import are_numbers
 from crnas_d2.data.annotations.part import Part
 from crnas_d2.data.images.pixels import ImageError, read_pixels
 from crnas_d2.report.detections import draw, fit
@@ -106,8 +107,9 @@ def write_look(
         ):
             page.heading(heading)
             page.pictures(dict(_pictures(album, chosen)))
-        crowded = sorted(album.of_image.items(), key=lambda pair: -len(pair[1]))[:_EXTREMES]
-        firsts = [next(o for o in album.objects if o[2] is each[0]) for _, each in crowded]
+        firsts = list({(id(o[0]), o[1]["id"]): o for o in album.objects}.values())
+        firsts.sort(key=lambda o: -len(album.of_image[id(o[0]), o[1]["id"]]))
+        firsts = firsts[:_EXTREMES]
         page.heading("The images with the most objects")
         page.pictures(dict(_pictures(album, firsts, all_objects=True)))
     page.write(file)
@@ -190,5 +192,4 @@ def _size(annotation: Record) -> float:
 
 
 def _has_box(annotation: Record) -> bool:
-    box = annotation.get("bbox")
-    return isinstance(box, list) and len(box) == 4 and bool(np.isfinite(box).all())
+    return are_numbers(annotation.get("bbox"), 4)

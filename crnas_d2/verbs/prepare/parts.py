@@ -50,9 +50,11 @@ def check_parts(
     if is_scaled:
         for its in files.values():
             its.update({name: file._replace(values=None) for name, file in its.items()})
+    paths = {_path(parts[part], name): name for part, its in files.items() for name in its}
     groups = find_groups(
         {_path(parts[part], name): f for part, its in files.items() for name, f in its.items()},
         group,
+        paths,
     )
     mended, reports = {}, {}
     taken: dict[str, Taken] = {}
@@ -118,9 +120,12 @@ def _check_classes(parts: Mapping[str, Part], reports: Mapping[str, Report]) -> 
         report.findings["categories with at most one object"] = rare
 
 
-def usual_size(images: int) -> int:
-    """Return how many of so many images archval takes: a fifth; of few 100, at most a third."""
-    return max(1, round(max(0.2 * images, min(100, images / 3))))
+def usual_size(part: str, images: int) -> int:
+    """Return how many of so many images a part takes.
+
+    It is a fifth; of few 100 images, archval takes 100, but at most a third.
+    """
+    return max(1, round(max(0.2 * images, min(100, images / 3) if part == "archval" else 0)))
 
 
 def divide(
@@ -136,14 +141,26 @@ def divide(
         sizes: name and size of the parts to hold out, one after the other; a fraction refers to
             the images that are left, and ``None`` to :func:`usual_size`.
         groups: images that stay in one part.
+
+    Raises:
+        ValueError: too few images, or none with an object to train on.
     """
     parts = dict(parts)
     rest = parts.pop("train")
+    if rest.num_images <= len(sizes):
+        names = " and ".join(["archtrain", *(name for name, _ in sizes)])
+        fix = "--test 0 needs no test set"
+        if not sizes:
+            fix = "Copies of the other parts were dropped: --test 0.2 --archval 0.2 divide all anew"
+        raise ValueError(
+            f"{rest.num_images} images are left to train on, too few for {names}: expected one or "
+            f"more for each. {fix}."
+        )
     for name, size in sizes:
         of = {i["file_name"]: groups.of[_path(rest, i["file_name"])] for i in rest.coco["images"]}
         cocos = split_coco(
             rest.coco,
-            usual_size(rest.num_images) if size is None else size,
+            usual_size(name, rest.num_images) if size is None else size,
             seed=seed,
             stratify=True,
             sources=rest.sources,
@@ -151,6 +168,10 @@ def divide(
             groups=of if len(set(of.values())) < len(of) else None,
         )
         rest, parts[name] = (Part(coco, rest.image_root, rest.sources) for coco in cocos)
+    if all(annotation.get("iscrowd") == 1 for annotation in rest.coco["annotations"]):
+        raise ValueError(
+            f"archtrain has {rest.num_images} images, and no object to train on in them."
+        )
     parts["archtrain"] = rest
     return {name: parts[name] for name in ("archtrain", "archval", "test") if name in parts}
 

@@ -46,8 +46,6 @@ def read_parts(args: argparse.Namespace) -> tuple[dict[str, Part], Sizes, str]:
         files["train"] = args.coco
         parts = {name: coco_part(*pair) for name, pair in files.items()}
         check_categories({files[name][0]: part.coco for name, part in parts.items()})
-    if sizes.get("test", 0) is None:
-        sizes["test"] = 0.2
     if args.folds:
         parts = {"train": merged(list(parts.values()))}
         sizes = {"archval": sizes.get("archval")}
@@ -115,6 +113,8 @@ def change_classes(parts: Mapping[str, Part], changes: Mapping[str, str]) -> dic
     Raises:
         ValueError: no part has such a class, or none is left.
     """
+    if not changes:
+        return dict(parts)
     categories = next(iter(parts.values())).coco["categories"]
     names = [category["name"] for category in categories]
     for old in changes:
@@ -123,11 +123,13 @@ def change_classes(parts: Mapping[str, Part], changes: Mapping[str, str]) -> dic
                 f"--class names '{old}', which is no class.{did_you_mean(old, names)} The classes "
                 f"are {', '.join(names)}."
             )
-    kept: dict[str, Record] = {}
+    kept: dict[str | int, Record] = {}
     new_ids: dict[int, int] = {}
     for category in categories:
         if name := changes.get(category["name"], category["name"]):
-            first = kept.setdefault(name, {**category, "name": name})
+            # Of two classes of one name that no change names, the check speaks.
+            key = name if name in changes.values() else category["id"]
+            first = kept.setdefault(key, {**category, "name": name})
             new_ids[category["id"]] = first["id"]
     if not kept:
         raise ValueError(f"--class drops all classes: {', '.join(names)}.")
