@@ -151,9 +151,9 @@ def test_a_state_that_cannot_be_continued_is_named(state, tmp_path):
 
 
 def test_an_error_that_is_a_key_has_its_type(tmp_path):
-    (tmp_path / "a.pkl").write_bytes(b"\x80\x04h\x65.")
+    (tmp_path / "a.pth").write_bytes(b"\x80\x02h\x65.")
     with pytest.raises(ValueError, match=r"cannot be read as weights \([A-Z]\w+Error.*\)"):
-        read_file(str(tmp_path / "a.pkl"))
+        read_file(str(tmp_path / "a.pth"))
 
 
 def test_paths_without_a_file_are_told_apart(tmp_path):
