@@ -6,7 +6,15 @@ import pytest
 import toy
 from detectron2.data import DatasetCatalog
 
-from crnas_d2.data import check_class_count, check_datasets, check_disjoint, register_coco_format
+from crnas_d2.data import (
+    build_resumable_loader,
+    build_train_loader,
+    check_class_count,
+    check_data,
+    check_datasets,
+    check_disjoint,
+    register_coco_format,
+)
 
 pytestmark = pytest.mark.usefixtures("registered")
 
@@ -88,3 +96,24 @@ def test_datasets_may_not_share_images_under_any_name(entry, tmp_path):
     shutil.copyfile(Path(entry[2]) / "002.png", Path(other[2]) / "001.png")
     with pytest.raises(ValueError, match=r"share 1 images, e\.g\. .*mine/002\.png = .*other/001\."):
         check(("other",))
+
+
+@pytest.mark.parametrize("crowd", [True, False])
+def test_images_without_an_object_are_no_training_set(crowd, toy_datasets, tmp_path):
+    _, file, images = toy_datasets["DATASETS.COCO_FORMAT"][0]
+    content = json.loads(Path(file).read_text())
+    for annotation in content["annotations"]:
+        annotation["iscrowd"] = 1
+    content["annotations"] = content["annotations"] if crowd else []
+    (tmp_path / "none.json").write_text(json.dumps(content))
+    entry = ["no_objects", str(tmp_path / "none.json"), images]
+    register_coco_format([entry])
+    cfg = toy.network_config(toy_datasets, {"DATASETS.TRAIN": ("no_objects",)})
+    for build in (build_train_loader, lambda cfg: build_resumable_loader(cfg, ["no_objects"], 1)):
+        with pytest.raises(ValueError, match="No image of no_objects has an object"):
+            build(cfg)
+
+
+def test_no_training_set_is_named(toy_datasets):
+    with pytest.raises(ValueError, match=r"DATASETS\.TRAIN is empty: .*to calibrate BN on"):
+        check_data(toy.supernet_config(toy_datasets, {"DATASETS.TRAIN": ()}), ["TRAIN"])

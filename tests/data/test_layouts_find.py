@@ -84,4 +84,4 @@ def test_a_layout_of_ones_own_is_recognized(tmp_path, monkeypatch):
     assert find_layout(tmp_path).name == "boxes.csv, boxes.csv"
     assert read(tmp_path) == {"train": {"images/a.jpg": [("cat", 1, 2, 3, 4.5)]}}
     write(tmp_path, {"boxes.csv": table.replace("4.5", "four")})
-    refuses(tmp_path, "boxes.csv, line 2: could not convert string to float: 'four'")
+    refuses(tmp_path, "boxes.csv, line 2: expected a number, not 'four'")

@@ -483,3 +483,18 @@ def test_keys_that_occur_twice_are_found(tmp_path):
     write(tmp_path, {"a.json": twice, "a.jpg": None})
     assert counts(tmp_path) == {"keys that occur twice in a JSON object": 1}
     assert read(tmp_path) == {"train": {"a.jpg": []}}
+
+
+NO_NUMBERS = {
+    "VIA rectangle": region("rect", x="q", y=1, width=5, height=5),
+    "VIA circle": region("circle", cx=9, cy=9, r="q"),
+    "VIA ellipse": region("ellipse", cx=9, cy=9, rx=3, ry=2, theta="q"),
+    "CVAT box": turned("<box label='cat' xtl='q' ytl='1' xbr='5' ybr='5'/>"),
+    "LabelMe": shape("rectangle", [["q", 1], [5, 5]]),
+}
+
+
+@pytest.mark.parametrize("files", NO_NUMBERS.values(), ids=NO_NUMBERS)
+def test_a_coordinate_that_is_no_number_is_named_with_its_file(files, tmp_path):
+    write(tmp_path, {**files, "a.jpg": None})
+    refuses(tmp_path, next(iter(files)), "expected a number, not 'q'")

@@ -21,6 +21,7 @@ from crnas_d2.engine import Trainer
 from crnas_d2.engine.checks import check_config
 from crnas_d2.engine.measured_speed import measure_speed
 from crnas_d2.space import Genotype
+from crnas_d2.verbs.main import main
 from crnas_d2.verbs.prepare import chains
 from crnas_d2.verbs.prepare.recipe import BASE
 
@@ -378,3 +379,17 @@ def test_the_printed_commands_run(preset, installed, tool, coco, tmp_path, capsy
     reports = {"report"} | ({"channels", "supernet_search"} if preset == "paper" else set())
     for report in reports:
         assert (tmp_path / "out" / "output" / f"{report}.html").stat().st_size > 0
+
+
+@pytest.mark.parametrize("crowd", [True, False])
+def test_data_without_an_object_to_train_on_are_refused_before_anything_is_written(
+    crowd, coco, tmp_path
+):
+    content = json.loads(Path(coco[0]).read_text())
+    for annotation in content["annotations"]:
+        annotation["iscrowd"] = 1
+    content["annotations"] = content["annotations"] if crowd else []
+    Path(coco[0]).write_text(json.dumps(content))
+    with pytest.raises(SystemExit, match="No dataset was written"):
+        main(["prepare", "mine", "--coco", *coco, "--output", str(tmp_path / "out")])
+    assert not (tmp_path / "out" / "annotations").exists()

@@ -5,12 +5,14 @@ such twins: 797 images of ImageNet's val are reported to be in its train, too.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, get_detection_dataset_dicts
 
+from crnas_d2.common.errors import JobError
 from crnas_d2.config import spell
 from crnas_d2.data.images.equal_files import find_twins
 
@@ -91,12 +93,27 @@ def archval_twins(cfg: CfgNode) -> Twins:
     return _known[identity]
 
 
+@contextmanager
+def no_objects_explained(names: Sequence[str]) -> Iterator[None]:
+    """Turn Detectron2's assertion about datasets without objects into a JobError."""
+    try:
+        yield
+    except AssertionError as error:
+        if "No valid data found" not in str(error):
+            raise
+        raise JobError(
+            f"No image of {', '.join(names)} has an object that is no crowd region: annotate "
+            "objects, or set DATALOADER.FILTER_EMPTY_ANNOTATIONS to False."
+        ) from error
+
+
 def read_images(cfg: CfgNode, names: Sequence[str], *, filter_empty: bool) -> list[Entry]:
     """Return Detectron2's dicts of the images of datasets; of archval, without its twins.
 
     With ``filter_empty``, images without objects are skipped, as in training.
     """
-    images: list[Entry] = get_detection_dataset_dicts(list(names), filter_empty=filter_empty)
+    with no_objects_explained(names):
+        images: list[Entry] = get_detection_dataset_dicts(list(names), filter_empty=filter_empty)
     if not set(names) & set(cfg.DATASETS.ARCHVAL):
         return images
     twins = archval_twins(cfg)

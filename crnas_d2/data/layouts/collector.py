@@ -68,7 +68,9 @@ class Collector:
             yield
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             name = "" if isinstance(error, ValueError) else f"{type(error).__name__} "
-            self.problems.append(f"{place}: {name}{error}")
+            text = f"{name}{error}"
+            text = text.replace("could not convert string to float:", "expected a number, not")
+            self.problems.append(f"{place}: {text}")
 
     def add_image(self, part: str, file: str, size: Any, *sources: str, **more: Any) -> Record:
         """Add an image.

@@ -97,12 +97,13 @@ def _shape(shape: Record) -> tuple[str, Record | None]:
     if kind in ("point", "polyline", "line"):
         return POINTS, None
     if kind == "rect":
-        return "", {"bbox": [shape[key] for key in ("x", "y", "width", "height")]}
+        return "", {"bbox": [float(shape[key]) for key in ("x", "y", "width", "height")]}
     if kind in ("polygon", "polygone"):
         xs, ys = shape["all_points_x"], shape["all_points_y"]
         return POLYGONS, polygon(list(zip(xs, ys, strict=True)))
     if kind in ("circle", "ellipse"):
-        radii = (shape["r"],) * 2 if kind == "circle" else (shape["rx"], shape["ry"])
-        angle = math.degrees(shape.get("theta") or 0)
-        return ROUND, ellipse((shape["cx"], shape["cy"]), radii, angle)
+        keys = ("cx", "cy", "r", "r") if kind == "circle" else ("cx", "cy", "rx", "ry")
+        x, y, *radii = (float(shape[key]) for key in keys)
+        angle = math.degrees(float(shape.get("theta") or 0))
+        return ROUND, ellipse((x, y), (radii[0], radii[1]), angle)
     raise invalid("its shape", kind, "rect, polygon, circle, ellipse, polyline, line or point")

@@ -13,7 +13,7 @@ from detectron2.data.build import _train_loader_from_config
 from detectron2.data.samplers import InferenceSampler
 from detectron2.utils import comm
 
-from crnas_d2.data.datasets.archval import archval_twins, read_images
+from crnas_d2.data.datasets.archval import archval_twins, no_objects_explained, read_images
 from crnas_d2.data.datasets.proposals import check_proposals
 from crnas_d2.data.datasets.registration import is_classification
 from crnas_d2.data.images.shared_images import Input
@@ -32,7 +32,8 @@ def build_train_loader(cfg: CfgNode) -> Loader:
     """
     check_proposals(cfg, "TRAIN")
     unused = object()  # the loader makes its own mapper and sampler
-    dataset = _train_loader_from_config(cfg, mapper=unused, sampler=unused)["dataset"]
+    with no_objects_explained(cfg.DATASETS.TRAIN):
+        dataset = _train_loader_from_config(cfg, mapper=unused, sampler=unused)["dataset"]
     images = dataset if isinstance(dataset, list) else []
     mapper = build_train_mapper(cfg, cfg.DATASETS.TRAIN, images)
     if not isinstance(dataset, list):
