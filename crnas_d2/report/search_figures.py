@@ -103,11 +103,11 @@ def draw_by_choice(result: SearchResult) -> Figure:
         axes.grid(alpha=0.3)
     for axes in panels[:, 0]:
         axes.set_ylabel(result.metric)
-    handles = dict(
-        (label, handle)
+    handles = {
+        label: handle
         for axes in panels.flat[: len(varied)]
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    )
+    }
     place: dict[str, Any] = {"loc": "outside lower center", "ncols": len(handles), "fontsize": 8}
     figure.legend(list(handles.values()), list(handles), **place)
     return figure

@@ -101,9 +101,8 @@ def train(args: argparse.Namespace, command: str) -> None:
     where = {"root": args.runs, "elsewhere": finished_trainings(args.reuse)}
     first, second = tuple(args.pretrain_opts), tuple(args.opts)
     trainings = []
-    for seed, genotype in itertools.product(
-        dict.fromkeys(args.seeds), genotypes
-    ):  # all with one seed first
+    # All with one seed first.
+    for seed, genotype in itertools.product(dict.fromkeys(args.seeds), genotypes):
         network, before = (genotype, seed), None
         if args.pretrain_config:
             before = Training(*network, args.pretrain_config, first, **where)

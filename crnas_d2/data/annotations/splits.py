@@ -28,22 +28,21 @@ def split_coco(
     stratify: bool,
     sources: Mapping[str, str],
     held_out: str = "archval",
-    rest: str = "archtrain",
     image_root: AnyPath | None = None,
     groups: Mapping[str, str] | None = None,
 ) -> tuple[Record, Record]:
-    """Split a dataset by image; those with a twin of the same content all stay in the rest.
+    """Split a dataset by image; those with a twin of the same content stay in archtrain.
 
     Args:
         size: of the part that is held out, see :func:`held_out_count`.
         stratify: by the categories of each image, without crowd regions.
-        sources, held_out, rest: sha256 of each source file, and names of the parts, for ``info``.
+        sources, held_out: sha256 of each source file, and the name of the part, for ``info``.
         image_root: the folder of the images; ``None``: they are not compared.
         groups: by file name; the images of a group all go to one part, and the size of the part
             that is held out is as near as groups allow, never larger.
 
     Returns:
-        the rest and the part that is held out; ``info["split"]`` records how they were made.
+        archtrain and the part that is held out; ``info["split"]`` records how they were made.
 
     Raises:
         ValueError: an impossible size, or records that would belong to no part or to both.
@@ -74,14 +73,14 @@ def split_coco(
     if count > len(unique):
         raise ValueError(
             f"{count} of {len(labels)} images cannot be held out: {len(twins)} have the content "
-            f"of another one, and stay together in {rest}. Hold out fewer."
+            "of another one, and stay together in archtrain. Hold out fewer."
         )
     if groups is None:
         chosen = (stratified_split if stratify else random_split)(unique, count, seed)
     else:
         chosen = _split_groups(unique, count, seed, coco["images"], groups)
     parts = []
-    for name, image_ids in ((rest, labels.keys() - chosen), (held_out, chosen)):
+    for name, image_ids in (("archtrain", labels.keys() - chosen), (held_out, chosen)):
         split = {
             "part": name,
             "images": len(image_ids),
