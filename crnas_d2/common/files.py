@@ -86,6 +86,19 @@ def _remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def read_text(path: AnyPath) -> str:
+    """Read text in UTF-8, with or without a byte order mark; raise ValueError if it is none."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} does not exist.") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a text file in UTF-8: {error.reason}.") from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
+
+
 def write_file(path: AnyPath, content: str | bytes) -> None:
     """Write text or bytes to a file as a whole, see :func:`whole_file`."""
     with whole_file(path) as stream:

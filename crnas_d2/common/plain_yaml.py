@@ -1,10 +1,11 @@
 """YAML as data: a file can hold numbers, text, lists and mappings, and nothing is executed."""
 
 from collections.abc import Hashable, Sequence
-from pathlib import Path
 from typing import Any, NoReturn, TypeGuard
 
 import yaml
+
+from .files import AnyPath, read_text
 
 _TAG = "tag:yaml.org,2002:"
 # Base-RetinaNet.yaml of Detectron2 computes its anchors by this expression. Its value is known, so
@@ -12,17 +13,9 @@ _TAG = "tag:yaml.org,2002:"
 _RETINANET_ANCHORS = "[[x, x * 2**(1.0/3), x * 2**(2.0/3) ] for x in [32, 64, 128, 256, 512 ]]"
 
 
-def read_yaml(file: str | Path) -> object:
+def read_yaml(file: AnyPath) -> object:
     """Read a YAML file, see :func:`parse_yaml`; raise ValueError with the file and the line."""
-    try:
-        text = Path(file).read_bytes().decode()
-    except FileNotFoundError as error:
-        raise ValueError(f"{file} does not exist.") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not a text file in UTF-8: {error.reason}.") from error
-    except OSError as error:
-        raise ValueError(f"{file} cannot be read: {error.strerror}.") from error
-    return parse_yaml(text, str(file))
+    return parse_yaml(read_text(file), str(file))
 
 
 def parse_yaml(text: str, source: str) -> object:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
-from crnas_d2.common.files import AnyPath
+from crnas_d2.common.files import AnyPath, read_text
 from crnas_d2.data.annotations.coco import parse_json
 from crnas_d2.data.images.pictures import IMAGES
 
@@ -28,21 +28,6 @@ def part_of(path: str) -> str:
     """Return the part that a relative path names, train, val or test; the last word decides."""
     words = re.findall("[a-z]+", path.lower())
     return next((PARTS[word] for word in reversed(words) if word in PARTS), "")
-
-
-def read_text(file: AnyPath) -> str:
-    """Read a text file in UTF-8, with or without a byte order mark.
-
-    Raises:
-        ValueError: it is none, or cannot be read.
-    """
-    try:
-        with open(file, "rb") as stream:
-            return stream.read().decode("utf-8-sig")
-    except OSError as error:
-        raise ValueError(f"{file} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not a text file in UTF-8: {error.reason}.") from error
 
 
 def fold(name: str) -> str:

@@ -7,12 +7,12 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from crnas_d2.common.errors import invalid
-from crnas_d2.common.files import AnyPath
+from crnas_d2.common.files import AnyPath, read_text
 from crnas_d2.data.annotations.coco import Record
 from crnas_d2.data.annotations.part import Part
 
 from .collector import NOT_LISTED, ROTATED, Collector, progress
-from .folder import PARTS, Folder, part_of, read_text, stem_of
+from .folder import PARTS, Folder, part_of, stem_of
 from .layout import LAYOUT_REGISTRY, Layout
 from .shapes import rotated
 from .xml_files import parse_xml, xml_files

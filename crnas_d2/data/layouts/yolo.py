@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from crnas_d2.common.errors import invalid
+from crnas_d2.common.files import read_text
 from crnas_d2.data.annotations.coco import Record
 from crnas_d2.data.annotations.part import Part
 
@@ -21,7 +22,7 @@ from .collector import (
     progress,
     read_sizes,
 )
-from .folder import Folder, part_of, read_text
+from .folder import Folder, part_of
 from .layout import LAYOUT_REGISTRY, Layout
 from .shapes import box_of, polygon
 from .yolo_files import Description, describe, descriptions, label_files, place

@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 
 from crnas_d2.common.errors import invalid
+from crnas_d2.common.files import read_text
 
-from .folder import Folder, part_of, read_text
+from .folder import Folder, part_of
 
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _NAMES = ("classes.txt", ".names", "_darknet.labels")  # ends of files with a class per line
