@@ -155,12 +155,6 @@ def run(args: argparse.Namespace) -> None:
     else:
         named = {"": divide(parts, held_out, args.seed, groups)}
     first, *_ = named.values()
-    for its in named.values():
-        if all(each.get("iscrowd") for each in its["archtrain"].coco["annotations"]):
-            raise ValueError(
-                "No dataset was written; no image to train on has an object that is no crowd "
-                "region: annotate objects first."
-            )
     recipe = choose_recipe(
         Statistics.of([first[name].coco for name in ("archtrain", "archval")]),
         first["archtrain"].num_images,

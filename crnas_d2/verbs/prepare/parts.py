@@ -170,7 +170,8 @@ def divide(
         rest, parts[name] = (Part(coco, rest.image_root, rest.sources) for coco in cocos)
     if all(annotation.get("iscrowd") == 1 for annotation in rest.coco["annotations"]):
         raise ValueError(
-            f"archtrain has {rest.num_images} images, and no object to train on in them."
+            f"No dataset was written: archtrain has {rest.num_images} images, and no object to "
+            "train on in them but crowd regions. Annotate objects first."
         )
     parts["archtrain"] = rest
     return {name: parts[name] for name in ("archtrain", "archval", "test") if name in parts}
