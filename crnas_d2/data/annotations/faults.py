@@ -10,17 +10,11 @@ from .coco import Record
 
 
 class Fault(NamedTuple):
-    """One occurrence of a kind of fault.
+    """One occurrence of a kind of fault."""
 
-    Attributes:
-        where: the image, annotation or value, for messages.
-        record: the image or annotation, if it can be mended.
-        right: the values that it should have.
-    """
-
-    where: str
-    record: Record = {}
-    right: Record = {}
+    where: str  # the image, annotation or value, for messages
+    record: Record = {}  # the image or annotation, if it can be mended
+    right: Record = {}  # the values that it should have
 
 
 def drop_images(coco: Record, faults: Sequence[Fault]) -> None:
@@ -284,9 +278,7 @@ KINDS: Mapping[str, Kind] = {
     "malformed segmentations": Kind(
         _ALWAYS, "expected polygons [[x, y, ...], ...] or an RLE; remove the key to use the boxes"
     ),
-    "masks (RLE) of another size than their image": Kind(
-        _ALWAYS, "expected size [height, width] of the image; remove the key to use the boxes"
-    ),
+    "masks (RLE) of another size than their image": Kind(_ALWAYS, "expected [height, width]"),
     "malformed keypoints": Kind(_ALWAYS, "expected [x, y, visibility, ...]"),
     "objects without a mask": Kind(
         frozenset((MASKS,)), "add segmentation, or set MODEL.MASK_ON to False"
