@@ -146,6 +146,10 @@ def test_flags_and_corners_are_kept(tmp_path):
         ("<annotation>", ("a.xml is not an XML file: no element found",)),
         (xml(name=""), ("a.xml: the class of an object is ''",)),
         (xml(box=("x", 1, 2, 2)), ("a.xml: an object 'cat' has no bndbox of numbers",)),
+        (
+            "<annotation><object><name>cat</name><polygon/></object></annotation>",
+            ("a.xml: an object 'cat' has no bndbox", "LabelMe's old xml is not read"),
+        ),
         (xml(more="<difficult>yes</difficult>"), ("difficult of an object 'cat' is 'yes'",)),
     ],
 )

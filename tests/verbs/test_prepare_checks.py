@@ -88,7 +88,7 @@ def test_classes_of_one_name_are_left_to_the_check(tmp_path):
     ("count", "sizes", "iscrowd", "words"),
     [
         (2, ("test", "archval"), 0, "2 images are .* for archtrain and test and archval.*--test 0"),
-        (0, (), 0, "0 images are left to train on.*Copies of the other parts were dropped"),
+        (0, (), 0, "No image is left in train: all were dropped"),
         (4, ("archval",), 1, "archtrain has 3 images, and no object to train on"),
     ],
 )
@@ -99,6 +99,9 @@ def test_too_little_to_train_on_is_refused(tmp_path, count, sizes, iscrowd, word
     parts, _, groups = check_parts({"train": part})
     with pytest.raises(ValueError, match=words):
         divide(parts, [(name, None) for name in sizes], 0, groups)
+    if parts["train"].num_images:
+        with pytest.raises(ValueError, match=rf"--folds is 9; expected .* images, {count}"):
+            divide_folds(parts["train"], 9, [], 0, groups)
 
 
 def test_parts_of_a_folder_become_one(tmp_path):

@@ -146,7 +146,10 @@ def _shape(element: Element, name: str) -> tuple[Record, bool]:
         texts = [element.findtext(f"robndbox/{key}") for key in keys]
         if None in texts:
             words = ", ".join(_CORNERS)
-            raise ValueError(f"an object '{name}' has no bndbox of numbers {words}.") from error
+            fix = " LabelMe's old xml is not read." if element.find("polygon") is not None else ""
+            raise ValueError(
+                f"an object '{name}' has no bndbox of numbers {words}.{fix}"
+            ) from error
         x, y, width, height, angle = (float(text or "") for text in texts)
         box = [x - width / 2, y - height / 2, width, height]
         return rotated(box, math.degrees(angle), (x, y)), True

@@ -27,7 +27,8 @@ from .layout import LAYOUT_REGISTRY, Layout
 from .shapes import box_of, polygon
 from .yolo_files import Description, describe, descriptions, label_files, place
 
-_TOLERANCE = 0.01  # by so much a coordinate may leave the image, as in Ultralytics
+# By so much a coordinate may leave the image, as in Ultralytics; corners of turned boxes do.
+_TOLERANCE, _OF_TURNED = 0.01, 0.5
 _Rows = dict[str, list[tuple[int, list[str]]]]  # by image: number and words of each line
 
 
@@ -146,7 +147,8 @@ class YOLO(Layout):
         if description.points and len(values) != 4 + description.points:
             raise invalid("the line", line, f"{5 + description.points} numbers (kpt_shape)")
         coordinates = values[:4] if description.points else values
-        if not all(-_TOLERANCE <= value <= 1 + _TOLERANCE for value in coordinates):
+        reach = _OF_TURNED if lengths == {9} else _TOLERANCE
+        if not all(-reach <= value <= 1 + reach for value in coordinates):
             raise invalid("the line", line, "coordinates from 0 to 1, relative to the image")
         pairs = zip(coordinates[::2], coordinates[1::2], strict=False)
         points = [(x * image["width"], y * image["height"]) for x, y in pairs]

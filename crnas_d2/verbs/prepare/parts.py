@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 
+from crnas_d2.common.errors import invalid
 from crnas_d2.data.annotations.coco import Record, subset
 from crnas_d2.data.annotations.faults import Fault
 from crnas_d2.data.annotations.groups import Groups, find_groups
@@ -145,16 +146,18 @@ def divide(
     Raises:
         ValueError: too few images, or none with an object to train on.
     """
+    if empty := [name for name, part in parts.items() if not part.num_images]:
+        raise ValueError(
+            f"No image is left in {empty[0]}: all were dropped, e.g. as copies of those of another "
+            "part. Name other parts, or let --test 0.2 --archval 0.2 divide all images anew."
+        )
     parts = dict(parts)
     rest = parts.pop("train")
     if rest.num_images <= len(sizes):
         names = " and ".join(["archtrain", *(name for name, _ in sizes)])
-        fix = "--test 0 needs no test set"
-        if not sizes:
-            fix = "Copies of the other parts were dropped: --test 0.2 --archval 0.2 divide all anew"
         raise ValueError(
             f"{rest.num_images} images are left to train on, too few for {names}: expected one or "
-            f"more for each. {fix}."
+            "more for each. --test 0 needs no test set."
         )
     for name, size in sizes:
         of = {i["file_name"]: groups.of[_path(rest, i["file_name"])] for i in rest.coco["images"]}
@@ -189,6 +192,8 @@ def divide_folds(
     Args:
         sizes: with that of archval; each test set has ``1 / folds`` of the images.
     """
+    if folds > whole.num_images:
+        raise invalid("--folds", folds, f"at most the number of images, {whole.num_images}")
     archval = [pair for pair in sizes if pair[0] == "archval"]
     rest, tests = whole, []
     for left in range(folds, 1, -1):
