@@ -70,20 +70,27 @@ def test_on_a_cpu_images_are_as_small_as_small_objects_and_the_time_allow():
 
 
 @pytest.mark.parametrize(
-    ("sizes", "shorter"), [((20, 60), 640), ((10, 400), 800), ((30, 40), 96), ((250, 300), 640)]
+    ("sizes", "shorter", "first"),
+    [
+        ((20, 60), 640, "p2"),
+        ((10, 400), 800, "p2"),
+        ((30, 40), 96, "p2"),
+        ((86, 241), 224, "p4"),
+        ((250, 300), 640, "p4"),
+    ],
 )
-def test_anchors_cover_the_sizes_of_the_objects(sizes, shorter):
+def test_anchors_cover_the_sizes_of_the_objects(sizes, shorter, first):
     data = statistics(shorter=shorter, sizes=sizes)
     anchors = fit_anchors(data, shorter)
     flat = [size for level in anchors.sizes for size in level]
     assert flat == sorted(flat) and len({len(level) for level in anchors.sizes}) == 1
-    assert 2 <= len(anchors.levels) <= 5 and anchors.levels[0] == "p2"
+    assert 2 <= len(anchors.levels) <= 5 and anchors.levels[0] == first
     assert flat[0] == pytest.approx(sizes[0], rel=0.25)
     assert flat[-1] == pytest.approx(sizes[1], rel=0.25)
     # No object of these sizes is further than a factor of about 1.6 from an anchor.
     for size in np.geomspace(*sizes, 20):
         assert min(abs(np.log(size / anchor)) for anchor in flat) < np.log(1.65)
-    strides = [4 * 2**n for n in range(len(anchors.sizes))]
+    strides = [2 ** int(level.removeprefix("p")) for level in anchors.levels]
     assert strides[-1] <= 8 or 4 * strides[-1] <= sizes[1], "cells finer than the objects"
 
 

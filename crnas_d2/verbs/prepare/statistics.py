@@ -10,7 +10,8 @@ import numpy as np
 from crnas_d2.data.annotations.coco import Record
 
 _STRIDES = (4, 8, 16, 32, 64)  # of p2 to p6
-_CELLS = 4  # an anchor is at least as large as so many cells of its level
+_CELLS = 4  # the largest anchor has at least so many cells of the coarsest level
+_CELLS_OF_LEVEL = 5  # an anchor above p2 has at least so many cells of its level
 # Standard deviation of the difference of two networks' AP over bootstrap samples of archval, times
 # the root of its number of images; measured.
 _SPREAD = 16.0
@@ -78,28 +79,32 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Anchors:
-    """Anchors of an RPN on the levels p2, p3, ...
+    """Anchors of an RPN on levels of an FPN that follow each other.
 
     Attributes:
         sizes: of each level, in pixels of the resized image.
         ratios: heights divided by widths.
+        first: number of the finest level.
     """
 
     sizes: list[list[int]]
     ratios: list[float]
+    first: int = 2
 
     @property
     def levels(self) -> list[str]:
-        return [f"p{number}" for number in range(2, 2 + len(self.sizes))]
+        return [f"p{number}" for number in range(self.first, self.first + len(self.sizes))]
 
 
 def fit_anchors(statistics: Statistics, shorter: int) -> Anchors:
     """Fit anchors to the boxes of a dataset.
 
     Sizes are about an octave apart, from the size that 5 % of the objects are smaller than to that
-    of 95 %. They are spread over the levels from p2 on, as many as have cells of at most a quarter
-    of the largest size: on coarser ones, an object may lie between two anchors. Aspect ratios are
-    the quantiles 10 %, 50 % and 90 % of height / width; of two within a factor of 1.5 one stays.
+    of 95 %. They are spread over as many levels as have cells of at most a quarter of the largest
+    size, because on coarser ones an object may lie between two anchors. These are the coarsest with
+    cells of at most a fifth of their own sizes: large objects need large receptive fields. Aspect
+    ratios are the quantiles 10 %, 50 % and 90 % of height / width; of two within a factor of 1.5
+    one stays.
     ``shorter`` is the side of a resized image in pixels.
     """
     low, high = (max(4.0, statistics.box_size(share) * shorter) for share in (0.05, 0.95))
@@ -109,10 +114,14 @@ def fit_anchors(statistics: Statistics, shorter: int) -> Anchors:
     levels = min(max(usable, 2), max(2, round(octaves) + 1))
     per_level = max(1, math.ceil((round(octaves) + 1) / levels))
     sizes = np.geomspace(low, high, levels * per_level).round().astype(int).tolist()
-    return Anchors(
-        sizes=[sizes[n : n + per_level] for n in range(0, len(sizes), per_level)],
-        ratios=_ratios(statistics.boxes),
-    )
+    by_level = [sizes[n : n + per_level] for n in range(0, len(sizes), per_level)]
+    first = 0  # of _STRIDES
+    while first + levels < len(_STRIDES) and all(
+        _CELLS_OF_LEVEL * stride <= level[0]
+        for level, stride in zip(by_level, _STRIDES[first + 1 :], strict=False)
+    ):
+        first += 1
+    return Anchors(by_level, _ratios(statistics.boxes), 2 + first)
 
 
 def _ratios(boxes: np.ndarray) -> list[float]:
