@@ -4,7 +4,7 @@ import math
 import os
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from crnas_d2.data.images.files import ImageFile
@@ -17,7 +17,7 @@ _ROUNDING = 0.02  # pixels: COCO has two decimals; a narrower box is none, and a
 # COCO's evaluation takes no larger object (its area range "all"), and as many detections per image.
 _MOST_AREA, _MOST_DETECTIONS = 1e10, 100
 _FEW = 3  # odd boxes, which say nothing of how a file was written
-_MANY = 10  # boxes whose sides may be compared
+_MANY, _ENOUGH = 10, 10_000  # boxes whose sides are compared, at least and at most
 
 
 def find_faults(
@@ -70,7 +70,7 @@ def find_faults(
     if verdict := _judge_all_boxes(annotations, images):
         kind, example = verdict
         found[kind].append(Fault(f"{len(annotations):,} boxes, e.g. {example}"))
-    seen: set[Hashable] = set()
+    seen: set[int] = set()
     categories = {category["id"] for category in coco["categories"]}
     objects: Counter[int] = Counter()
     for annotation in annotations:
@@ -128,14 +128,15 @@ def _faults_of_names(categories: Sequence[Record]) -> Iterator[tuple[str, str]]:
             yield "category names that differ in case or blanks alone", places
 
 
-def _identities(annotation: Record) -> list[Hashable]:
-    """Return what two copies of an object share: each has at least one of these in common."""
+def _identities(annotation: Record) -> list[int]:
+    """Return hashes of an object; copies of it have one of them in common."""
     box: Any = annotation.get("bbox")
     of = annotation["image_id"], annotation["category_id"]
     if not are_numbers(box, 4):
-        return [(of, str(box))]
+        return [hash((of, str(box)))]
     # Numbers that differ by less than 0.001 may be rounded apart, but not in both.
-    return [(of, shift, *(round(side + shift, 2) for side in box)) for shift in (0, 0.005)]
+    shifted = ((shift, *(round(side + shift, 2) for side in box)) for shift in (0, 0.005))
+    return [hash((of, *sides)) for sides in shifted]
 
 
 def _judge_all_boxes(
@@ -162,7 +163,8 @@ def _judge_all_boxes(
             and not math.isclose(area, width * height, rel_tol=0.02)
         )
         odd += is_other or left + width > most[0] or top + height > most[1]
-        relative.append([side / most[n % 2] for n, side in enumerate(each["bbox"])])
+        if len(relative) < _ENOUGH:
+            relative.append([side / most[n % 2] for n, side in enumerate(each["bbox"])])
     is_odd = odd >= max(_FEW, 0.4 * len(boxes))
     if relative and corners >= 0.95 * len(boxes) and (is_odd or _rise_together(relative)):
         return "files whose boxes look like two corners", boxes[0]["bbox"]
