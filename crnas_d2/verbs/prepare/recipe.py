@@ -26,8 +26,8 @@ _LEAST_IMAGES = {"quick": 16_000, "standard": 60_000, "paper": 80_000}
 # the least and the greatest number of images.
 _PIXELS = {"quick": 1.2e9, "standard": 12e9}
 _IMAGES = {"quick": (2_400, 20_000), "standard": (8_000, 100_000)}
-# From ImageNet weights fewer images are enough, and more of them overfit: blood cells have 57.0 AP
-# after 3,200 and 56.0 after 8,000 (docs/RESULTS.md).
+# From ImageNet weights fewer images are enough: blood cells have 57.0 AP after 3,200 of them and
+# 56.0 after 8,000, one run each (docs/RESULTS.md).
 _LITE_SHARE = 0.16
 # A ResNet-50 from own weights on a CPU: images that it reads, at some seconds each.
 _IMAGES_OF_R50 = {"quick": 1_600, "standard": 16_000}
