@@ -41,7 +41,8 @@ def step_memory(
 def _forward(
     model: Any, size: tuple[int, int], images: int, proposals: int, mask_rois: int
 ) -> list[torch.Tensor]:
-    features = model.backbone(torch.empty(images, len(model.pixel_mean), *size, device="meta"))
+    batch = torch.empty(images, len(model.pixel_mean), *size, device="meta")  # kept to the end
+    features = model.backbone(batch)
     parts = detector_heads(model, features, images * proposals, images * mask_rois)
     # Each part is made when the one before has run, so that its regions are counted only then.
     return [tensor for part in parts for tensor in tree_leaves(part.run(*part.inputs))]

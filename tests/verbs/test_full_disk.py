@@ -44,7 +44,7 @@ def commands(run, trained, toy_datasets, tmp_path):
     ]
     results.write_text(json.dumps({"command": "", "runs": listed}))
     own = toy.as_arguments(toy_datasets, {"MODEL.WEIGHTS": trained.MODEL.WEIGHTS})
-    short = toy.as_arguments(toy_datasets, {"SOLVER.MAX_ITER": 1})
+    short = toy.as_arguments(toy_datasets, {**toy.TINY, "SOLVER.MAX_ITER": 1})
     return {
         "sketch.png": ["sketch", "CR-NAS/CR-R50", "--output", "{}"],
         "sketch.svg": ["sketch", "CR-NAS/CR-R50", "--output", "{}"],
@@ -62,8 +62,7 @@ def commands(run, trained, toy_datasets, tmp_path):
         + ["--output", "{}"],
         "prepare": ["prepare", "mine", "--coco", annotations, images, "--archval", "2"]
         + ["--output", "{}"],
-        "train": ["train", "--config-file", str(toy.SEARCHED), *toy.as_arguments(toy.TINY), *short]
-        + ["OUTPUT_DIR", "{}"],
+        "train": ["train", "--config-file", str(toy.SEARCHED), *short, "OUTPUT_DIR", "{}"],
         "search": ["search", "--num-workers", "1", "--config-file", str(toy.SUPERNET), *SEARCH]
         + [*own, "OUTPUT_DIR", "{}"],
     }
