@@ -253,6 +253,18 @@ def test_what_is_probably_not_meant_is_asked(dataset, spoil, kind, accept, value
     assert len(report.coco["annotations"]) == 3
 
 
+def test_boxes_that_are_alike_but_not_equal_are_no_copies(dataset):
+    """Among them -1 and -2, whose hashes are equal in Python."""
+    coco, _ = dataset
+    first = coco["annotations"][0]
+    lefts = (-1, -2, -1.0 - 0.01, 5.5, 6)
+    coco["annotations"] += [
+        {**first, "id": 10 + n, "bbox": [left, 6, 10, 20]} for n, left in enumerate(lefts)
+    ]
+    report = check(dataset)
+    assert "objects that occur twice" not in report.findings and report.refused == []
+
+
 def test_a_few_odd_boxes_are_no_sign_of_corners(dataset):
     coco, _ = dataset
     coco["annotations"] += [

@@ -70,7 +70,7 @@ def find_faults(
     if verdict := _judge_all_boxes(annotations, images):
         kind, example = verdict
         found[kind].append(Fault(f"{len(annotations):,} boxes, e.g. {example}"))
-    seen: set[int] = set()
+    copies = set(map(id, _copies(annotations)))
     categories = {category["id"] for category in coco["categories"]}
     objects: Counter[int] = Counter()
     for annotation in annotations:
@@ -87,12 +87,9 @@ def find_faults(
                 Fault(where, annotation, {"iscrowd": 1, "ignore": 0})
             )
         kind, box = _judge_box(annotation, image)
-        identities = _identities(annotation)
-        if not seen.isdisjoint(identities):
-            found["objects that occur twice"].append(
-                Fault(f"{where}: {annotation.get('bbox')}", annotation)
-            )
-        seen.update(identities)
+        if id(annotation) in copies:
+            fault = Fault(f"{where}: {annotation.get('bbox')}", annotation)
+            found["objects that occur twice"].append(fault)
         area = min(box[2] * box[3], _MOST_AREA)
         if kind:
             written = annotation.get("voc_box", annotation.get("bbox"))
@@ -128,15 +125,24 @@ def _faults_of_names(categories: Sequence[Record]) -> Iterator[tuple[str, str]]:
             yield "category names that differ in case or blanks alone", places
 
 
-def _identities(annotation: Record) -> list[int]:
-    """Return hashes of an object; copies of it have one of them in common."""
-    box: Any = annotation.get("bbox")
-    of = annotation["image_id"], annotation["category_id"]
-    if not are_numbers(box, 4):
-        return [hash((of, str(box)))]
-    # Numbers that differ by less than 0.001 may be rounded apart, but not in both.
-    shifted = ((shift, *(round(side + shift, 2) for side in box)) for shift in (0, 0.005))
-    return [hash((of, *sides)) for sides in shifted]
+def _copies(annotations: Sequence[Record]) -> Iterator[Record]:
+    """Yield the objects that have class and box of an earlier one in their image."""
+    of_image: dict[int, list[Record]] = defaultdict(list)
+    for annotation in annotations:
+        of_image[annotation["image_id"]].append(annotation)
+    for objects in of_image.values():
+        seen: set[tuple[Any, ...]] = set()
+        for annotation in objects:
+            category = annotation["category_id"]
+            box: Any = annotation.get("bbox")
+            identities: list[tuple[Any, ...]] = [(category, str(box))]
+            if are_numbers(box, 4):
+                # Numbers that differ by less than 0.001 may be rounded apart, but not in both.
+                shifts = (0, 0.005)
+                identities = [(category, n, *(round(x + n, 2) for x in box)) for n in shifts]
+            if not seen.isdisjoint(identities):
+                yield annotation
+            seen.update(identities)
 
 
 def _judge_all_boxes(

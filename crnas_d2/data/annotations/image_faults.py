@@ -11,7 +11,8 @@ from .faults import Fault
 
 _MOST_RATIO = 400  # of the sides of an image; resized to few 100 pixels, it would have no width
 
-Taken = tuple[str, Counter[str]]  # an image in words, and its objects
+Objects = Counter[tuple[str, str]]  # of an image: their class, and their box in words
+Taken = tuple[str, Objects]  # an image in words, and its objects
 
 
 def images_taken(coco: Record, files: Mapping[str, ImageFile], part: str) -> dict[str, Taken]:
@@ -24,14 +25,14 @@ def images_taken(coco: Record, files: Mapping[str, ImageFile], part: str) -> dic
     }
 
 
-def _objects_by_image(coco: Record) -> dict[int, Counter[str]]:
-    objects: dict[int, Counter[str]] = defaultdict(Counter)
+def _objects_by_image(coco: Record) -> dict[int, Objects]:
+    objects: dict[int, Objects] = defaultdict(Counter)
     names = {category["id"]: category["name"] for category in coco["categories"]}
     for each in coco["annotations"]:
         box: Any = each.get("bbox")
         if isinstance(box, list):  # YOLO's relative numbers have many decimals in pixels
             box = [round(side, 1) if isinstance(side, float) else side for side in box]
-        objects[each["image_id"]][f"{names.get(each['category_id'])} {box}"] += 1
+        objects[each["image_id"]][names.get(each["category_id"], "?"), str(box)] += 1
     return objects
 
 
@@ -69,24 +70,21 @@ def find_image_faults(
         twin, its = taken.get(file.digest) or first.setdefault(file.digest, (name, mine))
         if twin == name:
             continue
-        where = f"{name} = {twin}"
+        kind, where = "images with the content of another", f"{name} = {twin}"
         if its != mine:
             where = f"{name} has {_list(mine - its)}; {twin} has {_list(its - mine)}"
-        words = ""
-        # Of two parts, the copy in this one is dropped, whatever it has.
-        if its != mine and file.digest not in taken:
-            words = (
-                ", but other boxes" if _classes(its) == _classes(mine) else ", but other objects"
-            )
-        yield f"images with the content of another{words}", Fault(where, image)
+            # Of two parts, the copy in this one is dropped, whatever it has.
+            if file.digest not in taken:
+                kind += f", but other {'boxes' if _classes(its) == _classes(mine) else 'objects'}"
+        yield kind, Fault(where, image)
 
 
-def _classes(objects: Counter[str]) -> list[str]:
-    return sorted(each.partition(" [")[0] for each in objects.elements())
+def _classes(objects: Objects) -> Counter[str]:
+    return Counter(name for name, _ in objects.elements())
 
 
-def _list(objects: Counter[str]) -> str:
-    return ", ".join(objects) or "nothing else"
+def _list(objects: Objects) -> str:
+    return ", ".join(map(" ".join, objects)) or "nothing else"
 
 
 def is_size(value: object) -> bool:

@@ -115,11 +115,12 @@ def print_estimates(recipe: Recipe, folder: Path, folds: Sequence[str], archval:
         for step in estimate.chain.steps:
             print(f"  {_command(step, folder / folds[0])}")
         if len(folds) > 1:
-            print(f"  and likewise for {', '.join(folds[1:])}; or all steps that are left:\n")
-            for fold in folds:
-                print(f"  bash {folder / fold / _SCRIPT}")
+            print(f"  and likewise for {', '.join(folds[1:])}; then")
         if has_test:
             print(f"  {_comparison(estimate.chain, folder, folds)}")
+    print("\nOr, of the first chain, all steps that are left:\n")
+    for fold in folds:
+        print(f"  bash {shlex.quote(str(folder / fold / _SCRIPT))}")
 
 
 def _command(step: Step, folder: Path) -> str:
