@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 
 import pytest
@@ -23,6 +24,24 @@ def one_thread():
     """Tiny networks are faster so, here and in the processes that a test starts."""
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heard():
+    """A shell that starts the tests in the background has them ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before():
+    """A handler that a job leaves behind would keep later processes from being stopped."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    after = [signal.getsignal(number) for number in numbers]
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+    assert after == before
 
 
 @pytest.fixture(scope="session")

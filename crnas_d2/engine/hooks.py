@@ -68,7 +68,8 @@ class TrainingStopped(KeyboardInterrupt):
 class StopOnSignal(HookBase):
     """Stop after the step in which Ctrl-C or SIGTERM came to any rank, with a checkpoint of it.
 
-    A second Ctrl-C stops at once. Register it after all other hooks, on all ranks.
+    A second Ctrl-C stops at once. Register it after all other hooks, on all ranks, and call
+    :meth:`restore` when the training has ended in any way: another hook may raise after it.
     """
 
     def __init__(self) -> None:
@@ -94,7 +95,7 @@ class StopOnSignal(HookBase):
         trainer, name = self.trainer, f"model_{self.trainer.iter:07d}"
         is_last = trainer.iter + 1 == trainer.max_iter  # of which there is a checkpoint
         if is_last:
-            self._restore()  # the evaluation that follows is stopped at once
+            self.restore()  # the evaluation that follows is stopped at once
         if not any(comm.all_gather(bool(self._came))):
             return
         if not is_last:
@@ -108,10 +109,8 @@ class StopOnSignal(HookBase):
             "command with --resume continues from there."
         )
 
-    def after_train(self) -> None:
-        self._restore()
-
-    def _restore(self) -> None:
+    def restore(self) -> None:
+        """Give both signals back to who handled them before the training."""
         while self._before:
             signal.signal(*self._before.popitem())
 

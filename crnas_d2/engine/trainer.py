@@ -79,7 +79,8 @@ class Trainer(DefaultTrainer):
         self.cfg, self.start_iter, self.max_iter = cfg, 0, cfg.SOLVER.MAX_ITER
         # Before the other hooks, so that they see the path that will run.
         self.register_hooks(sampler.build_hooks(cfg, supernet))
-        self.register_hooks([*self.build_hooks(), StopOnSignal()])
+        self._stop_on_signal = StopOnSignal()
+        self.register_hooks([*self.build_hooks(), self._stop_on_signal])
 
     def state_dict(self) -> dict:
         state = super().state_dict()
@@ -121,7 +122,10 @@ class Trainer(DefaultTrainer):
         on_cpu = self.cfg.MODEL.DEVICE == "cpu"
         unoptimized = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]
         with unoptimized if on_cpu else nullcontext():
-            self.results = super().train()
+            try:
+                self.results = super().train()
+            finally:
+                self._stop_on_signal.restore()
         return self.results
 
     def build_writers(self) -> list[EventWriter]:

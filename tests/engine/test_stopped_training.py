@@ -66,6 +66,24 @@ def test_stopped_and_resumed_it_is_the_uninterrupted_training(
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
+class Broken(HookBase):
+    def before_step(self):
+        raise RuntimeError("a step that fails")
+
+    def after_train(self):
+        raise RuntimeError("a hook that fails at the end")
+
+
+def test_signals_are_given_back_whatever_ends_a_training(toy_datasets, tmp_path):
+    cfg = toy.network_config(toy_datasets, DEPTHS, {"OUTPUT_DIR": str(tmp_path)})
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    trainer = Trainer(cfg)
+    trainer._hooks.insert(0, Broken())
+    with pytest.raises(RuntimeError, match="a hook that fails at the end"):
+        trainer.train()
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
 def test_a_second_ctrl_c_stops_at_once(toy_datasets, tmp_path):
     cfg = toy.network_config(toy_datasets, DEPTHS, {"OUTPUT_DIR": str(tmp_path)})
     with pytest.raises(KeyboardInterrupt) as stopped:
