@@ -1,0 +1,173 @@
+"""The rows of the benchmark: what else one would do with a trained detector, at equal MACs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from detectron2.config import CfgNode
+
+from crnas_d2 import Genotype, load_config
+from crnas_d2.common.errors import invalid
+from crnas_d2.config import NetworkSpec
+from crnas_d2.cost import MACs
+from crnas_d2.space import AdditiveCost
+
+from . import rules
+from .steps import Step, read_work
+
+Overrides = list[tuple[str, Any]]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A chain that ``crnas-d2 prepare`` has written, with one seed for all that is run.
+
+    Attributes:
+        folder: has baseline.yaml, search.yaml, finetuned.yaml and ``output``.
+        share: of the MACs of the detector's body that rivals may have.
+        opts: further overrides of trainings.
+    """
+
+    folder: Path
+    share: float
+    seed: int
+    opts: Overrides
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise invalid("--share", self.share, "more than 0, and at most 1")
+        files = [self.folder / f"{name}.yaml" for name in ("baseline", "search", "finetuned")]
+        if missing := [str(file) for file in files if not file.is_file()]:
+            raise ValueError(
+                f"{', '.join(missing)} do not exist; expected a chain that `crnas-d2 prepare` has "
+                "written, e.g. data/cells/fold1."
+            )
+
+    @cached_property
+    def search(self) -> CfgNode:
+        return load_config(str(self.folder / "search.yaml"), [])
+
+    @property
+    def output(self) -> Path:
+        is_own = self.seed == self.search.SEED
+        return self.folder / "output" / ("" if is_own else f"seed{self.seed}")
+
+    def run_of(self, row: str) -> Path:
+        """The folder of a row's training."""
+        if row in ("baseline", "finetuned"):
+            return self.output / row
+        return self.output / f"share{self.share:g}" / row
+
+    def macs(self, size: tuple[int, int] | None = None) -> AdditiveCost:
+        """Count the MACs of all allocations, for images of (height, width) pixels."""
+        spec = NetworkSpec.from_config(self.search)
+        return MACs().table(spec, size or tuple(self.search.SEARCH.COST_INPUT_SIZE))
+
+    @property
+    def most(self) -> float:
+        """The MACs that a rival may have."""
+        macs = self.macs()
+        return self.share * macs(rules.full(macs.space))
+
+    @property
+    def weights(self) -> Path:
+        return self.run_of("baseline") / "model_final.pth"
+
+    def found(self) -> Genotype:
+        """The network that the search has found; the search runs first where it has not yet."""
+        folder = self.run_of("search")
+        limits = [round(rules.NARROW * self.most), round(self.most)]
+        settings = [("MODEL.WEIGHTS", self.weights), ("SEARCH.BUDGET.MACS", limits)]
+        Step("search", self.folder / "search.yaml", folder, [*settings, *self._seed]).run()
+        return Genotype.from_yaml(folder / "genotype.yaml")
+
+    def train_detector(self) -> None:
+        """Train the detector that all rivals start from."""
+        if not self.weights.exists():
+            config, folder = self.folder / "baseline.yaml", self.run_of("baseline")
+            Step("train", config, folder, [*self._seed, *self.opts]).run()
+
+    def fine_tune(self, row: str, settings: Overrides) -> None:
+        """Train a row's network as finetuned.yaml does, after these settings."""
+        if not self.weights.exists():
+            raise ValueError(f"{self.weights} does not exist: run the row baseline first.")
+        settings = [("MODEL.WEIGHTS", self.weights), *self._seed, *settings, *self.opts]
+        config = self.folder / "finetuned.yaml"
+        Step("train", config, self.run_of(row), list(dict(settings).items())).run()
+
+    @property
+    def _seed(self) -> Overrides:
+        return [("SEED", self.seed)]
+
+    def cpu_seconds(self, row: str) -> float:
+        """CPU seconds of a row's training."""
+        return read_work(self.run_of(row))["cpu_seconds"]
+
+
+def _allocation(row: str, choose: Callable[[Fold], Genotype], fold: Fold) -> None:
+    fold.fine_tune(row, [("MODEL.GENOTYPE.DEPTHS", list(choose(fold).depths))])
+
+
+def _finetuned(fold: Fold) -> None:
+    fold.fine_tune("finetuned", [])
+
+
+def _smaller_images(fold: Fold) -> None:
+    cfg, whole = fold.search, rules.full(fold.macs().space)
+    height, width = cfg.SEARCH.COST_INPUT_SIZE
+    size = rules.smaller_size(
+        lambda size: fold.macs(size)(whole), (min(height, width), max(height, width)), fold.most
+    )
+    factor = size[0] / min(height, width)
+    sizes = [[factor * side for side in level] for level in cfg.MODEL.ANCHOR_GENERATOR.SIZES]
+    fold.fine_tune(
+        "smaller-images",
+        [
+            ("INPUT.MIN_SIZE_TRAIN", [size[0]]),
+            ("INPUT.MIN_SIZE_TEST", size[0]),
+            ("INPUT.MAX_SIZE_TRAIN", size[1]),
+            ("INPUT.MAX_SIZE_TEST", size[1]),
+            ("MODEL.ANCHOR_GENERATOR.SIZES", sizes),
+            ("SEARCH.COST_INPUT_SIZE", list(size)),
+        ],
+    )
+
+
+def _without_detector(row: str, start: Overrides, fold: Fold) -> None:
+    """Train the found network as long as the detector and its fine-tuning together."""
+    baseline = load_config(str(fold.folder / "baseline.yaml"), [])
+    finetuned = load_config(str(fold.folder / "finetuned.yaml"), [])
+    solver = baseline.SOLVER
+    fold.fine_tune(
+        row,
+        [
+            ("MODEL.GENOTYPE.DEPTHS", list(fold.found().depths)),
+            ("SOLVER.MAX_ITER", solver.MAX_ITER + finetuned.SOLVER.MAX_ITER),
+            ("SOLVER.BASE_LR", solver.BASE_LR),
+            ("SOLVER.WARMUP_ITERS", solver.WARMUP_ITERS),
+            *(start or [("MODEL.WEIGHTS", baseline.MODEL.WEIGHTS)]),
+        ],
+    )
+
+
+_FROM_SCRATCH: Overrides = [
+    ("MODEL.WEIGHTS", ""),
+    ("MODEL.INHERIT", False),
+    ("MODEL.BACKBONE.FREEZE_AT", 0),
+]
+ROWS: dict[str, Callable[[Fold], None]] = {
+    "baseline": Fold.train_detector,
+    "finetuned": _finetuned,
+    "found": partial(_allocation, "found", Fold.found),
+    "smaller-images": _smaller_images,
+    "deep-end": partial(_allocation, "deep-end", lambda f: rules.deep_end(f.macs(), f.most)),
+    "equal-share": partial(
+        _allocation, "equal-share", lambda f: rules.equal_share(f.macs(), f.most)
+    ),
+    "one-each": partial(_allocation, "one-each", lambda f: rules.one_each(f.macs(), f.most)),
+    "random": partial(_allocation, "random", lambda f: rules.drawn(f.macs(), f.most, f.seed)),
+    "imagenet": partial(_without_detector, "imagenet", []),
+    "scratch": partial(_without_detector, "scratch", _FROM_SCRATCH),
+}

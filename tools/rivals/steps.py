@@ -1,0 +1,61 @@
+"""Commands that a row of the benchmark consists of; each is run once, and goes on if it died."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crnas_d2.common.errors import JobError
+from crnas_d2.common.files import write_file
+
+WORK = "work.json"  # in the folder of a step: whether it is done, and its CPU seconds so far
+
+
+@dataclass(frozen=True)
+class Step:
+    """A verb of crnas-d2 with its config and overrides; results lie in ``folder``."""
+
+    verb: str
+    config: Path
+    folder: Path
+    overrides: Sequence[tuple[str, Any]] = ()
+
+    def run(self) -> None:
+        """Run what is left of it; raise JobError if the command fails."""
+        work = read_work(self.folder)
+        if work["done"]:
+            return
+        settings = [*self.overrides, ("OUTPUT_DIR", self.folder.absolute())]
+        words = [word for key, value in settings for word in (key, str(value))]
+        begun = [self.folder / name for name in ("last_checkpoint", "search.db")]
+        resume = ["--resume"] if any(file.exists() for file in begun) else []
+        command = ["-m", "crnas_d2", self.verb, *resume, "--config-file", str(self.config), *words]
+        print("crnas-d2", *command[2:], flush=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        status, seconds = run_and_time([sys.executable, "-W", "ignore", *command])
+        done = {"done": status == 0, "cpu_seconds": work["cpu_seconds"] + seconds}
+        write_file(self.folder / WORK, json.dumps(done))
+        if status:
+            raise JobError(f"{self.folder} is not finished: its command ended with {status}.")
+
+
+def read_work(folder: Path) -> dict[str, Any]:
+    """Return ``done`` and ``cpu_seconds`` of a step."""
+    file = folder / WORK
+    return json.loads(file.read_text()) if file.exists() else {"done": False, "cpu_seconds": 0.0}
+
+
+def run_and_time(command: Sequence[str]) -> tuple[int, float]:
+    """Run a command; return its exit status and the CPU seconds of all its processes."""
+    process = subprocess.Popen(command)
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except BaseException:
+        process.terminate()
+        raise
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage.ru_utime + usage.ru_stime
