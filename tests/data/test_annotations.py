@@ -106,6 +106,10 @@ REFUSED = {
     "polygon": (annotation(segmentation=[1, 2, 3, 4, 5, 6]), "malformed segmentations"),
     "text polygon": (annotation(segmentation="text"), "malformed segmentations"),
     "rle": (annotation(segmentation={"counts": [1], "size": [9, 9]}), "malformed segmentations"),
+    "rle as text": (
+        annotation(segmentation={"counts": "abc", "size": [9, 9]}),
+        "malformed segmentations",
+    ),
     "rle of another size": (
         annotation(segmentation={"counts": [20, 61], "size": [9, 9]}),
         r"masks \(RLE\) of another size than their image",

@@ -159,7 +159,7 @@ SQUARE = [10, 20, 30, 20, 30, 40, 10, 40]
         ([SQUARE], (10, 20, 20, 20), 400),
         ([SQUARE, [0, 0, 4, 0, 0, 4]], (0, 0, 30, 40), 408),
         ({"size": [60, 80], "counts": [60 * 10 + 20, 20, 60 * 69 + 20]}, (10, 20, 1, 20), 20),
-        ({"size": [60, 80], "counts": "SCd0HmP1"}, None, None),
+        ({"size": [60, 80], "counts": r"\c0d0X10ln3"}, (10, 20, 2, 20), 40),
     ],
 )
 def test_boxes_are_read_from_masks(tmp_path, segmentation, box, area):
@@ -169,16 +169,25 @@ def test_boxes_are_read_from_masks(tmp_path, segmentation, box, area):
     annotation["segmentation"] = segmentation
     part = find_layout(write(tmp_path, {"a.json": content, "a.jpg": None})).read()["train"]
     assert part.findings.keys() == {"boxes read from masks"}
-    if box:
-        assert boxes_of(part) == {"a.jpg": [("cat", *box)]}
-        assert part.coco["annotations"][0]["area"] == area
+    assert boxes_of(part) == {"a.jpg": [("cat", *box)]}
+    assert part.coco["annotations"][0]["area"] == area
+
+
+RUNS_OF_ANOTHER = {"size": [60, 80], "counts": "SCd0HmP1"}  # pycocotools: 7e7 pixels wide
 
 
 def test_malformed_masks_are_left_to_the_check(tmp_path):
     content = coco("a.jpg")
     content["annotations"] = [
         {"id": 1, "image_id": 1, "category_id": 5, "segmentation": shape}
-        for shape in ([1, 2, 3], [["a", "b"] * 3], {"counts": []}, "text", [[1, 2]])
+        for shape in (
+            [1, 2, 3],
+            [["a", "b"] * 3],
+            {"counts": []},
+            "text",
+            [[1, 2]],
+            RUNS_OF_ANOTHER,
+        )
     ]
     part = find_layout(write(tmp_path, {"a.json": content, "a.jpg": None})).read()["train"]
     assert part.coco["annotations"] == content["annotations"]

@@ -12,6 +12,7 @@ from crnas_d2.data.images.files import ImageFile
 from .coco import Record
 from .faults import KINDS, Fault
 from .image_faults import Taken, find_image_faults, is_size
+from .rle import is_rle
 
 _ROUNDING = 0.02  # pixels: COCO has two decimals; a narrower box is none, and as much may stand out
 # COCO's evaluation takes no larger object (its area range "all"), and as many detections per image.
@@ -248,7 +249,7 @@ def _faults_of_shapes(annotation: Record, image: Record | None) -> Iterator[str]
         if annotation.get("iscrowd", 0) != 1:
             yield "objects without a mask"
     elif isinstance(shape, dict):
-        if not _is_rle(shape.get("size"), shape.get("counts")):
+        if not is_rle(shape):
             yield "malformed segmentations"
         elif image and shape["size"] != [image.get("height"), image.get("width")]:
             yield "masks (RLE) of another size than their image"
@@ -258,14 +259,6 @@ def _faults_of_shapes(annotation: Record, image: Record | None) -> Iterator[str]
         yield "objects whose polygons have less than 3 points"
     if points and not (are_numbers(points) and len(points) % 3 == 0):
         yield "malformed keypoints"
-
-
-def _is_rle(size: Any, counts: Any) -> bool:
-    if not isinstance(size, list) or len(size) != 2 or not all(map(is_size, size)):
-        return False
-    if isinstance(counts, list):
-        return all(type(n) is int and n >= 0 for n in counts) and sum(counts) == math.prod(size)
-    return isinstance(counts, str)
 
 
 def are_numbers(values: Any, count: int | None = None) -> bool:

@@ -12,6 +12,7 @@ from crnas_d2.common.digests import sha256
 from crnas_d2.common.files import AnyPath
 from crnas_d2.data.annotations.coco import Record, check_structure
 from crnas_d2.data.annotations.part import Part
+from crnas_d2.data.annotations.rle import is_rle
 
 from .collector import (
     BASE_NAMES,
@@ -126,6 +127,8 @@ def _box_of_mask(shape: Any) -> Record:
         shapes = [polygon(list(zip(p[::2], p[1::2], strict=True))) for p in shape]
         points = [point for p in shape for point in zip(p[::2], p[1::2], strict=True)]
         return box_of(points) | {"area": sum(shape["area"] for shape in shapes)}
+    if not is_rle(shape):
+        raise ValueError("malformed")
     height, width = shape["size"]
     rle = coco_mask.frPyObjects(shape, height, width) if type(shape["counts"]) is list else shape
     return {"bbox": coco_mask.toBbox(rle).tolist(), "area": float(coco_mask.area(rle))}
