@@ -173,7 +173,7 @@ def test_boxes_are_read_from_masks(tmp_path, segmentation, box, area):
     assert part.coco["annotations"][0]["area"] == area
 
 
-RUNS_OF_ANOTHER = {"size": [60, 80], "counts": "SCd0HmP1"}  # pycocotools: 7e7 pixels wide
+TOO_LONG = {"size": [60, 80], "counts": "SCd0HmP1"}  # pycocotools: 7e7 pixels wide
 
 
 def test_malformed_masks_are_left_to_the_check(tmp_path):
@@ -186,7 +186,7 @@ def test_malformed_masks_are_left_to_the_check(tmp_path):
             {"counts": []},
             "text",
             [[1, 2]],
-            RUNS_OF_ANOTHER,
+            TOO_LONG,
         )
     ]
     part = find_layout(write(tmp_path, {"a.json": content, "a.jpg": None})).read()["train"]
