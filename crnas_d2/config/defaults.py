@@ -247,6 +247,11 @@ def add_crnas_config(cfg: CN) -> None:
     cfg.SEARCH.BN_CALIBRATION = CN()
     # Images of archtrain for the BN statistics of each candidate; 0: keep those of the supernet.
     cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES = 200
+    # Images per forward pass of the calibration, which each pass normalizes by its own statistics;
+    # 0: SEARCH.IMS_PER_BATCH. With all images in one, layer after layer gets its final statistics.
+    cfg.SEARCH.BN_CALIBRATION.IMS_PER_BATCH = 0
+    # Weight of the statistics of these images, from 0 to 1; the rest is that of the supernet's own.
+    cfg.SEARCH.BN_CALIBRATION.WEIGHT = 1.0
     # BN of a partial genotype, whose open choices are resampled for each mini-batch of archval:
     # "calibration" (each network as above) or "batch" (statistics of the mini-batch, at no cost).
     cfg.SEARCH.BN_CALIBRATION.PARTIAL = "batch"

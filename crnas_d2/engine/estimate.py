@@ -158,4 +158,6 @@ def estimate_search(cfg: CfgNode, speed: Speed, archval: int) -> Estimate:
     # Each finalist keeps what a training keeps, which is more than a study and its image results.
     finalists = cfg.SEARCH.FINALISTS.NUMBER * 3 * speed.checkpoint
     disk = speed.weights + work.candidates * _STUDY + finalists
-    return speed.estimate(work, cfg.SEARCH.IMS_PER_BATCH, disk)
+    calibration = cfg.SEARCH.BN_CALIBRATION
+    images = min(calibration.IMS_PER_BATCH, calibration.NUM_IMAGES)
+    return speed.estimate(work, max(cfg.SEARCH.IMS_PER_BATCH, images), disk)

@@ -42,7 +42,11 @@ def calibration(cfg: CfgNode) -> Callable[[nn.Module], AbstractContextManager[No
 
     All ranks calibrate on the same images, so they have nothing to synchronize.
     """
-    return partial(calibrated, batches=build_fixed_batches(cfg, **calibration_images(cfg)))
+    settings = cfg.SEARCH.BN_CALIBRATION
+    batches = build_fixed_batches(
+        cfg, **calibration_images(cfg), batch_size=settings.IMS_PER_BATCH or None
+    )
+    return partial(calibrated, batches=batches, weight=settings.WEIGHT)
 
 
 def calibration_images(cfg: CfgNode) -> dict[str, Any]:

@@ -91,7 +91,10 @@ class SupernetScore(SubnetEvaluator, Score):
     @classmethod
     def describe(cls, cfg: CfgNode) -> list[str]:
         archval = fixed_images(cfg, cfg.DATASETS.ARCHVAL)
-        calibration, size = cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES, cfg.SEARCH.IMS_PER_BATCH
+        calibration, size = cfg.SEARCH.BN_CALIBRATION, cfg.SEARCH.IMS_PER_BATCH
+        images = f"{calibration.NUM_IMAGES} images" if calibration.NUM_IMAGES else "none"
+        if calibration.NUM_IMAGES and calibration.WEIGHT < 1:
+            images += f", {calibration.WEIGHT:g} of the statistics"
         padding = (
             f"padding: to the largest of {size} images, so the AP of a network differs a little "
             "from that of --eval-only, which takes one at a time; SEARCH.IMS_PER_BATCH 1 gives the "
@@ -100,7 +103,7 @@ class SupernetScore(SubnetEvaluator, Score):
         return [
             f"fitness: {cls.metric(cfg)} on {len(archval):,} images of {cfg.DATASETS.ARCHVAL[0]}",
             *([padding] if size > 1 and padding_differs(cfg, cfg.DATASETS.ARCHVAL) else []),
-            f"BN calibration: {f'{calibration} images' if calibration else 'none'}",
+            f"BN calibration: {images}",
             f"weights: {hide_secrets(cfg.MODEL.WEIGHTS)}",
         ]
 

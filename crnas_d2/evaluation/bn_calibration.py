@@ -16,7 +16,7 @@ Batches = Collection[list[dict[str, Any]]]
 
 
 @contextmanager
-def calibrated(model: Any, batches: Batches) -> Iterator[None]:
+def calibrated(model: Any, batches: Batches, weight: float = 1.0) -> Iterator[None]:
     """Set the BN layers on the active path to the statistics of ``batches`` within this context.
 
     A supernet's running statistics mix all paths that were trained; a subnet is scored with its
@@ -25,10 +25,15 @@ def calibrated(model: Any, batches: Batches) -> Iterator[None]:
     has no variance, and the layer normalizes by the batches before it. Layers off the path are not
     touched. On exit, everything is restored.
 
+    While statistics are measured, each batch is normalized by itself. So with all images in one
+    batch, those of a layer are measured after those of the layers before it have been set.
+
     Args:
         model: a Detectron2 detector with an active path.
         batches: inputs as in training, the same for every subnet that is compared. They have
             ``instances``, because BN in a head must see the same kind of proposals as in training.
+        weight: from 0 to 1, of the statistics of the batches; the rest is that of the running ones:
+            mean and variance of a mixture of both distributions.
 
     Raises JobError if the first batch gives a layer less than two values of a channel.
     """
@@ -48,6 +53,7 @@ def calibrated(model: Any, batches: Batches) -> Iterator[None]:
             raise _one_value(inputs[0], "Raise SEARCH.IMS_PER_BATCH or INPUT.MIN_SIZE_TEST")
 
     with restored(model, layers):
+        before = {layer: _statistics(layer) for layer in layers} if weight < 1 else {}
         with ExitStack() as hooks, torch.no_grad():
             for layer in layers:
                 layer.reset_running_stats()
@@ -66,8 +72,23 @@ def calibrated(model: Any, batches: Batches) -> Iterator[None]:
                     for batch in iterator:
                         images = len(batch)
                         model(batch)
+            for layer, (mean, variance) in before.items():
+                _mix(layer, mean, variance, weight)
         model.eval()  # from here on the new statistics are fixed
         yield
+
+
+def _statistics(layer: _BatchNorm) -> tuple[torch.Tensor, torch.Tensor]:
+    assert layer.running_mean is not None and layer.running_var is not None
+    return layer.running_mean.clone(), layer.running_var.clone()
+
+
+def _mix(layer: _BatchNorm, mean: torch.Tensor, variance: torch.Tensor, weight: float) -> None:
+    """Set a layer to the mixture of its statistics, with this weight, and other ones."""
+    ours, running = layer.running_mean, layer.running_var
+    assert ours is not None and running is not None
+    running.lerp_(variance, 1 - weight).add_(weight * (1 - weight) * (ours - mean) ** 2)
+    ours.lerp_(mean, 1 - weight)
 
 
 @contextmanager

@@ -56,6 +56,8 @@ def test_a_search_takes_its_candidates_on_archval_and_on_the_calibration():
     work = Work("6 candidates on 12 images", scored=6 * (12 + 8), candidates=6)
     assert found == Estimate(work, seconds, 140 * MIB, found.disk)
     assert 30 * MIB < found.disk < 31 * MIB
+    at_once = toy.supernet_config({"SEARCH.BN_CALIBRATION.IMS_PER_BATCH": 6})
+    assert estimate_search(at_once, SPEED, archval=12).memory == 160 * MIB
 
 
 def test_a_prefix_passes_archval_alone_or_with_its_calibration():

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from crnas_d2.common.errors import JobError
 from crnas_d2.data import build_fixed_batches
 from crnas_d2.engine import Trainer
+from crnas_d2.engine.found_network import calibration
 from crnas_d2.evaluation import batch_statistics, calibrated
 from crnas_d2.modeling import find_supernet
 from crnas_d2.space import Genotype
@@ -201,6 +202,65 @@ def test_each_image_has_the_same_weight_whatever_the_sizes_of_the_batches(batche
         torch.testing.assert_close(norm.running_mean[0], torch.cat(values).mean(), **CLOSE)
         torch.testing.assert_close(norm.running_var[0], variance, **CLOSE)
     assert norm.running_mean == 0 and norm.running_var == 1 and not norm._forward_pre_hooks
+
+
+@given(
+    values=st.lists(st.floats(-9, 9, width=16), min_size=2),
+    mean=st.floats(-9, 9),
+    variance=st.floats(0.1, 9),
+    weight=st.floats(0, 1),
+)
+def test_a_mixture_has_mean_and_variance_of_both_distributions(values, mean, variance, weight):
+    model = OneNorm()
+    [norm] = norms(model).values()
+    norm.running_mean.fill_(mean)
+    norm.running_var.fill_(variance)
+    ours = torch.tensor(values, dtype=torch.float64).repeat_interleave(4)
+    squares = ours.var() + ours.mean() ** 2
+    mixed = weight * ours.mean() + (1 - weight) * mean
+    second = weight * squares + (1 - weight) * (variance + mean**2)
+    with calibrated(model, [images_like(values)], weight):
+        torch.testing.assert_close(norm.running_mean[0].double(), mixed, **CLOSE)
+        torch.testing.assert_close(norm.running_var[0].double(), second - mixed**2, **CLOSE)
+    assert norm.running_mean == mean and norm.running_var == torch.tensor(variance)
+
+
+class TwoNorms(OneNorm):
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Sequential(nn.BatchNorm2d(1), nn.ReLU(), nn.BatchNorm2d(1))
+
+
+def test_all_images_in_one_batch_calibrate_layer_after_layer():
+    values = torch.arange(8, dtype=torch.float32) ** 2
+    model = TwoNorms()
+    first, _, second = model.backbone
+    with calibrated(model, [images_like(values)]):
+        whole = first.running_mean.item(), first.running_var.item()
+        # The first layer with its final statistics, then what the second one gets from it.
+        each = values.repeat_interleave(4)
+        assert whole == pytest.approx((each.mean().item(), each.var().item()))
+        biased = each.var(unbiased=False)  # with which a layer normalizes a batch
+        inputs = ((each - each.mean()) / (biased + first.eps).sqrt()).relu()
+        expected = inputs.mean().item(), inputs.var().item()
+        assert (second.running_mean.item(), second.running_var.item()) == pytest.approx(expected)
+    with calibrated(model, [images_like(values[:4]), images_like(values[4:])]):
+        assert second.running_mean.item() != pytest.approx(expected[0], rel=0.01)
+
+
+def test_the_config_says_how_many_images_a_pass_has_and_what_they_weigh(toy_datasets):
+    settings = {"NUM_IMAGES": 6, "IMS_PER_BATCH": 4, "WEIGHT": 0.25}
+    keys = {f"SEARCH.BN_CALIBRATION.{name}": value for name, value in settings.items()}
+    cfg, model = built(toy_datasets, keys)
+    factory = calibration(cfg)
+    assert [len(batch) for batch in factory.keywords["batches"]] == [4, 2]
+    batches = build_fixed_batches(
+        cfg, cfg.DATASETS.TRAIN, num_images=6, batch_size=4, with_annotations=True
+    )
+    with calibrated(model, batches, 0.25):
+        expected = copied(model.state_dict())
+    with factory(model):
+        assert_same(model.state_dict(), expected)
 
 
 def test_one_image_with_a_map_of_one_pixel_has_no_variance_and_changes_nothing():

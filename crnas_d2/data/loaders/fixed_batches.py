@@ -102,6 +102,7 @@ def build_fixed_batches(
     dataset_names: Sequence[str],
     *,
     num_images: int | None = None,
+    batch_size: int | None = None,
     with_annotations: bool = False,
     in_random_order: bool = False,
 ) -> FixedBatches:
@@ -114,6 +115,7 @@ def build_fixed_batches(
     Args:
         dataset_names: of the datasets to read.
         num_images: number of images to sample with ``cfg.SEED``; ``None`` for all.
+        batch_size: images of a batch; ``None`` for ``SEARCH.IMS_PER_BATCH``.
         with_annotations: add the ``instances`` that Detectron2's models need in training, and skip
             the images that a training skips, those without objects.
         in_random_order: the same batches in an order drawn with ``cfg.SEED``, so that the first
@@ -122,7 +124,7 @@ def build_fixed_batches(
     images = fixed_images(
         cfg, dataset_names, num_images=num_images, with_annotations=with_annotations
     )
-    size, num_workers = cfg.SEARCH.IMS_PER_BATCH, cfg.DATALOADER.NUM_WORKERS
+    size, num_workers = batch_size or cfg.SEARCH.IMS_PER_BATCH, cfg.DATALOADER.NUM_WORKERS
     batches = [
         range(start, min(start + size, len(images))) for start in range(0, len(images), size)
     ]
