@@ -4,6 +4,9 @@
 Each row is trained in each fold of a dataset that ``crnas-d2 prepare --folds`` has split; all start
 from the fold's detector and are fine-tuned alike. What is done is not run again, and what was
 stopped goes on. ``crnas-d2 compare`` then pools the folds.
+
+The rows ``pruned-*`` need Torch-Pruning, ``pip install torch-pruning==1.6.1``; commands that read
+their runs need ``--plugins tools.rivals.pruned_family``.
 """
 
 import argparse

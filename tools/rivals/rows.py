@@ -1,5 +1,6 @@
 """The rows of the benchmark: what else one would do with a trained detector, at equal MACs."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -15,7 +16,8 @@ from crnas_d2.cost import MACs
 from crnas_d2.space import AdditiveCost
 
 from . import rules
-from .steps import Step, read_work
+from .pruning import METHODS, prune_file, pruned_settings
+from .steps import Step, add_work, read_work
 
 Overrides = list[tuple[str, Any]]
 
@@ -89,10 +91,14 @@ class Fold:
             config, folder = self.folder / "baseline.yaml", self.run_of("baseline")
             Step("train", config, folder, [*self._seed, *self.opts]).run()
 
-    def fine_tune(self, row: str, settings: Overrides) -> None:
-        """Train a row's network as finetuned.yaml does, after these settings."""
+    def check_trained(self) -> None:
+        """Raise ValueError if the detector is not trained yet."""
         if not self.weights.exists():
             raise ValueError(f"{self.weights} does not exist: run the row baseline first.")
+
+    def fine_tune(self, row: str, settings: Overrides) -> None:
+        """Train a row's network as finetuned.yaml does, after these settings."""
+        self.check_trained()
         settings = [("MODEL.WEIGHTS", self.weights), *self._seed, *settings, *self.opts]
         config = self.folder / "finetuned.yaml"
         Step("train", config, self.run_of(row), list(dict(settings).items())).run()
@@ -140,6 +146,9 @@ def _without_detector(row: str, start: Overrides, fold: Fold) -> None:
     baseline = load_config(str(fold.folder / "baseline.yaml"), [])
     finetuned = load_config(str(fold.folder / "finetuned.yaml"), [])
     solver = baseline.SOLVER
+    if not start and not baseline.MODEL.WEIGHTS:
+        why = f"{fold.folder}/baseline.yaml starts from random weights"
+        raise ValueError(f"{why}, so the row {row} would be the row scratch.")
     fold.fine_tune(
         row,
         [
@@ -150,6 +159,21 @@ def _without_detector(row: str, start: Overrides, fold: Fold) -> None:
             *(start or [("MODEL.WEIGHTS", baseline.MODEL.WEIGHTS)]),
         ],
     )
+
+
+def _pruned(row: str, fold: Fold) -> None:
+    """Train the detector after pruning its channels, all parts of it, since all have changed."""
+    file = fold.run_of(row) / "pruned.pth"
+    if not file.exists():
+        fold.check_trained()
+        settings = [("MODEL.WEIGHTS", fold.weights), ("MODEL.BACKBONE.FREEZE_AT", 0)]
+        words = [str(word) for setting in settings for word in setting]
+        cfg = load_config(str(fold.folder / "finetuned.yaml"), words)
+        begin = time.process_time()
+        prune_file(cfg, row, fold.most, file)
+        add_work(file.parent, time.process_time() - begin)
+    start = [("MODEL.WEIGHTS", file), ("MODEL.INHERIT", False), ("MODEL.BACKBONE.FREEZE_AT", 0)]
+    fold.fine_tune(row, [*start, *pruned_settings(file, fold.search.MODEL.SUPERNET.FAMILY)])
 
 
 _FROM_SCRATCH: Overrides = [
@@ -170,4 +194,5 @@ ROWS: dict[str, Callable[[Fold], None]] = {
     "random": partial(_allocation, "random", lambda f: rules.drawn(f.macs(), f.most, f.seed)),
     "imagenet": partial(_without_detector, "imagenet", []),
     "scratch": partial(_without_detector, "scratch", _FROM_SCRATCH),
+    **{row: partial(_pruned, row) for row in METHODS},
 }

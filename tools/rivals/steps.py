@@ -12,6 +12,7 @@ from typing import Any
 from crnas_d2.common.errors import JobError
 from crnas_d2.common.files import write_file
 
+ROOT = Path(__file__).resolve().parents[2]  # of this checkout, whose modules commands import
 WORK = "work.json"  # in the folder of a step: whether it is done, and its CPU seconds so far
 
 
@@ -26,8 +27,7 @@ class Step:
 
     def run(self) -> None:
         """Run what is left of it; raise JobError if the command fails."""
-        work = read_work(self.folder)
-        if work["done"]:
+        if read_work(self.folder)["done"]:
             return
         settings = [*self.overrides, ("OUTPUT_DIR", self.folder.absolute())]
         words = [word for key, value in settings for word in (key, str(value))]
@@ -37,8 +37,7 @@ class Step:
         print("crnas-d2", *command[2:], flush=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         status, seconds = run_and_time([sys.executable, "-W", "ignore", *command])
-        done = {"done": status == 0, "cpu_seconds": work["cpu_seconds"] + seconds}
-        write_file(self.folder / WORK, json.dumps(done))
+        add_work(self.folder, seconds, is_done=status == 0)
         if status:
             raise JobError(f"{self.folder} is not finished: its command ended with {status}.")
 
@@ -49,9 +48,16 @@ def read_work(folder: Path) -> dict[str, Any]:
     return json.loads(file.read_text()) if file.exists() else {"done": False, "cpu_seconds": 0.0}
 
 
+def add_work(folder: Path, cpu_seconds: float, *, is_done: bool = False) -> None:
+    """Record more work of a step."""
+    seconds = read_work(folder)["cpu_seconds"] + cpu_seconds
+    write_file(folder / WORK, json.dumps({"done": is_done, "cpu_seconds": seconds}))
+
+
 def run_and_time(command: Sequence[str]) -> tuple[int, float]:
     """Run a command; return its exit status and the CPU seconds of all its processes."""
-    process = subprocess.Popen(command)
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
     try:
         _, status, usage = os.wait4(process.pid, 0)
     except BaseException:
