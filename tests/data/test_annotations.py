@@ -248,7 +248,7 @@ def test_the_table_says_where_a_fault_is_refused_and_the_fix(entry):
     by_layouts = {
         kind
         for kind in KINDS
-        if re.search("read|left out|keys|found by|written as|not there", kind)
+        if re.search("read|points and lines|keys|found by|written as|not there", kind)
     }
     elsewhere = {"no categories", "categories with at most one object"}
     assert seen | others | by_layouts | elsewhere == set(KINDS)

@@ -15,7 +15,7 @@ from crnas_d2.data.layouts import find_layout
 ROTATED = "rotated boxes, read as upright ones"
 ROUND = "ellipses and circles, read as boxes"
 POLYGONS = "polygons, read as masks and boxes"
-POINTS = "points and lines, left out"
+POINTS = "points and lines"
 FROM_MASKS = "boxes read from masks"
 TRIANGLE = [[10, 20], [30, 20], [30, 40]]
 # A box of 20 x 10 that is turned by 90 degrees: about its middle, about its upper left corner.

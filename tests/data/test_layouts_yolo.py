@@ -134,7 +134,7 @@ def labels(tmp_path, text, yaml=NAMES):
         ("0 0 0 .5 0 .5 .5", NAMES, 1, "polygons, read as masks and boxes"),
         ("0 .5 0 1 .5 .5 1 0 .5", NAMES, 1, "rotated boxes, read as upright ones"),
         ("0 .5 -.2 1 .5 .5 1.2 0 .5", NAMES, 1, "rotated boxes, read as upright ones"),
-        ("0 .5 .5 .2 .2 .5 .5 2", f"{NAMES}kpt_shape: [1, 3]", 1, "points and lines, left out"),
+        ("0 .5 .5 .2 .2 .5 .5 2", f"{NAMES}kpt_shape: [1, 3]", 1, "points and lines"),
         ("", NAMES, 0, BACKGROUND),
     ],
 )

@@ -169,15 +169,19 @@ KINDS: Mapping[str, Kind] = {
     "keys that occur twice in a JSON object": Kind(
         _ALWAYS, "remove one of them", mended="read with the last one", accept="repeated-keys"
     ),
-    "annotation files that no image set lists": Kind(_NEVER, "left out"),
-    "parts that are named, but not there": Kind(_NEVER, "the others are read"),
+    "annotation files that no image set lists": Kind(
+        _NEVER, "list them to use them", mended="left out"
+    ),
+    "parts that are named, but not there": Kind(
+        _NEVER, "correct their names", mended="the others are read"
+    ),
     "ids written as text or decimals": Kind(_NEVER, _READ),
     "file names found by their base name": Kind(_NEVER, _READ),
     "boxes read from masks": Kind(_NEVER, "tight around the mask"),
     "rotated boxes, read as upright ones": Kind(_NEVER, "the hull of their corners"),
     "polygons, read as masks and boxes": Kind(_NEVER, "boxes are tight around them"),
     "ellipses and circles, read as boxes": Kind(_NEVER, "tight around them"),
-    "points and lines, left out": Kind(_NEVER, "they have no box"),
+    "points and lines": Kind(_NEVER, "draw boxes", mended="left out: they have no box"),
     "annotations of images that are not listed": Kind(
         _IN_USE, "list the images, or remove the annotations", drop, "dropped"
     ),

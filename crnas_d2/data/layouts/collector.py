@@ -34,7 +34,7 @@ FROM_MASKS = "boxes read from masks"
 ROTATED = "rotated boxes, read as upright ones"
 POLYGONS = "polygons, read as masks and boxes"
 ROUND = "ellipses and circles, read as boxes"
-POINTS = "points and lines, left out"
+POINTS = "points and lines"
 
 _MASKS = {"SegmentationClass", "SegmentationObject"}  # folders of VOC without photographs
 _FEW = 5000  # files that are read without a progress bar
@@ -162,8 +162,9 @@ class Collector:
             ValueError: the problems that were kept, or no image.
         """
         if self.problems:
+            few = format_few([problem.removesuffix(".") for problem in self.problems])
             count = f" ({len(self.problems)} such places)" if len(self.problems) > 1 else ""
-            raise ValueError(format_few(self.problems) + count)
+            raise ValueError(f"{few}{count}.")
         if not any(self._images.values()):
             raise ValueError(f"{self.folder.root}: no images are annotated.")
         names = self.names
