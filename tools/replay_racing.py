@@ -25,6 +25,7 @@ from tqdm import tqdm
 from crnas_d2 import Genotype, load_config
 from crnas_d2.common.errors import one_line_errors
 from crnas_d2.config import NetworkSpec
+from crnas_d2.config.image_size import search_space
 from crnas_d2.config.values import check_values
 from crnas_d2.evaluation import ImageResults, NoiseFiles, Race, pauses
 from crnas_d2.evaluation.rank_correlation import rank_correlation
@@ -234,7 +235,7 @@ def main():
         raise ValueError(f"{args.search} holds no search: there is no config.yaml.")
     cfg = load_config(str(config), args.opts)
     check_values(cfg)
-    space = NetworkSpec.from_config(cfg).space
+    space = search_space(cfg, NetworkSpec.from_config(cfg))
     found = read_candidates(args.search, space)
     searcher = make_searcher(cfg, space, list(found), 0)
     kept = num_kept(cfg, searcher)

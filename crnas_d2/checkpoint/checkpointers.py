@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from crnas_d2.common.formats import format_few
 
-from .convention import differences, overrides
+from .convention import IMAGE_SIZE, SIZES, are_scaled, differences, overrides
 from .decoded_weights import decode_state_dict
 from .files import RunFiles, UnreadableFileError
 from .matching import MatchedWeights, match_weights
@@ -184,6 +184,9 @@ class TrainingCheckpointer(SafeCheckpointer):
         found.pop("MODEL.GENOTYPE.DEPTHS", None)
         if self._inherit:
             found.pop("MODEL.GENOTYPE.OPS", None)
+            # Its anchors follow the size of its images.
+            if IMAGE_SIZE in self.network and are_scaled(found.get(SIZES), self.network.get(SIZES)):
+                found.pop(SIZES)
         self.other_settings = overrides(found)
         if found:
             logger.warning(

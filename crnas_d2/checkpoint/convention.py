@@ -14,6 +14,7 @@ from crnas_d2.config.checks import find_spec
 from crnas_d2.space import Genotype
 
 _SPACE, _CHANNELS = "MODEL.SUPERNET.SPACE", "MODEL.GENOTYPE.CHANNELS"
+SIZES, IMAGE_SIZE = "MODEL.ANCHOR_GENERATOR.SIZES", "MODEL.GENOTYPE.IMAGE_SIZE"
 _DEPTHS, _OPS = "MODEL.GENOTYPE.DEPTHS", "MODEL.GENOTYPE.OPS"
 _POOLER = ("POOLER_TYPE", "POOLER_RESOLUTION", "POOLER_SAMPLING_RATIO")
 
@@ -45,6 +46,8 @@ def describe_network(cfg: CfgNode, genotype: Genotype | None = None) -> dict[str
         found[_DEPTHS] = list(genotype.depths)
         if "ops" not in searched:
             found[_OPS] = list(genotype.ops or [0] * sum(genotype.depths))
+    if genotype.image_size:
+        found[IMAGE_SIZE] = list(genotype.image_size)
     if genotype.channels:
         found[_CHANNELS] = [list(indices) for indices in genotype.channels]
     return found
@@ -93,7 +96,7 @@ def differences(
     Unless the file is to be resumed, as the ``same_training``, a network may take the weights of a
     supernet, and one with decoded channels those of its base.
     """
-    ignored = set() if same_training else {_SPACE, _CHANNELS}
+    ignored = set() if same_training else {_SPACE, _CHANNELS, IMAGE_SIZE}
     if file.get(_DEPTHS) != own.get(_DEPTHS):
         ignored.add(_OPS)
     return {
@@ -101,6 +104,16 @@ def differences(
         for key, value in file.items()
         if key in own and key not in ignored and not _equal(value, own[key])
     }
+
+
+def are_scaled(sizes: object, own: object) -> bool:
+    """Whether all anchors differ by one factor, as they do for images of another size."""
+    lists = [each for each in (sizes, own) if is_list(each) and all(map(is_list, each))]
+    if len(lists) < 2 or list(map(len, lists[0])) != list(map(len, lists[1])):
+        return False
+    pairs = [pair for both in zip(*lists, strict=True) for pair in zip(*both, strict=True)]
+    ratios = [after / before for before, after in pairs]
+    return all(math.isclose(ratio, ratios[0], rel_tol=1e-2) for ratio in ratios)  # rounded
 
 
 def overrides(values: Mapping[str, object]) -> str:

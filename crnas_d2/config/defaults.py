@@ -74,6 +74,10 @@ def add_crnas_config(cfg: CN) -> None:
     # The dilation choice of each searched convolution (MODEL.SUPERNET.CHANNEL.STAGES), in the order
     # in which they run: for each channel group, the index of its dilation. Empty: the base network.
     cfg.MODEL.GENOTYPE.CHANNELS = []
+    # [shorter side] of its images, pixels, if a search chose it (SEARCH.IMAGE_SIZES): a record, for
+    # genotype.yaml also sets INPUT, anchors and SEARCH.COST_INPUT_SIZE. INPUT.MIN_SIZE_TEST must be
+    # the same. Empty: not searched.
+    cfg.MODEL.GENOTYPE.IMAGE_SIZE = []
 
     # build_supernet_nasfpn_backbone, which also reads MODEL.FPN.{IN_FEATURES, OUT_CHANNELS, NORM}:
     # number of stacked pyramids, N of "N @ channels" (Ghiasi et al. 2019, section 4.2).
@@ -180,6 +184,10 @@ def add_crnas_config(cfg: CN) -> None:
 
     # ----------------------------------------------------------------- search
     cfg.SEARCH = CN()
+    # Image sizes to choose from besides blocks and operations: shorter sides, pixels, as
+    # INPUT.MIN_SIZE_TEST. Longest side, anchors and SEARCH.COST_INPUT_SIZE follow by the same
+    # factor, and so do costs. See docs/SEARCHES.md. Empty: the size of INPUT.
+    cfg.SEARCH.IMAGE_SIZES = []
     # A name in SEARCHER_REGISTRY. "exhaustive": every feasible genotype (CR-NAS section 3.3.1,
     # equation 1). "greedy": one choice after the other, keeping the best prefixes (CR-NAS
     # algorithm 1). "evolution": DetNAS algorithm 2. As many candidates are evaluated by "random"
@@ -257,7 +265,7 @@ def add_crnas_config(cfg: CN) -> None:
     cfg.SEARCH.BN_CALIBRATION.PARTIAL = "batch"
     # GiB per machine: decoded images of archval, and of the calibration, are kept in a file that
     # all workers share, if each set is no larger and there is space (docs/PERFORMANCE.md); others
-    # are decoded again for every candidate. COCO's 5,000 take 11.9.
+    # are decoded again for every candidate. COCO's 5,000 take 11.9. SEARCH.IMAGE_SIZES share it.
     cfg.SEARCH.IMAGE_CACHE = 16.0
     # (height, width) of the image for costs, pixels; as CR-NAS table 1, DetNAS uses [224, 224].
     cfg.SEARCH.COST_INPUT_SIZE = [800, 1088]

@@ -113,8 +113,9 @@ class NetworkSpec:
         if kind is not None and not is_fixed:
             base = given if "depths" in kind.fields else _with_depths(family, given)
             space = kind.build_space(family, base)
+            space = replace(space, base=replace(space.base, image_size=given.image_size))
             is_in = f"MODEL.SUPERNET.SPACE is '{kind.name}'"
-            for key in given.to_config():
+            for key in replace(given, image_size=()).to_config():  # which describes no blocks
                 if key.lower() in kind.fields:
                     raise ValueError(
                         f"MODEL.GENOTYPE.{key} names one network, but {is_in}, whose supernet has "

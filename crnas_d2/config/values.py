@@ -195,6 +195,10 @@ _RULES: dict[str, Rule] = {
         Rule("", lambda v: is_list(v) and _NAMES.admits(v[:2]) and _PAIR.admits(v[2:])),
         "a list of [task, metric, value, tolerance], e.g. [['bbox', 'AP', 38.5, 0.2]]",
     ),
+    "SEARCH: IMAGE_SIZES": Rule(
+        "different shorter sides, whole numbers of pixels, e.g. [800, 704, 608]; or []",
+        lambda v: is_list(v) and all(map(_SIZE.admits, v)) and len(set(v)) == len(v),
+    ),
     "SEARCH: PRECISION": _one_of("float32", "bfloat16", "float16"),
     "SEARCH: COST_INPUT_SIZE": _list_of(
         Rule("", lambda value: _SIZE.admits(value) and value <= 10**6),
@@ -254,6 +258,14 @@ def _wrong_combinations(cfg: CfgNode) -> Iterator[tuple[str, object, str, str]]:
         expected = f"{channels} numbers, one per channel of INPUT.FORMAT {inputs.FORMAT}"
         if len(cfg.MODEL[key]) != channels:
             yield f"MODEL.{key}", cfg.MODEL[key], expected, ""
+    found_at, size = cfg.MODEL.GENOTYPE.IMAGE_SIZE, inputs.MIN_SIZE_TEST
+    if found_at and list(found_at) != [size]:
+        expected = "put genotype.yaml last in _BASE_, or set the other to []"
+        but = f"MODEL.GENOTYPE.IMAGE_SIZE is {list(found_at)}"
+        yield "INPUT.MIN_SIZE_TEST", size, f"the size of the genotype ({expected})", but
+    if cfg.SEARCH.IMAGE_SIZES and not size:
+        but = "SEARCH.IMAGE_SIZES scales it"
+        yield "INPUT.MIN_SIZE_TEST", size, "a size of at least 1", but
     sizes, expected = inputs.MIN_SIZE_TRAIN, "two sizes, (least, most)"
     if inputs.MIN_SIZE_TRAIN_SAMPLING == "range" and len(sizes) != 2:
         yield "INPUT.MIN_SIZE_TRAIN", sizes, expected, "MIN_SIZE_TRAIN_SAMPLING is 'range'"

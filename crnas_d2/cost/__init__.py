@@ -1,6 +1,6 @@
 """Costs of networks, for limits, objectives and reports; registered in COST_REGISTRY."""
 
-from .build import build_budgets, build_costs, check_costs
+from .build import build_budgets, build_cost, build_costs, check_costs
 from .counted import Blocks, CountedCost, MACs, Parameters, most_expensive_path
 from .counting import NetworkCost, body_cost, count_macs, count_parameters, register_macs
 from .detector_cost import (
@@ -27,6 +27,7 @@ __all__ = [
     "Part",
     "body_cost",
     "build_budgets",
+    "build_cost",
     "build_costs",
     "check_costs",
     "count_macs",

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from detectron2.config import CfgNode
 
 from crnas_d2.config import NetworkSpec
-from crnas_d2.space import COST_REGISTRY, AdditiveCost, Budget, parse_limits
+from crnas_d2.config.image_size import at_image_size, search_space
+from crnas_d2.space import COST_REGISTRY, AdditiveCost, Budget, CostBySize, parse_limits
 
 
 def check_costs(cfg: CfgNode) -> set[str]:
@@ -24,16 +25,27 @@ def check_costs(cfg: CfgNode) -> set[str]:
 def build_costs(cfg: CfgNode, spec: NetworkSpec) -> dict[str, AdditiveCost]:
     """Build the costs that are limited, minimized or reported, by name, of a single-path supernet.
 
-    They are costs of the backbone body for one image of ``SEARCH.COST_INPUT_SIZE``. Raises
-    ValueError for an unknown name, malformed limits, or a cost that cannot be computed.
+    They are costs of the backbone body for one image of ``SEARCH.COST_INPUT_SIZE`` or, with
+    ``SEARCH.IMAGE_SIZES``, of the size of the candidate. Raises ValueError for an unknown name,
+    malformed limits, or a cost that cannot be computed.
     """
     names = check_costs(cfg)
-    height, width = cfg.SEARCH.COST_INPUT_SIZE
-    return {
-        name: cost(**cost.from_config(cfg)).table(spec, (height, width))
-        for name, cost in COST_REGISTRY
-        if name in names
-    }
+    return {name: build_cost(cfg, spec, name) for name in COST_REGISTRY.names if name in names}
+
+
+def build_cost(cfg: CfgNode, spec: NetworkSpec, name: str) -> AdditiveCost:
+    """Build one cost, as :func:`build_costs`."""
+    cost, sizes = COST_REGISTRY.get(name), cfg.SEARCH.IMAGE_SIZES
+
+    def table(cfg: CfgNode) -> AdditiveCost:
+        height, width = cfg.SEARCH.COST_INPUT_SIZE
+        found: AdditiveCost = cost(**cost.from_config(cfg)).table(spec, (height, width))
+        return found
+
+    if not sizes:
+        return table(cfg)
+    tables = {size: table(at_image_size(cfg, size)) for size in sizes}
+    return CostBySize(name, cost.unit, search_space(cfg, spec), tables=tables)
 
 
 def build_budgets(cfg: CfgNode, costs: Mapping[str, AdditiveCost]) -> tuple[Budget, ...]:

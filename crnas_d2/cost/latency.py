@@ -158,7 +158,10 @@ class Latency(Cost):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        return {"device": cfg.MODEL.DEVICE, "path": os.path.join(cfg.OUTPUT_DIR, LATENCY_FILE)}
+        name = LATENCY_FILE
+        if cfg.SEARCH.IMAGE_SIZES:  # one file for each size
+            name = name.replace(".", f"-{cfg.INPUT.MIN_SIZE_TEST}.")
+        return {"device": cfg.MODEL.DEVICE, "path": os.path.join(cfg.OUTPUT_DIR, name)}
 
     def table(self, spec: NetworkSpec, input_size: tuple[int, int]) -> AdditiveCost:
         return self.open_table(spec, input_size).cost

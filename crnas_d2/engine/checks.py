@@ -12,13 +12,14 @@ from crnas_d2.checkpoint import read_weights
 from crnas_d2.common.errors import did_you_mean, invalid
 from crnas_d2.common.files import check_writable
 from crnas_d2.config import NetworkSpec, spell
+from crnas_d2.config.architectures import find_architecture
 from crnas_d2.config.checks import check_model, find_spec
 from crnas_d2.config.values import check_values
 from crnas_d2.cost import check_costs
 from crnas_d2.data import check_data
 from crnas_d2.evaluation import evaluator_builder
 
-from .scores import SCORE_REGISTRY
+from .scores import SCORE_REGISTRY, Score
 from .solver import check_lr_scheduler
 
 logger = logging.getLogger(__name__)
@@ -110,6 +111,21 @@ def check_resumable(cfg: CfgNode) -> None:
         )
 
 
+def _check_image_sizes(cfg: CfgNode, score: type[Score]) -> None:
+    """Raise ValueError where the size of the images cannot be a choice."""
+    architecture, anchors = find_architecture(cfg), cfg.MODEL.ANCHOR_GENERATOR.NAME
+    but = ""
+    if not score.uses_supernet:
+        but = f"SEARCH.SCORE '{score.name}' looks at no images"
+    elif not architecture.detects:
+        but = f"MODEL.META_ARCHITECTURE '{architecture.name}' is not known to detect objects"
+    elif "anchors" in architecture.parts and anchors != "DefaultAnchorGenerator":
+        but = f"anchors of MODEL.ANCHOR_GENERATOR.NAME '{anchors}' cannot be scaled"
+    if but:
+        sizes = list(cfg.SEARCH.IMAGE_SIZES)
+        raise invalid("SEARCH.IMAGE_SIZES", sizes, but=but, fix="Set it to []")
+
+
 def check_search(cfg: CfgNode) -> NetworkSpec:
     """Check that a config describes a search that can be run; return the spec of its supernet."""
     spec = NetworkSpec.from_config(cfg)
@@ -125,6 +141,8 @@ def check_search(cfg: CfgNode) -> NetworkSpec:
         )
     score = SCORE_REGISTRY.get(cfg.SEARCH.SCORE)
     score.check(cfg)
+    if cfg.SEARCH.IMAGE_SIZES:
+        _check_image_sizes(cfg, score)
     if (score.uses_supernet or cfg.SEARCH.FINALISTS.NUMBER) and len(cfg.DATASETS.ARCHVAL) != 1:
         raise invalid("DATASETS.ARCHVAL", cfg.DATASETS.ARCHVAL, "exactly one dataset")
     if os.path.exists(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")):

@@ -126,7 +126,7 @@ class CountedNetwork:
         if searcher is not None and searcher.genotypes is not None:
             found = searcher.genotypes
         elif searcher is not None and searcher.budgets:
-            sampled = (table.space.sample(random) for _ in range(_SAMPLED))
+            sampled = (searcher.space.sample(random) for _ in range(_SAMPLED))
             found = [genotype for genotype in sampled if searcher.is_feasible(genotype)]
         return sum(map(table, found)) / len(found) if found else table.mean
 

@@ -7,11 +7,11 @@ from detectron2.config import CfgNode
 
 from crnas_d2.common.errors import invalid
 from crnas_d2.config import NetworkSpec
+from crnas_d2.config.image_size import search_space
 from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.engine import first_alpha_step
 from crnas_d2.engine.scores import SCORE_REGISTRY
 from crnas_d2.search import Searcher, build_searcher
-from crnas_d2.space import SearchSpace
 
 _STUDY = 4096  # bytes on the disk of a candidate in a study, without what it scored on each image
 
@@ -132,8 +132,7 @@ def budgeted_searcher(cfg: CfgNode) -> Searcher:
     cfg.defrost()
     cfg.SEARCH.COSTS = []
     spec = NetworkSpec.from_config(cfg)
-    assert isinstance(spec.space, SearchSpace), spec
-    return build_searcher(cfg, spec.space, build_budgets(cfg, build_costs(cfg, spec)))
+    return build_searcher(cfg, search_space(cfg, spec), build_budgets(cfg, build_costs(cfg, spec)))
 
 
 def estimate_training(

@@ -6,9 +6,10 @@ from detectron2.config import CfgNode
 
 from crnas_d2.common.errors import invalid
 from crnas_d2.config import NetworkSpec
-from crnas_d2.cost import MACs, build_budgets, build_costs
+from crnas_d2.config.image_size import search_space
+from crnas_d2.cost import build_budgets, build_cost, build_costs
 from crnas_d2.search import sample_genotypes, sample_over_cost
-from crnas_d2.space import Genotype, SearchSpace, check_budgets
+from crnas_d2.space import Genotype, check_budgets
 
 SAMPLINGS = ("random", "stratified")
 
@@ -31,17 +32,17 @@ def sample_networks(cfg: CfgNode, number: int, sampling: str = "random") -> list
             f"MODEL.SUPERNET.SPACE is '{space}' with PATH_SAMPLER '{sampler}', which is one "
             "network: there is nothing to sample from. Name the config of a search."
         )
-    space, seed = spec.space, max(cfg.SEED, 0)
-    assert space is not None
+    seed = max(cfg.SEED, 0)
     if spec.is_searched_in_training:
         if sampling == "stratified":
             raise ValueError("All networks of a channel space have the same MACs: sample randomly.")
-        return [space.sample(Random(f"{seed}/{index}")) for index in range(number)]
-    assert isinstance(space, SearchSpace)
+        assert spec.space is not None
+        return [spec.space.sample(Random(f"{seed}/{index}")) for index in range(number)]
+    space = search_space(cfg, spec)
     costs = build_costs(cfg, spec)
     budgets = build_budgets(cfg, costs)
     print(*check_budgets(space, budgets), sep="\n")
     if sampling == "random":
         return sample_genotypes(space, budgets, number, seed)
-    macs = costs.get("MACS") or MACs().table(spec, tuple(cfg.SEARCH.COST_INPUT_SIZE))
+    macs = costs.get("MACS") or build_cost(cfg, spec, "MACS")
     return sample_over_cost(space, budgets, macs, number, seed)

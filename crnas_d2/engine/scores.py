@@ -1,7 +1,7 @@
 """What scores the candidates of a search: a trained supernet, or a formula."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from detectron2.config import CfgNode
 from torch import nn
@@ -10,10 +10,12 @@ from crnas_d2.common.errors import invalid
 from crnas_d2.common.registry import Registry
 from crnas_d2.common.secrets_in_urls import hide_secrets
 from crnas_d2.config import NetworkSpec, import_plugins
+from crnas_d2.config.image_size import at_image_size
 from crnas_d2.cost import Entropy
 from crnas_d2.data import build_fixed_batches, fixed_images, padding_differs, register_datasets
 from crnas_d2.evaluation import ImageResults, Race, SubnetEvaluator, build_evaluator, precision
 from crnas_d2.evaluation.bn_calibration import batch_statistics
+from crnas_d2.modeling.anchors import anchors_of
 from crnas_d2.search import Stopped
 from crnas_d2.space import Genotype
 
@@ -140,6 +142,45 @@ class EntropyScore(Score):
         return {self.name: self.entropy(genotype)}
 
 
+class ScoreBySize(Score):
+    """Scores each candidate at its own image size, with anchors of the same scale.
+
+    The images of all sizes share ``SEARCH.IMAGE_CACHE``, by their area.
+
+    Args:
+        build: builds the score of one size from its config, when a candidate first needs it.
+    """
+
+    def __init__(self, cfg: CfgNode, model: nn.Module, build: Callable[[CfgNode], Score]):
+        self._model, self._build = model, build
+        self._configs, self._scores = {}, dict[int, Score]()
+        areas = {size: size**2 for size in cfg.SEARCH.IMAGE_SIZES}
+        for size, area in areas.items():
+            self._configs[size] = at_image_size(cfg, size)
+            self._configs[size].SEARCH.IMAGE_CACHE *= area / sum(areas.values())
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, model: nn.Module | None) -> "ScoreBySize":
+        assert model is not None
+        score: type[Score] = SCORE_REGISTRY.get(cfg.SEARCH.SCORE)
+        return cls(cfg, model, lambda own: score.from_config(own, model))
+
+    def __call__(
+        self, genotype: Genotype, race: Race | None = None
+    ) -> Mapping[str, float] | Stopped:
+        if not genotype.image_size:
+            raise ValueError(f"{genotype} has no image size; expected one of SEARCH.IMAGE_SIZES.")
+        [size] = genotype.image_size
+        with anchors_of(self._model, self._configs[size]):
+            if size not in self._scores:
+                self._scores[size] = self._build(self._configs[size])
+            self._last = self._scores[size]
+            return self._last(genotype) if race is None else self._last(genotype, race)
+
+    def image_results(self, metric: str) -> ImageResults | None:
+        return self._last.image_results(metric)
+
+
 def build_score(cfg: CfgNode, model: nn.Module | None = None) -> Score:
     """Build the score of ``SEARCH.SCORE`` in any process; load the supernet if it is missing."""
     import_plugins(cfg.PLUGINS)
@@ -147,4 +188,6 @@ def build_score(cfg: CfgNode, model: nn.Module | None = None) -> Score:
     score: type[Score] = SCORE_REGISTRY.get(cfg.SEARCH.SCORE)
     if score.uses_supernet and model is None:
         model = load_supernet(cfg)
+    if cfg.SEARCH.IMAGE_SIZES:
+        return ScoreBySize.from_config(cfg, model)
     return score.from_config(cfg, model)

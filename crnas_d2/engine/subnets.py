@@ -1,5 +1,6 @@
 """The subnets of a trained supernet: their images and their weights."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -8,9 +9,11 @@ from torch import nn
 from crnas_d2 import checkpoint
 from crnas_d2.checkpoint import describe_network
 from crnas_d2.config import spell
+from crnas_d2.config.image_size import at_image_size
 from crnas_d2.data import CLASSES, class_record, fixed_images, match_classes
 from crnas_d2.engine import Trainer
 from crnas_d2.modeling import find_supernet
+from crnas_d2.modeling.anchors import anchors_of
 from crnas_d2.space import Genotype
 
 from .found_network import calibration, calibration_images
@@ -55,7 +58,8 @@ def save_subnet(cfg: CfgNode, model: nn.Module, genotype: Genotype, path: Path) 
     supernet = find_supernet(model)
     assert supernet is not None and supernet.has_paths
     supernet.set_path(genotype)
-    with calibration(cfg)(model):
+    cfg = at_image_size(cfg, *genotype.image_size) if genotype.image_size else cfg
+    with anchors_of(model, cfg) if genotype.image_size else nullcontext(), calibration(cfg)(model):
         weights = checkpoint.subnet_state_dict(model, genotype)
         network = describe_network(cfg, genotype)
         content = {"model": weights, "network": network, **class_record(cfg)}

@@ -1,6 +1,6 @@
 """The report of a channel search: the dilations that were found, and alpha over time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +16,38 @@ from .sketch import draw_channels
 
 
 def write_found_network(
-    genotype: Genotype, space: Any, folder: str, family: str, seed: int
+    genotype: Genotype,
+    space: Any,
+    folder: str,
+    family: str,
+    seed: int,
+    images: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Write what a training of a seed has found in a space into its folder; return the files.
 
+    ``images`` are the settings of its image size, if that was searched, see
+    :meth:`Genotype.to_yaml`.
     A kind of space without an entry in :data:`FOUND_REPORTS` has ``genotype.yaml`` alone.
     """
     if (write := FOUND_REPORTS.get(space.kind)) is not None:
-        return write(genotype, space, folder, family, seed)
+        return write(genotype, space, folder, family, seed, images)
     file = Path(folder, "genotype.yaml")
-    genotype.to_yaml(file, family=family)
+    genotype.to_yaml(file, family=family, images=images)
     return [file]
 
 
 def write_channel_search(
-    genotype: Genotype, space: ChannelSpace, folder: str, family: str, seed: int
+    genotype: Genotype,
+    space: ChannelSpace,
+    folder: str,
+    family: str,
+    seed: int,
+    images: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Write ``genotype.yaml`` and the page of a channel search into its folder; return both."""
     result = ChannelSearchResult.read(folder, seed, space, genotype)
     files = [Path(folder, name) for name in ("genotype.yaml", "report.html")]
-    result.write_genotype(files[0], family)
+    result.write_genotype(files[0], family, images)
     page = Page("Search of the channel space")
     page.verdict(
         [
@@ -53,9 +65,7 @@ def write_channel_search(
     return files
 
 
-FOUND_REPORTS: dict[str, Callable[[Genotype, Any, str, str, int], list[Path]]] = {
-    "channel": write_channel_search
-}
+FOUND_REPORTS: dict[str, Callable[..., list[Path]]] = {"channel": write_channel_search}
 """By kind of space, what writes the files of a network that a training has found.
 
 It is called as :func:`write_found_network`.

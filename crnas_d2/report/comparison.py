@@ -25,8 +25,7 @@ def comparison_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]], s
     # VOC's evaluator knows no sizes.
     sizes = any(f"bbox/{name}" in run.metrics for run in runs for name in _COCO_METRICS[2:])
     metrics = _COCO_METRICS if sizes else _VOC_METRICS
-    height, width = runs[0].input_size
-    cost = ["channels", f"MACs (body, {height}x{width})", "parameters (body)"]
+    cost = ["channels", _macs_label(runs), "parameters (body)"]
     head = ["network", "blocks per stage", *cost, "seed"]
     rows = []
     for run in runs:
@@ -37,6 +36,8 @@ def comparison_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]], s
         blocks = str(list(genotype.depths))
         if genotype.ops:
             blocks += " " + " ".join("".join(map(str, ops)) for ops in genotype.ops_of_stages())
+        if genotype.image_size:
+            blocks += f", image size {genotype.image_size[0]}"
         if channels is not None and genotype.channels:
             blocks += f", {100 * dilated_share(channels, genotype):.0f} % dilated"
         rows.append([run.name, blocks, stage_widths(run.spec), *costs, seed, *scores])
@@ -159,6 +160,11 @@ def comparison_verdict(comparison: Comparison) -> list[str]:
     return lines
 
 
+def _macs_label(runs: Sequence[Run]) -> str:
+    sizes = [f"{height}x{width}" for height, width in dict.fromkeys(r.input_size for r in runs)]
+    return f"MACs (body, {' or '.join(sizes)})"
+
+
 def _draw_costs(comparison: Comparison) -> Figure:
     """Draw AP against MACs as CR-NAS figure 5; the trainings of one network have one colour."""
     figure = Figure(figsize=(6, 4))
@@ -168,8 +174,7 @@ def _draw_costs(comparison: Comparison) -> Figure:
         [points] = axes.plot([macs] * len(network.runs), network.scores, "o", alpha=0.6)
         axes.plot(macs, network.ap, "_", markersize=16, color=points.get_color())
         axes.annotate(name, (macs, network.ap), place, textcoords="offset points", fontsize=8)
-    height, width = comparison.runs[0].input_size
-    axes.set(xlabel=f"MACs (body, {height}x{width})", ylabel="AP")
+    axes.set(xlabel=_macs_label(comparison.runs), ylabel="AP")
     axes.xaxis.set_major_formatter(EngFormatter())
     axes.margins(x=0.15, y=0.1)
     axes.grid(alpha=0.3)

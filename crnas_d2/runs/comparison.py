@@ -49,7 +49,10 @@ class TrainedNetwork:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs that were tested on one dataset, with their costs for images of one size."""
+    """Runs that were tested on one dataset, with their costs for images of one size.
+
+    Those whose image size was searched cost what they do at that size.
+    """
 
     runs: Sequence[Run]
     networks: Sequence[TrainedNetwork]  # first that which the others are compared with
@@ -66,11 +69,13 @@ class Comparison:
         """
         first = runs[0]
         for run in runs[1:]:
-            for key, ours, theirs in (
-                ("DATASETS.TEST", (first.dataset,), (run.dataset,)),
-                ("SEARCH.COST_INPUT_SIZE", first.input_size, run.input_size),
+            # A network whose image size was searched costs what it costs at that size.
+            at_own_size = any(each.spec.genotype.image_size for each in (first, run))
+            for key, ours, theirs, may_differ in (
+                ("DATASETS.TEST", (first.dataset,), (run.dataset,), False),
+                ("SEARCH.COST_INPUT_SIZE", first.input_size, run.input_size, at_own_size),
             ):
-                if ours != theirs:
+                if ours != theirs and not may_differ:
                     why = f"their {key} is {ours} and {theirs}; expected the same."
                     raise ValueError(f"{first.name} and {run.name} cannot be compared: {why}")
         recomputed, resampled, num_images = _resample(runs)

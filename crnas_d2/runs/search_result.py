@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -15,6 +15,7 @@ from crnas_d2.checkpoint import read_file
 from crnas_d2.common.files import write_file
 from crnas_d2.common.secrets_in_urls import hide_secrets
 from crnas_d2.config import NetworkSpec
+from crnas_d2.config.image_size import image_sections, search_space
 from crnas_d2.cost import build_costs
 from crnas_d2.engine.scores import SCORE_REGISTRY
 from crnas_d2.evaluation import FitnessNoise
@@ -55,6 +56,7 @@ class SearchResult:
     baseline: Baseline | None = None
     finalists: Sequence[Finalist] = ()  # the best first
     origin: Origin | None = None
+    images: Mapping[str, Any] = field(default_factory=dict)  # settings of the best image size
     races: bool = False  # whether candidates that cannot win are stopped early
     elsewhere: Sequence[str] = ()  # folders of all its workers, also of those on other machines
 
@@ -69,7 +71,7 @@ class SearchResult:
         elsewhere: Sequence[str] = (),
     ) -> "SearchResult":
         """Collect what a search has left in ``OUTPUT_DIR``, and in folders of other workers."""
-        space = cast(SearchSpace, spec.space)
+        space = search_space(cfg, spec)
         score = SCORE_REGISTRY.get(cfg.SEARCH.SCORE)
         seen = {
             "archval": ", ".join(cfg.DATASETS.ARCHVAL),
@@ -83,12 +85,16 @@ class SearchResult:
             if candidate.fitness is not None and space.is_complete(candidate.genotype)
         }
         height, width = cfg.SEARCH.COST_INPUT_SIZE
+        pixels = f"{height}x{width} pixels"
+        if cfg.SEARCH.IMAGE_SIZES:
+            pixels = f"images of its image_size ({pixels} for {cfg.INPUT.MIN_SIZE_TEST})"
+        best = finalists[0].candidate.genotype if finalists else next(iter(complete), Genotype())
         return cls(
             space,
             candidates,
             costs,
             score.metric(cfg),
-            f"backbone body, {stage_widths(spec)} channels per stage, {height}x{width} pixels",
+            f"backbone body, {stage_widths(spec)} channels per stage, {pixels}",
             f"on {cfg.DATASETS.ARCHVAL[0]}, with supernet weights"
             if score.uses_supernet
             else "by formula, without weights and images",
@@ -99,6 +105,7 @@ class SearchResult:
             _baseline(cfg, spec),
             finalists,
             Origin([cfg.OUTPUT_DIR], [cfg.SEED], work, seconds, more),
+            image_sections(cfg, best.image_size),
             cfg.SEARCH.RACING.ENABLED,
             elsewhere,
         )
@@ -156,7 +163,7 @@ class SearchResult:
         if finalists:
             trained = f"{self.trained_metric} {finalists[0].fitness} after its own training"
             lines.append(f"{trained}, the best of {len(finalists)} finalists")
-        best.genotype.to_yaml(path, family=family, comment="\n".join(lines))
+        best.genotype.to_yaml(path, family=family, comment="\n".join(lines), images=self.images)
 
     def write_candidates(self, path: str | Path) -> None:
         """Write one line per evaluated genotype, the best first, numbers in full precision.
@@ -214,7 +221,8 @@ def _baseline(cfg: CfgNode, spec: NetworkSpec) -> Baseline | None:
             return None
         depths = base.depths
     ops = (ops or (0,) * sum(depths)) if "ops" in fields else base.ops
-    return Baseline(Genotype(depths, ops), what)
+    size = (cfg.INPUT.MIN_SIZE_TEST,) if cfg.SEARCH.IMAGE_SIZES else base.image_size
+    return Baseline(Genotype(depths, ops, image_size=size), what)
 
 
 @dataclass(frozen=True)
@@ -238,14 +246,17 @@ class ChannelSearchResult:
         origin = Origin([folder], [seed], "training", metrics.seconds)
         return cls(space, genotype, metrics, origin)
 
-    def write_genotype(self, path: str | Path, family: str) -> None:
-        """Write the genotype as a fragment of a config."""
+    def write_genotype(
+        self, path: str | Path, family: str, images: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write the genotype as a fragment of a config, see :meth:`Genotype.to_yaml`."""
         comment = (
             "The strongest dilation of each channel group (NATS section 3.3). CHANNELS has a list\n"
             f"for each convolution: {', '.join(self.space.names)}"
         )
         channel = self.space.to_config()
-        self.genotype.to_yaml(path, family=family, comment=comment, channel=channel)
+        settings: dict[str, Any] = {"comment": comment, "channel": channel, "images": images}
+        self.genotype.to_yaml(path, family=family, **settings)
 
 
 def read_search(folder: str | Path) -> SearchResult | ChannelSearchResult:
@@ -258,7 +269,7 @@ def read_search(folder: str | Path) -> SearchResult | ChannelSearchResult:
         space = cast(ChannelSpace, spec.space)
         return ChannelSearchResult.read(cfg.OUTPUT_DIR, cfg.SEED, space, genotype)
     study = _load_study(cfg, folder)
-    candidates = evaluated(study, cast(SearchSpace, spec.space))
+    candidates = evaluated(study, search_space(cfg, spec))
     if not any(candidate.fitness is not None for candidate in candidates):
         raise ValueError(f"The search in {folder} has no result yet: continue it with --resume.")
     return SearchResult.of(cfg, spec, candidates, build_costs(cfg, spec), elsewhere=folders(study))

@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from crnas_d2.common.digests import remembered_sha256, text_digest
 from crnas_d2.config import NetworkSpec, changed_settings, load_config
 from crnas_d2.config.architectures import find_architecture
 from crnas_d2.config.checks import find_spec
+from crnas_d2.config.image_size import at_image_size, image_settings
 from crnas_d2.cost import body_cost
 from crnas_d2.space import Genotype
 
@@ -53,12 +54,15 @@ class Training:
     @cached_property
     def _loaded(self) -> CfgNode:
         overrides = [*self.overrides, "SEED", str(self.seed)]
-        for key, value in self.genotype.to_config().items():
+        blocks = replace(self.genotype, image_size=())
+        for key, value in blocks.to_config().items():
             overrides += [f"MODEL.GENOTYPE.{key}", str(value)]
         if not torch.cuda.is_available():
             # Said once by who read the config first, not for each network.
             overrides += ["MODEL.DEVICE", "cpu"]
         cfg = load_config(self.config_file, overrides)
+        if self.genotype.image_size:
+            cfg = at_image_size(cfg, *self.genotype.image_size)
         # One network, which need not be one of the space.
         cfg.MODEL.SUPERNET.SPACE, cfg.MODEL.SUPERNET.PATH_SAMPLER = "none", "fixed"
         return cfg
@@ -149,11 +153,14 @@ def training_settings(cfg: CfgNode) -> dict[str, object]:
 
 def common_settings(training: Training) -> dict[str, object]:
     """Return what all networks and seeds of a list of trainings must have in common."""
+    own = set[str]()
+    if size := training.genotype.image_size:
+        own = set(image_settings(training.config(with_weights=False), *size))
     return {
         f"{'' if stage is training else 'pretraining: '}{key}": value
         for stage in training.stages
         for key, value in training_settings(stage.config(with_weights=False)).items()
-        if key != "SEED" and not key.startswith("MODEL.GENOTYPE.")
+        if key != "SEED" and key not in own and not key.startswith("MODEL.GENOTYPE.")
     }
 
 

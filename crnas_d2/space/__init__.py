@@ -2,7 +2,7 @@
 
 from .budget import Budget, is_feasible, parse_limits
 from .channel_space import ChannelSpace, SearchedConv, warn_without_plain_dilation
-from .cost import COST_REGISTRY, AdditiveCost, Cost
+from .cost import COST_REGISTRY, AdditiveCost, Cost, CostBySize
 from .dilations import (
     DILATION_SETS,
     Dilation,
@@ -17,18 +17,20 @@ from .feasible import check_budgets, feasible_genotypes
 from .fraction import FeasibleFraction, feasible_fraction
 from .genotype import Genotype, genotype_file
 from .kind import SPACE_REGISTRY, SpaceKind
-from .search_space import Choice, SearchSpace
+from .search_space import IMAGE_SIZE, Choice, SearchSpace
 
 __all__ = [
     "COST_REGISTRY",
     "DILATION_SETS",
     "FAMILY_REGISTRY",
+    "IMAGE_SIZE",
     "SPACE_REGISTRY",
     "AdditiveCost",
     "Budget",
     "ChannelSpace",
     "Choice",
     "Cost",
+    "CostBySize",
     "Dilation",
     "Family",
     "FeasibleFraction",

@@ -3,7 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from yacs.config import CfgNode
@@ -12,7 +12,7 @@ from crnas_d2.common.digests import text_digest
 from crnas_d2.common.registry import Registry
 
 from .genotype import Genotype
-from .search_space import Choice, SearchSpace
+from .search_space import IMAGE_SIZE, Choice, SearchSpace
 
 COST_REGISTRY = Registry("COST", "A cost")
 """Costs by their names in ``SEARCH.BUDGET`` and ``SEARCH.COSTS``; subclasses of :class:`Cost`."""
@@ -86,6 +86,37 @@ class AdditiveCost:
     def digest(self) -> str:
         """A hash that identifies these costs."""
         return text_digest(json.dumps([self.base, self.options], sort_keys=True), 64)
+
+
+@dataclass(frozen=True)
+class CostBySize(AdditiveCost):
+    """The cost of each genotype of a space with image sizes: one additive cost per size.
+
+    Attributes:
+        tables: by image size, the cost in the space without that choice.
+        options: none, because costs do not add up over image size and blocks.
+    """
+
+    options: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    tables: Mapping[int, AdditiveCost] = field(default_factory=dict)
+
+    def of(self, values: Mapping[str, int]) -> float:
+        blocks = {name: option for name, option in values.items() if name != IMAGE_SIZE}
+        return self.tables[values[IMAGE_SIZE]].of(blocks)
+
+    @property
+    def mean(self) -> float:
+        return sum(table.mean for table in self.tables.values()) / len(self.tables)
+
+    def extreme(self, pick: Callable[..., Any]) -> dict[str, int]:
+        ends = [{IMAGE_SIZE: s, **table.extreme(pick)} for s, table in self.tables.items()]
+        chosen: dict[str, int] = pick(ends, key=self.of)
+        return chosen
+
+    @property
+    def digest(self) -> str:
+        tables = {size: table.digest for size, table in self.tables.items()}
+        return text_digest(json.dumps(tables, sort_keys=True), 64)
 
 
 class Cost(ABC):

@@ -3,13 +3,13 @@
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from random import Random
 
 from .budget import Budget
-from .cost import AdditiveCost
-from .search_space import Choice, SearchSpace, num_completions
+from .cost import AdditiveCost, CostBySize
+from .search_space import IMAGE_SIZE, Choice, SearchSpace, num_completions
 
 _MOST_COUNTED = 100_000  # genotypes that are counted one by one
 _MOST_TOTALS = 100_000  # distinct totals of half the choices; with more, genotypes are sampled
@@ -49,6 +49,10 @@ def feasible_fraction(space: SearchSpace, budgets: Sequence[Budget]) -> Feasible
         return FeasibleFraction(1.0, True)
     if not all(budget.is_reachable for budget in budgets):
         return NOTHING
+    if sizes := _by_size(space, budgets):  # each has as many genotypes
+        parts = [feasible_fraction(blocks, limits) for _, blocks, limits in sizes]
+        value = sum(part.value for part in parts) / len(parts)
+        return FeasibleFraction(value, all(part.is_exact for part in parts))
     if space.size <= _MOST_COUNTED:
         number = sum(1 for _ in iterate_feasible(space, budgets))
         return FeasibleFraction(number / space.size, True)
@@ -64,6 +68,10 @@ def iterate_feasible(space: SearchSpace, budgets: Sequence[Budget]) -> Iterator[
 
     A depth-first walk over the choices. Prefixes without a feasible completion are pruned.
     """
+    if sizes := _by_size(space, budgets):
+        for size, blocks, limits in sizes:
+            yield from ({IMAGE_SIZE: size, **v} for v in iterate_feasible(blocks, limits))
+        return
     bounds = list(map(_bounds, budgets))
 
     def extend(index: int, values: dict[str, int], spent: list[float]) -> Iterator[dict[str, int]]:
@@ -82,6 +90,22 @@ def iterate_feasible(space: SearchSpace, budgets: Sequence[Budget]) -> Iterator[
                 yield from extend(index + 1, {**values, choice.name: option}, costs)
 
     yield from extend(0, {}, [budget.cost.base for budget in budgets])
+
+
+def _by_size(
+    space: SearchSpace, budgets: Sequence[Budget]
+) -> list[tuple[int, SearchSpace, list[Budget]]]:
+    """Divide a space by the image size: size, its space and its budgets; none without sizes."""
+    if IMAGE_SIZE not in space.names:
+        return []
+    blocks, parts = replace(space, choices=space.choices[1:]), []
+    for size in space.choices[0].options:
+        limits = []
+        for budget in budgets:
+            assert isinstance(budget.cost, CostBySize), budget
+            limits.append(replace(budget, cost=budget.cost.tables[size]))
+        parts.append((size, blocks, limits))
+    return parts
 
 
 def _bounds(budget: Budget) -> Callable[[int, Mapping[str, int], float], bool]:
@@ -119,6 +143,13 @@ def _bounds(budget: Budget) -> Callable[[int, Mapping[str, int], float], bool]:
 
 def total_counts(cost: AdditiveCost, most: int) -> dict[float, int] | None:
     """Return the number of genotypes by total cost; ``None`` if there are more than ``most``."""
+    if isinstance(cost, CostBySize):
+        found: Counter[float] = Counter()
+        for table in cost.tables.values():
+            if (counts := total_counts(table, most)) is None or len(found) > most:
+                return None
+            found.update(counts)
+        return found
     totals = {cost.base: 1}
     for root, children in cost.space.groups:
         totals = _convolved(totals, _group_counts(cost, root, children))

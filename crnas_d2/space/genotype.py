@@ -26,17 +26,23 @@ class Genotype:
             extends, only the first blocks have one.
         channels: for each searched convolution, in the order in which they run, the index of the
             dilation of each channel group (NATS section 3.3); empty: the dilations of ``ops``.
+        image_size: the shorter side of its images in pixels, of one entry; empty: not searched.
     """
 
     depths: tuple[int, ...] = ()
     ops: tuple[int, ...] = ()
     channels: tuple[tuple[int, ...], ...] = ()
+    image_size: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         depths = _whole_numbers("DEPTHS", self.depths, least=1, each="one per stage")
         ops = _whole_numbers("OPS", self.ops, least=0, each="one per block")
+        size = _whole_numbers("IMAGE_SIZE", self.image_size, least=1, each="one at most")
         if sum(depths) > _MOST_BLOCKS:
             raise invalid("MODEL.GENOTYPE.DEPTHS", depths, f"at most {_MOST_BLOCKS} blocks in all")
+        if len(size) > 1:
+            raise invalid("MODEL.GENOTYPE.IMAGE_SIZE", list(size), "[shorter side], pixels, or []")
+        object.__setattr__(self, "image_size", size)
         object.__setattr__(self, "depths", depths)
         object.__setattr__(self, "ops", ops)
         object.__setattr__(self, "channels", _lists_of_indices(self.channels))
@@ -86,6 +92,7 @@ class Genotype:
         family: str,
         comment: str = "",
         channel: Mapping[str, object] | None = None,
+        images: Mapping[str, Any] | None = None,
     ) -> None:
         """Write a config fragment; ``_BASE_: [Base.yaml, genotype.yaml]`` builds the network.
 
@@ -93,11 +100,13 @@ class Genotype:
             family: ``MODEL.SUPERNET.FAMILY``; a config of another family rejects the file.
             comment: lines for the head of the file.
             channel: what gives ``channels`` their meaning, see :meth:`ChannelSpace.to_config`.
+            images: sections with the settings of ``image_size``, see
+                :func:`crnas_d2.config.image_size.image_sections`.
         """
         supernet = {"PATH_SAMPLER": "fixed", **({"CHANNEL": dict(channel)} if channel else {})}
-        config = {
-            "MODEL": {"SUPERNET": supernet, "GENOTYPE": {"FAMILY": family, **self.to_config()}}
-        }
+        model = {"SUPERNET": supernet, "GENOTYPE": {"FAMILY": family, **self.to_config()}}
+        settings = images or {}
+        config = {**settings, "MODEL": {**settings.get("MODEL", {}), **model}}
         head = "".join(f"# {line}\n" for line in comment.splitlines())
         body = yaml.safe_dump(config, default_flow_style=None, sort_keys=False)
         write_file(path, head + body)

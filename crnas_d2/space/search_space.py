@@ -11,6 +11,8 @@ from crnas_d2.common.errors import invalid
 
 from .genotype import Genotype
 
+IMAGE_SIZE = "image_size"  # the name of its choice, and its field
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -94,6 +96,13 @@ class SearchSpace:
     def genotypes_of_trials(self) -> dict[tuple[Any, ...], Genotype | None]:
         """Those that a search has read from its study, by the values of their choices."""
         return {}
+
+    def with_image_sizes(self, sizes: Sequence[int]) -> "SearchSpace":
+        """Return this space with the image size as its first choice; itself without sizes."""
+        if not sizes:
+            return self
+        choice = Choice(IMAGE_SIZE, tuple(sizes), field=IMAGE_SIZE)
+        return replace(self, choices=(choice, *self.choices))
 
     @property
     def is_conditional(self) -> bool:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from crnas_d2.config import NetworkSpec, load_config
+from crnas_d2.config.image_size import image_sections
 from crnas_d2.engine.sampled_networks import SAMPLINGS, sample_networks
 from crnas_d2.space import ChannelSpace
 from crnas_d2.verbs.arguments import add_config_file
@@ -31,7 +32,8 @@ def run(args: argparse.Namespace) -> None:
     try:
         for file, genotype in zip(files, genotypes, strict=True):
             comment = f"{genotype}, sampled at random (SEED {seed})"
-            genotype.to_yaml(file, family=family, comment=comment, channel=meaning)
+            images = image_sections(cfg, genotype.image_size)
+            genotype.to_yaml(file, family=family, comment=comment, channel=meaning, images=images)
     except BaseException:
         for file in files:  # all or none, so that the same command can be run again
             file.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from detectron2.utils import comm
 from crnas_d2.checkpoint.files import RunFiles
 from crnas_d2.common.errors import one_line_errors
 from crnas_d2.config import load_config
+from crnas_d2.config.image_size import image_sections
 from crnas_d2.engine.checks import check_evaluation, check_resumable, check_training
 from crnas_d2.engine.training import evaluate, train
 from crnas_d2.modeling import find_supernet
@@ -93,7 +94,8 @@ def run_training(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False)
     genotype = None if supernet is None else supernet.decode()
     if supernet is not None and genotype is not None and comm.is_main_process():
         where = (cfg.OUTPUT_DIR, cfg.MODEL.SUPERNET.FAMILY, cfg.SEED)
-        for file in write_found_network(genotype, supernet.space, *where):
+        images = image_sections(cfg, genotype.image_size)
+        for file in write_found_network(genotype, supernet.space, *where, images):
             print(f"  {file}")
     return trainer.results
 

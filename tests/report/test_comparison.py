@@ -99,6 +99,19 @@ def test_what_cannot_be_compared_is_refused(make, settings, words):
         Comparison.of([make("baseline", 20.0), make("searched", 20.0, **settings)])
 
 
+def test_a_network_whose_image_size_was_searched_is_compared_at_its_own(make):
+    smaller = {"SEARCH__COST_INPUT_SIZE": [32, 32], "INPUT__MIN_SIZE_TEST": 32}
+    runs = [
+        make("baseline", 20.0),
+        make("found", 19.0, MODEL__GENOTYPE__IMAGE_SIZE=[32], **smaller),
+    ]
+    Comparison.of(runs)
+    assert runs[1].cost.macs < 0.3 * runs[0].cost.macs
+    head, rows, _ = comparison_table(runs)
+    assert "MACs (body, 64x64 or 32x32)" in head
+    assert rows[1][1] == "[1, 2, 3, 2], image size 32"
+
+
 def test_networks_are_shown_side_by_side(make):
     text = text_of([make("baseline", 12.345), make("searched", 10.0)], num_images=2)
     assert "baseline1" in text and "searched1" in text and f"{12.345:.2f}" in text

@@ -21,8 +21,10 @@ from scripts import read_candidates
 
 from crnas_d2 import run_training
 from crnas_d2.config import NetworkSpec, load_config
+from crnas_d2.config.image_size import at_image_size
 from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.engine.subnets import load_supernet
+from crnas_d2.space import Genotype, feasible_genotypes
 from crnas_d2.verbs.main import run_verb
 from crnas_d2.verbs.search.trained_detector import thaw
 
@@ -221,6 +223,25 @@ def test_any_family_is_searched(name, jobs, toy_datasets, tmp_path):
     assert budget.high == round(0.95 * budget.cost.range[1]) and budget.cost.range[0] < budget.high
     # Each network of the space has its weights.
     load_supernet(job)
+
+
+def test_the_image_size_of_a_detector_is_searched_too(jobs, toy_datasets, tmp_path):
+    shallow = {"MODEL.GENOTYPE.DEPTHS": [1, 2, 2, 1], "MODEL.WEIGHTS": ""}
+    run = leave_run(tmp_path / "run", toy.network_config(toy_datasets, shallow))
+    words = ["--from", run, "--budget", 0.5, "SEARCH.IMAGE_SIZES", "[64, 32]"]
+    run_verb("search", list(map(str, words)), "crnas-d2")
+    [job] = jobs
+    [budget] = build_budgets(job, build_costs(job, NetworkSpec.from_config(job)))
+    whole = budget.cost(Genotype((1, 2, 2, 1), image_size=(64,)))
+    assert budget.high == round(0.5 * whole)
+    feasible = feasible_genotypes(budget.cost.space, [budget])
+    assert feasible and {genotype.image_size for genotype in feasible} == {(32,)}
+    # What is found is searched again, at its own size.
+    found = at_image_size(toy.network_config(toy_datasets, shallow), 32)
+    again = leave_run(tmp_path / "again", found)
+    run_verb("search", ["--from", str(again), "--budget", "0.95"], "crnas-d2")
+    base = NetworkSpec.from_config(jobs[1]).space.base
+    assert base == Genotype(image_size=(32,)) and jobs[1].SEARCH.COST_INPUT_SIZE == [32, 32]
 
 
 def test_files_are_named_as_they_are_and_overrides_win(jobs, toy_datasets, tmp_path):

@@ -20,6 +20,7 @@ from crnas_d2.common.digests import sha256
 from crnas_d2.common.errors import JobError
 from crnas_d2.common.files import check_new_folder, whole_folder
 from crnas_d2.common.secrets_in_urls import hide_secrets
+from crnas_d2.config.image_size import image_sections
 from crnas_d2.cost.latency import device_name
 from crnas_d2.data import CLASSES
 from crnas_d2.runs.loaded_network import EXPORTED, LoadedNetwork, load_network, network_config
@@ -121,8 +122,10 @@ def _write_network(network: LoadedNetwork, plain: PlainNetwork, folder: Path) ->
     write_weights(content, folder / EXPORTED)
     if (spec := network.spec) is not None:
         channel = spec.channels.to_config() if spec.channels is not None else None
+        images = image_sections(network.cfg, spec.genotype.image_size)
         settings = {"family": spec.family.name, "comment": "The network of this folder."}
-        spec.genotype.to_yaml(folder / "genotype.yaml", **settings, channel=channel)
+        file = folder / "genotype.yaml"
+        spec.genotype.to_yaml(file, **settings, channel=channel, images=images)
 
 
 @torch.no_grad()

@@ -116,6 +116,9 @@ class Planner:
             network = self._network(cfg, budgeted_searcher(cfg))
             uses_images = SCORE_REGISTRY.get(cfg.SEARCH.SCORE).uses_supernet
             archval = self.sizes.count(cfg, "ARCHVAL") if uses_images else 0
+            if sizes := list(cfg.SEARCH.IMAGE_SIZES):
+                size = f"INPUT.MIN_SIZE_TEST {cfg.INPUT.MIN_SIZE_TEST}"
+                notes.append(f"planned with {size} for all SEARCH.IMAGE_SIZES {sizes}")
             notes += _kept_images(cfg, archval)
             speed = self._timed(network.search_speed(), cfg, network)
             estimate = estimate_search(cfg, speed, archval)
@@ -176,6 +179,8 @@ def _kept_images(cfg: CfgNode, archval: int) -> list[str]:
         return []
     height, width = usual_size(cfg, in_training=False)
     decoded = archval * len(cfg.MODEL.PIXEL_MEAN) * height * width / 2**30
+    if sizes := cfg.SEARCH.IMAGE_SIZES:
+        decoded *= sum((size / cfg.INPUT.MIN_SIZE_TEST) ** 2 for size in sizes)
     limit = cfg.SEARCH.IMAGE_CACHE
     fits = "is kept once per machine" if decoded <= limit else "is decoded again by each candidate"
     return [f"archval, about {decoded:.1f} GiB decoded, {fits} (SEARCH.IMAGE_CACHE {limit:g})"]

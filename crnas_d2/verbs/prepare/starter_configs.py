@@ -154,7 +154,8 @@ def _add_pruning(configs: _Configs, macs: float) -> None:
     configs.add(
         "search",
         "Which blocks of the detector are needed? Networks with its first blocks, within 0.65 of\n"
-        f"its {macs / 1e9:.4g} G MACs (body), scored on archval with its weights.",
+        f"its {macs / 1e9:.4g} G MACs (body), scored on archval with its weights.\n"
+        "SEARCH.IMAGE_SIZES would let it choose the size of the images, too.",
         {
             **trained,
             "MODEL.SUPERNET.SPACE": "stage",

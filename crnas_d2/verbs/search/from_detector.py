@@ -12,10 +12,11 @@ from crnas_d2.common.errors import invalid
 from crnas_d2.common.plain_yaml import dump_yaml, without_tuples
 from crnas_d2.config import NetworkSpec, load_config, spell
 from crnas_d2.config.entries import leaves, nested, set_overrides
-from crnas_d2.cost import MACs, body_cost
+from crnas_d2.config.image_size import search_space
+from crnas_d2.cost import body_cost, build_cost
 from crnas_d2.cost.counting import meta_body
 from crnas_d2.data import register_datasets
-from crnas_d2.space import Budget, SearchSpace, feasible_fraction
+from crnas_d2.space import Budget, feasible_fraction
 
 from .trained_detector import OF_A_SEARCH, load_detector, thaw
 
@@ -157,10 +158,10 @@ def _set_space(cfg: CfgNode, spec: NetworkSpec) -> None:
 def _set_limits(cfg: CfgNode, spec: NetworkSpec, share: float) -> None:
     """Limit the MACs to a share of the detector's, and the candidates to what can be scored."""
     supernet, size = NetworkSpec.from_config(cfg), tuple(cfg.SEARCH.COST_INPUT_SIZE)
-    space = supernet.space
-    if not isinstance(space, SearchSpace):
+    if not supernet.has_paths:
         return  # it is refused as no space of a search
-    macs, whole = MACs().table(supernet, size), body_cost(spec, size).macs
+    space = search_space(cfg, supernet)
+    macs, whole = build_cost(cfg, supernet, "MACS"), body_cost(spec, size).macs
     for low in (max(share - _WIDTH, 0), 0):
         budget = Budget(macs, round(low * whole), round(share * whole))
         number = feasible_fraction(space, [budget]).value * space.size

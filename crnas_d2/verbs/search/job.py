@@ -16,6 +16,7 @@ from crnas_d2.common.digests import sha256
 from crnas_d2.common.errors import invalid
 from crnas_d2.common.files import check_writable
 from crnas_d2.config import NetworkSpec, changed_settings, default_config
+from crnas_d2.config.image_size import search_space
 from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.data import fixed_images
 from crnas_d2.engine.checks import check_config, check_search
@@ -130,8 +131,7 @@ class SearchJob:
         _check_results(cfg)
         costs = build_costs(cfg, spec)
         budgets = build_budgets(cfg, costs)
-        space = spec.space
-        assert isinstance(space, SearchSpace)
+        space = search_space(cfg, spec)
         reachable = check_budgets(space, budgets)
         searcher = build_searcher(cfg, space, budgets)
         if searcher.proposes_prefixes and not score.scores_prefixes:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
 import optuna
 from detectron2.config import CfgNode
@@ -21,6 +22,7 @@ from crnas_d2.engine.log import early_records, save_twins, set_up
 from crnas_d2.engine.subnets import load_supernet, save_subnet
 from crnas_d2.search import Candidate, StorageError, add_folder, evaluated, folders
 from crnas_d2.search.candidates import none_is_scored
+from crnas_d2.space import SearchSpace
 
 from .job import SearchJob
 from .workers import evaluate_all
@@ -66,7 +68,7 @@ def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> C
         # Before there is a study, because what fails here must not leave one behind.
         evaluate = job.build_score(model)
         if model is not None and job.inherits and not resume:
-            base = base_network(job.space)
+            base = base_network(cast(SearchSpace, job.spec.space))  # at the size of INPUT
             if warning := check_detects(cfg, model, base):
                 print(warning, file=sys.stderr)  # the log is not shown on the terminal
         with _refused():
