@@ -67,8 +67,11 @@ class Collector:
         try:
             yield
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            name = "" if isinstance(error, ValueError) else f"{type(error).__name__} "
-            text = f"{name}{error}"
+            text = str(error)
+            if isinstance(error, KeyError):
+                text = f"there is no {text}"
+            elif not isinstance(error, ValueError):
+                text = f"its structure is not what the tool writes ({text})"
             text = text.replace("could not convert string to float:", "expected a number, not")
             self.problems.append(f"{place}: {text}")
 

@@ -86,7 +86,10 @@ def _shape(shape: Record, image: Record) -> tuple[str, Record | None]:
         radius = math.dist(*points)
         return ROUND, ellipse(points[0], (radius, radius))
     if kind == "mask":
-        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(shape["mask"])))) > 0
+        try:
+            pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(shape["mask"])))) > 0
+        except (OSError, ValueError) as error:
+            raise ValueError(f"a mask is no image in base64: {error}") from error
         left, top = (int(value) for value in points[0])
         return FROM_MASKS, mask(pixels, left, top, (image["width"], image["height"]))
     known = ", ".join(sorted({"polygon", "rectangle", "rotation", "circle", "mask", *_LINES}))
