@@ -86,6 +86,11 @@ def load_folds(name: str, pattern: str) -> FoldedRun:
     if len(folders) < 2:
         but = f"it is that of {folders}"
         raise invalid(name, pattern, "the pattern of two folders or more", but=but)
+    return read_folds(name, folders)
+
+
+def read_folds(name: str, folders: Sequence[str | Path]) -> FoldedRun:
+    """Read the finished trainings in some folders, see :func:`load_folds`."""
     runs = sorted((load_run(name, folder) for folder in folders), key=lambda run: run.dataset)
     tested: dict[str, Run] = {}
     parts = []

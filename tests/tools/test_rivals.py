@@ -146,6 +146,22 @@ def chain(tmp_path, toy_datasets):
     return fold
 
 
+def test_work_is_known_only_if_all_of_it_was_seen(tool, tmp_path, monkeypatch):
+    steps = tool("steps")
+    results = iter([(1, 5.0), (0, 7.0), (0, 9.0)])
+    monkeypatch.setattr(steps, "run_and_time", lambda command: next(results))
+    mine, begun = tmp_path / "mine", tmp_path / "begun"
+    with pytest.raises(ValueError, match="mine is not finished: its command ended with 1"):
+        steps.Step("train", tmp_path / "a.yaml", mine).run()
+    for _ in range(2):  # the second time, nothing is left
+        steps.Step("train", tmp_path / "a.yaml", mine).run()
+    assert steps.read_work(mine) == {"done": True, "cpu_seconds": 12.0}
+    begun.mkdir()
+    (begun / "last_checkpoint").touch()  # by another command
+    steps.Step("train", tmp_path / "a.yaml", begun).run()
+    assert steps.read_work(begun) == {"done": True, "cpu_seconds": None}
+
+
 @pytest.mark.slow
 def test_rows_are_run_once_and_read_as_trainings(tool, chain, monkeypatch, capsys):
     rivals = tool("rivals")
@@ -175,3 +191,28 @@ def test_rows_are_run_once_and_read_as_trainings(tool, chain, monkeypatch, capsy
     run("baseline", "one-each", seed="2")
     other = load_run("one-each", chain / "output" / "seed2" / "share0.8" / "one-each")
     assert other.cfg.SEED == 2 and "seed2/baseline" in other.cfg.MODEL.WEIGHTS
+
+    run("baseline", "finetuned", seed="2")
+    arguments = [str(chain), "--shares", "0.8"]
+    monkeypatch.setattr(sys, "argv", ["latency.py", *arguments, "--repeats", "2"])
+    tool("latency").main()
+    capsys.readouterr()
+    results = chain.parent / "results.json"
+    monkeypatch.setattr(sys, "argv", ["table.py", *arguments, "--output", str(results)])
+    tool("table").main()
+    out = capsys.readouterr()
+    assert "Left out" not in out.err
+    found = {each["row"]: each for each in json.loads(results.read_text())["rows"]}
+    assert list(found) == [row for row in tool("rows").ROWS if row in found]
+    assert set(found) == {*rows, "one-each"}
+    assert found["finetuned"]["seeds"] == [1, 2] and found["one-each"]["seeds"] == [2]
+    difference = found["one-each"]["AP"][0] - found["finetuned"]["AP"][1]
+    assert found["one-each"]["difference"] == pytest.approx(difference)
+    low, high = found["deep-end"]["interval"]
+    assert low <= found["deep-end"]["difference"] <= high
+    assert all(each["body ms"] > 0 and each["cpu seconds"] > 0 for each in found.values())
+    assert found["found"]["cpu seconds"] > found["deep-end"]["cpu seconds"]
+    assert f"| deep-end, 0.8 | {found['deep-end']['AP'][0]:.2f} | 1 |" in out.out
+    (folder / "deep-end" / "model_final.pth").unlink()
+    tool("table").main()
+    assert "Left out: deep-end, share 0.8, seed 1" in capsys.readouterr().err

@@ -17,9 +17,11 @@ from crnas_d2.space import AdditiveCost
 
 from . import rules
 from .pruning import METHODS, prune_file, pruned_settings
-from .steps import Step, add_work, read_work
+from .steps import Step, write_work
 
 Overrides = list[tuple[str, Any]]
+UNLIMITED = ("baseline", "finetuned")  # rows of the detector itself
+SEARCHED = ("found", "imagenet", "scratch")  # rows of the network that the search finds
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Fold:
 
     def run_of(self, row: str) -> Path:
         """The folder of a row's training."""
-        if row in ("baseline", "finetuned"):
+        if row in UNLIMITED:
             return self.output / row
         return self.output / f"share{self.share:g}" / row
 
@@ -106,10 +108,6 @@ class Fold:
     @property
     def _seed(self) -> Overrides:
         return [("SEED", self.seed)]
-
-    def cpu_seconds(self, row: str) -> float:
-        """CPU seconds of a row's training."""
-        return read_work(self.run_of(row))["cpu_seconds"]
 
 
 def _allocation(row: str, choose: Callable[[Fold], Genotype], fold: Fold) -> None:
@@ -171,7 +169,7 @@ def _pruned(row: str, fold: Fold) -> None:
         cfg = load_config(str(fold.folder / "finetuned.yaml"), words)
         begin = time.process_time()
         prune_file(cfg, row, fold.most, file)
-        add_work(file.parent, time.process_time() - begin)
+        write_work(file.parent, time.process_time() - begin)
     start = [("MODEL.WEIGHTS", file), ("MODEL.INHERIT", False), ("MODEL.BACKBONE.FREEZE_AT", 0)]
     fold.fine_tune(row, [*start, *pruned_settings(file, fold.search.MODEL.SUPERNET.FAMILY)])
 

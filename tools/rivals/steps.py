@@ -13,7 +13,9 @@ from crnas_d2.common.errors import JobError
 from crnas_d2.common.files import write_file
 
 ROOT = Path(__file__).resolve().parents[2]  # of this checkout, whose modules commands import
-WORK = "work.json"  # in the folder of a step: whether it is done, and its CPU seconds so far
+# In the folder of a step: whether it is done, and its CPU seconds so far, unless a part of it was
+# run by another command, or killed.
+WORK = "work.json"
 
 
 @dataclass(frozen=True)
@@ -36,22 +38,25 @@ class Step:
         command = ["-m", "crnas_d2", self.verb, *resume, "--config-file", str(self.config), *words]
         print("crnas-d2", *command[2:], flush=True)
         self.folder.mkdir(parents=True, exist_ok=True)
+        is_known = (self.folder / WORK).exists() or not resume
+        before = read_work(self.folder)["cpu_seconds"] if is_known else None
+        write_work(self.folder, None)  # which stays if this process is killed
         status, seconds = run_and_time([sys.executable, "-W", "ignore", *command])
-        add_work(self.folder, seconds, is_done=status == 0)
+        total = None if before is None else before + seconds
+        write_work(self.folder, total, is_done=status == 0)
         if status:
             raise JobError(f"{self.folder} is not finished: its command ended with {status}.")
 
 
 def read_work(folder: Path) -> dict[str, Any]:
-    """Return ``done`` and ``cpu_seconds`` of a step."""
+    """Return ``done`` and ``cpu_seconds`` of a step, ``None`` if they are not known."""
     file = folder / WORK
     return json.loads(file.read_text()) if file.exists() else {"done": False, "cpu_seconds": 0.0}
 
 
-def add_work(folder: Path, cpu_seconds: float, *, is_done: bool = False) -> None:
-    """Record more work of a step."""
-    seconds = read_work(folder)["cpu_seconds"] + cpu_seconds
-    write_file(folder / WORK, json.dumps({"done": is_done, "cpu_seconds": seconds}))
+def write_work(folder: Path, cpu_seconds: float | None, *, is_done: bool = False) -> None:
+    """Record the work of a step so far, see :func:`read_work`."""
+    write_file(folder / WORK, json.dumps({"done": is_done, "cpu_seconds": cpu_seconds}))
 
 
 def run_and_time(command: Sequence[str]) -> tuple[int, float]:
