@@ -26,6 +26,15 @@ HASH = "0123456789abcdef" * 2
 NAMES = {
     "copies of Roboflow": ([f"t/a_jpg.rf.{HASH}.jpg", "v/a_jpg.rf.Zq1x_-9.jpg"], COPIES),
     "the original beside its copies": (["t/a.jpg", "t/a_aug_1.jpg", "t/a-flipped.png"], COPIES),
+    "copies by scripts": (
+        ["t/a.jpg", "t/a_hflip.jpg", "v/a_rot90_blur2.jpg", "v/noise_a.jpg", "t/aug_3_a.jpg"],
+        COPIES,
+    ),
+    "copies by file managers": (
+        ["t/a.jpg", "t/a - Copy.jpg", "t/a - Copy (2).jpg", "t/a copy 3.jpg", "t/Copy of a.jpg"],
+        COPIES,
+    ),
+    "copies of copies": (["b_aug_1.jpg", f"b_aug_2_jpg.rf.{HASH}.jpg", "b.png"], COPIES),
     "frames": (["cam_frame_001.png", "cam_frame_002.png", "cam-frame3.png"], FRAMES),
     "frames of a video in Roboflow": (
         [f"b_mp4-{n}_jpg.rf.{HASH[n:]}.jpg" for n in (1, 2, 14)],
@@ -40,6 +49,7 @@ NAMES = {
 @pytest.mark.parametrize(("names", "reason"), NAMES.values(), ids=NAMES)
 def test_names_say_what_belongs_together(names, reason):
     others = ["x/raccoon-1.jpg", "x/raccoon-2.jpg", "y/a.jpg", "cam.png", "000001.jpg"]
+    others += ["photo (1).jpg", "photo (2).jpg", "rotterdam_1.jpg", "rotterdam_2.jpg", "copy.jpg"]
     groups, counts = group(*names, *others)
     assert groups == sorted([sorted(names), *([name] for name in others)])
     assert counts == {reason: len(names)}

@@ -13,10 +13,16 @@ from crnas_d2.data.images.alike import find_alike
 from crnas_d2.data.images.files import ImageFile
 
 _SUFFIX = r"(?:_(?:jpe?g|png|bmp|webp|tiff?))?"
-# X_jpg.rf.HASH, as Roboflow names augmented copies of X.jpg, and what scripts append.
+# X_jpg.rf.HASH, as Roboflow names augmented copies of X.jpg; what scripts put before or behind a
+# name, once or several times; and what file managers make of a copy.
+_CHANGE = (
+    r"(?:aug(?:mented|mentation)?|copy|dup(?:licate)?|(?:[hv]|lr|ud)?[-_]?flip(?:ped)?|mirror(?:ed)?"
+    r"|rot(?:ate|ated|ation)?|blur(?:red)?|nois[ey]|brightness|contrast|hue|shear(?:ed)?|jitter"
+    r"|cutout)[-_ ]?\d*"
+)
 _COPY = re.compile(
-    rf"(?P<base>.+?){_SUFFIX}(?:\.rf\.[\w-]+|[-_ ](?:aug|augmented|copy|flip(?:ped)?|rot(?:ated)?)"
-    r"[-_ ]?\d*)",
+    rf"(?P<before>(?:{_CHANGE}(?:[-_ ]of)?[-_ ])*)(?P<base>.+?)"
+    rf"(?P<behind>(?:{_SUFFIX}\.rf\.[\w-]+|(?: -)?[-_ ]{_CHANGE}(?:\(\d+\))?)*)",
     re.IGNORECASE,
 )
 _FRAME = re.compile(
@@ -67,10 +73,11 @@ def find_groups(
     for name in files:
         path = PurePosixPath(name)
         copy = _COPY.fullmatch(path.stem)
-        base = copy["base"] if copy else path.stem
+        is_copy = copy is not None and copy["before"] + copy["behind"] != ""
+        base = copy["base"] if copy is not None and is_copy else path.stem
         # The original is beside its copies; copies of one name may be in several folders.
         sets[COPIES][str(path.parent / base)].append(name)
-        if copy:
+        if is_copy:
             sets[COPIES][base].append(name)
         frame = _FRAME.fullmatch(base)
         if frame and pattern is None:
