@@ -52,7 +52,7 @@ class Row:
     @property
     def cpu_seconds(self) -> float | None:
         """CPU seconds of a fold, with those of the search that the row needs, if all are known."""
-        steps = [self.name, "search"] if self.name in SEARCHED else [self.name]
+        steps = [self.name, *([SEARCHED[self.name]] if self.name in SEARCHED else [])]
         folds = [fold for folds in self.folds.values() for fold in folds]
         works = [[read_work(fold.run_of(step)) for step in steps] for fold in folds]
         known = [w["cpu_seconds"] if w["done"] else None for work in works for w in work]

@@ -12,6 +12,7 @@ from detectron2.config import CfgNode
 from crnas_d2 import Genotype, load_config
 from crnas_d2.common.errors import invalid
 from crnas_d2.config import NetworkSpec
+from crnas_d2.config.image_size import image_settings
 from crnas_d2.cost import MACs
 from crnas_d2.space import AdditiveCost
 
@@ -21,7 +22,12 @@ from .steps import Step, write_work
 
 Overrides = list[tuple[str, Any]]
 UNLIMITED = ("baseline", "finetuned")  # rows of the detector itself
-SEARCHED = ("found", "imagenet", "scratch")  # rows of the network that the search finds
+SEARCHED = {  # rows of what a search finds, and the folder of the search
+    "found": "search",
+    "found-sizes": "search-sizes",
+    "imagenet": "search",
+    "scratch": "search",
+}
 
 
 @dataclass(frozen=True)
@@ -79,11 +85,22 @@ class Fold:
     def weights(self) -> Path:
         return self.run_of("baseline") / "model_final.pth"
 
-    def found(self) -> Genotype:
-        """The network that the search has found; the search runs first where it has not yet."""
-        folder = self.run_of("search")
+    @cached_property
+    def smaller_size(self) -> int:
+        """The largest shorter side of images with which the whole network may be kept, pixels."""
+        whole = rules.full(self.macs().space)
+        size = sorted(self.search.SEARCH.COST_INPUT_SIZE)
+        return rules.smaller_size(lambda size: self.macs(size)(whole), size, self.most)[0]
+
+    def found(self, row: str = "found") -> Genotype:
+        """The network of a row that is searched; the search runs first where it has not yet."""
+        folder = self.run_of(SEARCHED[row])
         limits = [round(rules.NARROW * self.most), round(self.most)]
         settings = [("MODEL.WEIGHTS", self.weights), ("SEARCH.BUDGET.MACS", limits)]
+        if row == "found-sizes":
+            own = self.search.INPUT.MIN_SIZE_TEST
+            sizes = [own, round((own + self.smaller_size) / 2), self.smaller_size]
+            settings.append(("SEARCH.IMAGE_SIZES", list(dict.fromkeys(sizes))))
         Step("search", self.folder / "search.yaml", folder, [*settings, *self._seed]).run()
         return Genotype.from_yaml(folder / "genotype.yaml")
 
@@ -119,24 +136,15 @@ def _finetuned(fold: Fold) -> None:
 
 
 def _smaller_images(fold: Fold) -> None:
-    cfg, whole = fold.search, rules.full(fold.macs().space)
-    height, width = cfg.SEARCH.COST_INPUT_SIZE
-    size = rules.smaller_size(
-        lambda size: fold.macs(size)(whole), (min(height, width), max(height, width)), fold.most
-    )
-    factor = size[0] / min(height, width)
-    sizes = [[factor * side for side in level] for level in cfg.MODEL.ANCHOR_GENERATOR.SIZES]
-    fold.fine_tune(
-        "smaller-images",
-        [
-            ("INPUT.MIN_SIZE_TRAIN", [size[0]]),
-            ("INPUT.MIN_SIZE_TEST", size[0]),
-            ("INPUT.MAX_SIZE_TRAIN", size[1]),
-            ("INPUT.MAX_SIZE_TEST", size[1]),
-            ("MODEL.ANCHOR_GENERATOR.SIZES", sizes),
-            ("SEARCH.COST_INPUT_SIZE", list(size)),
-        ],
-    )
+    settings = image_settings(fold.search, fold.smaller_size)
+    fold.fine_tune("smaller-images", list(settings.items()))
+
+
+def _found_sizes(fold: Fold) -> None:
+    genotype = fold.found("found-sizes")
+    settings = image_settings(fold.search, *genotype.image_size)
+    blocks = [("MODEL.GENOTYPE.DEPTHS", list(genotype.depths))]
+    fold.fine_tune("found-sizes", [*blocks, *settings.items()])
 
 
 def _without_detector(row: str, start: Overrides, fold: Fold) -> None:
@@ -183,6 +191,7 @@ ROWS: dict[str, Callable[[Fold], None]] = {
     "baseline": Fold.train_detector,
     "finetuned": _finetuned,
     "found": partial(_allocation, "found", Fold.found),
+    "found-sizes": _found_sizes,
     "smaller-images": _smaller_images,
     "deep-end": partial(_allocation, "deep-end", lambda f: rules.deep_end(f.macs(), f.most)),
     "equal-share": partial(

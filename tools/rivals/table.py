@@ -69,6 +69,7 @@ def record(row: Row, reference: Row, times: dict[str, dict[str, float]]) -> dict
         "depths": [
             [list(run.spec.genotype.depths) for run in each.runs] for each in row.trainings.values()
         ],
+        "input sizes": [[run.input_size for run in each.runs] for each in row.trainings.values()],
         "difference": found[0] if found else None,
         "interval": list(found[1]) if found else None,
         "macs": row.cost("macs"),
