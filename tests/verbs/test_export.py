@@ -40,6 +40,10 @@ NETWORKS = {
     "published depths": (ALONE, toy.RESNETS["bottleneck"]),
     "resnext": (ALONE, toy.RESNETS["resnext"]),
     "retinanet": (ALONE, toy.RESNETS["bottleneck"], RETINANET),
+    "searched image size": (
+        *(WITH_FILE, toy.RESNETS["bottleneck"], SHALLOW),
+        {"MODEL.GENOTYPE.IMAGE_SIZE": [toy.SIZE]},
+    ),
     "narrow basic blocks": (WITH_FILE, toy.RESNETS["basic"]),
     "other depths": (WITH_FILE, toy.RESNETS["resnext"], SHALLOW),
     "dilated": (WITH_FILE, SHALLOW, {"MODEL.GENOTYPE.OPS": [0, 1, 0, 2, 1]}),

@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
+import torch
 import toy
 from detectron2.modeling import build_model
 
@@ -15,7 +16,7 @@ from crnas_d2.config.image_size import at_image_size
 from crnas_d2.config.values import check_values
 from crnas_d2.cost import body_cost, build_costs
 from crnas_d2.engine.checks import check_search
-from crnas_d2.engine.scores import build_score
+from crnas_d2.engine.scores import ScoreBySize, build_score
 from crnas_d2.engine.subnets import save_subnet
 from crnas_d2.modeling.anchors import anchors_of
 from crnas_d2.runs.search_result import read_search
@@ -182,14 +183,41 @@ def test_latencies_are_measured_at_each_size(tmp_path, monkeypatch):
     ]
 
 
-def test_anchors_are_given_back(trained):
-    model = build_model(trained)
-    own = model.proposal_generator.anchor_generator
-    with anchors_of(model, at_image_size(trained, SMALL)):
-        other = model.proposal_generator.anchor_generator
-        halves = [cells / 2 for cells in own.cell_anchors]
-        assert all(map(lambda a, b: a.allclose(b), other.cell_anchors, halves))
-    assert model.proposal_generator.anchor_generator is own
+def test_sizes_share_the_memory_of_the_images_and_are_built_when_needed():
+    built = []
+
+    def build(cfg):
+        built.append((cfg.INPUT.MIN_SIZE_TEST, cfg.SEARCH.IMAGE_CACHE))
+        return lambda genotype: {"score": cfg.INPUT.MIN_SIZE_TEST}
+
+    cfg = toy.supernet_config(BOTH, {"SEARCH.IMAGE_CACHE": 5.0})
+    score = ScoreBySize(cfg, torch.nn.Identity(), build)
+    for size in (SMALL, toy.SIZE, SMALL):
+        assert score(Genotype((1, 1, 2, 2), image_size=(size,))) == {"score": size}
+    assert built == [(SMALL, 1.0), (toy.SIZE, 4.0)]
+    with pytest.raises(ValueError, match=r"has no image size; expected one of SEARCH\.IMAGE_SIZES"):
+        score(Genotype((1, 1, 2, 2)))
+
+
+RETINANET = {
+    "MODEL.META_ARCHITECTURE": "RetinaNet",
+    "MODEL.BACKBONE.NAME": "build_supernet_retinanet_fpn_backbone",
+    "MODEL.FPN.IN_FEATURES": ["res3", "res4", "res5"],
+    "MODEL.ANCHOR_GENERATOR.SIZES": [[16, 20]],  # for all features
+}
+
+
+@pytest.mark.parametrize("settings", [{}, RETINANET], ids=["rcnn", "retinanet"])
+def test_anchors_of_another_size_are_given_back(settings):
+    cfg = toy.network_config({"MODEL.GENOTYPE.DEPTHS": [1, 1, 1, 1]}, settings)
+    model = build_model(cfg)
+    [head] = [module for module in model.modules() if hasattr(module, "anchor_generator")]
+    own = head.anchor_generator
+    with anchors_of(model, at_image_size(cfg, SMALL)):
+        for cells, before in zip(head.anchor_generator.cell_anchors, own.cell_anchors, strict=True):
+            torch.testing.assert_close(cells, before / 2)
+        assert head.anchor_generator.strides == own.strides
+    assert head.anchor_generator is own
 
 
 REFUSED = [
