@@ -99,8 +99,7 @@ class Fold:
         settings = [("MODEL.WEIGHTS", self.weights), ("SEARCH.BUDGET.MACS", limits)]
         if row == "found-sizes":
             own = self.search.INPUT.MIN_SIZE_TEST
-            sizes = [own, round((own + self.smaller_size) / 2), self.smaller_size]
-            settings.append(("SEARCH.IMAGE_SIZES", list(dict.fromkeys(sizes))))
+            settings.append(("SEARCH.IMAGE_SIZES", rules.image_sizes(own)))
         Step("search", self.folder / "search.yaml", folder, [*settings, *self._seed]).run()
         return Genotype.from_yaml(folder / "genotype.yaml")
 
@@ -142,9 +141,9 @@ def _smaller_images(fold: Fold) -> None:
 
 def _found_sizes(fold: Fold) -> None:
     genotype = fold.found("found-sizes")
-    settings = image_settings(fold.search, *genotype.image_size)
-    blocks = [("MODEL.GENOTYPE.DEPTHS", list(genotype.depths))]
-    fold.fine_tune("found-sizes", [*blocks, *settings.items()])
+    found = [(f"MODEL.GENOTYPE.{key}", value) for key, value in genotype.to_config().items()]
+    images = image_settings(fold.search, *genotype.image_size)
+    fold.fine_tune("found-sizes", [*found, *images.items()])
 
 
 def _without_detector(row: str, start: Overrides, fold: Fold) -> None:
