@@ -217,8 +217,9 @@ def add_crnas_config(cfg: CN) -> None:
     # names in COST_REGISTRY: "BLOCKS", "MACS", "PARAMETERS", "LATENCY" (measured).
     cfg.SEARCH.COSTS = ["MACS", "PARAMETERS"]
     # What scores a candidate. "supernet": SEARCH.METRIC on DATASETS.ARCHVAL, with the weights of
-    # the trained supernet. "entropy": that of its features at random weights (MAE-DET), which needs
-    # no weights and no data, but prefers whatever is deeper or has larger kernels: limit the MACs.
+    # the trained supernet. "loss": minus the sum of its losses there. "entropy": that of its
+    # features at random weights (MAE-DET), which needs no weights and no data, but prefers whatever
+    # is deeper or has larger kernels: limit the MACs.
     cfg.SEARCH.SCORE = "supernet"
     # Fitness, higher is better: "task/metric" of the evaluator, e.g. bbox/AP, bbox/AP50, segm/AP.
     cfg.SEARCH.METRIC = "bbox/AP"

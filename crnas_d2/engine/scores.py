@@ -15,6 +15,7 @@ from crnas_d2.cost import Entropy
 from crnas_d2.data import build_fixed_batches, fixed_images, padding_differs, register_datasets
 from crnas_d2.evaluation import ImageResults, Race, SubnetEvaluator, build_evaluator, precision
 from crnas_d2.evaluation.bn_calibration import batch_statistics
+from crnas_d2.evaluation.subnet_losses import subnet_losses
 from crnas_d2.modeling.anchors import anchors_of
 from crnas_d2.search import Stopped
 from crnas_d2.space import Genotype
@@ -76,6 +77,7 @@ class SupernetScore(SubnetEvaluator, Score):
     """The metrics of a subnet on archval, with the weights of the supernet."""
 
     uses_supernet = scores_prefixes = True
+    with_annotations = False  # whether it needs the annotations of archval's images
 
     @classmethod
     def metric(cls, cfg: CfgNode) -> str:
@@ -92,7 +94,8 @@ class SupernetScore(SubnetEvaluator, Score):
 
     @classmethod
     def describe(cls, cfg: CfgNode) -> list[str]:
-        archval = fixed_images(cfg, cfg.DATASETS.ARCHVAL)
+        annotated = cls.with_annotations
+        archval = fixed_images(cfg, cfg.DATASETS.ARCHVAL, with_annotations=annotated)
         calibration, size = cfg.SEARCH.BN_CALIBRATION, cfg.SEARCH.IMS_PER_BATCH
         images = f"{calibration.NUM_IMAGES} images" if calibration.NUM_IMAGES else "none"
         if calibration.NUM_IMAGES and calibration.WEIGHT < 1:
@@ -102,9 +105,10 @@ class SupernetScore(SubnetEvaluator, Score):
             "from that of --eval-only, which takes one at a time; SEARCH.IMS_PER_BATCH 1 gives the "
             "same"
         )
+        padded = not annotated and size > 1 and padding_differs(cfg, cfg.DATASETS.ARCHVAL)
         return [
             f"fitness: {cls.metric(cfg)} on {len(archval):,} images of {cfg.DATASETS.ARCHVAL[0]}",
-            *([padding] if size > 1 and padding_differs(cfg, cfg.DATASETS.ARCHVAL) else []),
+            *([padding] if padded else []),
             f"BN calibration: {images}",
             f"weights: {hide_secrets(cfg.MODEL.WEIGHTS)}",
         ]
@@ -118,13 +122,46 @@ class SupernetScore(SubnetEvaluator, Score):
             precision.use_channels_last(model)
         return cls(
             model,
-            build_fixed_batches(cfg, archval, in_random_order=search.RACING.ENABLED),
+            build_fixed_batches(
+                cfg,
+                archval,
+                with_annotations=cls.with_annotations,
+                in_random_order=search.RACING.ENABLED,
+            ),
             build_evaluator(cfg, archval[0], in_search=True),
             calibrate,
             batch_statistics if search.BN_CALIBRATION.PARTIAL == "batch" else calibrate,
             seed=cfg.SEED,
             precision=precision.build_precision(search.PRECISION, cfg.MODEL.DEVICE),
         )
+
+
+@SCORE_REGISTRY.register("loss")
+class LossScore(SupernetScore):
+    """The losses of a subnet on archval's images with objects, with the weights of the supernet."""
+
+    scores_prefixes = False
+    with_annotations = True
+
+    @classmethod
+    def metric(cls, cfg: CfgNode) -> str:
+        return "negative_loss"
+
+    @classmethod
+    def check(cls, cfg: CfgNode) -> None:
+        super().check(cfg)
+        if cfg.SEARCH.RACING.ENABLED:
+            but = f"SEARCH.SCORE '{cls.name}' says nothing of single images"
+            raise invalid("SEARCH.RACING.ENABLED", True, but=but, fix="Set it to False")
+
+    def __call__(self, genotype: Genotype, race: Race | None = None) -> dict[str, float]:
+        self.supernet.set_path(genotype)
+        with self.calibrate(self.model):
+            losses = subnet_losses(self.model, self.batches, self.precision)
+        return {"negative_loss": -losses["loss"], **losses}
+
+    def image_results(self, metric: str) -> None:
+        return None
 
 
 @SCORE_REGISTRY.register("entropy")

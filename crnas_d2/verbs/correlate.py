@@ -174,7 +174,7 @@ def score_networks(cfg: CfgNode, results: Path, scores: Path, command: str) -> I
         fitness = metrics[score.metric(cfg)]
         entry = {"genotype": genotype.to_config(), "fitness": fitness}
         add_entry(scores, "scores", entry, command)
-        yield f"{genotype}: {fitness:.2f}"
+        yield f"{genotype}: {fitness:.4g}"
 
 
 def report(args: argparse.Namespace) -> None:

@@ -95,7 +95,7 @@ def test_a_search_by_entropy_needs_neither_weights_nor_data(tmp_path):
 @pytest.mark.parametrize(
     "overrides, message",
     [
-        ({"SEARCH.SCORE": "zen"}, "SEARCH.SCORE is 'zen'; known: supernet, entropy"),
+        ({"SEARCH.SCORE": "zen"}, "SEARCH.SCORE is 'zen'; known: supernet, loss, entropy"),
         ({"SEARCH.SCORE": "entropy", "SEARCH.ALGORITHM": "greedy"}, "scores parts of a network"),
     ],
 )

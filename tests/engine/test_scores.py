@@ -2,6 +2,7 @@
 
 import csv
 
+import pytest
 import toy
 
 from crnas_d2 import run_search
@@ -50,3 +51,36 @@ def test_a_score_that_uses_a_supernet_loads_it(trained):
     genotype = evaluate.supernet.space.base
     assert "bbox/AP" in evaluate(genotype)
     assert evaluate.image_results("bbox/AP").num_images == 8
+
+
+def test_a_search_by_loss_finds_the_network_with_the_lowest(trained, tmp_path):
+    cfg = trained.clone()
+    settings = {"SEARCH.SCORE": "loss", "OUTPUT_DIR": str(tmp_path / "search")}
+    cfg.merge_from_list(toy.as_list(OVERRIDES, settings))
+    best = run_search(cfg)
+    with open(tmp_path / "search" / "candidates.csv") as stream:
+        rows = list(csv.DictReader(stream))
+    losses = [float(row["loss"]) for row in rows]
+    assert best.fitness == -min(losses) and losses == sorted(losses) and len(set(losses)) > 1
+    parts = [float(rows[0][name]) for name in rows[0] if name.startswith("loss_")]
+    assert len(parts) == 4 and sum(parts) == pytest.approx(losses[0])
+    assert (tmp_path / "search" / "model_best.pth").exists()
+    assert build_score(cfg)(best.genotype)["loss"] == losses[0]
+    cfg.merge_from_list(["SEARCH.SCORE", "supernet"])
+    with pytest.raises(ValueError, match="negative_loss"):
+        run_search(cfg, resume=True)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"SEARCH.RACING.ENABLED": True}, "'loss' says nothing of single images"),
+        ({"SEARCH.ALGORITHM": "greedy", "SEARCH.BUDGET.BLOCKS": []}, "'loss' scores whole ones"),
+    ],
+)
+def test_what_needs_more_than_a_loss_is_refused(trained, tmp_path, settings, message):
+    cfg = trained.clone()
+    output = {"SEARCH.SCORE": "loss", "OUTPUT_DIR": str(tmp_path / "search")}
+    cfg.merge_from_list(toy.as_list(output, settings))
+    with pytest.raises(ValueError, match=message):
+        run_search(cfg)
