@@ -99,7 +99,7 @@ class Fold:
         settings = [("MODEL.WEIGHTS", self.weights), ("SEARCH.BUDGET.MACS", limits)]
         if row == "found-sizes":
             own = self.search.INPUT.MIN_SIZE_TEST
-            settings.append(("SEARCH.IMAGE_SIZES", rules.image_sizes(own)))
+            settings.append(("SEARCH.IMAGE_SIZES", rules.image_sizes(own, self.smaller_size)))
         Step("search", self.folder / "search.yaml", folder, [*settings, *self._seed]).run()
         return Genotype.from_yaml(folder / "genotype.yaml")
 

@@ -65,13 +65,9 @@ def smaller_size(
     raise ValueError(f"No image is so small that the network has at most {most:,.0f} MACs.")
 
 
-def image_sizes(size: int) -> list[int]:
-    """Return shorter sides to search among: a size, and multiples of 16 pixels down to half of it.
-
-    One that is less than 8 pixels smaller is left out.
-    """
-    smaller = range(size - size % 16, size // 2, -16)
-    return [size, *(side for side in smaller if size - side >= 8)]
+def image_sizes(largest: int, smallest: int) -> list[int]:
+    """Return three shorter sides to search among, pixels; fewer if they are too close."""
+    return list(dict.fromkeys([largest, round((largest + smallest) / 2), smallest]))
 
 
 def _checked(macs: AdditiveCost, most: float, depths: list[int]) -> Genotype:
