@@ -7,7 +7,8 @@ import toy
 
 from crnas_d2 import run_search
 from crnas_d2.checkpoint import weight_file
-from crnas_d2.engine.scores import SCORE_REGISTRY, Score, build_score
+from crnas_d2.engine.scores import SCORE_REGISTRY, LossScore, Score, build_score
+from crnas_d2.testing import check_score
 
 OVERRIDES = {"SEARCH.BUDGET.BLOCKS": [6, 7], "SEARCH.COSTS": []}
 
@@ -69,6 +70,10 @@ def test_a_search_by_loss_finds_the_network_with_the_lowest(trained, tmp_path):
     cfg.merge_from_list(["SEARCH.SCORE", "supernet"])
     with pytest.raises(ValueError, match="negative_loss"):
         run_search(cfg, resume=True)
+
+
+def test_the_loss_keeps_the_contract_of_a_score(trained, trained_supernet):
+    check_score(LossScore, trained, trained_supernet)
 
 
 @pytest.mark.parametrize(
