@@ -23,6 +23,13 @@ from crnas_d2.data.datasets.files_in_use import check_annotation_file
 pytestmark = pytest.mark.usefixtures("registered", "own_cache")
 
 
+# Corners of 20 boxes in an image of 64 x 64; some are further from 0 than they are long.
+CORNERS = [
+    (x, y, x + 9 + 5 * n % 17, y + 9 + 7 * n % 13)
+    for n, (x, y) in enumerate((11 * n % 37, 17 * n % 39) for n in range(20))
+]
+
+
 @pytest.fixture
 def own_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -103,6 +110,29 @@ REFUSED = {
         lambda coco: [a.update(bbox=[9, 9, 40, 50], area=31 * 41) for a in coco["annotations"]],
         "files whose boxes look like two corners",
     ),
+    **{
+        f"boxes that are {words}": (
+            lambda coco, change=change: coco.update(
+                annotations=[
+                    {**coco["annotations"][0], "id": n, "bbox": change(*box)}
+                    for n, box in enumerate(CORNERS, start=1)
+                ]
+            ),
+            f"files {kind}",
+        )
+        for words, kind, change in (
+            (
+                "corners, with few outside",
+                "whose boxes look like two corners",
+                lambda *corners: [*corners],
+            ),
+            (
+                "corners, read as the middle and a size",
+                "whose boxes look like two corners",
+                lambda x, y, right, low: [x - right / 2, y - low / 2, right, low],
+            ),
+        )
+    },
     "polygon": (annotation(segmentation=[1, 2, 3, 4, 5, 6]), "malformed segmentations"),
     "text polygon": (annotation(segmentation="text"), "malformed segmentations"),
     "rle": (annotation(segmentation={"counts": [1], "size": [9, 9]}), "malformed segmentations"),
@@ -248,9 +278,9 @@ def test_the_table_says_where_a_fault_is_refused_and_the_fix(entry):
     by_layouts = {
         kind
         for kind in KINDS
-        if re.search("read|points and lines|keys|found by|written as|not there", kind)
+        if re.search("read|points and lines|keys|found by|written as|not there|a rotation", kind)
     }
-    elsewhere = {"no categories", "categories with at most one object"}
+    elsewhere = {"no categories", "categories with at most one object", "parts without an object"}
     assert seen | others | by_layouts | elsewhere == set(KINDS)
 
 

@@ -176,6 +176,14 @@ def test_boxes_are_read_from_masks(tmp_path, segmentation, box, area):
 TOO_LONG = {"size": [60, 80], "counts": "SCd0HmP1"}  # pycocotools: 7e7 pixels wide
 
 
+@pytest.mark.parametrize(("rotation", "count"), [(0, 0), (0.0, 0), (33.5, 1), (None, 0)])
+def test_boxes_that_may_be_those_before_a_turn_are_asked(tmp_path, rotation, count):
+    content = coco("a.jpg")
+    content["annotations"][0]["attributes"] = {"occluded": False, "rotation": rotation}
+    write(tmp_path, {"a.json": content, "a.jpg": None})
+    assert counts(tmp_path) == ({"COCO boxes with a rotation": count} if count else {})
+
+
 def test_malformed_masks_are_left_to_the_check(tmp_path):
     content = coco("a.jpg")
     content["annotations"] = [

@@ -61,6 +61,19 @@ def test_what_names_no_part_is_trained_on(tmp_path):
     }
 
 
+@pytest.mark.parametrize("first", ["", "<settings/>", "[]", "{}"])
+@pytest.mark.parametrize("layout", ["VOC", "LabelMe"])
+def test_a_stray_file_before_all_others_hides_no_layout(tmp_path, layout, first):
+    shape = {"label": "cat", "points": [[1, 1], [9, 9]], "shape_type": "rectangle"}
+    its = {"imagePath": "a.jpg", "shapes": [shape]} if layout == "LabelMe" else VOC["a.xml"]
+    end = "json" if layout == "LabelMe" else "xml"
+    others = {f"{n}.{end}": its for n in range(30)}
+    write(tmp_path, {f"0_.{end}": first, **others, **{f"{n}.jpg": None for n in range(30)}})
+    refuses(tmp_path, f"0_.{end}")
+    (tmp_path / f"0_.{end}").unlink()
+    assert find_layout(tmp_path).name.startswith(layout)
+
+
 def test_links_to_folders_above_end(tmp_path):
     write(tmp_path, YOLO)
     (tmp_path / "again").symlink_to(tmp_path, target_is_directory=True)

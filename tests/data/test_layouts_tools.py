@@ -358,6 +358,7 @@ def test_shapes_of_a_group_are_one_object(tmp_path):
     assert boxes_of(part) == {"a.jpg": [("cat", 10, 20, 50, 20)]}
     [annotation] = part.coco["annotations"]
     assert (len(annotation["segmentation"]), annotation["area"]) == (2, 400)
+    assert part.findings["shapes of one group, read as one object"] == ["2 of cat in a.json"]
 
 
 def test_classes_of_cvat_keep_their_order_and_attributes_are_kept(tmp_path):
@@ -376,6 +377,13 @@ def test_one_of_several_annotations_is_the_ground_truth(tmp_path):
     tasks = studio(percent(10, 20, 20, 10), image="a.jpg")
     tasks[0]["annotations"][0]["ground_truth"] = True
     tasks[0]["annotations"] += [{"result": []}, {"result": [], "was_cancelled": True}]
+    assert read(write(tmp_path, {"p.json": tasks, "a.jpg": None})) == A
+
+
+def test_relations_of_objects_are_none(tmp_path):
+    tasks = studio(percent(10, 20, 20, 10), image="a.jpg")
+    relation = {"type": "relation", "from_id": "a", "to_id": "b", "direction": "right"}
+    tasks[0]["annotations"][0]["result"].append(relation)
     assert read(write(tmp_path, {"p.json": tasks, "a.jpg": None})) == A
 
 

@@ -150,6 +150,7 @@ def test_flags_and_corners_are_kept(tmp_path):
             "<annotation><object><name>cat</name><polygon/></object></annotation>",
             ("a.xml: an object 'cat' has no bndbox", "LabelMe's old xml is not read"),
         ),
+        (xml(more="<bndbox/>"), ("a.xml: an object 'cat' has more than one bndbox",)),
         (xml(more="<difficult>yes</difficult>"), ("difficult of an object 'cat' is 'yes'",)),
     ],
 )

@@ -174,6 +174,12 @@ def test_a_part_that_is_not_there_and_labels_without_image_are_counted(tmp_path)
     assert counts(tmp_path) == expected
 
 
+@pytest.mark.parametrize("first", ["0 5e-1 .5 .1 .1", "0 -0.01 .5 .1 .1", "1 1E+0 1 .1 .1"])
+def test_labels_without_image_are_known_by_any_number(tmp_path, first):
+    write(labels(tmp_path, BOX, NAMES), {"labels/gone.txt": first})
+    assert counts(tmp_path) == {"image files that are missing": 1}
+
+
 @pytest.mark.parametrize(
     ("text", "yaml", "words"),
     [

@@ -161,6 +161,35 @@ def test_frames_of_one_video_in_two_parts_are_asked(tmp_path):
     assert parts["train"].coco["info"]["accepted"] == ["shared-groups"]
 
 
+@pytest.mark.parametrize("crowd", [False, True])
+@pytest.mark.parametrize("empty", ["test", "archval", "train"])
+def test_a_part_without_an_object_is_refused(tmp_path, empty, crowd):
+    names = ("test", "archval", "train")
+    parts = {
+        name: make_part(tmp_path / name, ["1.png", "2.png"], n) for n, name in enumerate(names)
+    }
+    if crowd:
+        for annotation in parts[empty].coco["annotations"]:
+            annotation["iscrowd"] = 1
+    else:
+        parts[empty].coco["annotations"] = []
+    _, reports, _ = check_parts(parts, accepted=["rare-classes"])
+    refused = {name: report.refused for name, report in reports.items()}
+    expected = {name: ["parts without an object"] if name == empty else [] for name in names}
+    assert refused == expected
+
+
+@pytest.mark.parametrize(
+    "box", [[-3, 5, 20, 20], [5, -3, 20, 20], [50, 5, 20, 20], [5, 50, 20, 20]]
+)
+def test_boxes_that_leave_their_images_on_any_side_are_asked(tmp_path, box):
+    part = make_part(tmp_path, [f"{n}.png" for n in range(8)])
+    for n, annotation in enumerate(part.coco["annotations"]):
+        annotation["bbox"] = box if n % 2 else [40, 40, 20, 20]
+    _, reports, _ = check_parts({"train": part})
+    assert reports["train"].refused == ["files most of whose boxes leave their images"]
+
+
 def test_classes_of_one_object_in_all_parts_are_asked(tmp_path):
     test = make_part(tmp_path, ["1.png"])
     train = make_part(tmp_path, ["2.png", "3.png", "4.png"], seed=1)

@@ -2,48 +2,11 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from crnas_d2.config import spell
 
 from .coco import Record
-
-
-class Fault(NamedTuple):
-    """One occurrence of a kind of fault."""
-
-    where: str  # the image, annotation or value, for messages
-    record: Record = {}  # the image or annotation, if it can be mended
-    right: Record = {}  # the values that it should have
-
-
-def drop_images(coco: Record, faults: Sequence[Fault]) -> None:
-    """Remove images with all their annotations."""
-    gone = {fault.record["id"] for fault in faults}
-    coco["images"] = [image for image in coco["images"] if image["id"] not in gone]
-    coco["annotations"] = [a for a in coco["annotations"] if a["image_id"] not in gone]
-
-
-def drop(coco: Record, faults: Sequence[Fault]) -> None:
-    """Remove annotations."""
-    gone = {id(fault.record) for fault in faults}
-    coco["annotations"] = [a for a in coco["annotations"] if id(a) not in gone]
-
-
-def correct(coco: Record, faults: Sequence[Fault]) -> None:
-    """Give records the values that they should have."""
-    for fault in faults:
-        fault.record.update(fault.right)
-
-
-def renumber(coco: Record, faults: Sequence[Fault]) -> None:
-    """Number all annotations from 1."""
-    for number, annotation in enumerate(coco["annotations"], start=1):
-        annotation["id"] = number
-
-
-# In this order: what is dropped needs no correction, and only what is kept gets a number.
-MENDS = (drop_images, drop, correct, renumber)
+from .mends import Fault, correct, drop, drop_images, renumber
 
 TRAINING, SCORING, MASKS, PREPARE = "training", "scoring", "masks", "prepare"
 _ALWAYS = frozenset((TRAINING, SCORING, PREPARE))
@@ -178,6 +141,13 @@ KINDS: Mapping[str, Kind] = {
     "ids written as text or decimals": Kind(_NEVER, _READ),
     "file names found by their base name": Kind(_NEVER, _READ),
     "boxes read from masks": Kind(_NEVER, "tight around the mask"),
+    "COCO boxes with a rotation": Kind(
+        _ASKED,
+        "they may be those before the turn: export 'CVAT for images', where turned boxes are read",
+        mended="kept as they are",
+        accept="turned-boxes",
+    ),
+    "shapes of one group, read as one object": Kind(_NEVER, "of one group_id and label"),
     "rotated boxes, read as upright ones": Kind(_NEVER, "the hull of their corners"),
     "polygons, read as masks and boxes": Kind(_NEVER, "boxes are tight around them"),
     "ellipses and circles, read as boxes": Kind(_NEVER, "tight around them"),
@@ -291,6 +261,10 @@ KINDS: Mapping[str, Kind] = {
         _NEVER, "skipped in training; remove the key segmentation to use the boxes"
     ),
     "crowd regions": Kind(_NEVER, "not trained on, ignored in the evaluation", is_usual=True),
+    "parts without an object": Kind(
+        _ASKED,
+        "nothing can be trained or measured on them: annotate their images, or leave them out",
+    ),
     "images without objects": Kind(
         _NEVER,
         "skipped in training (DATALOADER.FILTER_EMPTY_ANNOTATIONS), evaluated",

@@ -10,14 +10,16 @@ from typing import Any
 from crnas_d2.data.images.files import ImageFile
 
 from .coco import Record
-from .faults import KINDS, Fault
+from .faults import KINDS
 from .image_faults import Taken, find_image_faults, is_size
+from .mends import Fault
 from .rle import is_rle
 
 _ROUNDING = 0.02  # pixels: COCO has two decimals; a narrower box is none, and as much may stand out
 # COCO's evaluation takes no larger object (its area range "all"), and as many detections per image.
 _MOST_AREA, _MOST_DETECTIONS = 1e10, 100
 _FEW = 3  # odd boxes, which say nothing of how a file was written
+_SOME = 0.15  # of the boxes; fewer may leave their images by a careless hand
 _MANY, _ENOUGH = 10, 10_000  # boxes whose sides are compared, at least and at most
 
 
@@ -169,11 +171,13 @@ def _judge_all_boxes(
             and math.isclose(area, (width - left) * (height - top), rel_tol=0.02)
             and not math.isclose(area, width * height, rel_tol=0.02)
         )
-        odd += is_other or left + width > most[0] or top + height > most[1]
+        is_out = min(left, top) < -1 or left + width > most[0] or top + height > most[1]
+        odd += is_other or is_out
         if len(relative) < _ENOUGH:
             relative.append([side / most[n % 2] for n, side in enumerate(each["bbox"])])
     is_odd = odd >= max(_FEW, 0.4 * len(boxes))
-    if relative and corners >= 0.95 * len(boxes) and (is_odd or _rise_together(relative)):
+    are_some_odd = odd >= max(_FEW, _SOME * len(boxes))
+    if relative and corners >= 0.95 * len(boxes) and (are_some_odd or _rise_together(relative)):
         return "files whose boxes look like two corners", boxes[0]["bbox"]
     return ("files most of whose boxes leave their images", boxes[0]["bbox"]) if is_odd else None
 

@@ -7,7 +7,7 @@ from typing import Any
 from crnas_d2.data.images.files import ImageFile
 
 from .coco import Record
-from .faults import Fault
+from .mends import Fault
 
 _MOST_RATIO = 400  # of the sides of an image; resized to few 100 pixels, it would have no width
 

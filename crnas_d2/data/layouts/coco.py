@@ -21,6 +21,7 @@ from .collector import (
     NO_FILE,
     ODD_IDS,
     REPEATED_KEYS,
+    TURNED,
     digests,
     in_order,
     unused,
@@ -47,13 +48,16 @@ class COCO(Layout):
         for file in json_files(self.folder, _is_coco, strict=True):
             of_part[part_of(os.path.splitext(file)[0]) or "train"].append(file)
         parts = {}
+        is_one = len(of_part) == 1
         for part, files in of_part.items():
             # COCO has the same images in instances_ and person_keypoints_ files.
             instances = [f for f in files if os.path.basename(f).startswith("instances_")]
             files = instances if len(instances) == 1 else files
             findings: _Findings = defaultdict(list)
             coco = _merge({file: _read(self.folder, file, findings) for file in files})
-            parts[part] = Part(coco, self.folder.root, digests(self.folder, files), findings)
+            for name, its in (_by_part(coco) if is_one else {part: coco}).items():
+                parts[name] = Part(its, self.folder.root, digests(self.folder, files), findings)
+                findings = {}  # said once
         parts = in_order(parts)
         check_categories({", ".join(part.sources): part.coco for part in parts.values()})
         _note_unlisted(self.folder, parts)
@@ -111,7 +115,9 @@ def _read(folder: Folder, file: str, findings: _Findings, base: str | None = Non
             findings[BASE_NAMES if found else MISSING].append(words)
         image["file_name"] = found or os.path.normpath(os.path.join(base, name))
     for annotation in coco["annotations"]:
-        shape = annotation.get("segmentation")
+        shape, attributes = annotation.get("segmentation"), annotation.get("attributes")
+        if not shape and isinstance(attributes, dict) and attributes.get("rotation"):
+            findings[TURNED].append(f"annotation {annotation.get('id')} of {file}")
         if shape and not annotation.get("bbox"):
             try:
                 box = _box_of_mask(shape)
@@ -148,6 +154,26 @@ def _merge(cocos: Mapping[str, Record]) -> Record:
                 annotation["image_id"] += shift
         first = {**first, **{key: first[key] + other[key] for key in ("images", "annotations")}}
     return first
+
+
+def _by_part(coco: Record) -> dict[str, Record]:
+    """Return one file by the parts that its images name: by the key ``split``, or their folders."""
+    ids: dict[str, set[int]] = defaultdict(set)
+    for image in coco["images"]:
+        part = part_of(str(image.get("split") or "")) or part_of(
+            os.path.dirname(image["file_name"])
+        )
+        ids[part or "train"].add(image["id"])
+    if len(ids) < 2:
+        return {"train": coco}
+    unknown = {a["image_id"] for a in coco["annotations"]}.difference(*ids.values())
+    ids["train"] |= unknown
+    return {
+        part: coco
+        | {"images": [image for image in coco["images"] if image["id"] in its]}
+        | {"annotations": [a for a in coco["annotations"] if a["image_id"] in its]}
+        for part, its in ids.items()
+    }
 
 
 def check_categories(cocos: Mapping[str, Record]) -> None:

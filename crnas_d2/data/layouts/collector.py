@@ -33,6 +33,8 @@ NOT_THERE = "parts that are named, but not there"
 FROM_MASKS = "boxes read from masks"
 ROTATED = "rotated boxes, read as upright ones"
 POLYGONS = "polygons, read as masks and boxes"
+JOINED = "shapes of one group, read as one object"
+TURNED = "COCO boxes with a rotation"
 ROUND = "ellipses and circles, read as boxes"
 POINTS = "points and lines"
 
@@ -79,11 +81,11 @@ class Collector:
         """Add an image.
 
         Args:
-            file: relative to the folder.
+            file: relative to the folder, which names its part if the annotations do not.
             size: width and height in pixels, as far as they are known.
             sources: the files of its annotations.
         """
-        part = part or "train"
+        part = part or part_of(os.path.dirname(file)) or "train"
         width, height = map(whole, size)
         images = self._images[part]
         image = {"id": len(images) + 1, "file_name": file, "width": width, "height": height}
@@ -178,6 +180,9 @@ class Collector:
             for annotation in itertools.chain(*self._annotations.values()):
                 annotation["category_id"] = ids[annotation["category_id"]]
         categories = [{"id": number, "name": name} for number, name in names.items()]
+        for part in self._findings.keys() - self._images.keys():  # e.g. of a part that is not there
+            for kind, places in self._findings[part].items():
+                self._findings[next(iter(self._images))][kind] += places
         parts = {}
         for part, images in self._images.items():
             annotations = self._annotations[part]

@@ -50,6 +50,11 @@ class CVAT(Layout):
         named = [element.get("name", "") for element in images]
         base = self.folder.base_of(named, file)
         bases = [base, os.path.dirname(file), ""]
+        subsets = {element.get("subset", "") for element in images}
+        others = sorted(subset for subset in subsets - {"", "default"} if not part_of(subset))
+        if others and any(map(part_of, subsets)):
+            fix = "Rename the subset in CVAT"
+            raise invalid("subset", others[0], "train, val or test, as of other images", fix=fix)
         for element, name in zip(progress(images), named, strict=True):
             part = part_of(element.get("subset", "")) or part_of(os.path.dirname(file))
             found = collector.find_image(part, name, bases)

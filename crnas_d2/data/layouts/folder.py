@@ -21,12 +21,17 @@ _WORDS = {
     "test": ("test", "testing"),
 }
 _MANY = 20  # files of one folder that are of one kind
+_FIRST = 5  # of these, which tell the kind
+_WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 PARTS = {word: part for part, words in _WORDS.items() for word in words}
 
 
 def part_of(path: str) -> str:
-    """Return the part that a relative path names, train, val or test; the last word decides."""
-    words = re.findall("[a-z]+", path.lower())
+    """Return the part that a relative path names, train, val or test; the last word decides.
+
+    TestImages and test_images have the same words, and testset is a test.
+    """
+    words = [re.sub("(?:set|data|images|imgs)$", "", w.lower()) for w in _WORD.findall(path)]
     return next((PARTS[word] for word in reversed(words) if word in PARTS), "")
 
 
@@ -186,7 +191,7 @@ class Folder:
 
 
 def json_files(folder: Folder, is_one: Callable[[Any], bool], *, strict: bool = False) -> list[str]:
-    """Return the JSON files of a layout; of many in a folder, the first decides.
+    """Return the JSON files of a layout; of many in a folder, the first ones decide.
 
     Args:
         strict: raise ValueError for what is not JSON; else it is none.
@@ -197,7 +202,7 @@ def json_files(folder: Folder, is_one: Callable[[Any], bool], *, strict: bool = 
     found = []
     for files in in_folder.values():
         is_many = len(files) > _MANY
-        for file in files[:1] if is_many else files:
+        for file in files[:_FIRST] if is_many else files:
             try:
                 is_found = is_one(folder.json(file)[0])
             except ValueError as error:
@@ -207,6 +212,8 @@ def json_files(folder: Folder, is_one: Callable[[Any], bool], *, strict: bool = 
                 continue
             if is_found:
                 found += files if is_many else [file]
+                if is_many:
+                    break
     return found
 
 

@@ -82,7 +82,9 @@ def _task(task: Record) -> tuple[str, list[Record] | None]:
         if len(finished) > 1:
             fix = "Delete the others in Label Studio, or mark one as the ground truth"
             raise invalid("the number of its annotations", len(finished), "one", fix=fix)
+        # A relation between two objects is none itself.
         results = finished[0]["result"] if finished else None
+        results = results and [r for r in results if r.get("type") != "relation"]
     else:  # JSON-MIN
         data = task
         lists = [value for value in task.values() if isinstance(value, list)]

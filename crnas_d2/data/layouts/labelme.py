@@ -14,7 +14,7 @@ from crnas_d2.common.errors import invalid
 from crnas_d2.data.annotations.coco import Record
 from crnas_d2.data.annotations.part import Part
 
-from .collector import FROM_MASKS, POINTS, POLYGONS, ROTATED, ROUND, Collector, progress
+from .collector import FROM_MASKS, JOINED, POINTS, POLYGONS, ROTATED, ROUND, Collector, progress
 from .folder import Folder, json_files, part_of, stem_of
 from .layout import LAYOUT_REGISTRY, Layout
 from .shapes import box_of, ellipse, joined, mask, polygon
@@ -64,6 +64,8 @@ class LabelMe(Layout):
             if read:
                 groups[key].append(read)
         for (label, _), shapes in groups.items():  # one object may consist of several shapes
+            if len(shapes) > 1:
+                collector.note(image["part"], JOINED, f"{len(shapes)} of {label} in {file}")
             collector.add_object(image, label, joined(shapes))
 
 
@@ -83,6 +85,10 @@ def _shape(shape: Record, image: Record) -> tuple[str, Record | None]:
     if kind == "rotation":
         return ROTATED, box_of(points)
     if kind == "circle":
+        if len(points) != 2:
+            raise invalid(
+                f"points of a circle '{shape['label']}'", points, "its middle and its rim"
+            )
         radius = math.dist(*points)
         return ROUND, ellipse(points[0], (radius, radius))
     if kind == "mask":

@@ -17,6 +17,8 @@ from .layout import LAYOUT_REGISTRY, Layout
 from .shapes import rotated
 from .xml_files import parse_xml, xml_files
 
+_FIRST = ("test", "val", "train")  # of the parts that list an image
+_OTHER_SETS = {"Action", "Layout", "Segmentation"}  # image sets of VOC's other tasks
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -33,8 +35,7 @@ class VOC(Layout):
         collector = Collector(self.folder)
         files = xml_files(self.folder, "annotation")
         parts = {file: part_of(os.path.dirname(file)) for file in files}
-        if lists := [f for f in self.folder.files if "ImageSets/Main/" in f and f.endswith(".txt")]:
-            parts = self._listed(files, lists, collector) or parts
+        parts = self._listed(files, collector) or parts
         for file, part in progress(list(parts.items())):
             with collector.problem_of(file):
                 _read(file, part, collector)
@@ -44,23 +45,29 @@ class VOC(Layout):
         collector.note_unused({stem_of(file) for file in files if file not in parts})
         return collector.parts()
 
-    def _listed(
-        self, files: Sequence[str], lists: Sequence[str], collector: Collector
-    ) -> dict[str, str]:
-        """Return the parts by image set; an image of several is in test, else val, else train."""
+    def _listed(self, files: Sequence[str], collector: Collector) -> dict[str, str]:
+        """Return the parts by image set; an image of several is in test, else val, else train.
+
+        Image sets are in ``ImageSets/Main/``, else in any list of the name of a part.
+        """
+        lists = [f for f in self.folder.files if f.endswith(".txt") and stem_of(f) in PARTS]
+        lists = [f for f in lists if not _OTHER_SETS & {*f.split("/")}]
+        lists = [f for f in lists if "ImageSets/Main/" in f] or lists
         parts: dict[str, str] = {}
-        for part in ("test", "val", "train"):
-            for listed in lists:
-                if PARTS.get(stem_of(listed)) == part:
-                    root = listed.partition("ImageSets/")[0]
-                    by_id = {stem_of(f): f for f in files if f.startswith(root)}
-                    for line in filter(None, read_text(self.folder.root / listed).split("\n")):
-                        name = next((n for n in (line.strip(), line.split()[0]) if n in by_id), "")
-                        if name:
-                            parts.setdefault(by_id[name], part)
-                        elif not self.folder.with_stem(line.split()[0], root):
-                            words = "there is neither an annotation file nor an image"
-                            collector.problems.append(f"{listed}: of {line.strip()} {words}")
+        for listed in sorted(lists, key=lambda f: _FIRST.index(PARTS[stem_of(f)])):
+            root = listed.partition("ImageSets/")[0]
+            root = root if root != listed else listed.removesuffix(os.path.basename(listed))
+            by_id = {stem_of(f): f for f in files if f.startswith(root)}
+            missing = []
+            for line in filter(str.strip, read_text(self.folder.root / listed).split("\n")):
+                names = line.strip(), line.split()[0], stem_of(line.split()[0].replace("\\", "/"))
+                if name := next((name for name in names if name in by_id), ""):
+                    parts.setdefault(by_id[name], PARTS[stem_of(listed)])
+                elif not any(self.folder.with_stem(name, root) for name in names):
+                    words = "there is neither an annotation file nor an image"
+                    missing.append(f"{listed}: of {line.strip()} {words}")
+            if "ImageSets/" in listed or by_id.keys() & {*map(stem_of, parts)}:
+                collector.problems += missing
         return parts
 
 
@@ -121,6 +128,8 @@ def voc_part(
 
 def _read(file: str, part: str, collector: Collector) -> None:
     tree = parse_xml(collector.folder.root / file)
+    if tree.tag != "annotation":
+        raise invalid("the root element", tree.tag, "annotation, as in the other files")
     size = [tree.findtext(f"size/{side}") or 0 for side in ("width", "height")]
     name = collector.image_of(part, file, (tree.findtext("filename") or "").strip())
     image = collector.add_image(part, name, size, file)
@@ -137,6 +146,8 @@ def _read(file: str, part: str, collector: Collector) -> None:
 
 def _shape(element: Element, name: str) -> tuple[Record, bool]:
     """Return box and corners of an object, and whether it is rotated (by radians)."""
+    if len(element.findall("bndbox")) > 1:
+        raise ValueError(f"an object '{name}' has more than one bndbox")
     try:
         bndbox = element.find("bndbox")
         texts = [None if bndbox is None else bndbox.findtext(key) for key in _CORNERS]

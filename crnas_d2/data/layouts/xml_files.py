@@ -4,23 +4,24 @@ import codecs
 import os
 import re
 import xml.etree.ElementTree as ElementTree
+from collections import defaultdict
 from pathlib import Path
 
 from .folder import Folder
 
+_FIRST = 5  # files of a folder, which tell what all are
 _DECLARED = re.compile(rb"\s*<\?xml[^>]*?encoding\s*=\s*[\"']([\w.-]+)[^>]*\?>")
 
 
 def xml_files(folder: Folder, root: str) -> list[str]:
-    """Return the files whose root element has this name; of a folder's files the first decides."""
-    of_folder: dict[str, bool] = {}
-    found = []
+    """Return the files whose root element has this name; of a folder's files the first decide."""
+    of_folder: dict[str, list[str]] = defaultdict(list)
     for file in folder.annotations(".xml"):
-        where = os.path.dirname(file)
-        if where not in of_folder:
-            of_folder[where] = _root_name(folder.root / file) == root
-        if of_folder[where]:
-            found.append(file)
+        of_folder[os.path.dirname(file)].append(file)
+    found = []
+    for files in of_folder.values():
+        if any(_root_name(folder.root / file) == root for file in files[:_FIRST]):
+            found += files
     return found
 
 

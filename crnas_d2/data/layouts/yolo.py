@@ -1,6 +1,7 @@
 """YOLO: a text file per image, with a class number and coordinates from 0 to 1 per line."""
 
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from .collector import (
     BACKGROUND,
     BASE_NAMES,
     MISSING,
+    NOT_LISTED,
     NOT_THERE,
     ODD_IDS,
     POINTS,
@@ -29,6 +31,7 @@ from .yolo_files import Description, describe, descriptions, label_files, place
 
 # By so much a coordinate may leave the image, as in Ultralytics; corners of turned boxes do.
 _TOLERANCE, _OF_TURNED = 0.01, 0.5
+_NUMBER = re.compile(r"-?\d*\.?\d+(?:e[+-]?\d+)?", re.IGNORECASE)
 _Rows = dict[str, list[tuple[int, list[str]]]]  # by image: number and words of each line
 
 
@@ -84,6 +87,9 @@ class YOLO(Layout):
             for number, words in rows.get(file, ()):
                 with collector.problem_of(f"{files[file]}, line {number}"):
                     self._add_object(collector, record, words, description, lengths)
+        for image in self.folder.images if description.splits else ():
+            if image not in images and (file := _labels_of(image, self.folder)):
+                collector.note("", NOT_LISTED, file)
         self._note_strays(collector, images, set(files.values()))
         return collector.parts()
 
@@ -189,7 +195,7 @@ def _is_labels(file: Path) -> bool:
     """Whether a file begins with a line of five numbers or more."""
     with open(file, encoding="utf-8", errors="replace") as stream:
         words = stream.readline().removeprefix("\ufeff").split()
-    return len(words) >= 5 and all(word.replace(".", "", 1).isdecimal() for word in words[:5])
+    return len(words) >= 5 and all(map(_NUMBER.fullmatch, words[:5]))
 
 
 def _are_poses(rows: _Rows, lengths: Collection[int]) -> bool:

@@ -8,9 +8,10 @@ from tabulate import tabulate
 
 from crnas_d2.common.formats import format_few
 from crnas_d2.data.annotations.coco import Record
-from crnas_d2.data.annotations.faults import KINDS, MASKS, MENDS, PREPARE, Fault
+from crnas_d2.data.annotations.faults import KINDS, MASKS, PREPARE
 from crnas_d2.data.annotations.find_faults import find_faults
 from crnas_d2.data.annotations.image_faults import Taken
+from crnas_d2.data.annotations.mends import MENDS, Fault
 from crnas_d2.data.images.files import ImageFile
 
 _EXAMPLES = 3

@@ -8,9 +8,9 @@ from difflib import get_close_matches
 
 from crnas_d2.common.errors import invalid
 from crnas_d2.data.annotations.coco import Record, subset
-from crnas_d2.data.annotations.faults import Fault
 from crnas_d2.data.annotations.groups import Groups, find_groups
 from crnas_d2.data.annotations.image_faults import Taken, images_taken
+from crnas_d2.data.annotations.mends import Fault
 from crnas_d2.data.annotations.part import Part
 from crnas_d2.data.annotations.splits import split_coco
 from crnas_d2.data.images.files import read_image_files
@@ -76,6 +76,10 @@ def check_parts(
             info["accepted"] = sorted(accepted)
         mended[name] = replace(part, coco=subset(report.coco, known, info))
         taken |= images_taken(report.coco, files[name], name)
+        objects = (a for a in mended[name].coco["annotations"] if a.get("iscrowd") != 1)
+        if mended[name].num_images and not any(objects):
+            places = [f"{mended[name].num_images:,} images"]
+            report.findings["parts without an object"] = places
     _check_classes(mended, reports)
     return mended, reports, groups
 
