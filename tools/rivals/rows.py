@@ -89,7 +89,8 @@ class Fold:
     def smaller_size(self) -> int:
         """The largest shorter side of images with which the whole network may be kept, pixels."""
         whole = rules.full(self.macs().space)
-        size = sorted(self.search.SEARCH.COST_INPUT_SIZE)
+        shorter, longer = sorted(self.search.SEARCH.COST_INPUT_SIZE)
+        size = shorter, longer
         return rules.smaller_size(lambda size: self.macs(size)(whole), size, self.most)[0]
 
     def found(self, row: str = "found") -> Genotype:
