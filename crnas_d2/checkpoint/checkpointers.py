@@ -215,13 +215,21 @@ def newest_checkpoint(folder: str) -> WeightFile | None:
 
 
 def _check_finite(file: WeightFile) -> None:
-    """Raise ValueError for NaN and infinite weights, with which a network detects nothing."""
+    """Raise ValueError for weights with which a network detects nothing.
+
+    They are NaN, infinite, or variances below 0, of which BN takes the root.
+    """
     floats = ((name, t) for name, t in file.tensors.items() if t.is_floating_point())
-    if wrong := [name for name, tensor in floats if not bool(tensor.isfinite().all())]:
+    if wrong := [
+        name
+        for name, tensor in floats
+        if not bool(tensor.isfinite().all())
+        or (name.endswith("running_var") and bool((tensor < 0).any()))
+    ]:
         raise ValueError(
-            f"{file.path} holds NaN or infinite values in {len(wrong)} tensors: "
-            f"{format_few(wrong)}. Its training has diverged: use an earlier checkpoint, or train "
-            "again with a lower SOLVER.BASE_LR."
+            f"{file.path} holds NaN or infinite values or variances below 0 in {len(wrong)} "
+            f"tensors: {format_few(wrong)}. Its training has diverged: use an earlier checkpoint, "
+            "or train again with a lower SOLVER.BASE_LR."
         )
 
 

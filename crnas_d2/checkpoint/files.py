@@ -111,7 +111,8 @@ def read_file(path: str) -> dict[str, Any]:
     except UnreadableFileError:
         raise
     except OSError as error:
-        raise UnreadableFileError(f"{path} cannot be read: {error.strerror}.") from error
+        fix = "Copy it again, or name another file."
+        raise UnreadableFileError(f"{path} cannot be read: {error.strerror}. {fix}") from error
     except Exception as error:  # a damaged pickle can raise anything
         why = _line(error)
         if " " not in why:  # e.g. the key of a KeyError

@@ -100,11 +100,23 @@ def test_a_run_that_names_no_classes_has_those_of_its_data_or_numbers(
 
 
 DEEP = Image.fromarray(np.full((toy.SIZE, toy.SIZE), 3000, np.uint16))
+
+
+def in_alpha(mode):
+    image = Image.new(mode, (toy.SIZE, toy.SIZE))
+    image.putalpha(Image.effect_noise(image.size, 90))
+    return image
+
+
 # An image that cannot be used, and what is said of it.
 UNUSABLE = {
     "deep": (DEEP, "more than 8 bits per channel; set INPUT.DEPTH_RANGE"),
     "wide": (Image.new("L", (5000, 4)), "too thin"),
     "high": (Image.new("L", (4, 5000)), "too thin"),
+    **{
+        f"in alpha, {mode}": (in_alpha(mode), "its picture is in the alpha channel")
+        for mode in ("LA", "RGBA")
+    },
 }
 
 

@@ -83,14 +83,19 @@ def _describe(image: OpenedImage, digest: str) -> ImageFile:
     else:
         image.load()
         found["look"] = look_of(image)
-        if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-            extrema = [channel.getextrema() for channel in image.convert("RGBA").split()]
-            found["has_alpha"] = extrema[3] != (255, 255)
-            is_one_value = [least == most for least, most in extrema]
-            found["is_in_alpha"] = is_one_value == [True, True, True, False]
+        found["has_alpha"], found["is_in_alpha"] = judge_alpha(image)
     if image.format != "MPO":  # a photograph with what its camera adds: depth, a second eye
         found["pages"] = getattr(image, "n_frames", 1)
     return ImageFile(size=upright_size(image), **found)
+
+
+def judge_alpha(image: Image.Image) -> tuple[bool, bool]:
+    """Whether pixels are not opaque, and whether the picture is in the alpha channel alone."""
+    if image.mode not in ("RGBA", "LA", "PA", "RGBa", "La") and "transparency" not in image.info:
+        return False, False
+    extrema = [channel.getextrema() for channel in image.convert("RGBA").split()]
+    is_one_value = [least == most for least, most in extrema]
+    return extrema[3] != (255, 255), is_one_value == [True, True, True, False]
 
 
 def find_broken(stated: Mapping[str, tuple[int, int]], *, is_scaled: bool = False) -> list[str]:

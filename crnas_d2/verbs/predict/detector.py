@@ -11,6 +11,7 @@ from detectron2.data.transforms import AugInput, AugmentationList
 from detectron2.structures import Instances
 from PIL import Image
 
+from crnas_d2.data.images.files import judge_alpha
 from crnas_d2.data.images.pixels import THIN, WIDEN, ImageError, read_pixels, vanishes
 from crnas_d2.runs.loaded_network import LoadedNetwork
 
@@ -36,13 +37,17 @@ class Detector:
         """Read an image file as training does, (H, W, C) of ``INPUT.FORMAT``.
 
         Raises:
-            ImageError: it cannot be read, or resizing leaves no pixel of it.
+            ImageError: it cannot be read, resizing leaves no pixel of it, or all that differs in it
+                is the alpha channel.
         """
         inputs = self.network.cfg.INPUT
         image = read_pixels(file, inputs.FORMAT, inputs.DEPTH_RANGE)
         height, width = image.shape[:2]
         if vanishes(width, height, inputs.MIN_SIZE_TEST, inputs.MAX_SIZE_TEST):
             raise ImageError(f"The image {file} cannot be used: {THIN}; {WIDEN}.")
+        if (image == image[0, 0]).all() and judge_alpha(Image.open(file))[1]:
+            why = "its picture is in the alpha channel, which networks do not see"
+            raise ImageError(f"The image {file} cannot be used: {why}; paint it on a background.")
         return image
 
     @torch.no_grad()
