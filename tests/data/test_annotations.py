@@ -182,6 +182,10 @@ SCORED = {
     "huge area": (annotation(area=1e11), "areas that are no numbers from 0 to 1e10"),
 }
 HARMLESS = {
+    "polygon elsewhere": (
+        annotation(bbox=[2, 3, 8, 9], segmentation=[[30, 30, 40, 30, 40, 40]]),
+        "1 polygons apart from their boxes",
+    ),
     "VOC corners exchanged": (
         annotation(voc_box=[9, 3, 3, 9]),
         "1 VOC boxes whose corners are exc",

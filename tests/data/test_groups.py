@@ -49,7 +49,13 @@ NAMES = {
 @pytest.mark.parametrize(("names", "reason"), NAMES.values(), ids=NAMES)
 def test_names_say_what_belongs_together(names, reason):
     others = ["x/raccoon-1.jpg", "x/raccoon-2.jpg", "y/a.jpg", "cam.png", "000001.jpg"]
-    others += ["photo (1).jpg", "photo (2).jpg", "rotterdam_1.jpg", "rotterdam_2.jpg", "copy.jpg"]
+    others += [
+        "photo (1).jpg",
+        "photo (2).jpg",
+        "rotterdam_1.jpg",
+        "black_rot_12.jpg",
+        "black_rot_13.jpg",
+    ]
     groups, counts = group(*names, *others)
     assert groups == sorted([sorted(names), *([name] for name in others)])
     assert counts == {reason: len(names)}

@@ -257,6 +257,12 @@ KINDS: Mapping[str, Kind] = {
     "objects without a mask": Kind(
         frozenset((MASKS,)), "add segmentation, or set MODEL.MASK_ON to False"
     ),
+    "polygons apart from their boxes": Kind(
+        _ASKED,
+        "correct the one that is wrong, or remove the key segmentation",
+        mended="kept as they are",
+        accept="masks-apart",
+    ),
     "objects whose polygons have less than 3 points": Kind(
         _NEVER, "skipped in training; remove the key segmentation to use the boxes"
     ),

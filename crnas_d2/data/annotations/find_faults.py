@@ -261,8 +261,21 @@ def _faults_of_shapes(annotation: Record, image: Record | None) -> Iterator[str]
         yield "malformed segmentations"
     elif not any(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in shape):
         yield "objects whose polygons have less than 3 points"
+    elif _is_apart(shape, annotation.get("bbox")):
+        yield "polygons apart from their boxes"
     if points and not (are_numbers(points) and len(points) % 3 == 0):
         yield "malformed keypoints"
+
+
+def _is_apart(polygons: Sequence[Sequence[float]], box: Any) -> bool:
+    """Whether a box and the points of its polygons have nothing in common."""
+    if not are_numbers(box, 4):
+        return False
+    for axis in (0, 1):
+        sides = [side for polygon in polygons for side in polygon[axis::2]]
+        if max(sides) < box[axis] - 1 or min(sides) > box[axis] + box[axis + 2] + 1:
+            return True
+    return False
 
 
 def are_numbers(values: Any, count: int | None = None) -> bool:

@@ -16,9 +16,9 @@ _SUFFIX = r"(?:_(?:jpe?g|png|bmp|webp|tiff?))?"
 # X_jpg.rf.HASH, as Roboflow names augmented copies of X.jpg; what scripts put before or behind a
 # name, once or several times; and what file managers make of a copy.
 _CHANGE = (
-    r"(?:aug(?:mented|mentation)?|copy|dup(?:licate)?|(?:[hv]|lr|ud)?[-_]?flip(?:ped)?|mirror(?:ed)?"
-    r"|rot(?:ate|ated|ation)?|blur(?:red)?|nois[ey]|brightness|contrast|hue|shear(?:ed)?|jitter"
-    r"|cutout)[-_ ]?\d*"
+    r"(?:(?:aug(?:mented|mentation)?|copy|dup(?:licate)?|(?:[hv]|lr|ud)?[-_]?flip(?:ped)?|mirror(?:ed)?"
+    r"|rotat(?:ed?|ion)|blur(?:red)?|nois[ey]|brightness|contrast|hue|shear(?:ed)?|jitter|cutout)"
+    r"[-_ ]?\d*|rot(?:\d+|[-_ ](?:90|180|270)))"  # black_rot_12 is an illness
 )
 _COPY = re.compile(
     rf"(?P<before>(?:{_CHANGE}(?:[-_ ]of)?[-_ ])*)(?P<base>.+?)"
