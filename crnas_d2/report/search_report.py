@@ -17,6 +17,7 @@ from .sketch import draw_architectures
 
 _SHOWN = 10  # candidates in the table of the best
 _FEWEST = 10  # images for which the noise is worth a sentence
+_RULE = ", the network without its last blocks, which needs no search,"
 _TOLD = (1.0, 0.5)  # differences of scores for which a number of images is given
 
 
@@ -156,7 +157,10 @@ def search_verdict(result: SearchResult) -> list[str]:
                 compared = f"; {', '.join(shares)} of the baseline" if shares else ""
         lines.append(f"Cost: {', '.join(amounts)} ({result.scope}){compared}.")
     if result.baseline is not None:
-        lines.append(_against_baseline(result))
+        genotype, what = result.baseline
+        lines.append(_against(result, genotype, "the baseline", f", {what},"))
+    if result.rule is not None:
+        lines.append(_against(result, result.rule, "the rule of thumb", _RULE))
     if not result.on_images:
         return [*lines, "No image was looked at: train the network before trusting its score."]
     if fitness < 0.5:  # percent: all differences are noise
@@ -167,27 +171,26 @@ def search_verdict(result: SearchResult) -> list[str]:
     return [*lines, *describe_noise(result)]
 
 
-def _against_baseline(result: SearchResult) -> str:
+def _against(result: SearchResult, genotype: Genotype, name: str, what: str) -> str:
+    """Compare the best network with another, which has a name and an explanation in commas."""
     best, metric, noise = result.best, result.metric, result.noise
-    assert result.baseline is not None
-    genotype, what = result.baseline
     if genotype == best.genotype:
-        return f"It is the baseline, {what}."
-    baseline = next((c for c in result.complete if c.genotype == genotype), None)
-    if baseline is None:
+        return f"It is {name}{what[:-1]}."
+    other = next((c for c in result.complete if c.genotype == genotype), None)
+    if other is None:
         return (
-            f"The baseline {genotype}, {what}, is not among the candidates, e.g. because of "
+            f"{name.capitalize()} {genotype}{what} is not among the candidates, e.g. because of "
             "SEARCH.BUDGET: train both networks and compare them."
         )
-    less = fitness_of(best) - fitness_of(baseline)
+    less = fitness_of(best) - fitness_of(other)
     difference = f"{abs(less):.2f} {'less' if less >= 0 else 'more'}"
-    if baseline.images is not None:
+    if other.images is not None:
         return (
-            f"The baseline {genotype}, {what}, was stopped after {baseline.images:,} images, "
-            f"because it could not win any more: its {metric} is about {baseline.fitness:.2f}, "
+            f"{name.capitalize()} {genotype}{what} was stopped after {other.images:,} images, "
+            f"because it could not win any more: its {metric} is about {other.fitness:.2f}, "
             f"{difference}."
         )
-    text = f"The baseline {genotype}, {what}, has {metric} {baseline.fitness:.2f}: {difference}"
+    text = f"{name.capitalize()} {genotype}{what} has {metric} {other.fitness:.2f}: {difference}"
     if not result.on_images:
         return f"{text}."
     if noise is None or best.genotype != noise.best or genotype not in noise.behind:

@@ -16,13 +16,20 @@ from crnas_d2.common.files import write_file
 from crnas_d2.common.secrets_in_urls import hide_secrets
 from crnas_d2.config import NetworkSpec
 from crnas_d2.config.image_size import image_sections, search_space
-from crnas_d2.cost import build_costs
+from crnas_d2.cost import build_budgets, build_costs
 from crnas_d2.engine.scores import SCORE_REGISTRY
 from crnas_d2.evaluation import FitnessNoise
 from crnas_d2.search import Candidate, Finalist, evaluated, folders, study_url
 from crnas_d2.search.storage import open_storage
 from crnas_d2.search.storage_url import file_of, shown
-from crnas_d2.space import AdditiveCost, ChannelSpace, Genotype, SearchSpace, SpaceKind
+from crnas_d2.space import (
+    AdditiveCost,
+    ChannelSpace,
+    Genotype,
+    SearchSpace,
+    SpaceKind,
+    without_last_blocks,
+)
 
 from .metrics import TrainingMetrics
 from .run import Origin, load_saved_config, stage_widths
@@ -54,6 +61,7 @@ class SearchResult:
     second_objective: str = ""  # the cost of the Pareto front; default: all that differ
     noise: FitnessNoise | None = None
     baseline: Baseline | None = None
+    rule: Genotype | None = None  # what one would take of a trained detector without a search
     finalists: Sequence[Finalist] = ()  # the best first
     origin: Origin | None = None
     images: Mapping[str, Any] = field(default_factory=dict)  # settings of the best image size
@@ -88,6 +96,7 @@ class SearchResult:
         pixels = f"{height}x{width} pixels"
         if cfg.SEARCH.IMAGE_SIZES:
             pixels = f"images of its image_size ({pixels} for {cfg.INPUT.MIN_SIZE_TEST})"
+        budgets = build_budgets(cfg, costs) if cfg.MODEL.INHERIT else ()
         best = finalists[0].candidate.genotype if finalists else next(iter(complete), Genotype())
         return cls(
             space,
@@ -103,6 +112,7 @@ class SearchResult:
             cfg.SEARCH.SECOND_OBJECTIVE,
             FitnessNoise.read(cfg.OUTPUT_DIR, complete, elsewhere),
             _baseline(cfg, spec),
+            without_last_blocks(space, budgets) if budgets else None,
             finalists,
             Origin([cfg.OUTPUT_DIR], [cfg.SEED], work, seconds, more),
             image_sections(cfg, best.image_size),

@@ -17,6 +17,7 @@ from .feasible import check_budgets, feasible_genotypes
 from .fraction import FeasibleFraction, feasible_fraction
 from .genotype import Genotype, genotype_file
 from .kind import SPACE_REGISTRY, SpaceKind
+from .rules import without_last_blocks
 from .search_space import IMAGE_SIZE, Choice, SearchSpace
 
 __all__ = [
@@ -53,4 +54,5 @@ __all__ = [
     "parse_dilations",
     "parse_limits",
     "warn_without_plain_dilation",
+    "without_last_blocks",
 ]

@@ -102,6 +102,19 @@ def test_candidates_csv_has_a_line_per_candidate_in_full_precision(tmp_path):
     assert bounds == [("25.125", "41.5"), ("12.25", "28.75"), ("", "")]
 
 
+def test_a_search_is_compared_with_what_needs_none():
+    text = text_of(result_of(noise=NOISE, rule=OTHER))
+    assert (
+        "The rule of thumb depths=[2, 2, 2, 2], the network without its last blocks, which needs "
+        "no search, has bbox/AP 20.50: 12.83 less (95 % interval of the difference -1.50 to 27.00)"
+    ) in text
+    same = text_of(result_of(rule=BEST))
+    assert "It is the rule of thumb, the network without its last blocks, which needs" in same
+    outside = text_of(result_of(rule=Genotype((2, 2, 2, 3))))
+    assert "The rule of thumb depths=[2, 2, 2, 3]" in outside
+    assert "not among the candidates" in outside
+
+
 class Links(html.parser.HTMLParser):
     """Collects what a page would load, and its pictures."""
 

@@ -3,7 +3,14 @@
 from collections.abc import Callable
 from random import Random
 
-from crnas_d2.space import AdditiveCost, Budget, Genotype, SearchSpace, feasible_genotypes
+from crnas_d2.space import (
+    AdditiveCost,
+    Budget,
+    Genotype,
+    SearchSpace,
+    feasible_genotypes,
+    without_last_blocks,
+)
 
 NARROW = 0.92  # of the limit: allocations below it have not used what they may cost
 
@@ -13,17 +20,18 @@ def full(space: SearchSpace) -> Genotype:
     return Genotype(tuple(max(choice.options) for choice in space.choices))
 
 
+def smallest(space: SearchSpace) -> Genotype:
+    """Return the network with the fewest blocks."""
+    return Genotype(tuple(min(choice.options) for choice in space.choices))
+
+
 def deep_end(macs: AdditiveCost, most: float) -> Genotype:
     """Drop the last blocks of the network first, until at most ``most`` MACs are left.
 
     Each stage keeps its first block.
     """
-    depths = list(full(macs.space).depths)
-    for stage in reversed(range(len(depths))):
-        least = min(macs.space.choices[stage].options)
-        while depths[stage] > least and macs(Genotype(tuple(depths))) > most:
-            depths[stage] -= 1
-    return _checked(macs, most, depths)
+    found = without_last_blocks(macs.space, [Budget(macs, 0, most)])
+    return _checked(macs, most, list((found or smallest(macs.space)).depths))
 
 
 def equal_share(macs: AdditiveCost, most: float) -> Genotype:
@@ -39,7 +47,7 @@ def equal_share(macs: AdditiveCost, most: float) -> Genotype:
 
 def one_each(macs: AdditiveCost, most: float) -> Genotype:
     """Keep the first block of each stage alone."""
-    return _checked(macs, most, [min(choice.options) for choice in macs.space.choices])
+    return _checked(macs, most, list(smallest(macs.space).depths))
 
 
 def drawn(macs: AdditiveCost, most: float, seed: int) -> Genotype:
