@@ -7,7 +7,9 @@ import pytest
 import toy
 
 from crnas_d2 import load_config, run_search, run_training
+from crnas_d2.search import Candidate
 from crnas_d2.space import Genotype
+from crnas_d2.verbs.search.finalists import _of_each_size
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +57,15 @@ def test_finished_finalists_are_not_trained_again(searched):
     assert run_search(cfg, resume=True).genotype == best.genotype
     assert results(cfg) == before
     assert [file.stat().st_mtime_ns for file in weights] == times
+
+
+def test_finalists_are_the_best_of_each_image_size_in_turn():
+    genotypes = {
+        name: Genotype((number + 1,), image_size=(size,))
+        for number, (name, size) in enumerate([("a", 64), ("b", 64), ("c", 64), ("d", 32)])
+    }
+    ranked = [Candidate(genotype, 9.0, {}, 1.0) for genotype in genotypes.values()]
+
+    assert [c.genotype for c in _of_each_size(ranked, 3)] == [genotypes[name] for name in "adb"]
+    assert _of_each_size(ranked[:3], 2) == ranked[:2]  # of one size: the best
+    assert len(_of_each_size(ranked, 9)) == 4

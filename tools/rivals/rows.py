@@ -25,6 +25,7 @@ UNLIMITED = ("baseline", "finetuned")  # rows of the detector itself
 SEARCHED = {  # rows of what a search finds, and the folder of the search
     "found": "search",
     "found-sizes": "search-sizes",
+    "found-finalists": "search-finalists",
     "imagenet": "search",
     "scratch": "search",
 }
@@ -98,7 +99,11 @@ class Fold:
         folder = self.run_of(SEARCHED[row])
         limits = [round(rules.NARROW * self.most), round(self.most)]
         settings = [("MODEL.WEIGHTS", self.weights), ("SEARCH.BUDGET.MACS", limits)]
-        if row == "found-sizes":
+        if row == "found-finalists":
+            solver = load_config(str(self.folder / "finetuned.yaml"), []).SOLVER
+            finalists = {"NUMBER": 6, "MAX_ITER": solver.MAX_ITER, "BASE_LR": solver.BASE_LR}
+            settings += [(f"SEARCH.FINALISTS.{key}", value) for key, value in finalists.items()]
+        if row in ("found-sizes", "found-finalists"):
             own = self.search.INPUT.MIN_SIZE_TEST
             settings.append(("SEARCH.IMAGE_SIZES", rules.image_sizes(own, self.smaller_size)))
         Step("search", self.folder / "search.yaml", folder, [*settings, *self._seed]).run()
@@ -140,11 +145,11 @@ def _smaller_images(fold: Fold) -> None:
     fold.fine_tune("smaller-images", list(settings.items()))
 
 
-def _found_sizes(fold: Fold) -> None:
-    genotype = fold.found("found-sizes")
+def _found_sizes(row: str, fold: Fold) -> None:
+    genotype = fold.found(row)
     found = [(f"MODEL.GENOTYPE.{key}", value) for key, value in genotype.to_config().items()]
     images = image_settings(fold.search, *genotype.image_size)
-    fold.fine_tune("found-sizes", [*found, *images.items()])
+    fold.fine_tune(row, [*found, *images.items()])
 
 
 def _without_detector(row: str, start: Overrides, fold: Fold) -> None:
@@ -191,7 +196,8 @@ ROWS: dict[str, Callable[[Fold], None]] = {
     "baseline": Fold.train_detector,
     "finetuned": _finetuned,
     "found": partial(_allocation, "found", Fold.found),
-    "found-sizes": _found_sizes,
+    "found-sizes": partial(_found_sizes, "found-sizes"),
+    "found-finalists": partial(_found_sizes, "found-finalists"),
     "smaller-images": _smaller_images,
     "deep-end": partial(_allocation, "deep-end", lambda f: rules.deep_end(f.macs(), f.most)),
     "equal-share": partial(

@@ -5,8 +5,8 @@ A supernet tells bad networks from good ones, but not the best of the good ones 
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice, zip_longest
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -39,7 +39,8 @@ def train_finalists(
     Args:
         cfg: of the search.
         save: writes the weights of a network; without it, all start from ``MODEL.WEIGHTS``.
-        candidates: the best first, like those returned; only complete ones take part.
+        candidates: the best first, like those returned; only complete ones take part, those of
+            each image size in turn.
     """
     number, metric = cfg.SEARCH.FINALISTS.NUMBER, cfg.SEARCH.METRIC
     if not number:
@@ -47,7 +48,7 @@ def train_finalists(
     config = training_config(cfg)
     is_complete = job.space.is_complete
     scored = (c for c in candidates if c.fitness is not None and is_complete(c.genotype))
-    chosen = list(islice(scored, number))
+    chosen = _of_each_size(scored, number)
     folder = job.output / "finalists"
     folder.mkdir(exist_ok=True)
     file = str(folder / "recipe.yaml")
@@ -72,6 +73,19 @@ def train_finalists(
         final = str(folder / result["config_digest"] / "model_final.pth")
         finalists.append(Finalist(candidate, score_of(result, metric), result["seconds"], final))
     return sorted(finalists, key=lambda finalist: -finalist.fitness)
+
+
+def _of_each_size(candidates: Iterable[Candidate], number: int) -> list[Candidate]:
+    """Return the best candidates, given the best first; of each image size in turn.
+
+    A network that sees smaller images than its weights did gains more from a training than one
+    with fewer blocks, so scores before it do not say which size is the best.
+    """
+    sizes: dict[tuple[int, ...], list[Candidate]] = {}
+    for candidate in candidates:
+        sizes.setdefault(candidate.genotype.image_size, []).append(candidate)
+    turns = zip_longest(*sizes.values())
+    return list(islice((c for turn in turns for c in turn if c is not None), number))
 
 
 def training_config(cfg: CfgNode) -> CfgNode:
