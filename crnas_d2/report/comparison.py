@@ -1,5 +1,6 @@
 """Compare trained networks: costs, scores, training curves and detections."""
 
+import textwrap
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
@@ -13,7 +14,8 @@ from crnas_d2.runs.search_result import SearchResult, fitness_of
 from crnas_d2.space import ChannelSpace, Genotype
 
 from .detections import draw_boxes
-from .page import Page, add_per_class, format_range, says_exceeds, without_constant_columns
+from .mistakes import add_mistakes
+from .page import Page, add_per_class, best_of, format_range, says_exceeds, without_constant_columns
 from .sketch import draw_architectures, draw_channels
 
 _COCO_METRICS = ("AP", "AP50", "APs", "APm", "APl")
@@ -53,9 +55,10 @@ def add_networks(page: Page, comparison: Comparison, *, num_images: int = 6) -> 
     head, rows, same = comparison_table(runs)
     page.text(
         f"AP on {dataset}. Each row is one training: differences smaller than the spread between "
-        f"seeds are not significant. {same}".strip()
+        f"seeds are not significant. Green: the highest AP. {same}".strip()
     )
-    page.table(head, rows, baseline=0 if len(runs) > 1 else None)
+    first = 0 if len(runs) > 1 else None
+    page.table(head, rows, best=best_of([run.ap for run in runs]), baseline=first)
     if len({run.cost.macs for run in runs}) > 1:
         page.figure(_draw_costs(comparison), "AP against MACs")
     page.figure(draw_architectures({r.name: r.spec.genotype for r in runs}), "blocks per stage")
@@ -90,6 +93,7 @@ def add_networks(page: Page, comparison: Comparison, *, num_images: int = 6) -> 
     detections = {run.name: run.detections or [] for run in runs}
     for image, picture in comparison.sampled_images(num_images):
         page.pictures(draw_boxes(dataset, image, picture, detections))
+    add_mistakes(page, comparison)
 
 
 def add_retrained(page: Page, result: SearchResult, runs: Sequence[Run]) -> None:
@@ -166,15 +170,28 @@ def _macs_label(runs: Sequence[Run]) -> str:
 
 
 def _draw_costs(comparison: Comparison) -> Figure:
-    """Draw AP against MACs as CR-NAS figure 5; the trainings of one network have one colour."""
+    """Draw AP against MACs as CR-NAS figure 5, with the interval of each network over images.
+
+    The trainings of one network have one colour.
+    """
     figure = Figure(figsize=(6, 4))
     axes = figure.add_subplot()
+    amounts = [run.cost.macs for run in comparison.runs]
+    middle = (min(amounts) + max(amounts)) / 2
     for network in comparison.networks:
-        macs, name, place = network.runs[0].cost.macs, network.name, (6, 4)
+        macs = network.runs[0].cost.macs
         [points] = axes.plot([macs] * len(network.runs), network.scores, "o", alpha=0.6)
-        axes.plot(macs, network.ap, "_", markersize=16, color=points.get_color())
-        axes.annotate(name, (macs, network.ap), place, textcoords="offset points", fontsize=8)
-    axes.set(xlabel=_macs_label(comparison.runs), ylabel="AP")
+        color = points.get_color()
+        axes.plot(macs, network.ap, "_", markersize=16, color=color)
+        if network.interval is not None:
+            axes.plot([macs, macs], network.interval, color=color, alpha=0.4, linewidth=2)
+        # Towards the middle, so that the text ends inside.
+        side, offset = ("left", 6) if macs <= middle else ("right", -6)
+        place, name = (macs, network.ap), textwrap.fill(network.name, 30)
+        axes.annotate(name, place, (offset, 4), textcoords="offset points", ha=side, fontsize=8)
+    known = any(network.interval is not None for network in comparison.networks)
+    ylabel = "AP, 95 % interval over images" if known else "AP"
+    axes.set(xlabel=_macs_label(comparison.runs), ylabel=ylabel)
     axes.xaxis.set_major_formatter(EngFormatter())
     axes.margins(x=0.15, y=0.1)
     axes.grid(alpha=0.3)

@@ -3,7 +3,7 @@
 from crnas_d2.common.formats import format_cell, format_quantity
 from crnas_d2.runs.folds import FoldComparison, FoldedRun
 
-from .page import Page, format_range, says_exceeds
+from .page import Page, best_of, format_range, says_exceeds
 
 
 def folds_table(comparison: FoldComparison) -> tuple[list[str], list[list[str]]]:
@@ -40,7 +40,8 @@ def add_folds(page: Page, comparison: FoldComparison) -> None:
         "AP is that of the detections of all folds together. The interval of a difference is over "
         "images, paired; it does not contain the noise of seeds."
     )
-    page.table(*folds_table(comparison), baseline=0)
+    best = best_of([network.ap for network in comparison.networks])
+    page.table(*folds_table(comparison), best=best, baseline=0)
 
 
 def _difference(comparison: FoldComparison, network: FoldedRun) -> str:

@@ -16,6 +16,8 @@ from crnas_d2.common.formats import format_cell
 
 from .pictures import render
 
+_FEWEST = 6  # classes for which the hardest are named
+
 # A picture is enlarged by a checkbox beside it: a page without scripts, and each picture only once.
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
@@ -25,7 +27,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .
 th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #d9dfe5;
          white-space: nowrap }
 th:first-child, td:first-child { text-align: left }
-tr.best { background: #fdeee3 } tr.baseline { background: #e8f3ea }
+tr.best { background: #dcf0e0 } tr.baseline { background: #eef1f4 }
 .note { color: #4d5966; overflow-wrap: anywhere } .scroll { overflow-x: auto }
 .verdict { border-left: .35rem solid #d94801; background: #f6f8fa; padding: .4rem 1.2rem }
 .verdict p { margin: .5rem 0 } .verdict p:first-child { font-size: 1.15rem; font-weight: 600 }
@@ -80,7 +82,7 @@ class Page:
         lines = [f"<tr>{cells}</tr>"]
         for index, row in enumerate(rows):
             cells = "".join(f"<td>{html.escape(format_cell(value))}</td>" for value in row)
-            mark = {best: " class=best", baseline: " class=baseline"}.get(index, "")
+            mark = {baseline: " class=baseline", best: " class=best"}.get(index, "")
             lines.append(f"<tr{mark}>{cells}</tr>")
         text = f'<div class="scroll"><table>{"".join(lines)}</table></div>'
         if folded:
@@ -159,10 +161,17 @@ def add_per_class(
     }
     hardest = sorted(scores, key=lambda name: sum(v for v in scores[name] if math.isfinite(v)))
     page.heading("AP of each class")
-    page.text(f"The hardest: {', '.join(hardest[:3])}; the easiest: {hardest[-1]}.")
+    if len(hardest) >= _FEWEST:
+        page.text(f"The hardest: {', '.join(hardest[:3])}; the easiest: {hardest[-1]}.")
     rows = [[name, *scores[name]] for name in hardest]
     folded = f"all {len(rows)} classes" if len(rows) > 15 else ""  # it would fill the page
     page.table(["class", *networks], rows, folded=folded)
+
+
+def best_of(scores: Sequence[float]) -> int | None:
+    """Return which score is the highest, if one is a number."""
+    finite = [number for number, score in enumerate(scores) if math.isfinite(score)]
+    return max(finite, key=lambda number: scores[number], default=None)
 
 
 def format_range(interval: tuple[float, float]) -> str:

@@ -12,7 +12,7 @@ from crnas_d2.runs.search_result import SearchResult, fitness_of
 from crnas_d2.search import Candidate
 from crnas_d2.space import AdditiveCost, Genotype
 
-_BEST, _OTHER, _LINE, _INTERVAL = "#d94801", "#9aa5b1", "#08519c", "#d0d7de"
+_BEST, _OTHER, _LINE, _INTERVAL = "#238b45", "#9aa5b1", "#08519c", "#d0d7de"
 _TIED, _STOPPED = "cannot be told apart from the best", "stopped early (estimate)"
 # By group of candidates, from the back to the front.
 _STYLES: dict[str, Any] = {
@@ -20,7 +20,7 @@ _STYLES: dict[str, Any] = {
     "candidate": {"color": _OTHER, "s": 14},
     _TIED: {"color": "#3182bd", "s": 18},
     "best": {"color": _BEST, "s": 60, "marker": "D"},
-    "baseline": {"color": "#238b45", "s": 70, "marker": "s"},
+    "baseline": {"color": "#d94801", "s": 70, "marker": "s"},
 }
 
 

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from crnas_d2.config import spell
@@ -17,10 +17,12 @@ from crnas_d2.evaluation import (
     FastCOCOEvaluator,
     difference_interval,
     resampled_images,
+    score_interval,
     student_quantile,
 )
 
 from .metrics import MAIN
+from .mistakes import Mistakes
 from .run import Origin, Run
 
 Interval = tuple[float, float]
@@ -45,6 +47,11 @@ class TrainedNetwork:
     @property
     def ap(self) -> float:
         return float(self.scores.mean())
+
+    @property
+    def interval(self) -> Interval | None:
+        """The 95 % interval of the AP over images, if it is known."""
+        return None if self.resampled is None else score_interval(self.ap, self.resampled)
 
 
 @dataclass(frozen=True)
@@ -124,11 +131,26 @@ class Comparison:
     def sampled_images(self, number: int) -> list[tuple[Mapping[str, Any], Image.Image]]:
         """Return some test images, always the same: Detectron2's dict, and the upright picture."""
         images = DatasetCatalog.get(self.dataset)
-        chosen = Random(0).sample(images, min(number, len(images)))
+        return self._with_pictures(Random(0).sample(images, min(number, len(images))))
+
+    def images_with(self, ids: Sequence[Any]) -> list[tuple[Mapping[str, Any], Image.Image]]:
+        """Return the test images with these ids, in their order, as :meth:`sampled_images`."""
+        images = {image["image_id"]: image for image in DatasetCatalog.get(self.dataset)}
+        return self._with_pictures([images[id_] for id_ in ids])
+
+    def mistakes(self) -> dict[str, Mistakes]:
+        """Return what the detections of each run get wrong, by its name."""
+        images = DatasetCatalog.get(self.dataset)
+        to_index = MetadataCatalog.get(self.dataset).thing_dataset_id_to_contiguous_id
+        return {run.name: Mistakes.of(images, run.detections or (), to_index) for run in self.runs}
+
+    def _with_pictures(
+        self, images: Sequence[Mapping[str, Any]]
+    ) -> list[tuple[Mapping[str, Any], Image.Image]]:
         depth_range = self.runs[0].cfg.INPUT.DEPTH_RANGE
         return [
             (image, Image.fromarray(read_pixels(image["file_name"], "RGB", depth_range)))
-            for image in chosen
+            for image in images
         ]
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from crnas_d2.checkpoint import write_weights
 from crnas_d2.report import Page, add_networks, add_retrained, comparison_table
 from crnas_d2.report.detections import draw_boxes
+from crnas_d2.report.pictures import render
 from crnas_d2.runs import comparison as comparison_module
 from crnas_d2.runs.comparison import Comparison
 from crnas_d2.runs.run import load_run
@@ -118,6 +119,52 @@ def test_networks_are_shown_side_by_side(make):
     # Blocks, losses, and for each image its objects and two networks.
     assert "[1, 2, 3, 2]" in text and text.count("<img") == 2 + 2 * 3
     assert text.count("<figcaption>objects</figcaption>") == 2
+    assert "<tr class=best><td>baseline1" in text and "<tr><td>searched1" in text
+
+
+def test_the_winner_is_marked_and_not_the_first(make, figures):
+    text = text_of([make("baseline", 10.0), make("searched", 12.0)], num_images=0)
+    assert "<tr class=baseline><td>baseline1" in text and "<tr class=best><td>searched1" in text
+
+
+def test_intervals_are_drawn_and_names_end_inside(make, figures):
+    names = ["baseline " * 4, "found " * 8]
+    runs = [
+        make(names[0], 20.0, found=slice(4)),
+        make(names[1], 60.0, (1, 1, 2, 2), found=slice(9)),
+    ]
+    comparison = Comparison.of(runs)
+    add_networks(Page("Compared"), comparison, num_images=0)
+    figure = figures["AP against MACs"]
+    render(figure, "png")
+    [axes] = figure.axes
+    inside = axes.get_window_extent()
+    for label in axes.texts:
+        box = label.get_window_extent()
+        assert inside.x0 < box.x0 and box.x1 < inside.x1
+        assert inside.y0 < box.y0 and box.y1 < inside.y1
+    drawn = [tuple(line.get_ydata()) for line in axes.lines]
+    for network in comparison.networks:
+        low, high = network.interval
+        assert low < network.ap < high and (low, high) in drawn
+
+
+def test_mistakes_are_counted_and_the_largest_differences_are_shown(make, figures):
+    few, many = make("few", 20.0, found=slice(2)), make("many", 60.0, OTHER, found=slice(9))
+    wrong = [{**each, "category_id": 3 - each["category_id"]} for each in few.detections]
+    few.detections_file.write_text(json.dumps(wrong))
+    few = load_run("few1", few.folder, few.cfg)
+    names = MetadataCatalog.get("toy_test").thing_classes
+    text = text_of([few, many], num_images=0)
+    mistakes = text[text.index("<h2>Mistakes") : text.index("<h2>The largest")]
+    assert "<td>few1</td><td>0</td><td>2</td>" in mistakes
+    assert "<td>many1</td><td>9</td><td>0</td>" in mistakes
+    first = MetadataCatalog.get("toy_test").thing_dataset_id_to_contiguous_id
+    confused = first[wrong[0]["category_id"]]
+    assert f"<td>{names[1 - confused]}</td><td>{names[confused]}</td>" in mistakes
+    assert ", mistakes: " in text[text.index("<h2>The largest") :]
+    same = text_of([many], num_images=0)
+    assert "<h2>Mistakes" in same and "<h2>The largest" not in same
 
 
 def test_columns_that_tell_nothing_are_left_out(make):

@@ -236,7 +236,11 @@ def test_the_classes_have_a_table_the_hardest_first(figures):
     metrics = {"bbox/AP": 5.0, "bbox/AP-cat": 7.25, "bbox/AP-dog": 2.5, "bbox/AP-cow": math.nan}
     text = text_of(result_of([Candidate(BEST, 5.0, metrics)]))
     assert text.index("<td>dog</td><td>2.50</td>") < text.index("<td>cat</td><td>7.25</td>")
-    assert "cow" not in text
+    assert "cow" not in text and "The hardest" not in text  # of two classes, one sees it
+
+    many = {f"bbox/AP-{name}": float(ap) for ap, name in enumerate("bcdefg")}
+    text = text_of(result_of([Candidate(BEST, 5.0, {"bbox/AP": 5.0, **many})]))
+    assert "The hardest: b, c, d; the easiest: g." in text
 
 
 def ticks_of(figure):
