@@ -16,11 +16,9 @@ from crnas_d2.config.checks import check_model, find_spec
 from crnas_d2.data import CLASSES, ClassNames, find_classes
 from crnas_d2.engine import Trainer, without_sync
 
-from .metrics import PROVENANCE, read_record
+from .metrics import EXPORTED, PROVENANCE, read_record
 
 logger = logging.getLogger(__name__)
-
-EXPORTED = "model.pth"  # the weights of an exported folder
 
 
 @dataclass(frozen=True)

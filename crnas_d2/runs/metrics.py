@@ -16,6 +16,7 @@ from crnas_d2.config import spell
 
 MAIN = "bbox/AP"  # the metric of a detector
 PROVENANCE = "provenance.json"  # the record of an exported folder
+EXPORTED = "model.pth"  # its weights
 _LOG = "metrics.json"
 _SCORE = re.compile("/(AP|top)")  # of COCO, VOC and classifiers
 _LOSS = "total_loss"  # logged for steps of the training only

@@ -15,6 +15,8 @@ import detectron2
 import torch
 from detectron2.config import CfgNode
 
+from crnas_d2.checkpoint import FINAL
+from crnas_d2.common.digests import sha256
 from crnas_d2.common.errors import invalid
 from crnas_d2.common.formats import format_duration
 from crnas_d2.common.meta_device import on_meta
@@ -23,7 +25,7 @@ from crnas_d2.cost import NetworkCost, body_cost
 from crnas_d2.data import register_coco_format
 from crnas_d2.space import ChannelSpace, Genotype
 
-from .metrics import MAIN, TrainingMetrics
+from .metrics import EXPORTED, MAIN, PROVENANCE, TrainingMetrics, read_record
 from .results import is_number
 
 # What may differ between two trainings of one network that only differ in their seed.
@@ -100,8 +102,11 @@ def read_detections(file: Path) -> list[dict[str, Any]]:
 def load_run(name: str, folder: str | Path, cfg: CfgNode | None = None) -> Run:
     """Read what a finished training left in its OUTPUT_DIR; ``cfg`` is its ``config.yaml``.
 
-    Raises ValueError if it is not finished, or was not evaluated on one dataset.
+    Of an exported folder, it is the training whose weights that has. Raises ValueError if it is not
+    finished, was not evaluated on one dataset, or was exported from a run that is not here.
     """
+    if cfg is None and (Path(folder) / PROVENANCE).is_file():
+        return load_run(name, _exported_from(Path(folder)))
     cfg = load_saved_config(folder) if cfg is None else cfg
     if len(cfg.DATASETS.TEST) != 1:
         expected = "one dataset, on which the networks are compared"
@@ -111,6 +116,21 @@ def load_run(name: str, folder: str | Path, cfg: CfgNode | None = None) -> Run:
     spec = NetworkSpec.from_config(cfg)
     cost = body_cost(spec, tuple(cfg.SEARCH.COST_INPUT_SIZE))
     return Run(name, Path(folder), cfg, spec, cost, log, metrics)
+
+
+def _exported_from(folder: Path) -> Path:
+    """Return the run that a folder was exported from; raise ValueError if it has changed."""
+    source = read_record(folder / PROVENANCE).get("from", {})
+    weights = Path(source.get("file", ""))
+    what = f"{folder} was exported from {weights}"
+    fix = "Name a run that has its metrics and detections"
+    if not weights.is_file():
+        raise ValueError(f"{what}, which is not here. {fix}.")
+    if sha256(weights) != source.get("sha256"):
+        raise ValueError(f"{what}, which holds other weights by now. {fix}, or export again.")
+    if weights.name not in (FINAL, EXPORTED):
+        raise ValueError(f"{what}, which is not the end of a training ({FINAL}). {fix}.")
+    return weights.parent
 
 
 def load_saved_config(folder: str | Path) -> CfgNode:

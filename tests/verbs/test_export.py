@@ -5,6 +5,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import channel_toy
 import pytest
@@ -20,7 +21,9 @@ from detectron2.structures import Boxes
 from crnas_d2.common.errors import JobError
 from crnas_d2.engine import Trainer
 from crnas_d2.runs.loaded_network import load_network, network_config
+from crnas_d2.runs.run import load_run
 from crnas_d2.verbs.export import formats
+from crnas_d2.verbs.export.card import _origin
 from crnas_d2.verbs.export.folder import run_export
 from crnas_d2.verbs.export.formats import FORMATS
 
@@ -178,6 +181,64 @@ def test_the_provenance_says_where_a_network_comes_from(run, tmp_path):
     copied = json.loads((tmp_path / "copy" / "provenance.json").read_text())
     for key in ("needs", "genotype", "datasets", "metrics"):
         assert copied[key] == record[key], key
+
+
+def test_the_card_says_what_people_ask(run, tmp_path):
+    cfg, folder = network_config(str(run), None), tmp_path / "exported"
+    run_export(cfg, str(folder), folder=str(run))
+    card, record = (
+        (folder / "README.md").read_text(),
+        json.loads((folder / "provenance.json").read_text()),
+    )
+    assert card.startswith("# GeneralizedRCNN\n") and "2 classes: bright, dark" in card
+    assert "Body: resnet, depths=[1, 2, 1, 1]" in card and "Data, test: toy_test" in card
+    assert f"- bbox/AP {record['metrics']['bbox/AP']:.2f}" in card and "AP-bright" not in card
+    assert "- in all: " in card and f"({toy.SIZE}x{toy.SIZE} pixels)" in card
+    assert f"{run}/model_final.pth was trained from random weights" in card
+    # That of a copy knows it, too.
+    run_export(network_config(str(folder), None), str(tmp_path / "copy"), folder=str(folder))
+    copied = (tmp_path / "copy" / "README.md").read_text()
+    assert f"Weights: {folder}/model.pth from {run}/model_final.pth" in copied
+
+
+def test_an_exported_folder_is_compared_as_its_run(run, tmp_path):
+    weights = shutil.copytree(run, tmp_path / "run") / "model_final.pth"
+    for number, source in enumerate((tmp_path / "run", tmp_path / "0")):
+        run_export(network_config(str(source), None), str(tmp_path / str(number)))
+        found, expected = load_run("a", tmp_path / str(number)), load_run("a", weights.parent)
+        assert found.folder == weights.parent and found.metrics == expected.metrics
+    content = torch.load(weights, weights_only=True)
+    torch.save({**content, "other": 1}, weights)
+    with pytest.raises(ValueError, match=r"holds other weights by now\. Name a run"):
+        load_run("a", tmp_path / "0")
+    weights.unlink()
+    with pytest.raises(ValueError, match=r"model_final\.pth, which is not here"):
+        load_run("a", tmp_path / "0")
+
+
+def test_the_card_follows_weights_to_their_search_and_licence(tmp_path):
+    def leave(name, weights, search=None):
+        (tmp_path / name).mkdir()
+        config = {"MODEL": {"WEIGHTS": str(weights)}, "SEARCH": search or {}}
+        (tmp_path / name / "config.yaml").write_text(json.dumps(config))
+        return tmp_path / name / "model_final.pth"
+
+    detector = leave("detector", "crnas_d2://weights/efficientnet-lite0")
+    found = leave("search", detector, {"ALGORITHM": "exhaustive", "METRIC": "bbox/AP"})
+    (tmp_path / "search" / "candidates.csv").touch()
+    final = leave("found", found)
+    lines = list(_origin(SimpleNamespace(cfg=SimpleNamespace(MODEL=weights_of(final)))))
+    assert lines[0].endswith("model_final.pth from crnas_d2://weights/efficientnet-lite0")
+    assert lines[1].endswith("efficientnet-lite0: Apache-2.0")
+    assert lines[2] == f"Search in {tmp_path}/search: ALGORITHM exhaustive, METRIC bbox/AP"
+    other = leave("other", "https://user:secret@example.org/a.pth")
+    lines = list(_origin(SimpleNamespace(cfg=SimpleNamespace(MODEL=weights_of(other)))))
+    assert lines[1].endswith("unknown, see where it was published")
+    assert "secret" not in "".join(lines)
+
+
+def weights_of(file):
+    return SimpleNamespace(WEIGHTS=str(file))
 
 
 def test_weights_that_were_not_evaluated_have_no_metrics(run, tmp_path):

@@ -1,7 +1,8 @@
 """Write a trained network as a folder that stands alone, and as ONNX.
 
-The folder has config.yaml, model.pth, classes.json, genotype.yaml and provenance.json. Its config
-is one of plain Detectron2 where that is possible; provenance.json says what it needs.
+The folder has config.yaml, model.pth, classes.json, genotype.yaml, provenance.json, and README.md
+for people. Its config is one of plain Detectron2 where that is possible; provenance.json says what
+it needs.
 """
 
 import argparse

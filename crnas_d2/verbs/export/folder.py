@@ -23,10 +23,11 @@ from crnas_d2.common.secrets_in_urls import hide_secrets
 from crnas_d2.config.image_size import image_sections
 from crnas_d2.cost.latency import device_name
 from crnas_d2.data import CLASSES
-from crnas_d2.runs.loaded_network import EXPORTED, LoadedNetwork, load_network, network_config
-from crnas_d2.runs.metrics import PROVENANCE, metrics_of, read_record
+from crnas_d2.runs.loaded_network import LoadedNetwork, load_network, network_config
+from crnas_d2.runs.metrics import EXPORTED, PROVENANCE, metrics_of, read_record
 from crnas_d2.runs.run import own_version
 
+from .card import write_card
 from .formats import FORMATS, BodyAndNeck, check_formats
 from .latency import measure_latencies
 from .plain import PlainNetwork, describe_plain
@@ -55,7 +56,7 @@ def run_export(
     command: str = "",
     overwrite: bool = False,
 ) -> Export:
-    """Write ``config.yaml``, ``model.pth``, ``classes.json``, ``provenance.json`` and the formats.
+    """Write the files of a network, a card for people (``README.md``), and the formats.
 
     A plain config is built, too, and its backbone compared with the network. Each format is
     compared with the network at two sizes. After a JobError or ValueError, which says what to do,
@@ -100,6 +101,7 @@ def run_export(
         record = {"command": command, **_provenance(network, plain)}
         record |= _interface(network, body, export, unfinished)
         (unfinished / PROVENANCE).write_text(json.dumps(record, indent=1))
+        write_card(network, record, export.latencies, unfinished)
     return export
 
 

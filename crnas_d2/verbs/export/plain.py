@@ -15,7 +15,7 @@ from crnas_d2.config.architectures import find_architecture
 from crnas_d2.config.entries import leaves
 from crnas_d2.layers import DecodedConv2d
 from crnas_d2.modeling.backbone import PLAIN_BUILDERS
-from crnas_d2.runs.loaded_network import EXPORTED
+from crnas_d2.runs.metrics import EXPORTED
 from crnas_d2.space import PlainResNet
 
 # By our builder, the function of backbone.py.
