@@ -127,7 +127,7 @@ def test_the_attributes_of_trials_are_named(search):
         described = connection.execute("SELECT key FROM study_user_attributes ORDER BY key")
         described = [key.removesuffix(key.partition("folder ")[2]) for (key,) in described]
     assert attributes and attributes <= keys(section("A search"))
-    assert described == ["description", "folder ", "started by"]
+    assert described == ["description", "detector", "folder ", "started by"]
     assert {name.strip() for name in described} <= set(re.findall("`([^`]+)`", section("A search")))
 
 

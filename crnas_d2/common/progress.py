@@ -17,7 +17,7 @@ def progress_bar(*args: Any, **settings: Any) -> "tqdm[Any]":
     if not can_redraw():
         settings |= {"mininterval": _PERIOD, "maxinterval": _PERIOD, "leave": True}
         settings["bar_format"] = "{desc}: {n_fmt}/{total_fmt} {unit}, {remaining} left"
-        settings["file"] = _Lines()
+        settings |= {"file": _Lines(), "position": 0}  # a further bar would move the cursor
     bar: tqdm[Any] = tqdm(*args, **settings)
     return bar
 

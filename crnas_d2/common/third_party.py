@@ -15,11 +15,15 @@ _WARNINGS = (
     (DeprecationWarning, r"`torch\.jit\.script` is deprecated", r"torch\.jit\._script"),
     (FutureWarning, r"`torch\.cuda\.amp\.", r"detectron2\."),
     (UserWarning, r"torch\.meshgrid: in an upcoming release", r"torch\.functional"),
+    (UserWarning, r"Palette images with Transparency expressed in bytes", r"PIL\."),
     (UserWarning, r"pkg_resources is deprecated as an API", r"(detectron2|fvcore|iopath)\b"),
 )
-# Logger and part of the text: Detectron2 asks torch about tracing, and about a compiler.
+# Logger and part of the text: Detectron2 asks torch about tracing, and about a compiler; ids of
+# categories are mapped as they should be; a genotype.yaml is no config of a version.
 _RECORDS = (
     ("torch.fx._symbolic_trace", "is_fx_tracing will return true"),
+    ("detectron2.data.datasets.coco", "Category ids in annotations are not in"),
+    ("detectron2.config.config", "has no VERSION"),
     ("torch.utils.cpp_extension", "No CUDA runtime is found"),
 )
 

@@ -77,6 +77,9 @@ class NetworkSpec:
         Configs that describe the same network have one spec: each content is parsed once. Raise
         ValueError with the key, its value and what was expected.
         """
+        if "SUPERNET" not in cfg.MODEL:
+            fix = "call crnas_d2.add_crnas_config(cfg) after get_cfg()"
+            raise ValueError(f"The config has no MODEL.SUPERNET: {fix}.")
         supernet = cfg.MODEL.SUPERNET
         family = FAMILY_REGISTRY.get(supernet.FAMILY)
         kind = SPACE_REGISTRY.get(supernet.SPACE) if supernet.SPACE != "none" else None

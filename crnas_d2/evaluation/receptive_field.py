@@ -47,7 +47,10 @@ def receptive_fields(body: nn.Module, in_channels: int = 3) -> dict[str, Recepti
         fields.of[image] = (_Span(0, 0, 1), _Span(0, 0, 1))
         outputs = functional_call(body, state, (image,))
         found = {name: fields.of[output] for name, output in outputs.items()}
-    assert all(rows.stride == columns.stride for rows, columns in found.values()), found
+    for name, (rows, columns) in found.items():
+        if rows.stride != columns.stride:
+            strides = f"{rows.stride} in height and {columns.stride} in width"
+            raise ValueError(f"{name} has a stride of {strides}; expected the same.")
     return {
         name: ReceptiveField((rows.size, columns.size), rows.stride)
         for name, (rows, columns) in found.items()
@@ -75,7 +78,9 @@ class _Span(NamedTuple):
 
     def joined(self, other: "_Span") -> "_Span":
         """Return the hull of two spans, e.g. of a shortcut and its block."""
-        assert self.stride == other.stride, (self, other)
+        if self.stride != other.stride:
+            both = f"{self.stride} and {other.stride}"
+            raise ValueError(f"Features of different strides are joined: {both}.")
         return _Span(min(self.first, other.first), max(self.last, other.last), self.stride)
 
 

@@ -25,4 +25,5 @@ def render(figure: Figure, kind: str, **options: Any) -> bytes:
 def write_figure(figure: Figure, path: Path) -> None:
     """Write a figure to a file, whose suffix names its format, in an existing or a new folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, render(figure, path.suffix[1:].lower(), facecolor="white"))
+    settings: dict[str, Any] = {"facecolor": "white", "bbox_inches": "tight"}  # with all legends
+    write_file(path, render(figure, path.suffix[1:].lower(), **settings))

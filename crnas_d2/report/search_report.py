@@ -94,8 +94,10 @@ def add_search(page: Page, result: SearchResult) -> None:
 
 def _add_best(page: Page, result: SearchResult) -> None:
     """Add the table of the best candidates, and of the baseline wherever it is."""
-    ranked = list(enumerate(result.complete, start=1))
-    shown = [(n, c) for n, c in ranked if n <= _SHOWN or _is_baseline(result, c.genotype)]
+    ranked: list[tuple[int | str, Candidate]] = list(enumerate(result.complete, start=1))
+    shown = [(n, c) for n, c in ranked if int(n) <= _SHOWN or _is_baseline(result, c.genotype)]
+    if result.baseline is not None and result.baseline.measured is not None:
+        shown.append(("no candidate", result.baseline.measured))
     costs, noise = result.costs.values(), result.noise
     rows: list[list[object]] = []
     marked = None
@@ -157,7 +159,7 @@ def search_verdict(result: SearchResult) -> list[str]:
                 compared = f"; {', '.join(shares)} of the baseline" if shares else ""
         lines.append(f"Cost: {', '.join(amounts)} ({result.scope}){compared}.")
     if result.baseline is not None:
-        genotype, what = result.baseline
+        genotype, what = result.baseline.genotype, result.baseline.what
         lines.append(_against(result, genotype, "the baseline", f", {what},"))
     if result.rule is not None:
         lines.append(_against(result, result.rule, "the rule of thumb", _RULE))
@@ -177,6 +179,9 @@ def _against(result: SearchResult, genotype: Genotype, name: str, what: str) -> 
     if genotype == best.genotype:
         return f"It is {name}{what[:-1]}."
     other = next((c for c in result.complete if c.genotype == genotype), None)
+    own = result.baseline
+    if other is None and own and own.genotype == genotype and own.measured is not None:
+        return _against_detector(result, own.measured, what, own.behind)
     if other is None:
         return (
             f"{name.capitalize()} {genotype}{what} is not among the candidates, e.g. because of "
@@ -200,6 +205,26 @@ def _against(result: SearchResult, genotype: Genotype, name: str, what: str) -> 
         f"{text} (95 % interval of the difference {format_range(interval)}), which "
         f"{says_exceeds(interval)} the noise of archval."
     )
+
+
+def _against_detector(
+    result: SearchResult,
+    detector: Candidate,
+    what: str,
+    behind: tuple[float, float] | None,
+) -> str:
+    """Say what was lost before any training, where the detector is no candidate."""
+    best, metric = result.best, result.metric
+    less = fitness_of(best) - fitness_of(detector)
+    text = (
+        f"The baseline {detector.genotype}{what} has {metric} {detector.fitness:.2f}, scored in "
+        f"the same way: without further training, the found network has {abs(less):.2f} "
+        f"{'more' if less >= 0 else 'less'}"
+    )
+    if behind is None or best.genotype != result.complete[0].genotype:
+        return f"{text}."
+    interval = -behind[1], -behind[0]
+    return f"{text} (95 % interval of the difference {format_range(interval)})."
 
 
 def describe_noise(result: SearchResult) -> list[str]:

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import optuna
 from detectron2.config import CfgNode
 
 from crnas_d2.checkpoint import read_file
@@ -16,12 +15,10 @@ from crnas_d2.common.files import write_file
 from crnas_d2.common.secrets_in_urls import hide_secrets
 from crnas_d2.config import NetworkSpec
 from crnas_d2.config.image_size import image_sections, search_space
-from crnas_d2.cost import build_budgets, build_costs
+from crnas_d2.cost import build_budgets
 from crnas_d2.engine.scores import SCORE_REGISTRY
-from crnas_d2.evaluation import FitnessNoise
-from crnas_d2.search import Candidate, Finalist, evaluated, folders, study_url
-from crnas_d2.search.storage import open_storage
-from crnas_d2.search.storage_url import file_of, shown
+from crnas_d2.evaluation import FitnessNoise, NoiseFiles, difference_interval
+from crnas_d2.search import Candidate, Finalist
 from crnas_d2.space import (
     AdditiveCost,
     ChannelSpace,
@@ -32,7 +29,7 @@ from crnas_d2.space import (
 )
 
 from .metrics import TrainingMetrics
-from .run import Origin, load_saved_config, stage_widths
+from .run import Origin, stage_widths
 
 
 class Baseline(NamedTuple):
@@ -40,6 +37,8 @@ class Baseline(NamedTuple):
 
     genotype: Genotype
     what: str
+    measured: Candidate | None = None  # its score, if it was evaluated beside the candidates
+    behind: tuple[float, float] | None = None  # 95 % interval of that less the best one's
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,7 @@ class SearchResult:
         costs: Mapping[str, AdditiveCost],
         finalists: Sequence[Finalist] = (),
         elsewhere: Sequence[str] = (),
+        detector: Candidate | None = None,
     ) -> "SearchResult":
         """Collect what a search has left in ``OUTPUT_DIR``, and in folders of other workers."""
         space = search_space(cfg, spec)
@@ -97,6 +97,7 @@ class SearchResult:
         if cfg.SEARCH.IMAGE_SIZES:
             pixels = f"images of its image_size ({pixels} for {cfg.INPUT.MIN_SIZE_TEST})"
         budgets = build_budgets(cfg, costs) if cfg.MODEL.INHERIT else ()
+        files = NoiseFiles(cfg.OUTPUT_DIR, elsewhere)
         best = finalists[0].candidate.genotype if finalists else next(iter(complete), Genotype())
         return cls(
             space,
@@ -111,7 +112,7 @@ class SearchResult:
             cfg.SEARCH.METRIC,
             cfg.SEARCH.SECOND_OBJECTIVE,
             FitnessNoise.read(cfg.OUTPUT_DIR, complete, elsewhere),
-            _baseline(cfg, spec),
+            _measured(baseline_of(cfg, spec), detector, complete, files),
             without_last_blocks(space, budgets) if budgets else None,
             finalists,
             Origin([cfg.OUTPUT_DIR], [cfg.SEED], work, seconds, more),
@@ -183,6 +184,10 @@ class SearchResult:
         """
         space, rows = self.space, []
         intervals = self.noise.intervals if self.noise is not None else {}
+        fronts: dict[Genotype, list[str]] = {}
+        for cost in self.compared_costs() if len(self.complete) == len(self.succeeded) else ():
+            for candidate in self.pareto_front(cost):
+                fronts.setdefault(candidate.genotype, []).append(cost.name.lower())
         metrics = dict.fromkeys(name for c in self.candidates for name in c.metrics)
         for candidate in self.candidates:
             genotype = candidate.genotype
@@ -197,6 +202,8 @@ class SearchResult:
                 **{name: candidate.metrics.get(name, "") for name in metrics},
                 **{n.lower(): c(genotype) if is_complete else "" for n, c in self.costs.items()},
             }
+            if fronts:
+                row["pareto"] = " ".join(fronts.get(genotype, ()))
             if self.num_stopped:
                 row["images"] = "" if candidate.images is None else candidate.images
             rows.append({**row, "seconds": f"{candidate.seconds:.2f}"})
@@ -213,7 +220,7 @@ def fitness_of(candidate: Candidate) -> float:
     return candidate.fitness
 
 
-def _baseline(cfg: CfgNode, spec: NetworkSpec) -> Baseline | None:
+def baseline_of(cfg: CfgNode, spec: NetworkSpec) -> Baseline | None:
     """Return the inherited network of ``MODEL.WEIGHTS``, else the published one, if it is known."""
     network: Mapping[str, Any] = {}
     what = "the published network of the family"
@@ -233,6 +240,25 @@ def _baseline(cfg: CfgNode, spec: NetworkSpec) -> Baseline | None:
     ops = (ops or (0,) * sum(depths)) if "ops" in fields else base.ops
     size = (cfg.INPUT.MIN_SIZE_TEST,) if cfg.SEARCH.IMAGE_SIZES else base.image_size
     return Baseline(Genotype(depths, ops, image_size=size), what)
+
+
+def _measured(
+    baseline: Baseline | None,
+    detector: Candidate | None,
+    fitness: Mapping[Genotype, float],
+    files: NoiseFiles,
+) -> Baseline | None:
+    """Add the score of a detector that is no candidate; ``fitness``: of candidates, best first."""
+    if baseline is None or detector is None or baseline.genotype != detector.genotype:
+        return baseline
+    if detector.genotype in fitness or not fitness:
+        return baseline
+    behind, (best, score) = None, next(iter(fitness.items()))
+    own, other = files.read(detector.genotype, fitness_of(detector)), files.read(best, score)
+    if own and other and own["resampled"].shape == other["resampled"].shape:
+        scores = fitness_of(detector), own["resampled"], score, other["resampled"]
+        behind = difference_interval(*scores)
+    return baseline._replace(measured=detector, behind=behind)
 
 
 @dataclass(frozen=True)
@@ -267,32 +293,3 @@ class ChannelSearchResult:
         channel = self.space.to_config()
         settings: dict[str, Any] = {"comment": comment, "channel": channel, "images": images}
         self.genotype.to_yaml(path, family=family, **settings)
-
-
-def read_search(folder: str | Path) -> SearchResult | ChannelSearchResult:
-    """Read the config, the study and the files of a finished search."""
-    cfg = load_saved_config(folder)
-    cfg.OUTPUT_DIR = str(folder)  # it may have been moved
-    spec = NetworkSpec.from_config(cfg)
-    if spec.is_searched_in_training:
-        genotype = Genotype.from_yaml(Path(folder) / "genotype.yaml")
-        space = cast(ChannelSpace, spec.space)
-        return ChannelSearchResult.read(cfg.OUTPUT_DIR, cfg.SEED, space, genotype)
-    study = _load_study(cfg, folder)
-    candidates = evaluated(study, search_space(cfg, spec))
-    if not any(candidate.fitness is not None for candidate in candidates):
-        raise ValueError(f"The search in {folder} has no result yet: continue it with --resume.")
-    return SearchResult.of(cfg, spec, candidates, build_costs(cfg, spec), elsewhere=folders(study))
-
-
-def _load_study(cfg: CfgNode, folder: str | Path) -> optuna.Study:
-    url, name = study_url(cfg), cfg.SEARCH.STUDY_NAME
-    place, file = shown(url), file_of(url)
-    missing = f"{folder} holds no search: there is no study '{name}' in {place}"
-    missing += ". Run the search, or name its OUTPUT_DIR."
-    if file is not None and not Path(file).is_file():  # else opening would create it
-        raise ValueError(missing)
-    try:
-        return optuna.load_study(study_name=name, storage=cast(Any, open_storage(url)))
-    except KeyError as error:
-        raise ValueError(missing) from error

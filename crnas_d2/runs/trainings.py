@@ -73,7 +73,7 @@ def train_all(
     running: dict[Training, tuple[int, multiprocessing.process.BaseProcess]] = {}
     failed: list[Training] = []
     done = len(trainings) - len(waiting)
-    bar = progress_bar(total=len(trainings), initial=done, unit="network")
+    bar = progress_bar(total=len(trainings), initial=done, unit="networks", desc="Trained")
     with bar, _stopped_with(running):
         while waiting or running:
             while waiting and len(running) < num_workers:

@@ -8,7 +8,7 @@ from .sampled import EvolutionSearcher, OptunaSearcher, RandomSearcher, SampledS
 from .sampling import sample_genotypes, sample_over_cost
 from .searcher import SEARCHER_REGISTRY, Searcher, build_searcher
 from .storage_url import StorageError, hide_password, public_arguments, study_url, without_password
-from .study import StudySettings, add_folder, folders
+from .study import StudySettings, add_folder, folders, keep_detector, kept_detector
 from .worker import run_worker
 
 __all__ = [
@@ -32,6 +32,8 @@ __all__ = [
     "evaluated",
     "folders",
     "hide_password",
+    "keep_detector",
+    "kept_detector",
     "public_arguments",
     "run_worker",
     "sample_genotypes",

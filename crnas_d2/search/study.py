@@ -4,8 +4,9 @@ import json
 import os
 import socket
 import time
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -14,8 +15,9 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from crnas_d2.common.digests import text_digest
+from crnas_d2.space import Genotype
 
-from .candidates import has_result
+from .candidates import Candidate, has_result
 from .presence import has_ended, is_gone, this_process
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ Direction = Literal["maximize", "minimize"]
 _LATER = ("archval images", "calibration images")  # studies of earlier versions lack them
 _STARTED_BY = "started by"  # a user attribute: the process that has created the study
 _FOLDER = "folder"  # how user attributes begin that name the OUTPUT_DIR of a worker
+_DETECTOR = "detector"
 _MOST_DESCRIBING = 5.0  # seconds from the creation of a study to its description
 
 
@@ -67,8 +70,18 @@ class StudySettings:
             assert study is not None, self.name
             return study
         study.set_user_attr(_STARTED_BY, this_process())
+        self._name_objectives(study)
         study.set_user_attr("description", self.description)
         return study
+
+    def _name_objectives(self, study: optuna.Study) -> None:
+        """Name the objectives for optuna-dashboard, where they are known."""
+        known = (self.description.get(key) for key in ("metric", "second objective"))
+        names = [name for name in known if isinstance(name, str)]
+        if len(names) == len(self.directions):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.set_metric_names(names)
 
     def _storage(self, **options: Any) -> "PatientStorage":
         from .storage import open_storage  # only now: SQLAlchemy takes a tenth of a second
@@ -119,6 +132,23 @@ def folders(study: optuna.Study) -> list[str]:
     """Return the folders of all workers, absolute, those of other machines among them."""
     places = [v["folder"] for k, v in study.user_attrs.items() if k.startswith(_FOLDER)]
     return sorted(set(places))
+
+
+def keep_detector(study: optuna.Study, detector: Candidate) -> None:
+    """Keep in the study what the detector scores that it starts from, beside the candidates."""
+    network = asdict(detector.genotype)
+    study.set_user_attr(
+        _DETECTOR,
+        {"network": network, "metrics": dict(detector.metrics), "fitness": detector.fitness},
+    )
+
+
+def kept_detector(study: optuna.Study) -> Candidate | None:
+    """Return what :func:`keep_detector` has kept."""
+    if (kept := study.user_attrs.get(_DETECTOR)) is None:
+        return None
+    genotype = Genotype(**kept["network"])
+    return Candidate(genotype, kept["fitness"], kept["metrics"])
 
 
 def _has_failed(study: optuna.Study, trials: Sequence[FrozenTrial]) -> bool:

@@ -41,12 +41,16 @@ def run(args: argparse.Namespace) -> None:
         [part, f"{cost.macs / 1e9:#.4g} G", f"{cost.parameters / 1e6:#.4g} M"]
         for part, cost in [*costs.items(), ("total", total)]
     ]
-    fields = receptive_fields(find_body(model), len(cfg.MODEL.PIXEL_MEAN))
-    field_rows = [[name, f.stride, "{} x {}".format(*f.size)] for name, f in fields.items()]
+    try:
+        fields = receptive_fields(find_body(model), len(cfg.MODEL.PIXEL_MEAN))
+        rows = [[name, f.stride, "{} x {}".format(*f.size)] for name, f in fields.items()]
+        field_text = _table(["level", "stride", "receptive field"], rows)
+    except ValueError as error:
+        field_text = f"Receptive fields cannot be told: {error}"
     print(f"{args.config_file}: {type(model).__name__}, {cfg.MODEL.BACKBONE.NAME}")
     print(f"genotype: {spec.genotype if spec else 'none'}\n")
     print(_table(["part", "MACs", "parameters"], cost_rows), end="\n\n")
-    print(_table(["level", "stride", "receptive field"], field_rows), end="\n\n")
+    print(field_text, end="\n\n")
     print(*_scope(model.backbone.size_divisibility, costs, stated, size, args), sep="\n")
 
 

@@ -13,7 +13,8 @@ from crnas_d2.runs.folds import FoldComparison, is_folded, load_folds
 from crnas_d2.runs.loaded_network import network_config
 from crnas_d2.runs.receptive_fields import field_images, measure_fields
 from crnas_d2.runs.run import load_run
-from crnas_d2.runs.search_result import ChannelSearchResult, read_search
+from crnas_d2.runs.search_result import ChannelSearchResult
+from crnas_d2.runs.searches import read_search
 from crnas_d2.verbs.arguments import add_overwrite, add_plugins
 
 
@@ -21,10 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = (
         "finished trainings, that of the network to compare with first; trainings with several "
         "seeds are taken together; folders by a pattern, NAME='data/fold*/output/found', are those "
-        "of the folds of a dataset"
+        "of the folds of a dataset; none to render searches again"
     )
-    parser.add_argument("networks", nargs="+", metavar="NAME=OUTPUT_DIR", help=text)
-    text = "a finished search to add to the report; may be repeated"
+    parser.add_argument("networks", nargs="*", metavar="NAME=OUTPUT_DIR", help=text)
+    text = "a finished search to add to the report, from its folder; may be repeated"
     parser.add_argument("--search", action="append", default=[], metavar="OUTPUT_DIR", help=text)
     text = "images to measure effective receptive fields on, 0 for none; default: %(default)s"
     parser.add_argument("--receptive-fields", type=int, default=16, metavar="N", help=text)
@@ -37,9 +38,11 @@ def run(args: argparse.Namespace) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if args.receptive_fields < 0:
         raise invalid("--receptive-fields", args.receptive_fields, "0 or more")
+    if not (args.networks or args.search):
+        args.refuse("name finished trainings, or a search with --search")
     output = check_new_file(args.output, [".html"], overwrite=args.overwrite)
     folders = named_folders(args.networks)
-    page = report.Page("Networks compared")
+    page = report.Page("Networks compared" if args.networks else "Searches")
     if any(map(is_folded, folders.values())):
         if args.search:
             args.refuse("--search goes with single trainings, not with those of folds")
@@ -50,11 +53,13 @@ def run(args: argparse.Namespace) -> None:
         print(tabulate(rows, headers=head, disable_numparse=True))
         print(f"\nReport: {args.output}")
         return
-    comparison = Comparison.of([load_run(*pair) for pair in folders.items()])
-    comparison.check_unchanged()
-    report.add_networks(page, comparison)
-    if args.receptive_fields:
-        add_receptive_fields(page, comparison, args.receptive_fields)
+    runs = [load_run(*pair) for pair in folders.items()]
+    if runs:
+        comparison = Comparison.of(runs)
+        comparison.check_unchanged()
+        report.add_networks(page, comparison)
+        if args.receptive_fields:
+            add_receptive_fields(page, comparison, args.receptive_fields)
     for folder in args.search:
         result = read_search(folder)
         page.heading(f"The search in {folder}")
@@ -62,12 +67,13 @@ def run(args: argparse.Namespace) -> None:
             report.add_channel_search(page, result)
         else:
             report.add_search(page, result)
-            report.add_retrained(page, result, comparison.runs)
+            report.add_retrained(page, result, runs)
     page.write(output)
-    head, rows, same = report.comparison_table(comparison.runs)
-    print(tabulate(rows, headers=head, disable_numparse=True))
-    if same:
-        print(same)
+    if runs:
+        head, rows, same = report.comparison_table(runs)
+        print(tabulate(rows, headers=head, disable_numparse=True))
+        if same:
+            print(same)
     print(f"\nReport: {args.output}")
 
 

@@ -13,6 +13,17 @@ def test_a_file_gets_a_line_at_the_start_and_at_the_end(capsys):
     assert last.startswith("Making letters: 500/500 img")
 
 
+def test_bars_side_by_side_move_no_cursor_in_a_file(capsys):
+    bars = [progress_bar(total=2, desc=name, unit="it") for name in ("found", "baseline")]
+    for bar in bars:
+        bar.update(2)
+    for bar in bars:
+        bar.close()
+    printed = capsys.readouterr().err
+    assert "\x1b" not in printed and "" not in printed.splitlines()
+    assert printed.count("found: 2/2") == printed.count("baseline: 2/2") == 1
+
+
 def test_a_file_gets_a_line_per_period(capsys, monkeypatch):
     monkeypatch.setattr(module, "_PERIOD", 0.0)
     assert list(progress_bar(range(5), desc="rounds", unit="round", delay=0)) == [0, 1, 2, 3, 4]

@@ -4,6 +4,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 import toy
+from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 
 from crnas_d2 import (
@@ -150,3 +151,8 @@ def test_every_registered_family_and_its_operations_have_names():
         assert family.name == name
         names = [operation.name for operation in family.operations]
         assert all(names) and len(set(names)) == len(names)
+
+
+def test_a_config_without_our_keys_says_what_to_call():
+    with pytest.raises(ValueError, match=r"no MODEL\.SUPERNET: call crnas_d2\.add_crnas_config"):
+        NetworkSpec.from_config(get_cfg())

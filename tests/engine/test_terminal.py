@@ -121,6 +121,7 @@ KNOWN = [
     (FutureWarning, "`torch.cuda.amp.GradScaler(args...)` is", "detectron2.engine.train_loop"),
     (UserWarning, "torch.meshgrid: in an upcoming release, it", "torch.functional"),
     (UserWarning, "pkg_resources is deprecated as an API.", "detectron2.model_zoo.model_zoo"),
+    (UserWarning, "Palette images with Transparency expressed in bytes should", "PIL.Image"),
 ]
 OF_OTHERS = [
     (FutureWarning, "`torch.cuda.amp.GradScaler(args...)` is", "my_project.train"),
@@ -150,6 +151,8 @@ def test_only_the_named_lines_of_torch_are_left_out(caplog):
         ("torch.fx._symbolic_trace", "is_fx_tracing will return true for both"),
         ("torch.fx._symbolic_trace", "another line"),
         ("torch.utils.cpp_extension", "No CUDA runtime is found, using CUDA_HOME"),
+        ("detectron2.data.datasets.coco", "\nCategory ids in annotations are not in [1, #cat"),
+        ("detectron2.config.config", "Config 'genotype.yaml' has no VERSION. Assuming"),
     ):
         logging.getLogger(name).propagate = True
         logging.getLogger(name).warning(text)

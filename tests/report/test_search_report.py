@@ -85,8 +85,9 @@ def test_candidates_csv_has_a_line_per_candidate_in_full_precision(tmp_path):
     assert list(rows[0]) == [
         *("res2.depth", "res3.depth", "res4.depth", "res5.depth"),
         *("fitness", "fitness_low", "fitness_high", "bbox/AP", "bbox/AP50", "bbox/APl"),
-        *("macs", "parameters", "seconds"),
+        *("macs", "parameters", "pareto", "seconds"),
     ]
+    assert [row["pareto"] for row in rows] == ["parameters", "", ""]  # all have the same MACs
     for row, candidate in zip(rows, CANDIDATES, strict=True):
         depths = candidate.genotype.depths
         assert tuple(int(row[name]) for name in SPACE.names) == depths

@@ -30,6 +30,14 @@ def path(request, tmp_path):
     return tmp_path / request.param
 
 
+def test_objectives_have_names_where_they_are_known(path):
+    assert open_study(path).metric_names == ["bbox/AP"]
+    described = {**DESCRIPTION, "metric": "bbox/AP", "second objective": "MACS"}
+    url = f"sqlite:///{path.with_suffix('.2')}"
+    both = StudySettings(url, "search", described, directions=("maximize", "minimize"))
+    assert both.open(resume=False).metric_names == ["bbox/AP", "MACS"]
+
+
 OTHERS = [b"hello", b"hello\nworld\n", b"\0" * 5000, b'{"op_code": 0}\n']
 OTHERS.append(b'{"op_code":77}\n{}\n[]\n')
 

@@ -6,7 +6,9 @@ import sys
 
 import pytest
 import toy
+from torch import nn
 
+from crnas_d2.verbs import analyze
 from crnas_d2.verbs.main import main
 
 TOOL = str(toy.ROOT / "tools" / "analyze_genotype.py")
@@ -109,3 +111,20 @@ def test_sizes_are_positive(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run_here(monkeypatch, RCNN, "--input-size", 0, 64)
     assert "0 is not a positive number" in capsys.readouterr().err
+
+
+class Upsampled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(3, 4, 2, stride=2)
+
+    def forward(self, image):
+        return {"res2": self.conv(image)}
+
+
+def test_costs_are_printed_where_receptive_fields_are_unknown(monkeypatch, capsys):
+    monkeypatch.setattr(analyze, "find_body", lambda model: Upsampled())
+    run_here(monkeypatch, RCNN)
+    printed = capsys.readouterr().out
+    assert "Receptive fields cannot be told: The receptive field of a transposed" in printed
+    assert "body" in rows(printed) and "total" in rows(printed)

@@ -60,15 +60,20 @@ class Recorder:
         (["nats", "--seed", "2"], "demo-nats", {"train": 6, "compare": 1}),
     ],
 )
-def test_a_demo_runs_verbs_that_understand_it(demo, folder, verbs, tmp_path, monkeypatch, capsys):
+def test_a_demo_runs_verbs_that_understand_it(
+    demo, folder, verbs, tmp_path, monkeypatch, capsys, caplog
+):
     recorder = Recorder()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(steps.subprocess, "Popen", recorder)
     monkeypatch.setattr(steps.subprocess, "run", recorder)
     monkeypatch.setattr(steps, "DatasetCatalog", SimpleNamespace(get=lambda name: []))
+    monkeypatch.setattr(steps.torch.cuda, "is_available", lambda: False)
     main(["demo", *demo])
     assert {verb: recorder.verbs.count(verb) for verb in recorder.verbs} == verbs
-    assert "Done in" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "Done in" in printed.out and printed.out.count("no GPU") == 1
+    assert "no GPU" not in caplog.text and "\x1b" not in printed.err
     assert [path.name for path in (tmp_path / "output").iterdir()] == [folder]
 
 

@@ -7,6 +7,7 @@ import pytest
 import toy
 
 from crnas_d2 import load_config, run_search, run_training
+from crnas_d2.runs.searches import read_search
 from crnas_d2.search import Candidate
 from crnas_d2.space import Genotype
 from crnas_d2.verbs.search.finalists import _of_each_size
@@ -57,6 +58,14 @@ def test_finished_finalists_are_not_trained_again(searched):
     assert run_search(cfg, resume=True).genotype == best.genotype
     assert results(cfg) == before
     assert [file.stat().st_mtime_ns for file in weights] == times
+
+
+def test_the_final_round_is_read_from_the_folder(searched):
+    cfg, best = searched
+    found = read_search(cfg.OUTPUT_DIR)
+    assert found.best.genotype == best.genotype
+    assert [f.fitness for f in found.finalists] == sorted(r["AP"] for r in results(cfg))[::-1]
+    assert all(Path(finalist.weights).is_file() for finalist in found.finalists)
 
 
 def test_finalists_are_the_best_of_each_image_size_in_turn():

@@ -19,7 +19,7 @@ from crnas_d2.engine.checks import check_search
 from crnas_d2.engine.scores import ScoreBySize, build_score
 from crnas_d2.engine.subnets import save_subnet
 from crnas_d2.modeling.anchors import anchors_of
-from crnas_d2.runs.search_result import read_search
+from crnas_d2.runs.searches import read_search
 from crnas_d2.runs.training import Training, common_settings
 from crnas_d2.space import Genotype
 

@@ -143,6 +143,29 @@ def test_the_whole_detector_scores_what_detectron2_measured(plain, search, tmp_p
     assert run_training(cfg, eval_only=True)["bbox"]["AP"] == pytest.approx(scores[best], abs=1e-6)
 
 
+def test_what_the_detector_scores_stands_beside_what_was_found(plain, search, tmp_path, capsys):
+    folder, expected = plain
+    output, again = tmp_path / "out", tmp_path / "again.html"
+    flags = ["--from", folder, "--archval", "toy_archval", "--output", output, "--budget", "0.97"]
+    search(*flags, *FEW, "[[3], [4], [4, 5, 6], [3]]")
+    rows = read_candidates(output)
+    assert {row["res4.depth"] for row in rows} <= {"4", "5"}  # the detector has 6
+    report = (output / "report.html").read_text()
+    said = (
+        f"has bbox/AP {expected:.2f}, scored in the same way: without further training, the found"
+    )
+    assert said in report and "95 % interval of the difference" in report
+    assert "<td>no candidate</td>" in report
+
+    # The folder is enough to render the report again.
+    run_verb("compare", ["--search", str(output), "--output", str(again)], "crnas-d2")
+    page = re.compile(r"<p>Found: .*?</div>|<td>.*?</td>")
+    assert page.findall(again.read_text()) == page.findall(report)
+    with pytest.raises(SystemExit):
+        run_verb("compare", ["--output", str(again), "--overwrite"], "crnas-d2")
+    assert "name finished trainings, or a search with --search" in capsys.readouterr().err
+
+
 def test_a_module_of_the_user_registers_the_datasets(plain, search, tmp_path, monkeypatch):
     folder, _ = plain
     entries = {name: f"mine_{name.partition('_')[2]}" for name in ("toy_archtrain", "toy_archval")}

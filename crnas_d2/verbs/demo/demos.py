@@ -74,7 +74,8 @@ def detnas(demo: Demo) -> None:
     print("\nTrain all networks from scratch, two at a time")
     folder = demo.output / "random"
     if not folder.exists():
-        run_verb("sample", "--config-file", space, "--number", NUM_RANDOM, "--output", folder)
+        settings = "--config-file", space, "--number", NUM_RANDOM, "--output", folder
+        run_verb("sample", *settings, *demo.device)
     configs = {"wider": wider, "found": demo.config("found", network, _GENOTYPE)}
     for number in range(1, NUM_RANDOM + 1):
         name = f"random-{number}"

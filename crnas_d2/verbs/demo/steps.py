@@ -86,6 +86,10 @@ class Demo:
     def __init__(self, output: Path, seed: int):
         self.output, self.seed = output, seed
         output.mkdir(parents=True, exist_ok=True)
+        self.device: tuple[str, ...] = ()
+        if not torch.cuda.is_available():  # said once, instead of by each step
+            print("There is no GPU: all steps use the CPU.")
+            self.device = ("MODEL.DEVICE", "cpu")
         # Made here once, instead of in several processes at the same time.
         for name in ("letters_train", "letters_test"):
             DatasetCatalog.get(name)
@@ -104,7 +108,7 @@ class Demo:
         self, title: str, config: str, iterations: int, *overrides: object
     ) -> BackgroundTraining:
         """Return a training in the folder ``title``; the overrides may have another seed."""
-        settings = ("SOLVER.MAX_ITER", iterations, "SEED", self.seed)
+        settings = ("SOLVER.MAX_ITER", iterations, "SEED", self.seed, *self.device)
         return BackgroundTraining(config, self.output / title, (*settings, *overrides))
 
     def train_detector(self, iterations: int) -> None:
@@ -119,7 +123,7 @@ class Demo:
             # More than eight do not help on such small images.
             *("--num-workers", min(torch.get_num_threads(), 8)),
             *(self.weights(supernet) if supernet else ()),
-            *("OUTPUT_DIR", self.output / folder, "SEED", self.seed),
+            *("OUTPUT_DIR", self.output / folder, "SEED", self.seed, *self.device),
             log=self.output / f"{folder}-stdout.txt",
         )
         print((self.output / folder / "genotype.yaml").read_text())

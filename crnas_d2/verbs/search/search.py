@@ -80,13 +80,19 @@ def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> C
 
         # Only now: a search starts without what draws and trains.
         from crnas_d2.report import write_search
-        from crnas_d2.runs.search_result import SearchResult
+        from crnas_d2.runs.search_result import SearchResult, baseline_of
 
         from .finalists import train_finalists
+        from .whole_detector import score_detector
 
         save = None if model is None else partial(save_subnet, cfg, model)
+        detector = None
+        own = baseline_of(cfg, job.spec) if job.inherits and model is not None else None
+        if own is not None and own.genotype not in [each.genotype for each in candidates]:
+            detector = score_detector(job, evaluate, study, own.genotype)
         finalists = train_finalists(job, cfg, save, candidates)
-        result = SearchResult.of(cfg, job.spec, candidates, job.costs, finalists, folders(study))
+        found = candidates, job.costs, finalists, folders(study), detector
+        result = SearchResult.of(cfg, job.spec, *found)
         result.write_genotype(job.output / "genotype.yaml", job.spec.family.name)
         result.write_candidates(job.output / "candidates.csv")
         write_search(result, job.output / "report.html")
