@@ -224,13 +224,17 @@ def test_the_card_follows_weights_to_their_search_and_licence(tmp_path):
         return tmp_path / name / "model_final.pth"
 
     detector = leave("detector", "crnas_d2://weights/efficientnet-lite0")
-    found = leave("search", detector, {"ALGORITHM": "exhaustive", "METRIC": "bbox/AP"})
+    found = leave(
+        "search",
+        detector,
+        {"ALGORITHM": "exhaustive", "BUDGET": {"MACS": ["8e6", "9e6"], "BLOCKS": []}},
+    )
     (tmp_path / "search" / "candidates.csv").touch()
     final = leave("found", found)
     lines = list(_origin(SimpleNamespace(cfg=SimpleNamespace(MODEL=weights_of(final)))))
     assert lines[0].endswith("model_final.pth from crnas_d2://weights/efficientnet-lite0")
     assert lines[1].endswith("efficientnet-lite0: Apache-2.0")
-    assert lines[2] == f"Search in {tmp_path}/search: ALGORITHM exhaustive, METRIC bbox/AP"
+    assert lines[2] == f"Search in {tmp_path}/search: ALGORITHM exhaustive, BUDGET.MACS 8e6 9e6"
     other = leave("other", "https://user:secret@example.org/a.pth")
     lines = list(_origin(SimpleNamespace(cfg=SimpleNamespace(MODEL=weights_of(other)))))
     assert lines[1].endswith("unknown, see where it was published")

@@ -17,10 +17,11 @@ from crnas_d2.runs.metrics import MAIN, PROVENANCE, read_record
 from crnas_d2.runs.run import load_run
 
 _MOST_SHOWN = 20  # classes
+_PROPOSALS = 2_000  # in the box head, as in CR-NAS
 _STEPS = 20  # of trainings, each from the weights of the one before
 # By the beginning of the name of weights; others have to be looked up.
 _LICENCES = {"crnas_d2://weights/efficientnet-lite": "Apache-2.0"}
-_SEARCH = ("ALGORITHM", "SCORE", "METRIC", "BUDGET", "IMAGE_SIZES")
+_SEARCH = ("ALGORITHM", "SCORE", "METRIC", "IMAGE_SIZES")
 
 
 def write_card(
@@ -84,14 +85,15 @@ def _costs(cfg: CfgNode, latencies: Mapping[str, Mapping[str, float]]) -> Iterat
     stated = tuple(cfg.SEARCH.COST_INPUT_SIZE)
     try:
         model: Any = meta_network(cfg)
-        parts = detector_cost(model, runnable_size(model, stated))
+        parts = detector_cost(model, runnable_size(model, stated), _PROPOSALS)
     except ValueError as error:  # heads of others, whose cost is not known
         yield f"Not counted: {error}"
         return
     size = "{}x{} pixels".format(*stated)
     for part, cost in {**parts, "in all": sum(parts.values(), NetworkCost(0, 0))}.items():
         macs, parameters = map(format_quantity, (cost.macs, cost.parameters))
-        yield f"{part}: {macs} MACs, {parameters} parameters ({size})"
+        regions = f", {_PROPOSALS:,} proposals" if part == "box head" else ""
+        yield f"{part}: {macs} MACs, {parameters} parameters ({size}{regions})"
     for name, times in latencies.items():
         exported, baseline = (f"{times[role]:.2f} ms" for role in ("exported", "baseline"))
         yield f"Latency of body and neck, {name}: {exported} (baseline {baseline}; latency.json)"
@@ -109,8 +111,15 @@ def _origin(network: LoadedNetwork) -> Iterator[str]:
     for weights in chain:
         settings = _config_of(Path(weights).parent).get("SEARCH")
         if settings and (Path(weights).parent / "candidates.csv").is_file():
-            said = (f"{key} {settings[key]}" for key in _SEARCH if settings.get(key))
+            limits = {f"BUDGET.{k}": v for k, v in settings.pop("BUDGET", {}).items()}
+            chosen = {**{key: settings.get(key) for key in _SEARCH}, **limits}
+            said = (f"{key} {_spelled(value)}" for key, value in chosen.items() if value)
             yield f"Search in {Path(weights).parent}: {', '.join(said)}"
+
+
+def _spelled(value: object) -> str:
+    """Return a value of a config; of a list, its entries as they are."""
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def weights_before(weights: str) -> Iterator[str]:
