@@ -197,6 +197,13 @@ def test_a_config_without_a_supernet_is_not_searched(no_data):
         plan(LETTERS / "baseline.yaml", searches=True)
 
 
+def test_a_plan_for_a_cpu_counts_its_hours(no_data, capsys):
+    file = str(LETTERS / "baseline.yaml")
+    main(["plan", file, "--images", "letters_test=9", "--opts", "MODEL.DEVICE", "cpu"])
+    printed = capsys.readouterr().out
+    assert "CPU hours" in printed and "GPU" not in printed and "--measure times it" in printed
+
+
 def test_measured_steps_need_no_data(no_data, capsys):
     options = toy.as_arguments(toy.TINY, {"MODEL.MASK_ON": True})
     file = str(LETTERS / "baseline.yaml")

@@ -9,14 +9,16 @@ published sizes. Hours follow from --measure, which times each network on this m
 
 import argparse
 import json
+from collections.abc import Sequence
 
 from tabulate import tabulate
 
+from crnas_d2.config.config_file import read_config_file
 from crnas_d2.data import DatasetSizes
 from crnas_d2.verbs.arguments import add_overrides, positive_float, positive_int
 
 from .planner import Pace, Planner, given_pace, macs_pace, measured_pace
-from .table import HEADERS, cells, scope, total
+from .table import cells, headers, scope, total
 
 # What Detectron2's model zoo reports for R50-FPN on a V100 in single precision: 0.210 s for 16
 # images on 8 GPUs, and 0.038 s per image in inference, are 4.9 T and 4.7 T.
@@ -91,6 +93,20 @@ def run(args: argparse.Namespace) -> None:
     if len(plans) > 1:
         rows.append(total(plans))
     style = "github" if args.markdown else "simple"
-    align = ("left", "left", *["right"] * (len(HEADERS) - 2))
-    print(tabulate(rows, HEADERS, tablefmt=style, disable_numparse=True, colalign=align))
-    print("", *scope(plans, how), sep="\n")
+    device = "CPU" if _all_on_cpu([*args.configs, *args.search], args.opts) else "GPU"
+    columns = headers(device)
+    align = ("left", "left", *["right"] * (len(columns) - 2))
+    print(tabulate(rows, columns, tablefmt=style, disable_numparse=True, colalign=align))
+    print("", *scope(plans, how, device), sep="\n")
+    if device == "CPU" and not (args.measure or seconds):
+        print("These configs run on a CPU, which has another rate: --measure times it.")
+
+
+def _all_on_cpu(files: Sequence[str], opts: Sequence[str]) -> bool:
+    """Whether all configs, or the overrides, name the CPU."""
+    given = dict(zip(opts[::2], opts[1::2], strict=True)).get("MODEL.DEVICE")
+    devices = [
+        given or read_config_file(file, skipped=[]).get("MODEL", {}).get("DEVICE", "cuda")
+        for file in files
+    ]
+    return all(str(device).startswith("cpu") for device in devices)

@@ -6,10 +6,11 @@ from crnas_d2.common.formats import format_hours, format_macs, format_passes, fo
 
 from .planner import Plan
 
-HEADERS = (
-    *("config", "work", "MACs", "steps", "image passes"),
-    *("GPU hours", "hours", "memory", "disk"),
-)
+
+def headers(device: str) -> tuple[str, ...]:
+    """Return the names of the columns; ``device``: GPU or CPU, whose hours are counted."""
+    counts = "config", "work", "MACs", "steps", "image passes"
+    return (*counts, f"{device} hours", "hours", "memory", "disk")
 
 
 def cells(plan: Plan) -> list[str]:
@@ -42,7 +43,7 @@ def total(plans: Sequence[Plan]) -> list[str]:
     ]
 
 
-def scope(plans: Sequence[Plan], how: str) -> Iterator[str]:
+def scope(plans: Sequence[Plan], how: str, device: str) -> Iterator[str]:
     """Yield sentences that say what the numbers count; ``how``: where the hours come from."""
     numbers = " or ".join(map(str, sorted({plan.num_processes for plan in plans})))
     yield (
@@ -50,13 +51,13 @@ def scope(plans: Sequence[Plan], how: str) -> Iterator[str]:
         "a supernet, the mean path or candidate."
     )
     yield (
-        f"GPU hours: {how}; without loading and decoding images. Hours: on {numbers} of them, "
+        f"{device} hours: {how}; without loading and decoding images. Hours: on {numbers} of them, "
         "evenly shared."
     )
     yield (
-        "Memory: of one GPU, weights, gradients, momentum and activations of the most expensive "
-        "path at the largest image. Not counted: ROIAlign, anchors, losses, and "
-        "what cuDNN and the allocator need."
+        f"Memory: of one {device}, weights, gradients, momentum and activations of the most "
+        "expensive path at the largest image. Not counted: ROIAlign, anchors, losses, and what "
+        "cuDNN and the allocator need."
     )
     yield "Disk: checkpoints that are kept, and the study; neither datasets nor their copies."
     yield from (f"{plan.file}: {note}." for plan in plans for note in plan.notes)
