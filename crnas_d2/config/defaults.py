@@ -253,6 +253,10 @@ def add_crnas_config(cfg: CN) -> None:
     cfg.SEARCH.PRECISION = "float32"
     # Feature maps with channels last in memory: faster on tensor cores; scores differ by rounding.
     cfg.SEARCH.CHANNELS_LAST = False
+    # Heads that work on all images of a batch at once: the same detections in less time. For
+    # detectors of exactly Detectron2's classes (Faster, Mask, Keypoint, Cascade R-CNN, RetinaNet);
+    # others have their own code in any case. False: Detectron2's for all.
+    cfg.SEARCH.BATCHED_HEADS = True
     cfg.SEARCH.BN_CALIBRATION = CN()
     # Images of archtrain for the BN statistics of each candidate; 0: keep those of the supernet.
     cfg.SEARCH.BN_CALIBRATION.NUM_IMAGES = 200

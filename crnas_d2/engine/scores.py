@@ -133,6 +133,7 @@ class SupernetScore(SubnetEvaluator, Score):
             batch_statistics if search.BN_CALIBRATION.PARTIAL == "batch" else calibrate,
             seed=cfg.SEED,
             precision=precision.build_precision(search.PRECISION, cfg.MODEL.DEVICE),
+            batched_heads=search.BATCHED_HEADS,
         )
 
 

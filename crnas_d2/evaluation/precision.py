@@ -48,7 +48,7 @@ def check_precision(name: str, device: str) -> None:
 def use_channels_last(model: Any) -> None:
     """Let a detector compute with channels last, ``(N, H, W, C)`` in memory; results to rounding.
 
-    Its weights are laid out anew, in place, and its ``backbone`` converts its input.
+    Its weights are laid out anew, in place, and its body converts its input.
     """
     model.to(memory_format=torch.channels_last)
 
@@ -56,4 +56,4 @@ def use_channels_last(model: Any) -> None:
         images, *others = inputs
         return images.contiguous(memory_format=torch.channels_last), *others
 
-    model.backbone.register_forward_pre_hook(convert)
+    getattr(model.backbone, "bottom_up", model.backbone).register_forward_pre_hook(convert)

@@ -19,6 +19,7 @@ from crnas_d2.space import Genotype, SearchSpace
 
 from .bn_calibration import Batches
 from .bootstrap import ImageResults
+from .inference import batched_inference
 from .precision import Precision
 from .racing import Race
 
@@ -43,12 +44,14 @@ class SubnetEvaluator:
     calibrate_partial: Calibration | None = None  # the same for the network of one mini-batch
     seed: int = 0  # of the sampled completions
     precision: Precision = nullcontext  # of the predictions, not of the calibration
+    batched_heads: bool = True  # where they do what the model's own do
 
     def __post_init__(self) -> None:
         supernet = find_supernet(self.model)
         assert supernet is not None and supernet.has_paths, "the model has no supernet backbone"
         assert isinstance(supernet.space, SearchSpace)
         self.supernet, self.space = supernet, supernet.space
+        self.predict = batched_inference(self.model) if self.batched_heads else self.model
 
     def __call__(self, genotype: Genotype, race: Race | None = None) -> dict[str, float] | Stopped:
         """Return the metrics of a subnet or a prefix, unrounded: ``{"bbox/AP": 31.4, ...}``.
@@ -72,7 +75,7 @@ class SubnetEvaluator:
                 if results is not None and (stopped := race.judge(results, images, share)):
                     raise _Ended(stopped)
             with context, self.precision():
-                return self.model(batch)
+                return self.predict(batch)
 
         self.model.eval()
         if is_complete:

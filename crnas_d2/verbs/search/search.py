@@ -15,7 +15,7 @@ from detectron2.config import CfgNode
 
 from crnas_d2.common.errors import JobError
 from crnas_d2.common.files import whole_file
-from crnas_d2.common.garbage import without_garbage_collection
+from crnas_d2.common.garbage import garbage_among_the_new, without_garbage_collection
 from crnas_d2.common.output import prepare_output
 from crnas_d2.engine.detects import base_network, check_detects
 from crnas_d2.engine.log import early_records, save_twins, set_up
@@ -74,7 +74,8 @@ def run_search(cfg: CfgNode, *, resume: bool = False, num_workers: int = 1) -> C
         with _refused():
             study = job.study.open(resume=resume)
             add_folder(study, job.output)
-            evaluate_all(job, evaluate, study)
+            with garbage_among_the_new():
+                evaluate_all(job, evaluate, study)
         candidates = evaluated(study, job.space)
         _check_finished(job, candidates)
 
