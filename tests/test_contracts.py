@@ -113,7 +113,7 @@ class Impatient(ExhaustiveSearcher):
 
     def propose(self, candidates):
         self.order = getattr(self, "order", len(candidates))
-        return super().propose(candidates)[self.order :]
+        return list(super().propose(candidates))[self.order :]
 
 
 class NoIdentity(ResNetFamily):

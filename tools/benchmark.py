@@ -12,8 +12,9 @@ If the goal is between its quartiles, the machine was too busy to tell: free it,
 ``--repeats``, or set ``OMP_NUM_THREADS=1`` on a shared CPU. A benchmark with several cases prints a
 table of each, and its last line is that of the case with the highest ratio.
 
-``gpu`` compares no two sides: it is a table of what training and candidates take on a GPU, on
-images of ``--size``; ``all`` leaves it out where there is none.
+``gpu`` and ``study-step`` compare no two sides. The first is a table of what training and
+candidates take on a GPU, on images of ``--size``, the second of what a search takes per candidate
+without its evaluation; ``all`` leaves both out where there is no GPU.
 
 The exit status is 0 if every ratio is at most its goal, else 1. A ``goal`` of null means no goal.
 """

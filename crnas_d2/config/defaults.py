@@ -275,9 +275,10 @@ def add_crnas_config(cfg: CN) -> None:
     # (height, width) of the image for costs, pixels; as CR-NAS table 1, DetNAS uses [224, 224].
     cfg.SEARCH.COST_INPUT_SIZE = [800, 1088]
     # Where the study is stored: an SQLAlchemy URL (postgresql+psycopg://user@host/database, which
-    # workers on several machines can share; the password belongs into PGPASSWORD or ~/.pgpass), the
-    # path of an Optuna journal file (e.g. on a shared folder), or $NAME of an environment variable
-    # that holds one of them. Empty: SQLite in OUTPUT_DIR/search.db.
+    # workers on several machines can share; the password belongs into PGPASSWORD or ~/.pgpass),
+    # grpc://host:port of a study_proxy (docs/SCALING.md), the path of an Optuna journal file (e.g.
+    # on a shared folder), or $NAME of an environment variable that holds one of them. Empty: SQLite
+    # in OUTPUT_DIR/search.db.
     cfg.SEARCH.STORAGE = ""
     # Seconds for which workers wait for a database that is away before they give up.
     cfg.SEARCH.STORAGE_TIMEOUT = 600.0

@@ -1,9 +1,10 @@
 """Searches: an Optuna study, what is enqueued in it, and the workers that evaluate it."""
 
-from .candidates import Candidate, Finalist, Stopped, enqueue, evaluated
+from .candidates import Candidate, Candidates, Finalist, Stopped
 from .evolution import EvolutionSampler
 from .exhaustive import ExhaustiveSearcher
 from .greedy import GreedySearcher
+from .history import History, enqueue, evaluated
 from .sampled import EvolutionSearcher, OptunaSearcher, RandomSearcher, SampledSearcher
 from .sampling import sample_genotypes, sample_over_cost
 from .searcher import SEARCHER_REGISTRY, Searcher, build_searcher
@@ -14,11 +15,13 @@ from .worker import run_worker
 __all__ = [
     "SEARCHER_REGISTRY",
     "Candidate",
+    "Candidates",
     "EvolutionSampler",
     "EvolutionSearcher",
     "ExhaustiveSearcher",
     "Finalist",
     "GreedySearcher",
+    "History",
     "OptunaSearcher",
     "RandomSearcher",
     "SampledSearcher",

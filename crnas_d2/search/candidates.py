@@ -1,10 +1,10 @@
 """Candidates of a search, as its study stores them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, overload
 
-import optuna
-from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from crnas_d2.space import Genotype, SearchSpace
@@ -16,6 +16,8 @@ ERROR = "error"  # the traceback of its evaluation
 REFUSED = "refused"  # the reason of a failure that would repeat, unlike the death of a worker
 SAME_AS = "same_as"  # the number of the trial whose result a duplicate has been given
 IMAGES = "images"  # how many a stopped evaluation has seen
+
+_MOST_INSERTED = 100  # candidates at a time; more are sorted with all others
 
 
 @dataclass(frozen=True)
@@ -52,37 +54,11 @@ def genotype_of(trial: FrozenTrial, space: SearchSpace) -> Genotype | None:
     """Return the genotype of a trial, even if it still waits; ``None`` if it has none."""
     is_enqueued = ENQUEUED in trial.user_attrs
     values = trial.user_attrs[ENQUEUED] if is_enqueued else trial.params
-    # Kept, because a worker reads all trials several times per candidate.
-    key, known = (is_enqueued, tuple(values.items())), space.genotypes_of_trials
-    if key not in known:
-        # A worker may have died after writing some of the choices.
-        is_whole = is_enqueued or all(
-            choice.name in values for choice in space.choices if choice.is_active(values)
-        )
-        known[key] = space.genotype(values) if is_whole else None
-    return known[key]
-
-
-def decided_genotype(trial: FrozenTrial, space: SearchSpace) -> Genotype:
-    """Return the genotype of a trial that has one, e.g. because it has a result."""
-    genotype = genotype_of(trial, space)
-    assert genotype is not None, trial.number
-    return genotype
-
-
-def enqueue(study: optuna.Study, space: SearchSpace, genotypes: Iterable[Genotype]) -> None:
-    """Enqueue those genotypes that are not evaluated, running or waiting."""
-    known = taken_care_of(study.get_trials(deepcopy=False), space)
-    kinds = {choice.name: CategoricalDistribution(choice.options) for choice in space.choices}
-    for genotype in (genotype for genotype in genotypes if genotype not in known):
-        values = space.values(genotype, partial=True)
-        trial = optuna.create_trial(
-            state=TrialState.WAITING,
-            params=values,  # so that a worker need not write them one by one
-            distributions={name: kinds[name] for name in values},
-            user_attrs={ENQUEUED: values},
-        )
-        study.add_trial(trial)
+    # A sampler of Optuna writes one choice after the other, and its worker may have died.
+    is_whole = is_enqueued or all(
+        choice.name in values for choice in space.choices if choice.is_active(values)
+    )
+    return space.genotype(values) if is_whole else None
 
 
 def has_result(trial: FrozenTrial) -> bool:
@@ -95,35 +71,81 @@ def is_taken_care_of(trial: FrozenTrial) -> bool:
     return trial.state in (TrialState.WAITING, TrialState.RUNNING) or has_result(trial)
 
 
-def taken_care_of(trials: Iterable[FrozenTrial], space: SearchSpace) -> set[Genotype | None]:
-    """Return the genotypes that have a result, or will have one."""
-    return {genotype_of(trial, space) for trial in trials if is_taken_care_of(trial)}
-
-
-def evaluated(study: optuna.Study, space: SearchSpace) -> list[Candidate]:
-    """Return every genotype that has a result: the best first, those without a fitness last."""
-    return candidates_of(study.get_trials(deepcopy=False), space)
-
-
-def candidates_of(trials: Sequence[FrozenTrial], space: SearchSpace) -> list[Candidate]:
-    """Return the candidates of trials, as :func:`evaluated`."""
-    candidates = {}
-    for trial in trials:
-        if not has_result(trial) or SAME_AS in trial.user_attrs:
-            continue
-        genotype = decided_genotype(trial, space)
-        candidates[genotype] = Candidate(
-            genotype,
-            trial.values[0] if trial.state == TrialState.COMPLETE else None,
-            trial.user_attrs.get(METRICS, {}),
-            trial.duration.total_seconds() if trial.duration is not None else 0.0,
-            trial.user_attrs.get(REFUSED, ""),
-            trial.user_attrs.get(IMAGES),
-        )
-    # Ties in the order of the genotypes, so that it does not matter which worker was faster.
-    return sorted(
-        candidates.values(), key=lambda c: (c.fitness is None, -(c.fitness or 0.0), c.genotype)
+def candidate_of(trial: FrozenTrial, genotype: Genotype) -> Candidate:
+    """Return the candidate of a trial that has a result."""
+    return Candidate(
+        genotype,
+        trial.values[0] if trial.state == TrialState.COMPLETE else None,
+        trial.user_attrs.get(METRICS, {}),
+        trial.duration.total_seconds() if trial.duration is not None else 0.0,
+        trial.user_attrs.get(REFUSED, ""),
+        trial.user_attrs.get(IMAGES),
     )
+
+
+class Candidates(Sequence[Candidate]):
+    """All candidates with a result: the best first, those without a fitness last.
+
+    Ties are in the order of the genotypes, so that it does not matter which worker was faster.
+
+    Attributes:
+        by_genotype: the same by genotype.
+        num_scored: how many have a fitness.
+        num_stopped: how many of them were stopped, see :class:`Stopped`.
+    """
+
+    def __init__(self, candidates: Iterable[Candidate] = ()):
+        self.by_genotype: dict[Genotype, Candidate] = {}
+        self.num_scored = self.num_stopped = 0
+        self._sorted: list[Candidate] = []
+        self._new: list[Candidate] = []  # which are not among the sorted ones yet
+        for candidate in candidates:
+            self.add(candidate)
+
+    @classmethod
+    def of(cls, candidates: Collection[Candidate]) -> "Candidates":
+        """Return these candidates if they are in order, else put them in order."""
+        return candidates if isinstance(candidates, cls) else cls(candidates)
+
+    def add(self, candidate: Candidate) -> None:
+        """Add a candidate, or replace what was known of its genotype."""
+        before = self.by_genotype.get(candidate.genotype)
+        if before == candidate:
+            return
+        if before is not None:
+            place = bisect_left(self._in_order(), _rank(before), key=_rank)
+            del self._sorted[place]
+            self._count(before, -1)
+        self.by_genotype[candidate.genotype] = candidate
+        self._new.append(candidate)
+        self._count(candidate, 1)
+
+    def _in_order(self) -> list[Candidate]:
+        if len(self._new) > _MOST_INSERTED:
+            self._sorted = sorted([*self._sorted, *self._new], key=_rank)
+        else:
+            for candidate in self._new:
+                insort(self._sorted, candidate, key=_rank)
+        self._new = []
+        return self._sorted
+
+    def _count(self, candidate: Candidate, number: int) -> None:
+        self.num_scored += number * (candidate.fitness is not None)
+        self.num_stopped += number * (candidate.images is not None)
+
+    def __len__(self) -> int:
+        return len(self.by_genotype)
+
+    @overload
+    def __getitem__(self, index: int) -> Candidate: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Candidate]: ...
+    def __getitem__(self, index: int | slice) -> Candidate | list[Candidate]:
+        return self._in_order()[index]
+
+
+def _rank(candidate: Candidate) -> tuple[Any, ...]:
+    return candidate.fitness is None, -(candidate.fitness or 0.0), candidate.genotype
 
 
 def none_is_scored(subject: str, candidates: Iterable[Candidate]) -> ValueError:

@@ -3,16 +3,17 @@
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseGASampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from crnas_d2.space import Genotype, SearchSpace
 
-from .candidates import decided_genotype, genotype_of, is_taken_care_of
+from .generations import Progress
+from .history import History
 
 _MOST_SAMPLES = 200_000  # in a row without a new feasible one; then the space is exhausted
 _MOST_CHILDREN = 1_000  # attempts per kind: similar parents may have no new feasible child
@@ -46,19 +47,47 @@ class EvolutionSampler(BaseGASampler):
         seed: int = 0,
     ):
         super().__init__(population_size)
+        self.size = population_size
         self.space, self.is_feasible, self.seed = space, is_feasible, seed
         self.num_parents, self.mutation_probability = num_parents, mutation_probability
         self.num_mutations = population_size - round(population_size * crossover_share)
-        # Attempts of the present generation, by kind and parents, with whether each is feasible:
-        # every proposal goes through all of them again.
-        self._attempts: dict[tuple[Any, ...], list[tuple[Genotype, bool]]] = {}
+        self._progress: Progress | None = None
+
+    def propose(self, history: History) -> tuple[Genotype, dict[str, object]]:
+        """Return the next candidate, and the attribute of its trial that tells its generation.
+
+        Raises:
+            ValueError: no new feasible one is found.
+        """
+        generation = self._progress_of(history).generation(self.size)
+        return self._sample(history, generation), {self._get_generation_key(): generation}
+
+    def _sample(self, history: History, generation: int, asked: int | None = None) -> Genotype:
+        """Return the next candidate of a generation, for a trial that may have been asked."""
+        # The study tells the state of algorithm 2: its j, and how many candidates of it are born.
+        progress, key = self._progress_of(history), self._get_generation_key()
+        running = (t for t in history.running if t.number != asked)
+        born = progress.sizes[generation]
+        born += sum(trial.system_attrs.get(key) == generation for trial in running)
+        parents = self._parents(history, generation)
+        mutates = born < self.num_mutations
+        attempts = progress.attempts(generation, parents, mutates, self._propose)
+        genotype = attempts.first_new(history, _MOST_SAMPLES)
+        if genotype is None:
+            raise ValueError(
+                f"{_MOST_SAMPLES:,} samples gave no new genotype that satisfies SEARCH.BUDGET; "
+                f"{history.num_known} are evaluated. Evaluate fewer (SEARCH.EVOLUTION.POPULATION, "
+                "GENERATIONS), or widen the budget."
+            )
+        return genotype
+
+    # The interface of Optuna's samplers, for a study that asks by itself.
 
     def select_parent(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
         """Return the best candidates of the generations before ``generation``."""
-        before = [t for earlier in range(generation) for t in self.get_population(study, earlier)]
-        # Ties in the order of the genotypes, so that every worker selects the same parents.
-        before.sort(key=lambda t: (-cast(float, t.value), decided_genotype(t, self.space)))
-        return before[: self.num_parents]
+        trials = study.get_trials(deepcopy=False)
+        best = self._progress_of(self._history(study)).best(generation, self.num_parents)
+        return [trials[trial.number] for trial in best]
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -69,49 +98,44 @@ class EvolutionSampler(BaseGASampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, int]:
         """Propose the next candidate; raise ValueError if no new feasible one is found."""
-        # The study tells the state of algorithm 2: its j, and how many candidates of it are born.
         generation = self.get_trial_generation(study, trial)
-        trials = study.get_trials(deepcopy=False)
-        others = [t for t in trials if t.number != trial.number and is_taken_care_of(t)]
-        known = {genotype_of(other, self.space) for other in others}
-        born = sum(self._is_of(study, other, generation) for other in others)
-        passed, in_vain = set(), 0
-        for genotype, is_feasible in self._proposals(study, generation, born):
-            if genotype not in known and is_feasible:
-                return self.space.values(genotype)
-            # Attempts are seeded, so each call first repeats the earlier candidates, as progress.
-            in_vain = 0 if genotype in known and genotype not in passed else in_vain + 1
-            passed.add(genotype)
-            if in_vain == _MOST_SAMPLES:
-                break
-        raise ValueError(
-            f"{_MOST_SAMPLES:,} samples gave no new genotype that satisfies SEARCH.BUDGET; "
-            f"{len(known)} are evaluated. Evaluate fewer (SEARCH.EVOLUTION.POPULATION, "
-            "GENERATIONS), or widen the budget."
-        )
+        genotype = self._sample(self._history(study), generation, trial.number)
+        return self.space.values(genotype)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, _: BaseDistribution
     ) -> Any:
         raise AssertionError(f"{param_name} is not a choice of the search space")
 
-    def _is_of(self, study: optuna.Study, trial: FrozenTrial, generation: int) -> bool:
-        if trial.state not in (TrialState.COMPLETE, TrialState.RUNNING):
-            return False
-        try:
-            return self.get_trial_generation(study, trial) == generation
-        except optuna.exceptions.UpdateFinishedTrialError:
-            return False  # it ended meanwhile, and was not proposed by this sampler
-
-    def _proposals(
-        self, study: optuna.Study, generation: int, born: int
-    ) -> Iterator[tuple[Genotype, bool]]:
-        """Yield proposals for the next candidate, the first to try first; each with feasibility."""
+    def _parents(self, history: History, generation: int) -> tuple[Genotype, ...]:
+        """Return the parents of a generation, in order; the first worker to need them selects."""
         # Line 12: the top candidates become parents. The first generation has none.
-        trials = self.get_parent_population(study, generation)
-        parents = sorted(decided_genotype(trial, self.space) for trial in trials)
+        if generation == 0:
+            return ()
+        progress, storage = self._progress_of(history), history.study._storage
+        if (known := progress.parents.get(generation)) is not None:
+            return known
+        study_id, attribute = history.study._study_id, f"{type(self).__name__}:parents"
+        written = storage.get_study_system_attrs(study_id)
+        # Earlier versions wrote an attribute per generation.
+        ids = written.get(f"{self._get_parent_cache_key_prefix()}{generation}")
+        if written.get(attribute, {}).get("generation") == generation:
+            ids = written[attribute]["ids"]
+        if is_new := ids is None:
+            ids = [t._trial_id for t in progress.best(generation, self.num_parents)]
+            value: Any = {"generation": generation, "ids": ids}
+            storage.set_study_system_attr(study_id, attribute, value)
+        parents = progress.genotypes_of(ids)
+        if not is_new:  # else another worker may have written, too: the last one counts
+            progress.parents = {generation: parents}
+        return parents
+
+    def _propose(
+        self, generation: int, parents: Sequence[Genotype], mutates: bool
+    ) -> Iterator[tuple[Genotype, bool]]:
+        """Yield attempts at a candidate, the first to try first; each with its feasibility."""
         # Lines 14 and 15: mutations first, then crossovers, also if no mutation is new.
-        kinds = ["mutation", "crossover"] if born < self.num_mutations else ["crossover"]
+        kinds = ["mutation", "crossover"] if mutates else ["crossover"]
         for kind in kinds if parents else ():
             for attempt in range(_MOST_CHILDREN):
                 yield self._attempt(generation, kind, parents, attempt)
@@ -122,17 +146,24 @@ class EvolutionSampler(BaseGASampler):
     def _attempt(
         self, generation: int, kind: str, parents: Sequence[Genotype], attempt: int
     ) -> tuple[Genotype, bool]:
-        """Return an attempt, which seed and parents determine, and whether it is feasible."""
-        key = generation, kind, tuple(parents)
-        if key not in self._attempts:
-            self._attempts = {k: v for k, v in self._attempts.items() if k[0] == generation}
-        attempts = self._attempts.setdefault(key, [])
-        if attempt == len(attempts):
-            random = Random(f"{self.seed}/{generation}/{kind}/{attempt}")
-            vary = {"mutation": self._mutate, "crossover": self._cross}.get(kind)
-            genotype = vary(parents, random) if vary else self.space.sample(random)
-            attempts.append((genotype, self.is_feasible(genotype)))
-        return attempts[attempt]
+        random = Random(f"{self.seed}/{generation}/{kind}/{attempt}")
+        vary = {"mutation": self._mutate, "crossover": self._cross}.get(kind)
+        genotype = vary(parents, random) if vary else self.space.sample(random)
+        return genotype, self.is_feasible(genotype)
+
+    def _progress_of(self, history: History) -> Progress:
+        if self._progress is None or self._progress.history is not history:
+            self._progress = Progress(history, self._get_generation_key())
+        self._progress.update()
+        return self._progress
+
+    def _history(self, study: optuna.Study) -> History:
+        """Return what is known of a study that asks by itself."""
+        if self._progress is not None and self._progress.history.study is study:
+            history = self._progress.history
+            history.read(history.open)
+            return history
+        return History(study, self.space)
 
     def _mutate(self, parents: Sequence[Genotype], random: Random) -> Genotype:
         """Return a parent with some of its choices resampled."""

@@ -8,7 +8,7 @@ from detectron2.config import CfgNode
 from crnas_d2.common.errors import invalid
 from crnas_d2.space import Budget, Genotype, SearchSpace
 
-from .candidates import Candidate, none_is_scored
+from .candidates import Candidate, Candidates, none_is_scored
 from .searcher import SEARCHER_REGISTRY, Searcher
 
 
@@ -22,7 +22,7 @@ class GreedySearcher(Searcher):
     with a single option needs no level.
     """
 
-    proposes_prefixes = True
+    proposes_prefixes = proposes_certain = True
 
     def __init__(self, space: SearchSpace, budgets: Sequence[Budget] = (), *, top_k: int = 3):
         super().__init__(space, budgets)
@@ -63,7 +63,7 @@ class GreedySearcher(Searcher):
 
     def _missing(self, candidates: Collection[Candidate]) -> Iterator[list[Genotype]]:
         """Yield, level by level, the candidates without a result that are certain to be needed."""
-        fitness = {candidate.genotype: candidate.fitness for candidate in candidates}
+        results = Candidates.of(candidates).by_genotype
         # The search is replayed from its results: it starts from the empty prefix each time.
         kept, undecided = [self._extend({})], 0
         for choice in self.levels:
@@ -73,13 +73,14 @@ class GreedySearcher(Searcher):
                 for prefix in kept
                 for option in choice.options
             ]
-            missing = [genotype for genotype in level if genotype not in fitness]
+            missing = [genotype for genotype in level if genotype not in results]
             yield missing
-            scored = {g: value for g in level if (value := fitness.get(g)) is not None}
+            found = {g: results[g].fitness for g in level if g in results}
+            scored = {g: value for g, value in found.items() if value is not None}
             # Those of this level that may still end ahead of all others.
             unknown = len(missing) + undecided * len(choice.options)
             if not scored and not unknown:
-                failed = [c for c in candidates if c.genotype in level]
+                failed = [results[genotype] for genotype in level]
                 raise none_is_scored(f"No candidate that decides on {choice.name}", failed)
             # ChooseTopK. Ties in the order of the genotypes, so that all workers keep the same.
             ranked = sorted(scored, key=lambda genotype: (-scored[genotype], genotype))

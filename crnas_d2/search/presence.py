@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -11,9 +11,10 @@ from threading import Event, Thread
 from typing import Any
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-_WORKER, _HEARTBEAT = "worker", "heartbeat"  # user attributes of a trial
+WORKER, _HEARTBEAT = "worker", "heartbeat"  # user attributes of a trial
 BEAT = 30.0  # seconds between two heartbeats
 _SILENCE = 60.0  # seconds without one, after which a worker counts as dead
 _NAMELESS = 10.0  # the same for one that was killed before it could write who it is
@@ -25,16 +26,16 @@ def this_process() -> dict[str, Any]:
 
 
 @contextmanager
-def at_work(trial: optuna.Trial) -> Iterator[None]:
-    """Tell other workers that this process is at work on a trial, as long as it is."""
-    trial.set_user_attr(_WORKER, {**this_process(), "trial": trial.number})
+def heartbeats(storage: BaseStorage, ids: Collection[int]) -> Iterator[None]:
+    """Tell other workers that this process is at work on its trials, whose ids may change."""
     ended = Event()
 
     def beat() -> None:
         number = count(1)
-        with suppress(Exception):  # what the storage has to say it says to the worker itself
-            while not ended.wait(BEAT):
-                trial.set_user_attr(_HEARTBEAT, next(number))
+        while not ended.wait(BEAT):
+            for trial_id in list(ids):
+                with suppress(Exception):  # what the storage has to say it says to the worker
+                    storage.set_trial_user_attr(trial_id, _HEARTBEAT, next(number))
 
     Thread(target=beat, daemon=True).start()
     try:
@@ -99,6 +100,7 @@ def is_gone(process: Mapping[str, Any]) -> bool:
 
 
 def _worker_of(trial: FrozenTrial) -> dict[str, Any] | None:
-    worker: dict[str, Any] | None = trial.user_attrs.get(_WORKER)
+    worker: dict[str, Any] | None = trial.user_attrs.get(WORKER)
     # A trial that is tried again may have copied the attributes of the first one.
-    return worker if worker is not None and worker["trial"] == trial.number else None
+    is_own = worker is not None and worker.get("trial", trial.number) == trial.number
+    return worker if is_own else None

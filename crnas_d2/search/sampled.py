@@ -1,7 +1,7 @@
 """Searches driven by an Optuna sampler: evolution, random search, any stock sampler."""
 
 import inspect
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -13,8 +13,9 @@ from optuna.trial import FrozenTrial
 from crnas_d2.common.errors import invalid
 from crnas_d2.space import Budget, Genotype, SearchSpace, feasible_genotypes
 
-from .candidates import Candidate
+from .candidates import Candidate, Candidates
 from .evolution import EvolutionSampler
+from .history import History
 from .sampling import feasible_samples
 from .searcher import SEARCHER_REGISTRY, Searcher
 
@@ -62,8 +63,11 @@ class SampledSearcher(Searcher):
 
     def may_ask(self, candidates: Collection[Candidate], num_running: int) -> bool:
         """Whether the candidates with a fitness and the running ones are fewer than ``total``."""
-        scored = sum(candidate.fitness is not None for candidate in candidates)
-        return scored + num_running < self.total
+        return Candidates.of(candidates).num_scored + num_running < self.total
+
+    def sample(self, history: History) -> tuple[Genotype, Mapping[str, object]] | None:
+        sampler = self.sampler
+        return sampler.propose(history) if isinstance(sampler, EvolutionSampler) else None
 
 
 @SEARCHER_REGISTRY.register("evolution")

@@ -1,7 +1,7 @@
 """The interface of a search algorithm, and the registry of algorithms."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from detectron2.config import CfgNode
@@ -11,6 +11,7 @@ from crnas_d2.common.registry import Registry
 from crnas_d2.space import Budget, Genotype, SearchSpace, is_feasible
 
 from .candidates import Candidate
+from .history import History
 
 SEARCHER_REGISTRY = Registry("SEARCHER", "SEARCH.ALGORITHM")
 """Algorithms by the names of ``SEARCH.ALGORITHM``; each a subclass of :class:`Searcher`."""
@@ -30,6 +31,7 @@ class Searcher(ABC):
     Attributes:
         total: number of evaluations of the whole search; ``None``: not known in advance.
         genotypes: those that it evaluates; ``None``: not known in advance.
+        proposes_certain: whether all that it proposes is :meth:`certain`.
         proposes_prefixes: whether it proposes genotypes that decide on the first choices alone.
         num_prefixes: how many evaluations are those of a prefix.
         sampler: what proposes one candidate at a time; ``None`` if :meth:`propose` lists them.
@@ -43,7 +45,8 @@ class Searcher(ABC):
     name: str
     total: int | None = None
     genotypes: Sequence[Genotype] | None = None
-    proposes_prefixes = has_second_objective = answers_duplicates = False
+    proposes_certain = proposes_prefixes = False
+    has_second_objective = answers_duplicates = False
     num_prefixes: int = 0
     sampler: BaseSampler | None = None
     num_decisive: int | None = None
@@ -60,10 +63,13 @@ class Searcher(ABC):
         return {}
 
     @abstractmethod
-    def propose(self, candidates: Collection[Candidate]) -> list[Genotype]:
-        """Return the genotypes to evaluate next, given all candidates; none at the end."""
+    def propose(self, candidates: Collection[Candidate]) -> Iterable[Genotype]:
+        """Return the genotypes to evaluate next, given all candidates; none at the end.
 
-    def certain(self, candidates: Collection[Candidate]) -> list[Genotype]:
+        The candidates of a worker are :class:`crnas_d2.search.Candidates`, in order.
+        """
+
+    def certain(self, candidates: Collection[Candidate]) -> Iterable[Genotype]:
         """Return genotypes that will be evaluated, whatever the results that are still missing.
 
         A worker that would wait for others begins with them. Some may be running.
@@ -77,6 +83,13 @@ class Searcher(ABC):
     def may_ask(self, candidates: Collection[Candidate], num_running: int) -> bool:
         """Whether to ask the sampler for one more candidate, while others are running."""
         return False
+
+    def sample(self, history: History) -> tuple[Genotype, Mapping[str, object]] | None:
+        """Return one more candidate, with system attributes of its trial, if it may ask.
+
+        ``None``: the :attr:`sampler` proposes it as Optuna asks, one choice after the other.
+        """
+        return None
 
     def is_feasible(self, genotype: Genotype) -> bool:
         """Whether a complete genotype satisfies all budgets."""

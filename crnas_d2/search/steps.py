@@ -5,8 +5,10 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from itertools import chain, islice
+from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -23,15 +25,14 @@ from .candidates import (
     REFUSED,
     SAME_AS,
     Stopped,
-    candidates_of,
-    decided_genotype,
-    enqueue,
-    genotype_of,
     is_taken_care_of,
     none_is_scored,
-    taken_care_of,
 )
+from .database import Ending
+from .history import History
 from .searcher import Searcher
+from .storage_url import StorageError
+from .trial_sets import end_trials
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,17 @@ class Step(Enum):
 
 
 @dataclass
+class Begun:
+    """A candidate that this worker has begun."""
+
+    trial_id: int
+    number: int  # of its trial
+    genotype: Genotype
+    asked: optuna.Trial | None = None  # if a sampler of Optuna has proposed it
+    attributes: dict[str, Any] = field(default_factory=dict)  # which are told with the result
+
+
+@dataclass
 class Steps:
     """Decides what comes next, begins a trial, judges its evaluation, and tells the result."""
 
@@ -67,17 +79,17 @@ class Steps:
 
     def __post_init__(self) -> None:
         self.space = self.searcher.space
+        self.history = History(self.study, self.space)
         # In a row: proposals, those that were proposed before, and evaluations that raised.
         self.passed_over = self.repeated = self.failed = 0
         self.has_warned = False
         if self.searcher.sampler is not None:
             self.study.sampler = self.searcher.sampler
 
-    def next(self, trials: Sequence[FrozenTrial]) -> Step:
-        """Return what to do next, given all trials; enqueue candidates if there have to be more."""
-        states = [trial.state for trial in trials]
-        running = states.count(TrialState.RUNNING)
-        candidates = candidates_of(trials, self.space)
+    def next(self) -> Step:
+        """Return what to do next; enqueue candidates if there have to be more."""
+        history, candidates = self.history, self.history.candidates
+        running = len(history.running)
         if self.stops_early and len(candidates) >= FIRST and candidates[0].fitness is None:
             raise none_is_scored(f"None of the first {len(candidates)} candidates", candidates)
         if len(candidates) >= FIRST and candidates[0].fitness == 0 and not self.has_warned:
@@ -87,43 +99,83 @@ class Steps:
                 "compares nothing: stop it, and train the supernet longer."
             )
         # Enqueued candidates come first. Without one, the sampler proposes.
-        if TrialState.WAITING in states or self.searcher.may_ask(candidates, running):
+        if history.waiting or self.searcher.may_ask(candidates, running):
             return Step.EVALUATE
         # The next proposals may depend on what others evaluate now; some are certain.
-        certain = self.searcher.certain(candidates)
-        proposed = certain if running else self.searcher.propose(candidates)
-        known = taken_care_of(trials, self.space)
-        new = [genotype for genotype in proposed if genotype not in known]
-        if new:
-            first = new[: max(_LEAST_WAITING, _WAITING_PER_RUNNING * running)]
-            later = set(new).difference(first).intersection(certain)
-            enqueue(self.study, self.space, [g for g in new if g not in later])
+        propose = self.searcher.certain if running else self.searcher.propose
+        proposed = iter(propose(candidates))
+        head = next(proposed, None)
+        listed = proposed if head is None else chain([head], proposed)
+        new = (genotype for genotype in listed if not history.is_known(genotype))
+        first = list(islice(new, max(_LEAST_WAITING, _WAITING_PER_RUNNING * running)))
+        if first:
+            is_certain = running or self.searcher.proposes_certain
+            history.enqueue(first if is_certain else [*first, *new])
             return Step.EVALUATE
-        return Step.WAIT if running or proposed else Step.END
+        return Step.WAIT if running or head is not None else Step.END
 
-    def begin(self, trial: optuna.Trial) -> Genotype | Result:
-        """Return the genotype of a new trial, or its result if it needs no evaluation."""
-        if ENQUEUED not in trial.user_attrs and self.searcher.sampler is None:
-            return TrialState.PRUNED  # another worker took the last waiting candidate
-        names = trial.user_attrs.get(ENQUEUED, self.space.names)  # a prefix lacks the last ones
-        values: dict[str, int] = {}
-        for choice in self.space.choices:
-            if choice.is_active(values) and choice.name in names:
-                values[choice.name] = trial.suggest_categorical(choice.name, choice.options)
-        genotype = self.space.genotype(values)
-        # Of several trials of one genotype, the earliest is evaluated.
-        others = self._others_like(trial.number)
-        if any(map(is_taken_care_of, others)) or not self.searcher.is_feasible(genotype):
-            return self._pass_over(trial, others)
-        self.passed_over = self.repeated = 0
-        return genotype
+    def begin(self) -> Begun | None:
+        """Begin the next candidate; return ``None`` if there is none to evaluate just now."""
+        begun = self._claim() or self._sample() or self._ask()
+        if begun is None:
+            return None
+        try:
+            # Of several trials of one genotype, the earliest is evaluated.
+            others = self._others_like(begun)
+            is_new = not any(map(is_taken_care_of, others))
+            if is_new and self.searcher.is_feasible(begun.genotype):
+                self.passed_over = self.repeated = 0
+                return begun
+            result = self._pass_over(begun, others)
+        except StorageError:
+            raise
+        except Exception:
+            self.end(begun, TrialState.FAIL)
+            raise
+        self.end(begun, result)
+        return None
 
-    def judge(self, trial: optuna.Trial, genotype: Genotype, evaluation: Evaluation) -> Result:
+    def _claim(self) -> Begun | None:
+        """Begin the first candidate that waits and that no other worker is faster to begin."""
+        for trial in self.history.waiting:
+            if self.history.claim(trial):
+                genotype = self.history.genotype(trial)
+                assert genotype is not None  # it is written with the trial
+                return Begun(trial._trial_id, trial.number, genotype)
+        return None
+
+    def _sample(self) -> Begun | None:
+        """Begin what the searcher samples; ``None`` if it does not."""
+        if (sampled := self.searcher.sample(self.history)) is None:
+            return None
+        genotype, attributes = sampled
+        trial = self.history.begin(genotype, attributes)
+        return Begun(trial._trial_id, trial.number, genotype)
+
+    def _ask(self) -> Begun | None:
+        """Begin what a sampler of Optuna proposes; ``None`` if there is no sampler."""
+        if self.searcher.sampler is None:
+            return None  # another worker took the last waiting candidate
+        trial = self.study.ask()
+        try:
+            self.history.begin_asked(trial)
+            names = trial.user_attrs.get(ENQUEUED, self.space.names)
+            values: dict[str, int] = {}
+            for choice in self.space.choices:
+                if choice.is_active(values) and choice.name in names:
+                    values[choice.name] = trial.suggest_categorical(choice.name, choice.options)
+        except Exception:
+            self.study.tell(trial, state=TrialState.FAIL)
+            raise
+        self.history.read([trial._trial_id])
+        return Begun(trial._trial_id, trial.number, self.space.genotype(values), trial)
+
+    def judge(self, begun: Begun, evaluation: Evaluation) -> Result:
         """Return the result of an evaluation; raise ValueError if its metrics lack the fitness."""
-        self.failed = 0
+        self.failed, genotype = 0, begun.genotype
         if isinstance(evaluation, Stopped):
             assert self.second_objective is None  # in which it may still be the best
-            trial.set_user_attr(IMAGES, evaluation.num_images)
+            begun.attributes[IMAGES] = evaluation.num_images
             seen = f"estimated from {evaluation.num_images} images: it cannot win any more"
             logger.info("%s: %s = %s, %s", genotype, self.metric, evaluation.fitness, seen)
             return [evaluation.fitness]
@@ -131,19 +183,21 @@ class Steps:
             names = ", ".join(sorted(evaluation))
             raise invalid("SEARCH.METRIC", self.metric, f"what the evaluator returns: {names}")
         fitness = evaluation.get(self.metric, math.nan)
-        trial.set_user_attr(METRICS, {k: v for k, v in evaluation.items() if math.isfinite(v)})
+        finite = {k: v for k, v in evaluation.items() if math.isfinite(v)}
+        begun.attributes[METRICS] = finite
         logger.info("%s: %s = %s", genotype, self.metric, fitness)
         if not math.isfinite(fitness):
-            trial.set_user_attr(REFUSED, f"{self.metric} is {fitness}")
+            begun.attributes[REFUSED] = f"{self.metric} is {fitness}"
             return TrialState.FAIL
         return [fitness, *([self.second_objective(genotype)] if self.second_objective else [])]
 
-    def fail(self, trial: optuna.Trial, genotype: Genotype, error: Exception) -> Result:
+    def fail(self, begun: Begun, error: Exception) -> Result:
         """Return the result of an evaluation that raised an exception; the first is tried again."""
-        trial.set_user_attr(ERROR, traceback.format_exc()[-_MOST_TRACEBACK:])
+        genotype = begun.genotype
+        begun.attributes[ERROR] = traceback.format_exc()[-_MOST_TRACEBACK:]
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        if any(ERROR in other.user_attrs for other in self._others_like(trial.number)):
-            trial.set_user_attr(REFUSED, reason)
+        if any(ERROR in other.user_attrs for other in self._others_like(begun)):
+            begun.attributes[REFUSED] = reason
             logger.warning("%s failed twice and counts as failed: %s", genotype, reason)
         else:
             self.failed += 1
@@ -151,35 +205,42 @@ class Steps:
         logger.info("Its traceback:", exc_info=error)
         return TrialState.FAIL
 
-    def end(self, trial: optuna.Trial, result: Result) -> None:
-        """Tell the result of a trial."""
-        try:
-            state, values = (result, None) if isinstance(result, TrialState) else (None, result)
-            self.study.tell(trial, values, state, skip_if_finished=True)
-        except UpdateFinishedTrialError:
+    def end(self, begun: Begun, result: Result) -> None:
+        """Tell the result of a candidate."""
+        if begun.asked is not None:  # its sampler is told, too
+            is_told = _tell(begun.asked, begun.attributes, result)
+        else:
+            ending = Ending(begun.trial_id, *_state_and_values(result), begun.attributes)
+            [is_told] = end_trials(self.study._storage, [ending])
+        if not is_told:
             # After a long silence, another worker took this one for dead.
-            logger.info("Trial %d was ended by another worker.", trial.number)
-        if ERROR in trial.user_attrs and REFUSED not in trial.user_attrs:
-            frozen = self.study.get_trials(deepcopy=False)[trial.number]
-            enqueue(self.study, self.space, [decided_genotype(frozen, self.space)])
+            logger.info("Trial %d was ended by another worker.", begun.number)
+        if ERROR in begun.attributes and REFUSED not in begun.attributes:
+            self.history.read([begun.trial_id])
+            self.history.enqueue([begun.genotype])
 
-    def _others_like(self, number: int) -> list[FrozenTrial]:
-        """Return the earlier trials of the genotype of a trial: duplicates, or failures."""
-        deadline = time.monotonic() + _MOST_WRITING
+    def _others_like(self, begun: Begun) -> list[FrozenTrial]:
+        """Return the earlier trials of the genotype of a candidate: duplicates, or failures."""
+        history, deadline = self.history, time.monotonic() + _MOST_WRITING
         while True:
-            *earlier, trial = self.study.get_trials(deepcopy=False)[: number + 1]
-            genotypes = [genotype_of(other, self.space) for other in earlier]
-            pairs = list(zip(earlier, genotypes, strict=True))
-            # Their parameters are written one by one. Without waiting, two workers that propose
-            # one genotype at the same time would both evaluate it.
-            is_written = all(g is not None or o.state != TrialState.RUNNING for o, g in pairs)
-            if is_written or time.monotonic() >= deadline:
-                same = genotype_of(trial, self.space)
-                return [other for other, genotype in pairs if genotype == same]
+            # What Optuna's samplers propose is written choice by choice. Without waiting, two
+            # workers that propose one genotype at the same time would both evaluate it.
+            unwritten = [
+                other._trial_id
+                for other in history.like(None, begun.number)
+                if not other.state.is_finished()
+            ]
+            if not unwritten or time.monotonic() >= deadline:
+                break
             time.sleep(_POLL_WRITING)
+            history.read(unwritten)
+        others = history.like(begun.genotype, begun.number)
+        if is_open := [other._trial_id for other in others if not other.state.is_finished()]:
+            history.read(is_open)
+        return history.like(begun.genotype, begun.number)
 
-    def _pass_over(self, trial: optuna.Trial, others: Sequence[FrozenTrial]) -> Result:
-        """End a trial without evaluation: it is a duplicate, or infeasible."""
+    def _pass_over(self, begun: Begun, others: Sequence[FrozenTrial]) -> Result:
+        """Return the result of a candidate that is not evaluated: a duplicate, or infeasible."""
         self.passed_over += 1
         if self.passed_over == _MOST_PASSED_OVER:
             raise ValueError(
@@ -193,11 +254,25 @@ class Steps:
         if self.repeated == _MOST_REPEATED:
             self.repeated = 0
             # A sampler that is sure of its optimum proposes nothing else.
-            trials = self.study.get_trials(deepcopy=False)
-            known = {g for o in trials if (g := genotype_of(o, self.space)) is not None}
-            enqueue(self.study, self.space, [self.searcher.explore(known, trial.number)])
+            self.history.enqueue([self.searcher.explore(self.history.genotypes, begun.number)])
         for other in others:
             if other.state == TrialState.COMPLETE:
-                trial.set_user_attr(SAME_AS, other.number)
+                begun.attributes[SAME_AS] = other.number
                 return other.values
         return TrialState.PRUNED
+
+
+def _state_and_values(result: Result) -> tuple[TrialState, list[float] | None]:
+    return (result, None) if isinstance(result, TrialState) else (TrialState.COMPLETE, result)
+
+
+def _tell(trial: optuna.Trial, attributes: Mapping[str, Any], result: Result) -> bool:
+    """Tell a trial that a sampler of Optuna has proposed; return whether it was still running."""
+    state, values = _state_and_values(result)
+    try:
+        for key, value in attributes.items():
+            trial.set_user_attr(key, value)
+        trial.study.tell(trial, values, state)
+    except (ValueError, UpdateFinishedTrialError):
+        return False
+    return True

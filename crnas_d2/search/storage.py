@@ -13,11 +13,13 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage
 from sqlalchemy import exc, make_url
 
+from .database import Database
 from .storage_files import check_sqlite, open_journal, prepare_sqlite
-from .storage_url import StorageError, check_url, file_of, shown
+from .storage_url import GRPC, StorageError, check_url, file_of, shown
+from .study_proxy import open_proxy
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +51,13 @@ def open_storage(url: str, *, patience: float = 0, for_workers: bool = False) ->
         ValueError: the URL is malformed, names something else, or its driver is missing.
     """
     check_url(url)
-    is_file = "://" not in url
-    backend = partial(open_journal, url) if is_file else partial(_open_database, url, for_workers)
+    backend: Callable[[], BaseStorage]
+    if url.startswith(GRPC):
+        backend = partial(open_proxy, url)
+    elif "://" in url:
+        backend = partial(_open_database, url, for_workers)
+    else:
+        backend = partial(open_journal, url)
     return PatientStorage(backend, shown(url), patience)
 
 
@@ -72,6 +79,10 @@ class PatientStorage:
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._backend, name)
         return partial(self._patiently, attribute) if callable(attribute) else attribute
+
+    def perform(self, operation: Callable[[BaseStorage], Any]) -> Any:
+        """Perform several operations on the storage, all again if it was away in between."""
+        return self._patiently(operation, self._backend)
 
     def _patiently(self, operation: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         deadline = None
@@ -159,7 +170,7 @@ def _open_database(url: str, for_workers: bool) -> BaseStorage:
     engine = {"pool_pre_ping": True, "connect_args": arguments}
     for attempt in count(1):
         try:
-            storage = RDBStorage(template, engine_kwargs=engine)
+            storage = Database(template, engine_kwargs=engine)
             break
         except (exc.DBAPIError, AssertionError) as error:
             # Another process may be creating the same tables just now.

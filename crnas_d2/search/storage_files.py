@@ -50,7 +50,7 @@ def prepare_sqlite(storage: RDBStorage, file: str, *, for_workers: bool) -> None
     Each transaction locks the whole file at its start. Otherwise two workers could both read that a
     trial is waiting before either takes it: SQLite ignores the row locks that Optuna asks for.
 
-    A candidate takes about 10 transactions that write, each of which waits for the disk twice. On a
+    A candidate takes some transactions that write, each of which waits for the disk twice. On a
     local disk, whose machine has shared memory, they are appended to ``search.db-wal`` instead,
     synced once in a while: a killed worker loses nothing, a power cut only the last candidates.
     """

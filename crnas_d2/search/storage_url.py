@@ -4,6 +4,7 @@ SQLAlchemy is imported when a storage is named: it takes a tenth of the start of
 """
 
 import os
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
@@ -16,9 +17,13 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 _FORMS = (
-    "expected postgresql+psycopg://user@host/database, another SQLAlchemy URL, the path of a "
-    "journal file in an existing folder, or $NAME of an environment variable that holds one of them"
+    "expected postgresql+psycopg://user@host/database, another SQLAlchemy URL, grpc://host:port of "
+    "a study_proxy, the path of a journal file in an existing folder, or $NAME of an environment "
+    "variable that holds one of them"
 )
+GRPC = "grpc://"
+# Of a server, without what a URL begins with.
+_HOST = re.compile(r"([\w.-]+@)?([\w.-]+|\[[\da-f:]+\]):\d+|localhost|\d+(\.\d+){3}")
 _SECRET = ("pass", "secret", "token", "key")  # in the name of a parameter of the driver
 
 
@@ -59,11 +64,16 @@ def hide_password(cfg: CfgNode) -> CfgNode:
 
 def check_url(url: str) -> None:
     """Raise ValueError, without a password, for a storage that is no URL and no journal file."""
+    if _HOST.fullmatch(url):
+        raise ValueError(
+            f"SEARCH.STORAGE is '{url}', which looks like a server: write {GRPC}{_with_port(url)} "
+            f"for a study_proxy, or ./{url} for a journal file of that name."
+        )
     if "://" not in url:
         folder = os.path.dirname(os.path.abspath(url))
         if os.path.isdir(url) or not os.path.isdir(folder):
             raise ValueError(f"SEARCH.STORAGE is '{url}'; {_FORMS}.")
-    elif _parsed(url) is None:
+    elif _parsed(url) is None or (url.startswith(GRPC) and not _names_a_server(url)):
         raise ValueError(f"SEARCH.STORAGE is no URL that can be read; {_FORMS}.")
     elif _is_cut_short(url):
         raise ValueError(
@@ -105,6 +115,19 @@ def file_of(url: str) -> str | None:
     if parsed.database.startswith("file:"):
         return unquote(parsed.database.removeprefix("file:").partition("?")[0])
     return parsed.database
+
+
+def _with_port(host: str) -> str:
+    host = host.rpartition("@")[2]
+    return host if re.search(r":\d+$", host) else f"{host}:13000"
+
+
+def _names_a_server(url: str) -> bool:
+    """Whether a URL of gRPC is a host with a port, and nothing else."""
+    parsed = _parsed(url)
+    assert parsed is not None
+    others = parsed.username, parsed.password, parsed.database or None, *parsed.query
+    return bool(parsed.host and parsed.port) and not any(others)
 
 
 def _parsed(url: str) -> "URL | None":

@@ -95,9 +95,9 @@ class StudySettings:
         if self.name not in optuna.get_all_study_names(storage):
             return None
         study = optuna.load_study(storage=storage, study_name=self.name)
-        known, trials = _description(study), study.get_trials(deepcopy=False)
-        place = f"The study '{self.name}' in {opened.place}"
-        if known is None and not trials:  # the creator died between its two writes
+        known, place = _description(study), f"The study '{self.name}' in {opened.place}"
+        if known is None and not study.get_trials(deepcopy=False):
+            # The creator died between its two writes.
             study.set_user_attr("description", description)
             return study
         if known is None:
@@ -110,7 +110,7 @@ class StudySettings:
         ]
         if not different and resume:
             return study
-        if _has_failed(study, trials):
+        if _has_failed(study, study.get_trials(deepcopy=False)):
             optuna.delete_study(study_name=self.name, storage=storage)
             return None
         other = "or choose another OUTPUT_DIR (or SEARCH.STUDY_NAME)."

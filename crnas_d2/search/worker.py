@@ -1,20 +1,22 @@
 """A worker: takes one candidate after another from the study, and evaluates it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from crnas_d2.common.errors import JobError
-from crnas_d2.space import Genotype, SearchSpace
+from crnas_d2.space import Genotype
 
-from .candidates import ENQUEUED, ERROR, enqueue, genotype_of
-from .presence import Lookout, at_work
+from .candidates import ENQUEUED, ERROR, Candidates
+from .database import Ending
+from .history import History
+from .presence import Lookout, heartbeats
 from .searcher import Searcher
 from .steps import FIRST, Evaluation, Step, Steps
 from .storage_url import StorageError
+from .trial_sets import end_trials
 
 
 def run_worker(
@@ -22,7 +24,7 @@ def run_worker(
     searcher: Searcher,
     evaluate: Callable[[Genotype], Evaluation],
     metric: str,
-    after_candidate: Callable[[], None] = lambda: None,
+    after_candidate: Callable[[Candidates], None] = lambda candidates: None,
     second_objective: Callable[[Genotype], float] | None = None,
     *,
     stops_early: bool = True,
@@ -31,30 +33,31 @@ def run_worker(
 
     A candidate fails if its fitness is missing or not finite, or if its evaluation raises an
     exception for the second time; it is evaluated again after the first time. A JobError, which
-    every candidate would raise, ends the search. ``after_candidate`` is called after each
-    evaluation and while waiting for others; for the rest, see :class:`Steps`.
+    every candidate would raise, ends the search. ``after_candidate`` is called with all
+    candidates after each evaluation and while waiting for others; for the rest, see
+    :class:`Steps`.
 
     Raises:
         ValueError, StorageError: no metric, no new proposal, failures only, or no storage.
     """
     steps = Steps(study, searcher, metric, second_objective, stops_early=stops_early)
-    lookout, pause = Lookout(), pause_after(0)
-    while True:
-        trials = study.get_trials(deepcopy=False)
-        # First, because a sampler would skip the candidate of a dead worker as a duplicate.
-        if dead := lookout.find_dead(study, trials):
-            _release(dead, study, searcher.space)
-            continue
-        step = steps.next(trials)
-        if step is Step.END:
-            return
-        if step is Step.EVALUATE:
-            start = time.monotonic()
-            run_trial(steps, evaluate)
-            pause = pause_after(time.monotonic() - start)
-        else:
-            time.sleep(pause)
-        after_candidate()
+    history, lookout, pause = steps.history, Lookout(), pause_after(0)
+    with heartbeats(study._storage, history.mine):
+        while True:
+            # First, because a sampler would skip the candidate of a dead worker as a duplicate.
+            if _release_dead(lookout, history):
+                continue
+            step = steps.next()
+            if step is Step.END:
+                return
+            if step is Step.EVALUATE:
+                start = time.monotonic()
+                run_trial(steps, evaluate)
+                pause = pause_after(time.monotonic() - start)
+            else:
+                time.sleep(pause)
+            history.update()
+            after_candidate(history.candidates)
 
 
 def pause_after(seconds: float) -> float:
@@ -66,42 +69,44 @@ def pause_after(seconds: float) -> float:
 
 
 def run_trial(steps: Steps, evaluate: Callable[[Genotype], Evaluation]) -> None:
-    """Ask for a trial, evaluate it, and tell the result."""
-    trial = steps.study.ask()
-    with at_work(trial):
+    """Begin a candidate, evaluate it, and tell the result."""
+    if (begun := steps.begin()) is None:
+        return
+    try:
         try:
-            result = steps.begin(trial)
-            if isinstance(result, Genotype):
-                genotype = result
-                try:
-                    evaluation = evaluate(genotype)
-                except JobError:
-                    raise
-                except Exception as error:
-                    result = steps.fail(trial, genotype, error)
-                else:
-                    result = steps.judge(trial, genotype, evaluation)
-        except StorageError:
-            raise  # nobody can be told; the trial is found by its dead worker
-        except Exception:
-            steps.end(trial, TrialState.FAIL)
+            evaluation = evaluate(begun.genotype)
+        except JobError:
             raise
-    steps.end(trial, result)
+        except Exception as error:
+            result = steps.fail(begun, error)
+        else:
+            result = steps.judge(begun, evaluation)
+    except StorageError:
+        raise  # nobody can be told; the trial is found by its dead worker
+    except Exception:
+        steps.end(begun, TrialState.FAIL)
+        raise
+    steps.end(begun, result)
     if steps.failed == FIRST:
-        last = trial.user_attrs[ERROR].strip().splitlines()[-1]
+        last = begun.attributes[ERROR].strip().splitlines()[-1]
         raise ValueError(
             f"The evaluations of {FIRST} candidates in a row failed, the last one with "
             f"'{last}' (log.txt has the traceback). Solve it, then continue with --resume."
         )
 
 
-def _release(dead: Sequence[FrozenTrial], study: optuna.Study, space: SearchSpace) -> None:
-    """Enqueue the candidates of killed workers again."""
-    for trial in dead:
-        genotype = genotype_of(trial, space)
-        try:
-            study.tell(trial.number, state=TrialState.FAIL)
-        except (ValueError, UpdateFinishedTrialError):
-            continue  # another idle worker was faster
-        if genotype is not None and ENQUEUED in trial.user_attrs:
-            enqueue(study, space, [genotype])
+def _release_dead(lookout: Lookout, history: History) -> bool:
+    """Enqueue the candidates of killed workers again; return whether there were any."""
+    study = history.study
+    if not (dead := lookout.find_dead(study, history.running)):
+        return False
+    history.read([trial._trial_id for trial in dead])  # one may have beaten, or ended, meanwhile
+    dead = lookout.find_dead(study, history.running)
+    genotypes = [history.genotype(trial) for trial in dead]
+    ids = [trial._trial_id for trial in dead]
+    endings = [Ending(trial_id, TrialState.FAIL, None, {}) for trial_id in ids]
+    is_ended = end_trials(study._storage, endings)  # False: another idle worker was faster
+    history.read(ids)
+    again = zip(dead, genotypes, is_ended, strict=True)
+    history.enqueue(g for t, g, e in again if e and g is not None and ENQUEUED in t.user_attrs)
+    return bool(dead)

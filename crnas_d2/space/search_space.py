@@ -92,11 +92,6 @@ class SearchSpace:
             if not root.parent
         )
 
-    @cached_property
-    def genotypes_of_trials(self) -> dict[tuple[Any, ...], Genotype | None]:
-        """Those that a search has read from its study, by the values of their choices."""
-        return {}
-
     def with_image_sizes(self, sizes: Sequence[int]) -> "SearchSpace":
         """Return this space with the image size as its first choice; itself without sizes."""
         if not sizes:

@@ -13,7 +13,7 @@ from torch import nn
 from crnas_d2.config import NetworkSpec
 from crnas_d2.engine.path_samplers import PathSampler
 from crnas_d2.engine.scores import Score
-from crnas_d2.search import Searcher, evaluated, run_worker
+from crnas_d2.search import Candidates, Searcher, evaluated, run_worker
 from crnas_d2.space import AdditiveCost, Budget, Choice, Genotype, SearchSpace
 
 from .demand import demand
@@ -68,11 +68,10 @@ def _search(searcher: Searcher, trials: Sequence[FrozenTrial], fails: bool) -> o
         fitness = Random(str(genotype)).random()
         return {} if fails and fitness < 1 / 5 else {"fitness": fitness}
 
-    def check_proposals() -> None:
-        candidates = evaluated(study, space)
+    def check_proposals(candidates: Candidates) -> None:
         demand(len(candidates) <= 2 * space.size, f"{name} does not end: propose() must.")
-        known = {candidate.genotype for candidate in candidates}
-        proposed = searcher.propose(candidates)
+        known = candidates.by_genotype.keys()
+        proposed = list(searcher.propose(candidates))
         demand(
             len(set(proposed)) == len(proposed) and not known & set(proposed),
             f"{name} must not propose a genotype twice, or one that is evaluated: {proposed}.",

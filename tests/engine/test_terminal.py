@@ -11,7 +11,7 @@ import toy
 
 import crnas_d2.common.third_party
 from crnas_d2.engine.log import set_up
-from crnas_d2.search import Candidate
+from crnas_d2.search import Candidate, Candidates
 from crnas_d2.space import Genotype
 from crnas_d2.verbs.search import workers as search_workers
 from crnas_d2.verbs.search.workers import SearchProgress
@@ -65,7 +65,7 @@ def test_a_job_with_a_progress_bar_shows_nothing_else(loggers, tmp_path, capsys)
 
 def candidates(number):
     found = [Candidate(Genotype((1, n)), 10.0 + n) for n in reversed(range(1, number))]
-    return [*found, Candidate(Genotype((2, 2)), None)]
+    return Candidates([*found, Candidate(Genotype((2, 2)), None)])
 
 
 def test_a_redirected_search_writes_a_line_per_period(capsys, monkeypatch):
@@ -107,8 +107,8 @@ def test_a_terminal_has_one_bar_that_is_redrawn(capsys, monkeypatch):
 
 
 def test_the_last_candidate_of_another_worker_is_counted(capsys, monkeypatch):
-    states = iter([[], [], candidates(4)])  # before, at the start, at the end
-    monkeypatch.setattr(search_workers, "evaluated", lambda *_: next(states))
+    states = iter([Candidates(), candidates(4)])  # before and at the end
+    monkeypatch.setattr(search_workers, "History", lambda *_: Namespace(candidates=next(states)))
     monkeypatch.setattr(search_workers, "work", lambda *_: None)
     monkeypatch.setattr(search_workers, "_share_cores", lambda *_: None)
     searcher = Namespace(total=4, sampler=None, space=None)

@@ -10,7 +10,7 @@ from threading import Barrier
 import pytest
 from study_worker import DESCRIPTION, GENOTYPES, SPACE, begin, take, work
 
-from crnas_d2.search import StudySettings, enqueue, evaluated, presence
+from crnas_d2.search import History, StudySettings, enqueue, evaluated, presence
 
 
 @pytest.fixture
@@ -69,10 +69,11 @@ def test_nobody_is_dead_because_the_storage_was_away(study, monkeypatch):
 
 def test_a_worker_tells_that_it_is_alive(study, monkeypatch):
     monkeypatch.setattr(presence, "BEAT", 0.05)
-    trial = study.ask()
-    with presence.at_work(trial):
+    history = History(study, SPACE)
+    with presence.heartbeats(study._storage, history.mine):
+        assert history.claim(history.waiting[0])
         time.sleep(0.5)
-    attributes = study.trials[trial.number].user_attrs
+    attributes = study.trials[0].user_attrs
     assert attributes["worker"]["process"] == os.getpid() and attributes["heartbeat"] >= 2
 
 

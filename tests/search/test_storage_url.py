@@ -55,6 +55,31 @@ def test_no_error_shows_a_password(url):
     assert SECRET not in cfg.dump()
 
 
+@pytest.mark.parametrize(
+    "place, written",
+    [
+        ("localhost:13000", "grpc://localhost:13000"),
+        ("localhost", "grpc://localhost:13000"),
+        ("nas@db.example:5432", "grpc://db.example:5432"),
+        ("10.0.0.1", "grpc://10.0.0.1:13000"),
+        ("[::1]:13000", "grpc://[::1]:13000"),
+    ],
+)
+def test_what_looks_like_a_server_is_no_journal_in_silence(tmp_path, monkeypatch, place, written):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError) as error:
+        open_storage(place)
+    assert f"write {written} for" in str(error.value) and not list(tmp_path.iterdir())
+    open_storage(f"./{place}")
+    assert (tmp_path / place).is_file()
+
+
+@pytest.mark.parametrize("rest", ["localhost", "", ":13000", "localhost:13000/search", "a@b:1"])
+def test_a_url_of_grpc_is_a_host_and_a_port(rest):
+    with pytest.raises(ValueError, match=r"no URL that can be read; .*grpc://host:port"):
+        open_storage(f"grpc://{rest}")
+
+
 def test_the_url_may_come_from_the_environment(monkeypatch):
     cfg = toy.supernet_config({"SEARCH.STORAGE": "$STUDY_URL"})
     with pytest.raises(ValueError, match=r"no variable STUDY_URL: export it"):

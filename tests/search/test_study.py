@@ -70,7 +70,7 @@ def test_equal_fitness_is_ordered_by_genotype(study):
 def test_after_each_candidate_the_caller_is_told(study):
     done = []
     enqueue(study, SPACE, GENOTYPES[:4])
-    work(study, evaluate, after_candidate=lambda: done.append(len(evaluated(study, SPACE))))
+    work(study, evaluate, after_candidate=lambda candidates: done.append(len(candidates)))
     assert done == [1, 2, 3, 4]
 
 

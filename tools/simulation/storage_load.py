@@ -58,7 +58,8 @@ def _timed(study: optuna.Study, searcher: Searcher, number: int) -> list[float]:
     storage._patiently = timed
     try:
         for _ in range(number):
-            if steps.next(study.get_trials(deepcopy=False)) is Step.EVALUATE:
+            steps.history.update()
+            if steps.next() is Step.EVALUATE:
                 run_trial(steps, lambda genotype: {"fitness": Random(str(genotype)).random()})
     finally:
         storage._patiently = serve

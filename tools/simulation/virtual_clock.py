@@ -9,10 +9,10 @@ from itertools import count
 import optuna
 from optuna.samplers import BaseGASampler
 
-from crnas_d2.search.candidates import Candidate, evaluated
+from crnas_d2.search.candidates import Candidate
 from crnas_d2.search.presence import BEAT
 from crnas_d2.search.searcher import Searcher
-from crnas_d2.search.steps import Step, Steps
+from crnas_d2.search.steps import Begun, Step, Steps
 from crnas_d2.search.worker import pause_after
 from crnas_d2.space import Genotype
 
@@ -79,23 +79,20 @@ def simulate(
     while (event := workers.next()) is not None:
         worker, done = event
         if done is not None:
-            trial, genotype = done
-            steps.end(trial, steps.judge(trial, genotype, {"fitness": fitness(genotype)}))
+            steps.end(done, steps.judge(done, {"fitness": fitness(done.genotype)}))
             workers.wake_up()
-        step = steps.next(study.get_trials(deepcopy=False))
+        steps.history.update()
+        step = steps.next()
         if step is Step.EVALUATE:
-            trial = study.ask()
-            result = steps.begin(trial)
-            if isinstance(result, Genotype):
-                workers.evaluate(worker, (trial, result), seconds(result))
+            if (begun := steps.begin()) is not None:
+                workers.evaluate(worker, begun, seconds(begun.genotype))
             else:
-                steps.end(trial, result)
                 workers.look_again(worker)
         elif step is Step.WAIT:
             workers.wait(worker)
     return Simulated(
         num_workers,
-        evaluated(study, searcher.space),
+        list(steps.history.candidates),
         workers.now,
         1 - workers.evaluating / (num_workers * workers.now),
         workers.operations / workers.now,
@@ -110,9 +107,6 @@ def _num_generations(study: optuna.Study, searcher: Searcher) -> int | None:
     return next(number for number in count() if not sampler.get_population(study, number))
 
 
-_Evaluation = tuple[optuna.Trial, Genotype]
-
-
 class _Workers:
     """The clock: when each worker is free, what it waits for, and the queue at the storage."""
 
@@ -121,7 +115,7 @@ class _Workers:
         self.load = load
         self._pause = pause_after(0)
         self._order = count()  # of events at the same time
-        self._events: list[tuple[float, int, int, _Evaluation | None]] = []
+        self._events: list[tuple[float, int, int, Begun | None]] = []
         self._running = 0
         self._waiting: dict[int, float] = {}  # since when
         self._must_wait = False  # known from another worker, since the last result
@@ -129,7 +123,7 @@ class _Workers:
         for worker in range(number):
             self._push(0.0, worker)
 
-    def next(self) -> tuple[int, _Evaluation | None] | None:
+    def next(self) -> tuple[int, Begun | None] | None:
         """Return the next worker that is free, with what it has evaluated; ``None`` at the end."""
         while self._events:
             time, _, worker, done = heappop(self._events)
@@ -141,7 +135,7 @@ class _Workers:
             return worker, done
         return None
 
-    def evaluate(self, worker: int, what: _Evaluation, seconds: float) -> None:
+    def evaluate(self, worker: int, what: Begun, seconds: float) -> None:
         """Let a worker evaluate a candidate, as soon as the storage has served it."""
         operation = self.load.operation + self.load.per_running * self._running
         beats = int(seconds // BEAT) if self.load.operations else 0
@@ -173,5 +167,5 @@ class _Workers:
             self._push(since + looks * pause, worker)
         self._waiting.clear()
 
-    def _push(self, time: float, worker: int, done: _Evaluation | None = None) -> None:
+    def _push(self, time: float, worker: int, done: Begun | None = None) -> None:
         heappush(self._events, (time, next(self._order), worker, done))

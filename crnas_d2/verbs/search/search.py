@@ -137,7 +137,7 @@ def _explained(folder: str) -> Iterator[None]:
 def _check_finished(job: SearchJob, candidates: Sequence[Candidate]) -> None:
     # What the searcher still asks for has no result, although all workers have ended.
     asks = job.searcher.may_ask(candidates, num_running=0)
-    if missing := len(job.searcher.propose(candidates)) or asks:
+    if missing := len(list(job.searcher.propose(candidates))) or asks:
         raise JobError(
             f"{int(missing)} or more candidates have no result, because a worker died (see the "
             "messages above and log.txt*). Continue with --resume."

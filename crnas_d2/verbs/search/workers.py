@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 
@@ -19,7 +19,7 @@ from tqdm import tqdm
 from crnas_d2.common.progress import can_redraw
 from crnas_d2.engine.scores import Score
 from crnas_d2.evaluation import ImageResults, NoiseFiles, Race, Rival
-from crnas_d2.search import Candidate, Stopped, StorageError, evaluated, folders, run_worker
+from crnas_d2.search import Candidates, History, Stopped, StorageError, folders, run_worker
 from crnas_d2.space import Genotype, SearchSpace
 
 from .job import SearchJob
@@ -34,21 +34,22 @@ def evaluate_all(job: SearchJob, evaluate: Score, study: optuna.Study) -> None:
     searcher = job.searcher
     _share_cores(job)
 
-    def count(candidates: Sequence[Candidate]) -> int:
+    def count(candidates: Candidates) -> int:
         # A search that samples replaces those that fail.
-        return sum(c.fitness is not None or searcher.sampler is None for c in candidates)
+        return len(candidates) if searcher.sampler is None else candidates.num_scored
 
-    progress = SearchProgress(searcher.total, count(evaluated(study, searcher.space)))
+    before = History(study, searcher.space).candidates
+    progress = SearchProgress(searcher.total, count(before))
     with _warnings_on_terminal(), _others(job) as report_deaths, progress:
 
-        def show_progress() -> None:
+        def show_progress(candidates: Candidates) -> None:
             report_deaths()
-            candidates = evaluated(study, searcher.space)
             progress.show(count(candidates), candidates)
 
-        show_progress()
+        show_progress(before)
         work(job, evaluate, study, show_progress)
-        show_progress()  # the last candidate may have been that of another worker
+        # The last candidate may have been that of another worker.
+        show_progress(History(study, searcher.space).candidates)
 
 
 @contextmanager
@@ -89,7 +90,7 @@ def _work_beside(job: SearchJob, rank: int) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.raiseExceptions = False
 
-    def after_candidate() -> None:
+    def after_candidate(_: Candidates) -> None:
         parent = multiprocessing.parent_process()
         if parent is None or not parent.is_alive():
             sys.exit("The first worker is gone; continue with --resume.")
@@ -108,7 +109,10 @@ def _share_cores(job: SearchJob) -> None:
 
 
 def work(
-    job: SearchJob, evaluate: Score, study: optuna.Study, after_candidate: Callable[[], None]
+    job: SearchJob,
+    evaluate: Score,
+    study: optuna.Study,
+    after_candidate: Callable[[Candidates], None],
 ) -> None:
     """Evaluate candidates of the study until none is left."""
     space, metric = job.space, job.metric
@@ -162,10 +166,11 @@ def rival_finder(
         num_kept: number of candidates that are not to be mistaken for worse ones.
         read: returns the image results of a candidate by its genotype and fitness, or ``None``.
     """
-    last: dict[Genotype, Rival] = {}
+    history, last = History(study, space), dict[Genotype, Rival]()
 
     def find() -> Rival | None:
-        whole = (c for c in evaluated(study, space) if c.images is None)
+        history.update()
+        whole = (c for c in history.candidates if c.images is None)
         for candidate in islice(whole, num_kept - 1, None):
             genotype, fitness = candidate.genotype, candidate.fitness
             if fitness is None:
@@ -203,14 +208,15 @@ class SearchProgress:
         elif self.done > self.first:
             self._write_line()
 
-    def show(self, done: int, candidates: Sequence[Candidate]) -> None:
-        """Show how many candidates count, and all that are evaluated, the best first."""
-        scored = [candidate for candidate in candidates if candidate.fitness is not None]
-        texts = [f"best {scored[0].fitness:.2f} {scored[0].genotype}"] if scored else []
-        if len(candidates) > len(scored):
-            texts.append(f"{len(candidates) - len(scored)} failed")
-        if stopped := sum(candidate.images is not None for candidate in scored):
-            texts.append(f"{stopped} stopped early")
+    def show(self, done: int, candidates: Candidates) -> None:
+        """Show how many candidates count, and what all that are evaluated have given."""
+        scored, texts = candidates.num_scored, []
+        if scored:
+            texts.append(f"best {candidates[0].fitness:.2f} {candidates[0].genotype}")
+        if failed := len(candidates) - scored:
+            texts.append(f"{failed} failed")
+        if candidates.num_stopped:
+            texts.append(f"{candidates.num_stopped} stopped early")
         is_first = self.done == self.first < done
         self.done, self.text = done, ", ".join(texts)
         if self.bar is not None:
