@@ -166,3 +166,9 @@ def test_any_other_class_keeps_its_own_code():
     model.__class__ = OwnRetinaNet
     assert batched_inference(model) is model
     assert OwnDetector.__name__ not in META_ARCH_REGISTRY
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_on_a_gpu(detector):
+    assert compare(build(DETECTORS[detector]).cuda(), images((64, 80), (50, 64))) > 2

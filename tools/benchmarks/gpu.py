@@ -140,6 +140,7 @@ def _candidate(
     from crnas_d2.data.images.random_images import random_images
     from crnas_d2.engine import Trainer
     from crnas_d2.evaluation import build_precision, calibrated, check_precision, use_channels_last
+    from crnas_d2.evaluation.inference import batched_inference
     from crnas_d2.modeling import find_supernet
 
     check_precision(precision, device)
@@ -148,6 +149,7 @@ def _candidate(
     model = Trainer.build_model(cfg).eval()
     if channels_last:
         use_channels_last(model)
+    predict = batched_inference(model)
     supernet, in_precision = find_supernet(model), build_precision(precision, device)
     count = cfg.SEARCH.IMS_PER_BATCH
     batch, paths = random_images(cfg, count, size, OBJECTS), _paths(supernet.space)
@@ -158,7 +160,7 @@ def _candidate(
             with _timed(device) as calibration, calibrated(model, [batch]):
                 pass
             with _timed(device) as prediction, in_precision():
-                model(batch)
+                predict(batch)
         return (CALIBRATION * calibration[0] + ARCHVAL * prediction[0]) / count
 
     return candidate
