@@ -98,8 +98,7 @@ def test_the_configs_load_and_say_what_the_data_has(
     genotype.parent.mkdir(parents=True)
     Genotype(depths).to_yaml(genotype, family=family)
     (folder / "output" / "baseline").mkdir()
-    for weights in ("baseline/model_final.pth", "search/model_best.pth"):
-        (folder / "output" / weights).touch()
+    (folder / "output" / "baseline" / "model_final.pth").touch()
     found = {}
     for name, trained in parts.items():
         cfg = found[name] = load_config(str(folder / f"{name}.yaml"), [])
@@ -117,7 +116,8 @@ def test_the_configs_load_and_say_what_the_data_has(
     outputs = folder / "output"
     assert str(outputs / "baseline" / "model_final.pth") == found["search"].MODEL.WEIGHTS
     assert str(outputs / "baseline" / "model_final.pth") == found["finetuned"].MODEL.WEIGHTS
-    assert str(outputs / "search" / "model_best.pth") == found["found"].MODEL.WEIGHTS
+    assert found["found"].MODEL.WEIGHTS == found["finetuned"].MODEL.WEIGHTS
+    assert found["found"].MODEL.INHERIT
     assert found["found"].SOLVER == found["finetuned"].SOLVER
 
     assert family == found["baseline"].MODEL.SUPERNET.FAMILY

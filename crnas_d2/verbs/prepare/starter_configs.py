@@ -136,8 +136,8 @@ class _Configs:
             bases=["detector.yaml"],
         )
 
-    def result(self, run: str, file: str = "model_final.pth") -> str:
-        return str(self.folder / "output" / run / file)
+    def result(self, run: str) -> str:
+        return str(self.folder / "output" / run / "model_final.pth")
 
 
 def _add_pruning(configs: _Configs, macs: float) -> None:
@@ -181,8 +181,10 @@ def _add_pruning(configs: _Configs, macs: float) -> None:
     )
     configs.add(
         "found",
-        "As finetuned.yaml, with the network and the weights that the search found.",
-        {"MODEL.WEIGHTS": configs.result("search", "model_best.pth")},
+        "As finetuned.yaml, with the network that the search found; it starts from the detector's\n"
+        "weights, whose BN statistics frozen stages keep. After SEARCH.FINALISTS, start from its\n"
+        "output/search/model_best.pth instead (MODEL.WEIGHTS).",
+        {},
         bases=["finetuned.yaml", "output/search/genotype.yaml"],
     )
 
