@@ -1,5 +1,10 @@
 """Searches that start or end at the same moment, as processes of their own."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 import toy
@@ -17,13 +22,16 @@ def searches(toy_datasets, tmp_path_factory):
     torch.manual_seed(0)
     torch.save({"model": Trainer.build_model(cfg).state_dict()}, weights)
 
+    def opts(own):
+        return toy.as_arguments(toy.TINY, toy.STAGE_SPACE, toy_datasets, common, own)
+
     def searches(*flags, settings):
         processes = [
             start(
                 "search_net.py",
                 toy.SUPERNET,
                 *flags,
-                opts=toy.as_arguments(toy.TINY, toy.STAGE_SPACE, toy_datasets, common, own),
+                opts=opts(own),
                 env={"OMP_NUM_THREADS": "1"},
             )
             for own in settings
@@ -32,6 +40,7 @@ def searches(toy_datasets, tmp_path_factory):
         assert "Traceback" not in "".join(outputs), outputs
         return list(zip([process.returncode for process in processes], outputs, strict=True))
 
+    searches.opts = opts
     return searches
 
 
@@ -71,3 +80,31 @@ def test_workers_with_folders_of_their_own_report_the_intervals_of_all(searches,
     for folder in folders:
         assert all(row["fitness_low"] for row in check_results(folder))
         assert "scored elsewhere" not in (folder / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_tasks_of_a_slurm_array_are_workers_of_one_search(searches, tmp_path):
+    script, folder = toy.ROOT / "examples" / "search_array.sh", tmp_path / "with space"
+    python = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = {**os.environ, "PATH": python, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(toy.ROOT)}
+    command = ["bash", script, toy.SUPERNET, folder, *searches.opts({})]
+    tasks = [
+        subprocess.Popen(
+            command,
+            env={**env, "SLURM_ARRAY_TASK_ID": str(number)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number in range(3)
+    ]
+    outputs = [task.communicate(timeout=500)[0] for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0, 0], outputs
+    assert (folder / "study.log").is_file() and not (folder / "search.db").exists()
+    check_results(folder)
+
+
+def test_the_script_of_an_array_says_what_it_needs(tmp_path):
+    command = ["bash", toy.ROOT / "examples" / "search_array.sh", "one.yaml"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert result.returncode == 2 and "usage: sbatch --array=0-31" in result.stderr
