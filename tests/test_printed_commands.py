@@ -8,6 +8,7 @@ their results are left.
 import argparse
 import re
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -126,6 +127,8 @@ class Walk(Steps):
             makefile = (toy.ROOT / "Makefile").read_text()
             for target in arguments:
                 assert re.search(rf"^[\w -]*\b{target}\b[\w -]*:", makefile, re.MULTILINE), words
+        elif program == "python" and arguments[0] == "-m":
+            assert find_spec(arguments[1]) is not None, words
         elif program == "python" and arguments[0] in SCRIPTS:
             self.run_verb(SCRIPTS[arguments[0]], arguments[1:], arguments[0])
         elif program == "python":

@@ -45,7 +45,7 @@ def test_the_named_costs_are_columns_of_the_candidates_and_of_the_report(overrid
     rows = read_candidates(tmp_path / "search")
     assert len(rows) == 2
     for row in rows:
-        assert list(row)[-4:] == [name.lower() for name in COSTS]
+        assert list(row)[-5:] == [*(name.lower() for name in COSTS), "pareto"]
         genotype = Genotype(tuple(int(row[f"res{stage}.depth"]) for stage in range(2, 6)))
         for name in COSTS:
             assert float(row[name.lower()]) == costs[name](genotype) > 0
