@@ -17,7 +17,6 @@ from crnas_d2.runs.metrics import MAIN, PROVENANCE, read_record
 from crnas_d2.runs.run import load_run
 
 _MOST_SHOWN = 20  # classes
-_PROPOSALS = 2_000  # in the box head, as in CR-NAS
 _STEPS = 20  # of trainings, each from the weights of the one before
 # By the beginning of the name of weights; others have to be looked up.
 _LICENCES = {"crnas_d2://weights/efficientnet-lite": "Apache-2.0"}
@@ -82,17 +81,20 @@ def _interval(run: Path, metrics: Mapping[str, float | None]) -> str:
 
 
 def _costs(cfg: CfgNode, latencies: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
-    stated = tuple(cfg.SEARCH.COST_INPUT_SIZE)
+    stated, proposals = tuple(cfg.SEARCH.COST_INPUT_SIZE), cfg.MODEL.RPN.POST_NMS_TOPK_TEST
     try:
         model: Any = meta_network(cfg)
-        parts = detector_cost(model, runnable_size(model, stated), _PROPOSALS)
+        padded = runnable_size(model, stated)
+        parts = detector_cost(model, padded, proposals)
     except ValueError as error:  # heads of others, whose cost is not known
         yield f"Not counted: {error}"
         return
-    size = "{}x{} pixels".format(*stated)
+    size = "{}x{} pixels".format(*padded)
+    if padded != stated:
+        size += ", padded from {}x{}".format(*stated)
     for part, cost in {**parts, "in all": sum(parts.values(), NetworkCost(0, 0))}.items():
         macs, parameters = map(format_quantity, (cost.macs, cost.parameters))
-        regions = f", {_PROPOSALS:,} proposals" if part == "box head" else ""
+        regions = f", {proposals:,} proposals" if part == "box head" else ""
         yield f"{part}: {macs} MACs, {parameters} parameters ({size}{regions})"
     for name, times in latencies.items():
         exported, baseline = (f"{times[role]:.2f} ms" for role in ("exported", "baseline"))
