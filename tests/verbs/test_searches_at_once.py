@@ -12,6 +12,8 @@ from scripts import read_candidates, start
 
 from crnas_d2.engine import Trainer
 
+NUMBER = len(toy.ELIGIBLE)
+
 
 @pytest.fixture(scope="module")
 def searches(toy_datasets, tmp_path_factory):
@@ -44,7 +46,7 @@ def searches(toy_datasets, tmp_path_factory):
     return searches
 
 
-def check_results(folder, number=len(toy.ELIGIBLE)):
+def check_results(folder, number=NUMBER):
     rows = read_candidates(folder)
     assert len(rows) == number
     assert torch.load(folder / "model_best.pth", weights_only=True)["model"]
